@@ -1,0 +1,129 @@
+//! What the rest of a program holds of a running node: ask, order, listen. Cheap to clone; works natively and in a tab.
+
+use futures::{
+    SinkExt, Stream, StreamExt,
+    channel::{mpsc, oneshot},
+};
+use p2pnet_shared::{
+    api::{Event, JobStatus, JobSummary, NetworkView, ProviderSettings},
+    id::{JobId, NodeId},
+    job::Job,
+    refusal::{Code, Refusal},
+};
+
+/// How many orders may wait for the loop; a caller beyond that waits.
+pub const COMMAND_QUEUE: usize = 256;
+
+/// How many events a listener may be behind; beyond that it misses some and learns of it by [`Event::Network`].
+pub const EVENT_QUEUE: usize = 1024;
+
+/// An order or a question to the loop. Answers go back over the oneshot; nobody listening is fine.
+pub enum Command {
+    /// Take a job; `id` for a resubmission under a known name.
+    Submit(Box<Job>, oneshot::Sender<Result<JobId, Refusal>>),
+    /// Stop a job; `false` when there is none.
+    Cancel(JobId, oneshot::Sender<bool>),
+    /// Drop a finished job from the list; `false` when there is none.
+    Remove(JobId, oneshot::Sender<bool>),
+    /// All jobs, newest first.
+    Jobs(oneshot::Sender<Vec<JobSummary>>),
+    /// One job.
+    Job(JobId, oneshot::Sender<Option<Box<JobStatus>>>),
+    /// A job's result as JSON text.
+    JobResult(JobId, oneshot::Sender<Result<std::sync::Arc<str>, Refusal>>),
+    /// Connections, offers, the lending side.
+    Network(oneshot::Sender<Box<NetworkView>>),
+    /// Change what is lent.
+    Settings(ProviderSettings),
+    /// A listener for events.
+    Listen(mpsc::Sender<Event>),
+    /// End the loop: say goodbye, close connections.
+    Stop(oneshot::Sender<()>),
+}
+
+/// A running node.
+#[derive(Clone)]
+pub struct Handle {
+    me: NodeId,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Handle {
+    /// A handle and the end that the loop reads.
+    pub fn new(me: NodeId) -> (Self, mpsc::Receiver<Command>) {
+        let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
+        (Self { me, commands }, receiver)
+    }
+
+    /// Who this node is.
+    pub fn me(&self) -> NodeId {
+        self.me
+    }
+
+    /// Hands a job over. Read it with [`p2pnet_shared::job::kinds::read`] first, off the loop: that is the slow part.
+    pub async fn submit(&self, job: Job) -> Result<JobId, Refusal> {
+        self.ask(|reply| Command::Submit(Box::new(job), reply)).await.unwrap_or_else(|| Err(stopped()))
+    }
+
+    /// Stops a job; `false` when there is none with this id.
+    pub async fn cancel(&self, id: JobId) -> bool {
+        self.ask(|reply| Command::Cancel(id, reply)).await.unwrap_or(false)
+    }
+
+    /// Drops a finished job from the list; `false` when there is none with this id.
+    pub async fn remove(&self, id: JobId) -> bool {
+        self.ask(|reply| Command::Remove(id, reply)).await.unwrap_or(false)
+    }
+
+    /// All jobs, newest first.
+    pub async fn jobs(&self) -> Vec<JobSummary> {
+        self.ask(Command::Jobs).await.unwrap_or_default()
+    }
+
+    /// One job.
+    pub async fn job(&self, id: JobId) -> Option<JobStatus> {
+        self.ask(|reply| Command::Job(id, reply)).await.flatten().map(|status| *status)
+    }
+
+    /// A job's result as JSON text; else why there is none.
+    pub async fn result(&self, id: JobId) -> Result<std::sync::Arc<str>, Refusal> {
+        self.ask(|reply| Command::JobResult(id, reply)).await.unwrap_or_else(|| Err(stopped()))
+    }
+
+    /// Connections, offers and the lending side; `None` once the node has stopped.
+    pub async fn network(&self) -> Option<NetworkView> {
+        self.ask(Command::Network).await.map(|view| *view)
+    }
+
+    /// Changes what is lent.
+    pub async fn set_provider(&self, settings: ProviderSettings) {
+        let _ = self.commands.clone().send(Command::Settings(settings)).await;
+    }
+
+    /// What changes from now on. Ends when the node stops.
+    pub fn events(&self) -> impl Stream<Item = Event> + Send + 'static {
+        let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
+        let mut commands = self.commands.clone();
+        futures::stream::once(async move {
+            let _ = commands.send(Command::Listen(sender)).await;
+            receiver
+        })
+        .flatten()
+    }
+
+    /// Ends the node; returns when its connections are closed.
+    pub async fn stop(&self) {
+        self.ask(Command::Stop).await;
+    }
+
+    /// `None` when the loop is gone.
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.clone().send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+fn stopped() -> Refusal {
+    Refusal::new(Code::ShuttingDown, "this node is stopping", "submit the job again once the node is back")
+}

@@ -1,0 +1,326 @@
+//! What people and programs see of a node: the JSON of HTTP, command line and page, all from one place.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    engine::EngineName,
+    id::{AttemptId, JobId, NodeId},
+    job::{AttemptState, Elapsed, JobState, Policy, Requirements, WaitReason},
+    refusal::{Code, Refusal},
+    units::{Gas, Moment, Span},
+    wire::{Offer, Role},
+};
+
+/// `GET /.well-known/p2pnet.json`: how to reach a seed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WellKnown {
+    /// The seed's id.
+    pub node: NodeId,
+    /// Its libp2p addresses, `/p2p/<id>` included; browsers use those with `/ws` or `/webrtc-direct`.
+    pub addresses: Vec<String>,
+    /// The path of the WebSocket transport on the same HTTP port (`/p2p`).
+    pub websocket_path: String,
+    /// Protocol version.
+    pub protocol: u16,
+    /// Software version.
+    pub version: String,
+}
+
+/// How far a job has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Units in all (numbers, items, lines, blocks).
+    pub units_total: u64,
+    /// Units done.
+    pub units_done: u64,
+    /// Units at a node now.
+    pub units_running: u64,
+    /// Gas used so far by accepted attempts.
+    pub gas: Gas,
+    /// Whole percent done, rounded down.
+    pub percent: u8,
+    /// Estimate of what remains, in seconds; absent while unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remaining_seconds: Option<u64>,
+}
+
+/// A job in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobSummary {
+    /// Its name.
+    pub id: JobId,
+    /// Its kind, as in the JSON.
+    pub kind: String,
+    /// Where it stands.
+    pub state: JobState,
+    /// Why it waits, while it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<WaitReason>,
+    /// Why it ended without a result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Refusal>,
+    /// How far it has come.
+    pub progress: Progress,
+    /// When it was submitted.
+    pub created_at: Moment,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Moment>,
+}
+
+/// One attempt of one batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// Its name.
+    pub id: AttemptId,
+    /// Which units.
+    pub span: Span,
+    /// How many kernel calls (tasks) it holds.
+    pub tasks: u64,
+    /// Who executes it.
+    pub node: NodeId,
+    /// Where it stands.
+    pub state: AttemptState,
+    /// Which engine ran it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineName>,
+    /// Gas used.
+    pub gas: Gas,
+    /// When it was sent.
+    pub assigned_at: Moment,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Moment>,
+    /// Why it was refused or rejected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Refusal>,
+}
+
+/// What one node did for a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeShare {
+    /// Which.
+    pub node: NodeId,
+    /// Units that it delivered and that were accepted.
+    pub units: u64,
+    /// Kernel calls (tasks) accepted from it.
+    pub tasks: u64,
+    /// Gas of those.
+    pub gas: Gas,
+}
+
+/// `GET /api/v1/jobs/{id}`: everything about a job but its result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobStatus {
+    /// What a list shows.
+    #[serde(flatten)]
+    pub summary: JobSummary,
+    /// What nodes must have.
+    pub requirements: Requirements,
+    /// How it wants to be treated.
+    pub policy: Policy,
+    /// Time spent.
+    pub elapsed: Elapsed,
+    /// The job as submitted, as JSON text; cut after 4 KiB.
+    pub source: String,
+    /// The newest 1,000 attempts, oldest first.
+    pub attempts: Vec<AttemptView>,
+    /// How many attempts there were in all.
+    pub attempts_total: u64,
+    /// What each node did, most units first.
+    pub nodes: Vec<NodeShare>,
+    /// The result so far as JSON text, where the kind has one; cut to nothing above 64 KiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partial: Option<String>,
+}
+
+/// How a connection runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Path {
+    /// Straight to the node.
+    Direct,
+    /// Through another node's circuit.
+    Relayed {
+        /// Which node relays; absent when it is not known.
+        via: Option<NodeId>,
+    },
+}
+
+/// A node as seen from here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Which.
+    pub node: NodeId,
+    /// What kind, once it said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// How it describes itself.
+    pub agent: String,
+    /// How it is connected to this node; absent if known only from offers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<Path>,
+    /// The transport's name: `tcp`, `quic`, `websocket`, `webrtc-direct`, `circuit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transport: Option<String>,
+    /// Last measured round trip in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round_trip_millis: Option<u32>,
+    /// Its offer, if it lends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Offer>,
+}
+
+/// Why a node that could lend does nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdleReason {
+    /// Lending is switched off.
+    SwitchedOff,
+    /// The device runs on battery.
+    OnBattery,
+    /// Not connected to any seed.
+    NotConnected,
+    /// Ready; nobody has sent work.
+    NoWork,
+}
+
+/// What runs on this node now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningView {
+    /// For whom.
+    pub requester: NodeId,
+    /// Which job of theirs.
+    pub job: JobId,
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// How many kernel calls (tasks).
+    pub tasks: u64,
+    /// Fetching or running.
+    pub state: AttemptState,
+    /// Since when.
+    pub since: Moment,
+}
+
+/// What this node lends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderSettings {
+    /// Whether it lends at all.
+    pub lending: bool,
+    /// Cores lent; 1 to 1024.
+    pub cores: u16,
+    /// Share of each core's time, 1 to 100 percent.
+    pub cpu_percent: u8,
+    /// Memory that a task may use, in MiB.
+    pub memory_mib: u32,
+    /// Whether the device runs on battery just now (lending pauses).
+    pub on_battery: bool,
+}
+
+impl Default for ProviderSettings {
+    fn default() -> Self {
+        Self { lending: false, cores: 1, cpu_percent: 100, memory_mib: 1024, on_battery: false }
+    }
+}
+
+/// The lending side of this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderView {
+    /// What it lends.
+    pub settings: ProviderSettings,
+    /// Why it does nothing, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<IdleReason>,
+    /// What runs or is being fetched.
+    pub running: Vec<RunningView>,
+    /// Batches waiting in its queue.
+    pub queued: u32,
+    /// Kernel calls (tasks) executed since it started.
+    pub tasks_done: u64,
+    /// Gas of those.
+    pub gas_done: Gas,
+    /// Processor time of those, in microseconds.
+    pub busy_micros: u64,
+}
+
+/// Everything about this node but its jobs: `GET /api/v1/nodes` and the page's Donate and Network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkView {
+    /// This node.
+    pub me: NodeId,
+    /// What kind.
+    pub role: Role,
+    /// Whether at least one seed is connected (for a seed: always).
+    pub online: bool,
+    /// Connected and offered nodes, by id; at most 1,000.
+    pub nodes: Vec<NodeView>,
+    /// How many nodes are known in all.
+    pub nodes_total: u64,
+    /// The lending side.
+    pub provider: ProviderView,
+}
+
+/// `POST /api/v1/jobs`: 202.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submitted {
+    /// The new job.
+    pub id: JobId,
+}
+
+/// Any answer but 2xx.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What is wrong and what to do.
+    pub error: Refusal,
+}
+
+/// What `GET /api/v1/events` and the page's live views get told. Not a log: a listener that falls behind gets the
+/// newest state of each job and of the network, not every step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum Event {
+    /// A job changed.
+    Job(JobSummary),
+    /// A job was removed.
+    JobRemoved {
+        /// Which.
+        id: JobId,
+    },
+    /// Connections, offers or the lending side changed.
+    Network,
+}
+
+/// The HTTP status of a refusal.
+pub fn http_status(code: Code) -> u16 {
+    match code {
+        Code::InvalidJson
+        | Code::UnknownKind
+        | Code::UnknownField
+        | Code::MissingField
+        | Code::InvalidField
+        | Code::InvalidFormula
+        | Code::EmptyInput
+        | Code::RaggedMatrix
+        | Code::MismatchedMatrix
+        | Code::SingularMatrix
+        | Code::InvalidNumber
+        | Code::InvalidKernel
+        | Code::KernelImports => 400,
+        Code::UnknownKernel | Code::UnknownJob | Code::NotFound => 404,
+        Code::MethodNotAllowed => 405,
+        Code::NotFinished | Code::NoResult | Code::IdempotencyConflict => 409,
+        Code::TooLarge => 413,
+        Code::KernelTrapped
+        | Code::OutOfMemory
+        | Code::StackOverflow
+        | Code::TimedOut
+        | Code::IntegerOverflow
+        | Code::DivisionByZero
+        | Code::KernelError
+        | Code::RetriesExhausted
+        | Code::MergeFailed => 422,
+        Code::RateLimited | Code::TooManyJobs => 429,
+        Code::Internal => 500,
+        Code::NoProvider | Code::ShuttingDown => 503,
+    }
+}

@@ -1,0 +1,130 @@
+//! What runs a kernel: the [`Engine`] trait, the limits of a call, and what comes of it.
+//!
+//! Each engine lives in the crate whose platform it needs (`engine/<name>.rs`); the portable one, wasmi, lives here and
+//! is the referee: where two engines differ, it is right.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{id::Hash, refusal::Code, units::Gas};
+
+/// Which engine ran an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineName {
+    /// The portable interpreter, everywhere.
+    Wasmi,
+    /// The browser's own compiler, in a Web Worker.
+    Browser,
+    /// The native compiler.
+    Wasmtime,
+}
+
+/// What one call of a kernel may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Gas of one call.
+    pub gas: Gas,
+    /// Linear memory in bytes.
+    pub memory_bytes: u64,
+    /// Output in bytes.
+    pub output_bytes: u64,
+    /// Wall time of a whole batch in milliseconds. The host enforces it by stopping the worker; engines do not look.
+    pub time_millis: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { gas: Gas(2_000_000_000_000), memory_bytes: 512 << 20, output_bytes: 64 << 20, time_millis: 30_000 }
+    }
+}
+
+/// Why a call gave no output. The same on every engine, because the rewrite and the contract decide it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trap {
+    /// `unreachable`, out-of-bounds access, bad indirect call, integer division by zero, …
+    Trapped,
+    /// The gas limit was reached.
+    OutOfGas,
+    /// Memory beyond the limit.
+    OutOfMemory,
+    /// Stack beyond the limit.
+    StackOverflow,
+    /// The kernel's exports break the contract at run time: a null `alloc`, an output outside memory or over the limit.
+    BrokenContract,
+    /// Stopped by the host because the batch ran over its time. Not deterministic, so never compared.
+    TimedOut,
+    /// Stopped because the requester no longer wants it.
+    Cancelled,
+    /// The host could not run it (a worker died, an engine refused the module). Says nothing about the kernel.
+    HostFailed,
+}
+
+impl Trap {
+    /// The code under which a person hears of it.
+    pub fn code(self) -> Code {
+        match self {
+            Trap::Trapped | Trap::BrokenContract => Code::KernelTrapped,
+            Trap::OutOfGas | Trap::TimedOut => Code::TimedOut,
+            Trap::OutOfMemory => Code::OutOfMemory,
+            Trap::StackOverflow => Code::StackOverflow,
+            Trap::Cancelled | Trap::HostFailed => Code::Internal,
+        }
+    }
+
+    /// Whether any honest node would come to the same end, so that trying again elsewhere is vain.
+    pub fn is_deterministic(self) -> bool {
+        match self {
+            Trap::Trapped | Trap::OutOfGas | Trap::OutOfMemory | Trap::StackOverflow | Trap::BrokenContract => true,
+            Trap::TimedOut | Trap::Cancelled | Trap::HostFailed => false,
+        }
+    }
+}
+
+/// What came of one call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallOutcome {
+    /// The kernel's output, or why there is none.
+    pub output: Result<Vec<u8>, Trap>,
+    /// Gas used, up to the end or the trap.
+    pub gas: Gas,
+}
+
+/// A module that an engine has made ready. Kept per kernel hash by the host.
+pub trait Engine {
+    /// The compiled or translated form of a kernel.
+    type Module;
+
+    /// Which engine this is.
+    fn name(&self) -> EngineName;
+
+    /// Makes a kernel ready. `rewritten` has passed [`crate::kernel`]'s rewrite.
+    fn load(&mut self, rewritten: &[u8]) -> Result<Self::Module, Trap>;
+
+    /// One call in a fresh instance: `input` is the common bytes followed by the call's own bytes.
+    fn call(&mut self, module: &Self::Module, input: &[&[u8]], limits: &Limits) -> CallOutcome;
+}
+
+/// A batch as the host's executor gets it: the same kernel over several inputs, one call each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Name of the kernel's original bytes.
+    pub kernel: Hash,
+    /// Bytes put before every call's own bytes, so that what all tasks share travels once. May be empty.
+    pub common: Vec<u8>,
+    /// One input a call.
+    pub calls: Vec<Vec<u8>>,
+    /// Bounds of each call, and of the batch in time.
+    pub limits: Limits,
+}
+
+/// What an executor reports of a batch: one outcome a call, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchReport {
+    /// Which engine ran it.
+    pub engine: EngineName,
+    /// One outcome a call. Shorter than the batch only if the last one is a trap that ended the batch.
+    pub outcomes: Vec<CallOutcome>,
+    /// Processor time used, in microseconds, as the host measured it. Informs sizing; never pays.
+    pub busy_micros: u64,
+}
