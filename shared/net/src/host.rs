@@ -1,0 +1,75 @@
+//! What a platform gives to the loop: a clock, an executor, a store. The browser, the native node and tests have one each.
+
+use std::sync::Arc;
+
+use p2pnet_shared::{
+    engine::{Batch, BatchReport},
+    node::{NodeConfig, RunId, StoreKey},
+    units::Moment,
+};
+
+/// Orders that the loop passes on to the platform. None of them may block: the loop waits for nothing.
+#[derive(Debug)]
+pub enum HostOrder {
+    /// Run a batch; answered by exactly one [`HostFact::Executed`], whatever happens (time over, worker died, aborted).
+    /// The host rewrites the kernel (`p2pnet_shared::kernel::prepare`) and compiles it once per hash, and keeps it.
+    Execute {
+        /// Comes back in the fact.
+        run: RunId,
+        /// The kernel's original bytes.
+        kernel: Arc<[u8]>,
+        /// What to run.
+        batch: Batch,
+        /// Share of the core's time that it may take, 1 to 100 percent.
+        cpu_percent: u8,
+    },
+    /// Stop a run at once (terminate its worker); its fact still comes.
+    Abort {
+        /// Which.
+        run: RunId,
+    },
+    /// Keep a record.
+    Save(StoreKey, Vec<u8>),
+    /// Forget a record.
+    Forget(StoreKey),
+    /// How many batches will run at once from now on (cores lent); the host sizes its pool.
+    Cores(u16),
+}
+
+/// What the platform reports to the loop, through the channel given to it at the start.
+#[derive(Debug)]
+pub enum HostFact {
+    /// A run ended.
+    Executed {
+        /// Which.
+        run: RunId,
+        /// What came of it.
+        report: BatchReport,
+    },
+    /// Time has passed. Browsers send it from a worker's timer, since a hidden page's own timers sleep.
+    Tick,
+    /// Connect to this seed and stay connected. Found by the platform: `/.well-known/p2pnet.json`, configuration.
+    SeedKnown {
+        /// libp2p multiaddresses with `/p2p/<id>`, best first; all of one node.
+        addresses: Vec<String>,
+    },
+}
+
+/// The platform's side of the loop.
+pub trait Host {
+    /// The wall clock.
+    fn now(&self) -> Moment;
+
+    /// Carries an order out, or begins to.
+    fn carry_out(&mut self, order: HostOrder);
+}
+
+/// What a node needs to start, the same on every platform.
+pub struct Start {
+    /// The Ed25519 secret (32 bytes) behind the node's id. The platform keeps it across restarts.
+    pub secret: [u8; 32],
+    /// How the node behaves. `me` must be the id of `secret` (see [`crate::node_id`]).
+    pub config: NodeConfig,
+    /// What the store held.
+    pub restored: Vec<(StoreKey, Vec<u8>)>,
+}
