@@ -1,2 +1,107 @@
-//! Placeholder while the workspace is laid out.
-fn main() {}
+//! The commands of this repository: `cargo xtask run`, `test`, `bench`, `screenshots`.
+//!
+//! Everything that a person or a machine needs to do with p2pnet's source goes through here, so that it works the same
+//! everywhere and starts from nothing but rustup's toolchain and a C compiler.
+
+mod bench;
+mod page;
+mod relay;
+mod shell;
+mod test;
+mod tools;
+mod workspace;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use lexopt::prelude::*;
+
+const HELP: &str = "\
+cargo xtask <command>
+
+  run          Build everything, start a relay that also lends this machine, print its URL.
+                 --port N        HTTP port (8080)
+                 --no-provider   do not lend this machine
+                 --data-dir D    where identity, certificate and jobs are kept (target/p2pnet-data)
+                 --open          open the page in the default browser
+  build        Build the page and target/release/p2pnet, which has the page inside.
+  page         Build the page only, into dist/.
+  test         Every test, those in real Chromium included.
+                 --only PART     lint, unit or e2e; may be given several times
+                 --filter TEXT   only the tests in Chromium whose name contains TEXT
+  bench        Measure; writes docs/benchmarks.md and target/bench/*.json.
+                 NAME            only this one
+  screenshots  Every page, both languages, both themes, desktop and phone, into target/screenshots/.
+  help         This text.
+";
+
+fn main() -> Result<()> {
+    let mut args = lexopt::Parser::from_env();
+    let command = match args.next()? {
+        Some(Value(word)) => word.string()?,
+        Some(Short('h') | Long("help")) | None => "help".to_owned(),
+        Some(other) => return Err(other.unexpected().into()),
+    };
+    match command.as_str() {
+        "run" => relay::run(&run_options(&mut args)?),
+        "build" => {
+            nothing_more(&mut args)?;
+            relay::build().map(drop)
+        }
+        "page" => {
+            nothing_more(&mut args)?;
+            page::build()
+        }
+        "test" => test::run(&test_options(&mut args)?),
+        "bench" => bench::run(&rest(&mut args)?),
+        "screenshots" => bench::screenshots(&rest(&mut args)?),
+        "open-when-ready" => relay::open_when_ready(&rest(&mut args)?),
+        "help" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        unknown => bail!("there is no command {unknown:?}\n\n{HELP}"),
+    }
+}
+
+fn run_options(args: &mut lexopt::Parser) -> Result<relay::Options> {
+    let mut options = relay::Options {
+        port: 8080,
+        provider: true,
+        data_dir: workspace::target_dir().join("p2pnet-data"),
+        open: false,
+    };
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("port") => options.port = args.value()?.parse()?,
+            Long("no-provider") => options.provider = false,
+            Long("data-dir") => options.data_dir = PathBuf::from(args.value()?),
+            Long("open") => options.open = true,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(options)
+}
+
+fn test_options(args: &mut lexopt::Parser) -> Result<test::Options> {
+    let mut options = test::Options { parts: Vec::new(), filter: None };
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("only") => options.parts.push(test::Part::named(&args.value()?.string()?)?),
+            Long("filter") => options.filter = Some(args.value()?.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(options)
+}
+
+fn rest(args: &mut lexopt::Parser) -> Result<Vec<String>> {
+    args.raw_args()?.map(|word| Ok(word.string()?)).collect()
+}
+
+fn nothing_more(args: &mut lexopt::Parser) -> Result<()> {
+    match args.next()? {
+        None => Ok(()),
+        Some(other) => Err(other.unexpected().into()),
+    }
+}

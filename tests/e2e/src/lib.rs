@@ -1,1 +1,7 @@
-//! Placeholder while the workspace is laid out.
+//! The built relay and the built page in real browsers, from the outside only: what the tests in Chromium, the
+//! measurements and the screenshots share.
+
+pub mod browser;
+pub mod page;
+pub mod process;
+pub mod relay;

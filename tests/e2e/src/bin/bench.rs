@@ -1,0 +1,2 @@
+//! Placeholder until the page stands.
+fn main() {}

@@ -1,0 +1,1 @@
+//! What a person does on the page, by its `data-testid` hooks.

@@ -1,0 +1,175 @@
+//! Child processes that never outlive us: each is the head of its own group, and the group is killed on drop.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+/// How many of a program's last lines are kept for error messages.
+const KEPT_LINES: usize = 400;
+
+/// A running program and what it printed.
+pub struct Process {
+    name: String,
+    child: Child,
+    printed: Arc<Mutex<Vec<String>>>,
+}
+
+impl Process {
+    /// Starts a program and waits until `find` makes something of a line of its output.
+    pub fn start<T: Send + 'static>(
+        name: &str,
+        command: &mut Command,
+        patience: Duration,
+        find: impl Fn(&str) -> Option<T> + Send + 'static,
+    ) -> Result<(Self, T)> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {name} ({:?})", command.get_program()))?;
+        let printed = Arc::new(Mutex::new(Vec::new()));
+        let (sender, found) = mpsc::channel();
+        if let Some(errors) = child.stderr.take() {
+            keep_lines(errors, Arc::clone(&printed), |_| {});
+        }
+        if let Some(output) = child.stdout.take() {
+            keep_lines(output, Arc::clone(&printed), move |line| {
+                if let Some(value) = find(line) {
+                    let _ = sender.send(value);
+                }
+            });
+        }
+        let process = Self { name: name.to_owned(), child, printed };
+        match found.recv_timeout(patience) {
+            Ok(value) => Ok((process, value)),
+            Err(_) => bail!("{name} did not say that it is ready; it printed:\n{}", process.printed()),
+        }
+    }
+
+    /// What it printed last.
+    pub fn printed(&self) -> String {
+        lock(&self.printed).join("\n")
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to end, as Ctrl-C does, and waits.
+    pub fn interrupt(&mut self, patience: Duration) -> Result<()> {
+        signal("INT", &self.child.id().to_string());
+        let began = Instant::now();
+        while began.elapsed() < patience {
+            if let Some(status) = self.child.try_wait()? {
+                if status.success() {
+                    return Ok(());
+                }
+                bail!("{} ended with {status} after Ctrl-C; it printed:\n{}", self.name, self.printed());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        bail!("{} still runs {patience:?} after Ctrl-C; it printed:\n{}", self.name, self.printed());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        signal("KILL", &format!("-{}", self.child.id()));
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a signal to a process, or with a minus to a group.
+pub fn signal(name: &str, target: &str) {
+    let _ = Command::new("kill").args([&format!("-{name}"), "--", target]).stderr(Stdio::null()).status();
+}
+
+/// The processes whose command line contains `text`.
+pub fn processes_naming(text: &str) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|id| {
+            fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(text))
+        })
+        .collect()
+}
+
+/// An empty folder that goes away with us.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// A new one.
+    pub fn new(purpose: &str) -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("p2pnet-{purpose}-{}-{number}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A browser that was just killed may still be closing files.
+        for _ in 0..20 {
+            if fs::remove_dir_all(&self.0).is_ok() || !self.0.exists() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// What `cargo xtask` hands over.
+pub fn given(variable: &str) -> Result<PathBuf> {
+    env::var_os(variable).map(PathBuf::from).with_context(|| {
+        format!("{variable} is not set: the relay, the page and a browser are needed, start this by `cargo xtask`")
+    })
+}
+
+fn keep_lines(
+    from: impl std::io::Read + Send + 'static,
+    printed: Arc<Mutex<Vec<String>>>,
+    each: impl Fn(&str) + Send + 'static,
+) {
+    thread::spawn(move || {
+        for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            each(&line);
+            let mut kept = lock(&printed);
+            if kept.len() >= KEPT_LINES {
+                kept.remove(0);
+            }
+            kept.push(line);
+        }
+    });
+}
+
+fn lock(lines: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
+    lines.lock().unwrap_or_else(PoisonError::into_inner)
+}

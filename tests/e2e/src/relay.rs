@@ -1,0 +1,196 @@
+//! A relay of our own: the built binary on a free port with an empty data folder, and its HTTP API.
+
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::process::{Folder, Process, given};
+
+/// How long a relay may take to say that it listens.
+const START: Duration = Duration::from_secs(30);
+
+/// How long a relay may take to end gracefully.
+const STOP: Duration = Duration::from_secs(15);
+
+/// A running relay.
+pub struct Relay {
+    process: Option<Process>,
+    client: Client,
+    data: Folder,
+    url: String,
+    provider: bool,
+}
+
+impl Relay {
+    /// A relay that only introduces: every task runs in a browser or in a native node.
+    pub fn without_provider() -> Result<Self> {
+        Self::start(false)
+    }
+
+    /// A relay that lends its own machine as well.
+    pub fn with_provider() -> Result<Self> {
+        Self::start(true)
+    }
+
+    fn start(provider: bool) -> Result<Self> {
+        let data = Folder::new("relay")?;
+        let (process, url) = launch(0, &data, provider)?;
+        Ok(Self { process: Some(process), client: Client::new(), data, url, provider })
+    }
+
+    /// Where its page is, without a slash at the end.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its process id.
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
+    /// Ends it as Ctrl-C does.
+    pub fn stop(&mut self) -> Result<()> {
+        match self.process.take() {
+            Some(mut process) => process.interrupt(STOP),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts it again after [`Relay::stop`], on the same port with the same data.
+    pub fn start_again(&mut self) -> Result<()> {
+        let port = self.url.rsplit(':').next().and_then(|port| port.parse().ok()).context("the URL has no port")?;
+        let (process, url) = launch(port, &self.data, self.provider)?;
+        if url != self.url {
+            bail!("the relay was at {} and came back at {url}", self.url);
+        }
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// What it printed last.
+    pub fn printed(&self) -> String {
+        self.process.as_ref().map(Process::printed).unwrap_or_default()
+    }
+
+    /// Asks the API and gives status and body; `Null` for an empty body.
+    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value)> {
+        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        let body = if text.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(&text).with_context(|| format!("{path} answered {status} with {text:?}"))?
+        };
+        Ok((status, body))
+    }
+
+    /// A GET that must succeed.
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        let (status, body) = self.ask(Method::GET, path, None).await?;
+        if status.is_success() { Ok(body) } else { bail!("{path} answered {status}: {body}") }
+    }
+
+    /// Submits a job and gives its id.
+    pub async fn submit(&self, job: &Value) -> Result<String> {
+        let (status, body) = self.ask(Method::POST, "/api/v1/jobs", Some(job)).await?;
+        if status != StatusCode::ACCEPTED {
+            bail!("the job was not taken: {status}: {body}");
+        }
+        Ok(body["id"].as_str().context("202 without an id")?.to_owned())
+    }
+
+    /// A job as the API shows it.
+    pub async fn job(&self, id: &str) -> Result<Value> {
+        self.get(&format!("/api/v1/jobs/{id}")).await
+    }
+
+    /// Waits until a job has ended, and gives its status.
+    pub async fn ended(&self, id: &str, patience: Duration) -> Result<Value> {
+        let began = Instant::now();
+        loop {
+            let job = self.job(id).await?;
+            if matches!(job["state"].as_str(), Some("completed" | "failed" | "cancelled" | "expired")) {
+                return Ok(job);
+            }
+            if began.elapsed() > patience {
+                bail!("job {id} has not ended after {patience:?}: {job:#}");
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits for a job's result.
+    pub async fn result(&self, id: &str, patience: Duration) -> Result<Value> {
+        let job = self.ended(id, patience).await?;
+        if job["state"] != "completed" {
+            bail!("job {id} did not complete: {job:#}");
+        }
+        Ok(self.get(&format!("/api/v1/jobs/{id}/result")).await?["result"].clone())
+    }
+
+    /// Submits a job and waits for its result.
+    pub async fn compute(&self, job: &Value, patience: Duration) -> Result<Value> {
+        let id = self.submit(job).await?;
+        self.result(&id, patience).await
+    }
+
+    /// Waits until the relay sees offers of at least so many nodes, and gives their ids.
+    pub async fn lenders(&self, at_least: usize, patience: Duration) -> Result<Vec<String>> {
+        let began = Instant::now();
+        loop {
+            let network = self.get("/api/v1/nodes").await?;
+            let nodes = network["nodes"].as_array().cloned().unwrap_or_default();
+            let lending: Vec<String> = nodes
+                .iter()
+                .filter(|node| !node["offer"].is_null())
+                .filter_map(|node| Some(node["node"].as_str()?.to_owned()))
+                .collect();
+            if lending.len() >= at_least {
+                return Ok(lending);
+            }
+            if began.elapsed() > patience {
+                bail!("only {} of {at_least} nodes lend after {patience:?}: {network:#}", lending.len());
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+fn launch(port: u16, data: &Folder, provider: bool) -> Result<(Process, String)> {
+    let mut command = Command::new(given("P2PNET_BIN")?);
+    command.arg("relay").args(["--port", &port.to_string()]).arg("--data-dir").arg(data.path());
+    if !provider {
+        command.arg("--no-provider");
+    }
+    Process::start("the relay", &mut command, START, url_in)
+}
+
+/// The URL in a line such as `p2pnet is ready: http://localhost:8080/`, reduced to one that this machine reaches.
+fn url_in(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once("http://")?;
+    let authority = rest.split(|c: char| c == '/' || c.is_whitespace()).next()?;
+    let port: u16 = authority.rsplit(':').next()?.parse().ok()?;
+    Some(format!("http://localhost:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_is_read_from_a_line_in_prose() {
+        assert_eq!(url_in("Open http://127.0.0.1:4711/ now").as_deref(), Some("http://localhost:4711"));
+        assert_eq!(url_in("listening on 4711"), None);
+    }
+}
