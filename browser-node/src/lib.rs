@@ -1,1 +1,48 @@
-//! Placeholder while the workspace is laid out.
+//! What only a browser has: Web Workers that run kernels, IndexedDB that keeps a tab's identity and jobs, and the boot
+//! of a node inside a tab. The page (`web`) starts a node here, shows what it says, and holds no logic of the network.
+//!
+//! One wasm binary serves the page and its workers, so `main` begins with a question:
+//!
+//! ```ignore
+//! fn main() {
+//!     if p2pnet_browser::run_if_worker() {
+//!         return;                                   // this is a worker: it executes batches until it is terminated
+//!     }
+//!     p2pnet_browser::show_panics();                // a bug in the page says so instead of freezing
+//!     let node = p2pnet_browser::start(p2pnet_browser::Options::default()).await?;   // inside spawn_local
+//!
+//!     node.handle().events();                       // jobs, network: p2pnet_net::handle::Handle
+//!     node.handle().network().await;                // connections, offers, what runs here, why nothing runs
+//!     node.settings();                              // what the person lends; kept across reloads
+//!     node.set_settings(Settings { lending: true, ..node.settings() });
+//!     node.device();                                // cores, battery, online, visible
+//!     node.health();                                // what is wrong: storage, workers, seed
+//!     node.changes();                               // a Stream: settings, device or health changed; read them again
+//!     let job = node.read_job(r#"{"kind":"map",…}"#)?;    // JSON -> Job, or a Refusal that says where it is wrong
+//!     let sample = node.dry_run(source).await?;     // a few units in a worker here: result, gas, speed
+//!     let id = node.handle().submit(job).await?;
+//! }
+//! ```
+//!
+//! [`NodeRuntime`] is cheap to clone and compares by identity, so it can be a yew property or context.
+
+mod device;
+mod dry_run;
+mod host;
+mod js;
+mod panics;
+mod pool;
+mod runtime;
+mod seeds;
+mod settings;
+mod slot;
+mod store;
+mod ticker;
+mod worker;
+
+pub use device::{Battery, Device};
+pub use dry_run::DryRun;
+pub use panics::show_panics;
+pub use runtime::{Health, NodeRuntime, Options, SeedSearch, StartError, Storage, start};
+pub use settings::Settings;
+pub use worker::run_if_worker;

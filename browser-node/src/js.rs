@@ -1,0 +1,55 @@
+//! The few things of JavaScript that web-sys does not bind.
+
+use js_sys::{Object, Promise, Reflect};
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen]
+extern "C" {
+    /// `performance.now()`, in a page and in a worker alike: milliseconds, monotonic.
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    pub fn monotonic_millis() -> f64;
+
+    type ImportMeta;
+    #[wasm_bindgen(method, getter)]
+    fn url(this: &ImportMeta) -> String;
+    #[wasm_bindgen(thread_local_v2, js_namespace = import, js_name = meta)]
+    static IMPORT_META: ImportMeta;
+
+    /// `navigator.locks`; web-sys has it only behind unstable flags.
+    pub type LockManager;
+    #[wasm_bindgen(method, catch)]
+    pub fn request(
+        this: &LockManager,
+        name: &str,
+        options: &Object,
+        granted: &Closure<dyn FnMut(JsValue) -> Promise>,
+    ) -> Result<Promise, JsValue>;
+}
+
+/// The address of this binary's own JavaScript, which a worker imports to run the same binary.
+pub fn own_script_url() -> String {
+    IMPORT_META.with(ImportMeta::url)
+}
+
+/// `navigator.locks`, where there is one (secure contexts).
+pub fn locks() -> Option<LockManager> {
+    let navigator = web_sys::window()?.navigator();
+    let locks = Reflect::get(&navigator, &"locks".into()).ok()?;
+    (!locks.is_undefined() && !locks.is_null()).then(|| locks.unchecked_into())
+}
+
+/// The text of whatever was thrown, at most 300 characters.
+pub fn thrown_text(thrown: &JsValue) -> String {
+    let text = match thrown.dyn_ref::<js_sys::Error>() {
+        Some(error) => String::from(error.to_string()),
+        None => thrown.as_string().unwrap_or_else(|| format!("{thrown:?}")),
+    };
+    text.chars().take(300).collect()
+}
+
+/// Bytes from the system's source of randomness; `None` where the browser has none.
+pub fn random_bytes<const N: usize>() -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    web_sys::window()?.crypto().ok()?.get_random_values_with_u8_array(&mut bytes).ok()?;
+    Some(bytes)
+}

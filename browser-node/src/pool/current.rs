@@ -1,0 +1,101 @@
+//! A batch on its way through a worker: what is known of it so far, and the report that it ends in, whatever happens.
+
+use p2pnet_shared::engine::{BatchReport, CallOutcome, EngineName, Trap};
+use p2pnet_shared::units::Gas;
+
+/// Receives the one report of a run.
+pub type Finish = Box<dyn FnOnce(BatchReport)>;
+
+/// A batch that a worker executes. Times are milliseconds of the page's monotonic clock.
+pub struct Current {
+    /// Names the run between page and worker.
+    pub run: u64,
+    calls: usize,
+    outcomes: Vec<CallOutcome>,
+    started_at: f64,
+    rested_millis: f64,
+    limit_millis: f64,
+    finish: Finish,
+}
+
+impl Current {
+    /// A run of `calls` calls that begins now and may take `limit_millis`.
+    pub fn new(run: u64, calls: usize, limit_millis: f64, now: f64, finish: Finish) -> Self {
+        Self { run, calls, outcomes: Vec::new(), started_at: now, rested_millis: 0.0, limit_millis, finish }
+    }
+
+    /// Whether it has run over its time; what it rested does not count.
+    pub fn is_over(&self, now: f64) -> bool {
+        now - self.started_at - self.rested_millis > self.limit_millis
+    }
+
+    /// The worker rests.
+    pub fn rest(&mut self, millis: u32) {
+        self.rested_millis += f64::from(millis);
+    }
+
+    /// Some calls are done.
+    pub fn take(&mut self, outcomes: impl Iterator<Item = CallOutcome>) {
+        let room = self.calls.saturating_sub(self.outcomes.len());
+        self.outcomes.extend(outcomes.take(room));
+    }
+
+    /// The worker said that it is done.
+    pub fn end(self, engine: EngineName, busy_micros: u64) -> (Finish, BatchReport) {
+        (self.finish, BatchReport { engine, outcomes: self.outcomes, busy_micros })
+    }
+
+    /// The worker was stopped or died: what was done is kept, and the call that it was in ends in `trap`.
+    pub fn cut_off(mut self, trap: Trap, now: f64) -> (Finish, BatchReport) {
+        if self.outcomes.len() < self.calls || self.outcomes.is_empty() {
+            self.outcomes.push(CallOutcome { output: Err(trap), gas: Gas(0) });
+        }
+        let busy_millis = (now - self.started_at - self.rested_millis).max(0.0);
+        (
+            self.finish,
+            BatchReport { engine: EngineName::Wasmi, outcomes: self.outcomes, busy_micros: micros(busy_millis) },
+        )
+    }
+}
+
+/// Whole microseconds of a span in milliseconds.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates, and is never negative
+pub fn micros(millis: f64) -> u64 {
+    (millis * 1000.0).max(0.0) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done(byte: u8) -> CallOutcome {
+        CallOutcome { output: Ok(vec![byte]), gas: Gas(1) }
+    }
+
+    #[test]
+    fn what_was_done_before_the_stop_is_kept_and_the_running_call_gets_the_trap() {
+        let mut current = Current::new(1, 3, 100.0, 0.0, Box::new(|_| ()));
+        current.take([done(1), done(2)].into_iter());
+        let (_, report) = current.cut_off(Trap::TimedOut, 150.0);
+        assert_eq!(report.outcomes[..2], [done(1), done(2)]);
+        assert_eq!(report.outcomes[2].output, Err(Trap::TimedOut));
+        assert_eq!((report.outcomes.len(), report.busy_micros), (3, 150_000));
+    }
+
+    #[test]
+    fn rest_is_not_the_kernels_time() {
+        let mut current = Current::new(1, 1, 100.0, 0.0, Box::new(|_| ()));
+        assert!(!current.is_over(99.0));
+        assert!(current.is_over(101.0));
+        current.rest(300);
+        assert!(!current.is_over(399.0));
+    }
+
+    #[test]
+    fn a_worker_that_says_too_much_is_not_believed() {
+        let mut current = Current::new(1, 1, 100.0, 0.0, Box::new(|_| ()));
+        current.take([done(1), done(2)].into_iter());
+        let (_, report) = current.end(EngineName::Wasmi, 5);
+        assert_eq!(report.outcomes, [done(1)]);
+    }
+}

@@ -1,0 +1,387 @@
+//! The tab's executor: a pool of Web Workers. A worker is terminated to stop what it runs, and another takes its place.
+//!
+//! Every batch handed in ends in exactly one report, whatever becomes of its worker.
+
+mod current;
+mod member;
+pub mod protocol;
+
+use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc};
+
+use js_sys::Array;
+use p2pnet_shared::engine::{Batch, BatchReport, Trap};
+use wasm_bindgen::JsValue;
+use web_sys::{Blob, BlobPropertyBag, Url};
+
+pub use self::current::micros;
+use self::{
+    current::{Current, Finish},
+    member::{Doing, Heard, Member},
+    protocol::Said,
+};
+use crate::js::{self, monotonic_millis};
+
+const SHIM: &str = include_str!("worker_shim.js");
+/// A worker that is not up by then will not come up.
+const BOOT_MILLIS: f64 = 20_000.0;
+/// So many starts in a row may fail before waiting batches are given back.
+const MOST_FAILED_STARTS: u32 = 3;
+/// A worker serves so many idle ticks of the pool before it is let go; one is always kept.
+const IDLE_TICKS_KEPT: u32 = 240;
+
+/// Names a run in the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PoolRun(u64);
+
+/// For whom a batch runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// The node: as many at once as cores are lent.
+    Node,
+    /// The person at this page, who waits for a dry run: one more worker.
+    Person,
+}
+
+struct Waiting {
+    run: u64,
+    lane: Lane,
+    kernel: Arc<[u8]>,
+    batch: Batch,
+    cpu_percent: u8,
+    finish: Finish,
+}
+
+struct State {
+    shim_url: Result<String, String>,
+    cores: usize,
+    members: Vec<Member>,
+    waiting: VecDeque<Waiting>,
+    /// Lanes of runs that are being executed.
+    lanes: Vec<(u64, Lane)>,
+    last_id: u64,
+    failed_starts: u32,
+    idle_ticks: u32,
+    trouble: Option<String>,
+}
+
+/// The pool. Cheap to clone.
+#[derive(Clone)]
+pub struct Pool {
+    state: Rc<RefCell<State>>,
+    trouble_changed: Rc<dyn Fn()>,
+}
+
+impl Pool {
+    /// A pool without workers yet; `trouble_changed` is called when [`Pool::trouble`] changes.
+    pub fn new(trouble_changed: Rc<dyn Fn()>) -> Self {
+        let shim = SHIM.replace("OWN_SCRIPT", &js::own_script_url());
+        let state = State {
+            shim_url: script_url(&shim).map_err(|thrown| js::thrown_text(&thrown)),
+            cores: 0,
+            members: Vec::new(),
+            waiting: VecDeque::new(),
+            lanes: Vec::new(),
+            last_id: 0,
+            failed_starts: 0,
+            idle_ticks: 0,
+            trouble: None,
+        };
+        Self { state: Rc::new(RefCell::new(state)), trouble_changed }
+    }
+
+    /// How many batches of the node run at once from now on. The first worker starts at once, others when needed.
+    pub fn set_cores(&self, cores: u16) {
+        self.state.borrow_mut().cores = usize::from(cores);
+        if cores > 0 && self.state.borrow().members.is_empty() {
+            self.start_worker();
+        }
+        self.let_go_of_spare(usize::from(cores).max(1));
+        self.pump();
+    }
+
+    /// Runs a batch; `finish` gets its report, exactly once. Where no worker can start that may be
+    /// before this call returns.
+    pub fn execute(
+        &self,
+        lane: Lane,
+        kernel: Arc<[u8]>,
+        batch: Batch,
+        cpu_percent: u8,
+        finish: impl FnOnce(BatchReport) + 'static,
+    ) -> PoolRun {
+        let run = self.next_id();
+        let waiting = Waiting { run, lane, kernel, batch, cpu_percent, finish: Box::new(finish) };
+        self.state.borrow_mut().waiting.push_back(waiting);
+        self.pump();
+        PoolRun(run)
+    }
+
+    /// Stops a run at once; its report says [`Trap::Cancelled`] for the call it was in. Nothing happens if it has ended.
+    pub fn abort(&self, PoolRun(run): PoolRun) {
+        let mut state = self.state.borrow_mut();
+        let ended = if let Some(place) = state.waiting.iter().position(|waiting| waiting.run == run) {
+            state.waiting.remove(place).map(|waiting| waiting.unrun(Trap::Cancelled))
+        } else {
+            let id = state.members.iter().find(|member| member.current_run() == Some(run)).map(|member| member.id);
+            id.and_then(|id| state.dismiss(id, Trap::Cancelled))
+        };
+        drop(state);
+        report(ended);
+        self.pump();
+    }
+
+    /// Whether a run has not ended yet.
+    pub fn knows(&self, PoolRun(run): PoolRun) -> bool {
+        let state = self.state.borrow();
+        state.waiting.iter().any(|waiting| waiting.run == run) || state.lanes.iter().any(|(running, _)| *running == run)
+    }
+
+    /// Time has passed: stops what runs over its time. Call it a few times a second, hidden tab or not.
+    pub fn tick(&self) {
+        let now = monotonic_millis();
+        let mut ended = Vec::new();
+        let mut state = self.state.borrow_mut();
+        let late: Vec<(u64, Trap)> = state.members.iter().filter_map(|member| member.late(now)).collect();
+        for (id, trap) in late {
+            if trap == Trap::HostFailed {
+                state.failed_starts += 1;
+                state.trouble = Some("a worker did not start in time".into());
+            }
+            ended.extend(state.dismiss(id, trap));
+        }
+        let is_quiet = state.lanes.is_empty() && state.waiting.is_empty();
+        state.idle_ticks = if is_quiet { state.idle_ticks.saturating_add(1) } else { 0 };
+        let is_rested = state.idle_ticks == IDLE_TICKS_KEPT;
+        drop(state);
+        report(ended);
+        if is_rested {
+            self.let_go_of_spare(1);
+        }
+        self.pump();
+    }
+
+    /// Why workers do not start, while they do not.
+    pub fn trouble(&self) -> Option<String> {
+        self.state.borrow().trouble.clone()
+    }
+
+    fn next_id(&self) -> u64 {
+        let mut state = self.state.borrow_mut();
+        state.last_id += 1;
+        state.last_id
+    }
+
+    /// Hands waiting batches to idle workers and starts workers where that helps.
+    fn pump(&self) {
+        loop {
+            let mut state = self.state.borrow_mut();
+            if state.failed_starts >= MOST_FAILED_STARTS {
+                state.failed_starts = 0; // the next batch tries again
+                let lost: Vec<_> = state.waiting.drain(..).map(|waiting| waiting.unrun(Trap::HostFailed)).collect();
+                drop(state);
+                report(lost);
+                (self.trouble_changed)();
+                return;
+            }
+            let Some(place) = state.next_allowed() else { return };
+            if let Some(idle) = state.members.iter().position(Member::is_idle) {
+                let refused = state.assign(place, idle);
+                drop(state);
+                report(refused);
+                continue;
+            }
+            let booting = state.members.iter().filter(|member| member.is_booting()).count();
+            let wanted = state.allowed_now();
+            drop(state);
+            if booting >= wanted {
+                return;
+            }
+            self.start_worker();
+        }
+    }
+
+    fn start_worker(&self) {
+        let id = self.next_id();
+        let weak = Rc::downgrade(&self.state);
+        let trouble_changed = self.trouble_changed.clone();
+        let hear = move |id, heard| {
+            if let Some(state) = weak.upgrade() {
+                Pool { state, trouble_changed: trouble_changed.clone() }.hear(id, heard);
+            }
+        };
+        let mut state = self.state.borrow_mut();
+        let started = match &state.shim_url {
+            Ok(url) => Member::start(id, url, monotonic_millis(), hear).map_err(|thrown| js::thrown_text(&thrown)),
+            Err(reason) => Err(reason.clone()),
+        };
+        match started {
+            Ok(member) => state.members.push(member),
+            Err(reason) => {
+                state.failed_starts += 1;
+                state.trouble = Some(reason);
+            }
+        }
+    }
+
+    fn hear(&self, id: u64, heard: Heard) {
+        let mut state = self.state.borrow_mut();
+        let had_trouble = state.trouble.is_some();
+        let ended = match heard {
+            Heard::Said(Said::Failed { reason }) | Heard::Broke(reason) => state.lose(id, reason),
+            Heard::Said(said) => state.listen(id, said),
+        };
+        let trouble_differs = had_trouble != state.trouble.is_some();
+        drop(state);
+        report(ended);
+        if trouble_differs {
+            (self.trouble_changed)();
+        }
+        self.pump();
+    }
+
+    /// Terminates idle workers beyond `keep` workers in all.
+    fn let_go_of_spare(&self, keep: usize) {
+        let mut state = self.state.borrow_mut();
+        let mut spare = state.members.len().saturating_sub(keep);
+        state.members.retain(|member| {
+            let goes = spare > 0 && member.is_idle();
+            spare -= usize::from(goes);
+            !goes
+        });
+    }
+}
+
+impl State {
+    fn running(&self, lane: Lane) -> usize {
+        self.lanes.iter().filter(|(_, running)| *running == lane).count()
+    }
+
+    fn room(&self, lane: Lane) -> usize {
+        let most = match lane {
+            Lane::Node => self.cores.max(1),
+            Lane::Person => 1,
+        };
+        most.saturating_sub(self.running(lane))
+    }
+
+    /// The first waiting batch whose lane has room.
+    fn next_allowed(&self) -> Option<usize> {
+        self.waiting.iter().position(|waiting| self.room(waiting.lane) > 0)
+    }
+
+    /// How many waiting batches could run now if there were workers.
+    fn allowed_now(&self) -> usize {
+        let of = |lane| self.waiting.iter().filter(|waiting| waiting.lane == lane).count().min(self.room(lane));
+        of(Lane::Node) + of(Lane::Person)
+    }
+
+    fn assign(&mut self, place: usize, member: usize) -> Option<(Finish, BatchReport)> {
+        let waiting = self.waiting.remove(place)?;
+        let Waiting { run, lane, kernel, batch, cpu_percent, finish } = waiting;
+        #[allow(clippy::cast_precision_loss)] // a limit in milliseconds is far below 2^53
+        let limit = batch.limits.time_millis as f64;
+        let current = Current::new(run, batch.calls.len(), limit, monotonic_millis(), finish);
+        match self.members.get_mut(member)?.run(current, &kernel, &batch, cpu_percent) {
+            Ok(()) => {
+                self.lanes.push((run, lane));
+                None
+            }
+            Err(current) => Some(current.cut_off(Trap::HostFailed, monotonic_millis())),
+        }
+    }
+
+    /// Takes in what a worker said; gives the report if that ended its run.
+    fn listen(&mut self, id: u64, said: Said) -> Option<(Finish, BatchReport)> {
+        let member = self.members.iter_mut().find(|member| member.id == id)?;
+        match (said, &mut member.doing) {
+            (Said::Ready, doing) => {
+                *doing = Doing::Idle;
+                self.failed_starts = 0;
+                self.trouble = None;
+                None
+            }
+            (Said::Outcomes { run, outcomes }, Doing::Running(current)) if current.run == run => {
+                current.take(outcomes.into_iter().map(Into::into));
+                None
+            }
+            (Said::Resting { run, millis }, Doing::Running(current)) if current.run == run => {
+                current.rest(millis);
+                None
+            }
+            (Said::Done { run, engine, outcomes, busy_micros }, Doing::Running(current)) if current.run == run => {
+                current.take(outcomes.into_iter().map(Into::into));
+                let Doing::Running(current) = std::mem::replace(&mut member.doing, Doing::Idle) else { return None };
+                self.lanes.retain(|(running, _)| *running != run);
+                Some(current.end(engine, busy_micros))
+            }
+            // Said of a run that is no longer this worker's.
+            (Said::Outcomes { .. } | Said::Resting { .. } | Said::Done { .. } | Said::Failed { .. }, _) => None,
+        }
+    }
+
+    /// A worker broke: out of memory, a panic, a script that did not load.
+    fn lose(&mut self, id: u64, reason: String) -> Option<(Finish, BatchReport)> {
+        let member = self.members.iter().find(|member| member.id == id)?;
+        if member.is_booting() {
+            self.failed_starts += 1;
+            self.trouble = Some(reason);
+        }
+        self.dismiss(id, Trap::HostFailed)
+    }
+
+    /// Terminates a worker; gives the report of what it ran.
+    fn dismiss(&mut self, id: u64, trap: Trap) -> Option<(Finish, BatchReport)> {
+        let place = self.members.iter().position(|member| member.id == id)?;
+        let mut member = self.members.swap_remove(place);
+        let Doing::Running(current) = std::mem::replace(&mut member.doing, Doing::Idle) else { return None };
+        self.lanes.retain(|(running, _)| *running != current.run);
+        Some(current.cut_off(trap, monotonic_millis()))
+    }
+}
+
+impl Waiting {
+    /// The report of a batch that no worker ever began.
+    fn unrun(self, trap: Trap) -> (Finish, BatchReport) {
+        Current::new(self.run, self.batch.calls.len(), 0.0, 0.0, self.finish).cut_off(trap, 0.0)
+    }
+}
+
+impl Member {
+    fn is_idle(&self) -> bool {
+        matches!(self.doing, Doing::Idle)
+    }
+
+    fn is_booting(&self) -> bool {
+        matches!(self.doing, Doing::Booting(_))
+    }
+
+    fn current_run(&self) -> Option<u64> {
+        match &self.doing {
+            Doing::Running(current) => Some(current.run),
+            Doing::Booting(_) | Doing::Idle => None,
+        }
+    }
+
+    fn late(&self, now: f64) -> Option<(u64, Trap)> {
+        match &self.doing {
+            Doing::Booting(since) => (now - since > BOOT_MILLIS).then_some((self.id, Trap::HostFailed)),
+            Doing::Idle => None,
+            Doing::Running(current) => current.is_over(now).then_some((self.id, Trap::TimedOut)),
+        }
+    }
+}
+
+/// Tells the owners of ended runs, outside every borrow: they may hand in the next batch at once.
+fn report(ended: impl IntoIterator<Item = (Finish, BatchReport)>) {
+    for (finish, report) in ended {
+        finish(report);
+    }
+}
+
+/// An address under which a worker finds `script`.
+pub fn script_url(script: &str) -> Result<String, JsValue> {
+    let kind = BlobPropertyBag::new();
+    kind.set_type("text/javascript");
+    let blob = Blob::new_with_str_sequence_and_options(&Array::of1(&JsValue::from_str(script)), &kind)?;
+    Url::create_object_url_with_blob(&blob)
+}

@@ -1,0 +1,350 @@
+//! A node inside a tab, from its first moment: identity, store, workers, network.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
+
+use futures::{Stream, channel::mpsc};
+use p2pnet_net::{
+    handle::Handle,
+    host::{HostFact, Start},
+};
+use p2pnet_shared::{
+    id::NodeId,
+    job::{Job, kinds},
+    node::NodeConfig,
+    refusal::Refusal,
+    wire::Role,
+};
+use wasm_bindgen_futures::spawn_local;
+
+use crate::{
+    device::{Device, Watch},
+    dry_run::{self, DryRun},
+    host::TabHost,
+    js,
+    pool::Pool,
+    seeds,
+    settings::Settings,
+    slot,
+    store::{self, Store, StoreError},
+    ticker::Ticker,
+};
+
+const SECRET: &str = "secret";
+const SETTINGS: &str = "settings";
+
+/// How a node is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How the node describes itself to others; at most 64 characters.
+    pub agent: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { agent: concat!("p2pnet ", env!("CARGO_PKG_VERSION"), " browser").into() }
+    }
+}
+
+/// Why a tab cannot be a node.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// Without chance there is no identity.
+    #[error("this browser gives no random numbers")]
+    NoRandomness,
+    /// The network part did not start.
+    #[error("the network part did not start: {0}")]
+    Network(String),
+}
+
+/// Where the tab keeps what it knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In IndexedDB: a reload goes on where it was.
+    Kept,
+    /// Only in memory, for this reason: a reload begins anew.
+    MemoryOnly(String),
+}
+
+/// How the search for the relay goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SeedSearch {
+    /// Not answered yet.
+    Asking,
+    /// The relay said how to reach it.
+    Found,
+    /// The last try failed, for this reason; it is tried again.
+    Failed(String),
+}
+
+/// What may be wrong with a tab, to be told to the person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Where the tab keeps what it knows.
+    pub storage: Storage,
+    /// Why workers do not start, while they do not.
+    pub workers: Option<String>,
+    /// How the search for the relay goes.
+    pub seed: SeedSearch,
+    /// Which of this browser's nodes this tab is, from 1; absent if its identity ends with the tab.
+    pub tab: Option<u32>,
+}
+
+/// A running node. See the crate's page for what it offers.
+#[derive(Clone)]
+pub struct NodeRuntime {
+    handle: Handle,
+    shared: Rc<Shared>,
+}
+
+impl PartialEq for NodeRuntime {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+struct Shared {
+    device: RefCell<Option<Watch>>,
+    settings: Cell<Settings>,
+    storage: RefCell<Storage>,
+    seed: RefCell<SeedSearch>,
+    tab: Cell<Option<u32>>,
+    pool: RefCell<Option<Pool>>,
+    store: RefCell<Option<Store>>,
+    listeners: RefCell<Vec<mpsc::Sender<()>>>,
+}
+
+/// Makes this tab a node. Returns once it runs; it connects on its own from then on.
+pub async fn start(options: Options) -> Result<NodeRuntime, StartError> {
+    let window = web_sys::window().ok_or_else(|| StartError::Network("there is no window".into()))?;
+    let shared = Shared::new();
+    let changed: Rc<dyn Fn()> = {
+        let shared = Rc::downgrade(&shared);
+        Rc::new(move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.tell_listeners();
+            }
+        })
+    };
+    let ticker = Ticker::start();
+    let pool = Pool::new(changed.clone());
+    *shared.pool.borrow_mut() = Some(pool.clone());
+    let watch = Watch::new(&window, changed);
+    shared.settings.set(Settings::for_device(&watch.now()));
+    *shared.device.borrow_mut() = Some(watch);
+
+    let (opened, slot, seed) = futures::join!(store::open(), slot::take(&ticker), seeds::fetch());
+    shared.tab.set(slot);
+    let store = open_store(&shared, opened, slot);
+    *shared.store.borrow_mut() = store.clone();
+    let secret = secret(&shared, store.as_ref()).await?;
+    restore_settings(&shared, store.as_ref()).await;
+    let restored = match &store {
+        Some(store) => store.node_records().await.unwrap_or_else(|error| shared.lost_storage(error, Vec::new())),
+        None => Vec::new(),
+    };
+
+    let me: NodeId =
+        p2pnet_net::node_id(secret).ok_or_else(|| StartError::Network("the identity is invalid".into()))?;
+    let seed_bytes = js::random_bytes().ok_or(StartError::NoRandomness)?;
+    let config = NodeConfig { me, role: Role::Client, agent: options.agent, seed: seed_bytes };
+    let (facts, facts_of_host) = mpsc::unbounded();
+    let host = TabHost::new(pool.clone(), store, facts.clone());
+    let (handle, commands) = Handle::new(me);
+    let start = Start { secret, config, restored };
+    spawn_local(async move { drop((start, host, facts_of_host, commands)) });
+
+    let runtime = NodeRuntime { handle, shared };
+    runtime.follow_time(&ticker, &pool, &facts);
+    runtime.follow_device();
+    runtime.find_seed(seed, facts, ticker);
+    Ok(runtime)
+}
+
+impl NodeRuntime {
+    /// The node: jobs, network, events.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// What the person lends.
+    pub fn settings(&self) -> Settings {
+        self.shared.settings.get()
+    }
+
+    /// Changes what the person lends, now and after a reload. Numbers out of range are cut to it.
+    pub fn set_settings(&self, settings: Settings) {
+        let settings = settings.within(&self.device());
+        self.shared.settings.set(settings);
+        if let (Some(store), Ok(bytes)) = (self.shared.store.borrow().as_ref(), serde_json::to_vec(&settings)) {
+            store.put(SETTINGS, bytes);
+        }
+        self.tell_node();
+        self.shared.tell_listeners();
+    }
+
+    /// What the browser says about the device.
+    pub fn device(&self) -> Device {
+        self.shared.device.borrow().as_ref().map(Watch::now).unwrap_or_default()
+    }
+
+    /// What may be wrong.
+    pub fn health(&self) -> Health {
+        Health {
+            storage: self.shared.storage.borrow().clone(),
+            workers: self.shared.pool.borrow().as_ref().and_then(Pool::trouble),
+            seed: self.shared.seed.borrow().clone(),
+            tab: self.shared.tab.get(),
+        }
+    }
+
+    /// Says that settings, device or health changed. A listener that is slow hears once for several changes.
+    pub fn changes(&self) -> impl Stream<Item = ()> + use<> {
+        let (sender, receiver) = mpsc::channel(0); // room for one: each sender has a slot of its own
+        self.shared.listeners.borrow_mut().push(sender);
+        receiver
+    }
+
+    /// Reads, checks and compiles a job from the JSON that a person wrote.
+    pub fn read_job(&self, source: &str) -> Result<Job, Refusal> {
+        kinds::read(source, &|_| None)
+    }
+
+    /// Runs a few units of a job in a worker of this tab: result, gas, speed. Takes 0.1 to 5 seconds.
+    pub async fn dry_run(&self, source: &str) -> Result<DryRun, Refusal> {
+        let job = self.read_job(source)?;
+        let pool = self.shared.pool.borrow().clone();
+        match pool {
+            Some(pool) => dry_run::dry_run(&pool, &job).await,
+            None => {
+                Err(Refusal::new(p2pnet_shared::refusal::Code::Internal, "the node is not up yet", "wait a moment"))
+            }
+        }
+    }
+
+    fn tell_node(&self) {
+        let settings = self.settings().for_node(&self.device());
+        let handle = self.handle.clone();
+        spawn_local(async move { handle.set_provider(settings).await });
+    }
+
+    fn follow_time(&self, ticker: &Ticker, pool: &Pool, facts: &mpsc::UnboundedSender<HostFact>) {
+        let (pool, facts) = (pool.clone(), facts.clone());
+        ticker.each(move || {
+            pool.tick();
+            let _ = facts.unbounded_send(HostFact::Tick);
+        });
+    }
+
+    /// Tells the node what is lent, now and whenever battery or settings say otherwise.
+    fn follow_device(&self) {
+        self.tell_node();
+        let mut changes = self.changes();
+        let runtime = self.clone();
+        spawn_local(async move {
+            let mut told = runtime.settings().for_node(&runtime.device());
+            while futures::StreamExt::next(&mut changes).await.is_some() {
+                let settings = runtime.settings().for_node(&runtime.device());
+                if settings != told {
+                    told = settings;
+                    runtime.handle.set_provider(settings).await;
+                }
+            }
+        });
+    }
+
+    fn find_seed(
+        &self,
+        first: Result<p2pnet_shared::api::WellKnown, String>,
+        facts: mpsc::UnboundedSender<HostFact>,
+        ticker: Ticker,
+    ) {
+        let shared = self.shared.clone();
+        let tried = move |outcome: Result<(), String>| {
+            let now = outcome.map_or_else(SeedSearch::Failed, |()| SeedSearch::Found);
+            if *shared.seed.borrow() != now {
+                *shared.seed.borrow_mut() = now;
+                shared.tell_listeners();
+            }
+        };
+        spawn_local(seeds::keep_finding(first, self.handle.clone(), facts, ticker, tried));
+    }
+}
+
+impl Shared {
+    fn new() -> Rc<Self> {
+        Rc::new(Self {
+            device: RefCell::new(None),
+            settings: Cell::new(Settings::default()),
+            storage: RefCell::new(Storage::Kept),
+            seed: RefCell::new(SeedSearch::Asking),
+            tab: Cell::new(None),
+            pool: RefCell::new(None),
+            store: RefCell::new(None),
+            listeners: RefCell::new(Vec::new()),
+        })
+    }
+
+    fn tell_listeners(&self) {
+        // A full channel means that the listener has yet to hear of an earlier change: that will do.
+        self.listeners.borrow_mut().retain_mut(|listener| listener.try_send(()).is_ok_or_full());
+    }
+
+    /// Notes that nothing is kept from now on, and goes on with `instead`.
+    fn lost_storage<T>(&self, error: StoreError, instead: T) -> T {
+        *self.storage.borrow_mut() = Storage::MemoryOnly(error.to_string());
+        self.tell_listeners();
+        instead
+    }
+}
+
+trait OkOrFull {
+    fn is_ok_or_full(&self) -> bool;
+}
+
+impl OkOrFull for Result<(), mpsc::TrySendError<()>> {
+    fn is_ok_or_full(&self) -> bool {
+        self.as_ref().err().is_none_or(mpsc::TrySendError::is_full)
+    }
+}
+
+fn open_store(shared: &Rc<Shared>, opened: Result<store::Opened, StoreError>, slot: Option<u32>) -> Option<Store> {
+    let slot_or = slot.ok_or_else(|| StoreError("too many tabs of p2pnet are open".into()));
+    let told = Rc::downgrade(shared);
+    let failed = move |error| {
+        if let Some(shared) = told.upgrade() {
+            shared.lost_storage(error, ());
+        }
+    };
+    match opened.and_then(|opened| Ok(opened.for_slot(slot_or?, failed))) {
+        Ok(store) => Some(store),
+        Err(error) => shared.lost_storage(error, None),
+    }
+}
+
+/// The secret behind this tab's identity: the kept one, or a new one, which is then kept.
+async fn secret(shared: &Shared, store: Option<&Store>) -> Result<[u8; 32], StartError> {
+    let kept = match store {
+        Some(store) => store.get(SECRET).await.unwrap_or_else(|error| shared.lost_storage(error, None)),
+        None => None,
+    };
+    if let Some(secret) = kept.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
+        return Ok(secret);
+    }
+    let secret: [u8; 32] = js::random_bytes().ok_or(StartError::NoRandomness)?;
+    if let Some(store) = store {
+        store.put(SECRET, secret.to_vec());
+    }
+    Ok(secret)
+}
+
+async fn restore_settings(shared: &Shared, store: Option<&Store>) {
+    let Some(store) = store else { return };
+    let Ok(Some(bytes)) = store.get(SETTINGS).await else { return };
+    let device = shared.device.borrow().as_ref().map(Watch::now).unwrap_or_default();
+    if let Ok(settings) = serde_json::from_slice::<Settings>(&bytes) {
+        shared.settings.set(settings.within(&device));
+    }
+}

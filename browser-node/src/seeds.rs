@@ -1,0 +1,182 @@
+//! Where the network begins: the relay that served this page, asked for its addresses until the node is connected.
+
+use futures::{FutureExt, StreamExt, channel::mpsc, select};
+use p2pnet_net::{handle::Handle, host::HostFact};
+use p2pnet_shared::api::WellKnown;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{Request, RequestCache, RequestInit, Response};
+
+use crate::{js, ticker::Ticker};
+
+const WELL_KNOWN: &str = "/.well-known/p2pnet.json";
+/// The answer of an honest relay is far smaller.
+const MOST_BYTES: usize = 64 << 10;
+/// First and longest pause between two tries, in milliseconds; each is twice the one before.
+const FIRST_PAUSE: f64 = 250.0;
+const LONGEST_PAUSE: f64 = 15_000.0;
+/// How long a node that knows the relay may take to connect before its address is asked for again.
+const CONNECT_MILLIS: f64 = 4_000.0;
+
+/// Asks the relay that served the page how to reach it.
+pub async fn fetch() -> Result<WellKnown, String> {
+    let window = web_sys::window().ok_or("there is no window")?;
+    let init = RequestInit::new();
+    init.set_cache(RequestCache::NoStore);
+    let request = Request::new_with_str_and_init(WELL_KNOWN, &init).map_err(|thrown| js::thrown_text(&thrown))?;
+    let answer =
+        JsFuture::from(window.fetch_with_request(&request)).await.map_err(|thrown| js::thrown_text(&thrown))?;
+    let answer: Response = answer.dyn_into().map_err(|thrown: JsValue| js::thrown_text(&thrown))?;
+    if !answer.ok() {
+        return Err(format!("the relay answered {}", answer.status()));
+    }
+    let text = JsFuture::from(answer.text().map_err(|thrown| js::thrown_text(&thrown))?).await;
+    let text = text.ok().and_then(|text| text.as_string()).ok_or("the relay's answer is no text")?;
+    if text.len() > MOST_BYTES {
+        return Err("the relay's answer is too long".into());
+    }
+    serde_json::from_str(&text).map_err(|error| format!("the relay's answer is not understood: {error}"))
+}
+
+/// How the page itself was reached: the relay's WebSocket runs on the same host and port.
+pub struct Place {
+    /// Whether over TLS.
+    pub secure: bool,
+    /// Name or address, without brackets.
+    pub host: String,
+    /// Port, also where the address bar does not show it.
+    pub port: u16,
+}
+
+impl Place {
+    fn of_page() -> Option<Self> {
+        let location = web_sys::window()?.location();
+        let secure = location.protocol().ok()? == "https:";
+        let port = location.port().ok()?.parse().unwrap_or(if secure { 443 } else { 80 });
+        let host = location.hostname().ok()?;
+        Some(Self { secure, host: host.trim_matches(['[', ']']).to_owned(), port })
+    }
+}
+
+/// The addresses to try, all at once: the page's own way first, then what the relay says of itself, as far as a browser
+/// can use it.
+pub fn addresses(known: &WellKnown, place: Option<&Place>) -> Vec<String> {
+    let mut addresses: Vec<String> = place.map(|place| websocket_address(known, place)).into_iter().collect();
+    for address in &known.addresses {
+        let is_usable =
+            address.contains("/webrtc-direct/") || address.contains("/ws") || address.contains("/x-parity-ws");
+        if is_usable && !addresses.contains(address) {
+            addresses.push(address.clone());
+        }
+    }
+    addresses
+}
+
+fn websocket_address(known: &WellKnown, place: &Place) -> String {
+    let Place { secure, host, port } = place;
+    let kind = if host.contains(':') {
+        "ip6"
+    } else if host.split('.').count() == 4 && host.split('.').all(|part| part.parse::<u8>().is_ok()) {
+        "ip4"
+    } else {
+        "dns"
+    };
+    let scheme = if *secure { "x-parity-wss" } else { "x-parity-ws" };
+    let path = known.websocket_path.replace('%', "%25").replace('/', "%2F");
+    format!("/{kind}/{host}/tcp/{port}/{scheme}/{path}/p2p/{}", known.node)
+}
+
+/// Finds the relay, and finds it again whenever the node has lost it, for as long as the tab lives. `first` is a fetch that
+/// was begun before the node was up. `tried` hears of every failed try, and of success.
+pub async fn keep_finding(
+    first: Result<WellKnown, String>,
+    handle: Handle,
+    facts: mpsc::UnboundedSender<HostFact>,
+    ticker: Ticker,
+    tried: impl Fn(Result<(), String>),
+) {
+    let woken = wake_when_online();
+    let mut woken = woken.fuse();
+    let mut answer = first;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match answer {
+            Ok(known) => {
+                tried(Ok(()));
+                let addresses = addresses(&known, Place::of_page().as_ref());
+                let _ = facts.unbounded_send(HostFact::SeedKnown { addresses });
+                wait_for(&handle, &ticker, true, CONNECT_MILLIS).await;
+                if wait_for(&handle, &ticker, false, f64::INFINITY).await.is_none() {
+                    return; // the node has stopped
+                }
+                pause = FIRST_PAUSE;
+            }
+            Err(reason) => tried(Err(reason)),
+        }
+        select! {
+            () = ticker.sleep(pause).fuse() => pause = (pause * 2.0).min(LONGEST_PAUSE),
+            _ = woken.next() => pause = FIRST_PAUSE,
+        }
+        answer = fetch().await;
+    }
+}
+
+/// Waits until the node is connected to a seed (or is not); `None` when the node has stopped.
+async fn wait_for(handle: &Handle, ticker: &Ticker, online: bool, most_millis: f64) -> Option<()> {
+    let until = js::monotonic_millis() + most_millis;
+    let look_every = if online { 200.0 } else { 1_000.0 };
+    while handle.network().await?.online != online && js::monotonic_millis() < until {
+        ticker.sleep(look_every).await;
+    }
+    Some(())
+}
+
+/// Says when the browser believes to have a network again.
+fn wake_when_online() -> mpsc::Receiver<()> {
+    let (mut wake, woken) = mpsc::channel(1);
+    if let Some(window) = web_sys::window() {
+        gloo::events::EventListener::new(&window, "online", move |_| {
+            let _ = wake.try_send(());
+        })
+        .forget();
+    }
+    woken
+}
+
+#[cfg(test)]
+mod tests {
+    use p2pnet_shared::id::NodeId;
+
+    use super::*;
+
+    fn known() -> WellKnown {
+        WellKnown {
+            node: NodeId([9; 32]),
+            addresses: vec![
+                "/ip4/1.2.3.4/tcp/5557".into(),
+                "/ip4/1.2.3.4/udp/5557/quic-v1".into(),
+                "/ip4/1.2.3.4/udp/5558/webrtc-direct/certhash/uEi".into(),
+            ],
+            websocket_path: "/p2p".into(),
+            protocol: 1,
+            version: "0.1.0".into(),
+        }
+    }
+
+    #[test]
+    fn the_pages_own_way_comes_first_and_native_transports_are_left_out() {
+        let place = Place { secure: false, host: "127.0.0.1".into(), port: 8080 };
+        let found = addresses(&known(), Some(&place));
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0], format!("/ip4/127.0.0.1/tcp/8080/x-parity-ws/%2Fp2p/p2p/{}", known().node));
+        assert!(found[1].contains("webrtc-direct"));
+    }
+
+    #[test]
+    fn names_ipv6_and_tls_have_their_own_form() {
+        let of = |secure, host: &str, port| websocket_address(&known(), &Place { secure, host: host.into(), port });
+        assert!(of(true, "p2pnet.example", 443).starts_with("/dns/p2pnet.example/tcp/443/x-parity-wss/%2Fp2p/p2p/"));
+        assert!(of(false, "::1", 8080).starts_with("/ip6/::1/tcp/8080/x-parity-ws/"));
+        assert!(of(false, "1.2.3.400", 80).starts_with("/dns/"));
+    }
+}

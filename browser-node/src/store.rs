@@ -1,0 +1,260 @@
+//! What a tab keeps in IndexedDB: its identity, its settings, its jobs. Where there is none, it works without and says so.
+//!
+//! One database for all tabs; every record's key begins with the tab's number (see `slot`). Writes are queued and go out
+//! in one transaction after another, so thousands of small records a second cost few transactions and keep their order.
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+use futures::channel::oneshot;
+use js_sys::{Array, Uint8Array};
+use p2pnet_shared::{id::JobId, node::StoreKey};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use wasm_bindgen_futures::spawn_local;
+use web_sys::{IdbDatabase, IdbKeyRange, IdbOpenDbRequest, IdbRequest, IdbTransaction, IdbTransactionMode};
+
+use crate::js;
+
+const DATABASE: &str = "p2pnet";
+const VERSION: u32 = 1;
+const RECORDS: &str = "records";
+/// Sorts after every character of a key.
+const AFTER_ALL: char = '\u{ffff}';
+
+/// Why nothing is kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct StoreError(pub String);
+
+/// The records of one tab.
+#[derive(Clone)]
+pub struct Store {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    database: IdbDatabase,
+    prefix: String,
+    waiting: RefCell<Waiting>,
+    failed: Box<dyn Fn(StoreError)>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// The newest order for each key: bytes to keep, or `None` to forget.
+    writes: BTreeMap<String, Option<Vec<u8>>>,
+    writing: bool,
+}
+
+/// An open database, before the tab knows its number.
+pub struct Opened(IdbDatabase);
+
+/// Opens the database, making it if need be.
+pub async fn open() -> Result<Opened, StoreError> {
+    let window = web_sys::window().ok_or_else(|| StoreError("there is no window".into()))?;
+    let factory =
+        window.indexed_db().map_err(error)?.ok_or_else(|| StoreError("this browser has no IndexedDB".into()))?;
+    let request: IdbOpenDbRequest = factory.open_with_u32(DATABASE, VERSION).map_err(error)?;
+    let upgraded = request.clone();
+    let upgrade = Closure::<dyn FnMut()>::new(move || {
+        if let Ok(database) = upgraded.result().and_then(|result| result.dyn_into::<IdbDatabase>()) {
+            let _ = database.create_object_store(RECORDS);
+        }
+    });
+    request.set_onupgradeneeded(Some(upgrade.as_ref().unchecked_ref()));
+    let database: IdbDatabase = answer(&request).await?.dyn_into().map_err(error)?;
+    Ok(Opened(database))
+}
+
+impl Opened {
+    /// The records of tab number `slot`. `failed` hears of writes that did not go through.
+    pub fn for_slot(self, slot: u32, failed: impl Fn(StoreError) + 'static) -> Store {
+        let inner = Inner {
+            database: self.0,
+            prefix: format!("{slot}/"),
+            waiting: RefCell::default(),
+            failed: Box::new(failed),
+        };
+        Store { inner: Rc::new(inner) }
+    }
+}
+
+impl Store {
+    /// One named record of the tab itself (its secret, its settings).
+    pub async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let (_transaction, records) = self.inner.transaction(IdbTransactionMode::Readonly)?;
+        let key = JsValue::from_str(&self.inner.own_key(name));
+        let value = answer(&records.get(&key).map_err(error)?).await?;
+        Ok(value.dyn_ref::<Uint8Array>().map(Uint8Array::to_vec))
+    }
+
+    /// Keeps a named record of the tab itself.
+    pub fn put(&self, name: &str, bytes: Vec<u8>) {
+        self.inner.clone().order(self.inner.own_key(name), Some(bytes));
+    }
+
+    /// Everything that the node had kept.
+    pub async fn node_records(&self) -> Result<Vec<(StoreKey, Vec<u8>)>, StoreError> {
+        let (_transaction, records) = self.inner.transaction(IdbTransactionMode::Readonly)?;
+        let first = format!("{}node/", self.inner.prefix);
+        let last = format!("{first}{AFTER_ALL}");
+        let range = IdbKeyRange::bound(&JsValue::from_str(&first), &JsValue::from_str(&last)).map_err(error)?;
+        // Both requests go out before the first answer is awaited, else the transaction would end in between.
+        let keys = records.get_all_keys_with_key(&range).map_err(error)?;
+        let values = records.get_all_with_key(&range).map_err(error)?;
+        let (keys, values) = futures::join!(answer(&keys), answer(&values));
+        let (keys, values): (Array, Array) = (keys?.unchecked_into(), values?.unchecked_into());
+        let restored = keys.iter().zip(values.iter()).filter_map(|(key, value)| {
+            let key = read_key(key.as_string()?.strip_prefix(&first)?)?;
+            Some((key, value.dyn_ref::<Uint8Array>()?.to_vec()))
+        });
+        Ok(restored.collect())
+    }
+
+    /// Keeps a record of the node.
+    pub fn save(&self, key: StoreKey, bytes: Vec<u8>) {
+        self.inner.clone().order(self.inner.node_key(key), Some(bytes));
+    }
+
+    /// Forgets a record of the node.
+    pub fn forget(&self, key: StoreKey) {
+        self.inner.clone().order(self.inner.node_key(key), None);
+    }
+}
+
+impl Inner {
+    fn own_key(&self, name: &str) -> String {
+        format!("{}tab/{name}", self.prefix)
+    }
+
+    fn node_key(&self, key: StoreKey) -> String {
+        format!("{}node/{}", self.prefix, key_text(key))
+    }
+
+    fn transaction(&self, mode: IdbTransactionMode) -> Result<(IdbTransaction, web_sys::IdbObjectStore), StoreError> {
+        let transaction = self.database.transaction_with_str_and_mode(RECORDS, mode).map_err(error)?;
+        let records = transaction.object_store(RECORDS).map_err(error)?;
+        Ok((transaction, records))
+    }
+
+    fn order(self: Rc<Self>, key: String, write: Option<Vec<u8>>) {
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.writes.insert(key, write);
+        if !std::mem::replace(&mut waiting.writing, true) {
+            spawn_local(self.clone().write_all());
+        }
+    }
+
+    /// One transaction after another until nothing waits.
+    async fn write_all(self: Rc<Self>) {
+        loop {
+            let writes = std::mem::take(&mut self.waiting.borrow_mut().writes);
+            if writes.is_empty() {
+                self.waiting.borrow_mut().writing = false;
+                return;
+            }
+            if let Err(error) = self.write(writes).await {
+                (self.failed)(error);
+            }
+        }
+    }
+
+    async fn write(&self, writes: BTreeMap<String, Option<Vec<u8>>>) -> Result<(), StoreError> {
+        let (transaction, records) = self.transaction(IdbTransactionMode::Readwrite)?;
+        for (key, write) in writes {
+            let key = JsValue::from_str(&key);
+            match write {
+                Some(bytes) => records.put_with_key(&Uint8Array::from(bytes.as_slice()), &key).map_err(error)?,
+                None => records.delete(&key).map_err(error)?,
+            };
+        }
+        let (done, outcome) = oneshot::channel();
+        let done = Rc::new(RefCell::new(Some(done)));
+        let (completed, failed) = (done.clone(), done);
+        let on_complete = Closure::<dyn FnMut()>::new(move || tell(&completed, true));
+        let on_failed = Closure::<dyn FnMut()>::new(move || tell(&failed, false));
+        transaction.set_oncomplete(Some(on_complete.as_ref().unchecked_ref()));
+        transaction.set_onabort(Some(on_failed.as_ref().unchecked_ref()));
+        let succeeded = outcome.await.unwrap_or(false);
+        transaction.set_oncomplete(None);
+        transaction.set_onabort(None);
+        if succeeded {
+            return Ok(());
+        }
+        let reason = transaction.error().map_or_else(|| "the write was aborted".into(), |reason| reason.message());
+        Err(StoreError(reason))
+    }
+}
+
+fn tell<T>(sender: &RefCell<Option<oneshot::Sender<T>>>, outcome: T) {
+    if let Some(sender) = sender.borrow_mut().take() {
+        let _ = sender.send(outcome);
+    }
+}
+
+/// The answer to a request, when it comes.
+async fn answer(request: &IdbRequest) -> Result<JsValue, StoreError> {
+    let (done, outcome) = oneshot::channel();
+    let done = Rc::new(RefCell::new(Some(done)));
+    let (succeeded, failed) = (done.clone(), done);
+    let on_success = Closure::<dyn FnMut()>::new(move || tell(&succeeded, true));
+    let on_error = Closure::<dyn FnMut(web_sys::Event)>::new(move |event: web_sys::Event| {
+        event.prevent_default(); // told through the result; not also as an error of the page
+        tell(&failed, false);
+    });
+    request.set_onsuccess(Some(on_success.as_ref().unchecked_ref()));
+    request.set_onerror(Some(on_error.as_ref().unchecked_ref()));
+    let succeeded = outcome.await.unwrap_or(false);
+    request.set_onsuccess(None);
+    request.set_onerror(None);
+    if succeeded {
+        return request.result().map_err(error);
+    }
+    let reason = request.error().ok().flatten().map_or_else(|| "the request failed".into(), |reason| reason.message());
+    Err(StoreError(reason))
+}
+
+fn error(thrown: impl Into<JsValue>) -> StoreError {
+    StoreError(js::thrown_text(&thrown.into()))
+}
+
+fn key_text(key: StoreKey) -> String {
+    match key {
+        StoreKey::Job(id) => format!("job/{id}"),
+        StoreKey::Span(id, start) => format!("span/{id}/{start:016x}"),
+        StoreKey::Result(id) => format!("result/{id}"),
+    }
+}
+
+fn read_key(text: &str) -> Option<StoreKey> {
+    let (noun, name) = text.split_once('/')?;
+    match noun {
+        "job" => name.parse().ok().map(StoreKey::Job),
+        "result" => name.parse().ok().map(StoreKey::Result),
+        "span" => {
+            let (id, start) = name.split_once('/')?;
+            let id: JobId = id.parse().ok()?;
+            Some(StoreKey::Span(id, u64::from_str_radix(start, 16).ok()?))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_reads_back() {
+        let id = JobId([0x5a; 16]);
+        for key in [StoreKey::Job(id), StoreKey::Span(id, 0), StoreKey::Span(id, u64::MAX), StoreKey::Result(id)] {
+            assert_eq!(read_key(&key_text(key)), Some(key));
+        }
+    }
+
+    #[test]
+    fn keys_of_other_versions_are_passed_over() {
+        for text in ["", "job", "job/xyz", "span/5a", "offer/5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a"] {
+            assert_eq!(read_key(text), None);
+        }
+    }
+}
