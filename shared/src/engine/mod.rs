@@ -3,7 +3,12 @@
 //! Each engine lives in the crate whose platform it needs (`engine/<name>.rs`); the portable one, wasmi, lives here and
 //! is the referee: where two engines differ, it is right.
 
+pub mod drive;
+mod wasmi;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::wasmi::{WasmiEngine, WasmiModule};
 
 use crate::{id::Hash, refusal::Code, units::Gas};
 

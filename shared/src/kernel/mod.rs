@@ -1,6 +1,94 @@
 //! Kernels: the contract that a guest keeps, and the one rewrite after which every engine does the same.
+//!
+//! A kernel is a WebAssembly 2.0 module (SIMD included) that imports nothing and exports `memory`,
+//! `alloc(len: i32) -> ptr: i32` and `run(ptr: i32, len: i32) -> i64` (`ptr << 32 | len` of the output). A host makes a
+//! fresh instance, calls `alloc` with the input's length, writes the input there, calls `run`, and copies the output.
+//! If the kernel exports `_initialize()`, that is called first.
+//!
+//! [`prepare`] checks the module against bounds ([`bounds`]) and the contract ([`check`]), then rewrites every body
+//! ([`body`]), so that output, gas and trap are the same on every engine:
+//!
+//! - **gas** is counted by the table in [`cost`], in a local, and checked wherever a body could go on for long;
+//! - **the stack** is bounded by the weight of frames, far below what any engine offers;
+//! - **memory** grows only up to the limit of the call, and growth beyond it is a trap with that name;
+//! - **NaNs** have one bit pattern before their bits can be seen.
+//!
+//! The host and the rewritten module share four exported globals, named in [`exports`]. Nothing is re-indexed: types,
+//! functions and globals are only appended, so a kernel's own indices stay true.
+
+mod body;
+mod bounds;
+mod check;
+mod cost;
+mod flow;
+mod nan;
+mod rewrite;
+
+pub use bounds::{MOST_MODULE_BYTES, STACK_BYTES};
+pub use cost::{COST_VERSION, table as cost_table};
+pub use rewrite::rewrite;
 
 use crate::{id::Hash, refusal::Refusal};
+
+/// Version of the rewrite. Whoever caches rewritten or compiled bytes keys them by this and the original's hash; it
+/// changes whenever the same kernel could be rewritten to other bytes.
+pub const REWRITE_VERSION: u32 = 1;
+
+/// Bytes in a page of linear memory.
+pub const PAGE_BYTES: u64 = 65_536;
+
+/// Names that the rewrite exports for the host.
+pub mod exports {
+    /// Gas left, a mutable `i64`. The host sets it before the first call; below zero means that none is left.
+    pub const GAS: &str = "p2pnet.gas";
+    /// Why the kernel was trapped by the rewrite, a mutable `i32`: see [`super::TrapReason`].
+    pub const TRAP: &str = "p2pnet.trap";
+    /// Pages that memory may have, a mutable `i32`. The host sets it before the first call.
+    pub const PAGES: &str = "p2pnet.pages";
+    /// The module's start function, if it had one: the host calls it first, since gas must be set before it runs.
+    pub const START: &str = "p2pnet.start";
+    /// Prefix that a kernel's own exports must not use.
+    pub const RESERVED: &str = "p2pnet.";
+}
+
+/// What the rewrite writes to [`exports::TRAP`] before it traps on its own account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrapReason {
+    /// The kernel's own trap, or none.
+    Own,
+    /// No gas left.
+    OutOfGas,
+    /// Memory would have grown beyond the limit.
+    OutOfMemory,
+    /// The stack would have grown beyond [`STACK_BYTES`].
+    StackOverflow,
+    /// The engine could not give memory that the limit allows.
+    HostFailed,
+}
+
+impl TrapReason {
+    /// The value of the global.
+    pub const fn code(self) -> i32 {
+        match self {
+            TrapReason::Own => 0,
+            TrapReason::OutOfGas => 1,
+            TrapReason::OutOfMemory => 2,
+            TrapReason::StackOverflow => 3,
+            TrapReason::HostFailed => 4,
+        }
+    }
+
+    /// Reads the value of the global; the rewrite writes no other.
+    pub const fn from_code(code: i32) -> Self {
+        match code {
+            1 => TrapReason::OutOfGas,
+            2 => TrapReason::OutOfMemory,
+            3 => TrapReason::StackOverflow,
+            4 => TrapReason::HostFailed,
+            _ => TrapReason::Own,
+        }
+    }
+}
 
 /// A kernel that has been checked and rewritten.
 #[derive(Clone, Debug)]
@@ -11,7 +99,28 @@ pub struct Prepared {
     pub rewritten: Vec<u8>,
 }
 
-/// Checks a kernel against the contract and rewrites it. Pure: the same bytes give the same bytes everywhere.
+/// Checks a kernel against the contract and rewrites it. Pure: the same bytes give the same bytes everywhere, and
+/// hostile bytes are refused in time and memory proportional to their length.
 pub fn prepare(original: &[u8]) -> Result<Prepared, Refusal> {
-    Ok(Prepared { hash: Hash::of(original), rewritten: original.to_vec() })
+    check::contract(original)?;
+    Ok(Prepared { hash: Hash::of(original), rewritten: rewrite(original)? })
 }
+
+/// What an engine must know of a rewritten module before it makes an instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Pages of memory at the start.
+    pub initial_pages: u64,
+    /// Functions without parameters and results to call before `alloc`, by export name, in order.
+    pub start: Vec<&'static str>,
+}
+
+impl Facts {
+    /// Reads them from rewritten bytes; `None` if these are no module.
+    pub fn of(rewritten: &[u8]) -> Option<Self> {
+        check::facts(rewritten)
+    }
+}
+
+#[cfg(test)]
+mod tests;

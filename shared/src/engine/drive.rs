@@ -1,0 +1,109 @@
+//! The one sequence of steps by which every engine carries out a call, so that outcomes cannot differ by engine.
+//!
+//! An engine only says how to do each step ([`Guest`]); order, checks and what a failure is called are decided here.
+
+use super::{CallOutcome, Limits, Trap};
+use crate::{
+    kernel::{Facts, PAGE_BYTES, TrapReason},
+    units::Gas,
+};
+
+/// A function of the kernel trapped, or the engine stopped it; the rewrite's own trap reason says more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// An ordinary trap: the reason is in the exported global.
+    Trap,
+    /// Stopped by the host because its time was over.
+    TimedOut,
+    /// Something that is no trap of WebAssembly: the engine's stack, its memory, a bug.
+    Host,
+}
+
+/// A fresh instance of a rewritten kernel.
+pub trait Guest {
+    /// Sets the exported gas and page globals.
+    fn set_limits(&mut self, gas: i64, pages: i32) -> Result<(), Stop>;
+    /// Reads the exported gas global.
+    fn gas_left(&mut self) -> i64;
+    /// Reads the exported trap global.
+    fn trap_reason(&mut self) -> TrapReason;
+    /// Calls an exported function without parameters and results.
+    fn start(&mut self, name: &str) -> Result<(), Stop>;
+    /// Calls `alloc`.
+    fn alloc(&mut self, length: u32) -> Result<u32, Stop>;
+    /// Calls `run`.
+    fn run(&mut self, pointer: u32, length: u32) -> Result<u64, Stop>;
+    /// Writes to memory; `false` if it would lie outside.
+    fn write(&mut self, pointer: u32, bytes: &[u8]) -> bool;
+    /// Copies out of memory; `None` if it lies outside.
+    fn read(&mut self, pointer: u32, length: u32) -> Option<Vec<u8>>;
+}
+
+/// Carries out one call. `instantiate` is only asked if the limits allow an instance at all.
+pub fn call<G: Guest>(
+    facts: &Facts,
+    input: &[&[u8]],
+    limits: &Limits,
+    instantiate: impl FnOnce() -> Result<G, Trap>,
+) -> CallOutcome {
+    let none = |trap| CallOutcome { output: Err(trap), gas: Gas(0) };
+    let pages = limits.memory_bytes / PAGE_BYTES;
+    if facts.initial_pages > pages {
+        return none(Trap::OutOfMemory);
+    }
+    let mut guest = match instantiate() {
+        Ok(guest) => guest,
+        Err(trap) => return none(trap),
+    };
+    let gas = i64::try_from(limits.gas.0).unwrap_or(i64::MAX);
+    if guest.set_limits(gas, i32::try_from(pages).unwrap_or(i32::MAX)).is_err() {
+        return none(Trap::HostFailed);
+    }
+    let mut output = steps(&mut guest, facts, input, limits);
+    let left = guest.gas_left();
+    if left < 0 && output.is_ok() {
+        output = Err(Trap::OutOfGas);
+    }
+    CallOutcome { output, gas: Gas(gas.saturating_sub(left.max(0)).unsigned_abs()) }
+}
+
+fn steps<G: Guest>(guest: &mut G, facts: &Facts, input: &[&[u8]], limits: &Limits) -> Result<Vec<u8>, Trap> {
+    for name in &facts.start {
+        guest.start(name).map_err(|stop| trap(guest, stop))?;
+    }
+    let total = input.iter().map(|part| part.len() as u64).sum::<u64>();
+    let length = u32::try_from(total).map_err(|_| Trap::OutOfMemory)?;
+    let pointer = guest.alloc(length).map_err(|stop| trap(guest, stop))?;
+    if pointer == 0 && length > 0 {
+        return Err(Trap::BrokenContract);
+    }
+    let mut at = pointer;
+    for part in input {
+        if !guest.write(at, part) {
+            return Err(Trap::BrokenContract);
+        }
+        let step = u32::try_from(part.len()).map_err(|_| Trap::BrokenContract)?;
+        at = at.wrapping_add(step);
+    }
+    let packed = guest.run(pointer, length).map_err(|stop| trap(guest, stop))?;
+    let (pointer, length) = ((packed >> 32) as u32, (packed & u64::from(u32::MAX)) as u32);
+    if u64::from(length) > limits.output_bytes {
+        return Err(Trap::BrokenContract);
+    }
+    guest.read(pointer, length).ok_or(Trap::BrokenContract)
+}
+
+fn trap<G: Guest>(guest: &mut G, stop: Stop) -> Trap {
+    match stop {
+        Stop::TimedOut => return Trap::TimedOut,
+        Stop::Host => return Trap::HostFailed,
+        Stop::Trap => {}
+    }
+    match guest.trap_reason() {
+        TrapReason::Own => Trap::Trapped,
+        TrapReason::OutOfGas => Trap::OutOfGas,
+        TrapReason::OutOfMemory => Trap::OutOfMemory,
+        TrapReason::StackOverflow => Trap::StackOverflow,
+        TrapReason::HostFailed => Trap::HostFailed,
+    }
+}

@@ -1,0 +1,47 @@
+//! How large a kernel may be in each respect, so that a hostile one is refused before it costs anything.
+//!
+//! Today's compilers stay far below each of these. The sum of work over a module is linear in its length, because every
+//! count that an instruction can multiply (parameters, results, nesting) has a small bound of its own.
+
+/// A module's length in bytes.
+pub const MOST_MODULE_BYTES: usize = 32 << 20;
+/// One function body in bytes.
+pub const MOST_BODY_BYTES: u64 = 2 << 20;
+/// Function types.
+pub const MOST_TYPES: u32 = 20_000;
+/// Parameters of a function type.
+pub const MOST_PARAMS: usize = 64;
+/// Results of a function type.
+pub const MOST_RESULTS: usize = 16;
+/// Functions.
+pub const MOST_FUNCTIONS: u32 = 100_000;
+/// Globals.
+pub const MOST_GLOBALS: u32 = 10_000;
+/// Exports.
+pub const MOST_EXPORTS: u32 = 10_000;
+/// Tables.
+pub const MOST_TABLES: u32 = 8;
+/// Elements of one table, at the start and ever.
+pub const MOST_TABLE_ELEMENTS: u64 = 1 << 17;
+/// Pages of memory, at the start and ever: all that 32-bit addresses reach.
+pub const MOST_PAGES: u64 = 65_536;
+/// Element segments.
+pub const MOST_ELEMENT_SEGMENTS: u32 = 10_000;
+/// Data segments.
+pub const MOST_DATA_SEGMENTS: u32 = 50_000;
+/// Locals of one function, parameters included.
+pub const MOST_LOCALS: u32 = 8_000;
+/// Blocks, loops and ifs inside one another.
+pub const MOST_NESTING: usize = 4_000;
+/// Weight of one frame in bytes; see [`FRAME_BYTES`].
+pub const MOST_FRAME_BYTES: u64 = 64 << 10;
+
+/// Stack that a call of a kernel may use, in bytes as the rewrite weighs frames. Chosen so that it ends before V8's
+/// stack in a Web Worker does, the smallest of all.
+pub const STACK_BYTES: u64 = 256 << 10;
+/// Weight of an empty frame in bytes: return address, saved registers, engine's own fields, the rewrite's locals.
+pub const FRAME_BYTES: u64 = 96;
+/// Weight of a local or operand in bytes.
+pub const SLOT_BYTES: u64 = 8;
+/// The same in a function that handles vectors.
+pub const VECTOR_SLOT_BYTES: u64 = 16;
