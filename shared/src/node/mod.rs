@@ -223,6 +223,11 @@ impl Node {
         Vec::new()
     }
 
+    /// One job, as a list shows it. Cheap: asked for at every change.
+    pub fn summary(&self, id: JobId) -> Option<JobSummary> {
+        self.job(id).map(|status| status.summary)
+    }
+
     /// One job.
     pub fn job(&self, id: JobId) -> Option<JobStatus> {
         let _ = id;

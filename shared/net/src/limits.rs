@@ -1,0 +1,111 @@
+//! Every bound of the network in one place. `docs/operators.md` prints this table; nothing a stranger can make grow
+//! lacks a line here.
+
+use std::time::Duration;
+
+// Connections.
+
+/// Connections that a native node holds at once.
+pub const NATIVE_CONNECTIONS: u32 = 8_192;
+/// Connections that a tab holds at once.
+pub const BROWSER_CONNECTIONS: u32 = 128;
+/// Connections to one node. More than one exists only while two nodes dial each other, or one reconnects.
+pub const CONNECTIONS_PER_NODE: u32 = 8;
+/// Incoming connections in the middle of their handshake.
+pub const PENDING_INCOMING: u32 = 512;
+/// Dials under way at once.
+pub const PENDING_OUTGOING: u32 = 256;
+/// Sockets that wait at the WebSocket door for the loop to take them.
+pub const DOOR_QUEUE: usize = 128;
+/// A dial or handshake that takes longer has failed.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection on which nobody speaks our protocol is closed after this.
+pub const SILENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection to a node that is no seed of ours, and whose seed we are not, is closed after so many milliseconds
+/// without a message in either direction.
+pub const IDLE_MILLIS: u64 = 5 * 60_000;
+/// A second connection to a node that has carried nothing for so many milliseconds is closed.
+pub const SPARE_MILLIS: u64 = 30_000;
+/// How often a connection is asked for a sign of life.
+pub const PING_INTERVAL: Duration = Duration::from_secs(8);
+/// A ping without an answer for so long has failed.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// So many failed pings in a row close the connection. A browser that was killed leaves a webrtc-direct connection
+/// that would otherwise linger for minutes.
+pub const PING_FAILURES: u32 = 2;
+
+// Addresses.
+
+/// Addresses of one node that are dialled; more are ignored.
+pub const ADDRESSES_PER_NODE: usize = 8;
+/// Seeds that a node knows; more are ignored.
+pub const SEEDS: usize = 64;
+/// Seeds whose circuits are tried for one node.
+pub const CIRCUITS_PER_DIAL: usize = 4;
+/// How long direct addresses are tried alone before circuits are tried beside them, in milliseconds.
+pub const DIRECT_HEAD_START_MILLIS: u64 = 1_000;
+/// A node counts as connected to its seed only once the seed accepted its reservation, or after so many milliseconds:
+/// whoever hears of the node from the seed can then reach it.
+pub const RESERVATION_WAIT_MILLIS: u64 = 1_500;
+/// A reservation that was refused or lost is asked for again after so many milliseconds.
+pub const RESERVATION_RETRY_MILLIS: u64 = 5_000;
+
+// Messages. The longest frame is `p2pnet_shared::wire::MAX_FRAME` (1 MiB).
+
+/// Messages from all nodes that wait for the loop; each node may have one more under way. When it is full, the readers
+/// wait, and the senders with them.
+pub const INCOMING_QUEUE: usize = 64;
+/// Bytes that may wait to be sent to one node. A node that reads so slowly that more piles up is hung up on.
+pub const OUTGOING_BYTES: usize = 32 << 20;
+/// Bytes that may wait to be sent to all nodes together. Beyond it, the node with the longest queue is hung up on.
+pub const OUTGOING_BYTES_TOTAL: usize = 512 << 20;
+/// A node that takes none of what waits for it for so many milliseconds is hung up on.
+pub const STALLED_MILLIS: u64 = 30_000;
+/// Small frames are written together up to so many bytes.
+pub const WRITE_BATCH: usize = 64 << 10;
+/// How much is read from a stream at once.
+pub const READ_CHUNK: usize = 16 << 10;
+/// Frames that are no message after which a node is hung up on.
+pub const GARBLED_FRAMES: u32 = 16;
+/// Streams of our protocol that a node may open on one connection; it needs one.
+pub const STREAMS_PER_CONNECTION: usize = 2;
+/// The longest write on a WebRTC data channel, framing not counted. Native libp2p-webrtc kills a stream on a message
+/// above 8 KiB.
+pub const DATA_CHANNEL_WRITE: usize = (8 << 10) - 64;
+
+// The loop.
+
+/// Inputs that the loop takes from one source before it looks at the others.
+pub const TURN: usize = 64;
+/// How often, in milliseconds, the loop looks for stalled, idle and spare connections.
+pub const MAINTENANCE_MILLIS: u64 = 1_000;
+/// Least time between two rounds of events to listeners, in milliseconds. The first after a quiet time goes at once.
+pub const EVENTS_MILLIS: u64 = 50;
+/// Listeners for events.
+pub const LISTENERS: usize = 1_024;
+/// How long a stopping node waits for its connections to close.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+// Circuits: what a seed relays for nodes that cannot be dialled.
+
+/// Reservations in all (one a browser or NATed node).
+pub const RESERVATIONS: usize = 4_096;
+/// Reservations of one node.
+pub const RESERVATIONS_PER_NODE: usize = 4;
+/// How long a reservation lasts; clients renew it.
+pub const RESERVATION_DURATION: Duration = Duration::from_secs(3_600);
+/// Reservations that one node may ask for in [`RATE_INTERVAL`] times this number, that is 60 at once and one more
+/// every 2 s. All browsers of a household share an address, so there is no limit by address.
+pub const RESERVATION_RATE: u32 = 60;
+/// Circuits in all.
+pub const CIRCUITS: usize = 8_192;
+/// Circuits that one node opens.
+pub const CIRCUITS_PER_NODE: usize = 64;
+/// Circuits that one node may open at once; one more every [`RATE_INTERVAL`].
+pub const CIRCUIT_RATE: u32 = 240;
+/// How long it takes until one more reservation or circuit may be asked for, once the burst is used up.
+pub const RATE_INTERVAL: Duration = Duration::from_secs(2);
+/// How long a circuit may last. Jobs run for hours.
+pub const CIRCUIT_DURATION: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Bytes that a circuit may carry; 0 is no limit. Compute carries data.
+pub const CIRCUIT_BYTES: u64 = 0;

@@ -1,0 +1,119 @@
+//! Who listens for events, and what each has yet to hear. A slow listener never holds anything up: what it has not
+//! taken is kept as "this job changed", so it gets the newest state later, not every step.
+
+use std::collections::BTreeSet;
+
+use futures::channel::mpsc;
+use p2pnet_shared::{
+    api::{Event, JobSummary},
+    id::JobId,
+    units::{Millis, Moment},
+};
+
+use crate::limits;
+
+/// All listeners.
+#[derive(Default)]
+pub struct Listeners {
+    all: Vec<Listener>,
+    last_round: Moment,
+    dirty: bool,
+}
+
+struct Listener {
+    events: mpsc::Sender<Event>,
+    changed: BTreeSet<JobId>,
+    removed: BTreeSet<JobId>,
+    network: bool,
+}
+
+impl Listeners {
+    /// One more. Beyond the bound it is dropped, which ends its stream.
+    pub fn add(&mut self, events: mpsc::Sender<Event>) {
+        self.all.retain(|listener| !listener.events.is_closed());
+        if self.all.len() < limits::LISTENERS {
+            self.all.push(Listener { events, changed: BTreeSet::new(), removed: BTreeSet::new(), network: false });
+        }
+    }
+
+    /// A job changed.
+    pub fn job_changed(&mut self, id: JobId) {
+        for listener in &mut self.all {
+            listener.changed.insert(id);
+        }
+        self.dirty = true;
+    }
+
+    /// A job is gone from the list.
+    pub fn job_removed(&mut self, id: JobId) {
+        for listener in &mut self.all {
+            listener.changed.remove(&id);
+            listener.removed.insert(id);
+        }
+        self.dirty = true;
+    }
+
+    /// The network or the lending side changed.
+    pub fn network_changed(&mut self) {
+        for listener in &mut self.all {
+            listener.network = true;
+        }
+        self.dirty = true;
+    }
+
+    /// When [`Listeners::tell`] has something to do.
+    pub fn due(&self) -> Option<Moment> {
+        (self.dirty && !self.all.is_empty()).then(|| self.last_round + Millis(limits::EVENTS_MILLIS))
+    }
+
+    /// Tells everybody what they have not heard, as far as they take it. `summary` finds a job.
+    pub fn tell(&mut self, now: Moment, summary: impl Fn(JobId) -> Option<JobSummary>) {
+        if self.due().is_none_or(|due| now < due) {
+            return;
+        }
+        self.last_round = now;
+        self.all.retain_mut(|listener| listener.tell(&summary));
+        self.dirty = self.all.iter().any(Listener::is_behind);
+    }
+}
+
+impl Listener {
+    fn is_behind(&self) -> bool {
+        self.network || !self.changed.is_empty() || !self.removed.is_empty()
+    }
+
+    /// `false` when nobody listens any more.
+    fn tell(&mut self, summary: &impl Fn(JobId) -> Option<JobSummary>) -> bool {
+        while let Some(event) = self.next(summary) {
+            match self.events.try_send(event) {
+                Ok(()) => {}
+                Err(error) if error.is_disconnected() => return false,
+                Err(error) => {
+                    self.put_back(error.into_inner());
+                    break;
+                }
+            }
+        }
+        true
+    }
+
+    fn next(&mut self, summary: &impl Fn(JobId) -> Option<JobSummary>) -> Option<Event> {
+        if let Some(id) = self.removed.pop_first() {
+            return Some(Event::JobRemoved { id });
+        }
+        while let Some(id) = self.changed.pop_first() {
+            if let Some(summary) = summary(id) {
+                return Some(Event::Job(summary));
+            }
+        }
+        std::mem::take(&mut self.network).then_some(Event::Network)
+    }
+
+    fn put_back(&mut self, event: Event) {
+        match event {
+            Event::Job(summary) => _ = self.changed.insert(summary.id),
+            Event::JobRemoved { id } => _ = self.removed.insert(id),
+            Event::Network => self.network = true,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Browsers: WebSocket to seeds, everything else through their circuits.
+
+use std::{future::Future, time::Duration};
+
+use libp2p::{
+    Multiaddr, PeerId, Swarm, Transport, core,
+    core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
+    identity::Keypair,
+    multiaddr::Protocol,
+    noise, relay, swarm,
+    swarm::dummy,
+    yamux,
+};
+
+use crate::{StartError, behaviour::Behaviour, limits};
+
+/// A browser relays for nobody.
+pub type RelayServer = dummy::Behaviour;
+
+/// Connections held at once.
+pub const CONNECTIONS: u32 = limits::BROWSER_CONNECTIONS;
+
+/// A browser has nothing to choose.
+#[derive(Clone, Debug, Default)]
+pub struct Options {}
+
+/// A browser shows nothing beside its handle.
+pub struct Outside {}
+
+/// The loop's end of [`Outside`].
+pub struct Inside {}
+
+impl Inside {
+    /// Nobody looks.
+    pub fn addresses_changed(&self, _: &[String]) {}
+}
+
+/// Builds the swarm. A browser has no external addresses.
+pub fn open(
+    keypair: &Keypair,
+    agent: String,
+    serve: bool,
+    _: Options,
+) -> Result<(Swarm<Behaviour>, Outside, Inside, Vec<Multiaddr>), StartError> {
+    let (relay_transport, relay_client) = relay::client::new(keypair.public().to_peer_id());
+    let swarm = Swarm::new(
+        transport(keypair, relay_transport)?,
+        Behaviour::new(keypair, agent, relay_client, serve),
+        keypair.public().to_peer_id(),
+        swarm::Config::with_wasm_executor().with_idle_connection_timeout(limits::SILENT_TIMEOUT),
+    );
+    Ok((swarm, Outside {}, Inside {}, Vec::new()))
+}
+
+/// Whether this platform has a transport for the address.
+pub fn can_dial(address: &Multiaddr) -> bool {
+    let mut websocket = false;
+    for part in address {
+        match part {
+            Protocol::Ws(_) | Protocol::Wss(_) => websocket = true,
+            Protocol::P2pCircuit => return false,
+            _ => {}
+        }
+    }
+    websocket
+}
+
+/// Runs a task beside the loop.
+pub fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    wasm_bindgen_futures::spawn_local(task);
+}
+
+/// Waits; longer than asked in a hidden tab, which is why the host's ticks drive the loop there.
+pub fn sleep(time: Duration) -> impl Future<Output = ()> + Send {
+    futures_timer::Delay::new(time)
+}
+
+/// No circuits for others.
+pub fn relay_server(_: PeerId, _: bool) -> RelayServer {
+    dummy::Behaviour
+}
+
+fn transport(
+    keypair: &Keypair,
+    relay: relay::client::Transport,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, StartError> {
+    let noise = noise::Config::new(keypair).map_err(|error| StartError::Keys(error.to_string()))?;
+    let yamux = yamux::Config::default();
+    let relayed = relay.upgrade(Version::V1Lazy).authenticate(noise.clone()).multiplex(yamux.clone());
+    let websocket =
+        libp2p_websocket_websys::Transport::default().upgrade(Version::V1Lazy).authenticate(noise).multiplex(yamux);
+    let all = relayed
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        .or_transport(websocket.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
+        .map(|either, _| either.into_inner());
+    Ok(core::transport::timeout::TransportTimeout::new(all, limits::CONNECT_TIMEOUT).boxed())
+}

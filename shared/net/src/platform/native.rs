@@ -1,0 +1,239 @@
+//! Native nodes: TCP, QUIC, WebSocket and webrtc-direct, inside a tokio runtime.
+
+use std::{
+    future::Future,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use libp2p::{
+    Multiaddr, PeerId, Swarm, Transport, core,
+    core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
+    dns,
+    identity::Keypair,
+    multiaddr::Protocol,
+    noise, quic, relay, swarm,
+    swarm::behaviour::toggle::Toggle,
+    tcp, websocket, yamux,
+};
+use tokio::sync::watch;
+
+use crate::{
+    StartError,
+    behaviour::{self, Behaviour},
+    limits,
+    transport::{
+        bounded::Bounded,
+        door::{self, DoorTransport, WebSocketDoor},
+    },
+};
+
+/// Relays circuits if switched on.
+pub type RelayServer = Toggle<relay::Behaviour>;
+
+/// Connections held at once.
+pub const CONNECTIONS: u32 = limits::NATIVE_CONNECTIONS;
+
+/// Where a native node listens. Port 0 is any free port.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Network interfaces; unspecified addresses stand for all. An IPv6 address that cannot be had is passed over.
+    pub interfaces: Vec<IpAddr>,
+    /// TCP port, 5557 by custom; `None`: no TCP.
+    pub tcp_port: Option<u16>,
+    /// UDP port of QUIC, 5557 by custom; `None`: no QUIC.
+    pub quic_port: Option<u16>,
+    /// webrtc-direct for browsers; `None`: none.
+    pub webrtc: Option<WebRtc>,
+    /// Multiaddresses under which others reach this node beside those it listens on: a public name, a proxy.
+    pub external: Vec<String>,
+}
+
+/// Where a native node takes WebRTC connections.
+#[derive(Clone, Debug)]
+pub struct WebRtc {
+    /// UDP port, 5558 by custom.
+    pub port: u16,
+    /// Certificate and key, as [`new_certificate`] made them; kept across restarts, since its hash is in the address.
+    pub certificate: String,
+}
+
+impl Default for Options {
+    /// Listens on nothing and dials.
+    fn default() -> Self {
+        Self {
+            interfaces: vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+            tcp_port: None,
+            quic_port: None,
+            webrtc: None,
+            external: Vec::new(),
+        }
+    }
+}
+
+/// A new certificate for webrtc-direct, as PEM with its private key.
+pub fn new_certificate() -> Result<String, StartError> {
+    install_crypto();
+    libp2p_webrtc::tokio::Certificate::generate(&mut rand::rng())
+        .map(|certificate| certificate.serialize_pem())
+        .map_err(|error| StartError::Certificate(error.to_string()))
+}
+
+/// What a native node shows to the rest of its program.
+pub struct Outside {
+    /// Where WebSockets of the HTTP server come in.
+    pub door: WebSocketDoor,
+    /// The addresses of this node as they stand, `/p2p/<id>` included; changes as listeners come up.
+    pub addresses: watch::Receiver<Vec<String>>,
+}
+
+/// The loop's end of [`Outside`].
+pub struct Inside {
+    addresses: watch::Sender<Vec<String>>,
+}
+
+impl Inside {
+    /// The addresses changed.
+    pub fn addresses_changed(&self, addresses: &[String]) {
+        self.addresses.send_replace(addresses.to_vec());
+    }
+}
+
+/// Builds the swarm and begins to listen. Must run inside a tokio runtime. Gives the external addresses too.
+pub fn open(
+    keypair: &Keypair,
+    agent: String,
+    serve: bool,
+    options: Options,
+) -> Result<(Swarm<Behaviour>, Outside, Inside, Vec<Multiaddr>), StartError> {
+    install_crypto();
+    let certificate = match &options.webrtc {
+        Some(webrtc) => Some(
+            libp2p_webrtc::tokio::Certificate::from_pem(&webrtc.certificate)
+                .map_err(|error| StartError::Certificate(error.to_string()))?,
+        ),
+        None => None,
+    };
+    let external = options
+        .external
+        .iter()
+        .map(|text| text.parse().map_err(|_| StartError::Address(text.clone())))
+        .collect::<Result<Vec<Multiaddr>, _>>()?;
+    let (door, door_transport) = door::door();
+    let (relay_transport, relay_client) = relay::client::new(keypair.public().to_peer_id());
+    let transport = transport(keypair, relay_transport, door_transport, certificate)?;
+    let mut swarm = Swarm::new(
+        transport,
+        Behaviour::new(keypair, agent, relay_client, serve),
+        keypair.public().to_peer_id(),
+        swarm::Config::with_tokio_executor().with_idle_connection_timeout(limits::SILENT_TIMEOUT),
+    );
+    for interface in &options.interfaces {
+        for address in listening(*interface, &options) {
+            match swarm.listen_on(address.clone()) {
+                Ok(_) => {}
+                Err(error) if interface.is_ipv6() => tracing::debug!(%address, %error, "not listening"),
+                Err(error) => return Err(StartError::Listen(address, error.to_string())),
+            }
+        }
+    }
+    let (sender, addresses) = watch::channel(Vec::new());
+    Ok((swarm, Outside { door, addresses }, Inside { addresses: sender }, external))
+}
+
+/// Whether this platform has a transport for the address.
+pub fn can_dial(address: &Multiaddr) -> bool {
+    let mut stream = false;
+    for part in address {
+        match part {
+            Protocol::Tcp(_) | Protocol::QuicV1 | Protocol::WebRTCDirect => stream = true,
+            Protocol::WebTransport | Protocol::WebRTC | Protocol::P2pCircuit => return false,
+            _ => {}
+        }
+    }
+    stream
+}
+
+/// Runs a task beside the loop.
+pub fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(task);
+}
+
+/// Waits.
+pub fn sleep(time: Duration) -> impl Future<Output = ()> + Send {
+    tokio::time::sleep(time)
+}
+
+/// Circuits for others, where `serve` says so.
+pub fn relay_server(me: PeerId, serve: bool) -> RelayServer {
+    serve.then(|| relay::Behaviour::new(me, behaviour::circuit_limits())).into()
+}
+
+/// libp2p leaves the choice of a TLS provider to the process and panics at the first handshake without one.
+fn install_crypto() {
+    // An error means that the process has chosen already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+fn listening(interface: IpAddr, options: &Options) -> Vec<Multiaddr> {
+    let on = || Multiaddr::from(interface);
+    let tcp = options.tcp_port.map(|port| on().with(Protocol::Tcp(port)));
+    let quic = options.quic_port.map(|port| on().with(Protocol::Udp(port)).with(Protocol::QuicV1));
+    let webrtc =
+        options.webrtc.as_ref().map(|webrtc| on().with(Protocol::Udp(webrtc.port)).with(Protocol::WebRTCDirect));
+    tcp.into_iter().chain(quic).chain(webrtc).collect()
+}
+
+fn transport(
+    keypair: &Keypair,
+    relay: relay::client::Transport,
+    door: DoorTransport,
+    certificate: Option<libp2p_webrtc::tokio::Certificate>,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, StartError> {
+    let noise = noise::Config::new(keypair).map_err(|error| StartError::Keys(error.to_string()))?;
+    let yamux = yamux::Config::default();
+    let tcp = || tcp::tokio::Transport::new(tcp::Config::default());
+
+    let relayed = relay.upgrade(Version::V1Lazy).authenticate(noise.clone()).multiplex(yamux.clone());
+    let through_door = door.upgrade(Version::V1Lazy).authenticate(noise.clone()).multiplex(yamux.clone());
+    let websocket = websocket::Config::new(with_dns(tcp())?)
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise.clone())
+        .multiplex(yamux.clone());
+    let plain = tcp().upgrade(Version::V1Lazy).authenticate(noise).multiplex(yamux);
+    let quic = quic::tokio::Transport::new(quic::Config::new(keypair));
+
+    let direct = plain
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        .or_transport(quic.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
+        .map(|either, _| either.into_inner())
+        .boxed();
+    let direct = match certificate {
+        Some(certificate) => direct
+            .or_transport(
+                libp2p_webrtc::tokio::Transport::new(keypair.clone(), certificate)
+                    .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(Bounded(muxer)))),
+            )
+            .map(|either, _| either.into_inner())
+            .boxed(),
+        None => direct,
+    };
+    let all = relayed
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        .or_transport(through_door.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
+        .map(|either, _| either.into_inner())
+        .or_transport(websocket.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
+        .map(|either, _| either.into_inner())
+        .or_transport(with_dns(direct)?)
+        .map(|either, _| either.into_inner());
+    Ok(core::transport::timeout::TransportTimeout::new(all, limits::CONNECT_TIMEOUT).boxed())
+}
+
+/// Resolves names as the system does; where the system does not say how, by public resolvers.
+fn with_dns<T>(inner: T) -> Result<dns::tokio::Transport<T>, StartError> {
+    if dns::tokio::Transport::system(()).is_ok() {
+        dns::tokio::Transport::system(inner).map_err(|error| StartError::Names(error.to_string()))
+    } else {
+        Ok(dns::tokio::Transport::custom(inner, dns::ResolverConfig::default(), dns::ResolverOpts::default()))
+    }
+}

@@ -1,0 +1,286 @@
+//! The loop: whatever comes (a command, a fact of the host, something on the network, time) becomes an input of the
+//! node; the effects that the node answers with are carried out before anything else is looked at.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use futures::{FutureExt, StreamExt, channel::mpsc, channel::oneshot, stream::Fuse};
+use libp2p::identity::Keypair;
+use p2pnet_shared::{
+    api::ProviderSettings,
+    id::{JobId, NodeId},
+    job::Job,
+    node::{Effect, Input, Node},
+    refusal::Refusal,
+    units::Moment,
+    wire::Role,
+};
+
+use crate::{
+    StartError,
+    handle::{Command, Handle},
+    host::{Host, HostFact, HostOrder, Start},
+    limits,
+    links::Links,
+    listeners::Listeners,
+    node_of, platform,
+    platform::{Options, Outside},
+};
+
+/// Starts a node: a handle for the rest of the program, what the platform shows beside it, and the loop, which the
+/// caller runs until it ends (after [`Handle::stop`], or when all handles are gone). Natively it must be called inside
+/// a tokio runtime.
+///
+/// # Errors
+/// A bad key or certificate, or an address that cannot be listened on.
+pub fn start<H: Host>(
+    start: Start,
+    host: H,
+    facts: mpsc::Receiver<HostFact>,
+    options: Options,
+) -> Result<(Handle, Outside, impl Future<Output = ()> + use<H>), StartError> {
+    let keypair = Keypair::ed25519_from_bytes(start.secret).map_err(|error| StartError::Keys(error.to_string()))?;
+    let me = start.config.me;
+    if node_of(&keypair.public().to_peer_id()) != Some(me) {
+        return Err(StartError::Keys(format!("it is not the key of {me}")));
+    }
+    let serve = match start.config.role {
+        Role::Seed => true,
+        Role::Public | Role::Client | Role::Specialised => false,
+    };
+    let (swarm, outside, inside, external) = platform::open(&keypair, start.config.agent.clone(), serve, options)?;
+    let (handle, commands) = Handle::new(me);
+    let mut node = Node::new(start.config);
+    node.handle(host.now(), Input::Restored(start.restored));
+    let running = Loop {
+        me,
+        node,
+        host,
+        links: Links::new(me, serve, swarm, inside, external),
+        listeners: Listeners::default(),
+        commands: commands.fuse(),
+        facts: facts.fuse(),
+        timer: None,
+        stopping: None,
+    };
+    Ok((handle, outside, running.run()))
+}
+
+struct Loop<H> {
+    me: NodeId,
+    node: Node,
+    host: H,
+    links: Links,
+    listeners: Listeners,
+    commands: Fuse<mpsc::Receiver<Command>>,
+    facts: Fuse<mpsc::Receiver<HostFact>>,
+    timer: Option<Timer>,
+    stopping: Option<Vec<oneshot::Sender<()>>>,
+}
+
+struct Timer {
+    at: Moment,
+    sleep: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// What woke the loop.
+enum Woken {
+    Command(Option<Command>),
+    Fact(Option<HostFact>),
+    Network(crate::links::Happening),
+    Time,
+}
+
+impl<H: Host> Loop<H> {
+    async fn run(mut self) {
+        while self.stopping.is_none() {
+            let now = self.host.now();
+            self.links.maintain(now);
+            self.feed_links(now);
+            if self.node.next_deadline().is_some_and(|deadline| deadline <= now) {
+                self.node.handle(now, Input::Tick);
+            }
+            self.carry_out(now);
+            let node = &self.node;
+            self.listeners.tell(now, |id| node.summary(id));
+            let woken = self.wake(now).await;
+            self.take(woken);
+        }
+        self.close().await;
+    }
+
+    /// Waits for whatever comes first; sources that are ready take turns by chance.
+    async fn wake(&mut self, now: Moment) -> Woken {
+        self.set_timer(now);
+        let Self { commands, facts, links, timer, .. } = self;
+        let time = async {
+            match timer {
+                Some(timer) => (&mut timer.sleep).await,
+                None => futures::future::pending().await,
+            }
+        };
+        futures::select! {
+            command = commands.next() => Woken::Command(command),
+            // Hosts that have nothing more to say are no reason to spin.
+            fact = facts.select_next_some() => Woken::Fact(Some(fact)),
+            happening = links.next().fuse() => Woken::Network(happening),
+            () = time.fuse() => Woken::Time,
+        }
+    }
+
+    /// Takes in what woke the loop and what else its source has ready, up to a bound.
+    fn take(&mut self, woken: Woken) {
+        let mut next = Some(woken);
+        for _ in 0..limits::TURN {
+            let Some(woken) = next.take() else { return };
+            let now = self.host.now();
+            next = match woken {
+                Woken::Command(Some(command)) => {
+                    self.on_command(now, command);
+                    self.commands.next().now_or_never().flatten().map(|command| Woken::Command(Some(command)))
+                }
+                // Nobody can ask for anything any more.
+                Woken::Command(None) => {
+                    self.stopping.get_or_insert_default();
+                    None
+                }
+                Woken::Fact(Some(fact)) => {
+                    self.on_fact(now, fact);
+                    self.facts.next().now_or_never().flatten().map(|fact| Woken::Fact(Some(fact)))
+                }
+                Woken::Fact(None) => None,
+                Woken::Network(happening) => {
+                    self.links.handle(now, happening);
+                    self.feed_links(now);
+                    self.links.next_link_event().map(Woken::Network)
+                }
+                Woken::Time => {
+                    self.timer = None;
+                    None
+                }
+            };
+            self.carry_out(now);
+        }
+        if let Some(left) = next {
+            self.put_back(left);
+        }
+    }
+
+    /// What was already taken from its source when the turn ended.
+    fn put_back(&mut self, left: Woken) {
+        let now = self.host.now();
+        match left {
+            Woken::Command(Some(command)) => self.on_command(now, command),
+            Woken::Fact(Some(fact)) => self.on_fact(now, fact),
+            Woken::Network(happening) => {
+                self.links.handle(now, happening);
+                self.feed_links(now);
+            }
+            Woken::Command(None) | Woken::Fact(None) | Woken::Time => {}
+        }
+        self.carry_out(now);
+    }
+
+    fn feed_links(&mut self, now: Moment) {
+        while let Some(input) = self.links.poll_input() {
+            self.node.handle(now, input);
+        }
+    }
+
+    fn on_fact(&mut self, now: Moment, fact: HostFact) {
+        match fact {
+            HostFact::Executed { run, report } => self.node.handle(now, Input::Executed { run, report }),
+            HostFact::Tick => self.node.handle(now, Input::Tick),
+            HostFact::SeedKnown { addresses } => {
+                self.links.seed_known(now, &addresses);
+                self.feed_links(now);
+            }
+        }
+    }
+
+    fn on_command(&mut self, now: Moment, command: Command) {
+        // Whoever asked may have gone: an answer that nobody takes is dropped.
+        match command {
+            Command::Submit(job, reply) => _ = reply.send(self.submit(now, job)),
+            Command::Cancel(id, reply) => {
+                let known = self.node.summary(id).is_some();
+                self.node.handle(now, Input::Cancelled { id });
+                _ = reply.send(known);
+            }
+            Command::Remove(id, reply) => {
+                let finished = self.node.summary(id).is_some_and(|job| job.state.is_final());
+                self.node.handle(now, Input::Removed { id });
+                _ = reply.send(finished);
+            }
+            Command::Jobs(reply) => _ = reply.send(self.node.jobs()),
+            Command::Job(id, reply) => _ = reply.send(self.node.job(id).map(Box::new)),
+            Command::JobResult(id, reply) => _ = reply.send(self.node.result(id)),
+            Command::Network(reply) => _ = reply.send(Box::new(self.node.network())),
+            Command::Settings(settings) => self.settings(now, settings),
+            Command::Listen(events) => self.listeners.add(events),
+            Command::Stop(reply) => self.stopping.get_or_insert_default().push(reply),
+        }
+    }
+
+    fn submit(&mut self, now: Moment, job: Box<Job>) -> Result<JobId, Refusal> {
+        self.node.may_submit(job.source.len())?;
+        let id = self.node.next_job_id();
+        self.node.handle(now, Input::Submitted { id, job });
+        Ok(id)
+    }
+
+    fn settings(&mut self, now: Moment, settings: ProviderSettings) {
+        self.host.carry_out(HostOrder::Cores(if settings.lending { settings.cores } else { 0 }));
+        self.node.handle(now, Input::Settings(settings));
+    }
+
+    fn carry_out(&mut self, now: Moment) {
+        while let Some(effect) = self.node.poll_effect() {
+            match effect {
+                // Its failure, if it fails at once, is the next turn's business.
+                Effect::Dial { node, addresses } => self.links.dial(now, node, &addresses),
+                Effect::Hang { node } => self.links.hang(node),
+                Effect::Send { to, message } => self.links.send(now, to, &message),
+                Effect::Execute { run, kernel, batch, cpu_percent } => {
+                    self.host.carry_out(HostOrder::Execute { run, kernel, batch, cpu_percent });
+                }
+                Effect::Abort { run } => self.host.carry_out(HostOrder::Abort { run }),
+                Effect::Save(key, bytes) => self.host.carry_out(HostOrder::Save(key, bytes)),
+                Effect::Forget(key) => self.host.carry_out(HostOrder::Forget(key)),
+                Effect::JobChanged(id) => self.listeners.job_changed(id),
+                Effect::JobRemoved(id) => self.listeners.job_removed(id),
+                Effect::NetworkChanged => self.listeners.network_changed(),
+            }
+        }
+    }
+
+    /// One timer for the next thing that time brings; armed anew only when something is due before it fires.
+    fn set_timer(&mut self, now: Moment) {
+        let waiting = self.links.has_inputs().then_some(now);
+        let due = [waiting, self.node.next_deadline(), self.listeners.due(), Some(self.links.due())];
+        let Some(at) = due.into_iter().flatten().min() else { return };
+        if self.timer.as_ref().is_none_or(|timer| at < timer.at) {
+            let sleep = platform::sleep(Duration::from_millis((at - now).0));
+            self.timer = Some(Timer { at, sleep: Box::pin(sleep) });
+        }
+    }
+
+    /// Closes all connections and waits a little for it.
+    async fn close(mut self) {
+        tracing::debug!(me = %self.me, "stopping");
+        self.links.hang_all();
+        let links = &mut self.links;
+        let host = &self.host;
+        let closing = async {
+            while links.connections() > 0 {
+                let happening = links.next().await;
+                links.handle(host.now(), happening);
+            }
+        };
+        let timeout = platform::sleep(limits::STOP_TIMEOUT);
+        futures::pin_mut!(closing, timeout);
+        futures::future::select(closing, timeout).await;
+        for reply in self.stopping.unwrap_or_default() {
+            let _ = reply.send(());
+        }
+    }
+}
