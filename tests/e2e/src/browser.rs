@@ -6,13 +6,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 use thirtyfour::{
     BrowserLogEntry, ChromiumLikeCapabilities, DesiredCapabilities, LoggingPrefsLogLevel, WebDriver, prelude::*,
 };
 use tokio::time::sleep;
 
-use crate::process::{Folder, Process, given, processes_naming, signal};
+use crate::process::{Folder, Process, choose_tls, given, processes_naming, processor_time, signal, tree};
 
 /// How long programs may take to start.
 const START: Duration = Duration::from_secs(60);
@@ -49,7 +49,7 @@ pub struct Browser {
     /// The tab.
     pub driver: WebDriver,
     profile: Folder,
-    _chromedriver: Process,
+    chromedriver: Process,
     log: Vec<BrowserLogEntry>,
 }
 
@@ -61,6 +61,7 @@ impl Browser {
 
     /// A browser, showing nothing yet.
     pub async fn start(display: Display<'_>) -> Result<Self> {
+        choose_tls();
         let profile = Folder::new("chromium")?;
         let mut command = Command::new(given("P2PNET_CHROMEDRIVER")?);
         command.arg("--port=0").env("TMPDIR", profile.path());
@@ -68,7 +69,7 @@ impl Browser {
             command.env("DISPLAY", &screen.name);
         }
         let (chromedriver, port) = Process::start("chromedriver", &mut command, START, port_in)?;
-        let mut wishes = DesiredCapabilities::chromium();
+        let mut wishes = DesiredCapabilities::chrome();
         wishes.set_binary(&given("P2PNET_CHROMIUM")?.to_string_lossy())?;
         if let Display::Headless = display {
             wishes.add_arg("--headless=new")?;
@@ -93,7 +94,7 @@ impl Browser {
             .await
             .with_context(|| format!("Chromium does not start; chromedriver printed:\n{}", chromedriver.printed()))?;
         driver.set_script_timeout(Duration::from_secs(60)).await?;
-        Ok(Self { driver, profile, _chromedriver: chromedriver, log: Vec::new() })
+        Ok(Self { driver, profile, chromedriver, log: Vec::new() })
     }
 
     /// Shows a page.
@@ -114,9 +115,8 @@ impl Browser {
                 Ok(element) => return Ok(element),
                 Err(_) if began.elapsed() < PATIENCE => sleep(Duration::from_millis(20)).await,
                 Err(error) => {
-                    let seen = self.script("return document.body ? document.body.innerText : ''", Vec::new()).await;
                     let url = self.driver.current_url().await.map(|url| url.to_string()).unwrap_or_default();
-                    bail!("{selector} is not on {url} ({error}); the page says: {}", seen.unwrap_or_default())
+                    bail!("{selector} is not on {url} ({error}); {}", self.what_it_says().await)
                 }
             }
         }
@@ -137,7 +137,7 @@ impl Browser {
                 last = text;
             }
             if began.elapsed() > patience {
-                bail!("{name} still says {last:?} after {patience:?}");
+                bail!("{name} still says {last:?} after {patience:?}; {}", self.what_it_says().await);
             }
             sleep(Duration::from_millis(50)).await;
         }
@@ -146,6 +146,20 @@ impl Browser {
     /// Runs JavaScript in the page.
     pub async fn script(&self, code: &str, arguments: Vec<Value>) -> Result<Value> {
         Ok(self.driver.execute(code, arguments).await?.json().clone())
+    }
+
+    /// Runs JavaScript in every page from now on, before the page's own.
+    pub async fn run_before_every_page(&self, code: &str) -> Result<()> {
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": code })).await
+    }
+
+    /// Gives the browser a command of the DevTools protocol (an extension of chromedriver).
+    pub async fn devtools(&self, command: &str, parameters: Value) -> Result<()> {
+        let url = format!("{}session/{}/goog/cdp/execute", self.driver.server_url(), self.driver.session_id());
+        let body = json!({ "cmd": command, "params": parameters });
+        let answer = reqwest::Client::new().post(url).json(&body).send().await?;
+        let status = answer.status();
+        if status.is_success() { Ok(()) } else { bail!("{command} failed: {status} {}", answer.text().await?) }
     }
 
     /// What is wrong according to the page's console: errors, and exceptions that nobody caught.
@@ -164,6 +178,11 @@ impl Browser {
     /// Fails if the console holds an error.
     pub async fn no_errors(&mut self) -> Result<()> {
         self.no_errors_but(&[]).await
+    }
+
+    /// Its processes' time on the processors so far: renderers, workers and all.
+    pub fn processor_time(&self) -> Duration {
+        processor_time(&tree(self.chromedriver.id()))
     }
 
     /// Everything that the console holds, for looking into a failure.
@@ -185,7 +204,7 @@ impl Drop for Browser {
         // Without this, the driver's own drop would try to talk to a browser that is gone.
         let _ = self.driver.clone().leak();
         let profile = self.profile.path().to_string_lossy().into_owned();
-        for process in processes_naming(&profile) {
+        for process in tree(self.chromedriver.id()).into_iter().chain(processes_naming(&profile)) {
             signal("KILL", &process.to_string());
         }
     }

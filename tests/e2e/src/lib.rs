@@ -2,6 +2,9 @@
 //! measurements and the screenshots share.
 
 pub mod browser;
+pub mod kernels;
 pub mod page;
 pub mod process;
 pub mod relay;
+pub mod report;
+pub mod stage;

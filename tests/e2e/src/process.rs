@@ -113,6 +113,41 @@ pub fn processes_naming(text: &str) -> Vec<u32> {
         .collect()
 }
 
+/// A process and all that came from it.
+pub fn tree(root: u32) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return vec![root] };
+    let parents: Vec<(u32, u32)> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let id = entry.file_name().to_str()?.parse().ok()?;
+            Some((id, stat(id)?.get(1)?.parse().ok()?))
+        })
+        .collect();
+    let mut family = vec![root];
+    let mut next = 0;
+    while let Some(parent) = family.get(next).copied() {
+        family.extend(parents.iter().filter(|(id, of)| *of == parent && *id != root).map(|(id, _)| *id));
+        next += 1;
+    }
+    family
+}
+
+/// How long processes have been on a processor, in user and kernel mode; counted by the kernel in hundredths of a second.
+pub fn processor_time(processes: &[u32]) -> Duration {
+    let ticks = |id: &u32| -> Option<u64> {
+        let fields = stat(*id)?;
+        Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+    };
+    Duration::from_millis(10 * processes.iter().filter_map(ticks).sum::<u64>())
+}
+
+/// The fields of `/proc/<id>/stat` after the name (proc(5)): state, parent, …, user time, system time, ….
+fn stat(id: u32) -> Option<Vec<String>> {
+    let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let (_, fields) = text.rsplit_once(')')?;
+    Some(fields.split_whitespace().map(str::to_owned).collect())
+}
+
 /// An empty folder that goes away with us.
 pub struct Folder(PathBuf);
 
@@ -172,4 +207,10 @@ fn keep_lines(
 
 fn lock(lines: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
     lines.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Names the library that HTTP clients take for TLS; without one they panic, even if they never speak TLS.
+pub fn choose_tls() {
+    // An error means that it has been chosen already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }

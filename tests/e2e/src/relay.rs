@@ -10,7 +10,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::process::{Folder, Process, given};
+use crate::process::{Folder, Process, choose_tls, given, processor_time, tree};
 
 /// How long a relay may take to say that it listens.
 const START: Duration = Duration::from_secs(30);
@@ -39,6 +39,7 @@ impl Relay {
     }
 
     fn start(provider: bool) -> Result<Self> {
+        choose_tls();
         let data = Folder::new("relay")?;
         let (process, url) = launch(0, &data, provider)?;
         Ok(Self { process: Some(process), client: Client::new(), data, url, provider })
@@ -167,9 +168,33 @@ impl Relay {
     }
 }
 
+/// A native node that lends all it has to a relay.
+pub struct NativeNode {
+    process: Process,
+    _data: Folder,
+}
+
+impl NativeNode {
+    /// Starts one with so many cores; [`Relay::lenders`] says when it is there.
+    pub fn join(relay: &Relay, cores: u16) -> Result<Self> {
+        let data = Folder::new("node")?;
+        let mut command = Command::new(given("P2PNET_BIN")?);
+        command.arg("node").args(["--relay", relay.url(), "--cores", &cores.to_string()]);
+        command.arg("--data-dir").arg(data.path());
+        let (process, ()) = Process::start("the node", &mut command, START, |_| Some(()))?;
+        Ok(Self { process, _data: data })
+    }
+
+    /// Its time on the processors so far, that of its sandboxes included.
+    pub fn processor_time(&self) -> Duration {
+        processor_time(&tree(self.process.id()))
+    }
+}
+
 fn launch(port: u16, data: &Folder, provider: bool) -> Result<(Process, String)> {
     let mut command = Command::new(given("P2PNET_BIN")?);
-    command.arg("relay").args(["--port", &port.to_string()]).arg("--data-dir").arg(data.path());
+    command.arg("relay").args(["--port", &port.to_string(), "--p2p-port", "0", "--webrtc-port", "0"]);
+    command.arg("--data-dir").arg(data.path());
     if !provider {
         command.arg("--no-provider");
     }

@@ -1,12 +1,260 @@
 //! What a person does, each in one sentence, in real Chromium against the real relay.
+//!
+//! Every browser is a process tree and a node of its own; the relay does not lend unless a story says so.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use p2pnet_e2e::browser::Browser;
+mod kinds;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use p2pnet_e2e::{
+    browser::{Browser, Display, Screen},
+    kernels,
+    stage::Stage,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+/// For a job of some seconds on a machine that does much else.
+const JOB: Duration = Duration::from_secs(180);
+
+/// For what should happen at once.
+const SOON: Duration = Duration::from_secs(30);
+
+/// What a browser itself prints while the relay is away; a page can only stop asking to avoid it.
+const RELAY_AWAY: &[&str] = &["net::ERR_", "WebSocket connection to"];
 
 #[tokio::test]
-async fn a_console_error_is_noticed() {
-    let mut browser = Browser::headless().await.unwrap();
-    browser.open("data:text/html,<script>console.error('as planned')</script>").await.unwrap();
-    assert!(browser.no_errors().await.unwrap_err().to_string().contains("as planned"));
-    browser.no_errors_but(&["as planned"]).await.unwrap();
+async fn a_console_error_is_noticed() -> Result<()> {
+    let mut browser = Browser::headless().await?;
+    browser.open("data:text/html,<script>console.error('as planned')</script>").await?;
+    let error = browser.no_errors().await.err().context("the error was not noticed")?;
+    ensure!(error.to_string().contains("as planned"), "another error was noticed: {error}");
+    browser.no_errors_but(&["as planned"]).await
+}
+
+#[tokio::test]
+async fn test_1_a_page_that_donates_soon_executes_its_first_task() -> Result<()> {
+    let story = async |stage: &mut Stage| {
+        let (relay, donor) = (&stage.relay, &stage.people[0]);
+        // A first visit fills the browser's cache; the clock runs for a second one.
+        donor.open(relay.url()).await?;
+        donor.connected().await?;
+        donor.lend().await?;
+        donor.open("about:blank").await?;
+        let job = relay.submit(&hours_of_work()).await?;
+        let began = Instant::now();
+        donor.open(relay.url()).await?;
+        donor.connected().await?;
+        let connected = began.elapsed();
+        donor.more_tasks_than(0, SOON).await?;
+        println!("connected {connected:?} and first task done {:?} after opening", began.elapsed());
+        cancel(stage, &job).await
+    };
+    Stage::new(1).await?.play(story).await
+}
+
+#[tokio::test]
+async fn test_2_one_browser_computes_the_sum_that_another_one_submits() -> Result<()> {
+    let story = async |stage: &mut Stage| {
+        let [donor, requester] = &stage.people[..] else { anyhow::bail!("two people, please") };
+        let donor_id = donor.become_donor(stage.relay.url()).await?;
+        requester.open(stage.relay.url()).await?;
+        requester.connected().await?;
+        let requester_id = requester.node_id().await?;
+        ensure!(donor_id != requester_id, "both browsers are the same node");
+        requester.submit(&json!({"kind":"range_reduce","start":1,"end":10_000_000,"map":"x","reduce":"sum"})).await?;
+        ensure!(requester.job_result(JOB).await? == json!(50_000_005_000_000_u64), "a wrong sum");
+        ensure!(requester.job_nodes().await? == [donor_id], "computed by {:?}", requester.job_nodes().await?);
+        ensure!(donor_tasks(donor).await? > 0, "the donor's own page counts nothing");
+        Ok(())
+    };
+    Stage::new(2).await?.play(story).await
+}
+
+#[tokio::test]
+async fn test_3_every_kind_of_job_gives_the_right_result() -> Result<()> {
+    let story = async |stage: &mut Stage| {
+        let donor_id = stage.people[0].become_donor(stage.relay.url()).await?;
+        for (job, expected) in kinds::jobs() {
+            let id = stage.relay.submit(&job).await.with_context(|| job.to_string())?;
+            let result = stage.relay.result(&id, JOB).await.with_context(|| job.to_string())?;
+            kinds::same(&result, &expected).with_context(|| job.to_string())?;
+            let nodes = stage.relay.job(&id).await?["nodes"].clone();
+            ensure!(nodes[0]["node"] == donor_id.as_str() && nodes[1].is_null(), "{job} was computed by {nodes}");
+        }
+        Ok(())
+    };
+    Stage::new(1).await?.play(story).await
+}
+
+#[tokio::test]
+async fn test_4_a_job_completes_although_a_donor_is_killed_at_work() -> Result<()> {
+    let story = async |stage: &mut Stage| {
+        let url = stage.relay.url().to_owned();
+        let doomed_id = stage.people[0].become_donor(&url).await?;
+        stage.people[1].open(&url).await?;
+        stage.people[1].connected().await?;
+        let job = seconds_of_work(2, 1);
+        stage.people[1].submit(&job.source).await?;
+        stage.people[1].job_node_when(&doomed_id, SOON).await?;
+        stage.people.remove(0).kill();
+        let heir_id = stage.people[1].become_donor(&url).await?;
+        let requester = &stage.people[0];
+        ensure!(requester.job_result(JOB).await? == job.result, "a wrong count");
+        let nodes = requester.job_nodes().await?;
+        ensure!(nodes.contains(&heir_id) && nodes.contains(&doomed_id), "computed by {nodes:?}");
+        Ok(())
+    };
+    Stage::new(3).await?.play(story).await
+}
+
+#[tokio::test]
+async fn test_5_a_requester_that_reloads_its_page_still_gets_the_result() -> Result<()> {
+    let story = async |stage: &mut Stage| {
+        let [donor, requester] = &stage.people[..] else { anyhow::bail!("two people, please") };
+        let donor_id = donor.become_donor(stage.relay.url()).await?;
+        requester.open(stage.relay.url()).await?;
+        requester.connected().await?;
+        let job = seconds_of_work(2, 1);
+        requester.submit(&job.source).await?;
+        requester.job_node_when(&donor_id, SOON).await?;
+        requester.driver.refresh().await?;
+        ensure!(requester.job_result(JOB).await? == job.result, "a wrong count");
+        Ok(())
+    };
+    Stage::new(2).await?.play(story).await
+}
+
+#[tokio::test]
+async fn test_6_tabs_find_a_restarted_relay_again_and_their_job_completes() -> Result<()> {
+    let story = async |stage: &mut Stage| {
+        stage.expected = RELAY_AWAY;
+        let donor_id = stage.people[0].become_donor(stage.relay.url()).await?;
+        stage.people[1].open(stage.relay.url()).await?;
+        stage.people[1].connected().await?;
+        let job = seconds_of_work(2, 1);
+        stage.people[1].submit(&job.source).await?;
+        stage.people[1].job_node_when(&donor_id, SOON).await?;
+        stage.relay.stop()?;
+        sleep(Duration::from_secs(1)).await;
+        stage.relay.start_again()?;
+        let [donor, requester] = &stage.people[..] else { anyhow::bail!("two people, please") };
+        ensure!(requester.job_result(JOB).await? == job.result, "a wrong count");
+        donor.connected().await?;
+        requester.connected().await
+    };
+    Stage::new(2).await?.play(story).await
+}
+
+#[tokio::test]
+async fn test_7_cancelling_a_job_stops_the_workers_within_a_second() -> Result<()> {
+    let story = async |stage: &mut Stage| {
+        let [donor, requester] = &stage.people[..] else { anyhow::bail!("two people, please") };
+        let donor_id = donor.become_donor(stage.relay.url()).await?;
+        requester.open(stage.relay.url()).await?;
+        requester.connected().await?;
+        // A kernel that never ends: only stopping its worker can bring the processor to rest.
+        let endless = json!({"kind":"kernel","kernel":kernels::endless(),"input":"eA==","split":"none",
+            "merge":"concat","requirements":{"timeout_seconds":600}});
+        requester.submit(&endless).await?;
+        requester.job_node_when(&donor_id, SOON).await?;
+        let busy = load(donor, Duration::from_secs(2)).await;
+        ensure!(busy > 0.5, "the donor's processor shows only {busy:.2} cores of work");
+        requester.find("cancel-job").await?.click().await?;
+        requester.job_state_when(&["cancelled"], SOON).await?;
+        sleep(Duration::from_secs(1)).await;
+        let idle = load(donor, Duration::from_secs(2)).await;
+        println!("cores at work before: {busy:.2}, a second after: {idle:.2}");
+        ensure!(idle < busy / 2.0, "the donor still works on {idle:.2} cores, before it was {busy:.2}");
+        Ok(())
+    };
+    Stage::new(2).await?.play(story).await
+}
+
+#[tokio::test]
+async fn test_8_ten_tabs_donate_and_one_job_uses_all_of_them() -> Result<()> {
+    let story = async |stage: &mut Stage| {
+        let mut donors = Vec::new();
+        for person in &stage.people {
+            donors.push(person.become_donor(stage.relay.url()).await?);
+        }
+        stage.relay.lenders(10, SOON).await?;
+        let job = seconds_of_work(8, 1);
+        let id = stage.relay.submit(&job.source).await?;
+        ensure!(stage.relay.result(&id, 2 * JOB).await? == job.result, "a wrong count");
+        let shares = stage.relay.job(&id).await?["nodes"].clone();
+        let idle: Vec<_> = donors.iter().filter(|donor| !shares.to_string().contains(donor.as_str())).collect();
+        ensure!(idle.is_empty(), "of ten donors, {} did nothing: {shares:#}", idle.len());
+        Ok(())
+    };
+    Stage::new(10).await?.play(story).await
+}
+
+#[tokio::test]
+async fn test_9_a_tab_hidden_behind_another_goes_on_computing() -> Result<()> {
+    let screen = Screen::new()?;
+    let story = async |stage: &mut Stage| {
+        let donor = Browser::start(Display::Shown(&screen)).await?;
+        let donor_id = donor.become_donor(stage.relay.url()).await?;
+        let tab = donor.driver.window().await?;
+        donor.driver.new_tab().await?;
+        donor.driver.switch_to_window(tab).await?;
+        ensure!(
+            donor.script("return document.visibilityState", Vec::new()).await? == "hidden",
+            "the tab is not hidden"
+        );
+        // Long enough for the browser's throttling of hidden pages to set in.
+        sleep(Duration::from_secs(15)).await;
+        let job = seconds_of_work(2, 1);
+        let began = Instant::now();
+        let id = stage.relay.submit(&job.source).await?;
+        ensure!(stage.relay.result(&id, JOB).await? == job.result, "a wrong count");
+        println!("a hidden tab computed in {:?}", began.elapsed());
+        ensure!(stage.relay.job(&id).await?["nodes"][0]["node"] == donor_id.as_str(), "computed by another node");
+        ensure!(donor.script("return document.visibilityState", Vec::new()).await? == "hidden", "the tab was shown");
+        stage.people.push(donor);
+        Ok(())
+    };
+    Stage::new(0).await?.play(story).await
+}
+
+/// A job and what must come of it.
+struct Work {
+    source: Value,
+    result: Value,
+}
+
+/// Counts primes, which costs enough for a job to be caught in the middle: about so many seconds on so many tabs.
+fn seconds_of_work(tabs: u64, _seconds: u64) -> Work {
+    let end = 1_500_000 * tabs;
+    Work {
+        source: json!({"kind":"range_reduce","start":1,"end":end,"map":"x","where":"is_prime(x)","reduce":"count"}),
+        result: json!(kinds::primes_up_to(end)),
+    }
+}
+
+/// A job that does not end while a test runs.
+fn hours_of_work() -> Value {
+    json!({"kind":"range_reduce","start":1,"end":1_000_000_000_000_u64,"map":"x","where":"is_prime(x)","reduce":"count"})
+}
+
+async fn cancel(stage: &Stage, job: &str) -> Result<()> {
+    let (status, body) = stage.relay.ask(Method::DELETE, &format!("/api/v1/jobs/{job}"), None).await?;
+    ensure!(status.is_success(), "cancelling answered {status}: {body}");
+    Ok(())
+}
+
+/// What a donor's own page says that it did.
+async fn donor_tasks(donor: &Browser) -> Result<u64> {
+    donor.more_tasks_than(0, SOON).await
+}
+
+/// How many cores a browser keeps busy.
+async fn load(browser: &Browser, span: Duration) -> f64 {
+    let (before, began) = (browser.processor_time(), Instant::now());
+    sleep(span).await;
+    browser.processor_time().saturating_sub(before).as_secs_f64() / began.elapsed().as_secs_f64()
 }
