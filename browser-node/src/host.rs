@@ -16,13 +16,13 @@ use crate::{
 pub struct TabHost {
     pool: Pool,
     store: Option<Store>,
-    facts: mpsc::UnboundedSender<HostFact>,
+    facts: mpsc::Sender<HostFact>,
     runs: Rc<RefCell<BTreeMap<RunId, PoolRun>>>,
 }
 
 impl TabHost {
-    /// Facts are bounded by what the node orders (one a run) and by the ticker.
-    pub fn new(pool: Pool, store: Option<Store>, facts: mpsc::UnboundedSender<HostFact>) -> Self {
+    /// A host whose facts go to `facts`.
+    pub fn new(pool: Pool, store: Option<Store>, facts: mpsc::Sender<HostFact>) -> Self {
         Self { pool, store, facts, runs: Rc::default() }
     }
 }
@@ -35,10 +35,11 @@ impl Host for TabHost {
     fn carry_out(&mut self, order: HostOrder) {
         match order {
             HostOrder::Execute { run, kernel, batch, cpu_percent } => {
-                let (facts, runs) = (self.facts.clone(), self.runs.clone());
+                // A sender of its own has a place of its own in the channel: the end of a run is never lost.
+                let (mut facts, runs) = (self.facts.clone(), self.runs.clone());
                 let pool_run = self.pool.execute(Lane::Node, kernel, batch, cpu_percent, move |report| {
                     runs.borrow_mut().remove(&run);
-                    let _ = facts.unbounded_send(HostFact::Executed { run, report });
+                    let _ = facts.try_send(HostFact::Executed { run, report });
                 });
                 if self.pool.knows(pool_run) {
                     self.runs.borrow_mut().insert(run, pool_run);

@@ -32,6 +32,8 @@ use crate::{
     ticker::Ticker,
 };
 
+/// How many facts may wait for the loop, ends of runs apart: those always find room.
+const FACT_QUEUE: usize = 16;
 const SECRET: &str = "secret";
 const SETTINGS: &str = "settings";
 
@@ -150,11 +152,12 @@ pub async fn start(options: Options) -> Result<NodeRuntime, StartError> {
         p2pnet_net::node_id(secret).ok_or_else(|| StartError::Network("the identity is invalid".into()))?;
     let seed_bytes = js::random_bytes().ok_or(StartError::NoRandomness)?;
     let config = NodeConfig { me, role: Role::Client, agent: options.agent, seed: seed_bytes };
-    let (facts, facts_of_host) = mpsc::unbounded();
+    let (facts, facts_of_host) = mpsc::channel(FACT_QUEUE);
     let host = TabHost::new(pool.clone(), store, facts.clone());
-    let (handle, commands) = Handle::new(me);
     let start = Start { secret, config, restored };
-    spawn_local(async move { drop((start, host, facts_of_host, commands)) });
+    let (handle, _outside, run) = p2pnet_net::start(start, host, facts_of_host, p2pnet_net::Options::default())
+        .map_err(|error| StartError::Network(error.to_string()))?;
+    spawn_local(run);
 
     let runtime = NodeRuntime { handle, shared };
     runtime.follow_time(&ticker, &pool, &facts);
@@ -230,11 +233,11 @@ impl NodeRuntime {
         spawn_local(async move { handle.set_provider(settings).await });
     }
 
-    fn follow_time(&self, ticker: &Ticker, pool: &Pool, facts: &mpsc::UnboundedSender<HostFact>) {
-        let (pool, facts) = (pool.clone(), facts.clone());
+    fn follow_time(&self, ticker: &Ticker, pool: &Pool, facts: &mpsc::Sender<HostFact>) {
+        let (pool, facts) = (pool.clone(), RefCell::new(facts.clone()));
         ticker.each(move || {
             pool.tick();
-            let _ = facts.unbounded_send(HostFact::Tick);
+            let _ = facts.borrow_mut().try_send(HostFact::Tick); // a loop that is behind has ticks enough waiting
         });
     }
 
@@ -258,7 +261,7 @@ impl NodeRuntime {
     fn find_seed(
         &self,
         first: Result<p2pnet_shared::api::WellKnown, String>,
-        facts: mpsc::UnboundedSender<HostFact>,
+        facts: mpsc::Sender<HostFact>,
         ticker: Ticker,
     ) {
         let shared = self.shared.clone();

@@ -1,7 +1,7 @@
 //! Where the network begins: the relay that served this page, asked for its addresses until the node is connected.
 
-use futures::{FutureExt, StreamExt, channel::mpsc, select};
-use p2pnet_net::{handle::Handle, host::HostFact};
+use futures::{FutureExt, SinkExt, StreamExt, channel::mpsc, select};
+use p2pnet_net::{address::websocket_address, handle::Handle, host::HostFact};
 use p2pnet_shared::api::WellKnown;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -42,7 +42,7 @@ pub async fn fetch() -> Result<WellKnown, String> {
 pub struct Place {
     /// Whether over TLS.
     pub secure: bool,
-    /// Name or address, without brackets.
+    /// Name or address; an IPv6 address may stand in brackets.
     pub host: String,
     /// Port, also where the address bar does not show it.
     pub port: u16,
@@ -54,14 +54,18 @@ impl Place {
         let secure = location.protocol().ok()? == "https:";
         let port = location.port().ok()?.parse().unwrap_or(if secure { 443 } else { 80 });
         let host = location.hostname().ok()?;
-        Some(Self { secure, host: host.trim_matches(['[', ']']).to_owned(), port })
+        Some(Self { secure, host, port })
+    }
+
+    fn address(&self, known: &WellKnown) -> String {
+        websocket_address(&self.host, self.port, self.secure, &known.websocket_path, known.node)
     }
 }
 
 /// The addresses to try, all at once: the page's own way first, then what the relay says of itself, as far as a browser
 /// can use it.
 pub fn addresses(known: &WellKnown, place: Option<&Place>) -> Vec<String> {
-    let mut addresses: Vec<String> = place.map(|place| websocket_address(known, place)).into_iter().collect();
+    let mut addresses: Vec<String> = place.map(|place| place.address(known)).into_iter().collect();
     for address in &known.addresses {
         let is_usable =
             address.contains("/webrtc-direct/") || address.contains("/ws") || address.contains("/x-parity-ws");
@@ -72,26 +76,12 @@ pub fn addresses(known: &WellKnown, place: Option<&Place>) -> Vec<String> {
     addresses
 }
 
-fn websocket_address(known: &WellKnown, place: &Place) -> String {
-    let Place { secure, host, port } = place;
-    let kind = if host.contains(':') {
-        "ip6"
-    } else if host.split('.').count() == 4 && host.split('.').all(|part| part.parse::<u8>().is_ok()) {
-        "ip4"
-    } else {
-        "dns"
-    };
-    let scheme = if *secure { "x-parity-wss" } else { "x-parity-ws" };
-    let path = known.websocket_path.replace('%', "%25").replace('/', "%2F");
-    format!("/{kind}/{host}/tcp/{port}/{scheme}/{path}/p2p/{}", known.node)
-}
-
 /// Finds the relay, and finds it again whenever the node has lost it, for as long as the tab lives. `first` is a fetch that
 /// was begun before the node was up. `tried` hears of every failed try, and of success.
 pub async fn keep_finding(
     first: Result<WellKnown, String>,
     handle: Handle,
-    facts: mpsc::UnboundedSender<HostFact>,
+    mut facts: mpsc::Sender<HostFact>,
     ticker: Ticker,
     tried: impl Fn(Result<(), String>),
 ) {
@@ -104,7 +94,7 @@ pub async fn keep_finding(
             Ok(known) => {
                 tried(Ok(()));
                 let addresses = addresses(&known, Place::of_page().as_ref());
-                let _ = facts.unbounded_send(HostFact::SeedKnown { addresses });
+                let _ = facts.send(HostFact::SeedKnown { addresses }).await;
                 wait_for(&handle, &ticker, true, CONNECT_MILLIS).await;
                 if wait_for(&handle, &ticker, false, f64::INFINITY).await.is_none() {
                     return; // the node has stopped
@@ -174,9 +164,9 @@ mod tests {
 
     #[test]
     fn names_ipv6_and_tls_have_their_own_form() {
-        let of = |secure, host: &str, port| websocket_address(&known(), &Place { secure, host: host.into(), port });
+        let of = |secure, host: &str, port| Place { secure, host: host.into(), port }.address(&known());
         assert!(of(true, "p2pnet.example", 443).starts_with("/dns/p2pnet.example/tcp/443/x-parity-wss/%2Fp2p/p2p/"));
-        assert!(of(false, "::1", 8080).starts_with("/ip6/::1/tcp/8080/x-parity-ws/"));
+        assert!(of(false, "[::1]", 8080).starts_with("/ip6/::1/tcp/8080/x-parity-ws/"));
         assert!(of(false, "1.2.3.400", 80).starts_with("/dns/"));
     }
 }

@@ -3,20 +3,23 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use p2pnet_shared::{
-    engine::{CallOutcome, EngineName, Limits, Trap},
+    engine::{CallOutcome, Engine, EngineName, Limits, Trap, WasmiEngine, WasmiModule},
     id::Hash,
     kernel,
 };
 
 /// A kernel made ready for the engine that will run it.
-pub struct Ready {
-    engine: EngineName,
+pub enum Ready {
+    /// For the interpreter.
+    Wasmi(WasmiModule),
 }
 
 impl Ready {
     /// Which engine runs it.
     pub fn engine(&self) -> EngineName {
-        self.engine
+        match self {
+            Ready::Wasmi(_) => EngineName::Wasmi,
+        }
     }
 }
 
@@ -24,6 +27,7 @@ impl Ready {
 #[derive(Default)]
 pub struct Kernels {
     ready: BTreeMap<Hash, Rc<Ready>>,
+    wasmi: WasmiEngine,
 }
 
 impl Kernels {
@@ -47,13 +51,13 @@ impl Kernels {
     }
 
     fn load(&mut self, rewritten: &[u8]) -> Result<Ready, Trap> {
-        let _ = rewritten;
-        Err(Trap::HostFailed)
+        self.wasmi.load(rewritten).map(Ready::Wasmi)
     }
 
     /// One call.
     pub fn call(&mut self, ready: &Ready, input: &[&[u8]], limits: &Limits) -> CallOutcome {
-        let _ = (ready, input, limits);
-        CallOutcome { output: Err(Trap::HostFailed), gas: p2pnet_shared::units::Gas(0) }
+        match ready {
+            Ready::Wasmi(module) => self.wasmi.call(module, input, limits),
+        }
     }
 }
