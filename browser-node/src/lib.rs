@@ -28,6 +28,7 @@
 
 mod device;
 mod dry_run;
+pub mod engine;
 mod host;
 mod js;
 mod panics;

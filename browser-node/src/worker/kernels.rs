@@ -3,36 +3,23 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use p2pnet_shared::{
-    engine::{CallOutcome, Engine, EngineName, Limits, Trap, WasmiEngine, WasmiModule},
+    engine::{CallOutcome, Limits, Trap},
     id::Hash,
     kernel,
 };
 
-/// A kernel made ready for the engine that will run it.
-pub enum Ready {
-    /// For the interpreter.
-    Wasmi(WasmiModule),
-}
-
-impl Ready {
-    /// Which engine runs it.
-    pub fn engine(&self) -> EngineName {
-        match self {
-            Ready::Wasmi(_) => EngineName::Wasmi,
-        }
-    }
-}
+use crate::engine::{Engines, Loaded};
 
 /// All kernels of a worker. The page bounds their number.
 #[derive(Default)]
 pub struct Kernels {
-    ready: BTreeMap<Hash, Rc<Ready>>,
-    wasmi: WasmiEngine,
+    engines: Engines,
+    ready: BTreeMap<Hash, Rc<Loaded>>,
 }
 
 impl Kernels {
     /// Drops `forget`, then gives the kernel named `hash`, checking and compiling it from `original` if it is new here.
-    pub fn ready(&mut self, hash: Hash, original: Option<&[u8]>, forget: &[Hash]) -> Result<Rc<Ready>, Trap> {
+    pub fn ready(&mut self, hash: Hash, original: Option<&[u8]>, forget: &[Hash]) -> Result<Rc<Loaded>, Trap> {
         for hash in forget {
             self.ready.remove(hash);
         }
@@ -45,19 +32,13 @@ impl Kernels {
         if prepared.hash != hash {
             return Err(Trap::HostFailed);
         }
-        let ready = Rc::new(self.load(&prepared.rewritten)?);
+        let ready = Rc::new(self.engines.load(&prepared.rewritten)?);
         self.ready.insert(hash, ready.clone());
         Ok(ready)
     }
 
-    fn load(&mut self, rewritten: &[u8]) -> Result<Ready, Trap> {
-        self.wasmi.load(rewritten).map(Ready::Wasmi)
-    }
-
     /// One call.
-    pub fn call(&mut self, ready: &Ready, input: &[&[u8]], limits: &Limits) -> CallOutcome {
-        match ready {
-            Ready::Wasmi(module) => self.wasmi.call(module, input, limits),
-        }
+    pub fn call(&mut self, loaded: &Loaded, input: &[&[u8]], limits: &Limits) -> CallOutcome {
+        self.engines.call(loaded, input, limits)
     }
 }

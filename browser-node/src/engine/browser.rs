@@ -1,0 +1,144 @@
+//! The browser's own compiler. Used inside a Web Worker, where compiling and calling may block.
+
+use js_sys::{
+    BigInt, Function, Object, Reflect, Uint8Array,
+    WebAssembly::{Global, Instance, Memory, Module, RuntimeError},
+};
+use p2pnet_shared::{
+    engine::{
+        CallOutcome, Engine, EngineName, Limits, Trap,
+        drive::{self, Guest, Stop},
+    },
+    kernel::{Facts, TrapReason, exports},
+};
+use wasm_bindgen::{JsCast, JsValue};
+
+/// The browser's compiler. Holds nothing: modules are the caller's to keep.
+#[derive(Debug, Default)]
+pub struct BrowserEngine;
+
+/// A kernel that the browser has compiled. It may be posted to other workers, which then share the compiled code.
+#[derive(Debug)]
+pub struct BrowserModule {
+    module: Module,
+    facts: Facts,
+}
+
+impl Engine for BrowserEngine {
+    type Module = BrowserModule;
+
+    fn name(&self) -> EngineName {
+        EngineName::Browser
+    }
+
+    fn load(&mut self, rewritten: &[u8]) -> Result<BrowserModule, Trap> {
+        let facts = Facts::of(rewritten).ok_or(Trap::HostFailed)?;
+        // Throws where the page's policy forbids compiling.
+        let module = Module::new(&Uint8Array::from(rewritten)).map_err(|_| Trap::HostFailed)?;
+        Ok(BrowserModule { module, facts })
+    }
+
+    fn call(&mut self, module: &BrowserModule, input: &[&[u8]], limits: &Limits) -> CallOutcome {
+        drive::call(&module.facts, input, limits, || BrowserGuest::new(&module.module).map_err(|_| Trap::HostFailed))
+    }
+}
+
+struct BrowserGuest {
+    exports: Object,
+    memory: Memory,
+    gas: Global,
+    trap: Global,
+    pages: Global,
+    alloc: Function,
+    run: Function,
+}
+
+impl BrowserGuest {
+    fn new(module: &Module) -> Result<Self, JsValue> {
+        let exported = Instance::new(module, &Object::new())?.exports();
+        Ok(Self {
+            memory: export(&exported, "memory")?,
+            gas: export(&exported, exports::GAS)?,
+            trap: export(&exported, exports::TRAP)?,
+            pages: export(&exported, exports::PAGES)?,
+            alloc: export(&exported, "alloc")?,
+            run: export(&exported, "run")?,
+            exports: exported,
+        })
+    }
+
+    /// The bytes from `pointer` on, if they are inside memory as it is now.
+    fn view(&self, pointer: u32, length: usize) -> Option<Uint8Array> {
+        let bytes = Uint8Array::new(&self.memory.buffer());
+        let length = u32::try_from(length).ok()?;
+        let end = u64::from(pointer) + u64::from(length);
+        // A memory of 4 GiB is one byte longer than a u32 can say: its length is asked as a float.
+        #[allow(clippy::cast_precision_loss)] // below 2^33
+        let inside = (end as f64) <= byte_length(&bytes);
+        let end = u32::try_from(end).unwrap_or(u32::MAX);
+        inside.then(|| bytes.subarray(pointer, end))
+    }
+}
+
+impl Guest for BrowserGuest {
+    fn set_limits(&mut self, gas: i64, pages: i32) -> Result<(), Stop> {
+        self.gas.set_value(&BigInt::from(gas));
+        self.pages.set_value(&JsValue::from(pages));
+        Ok(())
+    }
+
+    fn gas_left(&mut self) -> i64 {
+        i64::try_from(self.gas.value()).unwrap_or(0)
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // an i32 global
+    fn trap_reason(&mut self) -> TrapReason {
+        TrapReason::from_code(self.trap.value().as_f64().unwrap_or(0.0) as i32)
+    }
+
+    fn start(&mut self, name: &str) -> Result<(), Stop> {
+        let function: Function = export(&self.exports, name).map_err(|_| Stop::Host)?;
+        function.call0(&JsValue::UNDEFINED).map(|_| ()).map_err(|error| stop(&error))
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // an i32 result
+    fn alloc(&mut self, length: u32) -> Result<u32, Stop> {
+        let length = JsValue::from(length.cast_signed());
+        let pointer = self.alloc.call1(&JsValue::UNDEFINED, &length).map_err(|error| stop(&error))?;
+        pointer.as_f64().map(|pointer| (pointer as i32).cast_unsigned()).ok_or(Stop::Host)
+    }
+
+    fn run(&mut self, pointer: u32, length: u32) -> Result<u64, Stop> {
+        let (pointer, length) = (JsValue::from(pointer.cast_signed()), JsValue::from(length.cast_signed()));
+        let packed = self.run.call2(&JsValue::UNDEFINED, &pointer, &length).map_err(|error| stop(&error))?;
+        i64::try_from(packed).map(i64::cast_unsigned).map_err(|_| Stop::Host)
+    }
+
+    fn write(&mut self, pointer: u32, bytes: &[u8]) -> bool {
+        match self.view(pointer, bytes.len()) {
+            Some(view) => {
+                view.copy_from(bytes);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn read(&mut self, pointer: u32, length: u32) -> Option<Vec<u8>> {
+        self.view(pointer, length as usize).map(|view| view.to_vec())
+    }
+}
+
+fn export<T: JsCast>(exports: &Object, name: &str) -> Result<T, JsValue> {
+    Reflect::get(exports, &JsValue::from_str(name))?.dyn_into()
+}
+
+fn byte_length(bytes: &Uint8Array) -> f64 {
+    Reflect::get(bytes, &JsValue::from_str("byteLength")).ok().and_then(|length| length.as_f64()).unwrap_or(0.0)
+}
+
+/// Only a trap of WebAssembly is the kernel's. A `RangeError` (V8's stack) or `InternalError` (Firefox's) never decides:
+/// the rewrite's bounds come first, and if they did not, that says nothing about the kernel.
+fn stop(error: &JsValue) -> Stop {
+    if error.is_instance_of::<RuntimeError>() { Stop::Trap } else { Stop::Host }
+}

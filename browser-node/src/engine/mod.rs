@@ -1,0 +1,50 @@
+//! The engines of a tab: the browser's own compiler, and wasmi where compiling is forbidden.
+
+mod browser;
+
+pub use browser::{BrowserEngine, BrowserModule};
+use p2pnet_shared::engine::{CallOutcome, Engine, EngineName, Limits, Trap, WasmiEngine, WasmiModule};
+
+/// The engines that a worker has. One of each serves all its kernels.
+#[derive(Default)]
+pub struct Engines {
+    browser: BrowserEngine,
+    wasmi: WasmiEngine,
+}
+
+/// A kernel made ready by the engine that will run it.
+pub enum Loaded {
+    /// Compiled by the browser.
+    Browser(BrowserModule),
+    /// Read by wasmi.
+    Wasmi(WasmiModule),
+}
+
+impl Loaded {
+    /// Which engine runs it.
+    pub fn engine(&self) -> EngineName {
+        match self {
+            Loaded::Browser(_) => EngineName::Browser,
+            Loaded::Wasmi(_) => EngineName::Wasmi,
+        }
+    }
+}
+
+impl Engines {
+    /// Makes a rewritten kernel ready: compiled by the browser, or, where the page's policy or a fault of the browser
+    /// forbids that, for wasmi.
+    pub fn load(&mut self, rewritten: &[u8]) -> Result<Loaded, Trap> {
+        match self.browser.load(rewritten) {
+            Ok(module) => Ok(Loaded::Browser(module)),
+            Err(_) => self.wasmi.load(rewritten).map(Loaded::Wasmi),
+        }
+    }
+
+    /// One call in a fresh instance.
+    pub fn call(&mut self, loaded: &Loaded, input: &[&[u8]], limits: &Limits) -> CallOutcome {
+        match loaded {
+            Loaded::Browser(module) => self.browser.call(module, input, limits),
+            Loaded::Wasmi(module) => self.wasmi.call(module, input, limits),
+        }
+    }
+}
