@@ -11,7 +11,7 @@ mod test;
 mod tools;
 mod workspace;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, bail};
 use lexopt::prelude::*;
@@ -35,7 +35,17 @@ cargo xtask <command>
   help         This text.
 ";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match obey() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn obey() -> Result<()> {
     let mut args = lexopt::Parser::from_env();
     let command = match args.next()? {
         Some(Value(word)) => word.string()?,

@@ -47,7 +47,7 @@ pub fn build() -> Result<()> {
     // Trunk reads NO_COLOR as a boolean and stops at the usual `1`. Offline: it would else look for tools of its own.
     step(
         "building the page",
-        program("trunk").args(["build", "--offline", "--skip-version-check", "true"]).env_remove("NO_COLOR"),
+        program("trunk").args(["build", "--offline"]).env("TRUNK_SKIP_VERSION_CHECK", "true").env_remove("NO_COLOR"),
     )?;
     let total = compress(&dist)?;
     eprintln!("   the page: {:.0} KB in brotli", total as f64 / 1000.0);

@@ -150,16 +150,19 @@ impl Browser {
 
     /// Runs JavaScript in every page from now on, before the page's own.
     pub async fn run_before_every_page(&self, code: &str) -> Result<()> {
-        self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": code })).await
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": code })).await.map(drop)
     }
 
     /// Gives the browser a command of the DevTools protocol (an extension of chromedriver).
-    pub async fn devtools(&self, command: &str, parameters: Value) -> Result<()> {
+    pub async fn devtools(&self, command: &str, parameters: Value) -> Result<Value> {
         let url = format!("{}session/{}/goog/cdp/execute", self.driver.server_url(), self.driver.session_id());
         let body = json!({ "cmd": command, "params": parameters });
         let answer = reqwest::Client::new().post(url).json(&body).send().await?;
         let status = answer.status();
-        if status.is_success() { Ok(()) } else { bail!("{command} failed: {status} {}", answer.text().await?) }
+        if !status.is_success() {
+            bail!("{command} failed: {status} {}", answer.text().await?);
+        }
+        Ok(answer.json::<Value>().await?["value"].clone())
     }
 
     /// What is wrong according to the page's console: errors, and exceptions that nobody caught.
