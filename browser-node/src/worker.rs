@@ -23,8 +23,9 @@ use crate::{
     },
 };
 
-/// What is done is said at least so often, so that little is lost if the worker is stopped.
-const SAY_MILLIS: f64 = 200.0;
+/// What is done is said as soon as it is so much work. If the worker is stopped, only less than that is lost, and the
+/// stop is charged to the first call not said.
+const SAY_MILLIS: f64 = 1.0;
 
 /// If this program runs in a worker, sets it up to take batches and says `true`; `main` then has nothing more to do.
 pub fn run_if_worker() -> bool {
@@ -62,10 +63,10 @@ async fn execute(page: DedicatedWorkerGlobalScope, kernels: Rc<RefCell<Kernels>>
                 let outcome = kernels.borrow_mut().call(&kernel, &[run.common.as_ref(), call.as_ref()], &run.limits);
                 unsaid.push(outcome.into());
                 let nap = pace.worked(clock.lap());
-                let is_due = nap.is_some() || monotonic_millis() - said_at > SAY_MILLIS;
-                if is_due {
-                    said_at = monotonic_millis();
-                    say(&page, &Said::Outcomes { run: id, outcomes: std::mem::take(&mut unsaid) });
+                if nap.is_some() || clock.last - said_at >= SAY_MILLIS {
+                    said_at = clock.last;
+                    let outcomes = std::mem::take(&mut unsaid);
+                    say(&page, &Said::Outcomes { run: id, engine: kernel.engine(), outcomes });
                 }
                 if let Some(millis) = nap {
                     rest(&page, id, millis, &mut pace, &mut clock).await;

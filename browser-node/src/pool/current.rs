@@ -11,6 +11,7 @@ pub struct Current {
     /// Names the run between page and worker.
     pub run: u64,
     calls: usize,
+    engine: EngineName,
     outcomes: Vec<CallOutcome>,
     started_at: f64,
     rested_millis: f64,
@@ -21,7 +22,16 @@ pub struct Current {
 impl Current {
     /// A run of `calls` calls that begins now and may take `limit_millis`.
     pub fn new(run: u64, calls: usize, limit_millis: f64, now: f64, finish: Finish) -> Self {
-        Self { run, calls, outcomes: Vec::new(), started_at: now, rested_millis: 0.0, limit_millis, finish }
+        Self {
+            run,
+            calls,
+            engine: EngineName::Wasmi,
+            outcomes: Vec::new(),
+            started_at: now,
+            rested_millis: 0.0,
+            limit_millis,
+            finish,
+        }
     }
 
     /// Whether it has run over its time; what it rested does not count.
@@ -35,14 +45,15 @@ impl Current {
     }
 
     /// Some calls are done.
-    pub fn take(&mut self, outcomes: impl Iterator<Item = CallOutcome>) {
+    pub fn take(&mut self, engine: EngineName, outcomes: impl Iterator<Item = CallOutcome>) {
+        self.engine = engine;
         let room = self.calls.saturating_sub(self.outcomes.len());
         self.outcomes.extend(outcomes.take(room));
     }
 
     /// The worker said that it is done.
-    pub fn end(self, engine: EngineName, busy_micros: u64) -> (Finish, BatchReport) {
-        (self.finish, BatchReport { engine, outcomes: self.outcomes, busy_micros })
+    pub fn end(self, busy_micros: u64) -> (Finish, BatchReport) {
+        (self.finish, BatchReport { engine: self.engine, outcomes: self.outcomes, busy_micros })
     }
 
     /// The worker was stopped or died: what was done is kept, and the call that it was in ends in `trap`.
@@ -51,10 +62,7 @@ impl Current {
             self.outcomes.push(CallOutcome { output: Err(trap), gas: Gas(0) });
         }
         let busy_millis = (now - self.started_at - self.rested_millis).max(0.0);
-        (
-            self.finish,
-            BatchReport { engine: EngineName::Wasmi, outcomes: self.outcomes, busy_micros: micros(busy_millis) },
-        )
+        (self.finish, BatchReport { engine: self.engine, outcomes: self.outcomes, busy_micros: micros(busy_millis) })
     }
 }
 
@@ -75,11 +83,12 @@ mod tests {
     #[test]
     fn what_was_done_before_the_stop_is_kept_and_the_running_call_gets_the_trap() {
         let mut current = Current::new(1, 3, 100.0, 0.0, Box::new(|_| ()));
-        current.take([done(1), done(2)].into_iter());
+        current.take(EngineName::Browser, [done(1), done(2)].into_iter());
         let (_, report) = current.cut_off(Trap::TimedOut, 150.0);
         assert_eq!(report.outcomes[..2], [done(1), done(2)]);
         assert_eq!(report.outcomes[2].output, Err(Trap::TimedOut));
         assert_eq!((report.outcomes.len(), report.busy_micros), (3, 150_000));
+        assert_eq!(report.engine, EngineName::Browser);
     }
 
     #[test]
@@ -94,8 +103,8 @@ mod tests {
     #[test]
     fn a_worker_that_says_too_much_is_not_believed() {
         let mut current = Current::new(1, 1, 100.0, 0.0, Box::new(|_| ()));
-        current.take([done(1), done(2)].into_iter());
-        let (_, report) = current.end(EngineName::Wasmi, 5);
+        current.take(EngineName::Browser, [done(1), done(2)].into_iter());
+        let (_, report) = current.end(5);
         assert_eq!(report.outcomes, [done(1)]);
     }
 }

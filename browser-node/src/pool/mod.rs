@@ -300,8 +300,8 @@ impl State {
                 self.trouble = None;
                 None
             }
-            (Said::Outcomes { run, outcomes }, Doing::Running(current)) if current.run == run => {
-                current.take(outcomes.into_iter().map(Into::into));
+            (Said::Outcomes { run, engine, outcomes }, Doing::Running(current)) if current.run == run => {
+                current.take(engine, outcomes.into_iter().map(Into::into));
                 None
             }
             (Said::Resting { run, millis }, Doing::Running(current)) if current.run == run => {
@@ -309,10 +309,10 @@ impl State {
                 None
             }
             (Said::Done { run, engine, outcomes, busy_micros }, Doing::Running(current)) if current.run == run => {
-                current.take(outcomes.into_iter().map(Into::into));
+                current.take(engine, outcomes.into_iter().map(Into::into));
                 let Doing::Running(current) = std::mem::replace(&mut member.doing, Doing::Idle) else { return None };
                 self.lanes.retain(|(running, _)| *running != run);
-                Some(current.end(engine, busy_micros))
+                Some(current.end(busy_micros))
             }
             // Said of a run that is no longer this worker's.
             (Said::Outcomes { .. } | Said::Resting { .. } | Said::Done { .. } | Said::Failed { .. }, _) => None,
