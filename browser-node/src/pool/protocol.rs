@@ -42,7 +42,7 @@ pub enum Said {
     /// The worker is up and takes batches.
     Ready,
     /// Calls that are done while the batch goes on, so that they are kept if it is stopped.
-    Outcomes { run: u64, outcomes: Vec<Outcome> },
+    Outcomes { run: u64, engine: EngineName, outcomes: Vec<Outcome> },
     /// The worker sleeps to keep to its share of the core; that time is not the kernel's.
     Resting { run: u64, millis: u32 },
     /// The batch is over: the outcomes not yet said.
