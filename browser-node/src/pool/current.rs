@@ -20,18 +20,9 @@ pub struct Current {
 }
 
 impl Current {
-    /// A run of `calls` calls that begins now and may take `limit_millis`.
-    pub fn new(run: u64, calls: usize, limit_millis: f64, now: f64, finish: Finish) -> Self {
-        Self {
-            run,
-            calls,
-            engine: EngineName::Wasmi,
-            outcomes: Vec::new(),
-            started_at: now,
-            rested_millis: 0.0,
-            limit_millis,
-            finish,
-        }
+    /// A run of `calls` calls that begins now and may take `limit_millis`, on `engine` as far as is known yet.
+    pub fn new(run: u64, calls: usize, limit_millis: f64, now: f64, engine: EngineName, finish: Finish) -> Self {
+        Self { run, calls, engine, outcomes: Vec::new(), started_at: now, rested_millis: 0.0, limit_millis, finish }
     }
 
     /// Whether it has run over its time; what it rested does not count.
@@ -82,7 +73,7 @@ mod tests {
 
     #[test]
     fn what_was_done_before_the_stop_is_kept_and_the_running_call_gets_the_trap() {
-        let mut current = Current::new(1, 3, 100.0, 0.0, Box::new(|_| ()));
+        let mut current = Current::new(1, 3, 100.0, 0.0, EngineName::Wasmi, Box::new(|_| ()));
         current.take(EngineName::Browser, [done(1), done(2)].into_iter());
         let (_, report) = current.cut_off(Trap::TimedOut, 150.0);
         assert_eq!(report.outcomes[..2], [done(1), done(2)]);
@@ -93,7 +84,7 @@ mod tests {
 
     #[test]
     fn rest_is_not_the_kernels_time() {
-        let mut current = Current::new(1, 1, 100.0, 0.0, Box::new(|_| ()));
+        let mut current = Current::new(1, 1, 100.0, 0.0, EngineName::Wasmi, Box::new(|_| ()));
         assert!(!current.is_over(99.0));
         assert!(current.is_over(101.0));
         current.rest(300);
@@ -102,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_says_too_much_is_not_believed() {
-        let mut current = Current::new(1, 1, 100.0, 0.0, Box::new(|_| ()));
+        let mut current = Current::new(1, 1, 100.0, 0.0, EngineName::Wasmi, Box::new(|_| ()));
         current.take(EngineName::Browser, [done(1), done(2)].into_iter());
         let (_, report) = current.end(5);
         assert_eq!(report.outcomes, [done(1)]);

@@ -9,7 +9,7 @@ pub mod protocol;
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc};
 
 use js_sys::Array;
-use p2pnet_shared::engine::{Batch, BatchReport, Trap};
+use p2pnet_shared::engine::{Batch, BatchReport, EngineName, Trap};
 use wasm_bindgen::JsValue;
 use web_sys::{Blob, BlobPropertyBag, Url};
 
@@ -62,6 +62,8 @@ struct State {
     failed_starts: u32,
     idle_ticks: u32,
     trouble: Option<String>,
+    /// Which engine workers used last.
+    engine: EngineName,
 }
 
 /// The pool. Cheap to clone.
@@ -85,6 +87,7 @@ impl Pool {
             failed_starts: 0,
             idle_ticks: 0,
             trouble: None,
+            engine: EngineName::Browser,
         };
         Self { state: Rc::new(RefCell::new(state)), trouble_changed }
     }
@@ -280,7 +283,7 @@ impl State {
         let Waiting { run, lane, kernel, batch, cpu_percent, finish } = waiting;
         #[allow(clippy::cast_precision_loss)] // a limit in milliseconds is far below 2^53
         let limit = batch.limits.time_millis as f64;
-        let current = Current::new(run, batch.calls.len(), limit, monotonic_millis(), finish);
+        let current = Current::new(run, batch.calls.len(), limit, monotonic_millis(), self.engine, finish);
         match self.members.get_mut(member)?.run(current, &kernel, &batch, cpu_percent) {
             Ok(()) => {
                 self.lanes.push((run, lane));
@@ -301,6 +304,7 @@ impl State {
                 None
             }
             (Said::Outcomes { run, engine, outcomes }, Doing::Running(current)) if current.run == run => {
+                self.engine = engine;
                 current.take(engine, outcomes.into_iter().map(Into::into));
                 None
             }
@@ -309,6 +313,7 @@ impl State {
                 None
             }
             (Said::Done { run, engine, outcomes, busy_micros }, Doing::Running(current)) if current.run == run => {
+                self.engine = engine;
                 current.take(engine, outcomes.into_iter().map(Into::into));
                 let Doing::Running(current) = std::mem::replace(&mut member.doing, Doing::Idle) else { return None };
                 self.lanes.retain(|(running, _)| *running != run);
@@ -342,7 +347,7 @@ impl State {
 impl Waiting {
     /// The report of a batch that no worker ever began.
     fn unrun(self, trap: Trap) -> (Finish, BatchReport) {
-        Current::new(self.run, self.batch.calls.len(), 0.0, 0.0, self.finish).cut_off(trap, 0.0)
+        Current::new(self.run, self.batch.calls.len(), 0.0, 0.0, EngineName::Browser, self.finish).cut_off(trap, 0.0)
     }
 }
 
