@@ -53,6 +53,12 @@ impl Span {
         self.end.saturating_sub(self.start)
     }
 
+    /// The first `units` and the rest.
+    pub fn split_at(self, units: u64) -> (Span, Span) {
+        let middle = self.start.saturating_add(units).min(self.end.max(self.start));
+        (Span { start: self.start, end: middle }, Span { start: middle, end: self.end })
+    }
+
     /// Whether there is no unit in it.
     pub fn is_empty(self) -> bool {
         self.end <= self.start

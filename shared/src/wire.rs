@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    engine::{BatchReport, Limits},
+    engine::{BatchReport, EngineName, Limits},
     id::{AttemptId, Hash, JobId, NodeId},
     job::{Priority, Requirements},
     units::Moment,
@@ -25,6 +25,18 @@ pub const BLOB_CHUNK: u32 = 128 << 10;
 
 /// The largest blob that a node takes.
 pub const MAX_BLOB: u64 = 64 << 20;
+
+/// Bytes of calls or of a report that travel inside their message; more becomes a blob.
+pub const MAX_INLINE: usize = 512 << 10;
+
+/// The most calls in one batch.
+pub const MAX_CALLS: u64 = 1 << 18;
+
+/// The largest output of one call that a provider grants, in bytes.
+pub const MAX_OUTPUT: u64 = 64 << 20;
+
+/// The longest time for one batch that a provider grants, in milliseconds.
+pub const MAX_TIME_MILLIS: u64 = 3_600_000;
 
 /// What a node offers to the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -126,25 +138,29 @@ pub enum Message {
         role: Role,
         /// How it describes itself; at most 64 characters.
         agent: String,
+        /// Differs in every life of the node, so that a provider drops the work of an earlier one.
+        session: u64,
     },
     /// The sender lends its processor on these terms. Replaces its earlier offer; valid for 30 s.
     Offer(Offer),
     /// The sender lends no longer.
     Withdraw,
-    /// Asks a broker for offers.
+    /// Asks a broker for offers. The question stays open for 60 s: the broker sends [`Message::Found`] again, at most
+    /// ten times a second, with offers that appeared or became idle since. A later question replaces it; a limit of 0
+    /// closes it without an answer.
     Find {
         /// Comes back in the answer.
         query: u64,
         /// What the offers must meet.
         requirements: Requirements,
-        /// At most so many; 1 to 64.
+        /// At most so many; 1 to 64, or 0 to ask no longer.
         limit: u16,
     },
     /// A broker's answer.
     Found {
         /// As asked.
         query: u64,
-        /// Fresh offers, most idle first.
+        /// Fresh offers, most idle first; in later answers to the same question only those that changed.
         offers: Vec<Offer>,
         /// How many offers the broker knew before the requirements were applied.
         known: u32,
@@ -238,9 +254,18 @@ pub fn encode_calls(calls: &[Vec<u8>]) -> Result<Vec<u8>, WireError> {
     postcard::to_allocvec(calls).map_err(|_| WireError::Malformed)
 }
 
-/// Reads what [`encode_calls`] wrote.
+/// Reads what [`encode_calls`] wrote; refuses more than [`MAX_CALLS`].
 pub fn decode_calls(bytes: &[u8]) -> Result<Vec<Vec<u8>>, WireError> {
+    if count_calls(bytes)? > MAX_CALLS {
+        return Err(WireError::Malformed);
+    }
     postcard::from_bytes(bytes).map_err(|_| WireError::Malformed)
+}
+
+/// How many calls [`encode_calls`] wrote, from the first bytes alone. A frame of zeros would otherwise unfold to
+/// twenty-four times its size before anybody counted.
+pub fn count_calls(bytes: &[u8]) -> Result<u64, WireError> {
+    postcard::take_from_bytes(bytes).map(|(count, _)| count).map_err(|_| WireError::Malformed)
 }
 
 /// The bytes of a report.
@@ -248,7 +273,13 @@ pub fn encode_report(report: &BatchReport) -> Result<Vec<u8>, WireError> {
     postcard::to_allocvec(report).map_err(|_| WireError::Malformed)
 }
 
-/// Reads what [`encode_report`] wrote.
+/// Reads what [`encode_report`] wrote; refuses more than [`MAX_CALLS`] outcomes.
 pub fn decode_report(bytes: &[u8]) -> Result<BatchReport, WireError> {
-    postcard::from_bytes(bytes).map_err(|_| WireError::Malformed)
+    let head: Result<((EngineName, u64), &[u8]), _> = postcard::take_from_bytes(bytes);
+    match head {
+        Ok(((_, outcomes), _)) if outcomes <= MAX_CALLS => {
+            postcard::from_bytes(bytes).map_err(|_| WireError::Malformed)
+        }
+        Ok(_) | Err(_) => Err(WireError::Malformed),
+    }
 }

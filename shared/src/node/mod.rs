@@ -6,15 +6,30 @@
 //! let wake = node.next_deadline();                 // comes back as Input::Tick
 //! ```
 
-use std::collections::VecDeque;
+mod blobs;
+mod broker;
+mod candidates;
+mod chance;
+mod core;
+mod dispatch;
+mod entry;
+mod peers;
+mod provider;
+mod queue;
+mod requester;
+mod scheduler;
+mod store;
+mod stragglers;
+mod view;
 
+use self::{broker::Broker, core::Core, provider::Provider, requester::Requester};
 use crate::{
     api::{JobStatus, JobSummary, NetworkView, Path, ProviderSettings},
     engine::{Batch, BatchReport},
-    id::{JobId, NodeId},
+    id::{Hash, JobId, NodeId},
     job::Job,
-    refusal::Refusal,
-    units::Moment,
+    refusal::{Code, Refusal},
+    units::{Millis, Moment},
     wire::{Message, Role},
 };
 
@@ -180,47 +195,96 @@ pub struct NodeConfig {
     pub seed: [u8; 32],
 }
 
+/// How soon after one [`Effect::NetworkChanged`] the next may come.
+const NETWORK_EVENT_PAUSE: Millis = Millis(200);
+
 /// A participant: all its roles and what they know.
 pub struct Node {
-    config: NodeConfig,
-    effects: VecDeque<Effect>,
+    core: Core,
+    broker: Broker,
+    provider: Provider,
+    requester: Requester,
+    network_told_at: Moment,
 }
 
 impl Node {
     /// A node that knows nobody yet.
     pub fn new(config: NodeConfig) -> Self {
-        Self { config, effects: VecDeque::new() }
+        let mut core = Core::new(config);
+        let mut requester = Requester::default();
+        // Names of attempts of an earlier life must not come back: start anywhere, but stay exact in JSON's numbers.
+        requester.next_attempt = core.chance.below(1 << 31) << 20;
+        Self {
+            core,
+            broker: Broker::default(),
+            provider: Provider::default(),
+            requester,
+            network_told_at: Moment(0),
+        }
     }
 
     /// Takes a fact in. `now` never decreases between calls; a smaller one counts as the last one seen.
     pub fn handle(&mut self, now: Moment, input: Input) {
-        let _ = (now, input);
+        self.core.now = now.max(self.core.now);
+        self.take(input);
+        self.settle();
+        self.tick();
+        self.settle();
+        if self.core.network_changed && self.core.now >= self.network_told_at + NETWORK_EVENT_PAUSE {
+            self.core.network_changed = false;
+            self.network_told_at = self.core.now;
+            self.core.effects.push_back(Effect::NetworkChanged);
+        }
     }
 
     /// The next order, until there is none.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
+        self.core.effects.pop_front()
     }
 
     /// When [`Input::Tick`] is due, if nothing else comes before.
     pub fn next_deadline(&self) -> Option<Moment> {
-        None
+        let told = self.core.network_changed.then(|| self.network_told_at + NETWORK_EVENT_PAUSE);
+        [
+            told,
+            self.core.peers.next_deadline(),
+            self.core.blobs.next_deadline(),
+            self.broker.next_deadline(),
+            self.provider.next_deadline(),
+            self.requester.next_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// A fresh, unguessable name for a job about to be submitted.
     pub fn next_job_id(&mut self) -> JobId {
-        JobId([0; 16])
+        let mut id = [0; 16];
+        id.copy_from_slice(&self.core.chance.bytes()[..16]);
+        JobId(id)
     }
 
     /// Whether one more job of `source_bytes` would be taken now.
     pub fn may_submit(&self, source_bytes: usize) -> Result<(), Refusal> {
-        let _ = source_bytes;
-        Ok(())
+        self.requester.may_submit(source_bytes)
+    }
+
+    /// A blob that this node holds: a kernel that a job may name by its hash.
+    pub fn blob(&self, hash: Hash) -> Option<std::sync::Arc<[u8]>> {
+        self.core.blobs.get(hash)
     }
 
     /// All jobs, newest first.
     pub fn jobs(&self) -> Vec<JobSummary> {
-        Vec::new()
+        let mut jobs: Vec<JobSummary> = self.requester.jobs.values().map(|entry| self.summary(entry)).collect();
+        jobs.sort_by_key(|job| std::cmp::Reverse((job.created_at, job.id)));
+        jobs
+    }
+
+    /// One job as it stands in the list.
+    pub fn job_summary(&self, id: JobId) -> Option<JobSummary> {
+        self.requester.jobs.get(&id).map(|entry| self.summary(entry))
     }
 
     /// One job, as a list shows it. Cheap: asked for at every change.
@@ -230,32 +294,128 @@ impl Node {
 
     /// One job.
     pub fn job(&self, id: JobId) -> Option<JobStatus> {
-        let _ = id;
-        None
+        self.requester.jobs.get(&id).map(|entry| self.status(entry))
     }
 
     /// A job's result as JSON text; else why there is none (yet).
     pub fn result(&self, id: JobId) -> Result<std::sync::Arc<str>, Refusal> {
-        Err(Refusal::new(crate::refusal::Code::UnknownJob, format!("no job has the id {id}"), ""))
+        let unknown = || Refusal::new(Code::UnknownJob, format!("no job has the id {id}"), "");
+        self.requester.jobs.get(&id).ok_or_else(unknown).and_then(store::result_of)
     }
 
     /// Connections, offers and the lending side.
     pub fn network(&self) -> NetworkView {
-        NetworkView {
-            me: self.config.me,
-            role: self.config.role,
-            online: false,
-            nodes: Vec::new(),
-            nodes_total: 0,
-            provider: crate::api::ProviderView {
-                settings: ProviderSettings::default(),
-                idle: None,
-                running: Vec::new(),
-                queued: 0,
-                tasks_done: 0,
-                gas_done: crate::units::Gas(0),
-                busy_micros: 0,
-            },
+        self.network_view()
+    }
+
+    fn take(&mut self, input: Input) {
+        let core = &mut self.core;
+        match input {
+            Input::Tick => {}
+            Input::Restored(records) => {
+                self.requester.restore(core, records, &|source, blob| crate::job::kinds::read(source, blob));
+            }
+            Input::Connected { node, path, transport } => {
+                if core.connected(node, path, transport) {
+                    core.nudge_fetches(Some(node));
+                    self.requester.connected(core, node);
+                }
+            }
+            Input::Disconnected { node } => {
+                core.disconnected(node);
+                self.broker.disconnected(core, node);
+                self.provider.disconnected(core, node);
+                self.requester.disconnected(core, node);
+            }
+            Input::DialFailed { node } => {
+                if !core.peers.is_connected(node) {
+                    core.seed_lost(node, true);
+                    self.requester.candidates.dial_failed(core.now, node);
+                }
+            }
+            Input::RoundTrip { node, millis } => core.peers.round_trip(node, millis),
+            Input::Received { from, message } => {
+                if core.peers.is_connected(from) {
+                    self.receive(from, message);
+                }
+            }
+            Input::Garbled { from } => core.nonsense(from, 20),
+            Input::SeedKnown { node, addresses } => core.seed_known(node, addresses),
+            Input::Reachable { mut addresses } => {
+                addresses.truncate(8);
+                if core.addresses != addresses {
+                    core.addresses = addresses;
+                    self.provider.announce(core);
+                }
+            }
+            Input::Settings(settings) => self.provider.configure(core, settings),
+            Input::Submitted { id, job } => self.requester.submitted(core, id, *job),
+            Input::Cancelled { id } => self.requester.cancel(core, id),
+            Input::Removed { id } => self.requester.remove(core, id),
+            Input::Executed { run, report } => self.provider.executed(core, run, &report),
         }
+    }
+
+    /// Takes a message to the role that it is for. `from` is this node itself for what it says to itself.
+    fn receive(&mut self, from: NodeId, message: Message) {
+        let core = &mut self.core;
+        match message {
+            Message::Hello { version, role, agent, session } => {
+                if core.greeted(from, version, role, agent, session) {
+                    self.provider.greeted(core, from, session);
+                }
+            }
+            Message::Offer(offer) => {
+                if offer.node == from && broker::is_sane(&offer) {
+                    self.broker.offered(core, offer.clone());
+                    self.requester.offered(core, offer);
+                } else {
+                    core.nonsense(from, 10);
+                }
+            }
+            Message::Withdraw => {
+                self.broker.withdrawn(core, from);
+                self.requester.candidates.withdrawn(from);
+            }
+            Message::Find { query, requirements, limit } => self.broker.asked(core, from, query, requirements, limit),
+            Message::Found { query, offers, known } => self.requester.found(core, from, query, offers, known),
+            Message::Assign(assignment) => self.provider.assigned(core, from, assignment),
+            Message::Refuse { attempt, reason } => self.requester.refused(core, from, attempt, reason),
+            Message::Started { attempt } => self.requester.started(core, from, attempt),
+            Message::Deliver { attempt, report } => self.requester.delivered(core, from, attempt, report),
+            Message::Settle { attempt } => self.provider.settled(core, from, attempt),
+            Message::Cancel { attempts } => {
+                if attempts.len() > 1024 {
+                    core.nonsense(from, 20);
+                }
+                self.provider.cancelled(core, from, &attempts);
+            }
+            Message::Want { hash, offset } => core.wanted(from, hash, offset),
+            Message::Chunk { hash, offset, total, bytes } => core.chunk(from, hash, offset, total, &bytes),
+            Message::Unknown { hash } => core.source_failed(hash, from),
+        }
+    }
+
+    /// Carries on what the last fact set off inside: messages to this node itself, and fetches that ended.
+    fn settle(&mut self) {
+        loop {
+            if let Some(message) = self.core.loopback.pop_front() {
+                self.receive(self.core.config.me, message);
+            } else if let Some((hash, here)) = self.core.blobs.next_ended() {
+                self.provider.fetched(&mut self.core, hash, here);
+                self.requester.fetched(&mut self.core, hash);
+            } else {
+                break;
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let core = &mut self.core;
+        core.dial_seeds();
+        core.nudge_fetches(None);
+        self.broker.tick(core);
+        self.provider.tick(core);
+        self.requester.tick(core);
     }
 }

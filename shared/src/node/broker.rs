@@ -1,0 +1,207 @@
+//! The broker: remembers who lends and tells who asks. Every node has one; only seeds get asked.
+//!
+//! A [`Message::Find`] stays open for a minute: whenever an offer appears or becomes idle, the asker hears of it within
+//! [`PUSH_PAUSE`], so that a requester with waiting work learns of a new provider at once.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use super::{core::Core, peers::MOST_AGENT_CHARACTERS};
+use crate::{
+    id::NodeId,
+    job::Requirements,
+    units::{Millis, Moment},
+    wire::{Message, Offer},
+};
+
+/// How long an offer is believed after it came.
+pub(super) const OFFER_VALIDITY: Millis = Millis(30_000);
+/// Offers remembered at most; one a node.
+const MOST_OFFERS: usize = 16_384;
+/// Most offers in one answer.
+pub(super) const MOST_FOUND: u16 = 64;
+/// How long a question stays open.
+const FIND_VALIDITY: Millis = Millis(60_000);
+/// Questions open at most; one a node.
+const MOST_ASKS: usize = 4096;
+/// Between two answers to the same question, at least.
+const PUSH_PAUSE: Millis = Millis(100);
+/// Between two questions of one node, at least; sooner is nonsense.
+const ASK_PAUSE: Millis = Millis(20);
+/// Most addresses in an offer, and characters in one.
+const MOST_ADDRESSES: usize = 8;
+const MOST_ADDRESS_BYTES: usize = 256;
+
+struct Known {
+    offer: Offer,
+    heard_at: Moment,
+    /// When it last became more interesting, as a count of changes.
+    change: u64,
+}
+
+struct Ask {
+    query: u64,
+    requirements: Requirements,
+    limit: u16,
+    asked_at: Moment,
+    answered_at: Moment,
+    /// The count of changes up to which the asker knows.
+    told: u64,
+}
+
+/// Offers and open questions.
+#[derive(Default)]
+pub(super) struct Broker {
+    offers: BTreeMap<NodeId, Known>,
+    /// Offers by their last change.
+    changes: BTreeMap<u64, NodeId>,
+    change: u64,
+    asks: BTreeMap<NodeId, Ask>,
+    swept_at: Moment,
+}
+
+/// Whether an offer is one that an honest node makes of itself.
+pub(super) fn is_sane(offer: &Offer) -> bool {
+    (1..=1024).contains(&offer.cores)
+        && offer.idle_cores <= offer.cores
+        && (1..=100).contains(&offer.cpu_percent)
+        && offer.memory_mib > 0
+        && offer.agent.chars().count() <= MOST_AGENT_CHARACTERS
+        && offer.addresses.len() <= MOST_ADDRESSES
+        && offer.addresses.iter().all(|address| address.len() <= MOST_ADDRESS_BYTES)
+}
+
+/// Whether a node that offers this may get tasks with these requirements.
+pub(super) fn meets(offer: &Offer, requirements: &Requirements) -> bool {
+    u32::from(offer.cpu_percent) >= requirements.cpu_percent && offer.memory_mib >= requirements.memory_mib
+}
+
+impl Broker {
+    /// A node offers itself. The caller has checked that it is sane and its own.
+    pub(super) fn offered(&mut self, core: &mut Core, offer: Offer) {
+        let node = offer.node;
+        if self.offers.len() >= MOST_OFFERS && !self.offers.contains_key(&node) {
+            return;
+        }
+        let interesting = self.offers.get(&node).is_none_or(|known| {
+            let old = &known.offer;
+            (old.idle_cores == 0 && offer.idle_cores > 0)
+                || old.cores != offer.cores
+                || old.cpu_percent != offer.cpu_percent
+                || old.memory_mib != offer.memory_mib
+                || old.addresses != offer.addresses
+        });
+        let mut change = self.offers.get(&node).map_or(0, |known| known.change);
+        if interesting {
+            self.changes.remove(&change);
+            self.change += 1;
+            change = self.change;
+            self.changes.insert(change, node);
+            core.network_changed = true;
+        }
+        self.offers.insert(node, Known { offer, heard_at: core.now, change });
+    }
+
+    /// A node lends no longer, or is gone.
+    pub(super) fn withdrawn(&mut self, core: &mut Core, node: NodeId) {
+        if let Some(known) = self.offers.remove(&node) {
+            self.changes.remove(&known.change);
+            core.network_changed = true;
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, core: &mut Core, node: NodeId) {
+        self.withdrawn(core, node);
+        self.asks.remove(&node);
+    }
+
+    /// A node asks who lends. A limit of 0 closes its question.
+    pub(super) fn asked(&mut self, core: &mut Core, from: NodeId, query: u64, requirements: Requirements, limit: u16) {
+        if limit == 0 {
+            self.asks.remove(&from);
+            return;
+        }
+        let known = self.asks.get(&from);
+        if known.is_none() && self.asks.len() >= MOST_ASKS {
+            return;
+        }
+        if known.is_some_and(|ask| core.now < ask.asked_at + ASK_PAUSE) {
+            core.nonsense(from, 1);
+        }
+        let limit = limit.min(MOST_FOUND);
+        let asked_at = core.now;
+        self.asks
+            .insert(from, Ask { query, requirements, limit, asked_at, answered_at: asked_at, told: self.change });
+        let mut fitting: Vec<&Known> = self
+            .offers
+            .values()
+            .filter(|known| known.offer.node != from && meets(&known.offer, &requirements))
+            .collect();
+        // Among equals each question has its own order, so that requesters do not all crowd the same nodes.
+        fitting.sort_by_key(|known| (Reverse(known.offer.idle_cores), shuffle(known.offer.node, query), known.change));
+        let offers = fitting.into_iter().take(usize::from(limit)).map(|known| known.offer.clone()).collect();
+        let known = u32::try_from(self.offers.len()).unwrap_or(u32::MAX);
+        core.send(from, Message::Found { query, offers, known });
+    }
+
+    /// Tells those who asked what is new; forgets what is old.
+    pub(super) fn tick(&mut self, core: &mut Core) {
+        let now = core.now;
+        if now >= self.swept_at + Millis(1_000) {
+            self.swept_at = now;
+            self.asks.retain(|_, ask| now < ask.asked_at + FIND_VALIDITY);
+            let stale: Vec<NodeId> = self
+                .offers
+                .iter()
+                .filter(|(_, known)| now >= known.heard_at + OFFER_VALIDITY)
+                .map(|(node, _)| *node)
+                .collect();
+            for node in stale {
+                self.withdrawn(core, node);
+            }
+        }
+        let total = u32::try_from(self.offers.len()).unwrap_or(u32::MAX);
+        for (asker, ask) in &mut self.asks {
+            if ask.told >= self.change || now < ask.answered_at + PUSH_PAUSE {
+                continue;
+            }
+            let mut offers = Vec::new();
+            let mut told = self.change;
+            for (change, node) in self.changes.range(ask.told + 1..) {
+                if offers.len() >= usize::from(ask.limit) {
+                    told = change - 1;
+                    break;
+                }
+                if let Some(known) = self.offers.get(node)
+                    && node != asker
+                    && meets(&known.offer, &ask.requirements)
+                {
+                    offers.push(known.offer.clone());
+                }
+            }
+            ask.told = told;
+            if !offers.is_empty() {
+                ask.answered_at = now;
+                offers.sort_by_key(|offer| Reverse(offer.idle_cores));
+                core.send(*asker, Message::Found { query: ask.query, offers, known: total });
+            }
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Moment> {
+        let push = self.asks.values().filter(|ask| ask.told < self.change).map(|ask| ask.answered_at + PUSH_PAUSE).min();
+        let sweep = (!self.offers.is_empty() || !self.asks.is_empty()).then(|| self.swept_at + Millis(1_000));
+        push.into_iter().chain(sweep).min()
+    }
+
+    /// What nodes offer, by id.
+    pub(super) fn offers(&self) -> impl Iterator<Item = (NodeId, &Offer)> {
+        self.offers.iter().map(|(node, known)| (*node, &known.offer))
+    }
+}
+
+/// An order of nodes that differs from question to question.
+fn shuffle(node: NodeId, query: u64) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&node.0[8..16]);
+    (u64::from_le_bytes(bytes) ^ query.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 8
+}

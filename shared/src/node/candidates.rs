@@ -1,0 +1,246 @@
+//! The nodes that a requester could give work to: their offers, whether they can be reached, and how they behave.
+
+use std::{cmp::Reverse, collections::BTreeMap, collections::BTreeSet};
+
+use super::{
+    Effect,
+    broker::{OFFER_VALIDITY, meets},
+    core::Core,
+};
+use crate::{
+    id::{AttemptId, NodeId},
+    job::Requirements,
+    units::{Millis, Moment},
+    wire::{Offer, Role},
+};
+
+/// Candidates remembered at most.
+const MOST: usize = 8192;
+/// Nodes with work that are kept connected at most. A tab has about 500 connections in its life.
+const MOST_USED_BY_CLIENT: usize = 64;
+const MOST_USED: usize = 2048;
+/// Dials in flight at most, and started at once.
+const MOST_DIALS: usize = 32;
+const DIALS_A_STEP: usize = 12;
+/// A dial that is not answered counts as failed.
+const DIAL_PATIENCE: Millis = Millis(20_000);
+/// First and longest pause after a failed dial.
+const REDIAL_MILLIS: (u64, u64) = (500, 60_000);
+/// First and longest pause after a node said that it is busy.
+const BUSY_MILLIS: (u64, u64) = (100, 5_000);
+
+/// A node that offered itself.
+pub(super) struct Candidate {
+    pub(super) offer: Option<Offer>,
+    heard_at: Moment,
+    dialled_at: Option<Moment>,
+    dial_after: Moment,
+    dial_failures: u32,
+    busy_until: Moment,
+    busy_times: u32,
+    /// Batches it has.
+    pub(super) outstanding: BTreeSet<AttemptId>,
+    /// When its connection broke while it had work.
+    pub(super) lost_at: Option<Moment>,
+}
+
+impl Candidate {
+    /// Its offer, while it holds.
+    pub(super) fn fresh(&self, now: Moment) -> Option<&Offer> {
+        self.offer.as_ref().filter(|_| now < self.heard_at + OFFER_VALIDITY)
+    }
+
+    pub(super) fn is_busy(&self, now: Moment) -> bool {
+        now < self.busy_until
+    }
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Candidates {
+    nodes: BTreeMap<NodeId, Candidate>,
+}
+
+impl Candidates {
+    pub(super) fn get(&self, node: NodeId) -> Option<&Candidate> {
+        self.nodes.get(&node)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Candidate)> {
+        self.nodes.iter().map(|(node, candidate)| (*node, candidate))
+    }
+
+    /// Nodes that can be given work now, idle ones first.
+    pub(super) fn reachable(&self, core: &Core) -> Vec<NodeId> {
+        let mut nodes: Vec<(Reverse<u16>, NodeId)> = self
+            .nodes
+            .iter()
+            .filter(|(node, candidate)| core.reaches(**node) && !candidate.is_busy(core.now))
+            .filter_map(|(node, candidate)| Some((Reverse(candidate.fresh(core.now)?.idle_cores), *node)))
+            .collect();
+        nodes.sort_unstable();
+        nodes.into_iter().map(|(_, node)| node).collect()
+    }
+
+    /// Whether a node other than these offers what is required.
+    pub(super) fn another(&self, now: Moment, but: &[NodeId], requirements: &Requirements) -> bool {
+        self.nodes
+            .iter()
+            .any(|(node, candidate)| !but.contains(node) && candidate.fresh(now).is_some_and(|o| meets(o, requirements)))
+    }
+
+    /// An offer came, from the node itself (`direct`) or through a broker.
+    pub(super) fn offered(&mut self, now: Moment, offer: Offer, direct: bool) {
+        let node = offer.node;
+        if self.nodes.len() >= MOST && !self.nodes.contains_key(&node) {
+            self.nodes.retain(|_, known| !known.outstanding.is_empty() || known.fresh(now).is_some());
+            if self.nodes.len() >= MOST {
+                return;
+            }
+        }
+        let candidate = self.nodes.entry(node).or_insert_with(|| Candidate {
+            offer: None,
+            heard_at: now,
+            dialled_at: None,
+            dial_after: Moment(0),
+            dial_failures: 0,
+            busy_until: Moment(0),
+            busy_times: 0,
+            outstanding: BTreeSet::new(),
+            lost_at: None,
+        });
+        // What a node says itself is newer than what others repeat of it.
+        let older = !direct && candidate.offer.as_ref().is_some_and(|known| known.made_at > offer.made_at);
+        if !older {
+            candidate.offer = Some(offer);
+            candidate.heard_at = now;
+        }
+    }
+
+    /// A node lends no longer.
+    pub(super) fn withdrawn(&mut self, node: NodeId) {
+        if let Some(candidate) = self.nodes.get_mut(&node) {
+            candidate.offer = None;
+            if candidate.outstanding.is_empty() {
+                self.nodes.remove(&node);
+            }
+        }
+    }
+
+    pub(super) fn connected(&mut self, node: NodeId) {
+        if let Some(candidate) = self.nodes.get_mut(&node) {
+            candidate.dialled_at = None;
+            candidate.dial_failures = 0;
+            candidate.lost_at = None;
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, now: Moment, node: NodeId) {
+        if let Some(candidate) = self.nodes.get_mut(&node) {
+            candidate.dialled_at = None;
+            candidate.dial_after = now;
+            candidate.lost_at = (!candidate.outstanding.is_empty()).then_some(now);
+        }
+    }
+
+    pub(super) fn dial_failed(&mut self, now: Moment, node: NodeId) {
+        if let Some(candidate) = self.nodes.get_mut(&node) {
+            candidate.dialled_at = None;
+            let pause = (REDIAL_MILLIS.0 << candidate.dial_failures.min(10)).min(REDIAL_MILLIS.1);
+            candidate.dial_failures = candidate.dial_failures.saturating_add(1);
+            candidate.dial_after = now + Millis(pause);
+        }
+    }
+
+    /// A node has no room; it is left alone for a while.
+    pub(super) fn busy(&mut self, now: Moment, node: NodeId) {
+        if let Some(candidate) = self.nodes.get_mut(&node) {
+            let pause = (BUSY_MILLIS.0 << candidate.busy_times.min(10)).min(BUSY_MILLIS.1);
+            candidate.busy_times = candidate.busy_times.saturating_add(1);
+            candidate.busy_until = now + Millis(pause);
+        }
+    }
+
+    pub(super) fn assigned(&mut self, node: NodeId, attempt: AttemptId) {
+        if let Some(candidate) = self.nodes.get_mut(&node) {
+            candidate.outstanding.insert(attempt);
+        }
+    }
+
+    /// A batch ended; `taken` when the node did take it.
+    pub(super) fn ended(&mut self, node: NodeId, attempt: AttemptId, taken: bool) {
+        if let Some(candidate) = self.nodes.get_mut(&node) {
+            candidate.outstanding.remove(&attempt);
+            if taken {
+                candidate.busy_times = 0;
+            }
+            if candidate.outstanding.is_empty() && candidate.offer.is_none() {
+                self.nodes.remove(&node);
+            }
+        }
+    }
+
+    /// Nodes whose connection broke so long ago that their work is given to others.
+    pub(super) fn given_up(&mut self, now: Moment, grace: Millis) -> Vec<(NodeId, Vec<AttemptId>)> {
+        self.nodes
+            .iter_mut()
+            .filter(|(_, candidate)| candidate.lost_at.is_some_and(|at| now >= at + grace))
+            .map(|(node, candidate)| {
+                candidate.lost_at = None;
+                (*node, candidate.outstanding.iter().copied().collect())
+            })
+            .collect()
+    }
+
+    pub(super) fn dialling(&self) -> usize {
+        self.nodes.values().filter(|candidate| candidate.dialled_at.is_some()).count()
+    }
+
+    /// Connects to nodes: those that have work of ours and were lost, and while `wanted` units wait, new ones that meet
+    /// the requirements of some waiting job.
+    pub(super) fn dial(&mut self, core: &mut Core, wanted: u64, waiting: &[Requirements]) {
+        let now = core.now;
+        let overdue: Vec<NodeId> = self
+            .nodes
+            .iter()
+            .filter(|(_, candidate)| candidate.dialled_at.is_some_and(|at| now >= at + DIAL_PATIENCE))
+            .map(|(node, _)| *node)
+            .collect();
+        for node in overdue {
+            self.dial_failed(now, node);
+        }
+        let dialling = self.dialling();
+        let used = self.nodes.iter().filter(|(node, c)| core.reaches(**node) && c.fresh(now).is_some()).count();
+        let most_used = if core.config.role == Role::Client { MOST_USED_BY_CLIENT } else { MOST_USED };
+        let room = MOST_DIALS
+            .saturating_sub(dialling)
+            .min(DIALS_A_STEP)
+            .min(most_used.saturating_sub(used + dialling))
+            .min(usize::try_from(wanted).unwrap_or(usize::MAX));
+        let mut choice: Vec<(bool, Reverse<u16>, u64, NodeId)> = Vec::new();
+        for (node, candidate) in &self.nodes {
+            // Seeds are kept connected anyway.
+            let at_hand = core.reaches(*node) || core.peers.is_seed(*node);
+            if at_hand || candidate.dialled_at.is_some() || now < candidate.dial_after {
+                continue;
+            }
+            if candidate.lost_at.is_some() {
+                choice.push((false, Reverse(0), 0, *node));
+            } else if room > 0
+                && let Some(offer) = candidate.fresh(now)
+                && waiting.iter().any(|requirements| meets(offer, requirements))
+            {
+                choice.push((true, Reverse(offer.idle_cores), u64::from(candidate.dial_failures), *node));
+            }
+        }
+        choice.sort_unstable();
+        let lost = choice.iter().filter(|(new, ..)| !new).count();
+        for (.., node) in choice.into_iter().take(lost + room) {
+            if let Some(candidate) = self.nodes.get_mut(&node) {
+                candidate.dialled_at = Some(now);
+                let addresses = candidate.offer.as_ref().map(|offer| offer.addresses.clone()).unwrap_or_default();
+                core.effects.push_back(Effect::Dial { node, addresses });
+            }
+        }
+    }
+}

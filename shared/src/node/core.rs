@@ -1,0 +1,82 @@
+//! What all roles of a node share: the time, chance, connections, blobs, and the way out for orders.
+
+use std::collections::VecDeque;
+
+use super::{Effect, NodeConfig, blobs::Blobs, chance::Chance, peers::Peers};
+use crate::{
+    id::NodeId,
+    units::{Millis, Moment},
+    wire::{Message, Role},
+};
+
+/// The common ground of the roles.
+pub(super) struct Core {
+    pub(super) config: NodeConfig,
+    pub(super) now: Moment,
+    pub(super) chance: Chance,
+    /// Distinguishes this life of the node from earlier ones, for peers that kept its work.
+    pub(super) session: u64,
+    pub(super) effects: VecDeque<Effect>,
+    /// Messages from this node to itself: it is its own provider, and a seed its own broker.
+    pub(super) loopback: VecDeque<Message>,
+    pub(super) peers: Peers,
+    pub(super) blobs: Blobs,
+    /// Where this node can be dialled, best first.
+    pub(super) addresses: Vec<String>,
+    /// Something in the network view changed since it was last said.
+    pub(super) network_changed: bool,
+}
+
+impl Core {
+    pub(super) fn new(config: NodeConfig) -> Self {
+        let mut chance = Chance::new(config.seed);
+        let session = chance.number();
+        Self {
+            config,
+            now: Moment(0),
+            chance,
+            session,
+            effects: VecDeque::new(),
+            loopback: VecDeque::new(),
+            peers: Peers::default(),
+            blobs: Blobs::default(),
+            addresses: Vec::new(),
+            network_changed: false,
+        }
+    }
+
+    pub(super) fn me(&self) -> NodeId {
+        self.config.me
+    }
+
+    /// Whether a message to `node` would go out now.
+    pub(super) fn reaches(&self, node: NodeId) -> bool {
+        node == self.config.me || self.peers.is_connected(node)
+    }
+
+    /// Says something to a node; to nobody, if it is not connected. What matters is said again on reconnection.
+    pub(super) fn send(&mut self, to: NodeId, message: Message) {
+        if to == self.config.me {
+            self.loopback.push_back(message);
+        } else if self.peers.is_connected(to) {
+            self.effects.push_back(Effect::Send { to, message });
+        }
+    }
+
+    /// Whether at least one seed is connected; a seed is its own.
+    pub(super) fn is_online(&self) -> bool {
+        self.config.role == Role::Seed || self.peers.connected_seeds().next().is_some()
+    }
+
+    /// Counts a message that an honest node would not have sent. Too many of them end the connection.
+    pub(super) fn nonsense(&mut self, from: NodeId, weight: u32) {
+        if from != self.config.me && self.peers.blame(from, weight, self.now) {
+            self.effects.push_back(Effect::Hang { node: from });
+        }
+    }
+
+    /// A moment `millis` from now.
+    pub(super) fn after(&self, millis: u64) -> Moment {
+        self.now + Millis(millis)
+    }
+}

@@ -1,0 +1,273 @@
+//! The requester's way out: finds providers, connects to them, gives them batches, sends stragglers to a second node.
+
+use std::ops::Bound;
+
+use super::{
+    broker::{MOST_FOUND, is_sane, meets},
+    core::Core,
+    entry::{Attempt, Entry, Rank, Task},
+    requester::Requester,
+    scheduler::window,
+};
+use crate::{
+    id::{AttemptId, Hash, JobId, NodeId},
+    job::{AttemptState, Requirements},
+    units::{Millis, Span},
+    wire::{self, Assignment, MAX_INLINE, Message, Offer, Payload},
+};
+
+/// How often a question to a broker is asked anew.
+const ASK_PERIOD: Millis = Millis(20_000);
+/// When a batch of a node whose speed nobody knows is looked at.
+const UNKNOWN_DURATION: Millis = Millis(3_000);
+
+impl Requester {
+    // ---- offers --------------------------------------------------------------------------------------------------
+
+    /// A node offers itself, directly.
+    pub(super) fn offered(&mut self, core: &mut Core, offer: Offer) {
+        let node = offer.node;
+        let cores = offer.cores;
+        self.candidates.offered(core.now, offer, true);
+        for rank in &self.active {
+            if let Some(entry) = self.jobs.get_mut(&rank.2) {
+                let pace = entry.paces.get(node);
+                if pace.rate.is_some() && pace.cores != cores {
+                    entry.paces.resize(node, cores);
+                }
+            }
+        }
+        self.fill(core, node);
+    }
+
+    pub(super) fn found(&mut self, core: &mut Core, from: NodeId, query: u64, offers: Vec<Offer>, known: u32) {
+        if self.asked.get(&from).is_none_or(|(asked, _)| *asked != query) {
+            return; // an answer to an older question
+        }
+        if offers.len() > usize::from(MOST_FOUND) || !offers.iter().all(is_sane) {
+            return core.nonsense(from, 20);
+        }
+        self.known_offers = known;
+        for offer in offers {
+            if offer.node != core.me() {
+                self.candidates.offered(core.now, offer, false);
+            }
+        }
+        core.network_changed = true;
+        self.fill_all(core);
+        self.dial(core);
+    }
+
+    /// Asks brokers, connects to nodes, gives out what waits.
+    pub(super) fn start_looking(&mut self, core: &mut Core) {
+        self.ask(core);
+        self.fill_all(core);
+        self.dial(core);
+    }
+
+    /// Asks every seed that was not asked lately for what the active jobs need at least.
+    pub(super) fn ask(&mut self, core: &mut Core) {
+        let wanted = self.active.iter().filter_map(|rank| self.jobs.get(&rank.2)).map(|entry| entry.requirements);
+        let Some(requirements) = wanted.reduce(|a, b| Requirements {
+            cpu_percent: a.cpu_percent.min(b.cpu_percent),
+            memory_mib: a.memory_mib.min(b.memory_mib),
+            timeout_seconds: a.timeout_seconds.min(b.timeout_seconds),
+        }) else {
+            return;
+        };
+        let looser = self.asked_for.is_none_or(|asked| {
+            requirements.cpu_percent < asked.cpu_percent || requirements.memory_mib < asked.memory_mib
+        });
+        let seeds: Vec<NodeId> = core.peers.connected_seeds().collect();
+        for seed in seeds {
+            let due = self.asked.get(&seed).is_none_or(|(_, at)| core.now >= *at + ASK_PERIOD);
+            if due || looser {
+                self.next_query += 1;
+                self.asked.insert(seed, (self.next_query, core.now));
+                core.send(seed, Message::Find { query: self.next_query, requirements, limit: MOST_FOUND });
+            }
+        }
+        self.asked_for = Some(requirements);
+    }
+
+    /// Closes the questions: there is no job left.
+    pub(super) fn stop_looking(&mut self, core: &mut Core) {
+        let Some(requirements) = self.asked_for.take() else { return };
+        for (seed, (query, _)) in std::mem::take(&mut self.asked) {
+            core.send(seed, Message::Find { query, requirements, limit: 0 });
+        }
+    }
+
+    /// Connects to nodes while there is more work than the connected ones take.
+    fn dial(&mut self, core: &mut Core) {
+        let mut waiting = Vec::new();
+        let mut wanted = 0u64;
+        for rank in &self.hungry {
+            if let Some(entry) = self.jobs.get(&rank.2) {
+                waiting.push(entry.requirements);
+                wanted = wanted.saturating_add(entry.open.units()).saturating_add(entry.retries.len() as u64);
+            }
+        }
+        self.candidates.dial(core, wanted, &waiting);
+    }
+
+    // ---- connections ---------------------------------------------------------------------------------------------
+
+    /// A connection is there. What was sent over the last one may be lost: it is said again.
+    pub(super) fn connected(&mut self, core: &mut Core, node: NodeId) {
+        self.candidates.connected(node);
+        self.asked.remove(&node);
+        let unheard: Vec<AttemptId> = match self.candidates.get(node) {
+            Some(candidate) => candidate.outstanding.iter().copied().collect(),
+            None => Vec::new(),
+        };
+        for id in unheard {
+            if let Some(attempt) = self.attempts.get(&id)
+                && let Some(entry) = self.jobs.get_mut(&attempt.job)
+            {
+                entry.paces.present(node, true);
+                if let Some(prepared) = prepare(entry, id, attempt.span) {
+                    core.send(node, Message::Assign(prepared.assignment));
+                }
+            }
+        }
+        self.start_looking(core);
+    }
+
+    pub(super) fn disconnected(&mut self, core: &mut Core, node: NodeId) {
+        self.asked.remove(&node);
+        self.candidates.disconnected(core.now, node);
+        self.leave(node);
+        if !self.active.is_empty() {
+            self.dial(core);
+        }
+    }
+
+    /// A node does not count among those who share what is left.
+    pub(super) fn leave(&mut self, node: NodeId) {
+        for rank in &self.active {
+            if let Some(entry) = self.jobs.get_mut(&rank.2) {
+                entry.paces.present(node, false);
+            }
+        }
+    }
+
+    // ---- batches -------------------------------------------------------------------------------------------------
+
+    /// Gives work to every node that has room.
+    pub(super) fn fill_all(&mut self, core: &mut Core) {
+        if self.hungry.is_empty() {
+            return;
+        }
+        for node in self.candidates.reachable(core) {
+            if self.hungry.is_empty() {
+                break;
+            }
+            self.fill(core, node);
+        }
+    }
+
+    /// Gives work to one node, until it has enough: by priority and age of the jobs.
+    pub(super) fn fill(&mut self, core: &mut Core, node: NodeId) {
+        let Some(candidate) = self.candidates.get(node) else { return };
+        let Some(offer) = candidate.fresh(core.now) else { return };
+        if self.hungry.is_empty() || !core.reaches(node) || candidate.is_busy(core.now) {
+            return;
+        }
+        let cores = offer.cores;
+        let offer = offer.clone();
+        let mut room = window(cores).saturating_sub(candidate.outstanding.len());
+        let mut last: Option<Rank> = None;
+        while room > 0 {
+            let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+            let Some(rank) = self.hungry.range((from, Bound::Unbounded)).next().copied() else { return };
+            last = Some(rank);
+            while room > 0 && self.issue(core, &offer, rank.2) {
+                room -= 1;
+            }
+            self.refresh(rank.2);
+        }
+    }
+
+    /// Sends one batch of a job to a node; `false` when the job has none for it now.
+    fn issue(&mut self, core: &mut Core, offer: &Offer, job: JobId) -> bool {
+        let Some(entry) = self.jobs.get_mut(&job) else { return false };
+        if !meets(offer, &entry.requirements) {
+            return false;
+        }
+        let (candidates, requirements) = (&self.candidates, entry.requirements);
+        let alone = |task: &Task| !candidates.another(core.now, &task.failed_on(), &requirements);
+        let Some(task) = entry.next_task(core.now, offer.node, offer.cores, &alone) else { return false };
+        self.send_task(core, offer.node, offer.cores, job, task)
+    }
+
+    /// Sends a task to a node and puts it on the books.
+    pub(super) fn send_task(&mut self, core: &mut Core, node: NodeId, cores: u16, job: JobId, mut task: Task) -> bool {
+        let Some(entry) = self.jobs.get_mut(&job) else { return false };
+        let id = AttemptId(self.next_attempt);
+        self.next_attempt += 1;
+        let span = task.span;
+        let Some(Prepared { assignment, calls, blob }) = prepare(entry, id, span) else { return false };
+        let blob = blob.map(|(hash, bytes)| {
+            core.blobs.pin(hash, || bytes.into());
+            hash
+        });
+        core.send(node, Message::Assign(assignment));
+        let duration = entry.paces.duration(node, span.len()).unwrap_or(UNKNOWN_DURATION);
+        let turns = u64::from(entry.paces.get(node).outstanding) / u64::from(cores.max(1)) + 1;
+        let due = core.now + Millis(duration.0.saturating_mul(turns));
+        entry.paces.sent(node, cores);
+        entry.live.insert(id);
+        entry.attempts_total += 1;
+        entry.issued_units += span.len();
+        entry.changed = true;
+        task.live.push(id);
+        task.believe_at = None;
+        entry.issued.insert(span.start, task);
+        self.candidates.assigned(node, id);
+        let attempt = Attempt {
+            job,
+            node,
+            span,
+            calls,
+            state: AttemptState::Assigned,
+            assigned_at: core.now,
+            started_at: None,
+            due,
+            blob,
+        };
+        self.attempts.insert(id, attempt);
+        true
+    }
+}
+
+/// A batch ready to go out.
+struct Prepared {
+    assignment: Assignment,
+    calls: u64,
+    /// Its calls, where they are too large for a message.
+    blob: Option<(Hash, Vec<u8>)>,
+}
+
+/// Makes the message for a span. Pure, so that it can be made again for a node that may not have heard it.
+fn prepare(entry: &Entry, attempt: AttemptId, span: Span) -> Option<Prepared> {
+    let inputs = entry.plan.as_ref()?.inputs(span);
+    let calls = inputs.len() as u64;
+    let bytes = wire::encode_calls(&inputs).ok()?;
+    let (payload, blob) = if bytes.len() > MAX_INLINE {
+        let (hash, len) = (Hash::of(&bytes), bytes.len() as u64);
+        (Payload::Blob { hash, len }, Some((hash, bytes)))
+    } else {
+        (Payload::Inline(bytes), None)
+    };
+    let assignment = Assignment {
+        attempt,
+        job: entry.id,
+        kernel: entry.kernel,
+        common: entry.common,
+        priority: entry.policy.priority,
+        limits: entry.limits(),
+        calls: payload,
+    };
+    Some(Prepared { assignment, calls, blob })
+}

@@ -1,0 +1,431 @@
+//! One job of this requester: which units are open, issued and done, what failed where, and what it amounts to.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use super::scheduler::{Paces, SpanSet, probe_units};
+use crate::{
+    api::{AttemptView, NodeShare},
+    engine::{EngineName, Limits},
+    id::{AttemptId, Hash, JobId, NodeId},
+    job::{AttemptState, CallShape, Job, JobState, Outputs, Plan, Policy, Requirements},
+    refusal::Refusal,
+    units::{Gas, Millis, Moment, Span},
+    wire::MAX_OUTPUT,
+};
+
+/// Attempts that are shown after they ended.
+pub(super) const MOST_SHOWN: usize = 1000;
+/// Nodes whose shares are kept by name.
+const MOST_SHARES: usize = 10_000;
+/// First and longest pause before a failed task is tried again.
+const RETRY_MILLIS: (u64, u64) = (100, 5_000);
+/// How long a failure that every node should come to waits for a second node to confirm it.
+const CONFIRM: Millis = Millis(5_000);
+/// Gas that a call gets for each second of its timeout, if that is more than the usual limit: more than the fastest
+/// engine burns.
+const GAS_A_SECOND: u64 = 4_000_000_000;
+
+/// Where a job stands among those that wait: priority, age, name.
+pub(super) type Rank = (std::cmp::Reverse<crate::job::Priority>, Moment, JobId);
+
+/// A span that went out as one batch, or failed and waits to go out again.
+pub(super) struct Task {
+    pub(super) span: Span,
+    /// Attempts that may still deliver.
+    pub(super) live: Vec<AttemptId>,
+    /// Where it failed.
+    pub(super) failures: Vec<Failure>,
+    /// Failures that count against the policy.
+    pub(super) tries: u32,
+    pub(super) not_before: Moment,
+    /// When a failure that waits for confirmation is believed without.
+    pub(super) believe_at: Option<Moment>,
+}
+
+/// One failure of a task.
+#[derive(Clone)]
+pub(super) struct Failure {
+    pub(super) node: NodeId,
+    pub(super) refusal: Refusal,
+    /// Whether any honest node would come to the same end.
+    pub(super) deterministic: bool,
+}
+
+impl Task {
+    pub(super) fn new(span: Span) -> Self {
+        Self { span, live: Vec::new(), failures: Vec::new(), tries: 0, not_before: Moment(0), believe_at: None }
+    }
+
+    pub(super) fn failed_on(&self) -> Vec<NodeId> {
+        self.failures.iter().map(|failure| failure.node).collect()
+    }
+}
+
+/// An attempt that has not ended.
+pub(super) struct Attempt {
+    pub(super) job: JobId,
+    pub(super) node: NodeId,
+    pub(super) span: Span,
+    pub(super) calls: u64,
+    pub(super) state: AttemptState,
+    pub(super) assigned_at: Moment,
+    pub(super) started_at: Option<Moment>,
+    /// When it should be done, by the node's speed.
+    pub(super) due: Moment,
+    /// The blob that holds its calls, pinned.
+    pub(super) blob: Option<Hash>,
+}
+
+/// What a batch came to.
+pub(super) enum Verdict {
+    /// Everything is right.
+    Good(Outputs),
+    /// The first calls are right, then one failed.
+    Bad {
+        /// Outputs before the failure.
+        before: Outputs,
+        /// What failed, and whether it would fail anywhere.
+        refusal: Refusal,
+        deterministic: bool,
+        /// It ran out of something that a shorter batch may not run out of.
+        too_much: bool,
+    },
+}
+
+/// A job and how far it has come.
+pub(super) struct Entry {
+    pub(super) id: JobId,
+    pub(super) kind: String,
+    pub(super) source: Arc<str>,
+    pub(super) requirements: Requirements,
+    pub(super) policy: Policy,
+    /// Gone once the job is over.
+    pub(super) plan: Option<Box<dyn Plan>>,
+    pub(super) kernel: Hash,
+    pub(super) common: Option<Hash>,
+    pub(super) shape: CallShape,
+    pub(super) units: u64,
+    pub(super) probe: u64,
+    /// No batch is larger, because a larger one ran out of time or memory.
+    pub(super) most_units: u64,
+
+    pub(super) state: JobState,
+    pub(super) error: Option<Refusal>,
+    pub(super) created_at: Moment,
+    pub(super) started_at: Option<Moment>,
+    pub(super) finished_at: Option<Moment>,
+    pub(super) result: Option<Arc<str>>,
+    pub(super) partial: Option<String>,
+    pub(super) partial_at: Moment,
+
+    /// Units that nobody has.
+    pub(super) open: SpanSet,
+    /// Tasks that are out, by first unit.
+    pub(super) issued: BTreeMap<u64, Task>,
+    /// Tasks that failed and wait, by first unit.
+    pub(super) retries: BTreeMap<u64, Task>,
+    pub(super) done: BTreeMap<Span, Outputs>,
+    pub(super) done_units: u64,
+    pub(super) done_bytes: u64,
+    pub(super) issued_units: u64,
+    pub(super) gas: Gas,
+
+    pub(super) live: BTreeSet<AttemptId>,
+    pub(super) ended: VecDeque<AttemptView>,
+    pub(super) attempts_total: u64,
+    pub(super) shares: BTreeMap<NodeId, NodeShare>,
+    pub(super) paces: Paces<NodeId>,
+    /// Nodes that said they cannot run it.
+    pub(super) unfit: BTreeSet<NodeId>,
+
+    /// It changed since its last event.
+    pub(super) changed: bool,
+    pub(super) told_at: Moment,
+}
+
+impl Entry {
+    pub(super) fn new(id: JobId, job: Job, now: Moment) -> Self {
+        let Job { kind, source, requirements, policy, plan } = job;
+        let (units, shape) = (plan.units(), plan.shape());
+        let common = (!plan.common().is_empty()).then(|| Hash::of(plan.common()));
+        Self {
+            id,
+            kind: kind.to_owned(),
+            source: source.into(),
+            requirements,
+            policy,
+            kernel: Hash::of(plan.kernel()),
+            common,
+            shape,
+            units,
+            probe: probe_units(shape, units),
+            most_units: u64::MAX,
+            plan: Some(plan),
+            state: JobState::Queued,
+            error: None,
+            created_at: now,
+            started_at: None,
+            finished_at: None,
+            result: None,
+            partial: None,
+            partial_at: Moment(0),
+            open: SpanSet::full(units),
+            issued: BTreeMap::new(),
+            retries: BTreeMap::new(),
+            done: BTreeMap::new(),
+            done_units: 0,
+            done_bytes: 0,
+            issued_units: 0,
+            gas: Gas(0),
+            live: BTreeSet::new(),
+            ended: VecDeque::new(),
+            attempts_total: 0,
+            shares: BTreeMap::new(),
+            paces: Paces::default(),
+            unfit: BTreeSet::new(),
+            changed: true,
+            told_at: Moment(0),
+        }
+    }
+
+    pub(super) fn rank(&self) -> Rank {
+        (std::cmp::Reverse(self.policy.priority), self.created_at, self.id)
+    }
+
+    /// Whether there is something that could go out, now or after a pause.
+    pub(super) fn is_hungry(&self) -> bool {
+        !self.state.is_final() && !(self.open.is_empty() && self.retries.is_empty())
+    }
+
+    pub(super) fn timeout(&self) -> Millis {
+        Millis(u64::from(self.requirements.timeout_seconds) * 1000)
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            gas: Limits::default().gas.max(Gas(GAS_A_SECOND * u64::from(self.requirements.timeout_seconds))),
+            memory_bytes: u64::from(self.requirements.memory_mib) << 20,
+            output_bytes: MAX_OUTPUT,
+            time_millis: self.timeout().0,
+        }
+    }
+
+    /// Takes the next task for a node: a failed one whose pause is over, else open units, as many as suit it.
+    /// `alone(task)` says that no node is left on which the task did not fail yet.
+    pub(super) fn next_task(
+        &mut self,
+        now: Moment,
+        node: NodeId,
+        cores: u16,
+        alone: &dyn Fn(&Task) -> bool,
+    ) -> Option<Task> {
+        if self.unfit.contains(&node) {
+            return None;
+        }
+        let retry = self
+            .retries
+            .values()
+            .find(|task| {
+                let failed_here = task.failures.iter().any(|failure| failure.node == node);
+                let confirming = task.believe_at.is_some();
+                now >= task.not_before && (!failed_here || (!confirming && alone(task)))
+            })
+            .map(|task| task.span.start);
+        if let Some(task) = retry.and_then(|start| self.retries.remove(&start)) {
+            return Some(task);
+        }
+        let pace = self.paces.get(node);
+        // Until its speed is known, a node gets one probe a core.
+        if pace.rate.is_none() && pace.outstanding >= u32::from(cores) {
+            return None;
+        }
+        let plan = self.plan.as_ref()?;
+        let most = plan.most_units_a_batch(self.open.first()?).min(self.most_units);
+        let units = self.paces.batch_units(node, self.open.units(), self.timeout(), self.probe);
+        let calls = match self.shape {
+            CallShape::WholeSpan => u64::MAX,
+            CallShape::EachUnit => crate::wire::MAX_CALLS,
+        };
+        self.open.take(units.min(most).min(calls)).map(Task::new)
+    }
+
+    /// What one call of a batch covers.
+    pub(super) fn call_span(&self, span: Span, call: u64) -> Span {
+        match self.shape {
+            CallShape::WholeSpan => span,
+            CallShape::EachUnit => Span { start: span.start + call, end: span.start + call + 1 },
+        }
+    }
+
+    /// Judges what a node delivered for a span of `calls` calls.
+    pub(super) fn judge(&self, span: Span, calls: u64, report: crate::engine::BatchReport) -> Verdict {
+        let mut before: Outputs = Vec::with_capacity(report.outcomes.len());
+        let bad = |before, refusal, deterministic, too_much| Verdict::Bad { before, refusal, deterministic, too_much };
+        let Some(plan) = &self.plan else { return Verdict::Good(before) };
+        for (call, outcome) in (0..calls).zip(report.outcomes) {
+            let covers = self.call_span(span, call);
+            match outcome.output {
+                Ok(output) => {
+                    if let Err(refusal) = plan.check(covers, &output) {
+                        return bad(before, refusal, true, false);
+                    }
+                    before.push(output);
+                }
+                Err(trap) => {
+                    use crate::engine::Trap;
+                    let too_much = match trap {
+                        Trap::OutOfGas | Trap::OutOfMemory => self.shape == CallShape::WholeSpan && span.len() > 1,
+                        Trap::TimedOut => span.len() > 1,
+                        Trap::Trapped
+                        | Trap::StackOverflow
+                        | Trap::BrokenContract
+                        | Trap::Cancelled
+                        | Trap::HostFailed => false,
+                    };
+                    return bad(before, explain_trap(trap, covers), trap.is_deterministic(), too_much);
+                }
+            }
+        }
+        if (before.len() as u64) < calls {
+            let refusal = Refusal::new(crate::refusal::Code::Internal, "the node delivered less than it was asked", "");
+            return bad(before, refusal, false, false);
+        }
+        Verdict::Good(before)
+    }
+
+    /// How many of a batch's units its first `calls` outputs cover.
+    pub(super) fn units_of(&self, span: Span, calls: usize) -> u64 {
+        match self.shape {
+            CallShape::WholeSpan => 0, // its only call failed
+            CallShape::EachUnit => (calls as u64).min(span.len()),
+        }
+    }
+
+    /// Takes outputs into the result.
+    pub(super) fn accept(&mut self, node: NodeId, span: Span, outputs: Outputs, gas: Gas) {
+        self.done_units += span.len();
+        self.done_bytes += outputs.iter().map(|output| output.len() as u64 + 24).sum::<u64>();
+        self.gas += gas;
+        let tasks = outputs.len() as u64;
+        if self.shares.len() < MOST_SHARES || self.shares.contains_key(&node) {
+            let share = self.shares.entry(node).or_insert(NodeShare { node, units: 0, tasks: 0, gas: Gas(0) });
+            share.units += span.len();
+            share.tasks += tasks;
+            share.gas += gas;
+        }
+        self.done.insert(span, outputs);
+        self.changed = true;
+    }
+
+    /// Writes a failure into a task and says when and whether it goes out again.
+    pub(super) fn fail_task(&mut self, now: Moment, mut task: Task, failure: Failure, another: bool) -> Option<Refusal> {
+        let first = task.failures.iter().find(|known| known.deterministic && known.node != failure.node).cloned();
+        if failure.deterministic {
+            if let Some(first) = first {
+                return Some(self.name_task(&task, &failure, &format!("nodes {} and {}", first.node, failure.node)));
+            }
+            if !another {
+                return Some(self.name_task(&task, &failure, &format!("node {}", failure.node)));
+            }
+            task.believe_at = Some(now + CONFIRM);
+            task.not_before = now;
+        } else {
+            task.tries += 1;
+            if task.tries > self.policy.retries {
+                let mut refusal = self.name_task(&task, &failure, &format!("node {}", failure.node));
+                refusal.code = crate::refusal::Code::RetriesExhausted;
+                refusal.message = format!("a task failed {} times: {}", task.tries, refusal.message);
+                return Some(refusal);
+            }
+            let pause = (RETRY_MILLIS.0 << (task.tries - 1).min(10)).min(RETRY_MILLIS.1);
+            task.not_before = now + Millis(pause);
+        }
+        task.failures.push(failure);
+        self.retries.insert(task.span.start, task);
+        None
+    }
+
+    /// A failure in words that name the task and where it ran.
+    fn name_task(&self, task: &Task, failure: &Failure, place: &str) -> Refusal {
+        let mut refusal = failure.refusal.clone();
+        let Span { start, end } = task.span;
+        let units = if end - start == 1 { format!("unit {start}") } else { format!("units {start} to {}", end - 1) };
+        refusal.message = format!("{} (task: {units} of {}, on {place})", refusal.message, self.units);
+        refusal
+    }
+
+    /// What a task that failed everywhere, with nobody left to confirm it, ends the job with.
+    pub(super) fn unconfirmed(&self, now: Moment) -> Option<Refusal> {
+        let task = self.retries.values().find(|task| task.believe_at.is_some_and(|at| now >= at))?;
+        let failure = task.failures.last()?;
+        Some(self.name_task(task, failure, &format!("node {}", failure.node)))
+    }
+
+    /// Puts a task that is not out any more back among what waits, without blame.
+    pub(super) fn reopen(&mut self, task: Task) {
+        if task.failures.is_empty() {
+            self.open.put(task.span);
+        } else {
+            self.retries.insert(task.span.start, task);
+        }
+    }
+
+    /// Notes an attempt that ended.
+    pub(super) fn note(&mut self, view: AttemptView) {
+        if self.ended.len() >= MOST_SHOWN {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(view);
+        self.changed = true;
+    }
+}
+
+impl Attempt {
+    /// How it is shown.
+    pub(super) fn view(&self, id: AttemptId) -> AttemptView {
+        AttemptView {
+            id,
+            span: self.span,
+            tasks: self.calls,
+            node: self.node,
+            state: self.state,
+            engine: None,
+            gas: Gas(0),
+            assigned_at: self.assigned_at,
+            ended_at: None,
+            error: None,
+        }
+    }
+
+    /// How it is shown after it ended.
+    pub(super) fn end(
+        &self,
+        id: AttemptId,
+        state: AttemptState,
+        engine: Option<EngineName>,
+        gas: Gas,
+        now: Moment,
+        error: Option<Refusal>,
+    ) -> AttemptView {
+        AttemptView { state, engine, gas, ended_at: Some(now), error, ..self.view(id) }
+    }
+}
+
+fn explain_trap(trap: crate::engine::Trap, span: Span) -> Refusal {
+    use crate::engine::Trap;
+    let (what, hint) = match trap {
+        Trap::Trapped => ("the kernel trapped", "check the kernel for unreachable code and out-of-bounds access"),
+        Trap::OutOfGas => ("the kernel ran out of gas", "look for a loop that does not end"),
+        Trap::OutOfMemory => ("the kernel asked for more memory than a task may use", "raise requirements.ram_gb"),
+        Trap::StackOverflow => ("the kernel recursed too deep", "use a loop, or recurse less deep"),
+        Trap::BrokenContract => ("the kernel broke the contract of alloc and run", "see the kernel contract in docs"),
+        Trap::TimedOut => ("the kernel ran over its time", "raise requirements.timeout_seconds, or make tasks smaller"),
+        Trap::Cancelled => ("the node stopped the task", ""),
+        Trap::HostFailed => ("the node could not run the task", ""),
+    };
+    let place = if span.len() == 1 { format!(" at unit {}", span.start) } else { String::new() };
+    Refusal::new(trap.code(), format!("{what}{place}"), hint)
+}

@@ -1,0 +1,224 @@
+//! Who is connected, which seeds to stay connected to, and who talks nonsense.
+
+use std::collections::BTreeMap;
+
+use super::{Effect, core::Core};
+use crate::{
+    api::Path,
+    id::NodeId,
+    units::{Millis, Moment},
+    wire::{Message, PROTOCOL_VERSION, Role},
+};
+
+/// Connections beyond this are closed again at once.
+const MOST_PEERS: usize = 8192;
+/// Seeds beyond this are not remembered.
+const MOST_SEEDS: usize = 64;
+/// Nodes whose calls are not taken, remembered at once.
+const MOST_BANNED: usize = 1024;
+/// Nonsense above which a connection is closed. It fades by one a second.
+pub(super) const NONSENSE_BOUND: u32 = 100;
+/// How long a node that was hung up on is not taken back.
+const BAN: Millis = Millis(60_000);
+/// First and longest pause before a lost seed is dialled again.
+const REDIAL_MILLIS: (u64, u64) = (250, 10_000);
+/// An ordered dial that is not answered counts as failed.
+const DIAL_PATIENCE: Millis = Millis(30_000);
+/// Longest text that a node may describe itself with, in characters.
+pub(super) const MOST_AGENT_CHARACTERS: usize = 64;
+
+/// A connected node.
+pub(super) struct Peer {
+    pub(super) path: Path,
+    pub(super) transport: &'static str,
+    pub(super) round_trip_millis: Option<u32>,
+    /// What it said of itself, once it did.
+    pub(super) greeting: Option<Greeting>,
+    nonsense: u32,
+    nonsense_at: Moment,
+}
+
+/// What a node said of itself.
+pub(super) struct Greeting {
+    pub(super) role: Role,
+    pub(super) agent: String,
+    pub(super) session: u64,
+}
+
+struct Seed {
+    addresses: Vec<String>,
+    dialled_at: Option<Moment>,
+    failures: u32,
+    dial_after: Moment,
+}
+
+/// The connection table.
+#[derive(Default)]
+pub(super) struct Peers {
+    connected: BTreeMap<NodeId, Peer>,
+    seeds: BTreeMap<NodeId, Seed>,
+    banned: BTreeMap<NodeId, Moment>,
+}
+
+impl Peers {
+    pub(super) fn is_connected(&self, node: NodeId) -> bool {
+        self.connected.contains_key(&node)
+    }
+
+    pub(super) fn get(&self, node: NodeId) -> Option<&Peer> {
+        self.connected.get(&node)
+    }
+
+    pub(super) fn connected(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
+        self.connected.iter().map(|(node, peer)| (*node, peer))
+    }
+
+    pub(super) fn is_seed(&self, node: NodeId) -> bool {
+        self.seeds.contains_key(&node)
+    }
+
+    pub(super) fn connected_seeds(&self) -> impl Iterator<Item = NodeId> {
+        self.seeds.keys().copied().filter(|seed| self.connected.contains_key(seed))
+    }
+
+    pub(super) fn round_trip(&mut self, node: NodeId, millis: u32) {
+        if let Some(peer) = self.connected.get_mut(&node) {
+            peer.round_trip_millis = Some(millis);
+        }
+    }
+
+    /// Adds nonsense to a node's account; `true` when that was too much and the connection has to go.
+    pub(super) fn blame(&mut self, node: NodeId, weight: u32, now: Moment) -> bool {
+        let Some(peer) = self.connected.get_mut(&node) else { return false };
+        let faded = u32::try_from((now - peer.nonsense_at).0 / 1000).unwrap_or(u32::MAX);
+        peer.nonsense = peer.nonsense.saturating_sub(faded).saturating_add(weight);
+        peer.nonsense_at = now;
+        if peer.nonsense <= NONSENSE_BOUND {
+            return false;
+        }
+        peer.nonsense = 0;
+        if self.banned.len() >= MOST_BANNED {
+            self.banned.pop_first();
+        }
+        self.banned.insert(node, now + BAN);
+        true
+    }
+
+    /// When a seed has to be dialled next.
+    pub(super) fn next_deadline(&self) -> Option<Moment> {
+        self.seeds
+            .iter()
+            .filter(|(node, _)| !self.connected.contains_key(node))
+            .map(|(_, seed)| seed.dialled_at.map_or(seed.dial_after, |at| at + DIAL_PATIENCE))
+            .min()
+    }
+}
+
+impl Core {
+    /// A connection is there; `false` when it is not wanted and was closed again.
+    pub(super) fn connected(&mut self, node: NodeId, path: Path, transport: &'static str) -> bool {
+        let banned = self.peers.banned.get(&node).is_some_and(|until| *until > self.now);
+        let full = self.peers.connected.len() >= MOST_PEERS && !self.peers.is_connected(node);
+        if node == self.me() || banned || full {
+            self.effects.push_back(Effect::Hang { node });
+            return false;
+        }
+        self.peers.banned.remove(&node);
+        if let Some(seed) = self.peers.seeds.get_mut(&node) {
+            seed.dialled_at = None;
+            seed.failures = 0;
+        }
+        let known = self.peers.connected.remove(&node);
+        let now = self.now;
+        let peer = match known {
+            Some(peer) => Peer { path, transport, ..peer },
+            None => {
+                Peer { path, transport, round_trip_millis: None, greeting: None, nonsense: 0, nonsense_at: now }
+            }
+        };
+        self.peers.connected.insert(node, peer);
+        self.network_changed = true;
+        let hello = Message::Hello {
+            version: PROTOCOL_VERSION,
+            role: self.config.role,
+            agent: self.config.agent.chars().take(MOST_AGENT_CHARACTERS).collect(),
+            session: self.session,
+        };
+        self.send(node, hello);
+        true
+    }
+
+    /// A node said who it is. `false` when it cannot be talked with.
+    pub(super) fn greeted(&mut self, from: NodeId, version: u16, role: Role, agent: String, session: u64) -> bool {
+        if version != PROTOCOL_VERSION {
+            self.effects.push_back(Effect::Hang { node: from });
+            return false;
+        }
+        if agent.chars().count() > MOST_AGENT_CHARACTERS {
+            self.nonsense(from, 10);
+            return false;
+        }
+        if let Some(peer) = self.peers.connected.get_mut(&from) {
+            peer.greeting = Some(Greeting { role, agent, session });
+            self.network_changed = true;
+        }
+        true
+    }
+
+    pub(super) fn disconnected(&mut self, node: NodeId) {
+        if self.peers.connected.remove(&node).is_some() {
+            self.network_changed = true;
+        }
+        self.seed_lost(node, false);
+    }
+
+    pub(super) fn seed_known(&mut self, node: NodeId, mut addresses: Vec<String>) {
+        addresses.truncate(16);
+        if node == self.me() {
+            return;
+        }
+        let now = self.now;
+        if let Some(seed) = self.peers.seeds.get_mut(&node) {
+            seed.addresses = addresses;
+            seed.failures = 0;
+            seed.dial_after = now;
+        } else if self.peers.seeds.len() < MOST_SEEDS {
+            self.peers.seeds.insert(node, Seed { addresses, dialled_at: None, failures: 0, dial_after: now });
+            self.network_changed = true;
+        }
+        self.dial_seeds();
+    }
+
+    /// A dial came to nothing, or (`failed` false) a connection ended: when to try the seed again.
+    pub(super) fn seed_lost(&mut self, node: NodeId, failed: bool) {
+        let jitter = self.chance.below(250);
+        let now = self.now;
+        if let Some(seed) = self.peers.seeds.get_mut(&node) {
+            seed.dialled_at = None;
+            seed.failures = if failed { seed.failures.saturating_add(1) } else { 0 };
+            let pause = (REDIAL_MILLIS.0 << seed.failures.min(8)).min(REDIAL_MILLIS.1);
+            seed.dial_after = now + Millis(pause * (1000 + jitter) / 1000);
+        }
+    }
+
+    /// Dials every seed that is not connected and whose pause is over.
+    pub(super) fn dial_seeds(&mut self) {
+        let now = self.now;
+        let given_up: Vec<NodeId> = self
+            .peers
+            .seeds
+            .iter()
+            .filter(|(_, seed)| seed.dialled_at.is_some_and(|at| now >= at + DIAL_PATIENCE))
+            .map(|(node, _)| *node)
+            .collect();
+        for node in given_up {
+            self.seed_lost(node, true);
+        }
+        for (node, seed) in &mut self.peers.seeds {
+            if seed.dialled_at.is_none() && now >= seed.dial_after && !self.peers.connected.contains_key(node) {
+                seed.dialled_at = Some(now);
+                self.effects.push_back(Effect::Dial { node: *node, addresses: seed.addresses.clone() });
+            }
+        }
+    }
+}

@@ -1,0 +1,645 @@
+//! The requester: keeps this node's jobs, takes deliveries, decides what a failure means, ends jobs.
+//! What goes out to whom is in `dispatch.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Effect, StoreKey,
+    candidates::Candidates,
+    core::Core,
+    entry::{Attempt, Entry, Failure, Rank, Task, Verdict},
+    provider::explain,
+    store,
+};
+use crate::{
+    engine::{BatchReport, EngineName},
+    id::{AttemptId, Hash, JobId, NodeId},
+    job::{AttemptState, Job, JobState, Requirements},
+    refusal::{Code, Refusal},
+    units::{Gas, Millis, Moment},
+    wire::{self, MAX_BLOB, Message, Payload, RefuseReason},
+};
+
+/// Jobs that are not over, at most.
+const MOST_ACTIVE: usize = 256;
+/// Bytes of their sources, at most.
+const MOST_SOURCE_BYTES: usize = 256 << 20;
+/// Finished jobs that are kept, newest first, and bytes of their results.
+const MOST_FINISHED: usize = 200;
+const MOST_RESULT_BYTES: usize = 128 << 20;
+/// Bytes of outputs that one job may gather.
+const MOST_OUTPUT_BYTES: u64 = 512 << 20;
+/// A job that no node ever took is given up.
+const EXPIRES: Millis = Millis(24 * 3_600_000);
+/// How long a node whose connection broke may come back with its work.
+const LOST_GRACE: Millis = Millis(12_000);
+/// How often the requester looks around while it has jobs.
+const STEP: Millis = Millis(100);
+/// Events of one job at most so often.
+const EVENT_PAUSE: Millis = Millis(100);
+/// Names in one Cancel.
+const MOST_CANCELLED: usize = 1024;
+/// Beyond its timeout, an attempt that began gets so long for its way back; one that did not begin waits so long.
+const DELIVERY_SLACK: Millis = Millis(15_000);
+const START_SLACK: Millis = Millis(60_000);
+
+/// The requesting side of a node.
+#[derive(Default)]
+pub(super) struct Requester {
+    pub(super) jobs: BTreeMap<JobId, Entry>,
+    /// Jobs that are not over.
+    pub(super) active: BTreeSet<Rank>,
+    /// Jobs with something that could go out.
+    pub(super) hungry: BTreeSet<Rank>,
+    pub(super) attempts: BTreeMap<AttemptId, Attempt>,
+    pub(super) next_attempt: u64,
+    /// Deliveries whose blob is being fetched.
+    arriving: BTreeMap<Hash, BTreeSet<AttemptId>>,
+    pub(super) candidates: Candidates,
+    /// Open questions to brokers: when they were asked.
+    pub(super) asked: BTreeMap<NodeId, (u64, Moment)>,
+    pub(super) next_query: u64,
+    /// What they were asked for.
+    pub(super) asked_for: Option<Requirements>,
+    /// What the brokers knew before the requirements were applied.
+    pub(super) known_offers: u32,
+    step_at: Moment,
+    changed: BTreeSet<JobId>,
+}
+
+impl Requester {
+    // ---- jobs ----------------------------------------------------------------------------------------------------
+
+    pub(super) fn may_submit(&self, source_bytes: usize) -> Result<(), Refusal> {
+        let held: usize = self.active.iter().filter_map(|rank| self.jobs.get(&rank.2)).map(|e| e.source.len()).sum();
+        if self.active.len() >= MOST_ACTIVE {
+            let message = format!("this node already has {MOST_ACTIVE} jobs that are not finished");
+            return Err(Refusal::new(Code::TooManyJobs, message, "wait for one to finish, or cancel one"));
+        }
+        if held.saturating_add(source_bytes) > MOST_SOURCE_BYTES {
+            let message = format!("the unfinished jobs of this node may hold {} MiB", MOST_SOURCE_BYTES >> 20);
+            return Err(Refusal::new(Code::TooManyJobs, message, "wait for one to finish, or submit less data"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn submitted(&mut self, core: &mut Core, id: JobId, job: Job) {
+        if self.jobs.contains_key(&id) {
+            return;
+        }
+        let refusal = self.may_submit(job.source.len()).err();
+        self.admit(core, Entry::new(id, job, core.now));
+        self.save(core, id);
+        match refusal {
+            Some(refusal) => self.finish(core, id, Err((JobState::Failed, refusal))),
+            None => self.start_looking(core),
+        }
+    }
+
+    /// Takes a job in, fresh or from the store.
+    pub(super) fn admit(&mut self, core: &mut Core, entry: Entry) {
+        if let Some(plan) = &entry.plan {
+            core.blobs.pin(entry.kernel, || plan.kernel().into());
+            if let Some(common) = entry.common {
+                core.blobs.pin(common, || plan.common().into());
+            }
+        }
+        let (id, rank) = (entry.id, entry.rank());
+        if !entry.state.is_final() {
+            self.active.insert(rank);
+        }
+        self.jobs.insert(id, entry);
+        self.refresh(id);
+    }
+
+    pub(super) fn cancel(&mut self, core: &mut Core, id: JobId) {
+        let running = self.jobs.get(&id).is_some_and(|entry| !entry.state.is_final());
+        if running {
+            let refusal = Refusal::new(Code::NoResult, "the job was cancelled", "");
+            self.finish(core, id, Err((JobState::Cancelled, refusal)));
+        }
+    }
+
+    pub(super) fn remove(&mut self, core: &mut Core, id: JobId) {
+        if self.jobs.get(&id).is_some_and(|entry| entry.state.is_final()) {
+            self.jobs.remove(&id);
+            self.changed.remove(&id);
+            core.effects.push_back(Effect::Forget(StoreKey::Job(id)));
+            core.effects.push_back(Effect::Forget(StoreKey::Result(id)));
+            core.effects.push_back(Effect::JobRemoved(id));
+        }
+    }
+
+    /// Brings the lists up to date with a job.
+    pub(super) fn refresh(&mut self, id: JobId) {
+        let Some(entry) = self.jobs.get(&id) else { return };
+        if entry.is_hungry() {
+            self.hungry.insert(entry.rank());
+        } else {
+            self.hungry.remove(&entry.rank());
+        }
+        if entry.changed {
+            self.changed.insert(id);
+        }
+    }
+
+    // ---- what providers say --------------------------------------------------------------------------------------
+
+    pub(super) fn started(&mut self, core: &Core, from: NodeId, id: AttemptId) {
+        let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| attempt.node == from) else { return };
+        if attempt.state != AttemptState::Assigned {
+            return;
+        }
+        attempt.state = AttemptState::Running;
+        attempt.started_at = Some(core.now);
+        let job = attempt.job;
+        if let Some(entry) = self.jobs.get_mut(&job) {
+            entry.begin(core.now);
+        }
+        self.refresh(job);
+    }
+
+    pub(super) fn refused(&mut self, core: &mut Core, from: NodeId, id: AttemptId, reason: RefuseReason) {
+        let Some(attempt) = self.attempts.get(&id).filter(|attempt| attempt.node == from) else { return };
+        let job = attempt.job;
+        match reason {
+            RefuseReason::Busy => {
+                self.candidates.busy(core.now, from);
+                self.lose(core, id, explain(from, reason));
+            }
+            RefuseReason::NotLending => {
+                self.lose(core, id, explain(from, reason));
+                self.candidates.withdrawn(from);
+            }
+            RefuseReason::TooDemanding | RefuseReason::Malformed => {
+                if let Some(entry) = self.jobs.get_mut(&job)
+                    && entry.unfit.len() < 10_000
+                {
+                    entry.unfit.insert(from);
+                }
+                self.lose(core, id, explain(from, reason));
+            }
+            RefuseReason::MissingBlob | RefuseReason::InvalidKernel => {
+                let deterministic = reason == RefuseReason::InvalidKernel;
+                let refusal = explain(from, reason);
+                self.reject(core, id, None, Gas(0), Failure { node: from, refusal, deterministic });
+            }
+        }
+        self.fill_all(core);
+    }
+
+    pub(super) fn delivered(&mut self, core: &mut Core, from: NodeId, id: AttemptId, report: Payload) {
+        let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| attempt.node == from) else {
+            return core.send(from, Message::Settle { attempt: id });
+        };
+        match report {
+            Payload::Inline(bytes) => self.take(core, id, &bytes),
+            Payload::Blob { hash, len } => {
+                if attempt.state == AttemptState::Delivered {
+                    return; // it says so again after a reconnection
+                }
+                attempt.state = AttemptState::Delivered;
+                if len > MAX_BLOB || !core.fetch(hash, from) {
+                    let refusal = Refusal::new(Code::Internal, "the output could not be fetched", "");
+                    return self.reject(
+                        core,
+                        id,
+                        None,
+                        Gas(0),
+                        Failure { node: from, refusal, deterministic: false },
+                    );
+                }
+                self.arriving.entry(hash).or_default().insert(id);
+            }
+        }
+    }
+
+    /// A fetch ended.
+    pub(super) fn fetched(&mut self, core: &mut Core, hash: Hash) {
+        for id in self.arriving.remove(&hash).unwrap_or_default() {
+            let Some(attempt) = self.attempts.get(&id) else { continue };
+            let node = attempt.node;
+            match core.blobs.get(hash) {
+                Some(bytes) => self.take(core, id, &bytes),
+                None => {
+                    let refusal = Refusal::new(Code::Internal, "the output could not be fetched", "");
+                    self.reject(core, id, None, Gas(0), Failure { node, refusal, deterministic: false });
+                }
+            }
+        }
+        core.blobs.discard(hash);
+    }
+
+    /// A whole report is here.
+    fn take(&mut self, core: &mut Core, id: AttemptId, bytes: &[u8]) {
+        let Some(attempt) = self.attempts.get(&id) else { return };
+        let (node, job, span, calls) = (attempt.node, attempt.job, attempt.span, attempt.calls);
+        core.send(node, Message::Settle { attempt: id });
+        let report = wire::decode_report(bytes).ok().filter(|report| report.outcomes.len() as u64 <= calls);
+        let Some(report) = report else {
+            core.nonsense(node, 20);
+            let refusal = Refusal::new(Code::Internal, "the node delivered something that is no report", "");
+            return self.reject(core, id, None, Gas(0), Failure { node, refusal, deterministic: false });
+        };
+        let Some(entry) = self.jobs.get_mut(&job) else { return };
+        entry.begin(core.now);
+        let engine = report.engine;
+        let micros = measured_micros(core.now, attempt, &report);
+        let mut gas = Gas(0);
+        report.outcomes.iter().for_each(|outcome| gas += outcome.gas);
+        match entry.judge(span, calls, report) {
+            Verdict::Good(outputs) => {
+                entry.paces.measured(node, span.len(), micros);
+                store::save_span(core, job, span, &outputs, node, gas);
+                entry.accept(node, span, outputs, gas);
+                let others = entry.issued.remove(&span.start).map(|task| task.live).unwrap_or_default();
+                self.end(core, id, AttemptState::Accepted, Some(engine), gas, None);
+                self.call_off(core, others.into_iter().filter(|other| *other != id).collect());
+                self.check_done(core, job);
+            }
+            Verdict::Bad { before, refusal, deterministic, too_much } => {
+                let failure = Failure { node, refusal, deterministic };
+                self.salvage(core, id, engine, gas, before, failure, too_much);
+            }
+        }
+        self.refresh(job);
+        self.fill(core, node);
+    }
+
+    /// A batch failed after some calls: keeps the good part, and narrows the failure down.
+    #[allow(clippy::too_many_arguments)]
+    fn salvage(
+        &mut self,
+        core: &mut Core,
+        id: AttemptId,
+        engine: EngineName,
+        gas: Gas,
+        before: Vec<Vec<u8>>,
+        failure: Failure,
+        too_much: bool,
+    ) {
+        let Some(attempt) = self.attempts.get(&id) else { return };
+        let (job, span) = (attempt.job, attempt.span);
+        let Some(entry) = self.jobs.get_mut(&job) else { return };
+        let good = entry.units_of(span, before.len());
+        let alone = entry.issued.get(&span.start).is_some_and(|task| task.live == [id]);
+        let whole = span.len() == 1 || (good == 0 && !too_much && entry.shape == crate::job::CallShape::WholeSpan);
+        if whole || !alone {
+            return self.reject(core, id, Some(engine), gas, failure);
+        }
+        let (done, rest) = span.split_at(good);
+        let task = entry.issued.remove(&span.start);
+        if good > 0 {
+            store::save_span(core, job, done, &before, failure.node, gas);
+            entry.accept(failure.node, done, before, gas);
+        }
+        let refusal = failure.refusal.clone();
+        let mut verdict = None;
+        if too_much && good == 0 {
+            // Nothing says which unit it was: try shorter batches.
+            entry.most_units = entry.most_units.min(span.len() / 2).max(1);
+            entry.open.put(rest);
+        } else {
+            let (culprit, rest) = rest.split_at(1);
+            entry.open.put(rest);
+            if too_much {
+                // It gets its time alone before it is blamed.
+                entry.retries.insert(culprit.start, Task::new(culprit));
+            } else {
+                let mut narrowed = Task::new(culprit);
+                narrowed.failures = task.map(|task| task.failures).unwrap_or_default();
+                verdict = self.blame(core, job, narrowed, failure);
+            }
+        }
+        let state = if good > 0 { AttemptState::Accepted } else { AttemptState::Rejected };
+        self.end(core, id, state, Some(engine), gas, Some(refusal));
+        if let Some(refusal) = verdict {
+            self.finish(core, job, Err((JobState::Failed, refusal)));
+        }
+    }
+
+    // ---- ends of attempts ----------------------------------------------------------------------------------------
+
+    /// An attempt failed on its node.
+    pub(super) fn reject(
+        &mut self,
+        core: &mut Core,
+        id: AttemptId,
+        engine: Option<EngineName>,
+        gas: Gas,
+        failure: Failure,
+    ) {
+        let Some(attempt) = self.attempts.get(&id) else { return };
+        let (job, start) = (attempt.job, attempt.span.start);
+        let refusal = failure.refusal.clone();
+        self.end(core, id, AttemptState::Rejected, engine, gas, Some(refusal));
+        let Some(entry) = self.jobs.get_mut(&job) else { return };
+        let Some(task) = entry.issued.get_mut(&start) else { return };
+        task.live.retain(|other| *other != id);
+        let verdict = if task.live.is_empty() {
+            let task = entry.issued.remove(&start);
+            task.and_then(|task| self.blame(core, job, task, failure))
+        } else {
+            task.failures.push(failure); // another attempt of it is still out
+            None
+        };
+        match verdict {
+            Some(refusal) => self.finish(core, job, Err((JobState::Failed, refusal))),
+            None => self.refresh(job),
+        }
+    }
+
+    /// What a failure means for its job: the end, or another try.
+    fn blame(&mut self, core: &Core, job: JobId, task: Task, failure: Failure) -> Option<Refusal> {
+        let entry = self.jobs.get_mut(&job)?;
+        let mut tried = task.failed_on();
+        tried.push(failure.node);
+        let another = self.candidates.another(core.now, &tried, &entry.requirements);
+        entry.fail_task(core.now, task, failure, another)
+    }
+
+    /// An attempt is given up without blame; its units are open again.
+    pub(super) fn lose(&mut self, core: &mut Core, id: AttemptId, why: Refusal) {
+        let Some(attempt) = self.attempts.get(&id) else { return };
+        let (job, start) = (attempt.job, attempt.span.start);
+        self.end(core, id, AttemptState::Lost, None, Gas(0), Some(why));
+        if let Some(entry) = self.jobs.get_mut(&job)
+            && let Some(task) = entry.issued.get_mut(&start)
+        {
+            task.live.retain(|other| *other != id);
+            if task.live.is_empty()
+                && let Some(task) = entry.issued.remove(&start)
+            {
+                entry.reopen(task);
+            }
+        }
+        self.refresh(job);
+    }
+
+    /// Takes an attempt off the books.
+    fn end(
+        &mut self,
+        core: &mut Core,
+        id: AttemptId,
+        state: AttemptState,
+        engine: Option<EngineName>,
+        gas: Gas,
+        error: Option<Refusal>,
+    ) {
+        let Some(attempt) = self.attempts.remove(&id) else { return };
+        let taken = state == AttemptState::Accepted || attempt.started_at.is_some();
+        self.candidates.ended(attempt.node, id, taken);
+        if let Some(hash) = attempt.blob {
+            core.blobs.unpin(hash);
+            core.blobs.discard(hash);
+        }
+        if let Some(entry) = self.jobs.get_mut(&attempt.job) {
+            entry.live.remove(&id);
+            entry.issued_units = entry.issued_units.saturating_sub(attempt.span.len());
+            entry.paces.ended(attempt.node);
+            entry.note(attempt.end(id, state, engine, gas, core.now, error));
+        }
+    }
+
+    /// Tells nodes that attempts are no longer wanted.
+    pub(super) fn call_off(&mut self, core: &mut Core, attempts: Vec<AttemptId>) {
+        let mut by_node: BTreeMap<NodeId, Vec<AttemptId>> = BTreeMap::new();
+        for id in attempts {
+            if let Some(attempt) = self.attempts.get(&id) {
+                by_node.entry(attempt.node).or_default().push(id);
+                self.end(core, id, AttemptState::Lost, None, Gas(0), None);
+            }
+        }
+        for (node, attempts) in by_node {
+            for some in attempts.chunks(MOST_CANCELLED) {
+                core.send(node, Message::Cancel { attempts: some.to_vec() });
+            }
+        }
+    }
+
+    // ---- ends of jobs --------------------------------------------------------------------------------------------
+
+    pub(super) fn check_done(&mut self, core: &mut Core, id: JobId) {
+        let Some(entry) = self.jobs.get_mut(&id).filter(|entry| !entry.state.is_final()) else { return };
+        if entry.done_bytes > MOST_OUTPUT_BYTES {
+            let message = format!("the outputs of the job are larger than {} MiB", MOST_OUTPUT_BYTES >> 20);
+            let refusal = Refusal::new(Code::TooLarge, message, "split the job, or let the kernel return less");
+            return self.finish(core, id, Err((JobState::Failed, refusal)));
+        }
+        if entry.done_units < entry.units {
+            return;
+        }
+        entry.state = JobState::Verifying;
+        let merged = match &entry.plan {
+            Some(plan) => plan.merge(&entry.done),
+            None => return,
+        };
+        self.finish(core, id, merged.map_err(|refusal| (JobState::Failed, refusal)));
+    }
+
+    /// Ends a job: with its result, or with the state and the reason why there is none.
+    pub(super) fn finish(&mut self, core: &mut Core, id: JobId, end: Result<String, (JobState, Refusal)>) {
+        let Some(entry) = self.jobs.get_mut(&id) else { return };
+        if entry.state.is_final() {
+            return;
+        }
+        let rank = entry.rank();
+        match end {
+            Ok(result) => {
+                entry.state = JobState::Completed;
+                entry.result = Some(result.into());
+            }
+            Err((state, refusal)) => {
+                entry.state = state;
+                entry.error = Some(refusal);
+            }
+        }
+        entry.finished_at = Some(core.now);
+        entry.changed = true;
+        entry.told_at = Moment(0); // the end is told at once
+        entry.partial = None;
+        entry.plan = None;
+        entry.source = cut(&entry.source, super::view::MOST_SOURCE_SHOWN).into();
+        entry.issued.clear();
+        entry.retries.clear();
+        entry.open = Default::default();
+        entry.paces = Default::default();
+        entry.unfit.clear();
+        let spans: Vec<u64> = std::mem::take(&mut entry.done).into_keys().map(|span| span.start).collect();
+        let live: Vec<AttemptId> = entry.live.iter().copied().collect();
+        core.blobs.unpin(entry.kernel);
+        if let Some(common) = entry.common {
+            core.blobs.unpin(common);
+            core.blobs.discard(common);
+        }
+        self.active.remove(&rank);
+        self.call_off(core, live);
+        self.save(core, id);
+        if let Some(result) = self.jobs.get(&id).and_then(|entry| entry.result.clone()) {
+            core.effects.push_back(Effect::Save(StoreKey::Result(id), result.as_bytes().to_vec()));
+        }
+        for start in spans {
+            core.effects.push_back(Effect::Forget(StoreKey::Span(id, start)));
+        }
+        self.refresh(id);
+        self.trim(core);
+        if self.active.is_empty() {
+            self.stop_looking(core);
+        } else {
+            self.fill_all(core);
+        }
+    }
+
+    /// Drops the oldest finished jobs beyond what is kept.
+    pub(super) fn trim(&mut self, core: &mut Core) {
+        let mut finished: Vec<(Moment, JobId, usize)> = self
+            .jobs
+            .values()
+            .filter(|entry| entry.state.is_final())
+            .map(|entry| {
+                let held = entry.result.as_ref().map_or(0, |result| result.len()) + entry.source.len();
+                (entry.finished_at.unwrap_or_default(), entry.id, held)
+            })
+            .collect();
+        finished.sort_unstable_by(|a, b| b.cmp(a));
+        let mut bytes = 0;
+        for (index, (_, id, held)) in finished.into_iter().enumerate() {
+            bytes += held;
+            // The newest stays, however large: its owner has not seen it yet.
+            if index >= MOST_FINISHED || (bytes > MOST_RESULT_BYTES && index > 0) {
+                self.remove(core, id);
+            }
+        }
+    }
+
+    fn save(&mut self, core: &mut Core, id: JobId) {
+        if let Some(entry) = self.jobs.get(&id) {
+            store::save_job(core, entry);
+        }
+    }
+
+    // ---- time ----------------------------------------------------------------------------------------------------
+
+    pub(super) fn tick(&mut self, core: &mut Core) {
+        let now = core.now;
+        if !self.active.is_empty() && now >= self.step_at {
+            self.step_at = now + STEP;
+            for (node, attempts) in self.candidates.given_up(now, LOST_GRACE) {
+                for id in attempts {
+                    let why = Refusal::new(Code::NoProvider, format!("the connection to node {node} was lost"), "");
+                    self.lose(core, id, why);
+                }
+                self.leave(node);
+            }
+            self.give_up_late(core);
+            let mut ends = Vec::new();
+            for rank in &self.active {
+                let Some(entry) = self.jobs.get_mut(&rank.2) else { continue };
+                if let Some(refusal) = entry.unconfirmed(now) {
+                    ends.push((entry.id, JobState::Failed, refusal));
+                } else if entry.started_at.is_none() && now >= entry.created_at + EXPIRES {
+                    let refusal =
+                        Refusal::new(Code::NoProvider, "no node took the job within a day", "submit it again later");
+                    ends.push((entry.id, JobState::Expired, refusal));
+                }
+                entry.update_partial(now);
+            }
+            for (id, state, refusal) in ends {
+                self.finish(core, id, Err((state, refusal)));
+            }
+            self.start_looking(core);
+            self.resend_stragglers(core);
+        }
+        self.tell(core);
+    }
+
+    /// Gives up attempts that should have come back long ago.
+    fn give_up_late(&mut self, core: &mut Core) {
+        let now = core.now;
+        let late: Vec<AttemptId> = self
+            .attempts
+            .iter()
+            .filter(|(_, attempt)| {
+                let timeout = self.jobs.get(&attempt.job).map_or(Millis(0), Entry::timeout);
+                match attempt.started_at {
+                    Some(at) => now >= at + timeout + DELIVERY_SLACK,
+                    None => now >= attempt.due.max(attempt.assigned_at + timeout) + START_SLACK,
+                }
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in late {
+            let Some(attempt) = self.attempts.get(&id) else { continue };
+            let node = attempt.node;
+            core.send(node, Message::Cancel { attempts: vec![id] });
+            let refusal = Refusal::new(Code::TimedOut, "the node did not deliver in time", "");
+            self.reject(core, id, None, Gas(0), Failure { node, refusal, deterministic: false });
+        }
+    }
+
+    /// Tells of jobs that changed, each at most ten times a second.
+    fn tell(&mut self, core: &mut Core) {
+        let now = core.now;
+        let due: Vec<JobId> = self
+            .changed
+            .iter()
+            .filter(|id| self.jobs.get(*id).is_none_or(|entry| now >= entry.told_at + EVENT_PAUSE))
+            .copied()
+            .collect();
+        for id in due {
+            self.changed.remove(&id);
+            if let Some(entry) = self.jobs.get_mut(&id) {
+                entry.changed = false;
+                entry.told_at = now;
+                core.effects.push_back(Effect::JobChanged(id));
+            }
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Moment> {
+        let step = (!self.active.is_empty()).then_some(self.step_at);
+        let tell =
+            self.changed.iter().filter_map(|id| self.jobs.get(id)).map(|entry| entry.told_at + EVENT_PAUSE).min();
+        step.into_iter().chain(tell).min()
+    }
+}
+
+impl Entry {
+    /// Its first task runs.
+    fn begin(&mut self, now: Moment) {
+        if self.state == JobState::Queued {
+            self.state = JobState::Running;
+        }
+        self.started_at.get_or_insert(now);
+        self.changed = true;
+    }
+
+    /// Merges what is there, where that makes sense and is cheap: at most once a second.
+    fn update_partial(&mut self, now: Moment) {
+        const PAUSE: Millis = Millis(1_000);
+        const MOST_SPANS: usize = 4096;
+        const MOST_BYTES: u64 = 1 << 20;
+        const MOST_SHOWN_BYTES: usize = 64 << 10;
+        if now < self.partial_at + PAUSE || self.done.is_empty() {
+            return;
+        }
+        self.partial_at = now;
+        let cheap = self.done.len() <= MOST_SPANS && self.done_bytes <= MOST_BYTES;
+        let plan = self.plan.as_ref().filter(|plan| cheap && plan.has_partial_result());
+        self.partial =
+            plan.and_then(|plan| plan.merge(&self.done).ok()).filter(|partial| partial.len() <= MOST_SHOWN_BYTES);
+    }
+}
+
+/// The first bytes of a text, ending at a character.
+pub(super) fn cut(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}
+
+/// How long a batch took on one core. The requester's own clock where it can tell; else what the node says.
+fn measured_micros(now: Moment, attempt: &Attempt, report: &BatchReport) -> u64 {
+    const CLOCK_TELLS: u64 = 20;
+    let wall = attempt.started_at.map_or(Millis(0), |at| now - at).0;
+    let busy = report.busy_micros;
+    if wall >= CLOCK_TELLS || busy == 0 { wall.max(1) * 1000 } else { busy.min((wall + 1) * 1000).max(1) }
+}

@@ -1,0 +1,243 @@
+//! What a person sees of a node. Nothing here costs more than the attempts and nodes that it shows.
+
+use super::{
+    Node,
+    broker::meets,
+    core::Core,
+    entry::{Entry, MOST_SHOWN},
+    provider::{Provider, WorkState},
+    requester::{Requester, cut},
+};
+use crate::{
+    api::{
+        AttemptView, IdleReason, JobStatus, JobSummary, NetworkView, NodeShare, NodeView, Progress, ProviderView,
+        RunningView,
+    },
+    id::NodeId,
+    job::{Elapsed, JobState, WaitReason},
+    units::Moment,
+    wire::Offer,
+};
+
+/// Bytes of a job's source that are shown.
+pub(super) const MOST_SOURCE_SHOWN: usize = 4 << 10;
+/// Nodes that are shown.
+const MOST_NODES: usize = 1000;
+
+impl Node {
+    pub(super) fn summary(&self, entry: &Entry) -> JobSummary {
+        let progress = entry.progress(self.core.now);
+        JobSummary {
+            id: entry.id,
+            kind: entry.kind.clone(),
+            state: entry.state,
+            waiting: self.requester.waiting(&self.core, entry),
+            error: entry.error.clone(),
+            progress,
+            created_at: entry.created_at,
+            finished_at: entry.finished_at,
+        }
+    }
+
+    pub(super) fn status(&self, entry: &Entry) -> JobStatus {
+        let live = entry.live.iter().filter_map(|id| Some(self.requester.attempts.get(id)?.view(*id)));
+        let mut attempts: Vec<AttemptView> = entry.ended.iter().cloned().chain(live).collect();
+        attempts.sort_by_key(|attempt| attempt.id);
+        attempts.drain(..attempts.len().saturating_sub(MOST_SHOWN));
+        let mut nodes: Vec<NodeShare> = entry.shares.values().cloned().collect();
+        nodes.sort_by(|a, b| b.units.cmp(&a.units));
+        nodes.truncate(MOST_SHOWN);
+        JobStatus {
+            summary: self.summary(entry),
+            requirements: entry.requirements,
+            policy: entry.policy,
+            elapsed: entry.elapsed(self.core.now),
+            source: cut(&entry.source, MOST_SOURCE_SHOWN).to_owned(),
+            attempts,
+            attempts_total: entry.attempts_total,
+            nodes,
+            partial: entry.partial.clone(),
+        }
+    }
+
+    pub(super) fn network_view(&self) -> NetworkView {
+        let core = &self.core;
+        let mut nodes: std::collections::BTreeMap<NodeId, NodeView> = core
+            .peers
+            .connected()
+            .map(|(node, peer)| {
+                let greeting = peer.greeting.as_ref();
+                let view = NodeView {
+                    node,
+                    role: greeting.map(|greeting| greeting.role),
+                    agent: greeting.map(|greeting| greeting.agent.clone()).unwrap_or_default(),
+                    path: Some(peer.path.clone()),
+                    transport: Some(peer.transport.to_owned()),
+                    round_trip_millis: peer.round_trip_millis,
+                    offer: None,
+                };
+                (node, view)
+            })
+            .collect();
+        let found = self.requester.candidates.iter().filter_map(|(_, candidate)| candidate.fresh(core.now));
+        for offer in found.chain(self.broker.offers().map(|(_, offer)| offer)) {
+            if offer.node == core.me() {
+                continue;
+            }
+            nodes.entry(offer.node).or_insert_with(|| unconnected(offer)).offer = Some(offer.clone());
+        }
+        let nodes_total = nodes.len() as u64;
+        // Connected nodes first, if not all can be shown.
+        let mut nodes: Vec<NodeView> = nodes.into_values().collect();
+        if nodes.len() > MOST_NODES {
+            nodes.sort_by_key(|view| (view.path.is_none(), view.node));
+            nodes.truncate(MOST_NODES);
+            nodes.sort_by_key(|view| view.node);
+        }
+        NetworkView {
+            me: core.me(),
+            role: core.config.role,
+            online: core.is_online(),
+            nodes,
+            nodes_total,
+            provider: self.provider.view(core),
+        }
+    }
+}
+
+fn unconnected(offer: &Offer) -> NodeView {
+    NodeView {
+        node: offer.node,
+        role: Some(offer.role),
+        agent: offer.agent.clone(),
+        path: None,
+        transport: None,
+        round_trip_millis: None,
+        offer: None,
+    }
+}
+
+impl Provider {
+    fn view(&self, core: &Core) -> ProviderView {
+        let running: Vec<RunningView> = self
+            .works
+            .iter()
+            .filter_map(|((requester, attempt), work)| {
+                Some(RunningView {
+                    requester: *requester,
+                    job: work.assignment.job,
+                    attempt: *attempt,
+                    tasks: work.tasks,
+                    state: work.shown()?,
+                    since: work.since,
+                })
+            })
+            .take(MOST_SHOWN)
+            .collect();
+        let idle = if !self.settings.lending {
+            Some(IdleReason::SwitchedOff)
+        } else if self.settings.on_battery {
+            Some(IdleReason::OnBattery)
+        } else if self.works.values().any(|work| !matches!(work.state, WorkState::Done(_))) {
+            None
+        } else if !core.is_online() && core.peers.connected().next().is_none() {
+            Some(IdleReason::NotConnected)
+        } else {
+            Some(IdleReason::NoWork)
+        };
+        ProviderView {
+            settings: self.settings,
+            idle,
+            running,
+            queued: u32::try_from(self.queued()).unwrap_or(u32::MAX),
+            tasks_done: self.tasks_done,
+            gas_done: self.gas_done,
+            busy_micros: self.busy_micros,
+        }
+    }
+}
+
+impl Requester {
+    /// Why a job does not move, if it does not.
+    fn waiting(&self, core: &Core, entry: &Entry) -> Option<WaitReason> {
+        match entry.state {
+            JobState::Queued | JobState::Running => {}
+            JobState::Verifying
+            | JobState::Completed
+            | JobState::Failed
+            | JobState::Cancelled
+            | JobState::Expired => return None,
+        }
+        let now = core.now;
+        if entry.open.is_empty() && !entry.issued.is_empty() {
+            let batches = u32::try_from(entry.issued.len()).unwrap_or(u32::MAX);
+            return Some(WaitReason::TasksRunning { batches });
+        }
+        if !entry.issued.is_empty() {
+            return None;
+        }
+        let paused = entry.retries.values().map(|task| task.not_before).min();
+        if let Some(at) = paused.filter(|at| entry.open.is_empty() && *at > now) {
+            return Some(WaitReason::Retrying { at });
+        }
+        let mut offers = 0u32;
+        let mut fitting = 0u32;
+        let mut reached = 0u32;
+        for (node, candidate) in self.candidates.iter() {
+            let Some(offer) = candidate.fresh(now) else { continue };
+            offers += 1;
+            if meets(offer, &entry.requirements) && !entry.unfit.contains(&node) {
+                fitting += 1;
+                reached += u32::from(core.reaches(node));
+            }
+        }
+        let dialling = u32::try_from(self.candidates.dialling()).unwrap_or(u32::MAX);
+        Some(if reached > 0 {
+            WaitReason::AllBusy
+        } else if fitting > 0 {
+            WaitReason::Connecting { nodes: dialling.max(1) }
+        } else if offers > 0 || (core.is_online() && self.known_offers > 0 && !self.asked.is_empty()) {
+            WaitReason::NoneMeetsRequirements
+        } else if core.is_online() {
+            WaitReason::NoProviders
+        } else {
+            WaitReason::NotConnected
+        })
+    }
+}
+
+impl Entry {
+    fn progress(&self, now: Moment) -> Progress {
+        let left = self.units.saturating_sub(self.done_units);
+        let crowd = self.paces.crowd();
+        let remaining_seconds = if self.state.is_final() || self.done_units == 0 {
+            None
+        } else if crowd > 0 {
+            Some(seconds(u128::from(left) * 1000, u128::from(crowd)))
+        } else {
+            let ran = self.started_at.map_or(0, |at| (now - at).0);
+            Some(seconds(u128::from(left) * u128::from(ran), u128::from(self.done_units) * 1000))
+        };
+        Progress {
+            units_total: self.units,
+            units_done: self.done_units,
+            units_running: self.issued_units.min(left),
+            gas: self.gas,
+            percent: u8::try_from(u128::from(self.done_units) * 100 / u128::from(self.units.max(1))).unwrap_or(100),
+            remaining_seconds,
+        }
+    }
+
+    fn elapsed(&self, now: Moment) -> Elapsed {
+        let end = self.finished_at.unwrap_or(now);
+        Elapsed {
+            waited: self.started_at.unwrap_or(end) - self.created_at,
+            ran: self.started_at.map_or_else(Default::default, |at| end - at),
+        }
+    }
+}
+
+/// A quotient of seconds, rounded up.
+fn seconds(dividend: u128, divisor: u128) -> u64 {
+    u64::try_from(dividend.div_ceil(divisor.max(1))).unwrap_or(u64::MAX)
+}
