@@ -129,8 +129,7 @@ impl Broker {
         }
         let limit = limit.min(MOST_FOUND);
         let asked_at = core.now;
-        self.asks
-            .insert(from, Ask { query, requirements, limit, asked_at, answered_at: asked_at, told: self.change });
+        self.asks.insert(from, Ask { query, requirements, limit, asked_at, answered_at: asked_at, told: self.change });
         let mut fitting: Vec<&Known> = self
             .offers
             .values()
@@ -188,7 +187,8 @@ impl Broker {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Moment> {
-        let push = self.asks.values().filter(|ask| ask.told < self.change).map(|ask| ask.answered_at + PUSH_PAUSE).min();
+        let push =
+            self.asks.values().filter(|ask| ask.told < self.change).map(|ask| ask.answered_at + PUSH_PAUSE).min();
         let sweep = (!self.offers.is_empty() || !self.asks.is_empty()).then(|| self.swept_at + Millis(1_000));
         push.into_iter().chain(sweep).min()
     }

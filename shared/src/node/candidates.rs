@@ -84,9 +84,9 @@ impl Candidates {
 
     /// Whether a node other than these offers what is required.
     pub(super) fn another(&self, now: Moment, but: &[NodeId], requirements: &Requirements) -> bool {
-        self.nodes
-            .iter()
-            .any(|(node, candidate)| !but.contains(node) && candidate.fresh(now).is_some_and(|o| meets(o, requirements)))
+        self.nodes.iter().any(|(node, candidate)| {
+            !but.contains(node) && candidate.fresh(now).is_some_and(|o| meets(o, requirements))
+        })
     }
 
     /// An offer came, from the node itself (`direct`) or through a broker.

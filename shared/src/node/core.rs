@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::{Effect, NodeConfig, blobs::Blobs, chance::Chance, peers::Peers};
 use crate::{
     id::NodeId,
-    units::{Millis, Moment},
+    units::Moment,
     wire::{Message, Role},
 };
 
@@ -73,10 +73,5 @@ impl Core {
         if from != self.config.me && self.peers.blame(from, weight, self.now) {
             self.effects.push_back(Effect::Hang { node: from });
         }
-    }
-
-    /// A moment `millis` from now.
-    pub(super) fn after(&self, millis: u64) -> Moment {
-        self.now + Millis(millis)
     }
 }

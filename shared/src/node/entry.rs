@@ -321,7 +321,13 @@ impl Entry {
     }
 
     /// Writes a failure into a task and says when and whether it goes out again.
-    pub(super) fn fail_task(&mut self, now: Moment, mut task: Task, failure: Failure, another: bool) -> Option<Refusal> {
+    pub(super) fn fail_task(
+        &mut self,
+        now: Moment,
+        mut task: Task,
+        failure: Failure,
+        another: bool,
+    ) -> Option<Refusal> {
         let first = task.failures.iter().find(|known| known.deterministic && known.node != failure.node).cloned();
         if failure.deterministic {
             if let Some(first) = first {

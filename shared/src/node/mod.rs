@@ -214,13 +214,7 @@ impl Node {
         let mut requester = Requester::default();
         // Names of attempts of an earlier life must not come back: start anywhere, but stay exact in JSON's numbers.
         requester.next_attempt = core.chance.below(1 << 31) << 20;
-        Self {
-            core,
-            broker: Broker::default(),
-            provider: Provider::default(),
-            requester,
-            network_told_at: Moment(0),
-        }
+        Self { core, broker: Broker::default(), provider: Provider::default(), requester, network_told_at: Moment(0) }
     }
 
     /// Takes a fact in. `now` never decreases between calls; a smaller one counts as the last one seen.
@@ -277,19 +271,14 @@ impl Node {
 
     /// All jobs, newest first.
     pub fn jobs(&self) -> Vec<JobSummary> {
-        let mut jobs: Vec<JobSummary> = self.requester.jobs.values().map(|entry| self.summary(entry)).collect();
+        let mut jobs: Vec<JobSummary> = self.requester.jobs.values().map(|entry| self.summarise(entry)).collect();
         jobs.sort_by_key(|job| std::cmp::Reverse((job.created_at, job.id)));
         jobs
     }
 
-    /// One job as it stands in the list.
-    pub fn job_summary(&self, id: JobId) -> Option<JobSummary> {
-        self.requester.jobs.get(&id).map(|entry| self.summary(entry))
-    }
-
     /// One job, as a list shows it. Cheap: asked for at every change.
     pub fn summary(&self, id: JobId) -> Option<JobSummary> {
-        self.job(id).map(|status| status.summary)
+        self.requester.jobs.get(&id).map(|entry| self.summarise(entry))
     }
 
     /// One job.

@@ -132,9 +132,7 @@ impl Core {
         let now = self.now;
         let peer = match known {
             Some(peer) => Peer { path, transport, ..peer },
-            None => {
-                Peer { path, transport, round_trip_millis: None, greeting: None, nonsense: 0, nonsense_at: now }
-            }
+            None => Peer { path, transport, round_trip_millis: None, greeting: None, nonsense: 0, nonsense_at: now },
         };
         self.peers.connected.insert(node, peer);
         self.network_changed = true;

@@ -107,11 +107,6 @@ impl Provider {
         self.settings.lending && !self.settings.on_battery
     }
 
-    /// How many batches run now.
-    pub(super) fn running(&self) -> usize {
-        self.runs.len()
-    }
-
     /// Batches that wait for a core.
     pub(super) fn queued(&self) -> usize {
         self.queue.len()

@@ -201,13 +201,7 @@ impl Requester {
                 attempt.state = AttemptState::Delivered;
                 if len > MAX_BLOB || !core.fetch(hash, from) {
                     let refusal = Refusal::new(Code::Internal, "the output could not be fetched", "");
-                    return self.reject(
-                        core,
-                        id,
-                        None,
-                        Gas(0),
-                        Failure { node: from, refusal, deterministic: false },
-                    );
+                    return self.reject(core, id, None, Gas(0), Failure { node: from, refusal, deterministic: false });
                 }
                 self.arriving.entry(hash).or_default().insert(id);
             }

@@ -25,7 +25,7 @@ pub(super) const MOST_SOURCE_SHOWN: usize = 4 << 10;
 const MOST_NODES: usize = 1000;
 
 impl Node {
-    pub(super) fn summary(&self, entry: &Entry) -> JobSummary {
+    pub(super) fn summarise(&self, entry: &Entry) -> JobSummary {
         let progress = entry.progress(self.core.now);
         JobSummary {
             id: entry.id,
@@ -48,7 +48,7 @@ impl Node {
         nodes.sort_by(|a, b| b.units.cmp(&a.units));
         nodes.truncate(MOST_SHOWN);
         JobStatus {
-            summary: self.summary(entry),
+            summary: self.summarise(entry),
             requirements: entry.requirements,
             policy: entry.policy,
             elapsed: entry.elapsed(self.core.now),
@@ -162,11 +162,9 @@ impl Requester {
     fn waiting(&self, core: &Core, entry: &Entry) -> Option<WaitReason> {
         match entry.state {
             JobState::Queued | JobState::Running => {}
-            JobState::Verifying
-            | JobState::Completed
-            | JobState::Failed
-            | JobState::Cancelled
-            | JobState::Expired => return None,
+            JobState::Verifying | JobState::Completed | JobState::Failed | JobState::Cancelled | JobState::Expired => {
+                return None;
+            }
         }
         let now = core.now;
         if entry.open.is_empty() && !entry.issued.is_empty() {
