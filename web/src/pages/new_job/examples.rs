@@ -1,0 +1,122 @@
+//! Examples that work as they stand, so that nobody faces an empty form.
+
+use super::draft::{Advanced, Content, Draft, Formulas, Matrix, Program, Tab};
+use crate::text::{Text, new_job as say};
+
+/// A kernel of 191 bytes that makes ASCII letters upper case; its source:
+///
+/// ```wat
+/// (module
+///   (memory (export "memory") 1)
+///   (global $free (mut i32) (i32.const 1024))
+///   (func (export "alloc") (param $len i32) (result i32) …)       ;; bumps $free, grows memory
+///   (func (export "run") (param $at i32) (param $len i32) (result i64)
+///     …                                                           ;; a - z become A - Z in place
+///     (i64.or (i64.shl (i64.extend_i32_u (local.get $at)) (i64.const 32)) (i64.extend_i32_u (local.get $len)))))
+/// ```
+const UPPER_CASE: &str = "AGFzbQEAAAABDAJgAX8Bf2ACf38BfgMDAgABBQMBAAEGBwF/AUGACAsHGAMGbWVtb3J5AgAFYWxsb2MAAANydW4AAQp6AjABAX8jACEBIAEgA\
+                          GokAAJAIwA/AEEQdE0NAEF/QQEgAEEQdmpAAEcNAEEADwsgAQtHAQJ/AkADQCACIAFPDQEgACACai0AACEDIANB4QBrQRpJBEAgACACaiA\
+                          DQSBrOgAACyACQQFqIQIMAAsLIACtQiCGIAGthAs=";
+
+/// What the form holds when it is first opened.
+pub fn first() -> Draft {
+    Draft {
+        tab: Tab::Range,
+        range: formulas("1", "10000000", "", "x", "", "sum"),
+        map: formulas("", "", "1, 2, 3, 4, 5, 6, 7, 8, 9, 10", "x*x + 1", "", ""),
+        map_reduce: formulas("", "", "3, 1, 2, 8, 5, 13", "x*x", "x > 1", "average"),
+        matrix: Matrix { op: "multiply".into(), a: typed("1 2\n3 4"), b: typed("5 6\n7 8") },
+        kernel: Program {
+            module: typed(UPPER_CASE),
+            args: String::new(),
+            input: typed("all who are willing\nlend each other\na little of their power"),
+            split: "lines".into(),
+            block: "65536".into(),
+            merge: "concat".into(),
+        },
+        command: Program {
+            module: typed(""),
+            args: String::new(),
+            input: typed("one\ntwo\nthree"),
+            split: "lines".into(),
+            block: "65536".into(),
+            merge: "concat".into(),
+        },
+        json: "{\n  \"kind\": \"range_reduce\",\n  \"start\": 1,\n  \"end\": 1000000,\n  \"map\": \"x\",\n  \"where\": \"is_prime(x)\",\n  \"reduce\": \"count\"\n}"
+            .into(),
+        advanced: Advanced::default(),
+    }
+}
+
+/// An example: its name and what it puts into the form.
+pub type Example = (Text, fn(&mut Draft));
+
+/// The examples of a tab.
+pub fn of(tab: Tab) -> &'static [Example] {
+    match tab {
+        Tab::Range => RANGE,
+        Tab::Map => MAP,
+        Tab::MapReduce => MAP_REDUCE,
+        Tab::Matrix => MATRIX,
+        Tab::Kernel => KERNEL,
+        Tab::Command | Tab::Json => &[],
+    }
+}
+
+const RANGE: &[Example] = &[
+    (say::EXAMPLE_SUM, |draft| draft.range = formulas("1", "10000000", "", "x", "", "sum")),
+    (say::EXAMPLE_PRIMES, |draft| draft.range = formulas("1", "1000000", "", "x", "is_prime(x)", "count")),
+    (say::EXAMPLE_ROOTS, |draft| draft.range = formulas("1", "1000000", "", "sqrt(x)", "", "average")),
+];
+
+const MAP: &[Example] = &[
+    (say::EXAMPLE_SQUARES, |draft| draft.map = first().map),
+    (say::EXAMPLE_PARITY, |draft| {
+        draft.map = formulas("", "", "6, 7, 19, 27, 97, 871", "if(x % 2 == 0, x / 2, 3*x + 1)", "", "");
+    }),
+];
+
+const MAP_REDUCE: &[Example] = &[
+    (say::EXAMPLE_SQUARES, |draft| draft.map_reduce = first().map_reduce),
+    (say::EXAMPLE_LARGEST, |draft| {
+        draft.map_reduce = formulas("", "", "12, 35, 81, 1024, 4095, 65537", "x % 97", "", "max");
+    }),
+];
+
+const MATRIX: &[Example] = &[
+    (say::EXAMPLE_PRODUCT, |draft| draft.matrix = first().matrix),
+    (say::EXAMPLE_RANDOM, |draft| {
+        draft.matrix = Matrix { op: "multiply".into(), a: typed(random(96)), b: typed(random(96)) };
+    }),
+    (say::EXAMPLE_INVERSE, |draft| {
+        draft.matrix = Matrix { op: "inverse".into(), a: typed("4 7 2\n3 6 1\n2 5 3"), b: typed("") };
+    }),
+];
+
+const KERNEL: &[Example] = &[(say::EXAMPLE_UPPER, |draft| draft.kernel = first().kernel)];
+
+fn formulas(start: &str, end: &str, data: &str, map: &str, filter: &str, reduce: &str) -> Formulas {
+    Formulas {
+        start: start.into(),
+        end: end.into(),
+        data: typed(data),
+        map: map.into(),
+        filter: filter.into(),
+        reduce: reduce.into(),
+    }
+}
+
+fn typed(text: impl Into<String>) -> Content {
+    Content::Typed(text.into())
+}
+
+/// A square matrix of digits.
+fn random(side: usize) -> String {
+    let digit = || {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 0 to 9
+        let digit = (js_sys::Math::random() * 10.0) as u8;
+        digit.min(9).to_string()
+    };
+    let row = || (0..side).map(|_| digit()).collect::<Vec<_>>().join(" ");
+    (0..side).map(|_| row()).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,279 @@
+//! New job: a form a kind, checked while one types, tried here, submitted.
+
+mod check;
+mod data;
+mod draft;
+mod examples;
+mod forms;
+
+use std::{cell::RefCell, rc::Rc};
+
+use p2pnet_browser::NodeRuntime;
+use p2pnet_shared::{id::JobId, job::kinds, refusal::Refusal};
+use wasm_bindgen_futures::spawn_local;
+use yew::prelude::*;
+use yew_router::prelude::*;
+
+use self::{
+    check::{Preview, TryHere, Verdict, check},
+    draft::{Draft, Tab},
+    forms::{AdvancedForm, Faults, Form},
+};
+use super::Route;
+use crate::{
+    look::{use_title, use_words},
+    parts::{debounce::use_settled, refusal_note::RefusalNote},
+    testid,
+    text::{Text, new_job as say},
+    views::{use_node, use_views},
+};
+
+/// A pause in typing after which the job is checked.
+const PAUSE_MILLIS: u32 = 150;
+
+thread_local! {
+    /// What was typed last, so that looking at another page loses nothing.
+    static KEPT: RefCell<Option<Draft>> = const { RefCell::new(None) };
+}
+
+/// The next time New job opens, it holds this job.
+pub fn open_with(json: &str) {
+    let draft = Draft { tab: Tab::Json, json: json.to_owned(), ..kept() };
+    KEPT.set(Some(draft));
+}
+
+/// Reads a job and hands it to the node.
+pub async fn submit(node: &NodeRuntime, json: &str) -> Result<JobId, Refusal> {
+    let job = node.read_job(json)?;
+    node.handle().submit(job).await
+}
+
+fn kept() -> Draft {
+    KEPT.with_borrow(|kept| kept.clone().unwrap_or_else(examples::first))
+}
+
+/// The test hook of a field.
+fn fields_at(name: &str) -> String {
+    format!("field-{name}")
+}
+
+/// The draft, changed by closures, so that fields need to know only their own part of it.
+#[derive(Clone, PartialEq)]
+struct Typed(Rc<Draft>);
+
+impl Reducible for Typed {
+    type Action = Box<dyn FnOnce(&mut Draft)>;
+
+    fn reduce(self: Rc<Self>, change: Self::Action) -> Rc<Self> {
+        let mut draft = (*self.0).clone();
+        change(&mut draft);
+        KEPT.set(Some(draft.clone()));
+        Rc::new(Self(Rc::new(draft)))
+    }
+}
+
+/// The page.
+#[component]
+pub fn NewJob() -> Html {
+    let words = use_words();
+    use_title(words.say(say::TITLE));
+    let typed = use_reducer(|| Typed(Rc::new(kept())));
+    let draft = typed.0.clone();
+    let change = use_callback(typed.dispatcher(), |change: Box<dyn FnOnce(&mut Draft)>, dispatcher| {
+        dispatcher.dispatch(change);
+    });
+    let settled = use_settled(draft.clone(), PAUSE_MILLIS);
+    let checked = use_memo(settled.clone(), |draft| check(draft));
+    let current = Rc::ptr_eq(&settled, &draft);
+    let faults = if settled.tab == draft.tab { checked.faults.clone() } else { Faults::default() };
+    let json = checked.json.clone().filter(|_| current);
+    let runnable = json.clone().filter(|_| checked.refusal.is_none());
+    html! {
+        <>
+            <h1>{ words.say(say::TITLE) }</h1>
+            <p class="lead">{ words.say(say::LEAD) }</p>
+            <Tabs open={draft.tab} change={change.clone()} />
+            <div class="new-job">
+                <section class="card" role="tabpanel" id="job-form" aria-label={words.say(tab_name(draft.tab))}>
+                    <p class="quiet">{ words.say(tab_about(draft.tab)) }</p>
+                    <Examples tab={draft.tab} change={change.clone()} />
+                    <Form draft={(*draft).clone()} change={change.clone()} faults={faults.clone()} />
+                    if draft.tab != Tab::Json {
+                        <AdvancedForm draft={(*draft).clone()} {change} {faults} />
+                    }
+                </section>
+                <aside class="card" aria-label={words.say(say::SUBMIT)}>
+                    <Verdict check={current.then(|| checked.clone())} tab={draft.tab} />
+                    <Submit draft={draft.clone()} />
+                    <TryHere json={runnable} />
+                    if let Some(json) = json {
+                        <Preview {json} />
+                    }
+                </aside>
+            </div>
+        </>
+    }
+}
+
+#[derive(Properties, PartialEq)]
+struct TabsProps {
+    open: Tab,
+    change: forms::Change,
+}
+
+#[component]
+fn Tabs(props: &TabsProps) -> Html {
+    let words = use_words();
+    // A tab for a kind that this build cannot read would only lead to a refusal.
+    let tabs: Vec<Tab> =
+        Tab::ALL.into_iter().filter(|tab| *tab == Tab::Json || kinds::KINDS.contains(&tab.kind())).collect();
+    let onkeydown = {
+        let (tabs, open, change) = (tabs.clone(), props.open, props.change.clone());
+        Callback::from(move |event: KeyboardEvent| {
+            let step = match event.key().as_str() {
+                "ArrowRight" => 1,
+                "ArrowLeft" => tabs.len().saturating_sub(1),
+                _ => return,
+            };
+            event.prevent_default();
+            let at = tabs.iter().position(|tab| *tab == open).unwrap_or(0);
+            let Some(next) = tabs.get((at + step) % tabs.len().max(1)).copied() else { return };
+            change.emit(Box::new(move |draft| draft.tab = next));
+            focus_tab(next);
+        })
+    };
+    html! {
+        <div class="tabs" role="tablist" aria-label={words.say(say::KIND)} {onkeydown}>
+            { for tabs.iter().map(|tab| {
+                let tab = *tab;
+                let open = tab == props.open;
+                let onclick = props.change.reform(move |_: MouseEvent| -> Box<dyn FnOnce(&mut Draft)> {
+                    Box::new(move |draft| draft.tab = tab)
+                });
+                html! {
+                    <button key={tab.kind()} type="button" role="tab" id={tab_id(tab)} aria-selected={open.to_string()}
+                        aria-controls="job-form" tabindex={if open { "0" } else { "-1" }} {onclick} data-testid={tab_id(tab)}>
+                        { words.say(tab_name(tab)) }
+                    </button>
+                }
+            }) }
+        </div>
+    }
+}
+
+fn tab_id(tab: Tab) -> String {
+    if tab == Tab::Json { testid::TAB_JSON.to_owned() } else { format!("tab-{}", tab.kind()) }
+}
+
+fn focus_tab(tab: Tab) {
+    use wasm_bindgen::JsCast;
+    let element = web_sys::window()
+        .and_then(|window| window.document())
+        .and_then(|document| document.get_element_by_id(&tab_id(tab)))
+        .and_then(|element| element.dyn_into::<web_sys::HtmlElement>().ok());
+    // An element that is gone cannot be focused, which is fine.
+    let _ = element.map(|element| element.focus());
+}
+
+#[derive(Properties, PartialEq)]
+struct ExamplesProps {
+    tab: Tab,
+    change: forms::Change,
+}
+
+#[component]
+fn Examples(props: &ExamplesProps) -> Html {
+    let words = use_words();
+    let examples = examples::of(props.tab);
+    if examples.len() < 2 {
+        return Html::default();
+    }
+    html! {
+        <div class="examples" role="group" aria-label={words.say(say::EXAMPLES)}>
+            <small>{ words.say(say::EXAMPLES) }</small>
+            { for examples.iter().map(|(name, fill)| {
+                let fill = *fill;
+                let onclick = props.change.reform(move |_: MouseEvent| -> Box<dyn FnOnce(&mut Draft)> { Box::new(fill) });
+                html! {
+                    <button key={words.say(*name)} type="button" class="small outline" {onclick}>{ words.say(*name) }</button>
+                }
+            }) }
+        </div>
+    }
+}
+
+#[derive(Properties, PartialEq)]
+struct SubmitProps {
+    draft: Rc<Draft>,
+}
+
+/// The button that sends the job off. It checks by itself, so it never waits for the check while typing.
+#[component]
+fn Submit(props: &SubmitProps) -> Html {
+    let words = use_words();
+    let node = use_node();
+    let navigator = use_navigator();
+    let online = use_views().network.is_some_and(|network| network.online);
+    let busy = use_state_eq(|| false);
+    let refused = use_state_eq(|| None::<(Rc<Draft>, Refusal)>);
+    let onclick = {
+        let (node, draft, busy, refused) = (node.clone(), props.draft.clone(), busy.clone(), refused.clone());
+        Callback::from(move |_: MouseEvent| {
+            let (Some(node), Ok(json), Some(navigator)) = (node.clone(), draft.json(), navigator.clone()) else {
+                return;
+            };
+            busy.set(true);
+            let (draft, busy, refused) = (draft.clone(), busy.clone(), refused.clone());
+            spawn_local(async move {
+                match submit(&node, &json).await {
+                    Ok(id) => navigator.push(&Route::Job { id: id.to_string() }),
+                    Err(refusal) => {
+                        refused.set(Some((draft, refusal)));
+                        busy.set(false);
+                    }
+                }
+            });
+        })
+    };
+    let refusal =
+        refused.as_ref().filter(|(draft, _)| Rc::ptr_eq(draft, &props.draft)).map(|(_, refusal)| refusal.clone());
+    html! {
+        <div class="submit">
+            <button type="button" {onclick} disabled={node.is_none() || *busy} aria-busy={busy.to_string()} data-testid={testid::SUBMIT_JOB}>
+                { words.say(if *busy { say::SUBMITTING } else { say::SUBMIT }) }
+            </button>
+            if node.is_none() {
+                <small>{ words.say(say::NOT_READY) }</small>
+            } else if !online {
+                <small>{ words.say(crate::text::shell::CONNECTING_WHY) }</small>
+            }
+            if let Some(refusal) = refusal {
+                <RefusalNote {refusal} />
+            }
+        </div>
+    }
+}
+
+fn tab_name(tab: Tab) -> Text {
+    match tab {
+        Tab::Range => say::TAB_RANGE,
+        Tab::Map => say::TAB_MAP,
+        Tab::MapReduce => say::TAB_MAP_REDUCE,
+        Tab::Matrix => say::TAB_MATRIX,
+        Tab::Kernel => say::TAB_KERNEL,
+        Tab::Command => say::TAB_COMMAND,
+        Tab::Json => say::TAB_JSON,
+    }
+}
+
+fn tab_about(tab: Tab) -> Text {
+    match tab {
+        Tab::Range => say::ABOUT_RANGE,
+        Tab::Map => say::ABOUT_MAP,
+        Tab::MapReduce => say::ABOUT_MAP_REDUCE,
+        Tab::Matrix => say::ABOUT_MATRIX,
+        Tab::Kernel => say::ABOUT_KERNEL,
+        Tab::Command => say::ABOUT_COMMAND,
+        Tab::Json => say::ABOUT_JSON,
+    }
+}

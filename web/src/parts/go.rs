@@ -1,0 +1,34 @@
+//! A link inside the page that knows whether it leads to where the reader already is.
+
+use yew::prelude::*;
+use yew_router::prelude::*;
+
+use crate::pages::Route;
+
+#[derive(Properties, PartialEq)]
+pub struct GoProps {
+    pub to: Route,
+    #[prop_or_default]
+    pub class: Classes,
+    #[prop_or_default]
+    pub children: Html,
+}
+
+/// An `<a>` with a real address: it opens in a new tab too.
+#[component]
+pub fn Go(props: &GoProps) -> Html {
+    let navigator = use_navigator();
+    let here = use_route::<Route>().as_ref() == Some(&props.to);
+    let onclick = use_callback((props.to.clone(), navigator), |event: MouseEvent, (to, navigator)| {
+        let modified = event.meta_key() || event.ctrl_key() || event.shift_key() || event.alt_key();
+        if let (false, Some(navigator)) = (modified, navigator) {
+            event.prevent_default();
+            navigator.push(to);
+        }
+    });
+    html! {
+        <a href={props.to.to_path()} class={props.class.clone()} {onclick} aria-current={here.then_some("page")}>
+            { props.children.clone() }
+        </a>
+    }
+}

@@ -1,0 +1,42 @@
+//! Texts of the frame around every page.
+
+texts! {
+    SKIP: "Skip to the content", "Перейти к содержанию";
+    NAVIGATION: "Pages", "Страницы";
+    NAV_DONATE: "Donate", "Поделиться";
+    NAV_JOBS: "Jobs", "Задания";
+    NAV_NEW_JOB: "New job", "Новое";
+    NAV_NETWORK: "Network", "Сеть";
+    NAV_ABOUT: "How it works", "Как это работает";
+    CONNECTED: "Connected", "На связи";
+    CONNECTING: "Connecting…", "Соединяемся…";
+    STARTING: "Starting…", "Запускаемся…";
+    CONNECTING_WHY: "No seed node answers yet. The page keeps trying; jobs and settings are safe meanwhile.",
+        "Ни один опорный узел пока не отвечает. Страница продолжает попытки; задания и настройки сохраняются.";
+    LANGUAGE: "Language", "Язык";
+    THEME_AUTO: "Theme: as the device", "Тема: как на устройстве";
+    THEME_LIGHT: "Theme: light", "Тема: светлая";
+    THEME_DARK: "Theme: dark", "Тема: тёмная";
+    START_FAILED: "This page could not start its node", "Страница не смогла запустить свой узел";
+    START_FAILED_HINT: "Reload the page. If that does not help, try a current Firefox, Chrome, Edge or Safari outside a private window.",
+        "Перезагрузите страницу. Если не поможет, откройте её в свежем Firefox, Chrome, Edge или Safari вне приватного окна.";
+    RELOAD: "Reload", "Перезагрузить";
+    NOT_FOUND: "There is no such page", "Такой страницы нет";
+    NOT_FOUND_HOME: "Go to the start", "На главную";
+    COPY: "Copy", "Скопировать";
+    COPIED: "Copied", "Скопировано";
+    COPY_FAILED: "The browser did not allow copying", "Браузер не разрешил копирование";
+    DOWNLOAD: "Download", "Скачать";
+    HINT: "What to do", "Что делать";
+    FOOTER: "Free software. No money, no accounts, nobody in the middle.", "Свободная программа. Без денег, без учётных записей, без посредников.";
+    MILLISECONDS: "{n} ms", "{n} мс";
+    SECONDS: "{n} s", "{n} с";
+    MINUTES: "{n} min", "{n} мин";
+    HOURS: "{n} h", "{n} ч";
+    DAYS: "{n} d", "{n} дн";
+    BYTES: "{n} B", "{n} Б";
+    KIBIBYTES: "{n} KiB", "{n} КиБ";
+    MEBIBYTES: "{n} MiB", "{n} МиБ";
+    GIBIBYTES: "{n} GiB", "{n} ГиБ";
+    NOW: "just now", "только что";
+}
