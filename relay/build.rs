@@ -1,7 +1,14 @@
 //! Makes the page's folder known to cargo, so that a page built anew is embedded anew.
 
+use std::{env, fs, path::PathBuf};
+
 fn main() {
-    // Trunk's output folder at the top of the repository. It may be absent: the relay then serves a page that says how
-    // to build it (see src/http/page.rs).
-    println!("cargo::rerun-if-changed=../dist");
+    let Some(manifest) = env::var_os("CARGO_MANIFEST_DIR") else { return };
+    let dist = PathBuf::from(manifest).join("../dist");
+    // An absent folder would count as changed at every build. While it is empty the relay serves a page that says how
+    // to build the real one (src/http/page.rs).
+    if let Err(error) = fs::create_dir_all(&dist) {
+        println!("cargo::warning=the page's folder {} cannot be made: {error}", dist.display());
+    }
+    println!("cargo::rerun-if-changed={}", dist.display());
 }

@@ -1,2 +1,38 @@
-//! Placeholder while the workspace is laid out.
-fn main() {}
+//! `p2pnet`: reads the command line, starts the runtime, and says how it ended.
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use clap::Parser;
+use p2pnet_native::{
+    cli::{self, Cli},
+    install_crypto,
+};
+use tracing_subscriber::EnvFilter;
+
+/// libp2p and the certificate store tell of every stranger that hangs up; RUST_LOG brings that back.
+const LOG: &str =
+    "info,libp2p=warn,webrtc=off,webrtc_sctp=off,webrtc_ice=off,webrtc_mdns=off,webrtc_dtls=off,quinn_udp=error";
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG)))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    install_crypto();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no threads can be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(cli::run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            failure.exit_code()
+        }
+    }
+}

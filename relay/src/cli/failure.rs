@@ -1,0 +1,153 @@
+//! How a command ends when it does not end well: the words for a person, the exit code for a program.
+
+use std::{fmt, process::ExitCode};
+
+use p2pnet_shared::{
+    job::JobState,
+    refusal::{Code, Refusal},
+};
+
+use crate::config::ConfigError;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// Something on this machine: a file, a port, a folder. Exit code 1.
+    Here {
+        /// What is wrong.
+        message: String,
+        /// What to do; may be empty.
+        hint: String,
+    },
+    /// The command makes no sense as typed or configured. Exit code 2.
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to do; may be empty.
+        hint: String,
+    },
+    /// The relay said no. Exit code 3.
+    Refused(Refusal),
+    /// The relay did not answer, or no relay did. Exit code 4.
+    Unreachable {
+        /// Whom we asked.
+        url: String,
+        /// The system's words.
+        cause: String,
+    },
+    /// The job ended, but not with a result. Exit code 5.
+    NoResult {
+        /// Which.
+        id: String,
+        /// How.
+        state: JobState,
+        /// Why, if it said.
+        reason: Option<Refusal>,
+    },
+    /// The person pressed Ctrl-C. Exit code 130.
+    Interrupted {
+        /// What goes on nevertheless.
+        message: String,
+    },
+}
+
+impl Failure {
+    /// Something on this machine, with advice.
+    pub fn here(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Here { message: message.into(), hint: hint.into() }
+    }
+
+    /// A wrong command, with advice.
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), hint: hint.into() }
+    }
+
+    /// What the process returns.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Failure::Here { .. } => 1,
+            Failure::Usage { .. } => 2,
+            Failure::Refused(_) => 3,
+            Failure::Unreachable { .. } => 4,
+            Failure::NoResult { .. } => 5,
+            Failure::Interrupted { .. } => 130,
+        })
+    }
+
+    fn hint(&self) -> &str {
+        match self {
+            Failure::Here { hint, .. } | Failure::Usage { hint, .. } => hint,
+            Failure::Refused(refusal) => &refusal.hint,
+            Failure::Unreachable { .. } => {
+                "start one with `p2pnet relay`, or name another with --url (or P2PNET_URL); see `p2pnet config`"
+            }
+            Failure::NoResult { reason, .. } => reason.as_ref().map_or("", |reason| &reason.hint),
+            Failure::Interrupted { .. } => "",
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Here { message, .. } | Failure::Usage { message, .. } => write!(f, "error: {message}")?,
+            Failure::Refused(refusal) => write_refusal(f, refusal)?,
+            Failure::Unreachable { url, cause } => write!(f, "error: no relay answers at {url}: {cause}")?,
+            Failure::NoResult { id, state, reason } => {
+                write!(f, "error: job {id} ended {}", word(state))?;
+                if let Some(reason) = reason {
+                    write!(f, ": {} [{}]", reason.message, word(&reason.code))?;
+                }
+            }
+            Failure::Interrupted { message } => f.write_str(message)?,
+        }
+        if self.hint().is_empty() { Ok(()) } else { write!(f, "\n hint: {}", self.hint()) }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Failure::usage(error.to_string(), "`p2pnet config` shows every setting and where it comes from")
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Failure::Refused(refusal)
+    }
+}
+
+fn write_refusal(f: &mut fmt::Formatter<'_>, refusal: &Refusal) -> fmt::Result {
+    let Refusal { code, message, hint: _, at } = refusal;
+    write!(f, "error: {message} [{}]", word(code))?;
+    match at {
+        Some(at) => write!(f, " (at character {})", at + 1),
+        None => Ok(()),
+    }
+}
+
+/// The `snake_case` name that a value has in the API.
+pub fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(other) => other.to_string(),
+        Err(_) => String::new(),
+    }
+}
+
+/// A refusal for something that this program got wrong.
+pub fn internal(message: impl Into<String>) -> Refusal {
+    Refusal::new(Code::Internal, message, "try again; if it happens again, please report it with the relay's log")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_code_place_and_hint() {
+        let refusal = Refusal::new(Code::InvalidFormula, "no such name: y", "use x").at(4);
+        let text = Failure::from(refusal).to_string();
+        assert_eq!(text, "error: no such name: y [invalid_formula] (at character 5)\n hint: use x");
+    }
+}

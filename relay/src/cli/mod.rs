@@ -1,0 +1,298 @@
+//! The command line: what can be typed, and which command it becomes.
+
+pub mod client;
+pub mod config;
+pub mod failure;
+pub mod job;
+pub mod job_source;
+pub mod node;
+pub mod text;
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    config::{Config, Cores, Flags, Percent},
+    daemon,
+};
+use failure::Failure;
+
+/// Computing power that people give each other: run a relay, lend a processor, send a job.
+#[derive(Debug, Parser)]
+#[command(name = "p2pnet", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Configuration file (TOML) instead of the default one; also P2PNET_CONFIG.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Every setting may also stand in the environment (P2PNET_PORT, P2PNET_URL, …) or in the configuration file; \
+`p2pnet config` shows which of them is in force. RUST_LOG sets what is logged (default: info).
+
+Exit codes: 0 done, 1 failed here, 2 wrong usage, 3 refused by the relay, 4 relay not reachable, 5 job ended without a result.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a relay: web page, HTTP API, seed for browsers and native nodes, and its own provider.
+    Relay(RelayArgs),
+    /// Lend this machine's processor to a relay's network; or list nodes.
+    Node(NodeArgs),
+    /// Send jobs to a relay and look after them.
+    Job(JobArgs),
+    /// Show every setting in force and where it comes from.
+    Config(ConfigArgs),
+    /// Check a kernel, or see it as engines get it.
+    Kernel(KernelArgs),
+}
+
+/// What a process lends.
+#[derive(Debug, Args)]
+pub struct LendingArgs {
+    /// Cores to lend: auto (all but one), all, or a number.
+    #[arg(long, value_name = "auto|all|N")]
+    pub cores: Option<Cores>,
+    /// Share of each lent core's time, 1 to 100.
+    #[arg(long, value_name = "PERCENT")]
+    pub cpu_percent: Option<Percent>,
+    /// Memory that a task may use, in MiB.
+    #[arg(long, value_name = "MIB")]
+    pub memory_mib: Option<u32>,
+}
+
+/// `p2pnet relay`
+#[derive(Debug, Args)]
+pub struct RelayArgs {
+    /// HTTP port of page and API; 0 picks a free one and keeps it. [default: 8080]
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// TCP and QUIC port for native nodes; 0 picks a free one. [default: 5557]
+    #[arg(long)]
+    pub p2p_port: Option<u16>,
+    /// UDP port for browsers (webrtc-direct); 0 picks a free one. [default: 5558]
+    #[arg(long)]
+    pub webrtc_port: Option<u16>,
+    /// Address to listen on. [default: 0.0.0.0]
+    #[arg(long, value_name = "ADDR")]
+    pub host: Option<IpAddr>,
+    /// An IP address, host name or multiaddress under which others reach this relay; may be given several times.
+    #[arg(long = "external-address", value_name = "ADDR")]
+    pub external_addresses: Vec<String>,
+    /// Folder for identity, jobs and results.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Do not lend this machine's own processor.
+    #[arg(long)]
+    pub no_provider: bool,
+    /// What it lends.
+    #[command(flatten)]
+    pub lending: LendingArgs,
+}
+
+/// `p2pnet node …`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct NodeArgs {
+    /// `list`, or nothing to lend.
+    #[command(subcommand)]
+    pub command: Option<NodeCommand>,
+    /// How to lend.
+    #[command(flatten)]
+    pub join: JoinArgs,
+}
+
+/// `p2pnet node` without a subcommand.
+#[derive(Debug, Args)]
+pub struct JoinArgs {
+    /// The relay to join. [default: http://localhost:8080]
+    #[arg(long, value_name = "URL")]
+    pub relay: Option<String>,
+    /// Folder for this node's identity.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// What it lends.
+    #[command(flatten)]
+    pub lending: LendingArgs,
+}
+
+/// `p2pnet node list`
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// List the nodes that a relay knows.
+    List(AskArgs),
+}
+
+/// What every question to a relay has.
+#[derive(Debug, Clone, Args)]
+pub struct AskArgs {
+    /// The relay to ask; also P2PNET_URL. [default: http://localhost:8080]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `p2pnet job …`
+#[derive(Debug, Args)]
+pub struct JobArgs {
+    /// What to do with jobs.
+    #[command(subcommand)]
+    pub command: JobCommand,
+}
+
+/// What can be done with jobs.
+#[derive(Debug, Subcommand)]
+pub enum JobCommand {
+    /// Send a job.
+    Run(Box<job_source::RunArgs>),
+    /// List jobs, newest first.
+    List(AskArgs),
+    /// Show one job: state, progress, attempts, and why it waits.
+    Describe {
+        /// The job's id.
+        id: String,
+        /// Where to ask.
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+    /// Print a finished job's result.
+    Get {
+        /// The job's id.
+        id: String,
+        /// Wait for the job to end.
+        #[arg(long)]
+        wait: bool,
+        /// Where to ask.
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+    /// Stop a running job; a finished one is removed from the list.
+    Stop {
+        /// The job's id.
+        id: String,
+        /// Where to ask.
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+}
+
+/// `p2pnet config`
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `p2pnet kernel …`
+#[derive(Debug, Args)]
+pub struct KernelArgs {
+    /// What to do with a kernel.
+    #[command(subcommand)]
+    pub command: KernelCommand,
+}
+
+/// What can be done with a kernel.
+#[derive(Debug, Subcommand)]
+pub enum KernelCommand {
+    /// Say whether a file is a kernel that every node takes, and its hash.
+    Check {
+        /// The WebAssembly file.
+        file: PathBuf,
+    },
+    /// Write the bytes that engines get: gas, stack bound, canonical NaNs.
+    Rewrite {
+        /// The WebAssembly file.
+        file: PathBuf,
+        /// Where to write; without it only the sizes are shown.
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}
+
+/// Carries a command out. What it returns is what the process ends with.
+pub async fn run(cli: Cli) -> Result<(), Failure> {
+    let file = Flags { config: cli.config, ..Flags::default() };
+    match cli.command {
+        Command::Relay(args) => {
+            let flags = Flags {
+                port: args.port,
+                p2p_port: args.p2p_port,
+                webrtc_port: args.webrtc_port,
+                host: args.host,
+                external_addresses: Some(args.external_addresses).filter(|list| !list.is_empty()),
+                data_dir: args.data_dir,
+                provider: args.no_provider.then_some(false),
+                ..args.lending.into_flags(file)
+            };
+            daemon::relay::run(Config::read(&flags)?).await
+        }
+        Command::Node(NodeArgs { command: Some(NodeCommand::List(ask)), join: _ }) => {
+            node::list(&ask.client(file)?, ask.json).await
+        }
+        Command::Node(NodeArgs { command: None, join }) => {
+            let flags = Flags { url: join.relay, data_dir: join.data_dir, ..join.lending.into_flags(file) };
+            daemon::provider::run(Config::read(&flags)?).await
+        }
+        Command::Job(JobArgs { command }) => match command {
+            JobCommand::Run(args) => job::run(&args.ask.client(file)?, &args).await,
+            JobCommand::List(ask) => job::list(&ask.client(file)?, ask.json).await,
+            JobCommand::Describe { id, ask } => job::describe(&ask.client(file)?, &id, ask.json).await,
+            JobCommand::Get { id, wait, ask } => job::get(&ask.client(file)?, &id, wait, ask.json).await,
+            JobCommand::Stop { id, ask } => job::stop(&ask.client(file)?, &id, ask.json).await,
+        },
+        Command::Config(args) => config::show(&Config::read(&file)?, args.json),
+        Command::Kernel(KernelArgs { command }) => match command {
+            KernelCommand::Check { file } => crate::kernel::check(&file),
+            KernelCommand::Rewrite { file, output } => crate::kernel::rewrite(&file, output.as_deref()),
+        },
+    }
+}
+
+impl LendingArgs {
+    fn into_flags(self, file: Flags) -> Flags {
+        Flags { cores: self.cores, cpu_percent: self.cpu_percent, memory_mib: self.memory_mib, ..file }
+    }
+}
+
+impl AskArgs {
+    fn client(&self, file: Flags) -> Result<client::Client, Failure> {
+        client::Client::new(&Config::read(&Flags { url: self.url.clone(), ..file })?.url.value)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn node_is_a_command_and_a_family() {
+        let lending = Cli::try_parse_from(["p2pnet", "node", "--relay", "http://a:1", "--cores", "2"]).unwrap();
+        assert!(matches!(lending.command, Command::Node(NodeArgs { command: None, .. })));
+        let list = Cli::try_parse_from(["p2pnet", "node", "list", "--url", "http://a:1"]).unwrap();
+        assert!(matches!(list.command, Command::Node(NodeArgs { command: Some(NodeCommand::List(_)), .. })));
+        assert!(Cli::try_parse_from(["p2pnet", "node", "--cores", "2", "list"]).is_err());
+    }
+
+    #[test]
+    fn a_job_comes_from_one_place() {
+        assert!(Cli::try_parse_from(["p2pnet", "job", "run"]).is_err());
+        assert!(Cli::try_parse_from(["p2pnet", "job", "run", "{}", "--kind", "map"]).is_err());
+        assert!(Cli::try_parse_from(["p2pnet", "job", "run", "-"]).is_ok());
+        assert!(Cli::try_parse_from(["p2pnet", "job", "run", "--kind", "map", "--data", "[1]", "--map", "x"]).is_ok());
+    }
+}

@@ -1,0 +1,471 @@
+//! What this process was told: command line, environment, file, default, in this order; and which of them won.
+//!
+//! Every setting has one name: `port` in the file, `--port` on the command line, `P2PNET_PORT` in the environment.
+
+use std::{
+    env, fmt, fs,
+    net::IpAddr,
+    num::NonZeroU16,
+    path::{Path, PathBuf},
+    str::FromStr,
+    thread,
+};
+
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+
+/// The most cores that a node says it lends.
+const MOST_CORES: u16 = 1024;
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// An environment variable or a flag with a value that cannot be read.
+    #[error("{name} is {value:?}: {why}")]
+    Value {
+        /// The variable or key.
+        name: String,
+        /// What it holds.
+        value: String,
+        /// What it should hold.
+        why: String,
+    },
+    /// The file is not there, though it was named.
+    #[error("the configuration file {path} cannot be read: {cause}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        cause: std::io::Error,
+    },
+    /// The file is no TOML, or has a key that there is not.
+    #[error("the configuration file {path} is not understood: {cause}")]
+    Toml {
+        /// Which.
+        path: PathBuf,
+        /// Line and reason.
+        cause: String,
+    },
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The command line.
+    Flag,
+    /// This environment variable.
+    Environment(String),
+    /// This file.
+    File(PathBuf),
+    /// Built in.
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Flag => f.write_str("command line"),
+            Source::Environment(name) => write!(f, "environment {name}"),
+            Source::File(path) => write!(f, "file {}", path.display()),
+            Source::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A value and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting<T> {
+    /// The value in force.
+    pub value: T,
+    /// Who said so.
+    pub source: Source,
+}
+
+/// How many cores to lend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cores {
+    /// All but one, so that the machine stays usable; one on a machine with one.
+    Auto,
+    /// Every one.
+    All,
+    /// So many.
+    Number(NonZeroU16),
+}
+
+impl Cores {
+    /// The number for this machine.
+    pub fn count(self) -> u16 {
+        let machine = thread::available_parallelism().map_or(1, |n| u16::try_from(n.get()).unwrap_or(MOST_CORES));
+        match self {
+            Cores::Auto => machine.saturating_sub(1).clamp(1, MOST_CORES),
+            Cores::All => machine.clamp(1, MOST_CORES),
+            Cores::Number(n) => n.get().min(MOST_CORES),
+        }
+    }
+}
+
+impl FromStr for Cores {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Cores::Auto),
+            "all" => Ok(Cores::All),
+            number => number
+                .parse::<NonZeroU16>()
+                .ok()
+                .filter(|n| n.get() <= MOST_CORES)
+                .map(Cores::Number)
+                .ok_or_else(|| format!("expected auto, all, or a number from 1 to {MOST_CORES}")),
+        }
+    }
+}
+
+impl fmt::Display for Cores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cores::Auto => f.write_str("auto"),
+            Cores::All => f.write_str("all"),
+            Cores::Number(n) => n.fmt(f),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Cores {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(u64),
+            Word(String),
+        }
+        let text = match Written::deserialize(deserializer)? {
+            Written::Number(n) => n.to_string(),
+            Written::Word(word) => word,
+        };
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+/// A share of a core's time: 1 to 100 percent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct Percent(pub u8);
+
+impl TryFrom<u64> for Percent {
+    type Error = String;
+    fn try_from(number: u64) -> Result<Self, String> {
+        u8::try_from(number)
+            .ok()
+            .filter(|n| (1..=100).contains(n))
+            .map(Self)
+            .ok_or_else(|| "expected a number from 1 to 100".to_owned())
+    }
+}
+
+impl FromStr for Percent {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse::<u64>().map_err(|_| "expected a number from 1 to 100".to_owned())?.try_into()
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What the command line said; the same shape for every command, with the settings that the command has.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--config`: the file to read instead of the default one.
+    pub config: Option<PathBuf>,
+    /// `--host`
+    pub host: Option<IpAddr>,
+    /// `--port`
+    pub port: Option<u16>,
+    /// `--p2p-port`
+    pub p2p_port: Option<u16>,
+    /// `--webrtc-port`
+    pub webrtc_port: Option<u16>,
+    /// `--external-address`, several times
+    pub external_addresses: Option<Vec<String>>,
+    /// `--data-dir`
+    pub data_dir: Option<PathBuf>,
+    /// `--no-provider` says `false`
+    pub provider: Option<bool>,
+    /// `--cores`
+    pub cores: Option<Cores>,
+    /// `--cpu-percent`
+    pub cpu_percent: Option<Percent>,
+    /// `--memory-mib`
+    pub memory_mib: Option<u32>,
+    /// `--relay`, `--url`
+    pub url: Option<String>,
+}
+
+/// The file's keys.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    host: Option<IpAddr>,
+    port: Option<u16>,
+    p2p_port: Option<u16>,
+    webrtc_port: Option<u16>,
+    external_addresses: Option<Vec<String>>,
+    data_dir: Option<PathBuf>,
+    provider: Option<bool>,
+    cores: Option<Cores>,
+    cpu_percent: Option<Percent>,
+    memory_mib: Option<u32>,
+    url: Option<String>,
+}
+
+/// Every setting, with its source.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address that HTTP and libp2p listen on.
+    pub host: Setting<IpAddr>,
+    /// HTTP port; 0 picks a free one and keeps it in the data folder.
+    pub port: Setting<u16>,
+    /// TCP and QUIC port of libp2p; 0 likewise.
+    pub p2p_port: Setting<u16>,
+    /// UDP port of webrtc-direct; 0 likewise.
+    pub webrtc_port: Setting<u16>,
+    /// IP addresses, host names or multiaddresses under which others reach this relay, beyond its own interfaces.
+    pub external_addresses: Setting<Vec<String>>,
+    /// The data folder; `None` means the default of the command.
+    pub data_dir: Setting<Option<PathBuf>>,
+    /// Whether a relay lends its own processor too.
+    pub provider: Setting<bool>,
+    /// Cores to lend.
+    pub cores: Setting<Cores>,
+    /// Share of each core's time.
+    pub cpu_percent: Setting<Percent>,
+    /// Memory that a task may use, in MiB; 16 to 65536.
+    pub memory_mib: Setting<u32>,
+    /// The relay that `node` joins and that `job` and `node list` ask.
+    pub url: Setting<String>,
+}
+
+/// One line of `p2pnet config`.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    /// The setting's name.
+    pub name: &'static str,
+    /// The value in force.
+    pub value: String,
+    /// Where it comes from.
+    pub source: String,
+}
+
+impl Config {
+    /// Puts the layers together for this process.
+    pub fn read(flags: &Flags) -> Result<Self, ConfigError> {
+        Self::read_with(flags, &|name| env::var(name).ok())
+    }
+
+    /// The same with a given environment.
+    pub fn read_with(flags: &Flags, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let named = flags.config.clone().or_else(|| environment("P2PNET_CONFIG").map(PathBuf::from));
+        let path = named.clone().or_else(|| default_file(environment));
+        let (written, path) = match path {
+            Some(path) => (read_file(&path, named.is_some())?, path),
+            None => (Written::default(), PathBuf::new()),
+        };
+        let layers = Layers { environment, path: &path };
+        let memory_mib = layers.pick("memory_mib", flags.memory_mib, written.memory_mib, 1024, parse)?;
+        if !(16..=65_536).contains(&memory_mib.value) {
+            return Err(ConfigError::Value {
+                name: "memory_mib".into(),
+                value: memory_mib.value.to_string(),
+                why: "expected MiB from 16 to 65536".into(),
+            });
+        }
+        Ok(Self {
+            host: layers.pick("host", flags.host, written.host, IpAddr::from([0, 0, 0, 0]), parse)?,
+            port: layers.pick("port", flags.port, written.port, 8080, parse)?,
+            p2p_port: layers.pick("p2p_port", flags.p2p_port, written.p2p_port, 5557, parse)?,
+            webrtc_port: layers.pick("webrtc_port", flags.webrtc_port, written.webrtc_port, 5558, parse)?,
+            external_addresses: layers.pick(
+                "external_addresses",
+                flags.external_addresses.clone(),
+                written.external_addresses,
+                Vec::new(),
+                |text| Ok(text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()),
+            )?,
+            data_dir: layers.pick(
+                "data_dir",
+                flags.data_dir.clone().map(Some),
+                written.data_dir.map(Some),
+                None,
+                |text| Ok(Some(PathBuf::from(text))),
+            )?,
+            provider: layers.pick("provider", flags.provider, written.provider, true, parse)?,
+            cores: layers.pick("cores", flags.cores, written.cores, Cores::Auto, str::parse)?,
+            cpu_percent: layers.pick(
+                "cpu_percent",
+                flags.cpu_percent,
+                written.cpu_percent,
+                Percent(100),
+                str::parse,
+            )?,
+            memory_mib,
+            url: layers.pick("url", flags.url.clone(), written.url, "http://localhost:8080".to_owned(), parse)?,
+        })
+    }
+
+    /// The data folder of a command (`relay`, `node`): as told, else below the person's own data folder.
+    pub fn data_folder(&self, command: &str) -> PathBuf {
+        match &self.data_dir.value {
+            Some(path) => path.clone(),
+            None => person_folder(&|name| env::var(name).ok(), "XDG_DATA_HOME", ".local/share").join(command),
+        }
+    }
+
+    /// Every setting as text, for a person.
+    pub fn lines(&self) -> Vec<Line> {
+        fn line<T>(name: &'static str, setting: &Setting<T>, value: String) -> Line {
+            Line { name, value, source: setting.source.to_string() }
+        }
+        let folder = match &self.data_dir.value {
+            Some(path) => path.display().to_string(),
+            None => format!(
+                "{} (relay), {} (node)",
+                self.data_folder("relay").display(),
+                self.data_folder("node").display()
+            ),
+        };
+        vec![
+            line("host", &self.host, self.host.value.to_string()),
+            line("port", &self.port, self.port.value.to_string()),
+            line("p2p_port", &self.p2p_port, self.p2p_port.value.to_string()),
+            line("webrtc_port", &self.webrtc_port, self.webrtc_port.value.to_string()),
+            line("external_addresses", &self.external_addresses, self.external_addresses.value.join(",")),
+            line("data_dir", &self.data_dir, folder),
+            line("provider", &self.provider, self.provider.value.to_string()),
+            line("cores", &self.cores, format!("{} ({})", self.cores.value, self.cores.value.count())),
+            line("cpu_percent", &self.cpu_percent, self.cpu_percent.value.to_string()),
+            line("memory_mib", &self.memory_mib, self.memory_mib.value.to_string()),
+            line("url", &self.url, self.url.value.clone()),
+        ]
+    }
+}
+
+/// What lies below the command line.
+struct Layers<'a> {
+    environment: &'a dyn Fn(&str) -> Option<String>,
+    path: &'a Path,
+}
+
+impl Layers<'_> {
+    fn pick<T>(
+        &self,
+        name: &str,
+        flag: Option<T>,
+        written: Option<T>,
+        default: T,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Setting<T>, ConfigError> {
+        if let Some(value) = flag {
+            return Ok(Setting { value, source: Source::Flag });
+        }
+        let variable = format!("P2PNET_{}", name.to_uppercase());
+        if let Some(text) = (self.environment)(&variable).filter(|text| !text.is_empty()) {
+            return match read(&text) {
+                Ok(value) => Ok(Setting { value, source: Source::Environment(variable) }),
+                Err(why) => Err(ConfigError::Value { name: variable, value: text, why }),
+            };
+        }
+        Ok(match written {
+            Some(value) => Setting { value, source: Source::File(self.path.to_path_buf()) },
+            None => Setting { value: default, source: Source::Default },
+        })
+    }
+}
+
+fn parse<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+fn read_file(path: &Path, must_exist: bool) -> Result<Written, ConfigError> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound && !must_exist => return Ok(Written::default()),
+        Err(cause) => return Err(ConfigError::File { path: path.to_path_buf(), cause }),
+    };
+    toml::from_str(&text).map_err(|cause| ConfigError::Toml { path: path.to_path_buf(), cause: cause.to_string() })
+}
+
+fn default_file(environment: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    Some(person_folder(environment, "XDG_CONFIG_HOME", ".config").join("p2pnet.toml"))
+}
+
+/// `$XDG…/p2pnet`, else a folder in the home of the person, else one here.
+fn person_folder(environment: &dyn Fn(&str) -> Option<String>, variable: &str, below_home: &str) -> PathBuf {
+    if let Some(folder) = environment(variable).filter(|folder| Path::new(folder).is_absolute()) {
+        return PathBuf::from(folder).join("p2pnet");
+    }
+    if let Some(folder) = environment("LOCALAPPDATA").filter(|_| cfg!(windows)) {
+        return PathBuf::from(folder).join("p2pnet");
+    }
+    match environment("HOME").filter(|home| !home.is_empty()) {
+        Some(home) => PathBuf::from(home).join(below_home).join("p2pnet"),
+        None => PathBuf::from("p2pnet-data"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn nothing(_: &str) -> Option<String> {
+        None
+    }
+
+    fn in_file(text: &str) -> (PathBuf, Flags) {
+        let path = env::temp_dir().join(format!("p2pnet-config-{}-{}.toml", std::process::id(), text.len()));
+        fs::write(&path, text).unwrap();
+        (path.clone(), Flags { config: Some(path), ..Flags::default() })
+    }
+
+    #[test]
+    fn the_flag_beats_the_environment_beats_the_file_beats_the_default() {
+        let (path, mut flags) = in_file("port = 1111\np2p_port = 2222\ncores = 3\n");
+        flags.port = Some(9);
+        let environment = |name: &str| match name {
+            "P2PNET_PORT" => Some("7".to_owned()),
+            "P2PNET_P2P_PORT" => Some("8".to_owned()),
+            _ => None,
+        };
+        let config = Config::read_with(&flags, &environment).unwrap();
+        assert_eq!((config.port.value, &config.port.source), (9, &Source::Flag));
+        assert_eq!(config.p2p_port.value, 8);
+        assert_eq!(config.p2p_port.source, Source::Environment("P2PNET_P2P_PORT".into()));
+        assert_eq!(config.cores.value, Cores::Number(NonZeroU16::new(3).unwrap()));
+        assert_eq!(config.cores.source, Source::File(path.clone()));
+        assert_eq!((config.webrtc_port.value, config.webrtc_port.source), (5558, Source::Default));
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        let environment = |name: &str| (name == "P2PNET_CPU_PERCENT").then(|| "0".to_owned());
+        let error = Config::read_with(&Flags::default(), &environment).unwrap_err().to_string();
+        assert!(error.contains("P2PNET_CPU_PERCENT") && error.contains("1 to 100"), "{error}");
+        let (path, flags) = in_file("prot = 1\n");
+        let error = Config::read_with(&flags, &nothing).unwrap_err().to_string();
+        assert!(error.contains("prot"), "{error}");
+        fs::remove_file(&path).unwrap();
+        let error = Config::read_with(&flags, &nothing).unwrap_err().to_string();
+        assert!(error.contains("cannot be read"), "{error}");
+    }
+
+    #[test]
+    fn cores_are_words_or_numbers() {
+        assert_eq!("auto".parse::<Cores>(), Ok(Cores::Auto));
+        assert_eq!("all".parse::<Cores>(), Ok(Cores::All));
+        assert!("0".parse::<Cores>().is_err() && "1025".parse::<Cores>().is_err() && "-1".parse::<Cores>().is_err());
+        assert!(Cores::Auto.count() >= 1 && Cores::All.count() >= Cores::Auto.count());
+    }
+}

@@ -1,0 +1,177 @@
+//! `p2pnet relay`: seed, HTTP, page, and its own provider.
+
+use std::{
+    io::Write as _,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use p2pnet_shared::wire::Role;
+use tokio::{net::TcpListener, time::timeout};
+
+use super::{PortKind, Running, certificate, choose_port, open_folder, options, signals};
+use crate::{
+    cli::failure::Failure,
+    config::Config,
+    http::{self, App},
+    store::folder::Ports,
+};
+
+/// How long answers under way may take once the relay is told to stop.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+/// How long listeners may take to come up before the relay calls itself ready.
+const LISTENING: Duration = Duration::from_secs(5);
+
+/// Runs until Ctrl-C or SIGTERM.
+pub async fn run(config: Config) -> Result<(), Failure> {
+    let stopping = signals::stop_token();
+    let folder = open_folder(&config.data_folder("relay"))?;
+    let host = config.host.value;
+    let last = folder.ports();
+    let listener = listen(host, config.port.value, last.port).await?;
+    let port = listener.local_addr().map_err(|error| Failure::here(error.to_string(), ""))?.port();
+    let ports = Ports {
+        port,
+        p2p_port: choose_port(host, config.p2p_port.value, last.p2p_port, PortKind::TcpAndUdp),
+        webrtc_port: choose_port(host, config.webrtc_port.value, last.webrtc_port, PortKind::Udp),
+    };
+    folder.keep_ports(ports)?;
+    let external = External::read(&config.external_addresses.value, ports)?;
+    let options = options(host, ports.p2p_port, ports.webrtc_port, certificate(&folder)?, external.multiaddresses);
+    let mut node = Running::start(folder, Role::Seed, "relay", options).await?;
+    node.lend(&config, config.provider.value).await;
+    wait_for_listeners(&mut node).await;
+
+    let app = App::new(
+        node.handle.clone(),
+        node.store.clone(),
+        std::mem::take(&mut node.keys),
+        node.outside.door.clone(),
+        node.outside.addresses.clone(),
+        external.addresses,
+        stopping.clone(),
+    );
+    let mut server = tokio::spawn(http::serve(listener, app));
+    announce(&config, ports);
+    tracing::info!(id = %node.handle.me(), lending = config.provider.value, cores = config.cores.value.count(), "the relay is ready");
+
+    tokio::select! {
+        () = stopping.cancelled() => {}
+        ended = &mut server => {
+            let why = match ended {
+                Ok(Ok(())) => "it ended".to_owned(),
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            node.stop().await;
+            return Err(Failure::here(format!("the HTTP server stopped: {why}"), "see the log above"));
+        }
+    }
+    if timeout(LAST_ANSWERS, &mut server).await.is_err() {
+        tracing::warn!("some answers were cut off");
+        server.abort();
+    }
+    node.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The line that people click and programs wait for; ports too where they were not known before.
+fn announce(config: &Config, ports: Ports) {
+    let mut out = std::io::stdout();
+    // A closed standard output is no reason to end.
+    let _ = writeln!(out, "http://localhost:{}/", ports.port);
+    if config.p2p_port.value == 0 || config.webrtc_port.value == 0 {
+        let _ = writeln!(out, "p2p-port {} webrtc-port {}", ports.p2p_port, ports.webrtc_port);
+    }
+    let _ = out.flush();
+}
+
+async fn listen(host: IpAddr, wanted: u16, last: u16) -> Result<TcpListener, Failure> {
+    if wanted == 0
+        && last != 0
+        && let Ok(listener) = TcpListener::bind(SocketAddr::new(host, last)).await
+    {
+        return Ok(listener);
+    }
+    TcpListener::bind(SocketAddr::new(host, wanted)).await.map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "another program has this port, maybe another relay: choose another with --port (0: any)"
+            }
+            std::io::ErrorKind::PermissionDenied => "ports below 1024 need rights: choose another with --port",
+            _ => "check --host and --port",
+        };
+        Failure::here(format!("cannot listen on {host} port {wanted}: {error}"), hint)
+    })
+}
+
+/// Returns when webrtc-direct, the slowest, has its address, or it is time to go on without.
+async fn wait_for_listeners(node: &mut Running) {
+    let ready = node.outside.addresses.wait_for(|addresses| {
+        addresses.iter().any(|address| address.contains("/webrtc-direct"))
+            && addresses.iter().any(|address| address.contains("/tcp/"))
+    });
+    if !matches!(timeout(LISTENING, ready).await, Ok(Ok(_))) {
+        tracing::warn!("not every transport is listening; browsers still reach this relay by WebSocket");
+    }
+}
+
+/// What `external_addresses` says, in the forms that its users need.
+struct External {
+    /// For libp2p.
+    multiaddresses: Vec<String>,
+    /// IP addresses under which the WebRTC port is reached too: their multiaddress needs the certificate's hash, which
+    /// the HTTP side takes from the addresses that the node listens on.
+    addresses: Vec<IpAddr>,
+}
+
+impl External {
+    fn read(texts: &[String], ports: Ports) -> Result<Self, Failure> {
+        let mut external = Self { multiaddresses: Vec::new(), addresses: Vec::new() };
+        for text in texts {
+            let name = if text.starts_with('/') {
+                external.multiaddresses.push(text.clone());
+                continue;
+            } else if let Ok(address) = text.parse::<IpAddr>() {
+                external.addresses.push(address);
+                if address.is_ipv4() { format!("/ip4/{address}") } else { format!("/ip6/{address}") }
+            } else if !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.')) {
+                format!("/dns/{text}")
+            } else {
+                return Err(Failure::usage(
+                    format!("the external address {text:?} is not understood"),
+                    "give an IP address, a host name without port, or a multiaddress that begins with /",
+                ));
+            };
+            external.multiaddresses.push(format!("{name}/tcp/{}", ports.p2p_port));
+            external.multiaddresses.push(format!("{name}/udp/{}/quic-v1", ports.p2p_port));
+        }
+        Ok(external)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn external_addresses_become_what_libp2p_reads() {
+        let ports = Ports { port: 8080, p2p_port: 5557, webrtc_port: 5558 };
+        let texts = ["192.0.2.1", "relay.example.org", "/ip4/1.1.1.1/tcp/9"].map(str::to_owned);
+        let external = External::read(&texts, ports).ok().unwrap();
+        assert_eq!(
+            external.multiaddresses,
+            [
+                "/ip4/192.0.2.1/tcp/5557",
+                "/ip4/192.0.2.1/udp/5557/quic-v1",
+                "/dns/relay.example.org/tcp/5557",
+                "/dns/relay.example.org/udp/5557/quic-v1",
+                "/ip4/1.1.1.1/tcp/9"
+            ]
+        );
+        assert_eq!(external.addresses, [IpAddr::from([192, 0, 2, 1])]);
+        assert!(External::read(&["http://x:1".to_owned()], ports).is_err());
+    }
+}

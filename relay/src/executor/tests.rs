@@ -1,0 +1,164 @@
+//! The executor with kernels written here by hand.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use p2pnet_shared::{engine::Limits, id::Hash};
+use wasm_encoder::{
+    BlockType, CodeSection, ConstExpr, ExportKind, ExportSection, Function, FunctionSection, GlobalSection, GlobalType,
+    Instruction as I, MemorySection, MemoryType, Module, TypeSection, ValType,
+};
+
+use super::*;
+
+/// A kernel whose `run` has this body; `alloc` gives 1024.
+fn kernel(body: &[I<'_>]) -> Arc<[u8]> {
+    let mut types = TypeSection::new();
+    types.ty().function([ValType::I32], [ValType::I32]);
+    types.ty().function([ValType::I32, ValType::I32], [ValType::I64]);
+    let mut functions = FunctionSection::new();
+    functions.function(0).function(1);
+    let mut memories = MemorySection::new();
+    memories.memory(MemoryType { minimum: 1, maximum: None, memory64: false, shared: false, page_size_log2: None });
+    let mut globals = GlobalSection::new();
+    globals.global(GlobalType { val_type: ValType::I32, mutable: true, shared: false }, &ConstExpr::i32_const(0));
+    let mut exports = ExportSection::new();
+    exports.export("memory", ExportKind::Memory, 0).export("alloc", ExportKind::Func, 0).export(
+        "run",
+        ExportKind::Func,
+        1,
+    );
+    let mut code = CodeSection::new();
+    let mut alloc = Function::new([]);
+    alloc.instruction(&I::I32Const(1024)).instruction(&I::End);
+    code.function(&alloc);
+    let mut run = Function::new([]);
+    body.iter().for_each(|instruction| {
+        run.instruction(instruction);
+    });
+    run.instruction(&I::End);
+    code.function(&run);
+    let mut module = Module::new();
+    module.section(&types).section(&functions).section(&memories).section(&globals).section(&exports).section(&code);
+    module.finish().into()
+}
+
+/// Gives its input back.
+fn echo() -> Arc<[u8]> {
+    kernel(&[I::LocalGet(0), I::I64ExtendI32U, I::I64Const(32), I::I64Shl, I::LocalGet(1), I::I64ExtendI32U, I::I64Or])
+}
+
+fn endless() -> Arc<[u8]> {
+    kernel(&[I::Loop(BlockType::Empty), I::Br(0), I::End, I::Unreachable])
+}
+
+fn batch(kernel: &[u8], calls: &[&[u8]], limits: Limits) -> Batch {
+    Batch {
+        kernel: Hash::of(kernel),
+        common: b"<".to_vec(),
+        calls: calls.iter().map(|call| call.to_vec()).collect(),
+        limits,
+    }
+}
+
+fn new() -> (Executor, mpsc::Receiver<HostFact>) {
+    let (facts, incoming) = mpsc::channel(16);
+    let folder = std::env::temp_dir().join(format!("p2pnet-compiled-{}", std::process::id()));
+    (Executor::new(facts, folder), incoming)
+}
+
+async fn next(incoming: &mut mpsc::Receiver<HostFact>) -> (RunId, BatchReport) {
+    match tokio::time::timeout(Duration::from_secs(60), incoming.next()).await {
+        Ok(Some(HostFact::Executed { run, report })) => (run, report),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn traps(report: &BatchReport) -> Vec<Option<Trap>> {
+    report.outcomes.iter().map(|outcome| outcome.output.as_ref().err().copied()).collect()
+}
+
+#[tokio::test]
+async fn calls_come_back_in_order_with_what_they_share_in_front() {
+    let (executor, mut incoming) = new();
+    let kernel = echo();
+    executor.execute(RunId(7), Arc::clone(&kernel), batch(&kernel, &[b"a", b"", b"cc"], Limits::default()), 100);
+    let (run, report) = next(&mut incoming).await;
+    assert_eq!(run, RunId(7));
+    let outputs: Vec<Vec<u8>> = report.outcomes.into_iter().map(|outcome| outcome.output.unwrap()).collect();
+    assert_eq!(outputs, [b"<a".to_vec(), b"<".to_vec(), b"<cc".to_vec()]);
+}
+
+#[tokio::test]
+async fn a_trap_ends_the_batch_and_a_broken_kernel_says_so() {
+    let (executor, mut incoming) = new();
+    let trapping = kernel(&[I::Unreachable]);
+    executor.execute(RunId(1), Arc::clone(&trapping), batch(&trapping, &[b"", b""], Limits::default()), 100);
+    assert_eq!(traps(&next(&mut incoming).await.1), [Some(Trap::Trapped)]);
+    let nonsense: Arc<[u8]> = b"no wasm".as_slice().into();
+    executor.execute(RunId(2), Arc::clone(&nonsense), batch(&nonsense, &[b""], Limits::default()), 100);
+    assert_eq!(traps(&next(&mut incoming).await.1), [Some(Trap::BrokenContract)]);
+}
+
+#[tokio::test]
+async fn a_kernel_that_loops_for_ever_is_stopped_by_gas_by_time_and_by_abort() {
+    let (executor, mut incoming) = new();
+    let kernel = endless();
+    let little = Limits { gas: Gas(100_000), ..Limits::default() };
+    executor.execute(RunId(1), Arc::clone(&kernel), batch(&kernel, &[b""], little), 100);
+    assert_eq!(traps(&next(&mut incoming).await.1), [Some(Trap::OutOfGas)]);
+
+    let short = Limits { time_millis: 50, ..Limits::default() };
+    executor.execute(RunId(2), Arc::clone(&kernel), batch(&kernel, &[b""], short), 100);
+    assert_eq!(traps(&next(&mut incoming).await.1), [Some(Trap::TimedOut)]);
+
+    // One a core, and one more that waits: all are aborted, each is answered once.
+    executor.set_cores(1);
+    for run in [3, 4] {
+        executor.execute(RunId(run), Arc::clone(&kernel), batch(&kernel, &[b""], Limits::default()), 10);
+    }
+    executor.abort(RunId(4));
+    executor.abort(RunId(3));
+    let mut ended = [next(&mut incoming).await, next(&mut incoming).await];
+    ended.sort_by_key(|(run, _)| *run);
+    for (index, (run, report)) in ended.iter().enumerate() {
+        assert_eq!((*run, traps(report)), (RunId(3 + index as u64), vec![Some(Trap::Cancelled)]));
+    }
+    executor.abort(RunId(99));
+    executor.stop();
+    executor.execute(RunId(5), Arc::clone(&kernel), batch(&kernel, &[b""], Limits::default()), 100);
+    assert_eq!(traps(&next(&mut incoming).await.1), [Some(Trap::HostFailed)]);
+}
+
+#[tokio::test]
+async fn a_share_of_the_core_is_worked_and_the_rest_rested() {
+    let (executor, mut incoming) = new();
+    let kernel = endless();
+    let limits = Limits { time_millis: 400, ..Limits::default() };
+    executor.execute(RunId(1), Arc::clone(&kernel), batch(&kernel, &[b""], limits), 25);
+    let (_, report) = next(&mut incoming).await;
+    // Wide bounds: what is asserted is that it rests at all, and works at all.
+    assert!((20_000..300_000).contains(&report.busy_micros), "{} µs of 400 ms at 25 %", report.busy_micros);
+}
+
+#[tokio::test]
+async fn all_cores_work_and_nothing_is_lost() {
+    let (executor, mut incoming) = new();
+    executor.set_cores(4);
+    let kernel = echo();
+    for run in 0..500 {
+        executor.execute(
+            RunId(run),
+            Arc::clone(&kernel),
+            batch(&kernel, &[&run.to_le_bytes()], Limits::default()),
+            100,
+        );
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..500 {
+        let (run, report) = next(&mut incoming).await;
+        assert_eq!(report.outcomes[0].output.as_ref().unwrap()[1..], run.0.to_le_bytes());
+        assert!(seen.insert(run));
+    }
+}

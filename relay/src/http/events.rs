@@ -1,0 +1,66 @@
+//! `GET /api/v1/events`: what changes, as server-sent events.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    extract::State,
+    response::{
+        IntoResponse, Response,
+        sse::{self, KeepAlive, Sse},
+    },
+};
+use futures::{Stream, StreamExt, stream};
+use p2pnet_shared::{api::Event, refusal::Code};
+
+use super::{
+    App,
+    answer::{Refused, refuse},
+    limits,
+};
+
+/// A silent stream says so this often, so that proxies keep it open.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// `GET /api/v1/events`
+///
+/// The first event is always `network`: a listener then knows that it is connected and should fetch what it shows.
+pub async fn listen(State(app): State<Arc<App>>) -> Result<Response, Refused> {
+    let Ok(place) = Arc::clone(&app.listeners).try_acquire_owned() else {
+        return refuse(
+            Code::RateLimited,
+            format!("{} listeners are connected, which is as many as this relay serves", limits::LISTENERS),
+            "look at GET /api/v1/jobs now and then instead",
+        );
+    };
+    let events = stream::once(async { Event::Network }).chain(app.handle.events()).map(move |event| {
+        // Held as long as the stream lives.
+        let _ = &place;
+        Ok::<_, Infallible>(to_sse(&event))
+    });
+    Ok(Sse::new(until(events, app.stopping.clone())).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+}
+
+/// Ends with the process: a listener would otherwise hold the shutdown up for ever.
+fn until<S: Stream>(stream: S, stopping: tokio_util::sync::CancellationToken) -> impl Stream<Item = S::Item> {
+    stream.take_until(stopping.cancelled_owned())
+}
+
+fn to_sse(event: &Event) -> sse::Event {
+    let name = match event {
+        Event::Job(_) => "job",
+        Event::JobRemoved { id: _ } => "job_removed",
+        Event::Network => "network",
+    };
+    let data = match event {
+        Event::Job(summary) => serde_json::to_string(summary),
+        Event::JobRemoved { id } => serde_json::to_string(&serde_json::json!({ "id": id })),
+        Event::Network => Ok("{}".to_owned()),
+    };
+    match data {
+        Ok(data) => sse::Event::default().event(name).data(data),
+        Err(error) => {
+            tracing::error!(%error, "an event cannot be written as JSON");
+            sse::Event::default().comment("an event was lost")
+        }
+    }
+}

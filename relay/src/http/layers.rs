@@ -1,0 +1,78 @@
+//! What happens to every request: access log, figures, panics caught, headers that make the page isolated and safe.
+
+use std::{any::Any, sync::Arc, time::Instant};
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue, Method, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use p2pnet_shared::refusal::{Code, Refusal};
+use tower_http::{
+    catch_panic::{CatchPanicLayer, ResponseForPanic},
+    cors::{Any as AnyOrigin, CorsLayer},
+};
+
+use super::{App, answer::Refused};
+
+/// Any web page may read the API and send jobs; none but ours may delete.
+pub fn cross_origin() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(AnyOrigin)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::CONTENT_TYPE, HeaderName::from_static("idempotency-key")])
+        .expose_headers([header::LOCATION, header::RETRY_AFTER])
+}
+
+/// A panic in an endpoint is an answer like any other.
+pub fn catch_panics() -> CatchPanicLayer<Panicked> {
+    CatchPanicLayer::custom(Panicked)
+}
+
+/// Makes the answer.
+#[derive(Clone, Copy)]
+pub struct Panicked;
+
+impl ResponseForPanic for Panicked {
+    type ResponseBody = axum::body::Body;
+
+    fn response_for_panic(&mut self, cause: Box<dyn Any + Send + 'static>) -> Response {
+        let words = cause
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| cause.downcast_ref::<&str>().copied())
+            .unwrap_or("unknown");
+        tracing::error!(panic = words, "an endpoint panicked");
+        Refused(Refusal::new(
+            Code::Internal,
+            "the relay failed at this request",
+            "try again; if it happens again, please report it with the relay's log",
+        ))
+        .into_response()
+    }
+}
+
+/// Logs and counts a request, and completes the answer's headers.
+pub async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let start = Instant::now();
+    let mut response = next.run(request).await;
+    let took = start.elapsed();
+    app.metrics.request(&method, response.status(), took);
+    tracing::debug!(%method, path, status = response.status().as_u16(), micros = took.as_micros(), "request");
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.entry(HeaderName::from_static(name)).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// The first two make the page "cross-origin isolated", which SharedArrayBuffer needs.
+const HEADERS: [(&str, &str); 5] = [
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-embedder-policy", "require-corp"),
+    ("cross-origin-resource-policy", "cross-origin"),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+];

@@ -1,0 +1,127 @@
+//! HTTP: the API, the page, and the door for WebSockets, all on one port. One file for each noun.
+
+pub mod answer;
+pub mod docs;
+pub mod events;
+pub mod health;
+pub mod idempotency;
+pub mod jobs;
+pub mod layers;
+pub mod limits;
+pub mod metrics;
+pub mod nodes;
+pub mod openapi;
+pub mod p2p;
+pub mod page;
+pub mod well_known;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware,
+    routing::{any, get, post},
+};
+use p2pnet_net::{WebSocketDoor, handle::Handle};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{KeyRecord, Store};
+
+/// What all endpoints share.
+pub struct App {
+    /// The node.
+    pub handle: Handle,
+    /// What it keeps.
+    pub store: Store,
+    /// Where WebSockets go.
+    pub door: WebSocketDoor,
+    /// libp2p addresses as they stand now.
+    pub addresses: watch::Receiver<Vec<String>>,
+    /// IP addresses under which this machine is reached beyond its own interfaces.
+    pub external: Vec<IpAddr>,
+    /// Cancelled when the process begins to stop.
+    pub stopping: CancellationToken,
+    /// When the process began.
+    pub started: Instant,
+    /// Jobs accepted under a key.
+    pub idempotency: idempotency::Keys,
+    /// What one address may do.
+    pub allowance: limits::Allowance,
+    /// Jobs being received or read now.
+    pub uploads: Arc<Semaphore>,
+    /// Event listeners connected now.
+    pub listeners: Arc<Semaphore>,
+    /// WebSockets connected now.
+    pub sockets: limits::Sockets,
+    /// What `/metrics` counts.
+    pub metrics: metrics::Metrics,
+}
+
+impl App {
+    /// An app around a running node.
+    pub fn new(
+        handle: Handle,
+        store: Store,
+        keys: Vec<KeyRecord>,
+        door: WebSocketDoor,
+        addresses: watch::Receiver<Vec<String>>,
+        external: Vec<IpAddr>,
+        stopping: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            handle,
+            idempotency: idempotency::Keys::new(keys),
+            store,
+            door,
+            addresses,
+            external,
+            stopping,
+            started: Instant::now(),
+            allowance: limits::Allowance::default(),
+            uploads: Arc::new(Semaphore::new(limits::UPLOADS_AT_ONCE)),
+            listeners: Arc::new(Semaphore::new(limits::LISTENERS)),
+            sockets: limits::Sockets::default(),
+            metrics: metrics::Metrics::default(),
+        })
+    }
+}
+
+/// Every address that the relay answers.
+pub fn router(app: Arc<App>) -> Router {
+    let api = Router::new()
+        .route("/api/v1/jobs", post(jobs::create).get(jobs::list))
+        .route("/api/v1/jobs/{id}", get(jobs::describe).delete(jobs::stop))
+        .route("/api/v1/jobs/{id}/result", get(jobs::result))
+        .route("/api/v1/nodes", get(nodes::list))
+        .route("/api/v1/events", get(events::listen))
+        .route("/api/v1/openapi.json", get(openapi::document))
+        .route("/api", any(answer::not_found))
+        .route("/api/{*rest}", any(answer::not_found))
+        .route("/healthz", get(health::check))
+        .route("/.well-known/p2pnet.json", get(well_known::document))
+        .layer(layers::cross_origin());
+    let rest = Router::new()
+        .route("/api/v1/docs", get(docs::page))
+        .route("/metrics", get(metrics::text))
+        .route("/p2p", get(p2p::enter))
+        .fallback(page::file);
+    api.merge(rest)
+        .method_not_allowed_fallback(answer::method_not_allowed)
+        .layer(DefaultBodyLimit::max(limits::MOST_BODY_BYTES))
+        .layer(layers::catch_panics())
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), layers::observe))
+        .with_state(app)
+}
+
+/// Serves until [`App::stopping`] is cancelled, then ends streams and returns once the last answer is out.
+pub async fn serve(listener: tokio::net::TcpListener, app: Arc<App>) -> std::io::Result<()> {
+    let stopping = app.stopping.clone();
+    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(stopping.cancelled_owned()).await
+}

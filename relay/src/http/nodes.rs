@@ -1,0 +1,19 @@
+//! `GET /api/v1/nodes`: who is connected, who lends, and what this relay itself lends.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use p2pnet_shared::{api::NetworkView, refusal::Code};
+
+use super::{
+    App,
+    answer::{Refused, refuse},
+};
+
+/// `GET /api/v1/nodes`
+pub async fn list(State(app): State<Arc<App>>) -> Result<Json<NetworkView>, Refused> {
+    match app.handle.network().await {
+        Some(view) => Ok(Json(view)),
+        None => refuse(Code::ShuttingDown, "this relay is stopping", "ask again in a few seconds"),
+    }
+}
