@@ -7,11 +7,13 @@ use js_sys::{
 use p2pnet_shared::{
     engine::{
         CallOutcome, Engine, EngineName, Limits, Trap,
-        drive::{self, Guest, Stop},
+        drive::{self, Guest, Settings, Stop},
     },
     kernel::{Facts, TrapReason, exports},
 };
 use wasm_bindgen::{JsCast, JsValue};
+
+const HOST: Stop = Stop::Host(Trap::HostFailed);
 
 /// The browser's compiler. Holds nothing: modules are the caller's to keep.
 #[derive(Debug, Default)]
@@ -39,7 +41,9 @@ impl Engine for BrowserEngine {
     }
 
     fn call(&mut self, module: &BrowserModule, input: &[&[u8]], limits: &Limits) -> CallOutcome {
-        drive::call(&module.facts, input, limits, || BrowserGuest::new(&module.module).map_err(|_| Trap::HostFailed))
+        drive::call(&module.facts, input, limits, None, || {
+            BrowserGuest::new(&module.module).map_err(|_| Trap::HostFailed)
+        })
     }
 }
 
@@ -49,6 +53,8 @@ struct BrowserGuest {
     gas: Global,
     trap: Global,
     pages: Global,
+    reserve: Global,
+    slice: Global,
     alloc: Function,
     run: Function,
 }
@@ -61,6 +67,8 @@ impl BrowserGuest {
             gas: export(&exported, exports::GAS)?,
             trap: export(&exported, exports::TRAP)?,
             pages: export(&exported, exports::PAGES)?,
+            reserve: export(&exported, exports::RESERVE)?,
+            slice: export(&exported, exports::SLICE)?,
             alloc: export(&exported, "alloc")?,
             run: export(&exported, "run")?,
             exports: exported,
@@ -81,14 +89,17 @@ impl BrowserGuest {
 }
 
 impl Guest for BrowserGuest {
-    fn set_limits(&mut self, gas: i64, pages: i32) -> Result<(), Stop> {
-        self.gas.set_value(&BigInt::from(gas));
-        self.pages.set_value(&JsValue::from(pages));
+    fn set(&mut self, settings: Settings) -> Result<(), Stop> {
+        self.gas.set_value(&BigInt::from(settings.gas));
+        self.reserve.set_value(&BigInt::from(settings.reserve));
+        self.slice.set_value(&BigInt::from(settings.slice));
+        self.pages.set_value(&JsValue::from(settings.pages));
         Ok(())
     }
 
-    fn gas_left(&mut self) -> i64 {
-        i64::try_from(self.gas.value()).unwrap_or(0)
+    fn gas_left(&mut self) -> (i64, i64) {
+        let read = |global: &Global| i64::try_from(global.value()).unwrap_or(0);
+        (read(&self.gas), read(&self.reserve))
     }
 
     #[allow(clippy::cast_possible_truncation)] // an i32 global
@@ -97,7 +108,7 @@ impl Guest for BrowserGuest {
     }
 
     fn start(&mut self, name: &str) -> Result<(), Stop> {
-        let function: Function = export(&self.exports, name).map_err(|_| Stop::Host)?;
+        let function: Function = export(&self.exports, name).map_err(|_| HOST)?;
         function.call0(&JsValue::UNDEFINED).map(|_| ()).map_err(|error| stop(&error))
     }
 
@@ -105,13 +116,13 @@ impl Guest for BrowserGuest {
     fn alloc(&mut self, length: u32) -> Result<u32, Stop> {
         let length = JsValue::from(length.cast_signed());
         let pointer = self.alloc.call1(&JsValue::UNDEFINED, &length).map_err(|error| stop(&error))?;
-        pointer.as_f64().map(|pointer| (pointer as i32).cast_unsigned()).ok_or(Stop::Host)
+        pointer.as_f64().map(|pointer| (pointer as i32).cast_unsigned()).ok_or(HOST)
     }
 
     fn run(&mut self, pointer: u32, length: u32) -> Result<u64, Stop> {
         let (pointer, length) = (JsValue::from(pointer.cast_signed()), JsValue::from(length.cast_signed()));
         let packed = self.run.call2(&JsValue::UNDEFINED, &pointer, &length).map_err(|error| stop(&error))?;
-        i64::try_from(packed).map(i64::cast_unsigned).map_err(|_| Stop::Host)
+        i64::try_from(packed).map(i64::cast_unsigned).map_err(|_| HOST)
     }
 
     fn write(&mut self, pointer: u32, bytes: &[u8]) -> bool {
@@ -140,5 +151,5 @@ fn byte_length(bytes: &Uint8Array) -> f64 {
 /// Only a trap of WebAssembly is the kernel's. A `RangeError` (V8's stack) or `InternalError` (Firefox's) never decides:
 /// the rewrite's bounds come first, and if they did not, that says nothing about the kernel.
 fn stop(error: &JsValue) -> Stop {
-    if error.is_instance_of::<RuntimeError>() { Stop::Trap } else { Stop::Host }
+    if error.is_instance_of::<RuntimeError>() { Stop::Trap } else { HOST }
 }

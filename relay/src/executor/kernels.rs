@@ -7,7 +7,8 @@ use std::{
 
 use p2pnet_shared::{engine::Trap, id::Hash, kernel};
 
-use super::run::{Engines, Module};
+use super::run::Module;
+use crate::engine::NativeEngines;
 
 /// Kernels kept ready.
 const MOST_KERNELS: usize = 64;
@@ -25,7 +26,7 @@ pub struct Kernels {
 
 impl Kernels {
     /// The kernel, made ready if need be. Threads that ask for the same one at the same time wait for the first.
-    pub fn get(&self, engines: &mut Engines, hash: Hash, original: &[u8]) -> Result<Module, Trap> {
+    pub fn get(&self, engines: &mut NativeEngines, hash: Hash, original: &[u8]) -> Result<Module, Trap> {
         self.slot(hash, original.len()).get_or_init(|| load(engines, hash, original)).clone()
     }
 
@@ -46,7 +47,7 @@ impl Kernels {
     }
 }
 
-fn load(engines: &mut Engines, hash: Hash, original: &[u8]) -> Result<Module, Trap> {
+fn load(engines: &mut NativeEngines, hash: Hash, original: &[u8]) -> Result<Module, Trap> {
     let prepared = kernel::prepare(original).map_err(|refusal| {
         tracing::debug!(%hash, %refusal, "a kernel breaks the contract");
         Trap::BrokenContract

@@ -24,7 +24,8 @@ use p2pnet_shared::{
 };
 
 use kernels::Kernels;
-use run::Engines;
+
+use crate::engine::NativeEngines;
 
 /// Stack of a thread that runs kernels: above what the engines let a kernel use.
 const STACK_BYTES: usize = 32 << 20;
@@ -40,7 +41,7 @@ struct Shared {
     news: Condvar,
     facts: mpsc::Sender<HostFact>,
     kernels: Kernels,
-    engines: Engines,
+    engines: NativeEngines,
 }
 
 #[derive(Default)]
@@ -73,7 +74,7 @@ impl Executor {
                 news: Condvar::new(),
                 facts,
                 kernels: Kernels::default(),
-                engines: Engines::new(Some(compiled)),
+                engines: NativeEngines::new(Some(compiled)),
             }),
         }
     }

@@ -2,7 +2,6 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -12,12 +11,13 @@ use std::{
 };
 
 use p2pnet_shared::{
-    engine::{BatchReport, CallOutcome, Engine as _, EngineName, Limits, Trap, WasmiEngine, WasmiModule},
+    engine::{BatchReport, CallOutcome, EngineName, Trap},
     units::Gas,
     wire::MAX_BLOB,
 };
 
 use super::{Order, kernels::Kernels};
+use crate::engine::{NativeEngines, NativeModule};
 
 /// How long a throttled thread works before it rests.
 const WORK: Duration = Duration::from_millis(5);
@@ -25,40 +25,10 @@ const WORK: Duration = Duration::from_millis(5);
 const REST: Duration = Duration::from_millis(20);
 
 /// A kernel that is ready.
-pub type Module = Arc<WasmiModule>;
-/// Asked while a kernel runs.
-pub type Watch = Arc<dyn Fn() -> Option<Trap> + Send + Sync>;
-
-/// The engines of one thread.
-#[derive(Clone)]
-pub struct Engines {
-    watch: Option<Watch>,
-}
-
-impl Engines {
-    /// Engines.
-    pub fn new(_folder: Option<PathBuf>) -> Self {
-        Self { watch: None }
-    }
-
-    /// Has `watch` asked.
-    pub fn set_watch(&mut self, watch: Option<Watch>) {
-        self.watch = watch;
-    }
-
-    /// Makes a kernel ready.
-    pub fn load(&mut self, rewritten: &[u8]) -> Result<Module, Trap> {
-        WasmiEngine::new().load(rewritten).map(Arc::new)
-    }
-
-    /// One call.
-    pub fn call(&mut self, module: &Module, input: &[&[u8]], limits: &Limits) -> (EngineName, CallOutcome) {
-        (EngineName::Wasmi, WasmiEngine::new().call(module, input, limits))
-    }
-}
+pub type Module = Arc<NativeModule>;
 
 /// Runs a batch; `None` when something in it panicked.
-pub fn guarded(engines: &mut Engines, kernels: &Kernels, order: Order) -> Option<BatchReport> {
+pub fn guarded(engines: &mut NativeEngines, kernels: &Kernels, order: Order) -> Option<BatchReport> {
     catch_unwind(AssertUnwindSafe(|| {
         let report = run(engines, kernels, order);
         engines.set_watch(None);
@@ -68,7 +38,7 @@ pub fn guarded(engines: &mut Engines, kernels: &Kernels, order: Order) -> Option
     .ok()
 }
 
-fn run(engines: &mut Engines, kernels: &Kernels, order: Order) -> BatchReport {
+fn run(engines: &mut NativeEngines, kernels: &Kernels, order: Order) -> BatchReport {
     let Order { run: _, kernel, batch, cpu_percent, stop } = order;
     let mut report = BatchReport { engine: EngineName::Wasmi, outcomes: Vec::new(), busy_micros: 0 };
     let module = match kernels.get(engines, batch.kernel, &kernel) {

@@ -8,23 +8,35 @@ use crate::{
     units::Gas,
 };
 
-/// A function of the kernel trapped, or the engine stopped it; the rewrite's own trap reason says more.
+/// A function of the kernel did not return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// An ordinary trap: the reason is in the exported global.
     Trap,
-    /// Stopped by the host because its time was over.
-    TimedOut,
-    /// Something that is no trap of WebAssembly: the engine's stack, its memory, a bug.
-    Host,
+    /// The host ended it: out of time, cancelled, or by something that is no trap of WebAssembly (the engine's stack,
+    /// its memory, a bug), which is [`Trap::HostFailed`].
+    Host(Trap),
+}
+
+/// What the exported globals are set to before the first call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Gas handed out at first.
+    pub gas: i64,
+    /// Gas kept back.
+    pub reserve: i64,
+    /// Gas handed out at a time; zero for no slices.
+    pub slice: i64,
+    /// Pages that memory may have.
+    pub pages: i32,
 }
 
 /// A fresh instance of a rewritten kernel.
 pub trait Guest {
-    /// Sets the exported gas and page globals.
-    fn set_limits(&mut self, gas: i64, pages: i32) -> Result<(), Stop>;
-    /// Reads the exported gas global.
-    fn gas_left(&mut self) -> i64;
+    /// Sets the exported globals.
+    fn set(&mut self, settings: Settings) -> Result<(), Stop>;
+    /// Reads the exported gas globals: what is left of the slice, and what was kept back.
+    fn gas_left(&mut self) -> (i64, i64);
     /// Reads the exported trap global.
     fn trap_reason(&mut self) -> TrapReason;
     /// Calls an exported function without parameters and results.
@@ -39,11 +51,12 @@ pub trait Guest {
     fn read(&mut self, pointer: u32, length: u32) -> Option<Vec<u8>>;
 }
 
-/// Carries out one call. `instantiate` is only asked if the limits allow an instance at all.
+/// Carries out one call. `slice` is the gas after which the guest's hook is called, if it has one. `instantiate` is only asked if the limits allow an instance at all.
 pub fn call<G: Guest>(
     facts: &Facts,
     input: &[&[u8]],
     limits: &Limits,
+    slice: Option<i64>,
     instantiate: impl FnOnce() -> Result<G, Trap>,
 ) -> CallOutcome {
     let none = |trap| CallOutcome { output: Err(trap), gas: Gas(0) };
@@ -56,11 +69,15 @@ pub fn call<G: Guest>(
         Err(trap) => return none(trap),
     };
     let gas = i64::try_from(limits.gas.0).unwrap_or(i64::MAX);
-    if guest.set_limits(gas, i32::try_from(pages).unwrap_or(i32::MAX)).is_err() {
+    let first = slice.unwrap_or(gas).clamp(0, gas);
+    let pages = i32::try_from(pages).unwrap_or(i32::MAX);
+    let settings = Settings { gas: first, reserve: gas - first, slice: slice.unwrap_or(0), pages };
+    if guest.set(settings).is_err() {
         return none(Trap::HostFailed);
     }
     let mut output = steps(&mut guest, facts, input, limits);
-    let left = guest.gas_left();
+    let (left, reserve) = guest.gas_left();
+    let left = left.saturating_add(reserve);
     if left < 0 && output.is_ok() {
         output = Err(Trap::OutOfGas);
     }
@@ -95,8 +112,7 @@ fn steps<G: Guest>(guest: &mut G, facts: &Facts, input: &[&[u8]], limits: &Limit
 
 fn trap<G: Guest>(guest: &mut G, stop: Stop) -> Trap {
     match stop {
-        Stop::TimedOut => return Trap::TimedOut,
-        Stop::Host => return Trap::HostFailed,
+        Stop::Host(trap) => return trap,
         Stop::Trap => {}
     }
     match guest.trap_reason() {

@@ -6,6 +6,8 @@
 pub mod drive;
 mod wasmi;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 pub use self::wasmi::{WasmiEngine, WasmiModule};
@@ -94,6 +96,10 @@ pub struct CallOutcome {
     /// Gas used, up to the end or the trap.
     pub gas: Gas,
 }
+
+/// Asked now and then while a kernel runs, on the thread that runs it: says why to stop, or nothing to go on. It may
+/// sleep. What it does never changes a kernel's output or gas.
+pub type Watch = Arc<dyn Fn() -> Option<Trap> + Send + Sync>;
 
 /// A module that an engine has made ready. Kept per kernel hash by the host.
 pub trait Engine {

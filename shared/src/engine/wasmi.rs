@@ -1,21 +1,30 @@
 //! The portable interpreter: runs everywhere, natively and in the browser, and is the referee.
 
-use wasmi::{Config, Engine as Interpreter, Error, Global, Instance, Linker, Memory, Module, Store, TypedFunc, Val};
+use core::fmt;
+
+use wasmi::{
+    Config, Engine as Interpreter, Error, Func, Global, Instance, Linker, Memory, Module, Ref, Store, TypedFunc, Val,
+    errors::HostError,
+};
 
 use super::{
-    CallOutcome, Engine, EngineName, Limits, Trap,
-    drive::{self, Guest, Stop},
+    CallOutcome, Engine, EngineName, Limits, Trap, Watch,
+    drive::{self, Guest, Settings, Stop},
 };
 use crate::kernel::{Facts, STACK_BYTES, TrapReason, exports};
 
 /// Calls inside one another that the rewrite's stack bound can let through, and some to spare.
 const MOST_CALLS: usize = STACK_BYTES as usize / 64;
+/// Gas between two looks at the watch: some tens of milliseconds.
+const SLICE: i64 = 10_000_000;
 /// wasmi's own stack in bytes: above what the rewrite's bound lets through, so that it never decides.
 const MOST_STACK_BYTES: usize = 4 * STACK_BYTES as usize;
 
 /// wasmi, set up so that only the rewrite's bounds decide.
+#[derive(Clone)]
 pub struct WasmiEngine {
     interpreter: Interpreter,
+    watch: Option<Watch>,
 }
 
 /// A kernel that wasmi has read. Bodies are translated when they are first called.
@@ -36,7 +45,17 @@ impl WasmiEngine {
             .wasm_extended_const(false)
             .wasm_relaxed_simd(false)
             .ignore_custom_sections(true);
-        Self { interpreter: Interpreter::new(&config) }
+        Self { interpreter: Interpreter::new(&config), watch: None }
+    }
+
+    /// The interpreter as it is set up here, for tests that run modules which are no kernels.
+    pub fn interpreter(&self) -> &Interpreter {
+        &self.interpreter
+    }
+
+    /// Has `watch` asked while kernels run, from the next call on.
+    pub fn set_watch(&mut self, watch: Option<Watch>) {
+        self.watch = watch;
     }
 }
 
@@ -60,8 +79,9 @@ impl Engine for WasmiEngine {
     }
 
     fn call(&mut self, module: &WasmiModule, input: &[&[u8]], limits: &Limits) -> CallOutcome {
-        drive::call(&module.facts, input, limits, || {
-            WasmiGuest::new(&self.interpreter, &module.module).ok_or(Trap::HostFailed)
+        let slice = self.watch.is_some().then_some(SLICE);
+        drive::call(&module.facts, input, limits, slice, || {
+            WasmiGuest::new(&self.interpreter, &module.module, self.watch.clone()).ok_or(Trap::HostFailed)
         })
     }
 }
@@ -73,19 +93,33 @@ struct WasmiGuest {
     gas: Global,
     trap: Global,
     pages: Global,
+    reserve: Global,
+    slice: Global,
     alloc: TypedFunc<i32, i32>,
     run: TypedFunc<(i32, i32), i64>,
 }
 
 impl WasmiGuest {
-    fn new(interpreter: &Interpreter, module: &Module) -> Option<Self> {
+    fn new(interpreter: &Interpreter, module: &Module, watch: Option<Watch>) -> Option<Self> {
         let mut store = Store::new(interpreter, ());
         let instance = Linker::new(interpreter).instantiate_and_start(&mut store, module).ok()?;
+        if let Some(watch) = watch {
+            let hook = Func::wrap(&mut store, move || match watch() {
+                Some(trap) => Err(Error::host(Stopped(trap))),
+                None => Ok(()),
+            });
+            instance
+                .get_table(&store, exports::HOOK)?
+                .set(&mut store, 0, Ref::from(wasmi::Nullable::Val(hook)))
+                .ok()?;
+        }
         Some(Self {
             memory: instance.get_memory(&store, "memory")?,
             gas: instance.get_global(&store, exports::GAS)?,
             trap: instance.get_global(&store, exports::TRAP)?,
             pages: instance.get_global(&store, exports::PAGES)?,
+            reserve: instance.get_global(&store, exports::RESERVE)?,
+            slice: instance.get_global(&store, exports::SLICE)?,
             alloc: instance.get_typed_func(&store, "alloc").ok()?,
             run: instance.get_typed_func(&store, "run").ok()?,
             instance,
@@ -95,13 +129,21 @@ impl WasmiGuest {
 }
 
 impl Guest for WasmiGuest {
-    fn set_limits(&mut self, gas: i64, pages: i32) -> Result<(), Stop> {
-        self.gas.set(&mut self.store, Val::I64(gas)).map_err(|_| Stop::Host)?;
-        self.pages.set(&mut self.store, Val::I32(pages)).map_err(|_| Stop::Host)
+    fn set(&mut self, settings: Settings) -> Result<(), Stop> {
+        for (global, value) in [
+            (self.gas, Val::I64(settings.gas)),
+            (self.reserve, Val::I64(settings.reserve)),
+            (self.slice, Val::I64(settings.slice)),
+            (self.pages, Val::I32(settings.pages)),
+        ] {
+            global.set(&mut self.store, value).map_err(|_| Stop::Host(Trap::HostFailed))?;
+        }
+        Ok(())
     }
 
-    fn gas_left(&mut self) -> i64 {
-        self.gas.get(&self.store).i64().unwrap_or(0)
+    fn gas_left(&mut self) -> (i64, i64) {
+        let read = |global: Global| global.get(&self.store).i64().unwrap_or(0);
+        (read(self.gas), read(self.reserve))
     }
 
     fn trap_reason(&mut self) -> TrapReason {
@@ -109,7 +151,8 @@ impl Guest for WasmiGuest {
     }
 
     fn start(&mut self, name: &str) -> Result<(), Stop> {
-        let function = self.instance.get_typed_func::<(), ()>(&self.store, name).map_err(|_| Stop::Host)?;
+        let function =
+            self.instance.get_typed_func::<(), ()>(&self.store, name).map_err(|_| Stop::Host(Trap::HostFailed))?;
         function.call(&mut self.store, ()).map_err(|error| stop(&error))
     }
 
@@ -134,11 +177,26 @@ impl Guest for WasmiGuest {
     }
 }
 
+/// What the hook ends a call with.
+#[derive(Debug)]
+struct Stopped(Trap);
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stopped by the host: {:?}", self.0)
+    }
+}
+
+impl HostError for Stopped {}
+
 /// wasmi's stack must never decide: the rewrite's bound comes first, and if not, that is our fault and not the kernel's.
 fn stop(error: &Error) -> Stop {
+    if let Some(Stopped(trap)) = error.downcast_ref() {
+        return Stop::Host(*trap);
+    }
     match error.as_trap_code() {
         Some(wasmi::TrapCode::StackOverflow | wasmi::TrapCode::OutOfFuel | wasmi::TrapCode::OutOfSystemMemory)
-        | None => Stop::Host,
+        | None => Stop::Host(Trap::HostFailed),
         Some(_) => Stop::Trap,
     }
 }

@@ -33,6 +33,14 @@ pub struct Appended {
     pub trap: u32,
     /// Global: bytes of stack left.
     pub stack: u32,
+    /// Global: gas not handed out yet.
+    pub reserve: u32,
+    /// Global: gas handed out at a time, or zero for all.
+    pub slice: u32,
+    /// Table: the host's hook.
+    pub hook: u32,
+    /// Type of the host's hook.
+    pub hook_type: u32,
     /// Function: called with gas below zero, answers with gas to go on with or traps.
     pub refill: u32,
     /// Function: `memory.grow` within the limit.

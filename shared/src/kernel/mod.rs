@@ -13,7 +13,7 @@
 //! - **memory** grows only up to the limit of the call, and growth beyond it is a trap with that name;
 //! - **NaNs** have one bit pattern before their bits can be seen.
 //!
-//! The host and the rewritten module share four exported globals, named in [`exports`]. Nothing is re-indexed: types,
+//! The host and the rewritten module share the exported globals and the table named in [`exports`]. Nothing is re-indexed: types,
 //! functions and globals are only appended, so a kernel's own indices stay true.
 
 mod body;
@@ -24,7 +24,7 @@ mod flow;
 mod nan;
 mod rewrite;
 
-pub use bounds::{MOST_MODULE_BYTES, STACK_BYTES};
+pub use bounds::{MOST_MODULE_BYTES, MOST_TABLE_ELEMENTS, MOST_TABLES, STACK_BYTES};
 pub use cost::{COST_VERSION, table as cost_table};
 pub use rewrite::rewrite;
 
@@ -39,12 +39,20 @@ pub const PAGE_BYTES: u64 = 65_536;
 
 /// Names that the rewrite exports for the host.
 pub mod exports {
-    /// Gas left, a mutable `i64`. The host sets it before the first call; below zero means that none is left.
+    /// Gas left of what was handed out, a mutable `i64`. The host sets it before the first call. Gas left in all is
+    /// this and [`RESERVE`]; below zero means that none is left.
     pub const GAS: &str = "p2pnet.gas";
     /// Why the kernel was trapped by the rewrite, a mutable `i32`: see [`super::TrapReason`].
     pub const TRAP: &str = "p2pnet.trap";
     /// Pages that memory may have, a mutable `i32`. The host sets it before the first call.
     pub const PAGES: &str = "p2pnet.pages";
+    /// Gas not handed out yet, a mutable `i64`.
+    pub const RESERVE: &str = "p2pnet.reserve";
+    /// Gas to hand out at a time, a mutable `i64`; zero for all at once and no hook.
+    pub const SLICE: &str = "p2pnet.slice";
+    /// A table of one function `() -> ()` of the host's, called before each further slice. It may sleep, or end the
+    /// call by a trap of its own.
+    pub const HOOK: &str = "p2pnet.hook";
     /// The module's start function, if it had one: the host calls it first, since gas must be set before it runs.
     pub const START: &str = "p2pnet.start";
     /// Prefix that a kernel's own exports must not use.

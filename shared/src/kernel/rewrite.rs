@@ -16,8 +16,9 @@ use super::{
 };
 use crate::refusal::{Code, Refusal};
 
-/// WebAssembly 2.0 and nothing else: what every engine of ours, and V8 since 2022, understands in the same way.
-const FEATURES: WasmFeatures = WasmFeatures::WASM2;
+/// WebAssembly 2.0 without `externref`, which is of no use to a module without imports: what every engine of ours, and
+/// V8 since 2022, understands in the same way.
+const FEATURES: WasmFeatures = WasmFeatures::WASM2.difference(WasmFeatures::GC_TYPES);
 
 /// Rewrites any module that keeps the bounds, whether or not it keeps the kernel contract. Tests use it on modules that
 /// are no kernels; everybody else calls [`super::prepare`].
@@ -197,10 +198,9 @@ impl<'a> Rewriter<'a> {
         if ty.initial > bounds::MOST_TABLE_ELEMENTS {
             return Err(too_many("elements in a table", ty.initial, bounds::MOST_TABLE_ELEMENTS));
         }
-        let element_type = if ty.element_type.is_func_ref() { RefType::FUNCREF } else { RefType::EXTERNREF };
         let most = bounds::MOST_TABLE_ELEMENTS;
         self.tables.push(TableType {
-            element_type,
+            element_type: RefType::FUNCREF,
             table64: false,
             minimum: ty.initial,
             maximum: Some(ty.maximum.unwrap_or(most).min(most)),
@@ -255,6 +255,10 @@ impl<'a> Rewriter<'a> {
             gas: globals,
             trap: globals + 1,
             stack: globals + 3,
+            reserve: globals + 4,
+            slice: globals + 5,
+            hook: u32::try_from(self.tables.len()).unwrap_or(u32::MAX),
+            hook_type: u32::try_from(self.types.len()).unwrap_or(u32::MAX),
             refill: functions,
             grow: functions + 1,
         })
@@ -269,6 +273,7 @@ impl<'a> Rewriter<'a> {
         for ty in &self.types {
             types.ty().function(all_encoded(ty.params()), all_encoded(ty.results()));
         }
+        types.ty().function([], []);
         types.ty().function([ValType::I64], [ValType::I64]);
         types.ty().function([ValType::I32], [ValType::I32]);
         for results in &self.wrappers {
@@ -276,7 +281,7 @@ impl<'a> Rewriter<'a> {
         }
         module.section(&types);
 
-        let refill_type = u32::try_from(self.types.len()).unwrap_or(u32::MAX);
+        let refill_type = appended.hook_type.saturating_add(1);
         let mut functions = FunctionSection::new();
         for ty in &self.functions {
             functions.function(*ty);
@@ -284,18 +289,23 @@ impl<'a> Rewriter<'a> {
         functions.function(refill_type);
         self.code.function(&refill(appended));
         if let Some(memory) = self.memory {
-            functions.function(refill_type + 1);
+            functions.function(refill_type.saturating_add(1));
             self.code.function(&grow(appended, pages, memory.maximum.unwrap_or(bounds::MOST_PAGES)));
         }
         module.section(&functions);
 
-        if !self.tables.is_empty() {
-            let mut tables = TableSection::new();
-            for table in &self.tables {
-                tables.table(*table);
-            }
-            module.section(&tables);
+        let mut tables = TableSection::new();
+        for table in &self.tables {
+            tables.table(*table);
         }
+        tables.table(TableType {
+            element_type: RefType::FUNCREF,
+            table64: false,
+            minimum: 1,
+            maximum: Some(1),
+            shared: false,
+        });
+        module.section(&tables);
         if let Some(memory) = self.memory {
             module.section(MemorySection::new().memory(memory));
         }
@@ -304,6 +314,8 @@ impl<'a> Rewriter<'a> {
             (ValType::I32, ConstExpr::i32_const(TrapReason::Own.code())),
             (ValType::I32, ConstExpr::i32_const(0)),
             (ValType::I32, ConstExpr::i32_const(i32::try_from(bounds::STACK_BYTES).unwrap_or(i32::MAX))),
+            (ValType::I64, ConstExpr::i64_const(0)),
+            (ValType::I64, ConstExpr::i64_const(0)),
         ] {
             self.globals.global(GlobalType { val_type: ty, mutable: true, shared: false }, &value);
         }
@@ -311,6 +323,9 @@ impl<'a> Rewriter<'a> {
         self.exports.export(exports::GAS, ExportKind::Global, appended.gas);
         self.exports.export(exports::TRAP, ExportKind::Global, appended.trap);
         self.exports.export(exports::PAGES, ExportKind::Global, pages);
+        self.exports.export(exports::RESERVE, ExportKind::Global, appended.reserve);
+        self.exports.export(exports::SLICE, ExportKind::Global, appended.slice);
+        self.exports.export(exports::HOOK, ExportKind::Table, appended.hook);
         if let Some(start) = self.start {
             self.exports.export(exports::START, ExportKind::Func, start);
         }
@@ -334,20 +349,32 @@ impl<'a> Rewriter<'a> {
     }
 }
 
-/// Types appended before those of wrappers: of `refill` and of `grow`.
-const APPENDED_TYPES: usize = 2;
+/// Types appended before those of wrappers: of the hook, of `refill` and of `grow`.
+const APPENDED_TYPES: usize = 3;
 
-/// `refill(gas: i64) -> i64`: called with gas below zero. It ends the call: the host has given all there is.
+/// `refill(gas: i64) -> i64`: called with gas below zero. It hands out the next slice of what the host has given, after
+/// asking the host's hook if there are slices; with nothing left it ends the call. Slices never change the count.
 fn refill(appended: Appended) -> Function {
-    let mut function = Function::new([]);
-    function
-        .instructions()
-        .local_get(0)
-        .global_set(appended.gas)
-        .i32_const(TrapReason::OutOfGas.code())
-        .global_set(appended.trap)
-        .unreachable()
-        .end();
+    const GAS: u32 = 0;
+    const TAKEN: u32 = 1;
+    let Appended { gas, trap, reserve, slice, hook, hook_type, .. } = appended;
+    let mut function = Function::new([(1, ValType::I64)]);
+    let mut sink = function.instructions();
+    sink.loop_(BlockType::Empty);
+    sink.local_get(GAS).global_set(gas);
+    sink.global_get(slice).i64_eqz().if_(BlockType::Empty);
+    sink.global_get(reserve).local_set(TAKEN);
+    sink.else_();
+    sink.i32_const(0).call_indirect(hook, hook_type);
+    sink.global_get(slice).global_get(reserve);
+    sink.global_get(slice).global_get(reserve).i64_lt_s().select().local_set(TAKEN);
+    sink.end();
+    sink.global_get(reserve).local_get(TAKEN).i64_sub().global_set(reserve);
+    sink.local_get(GAS).local_get(TAKEN).i64_add().local_tee(GAS).global_set(gas);
+    sink.local_get(GAS).i64_const(0).i64_ge_s().if_(BlockType::Empty).local_get(GAS).return_().end();
+    sink.global_get(reserve).i64_const(0).i64_gt_s().br_if(0);
+    sink.end();
+    sink.i32_const(TrapReason::OutOfGas.code()).global_set(trap).unreachable().end();
     function
 }
 

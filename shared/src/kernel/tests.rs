@@ -201,6 +201,9 @@ fn modules_that_are_no_kernels_are_told_why() {
         "(memory 1) (memory 1)",
         "(global i32 (i32.add (i32.const 1) (i32.const 2)))",
         "(type (struct))",
+        "(table 1 externref)",
+        "(func (param externref))",
+        "(func (drop (ref.null extern)))",
     ] {
         let module = wat::parse_str(format!("(module {beyond})")).unwrap();
         assert_eq!(rewrite(&module).unwrap_err().code, Code::InvalidKernel, "{beyond}");
@@ -249,4 +252,38 @@ fn returns_and_branches_out_of_a_body_keep_the_count() {
         assert_eq!(outcome.output.unwrap(), expected.to_le_bytes());
         assert!(outcome.gas.0 > 10);
     }
+}
+
+#[test]
+fn a_watch_sees_a_kernel_run_and_may_end_it_without_changing_the_count() {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+    let rounds = "(loop $l (local.set $i (i32.add (local.get $i) (i32.const 1))) (br_if $l (i32.lt_u (local.get $i) (i32.const 10000000)))) (i64.const 0)";
+    let prepared = prepare(&kernel("", rounds)).unwrap();
+    let limits = Limits { gas: Gas(1_000_000_000), ..small() };
+    let mut engine = WasmiEngine::new();
+    let module = engine.load(&prepared.rewritten).unwrap();
+    let alone = engine.call(&module, &[b""], &limits);
+    assert_eq!(alone.output, Ok(Vec::new()));
+    let looks = Arc::new(AtomicU32::new(0));
+    let seen = looks.clone();
+    engine.set_watch(Some(Arc::new(move || {
+        seen.fetch_add(1, Ordering::Relaxed);
+        None
+    })));
+    assert_eq!(engine.call(&module, &[b""], &limits), alone);
+    let most = looks.load(Ordering::Relaxed);
+    assert!(most > 3 && most < 100, "{most}");
+    // The same gas ends it at the same place, watched or not.
+    let short = Limits { gas: Gas(alone.gas.0 - 1), ..limits };
+    assert_eq!(engine.call(&module, &[b""], &short), CallOutcome { output: Err(Trap::OutOfGas), gas: short.gas });
+    assert_eq!(engine.call(&module, &[b""], &Limits { gas: alone.gas, ..limits }), alone);
+    let seen = looks.clone();
+    engine.set_watch(Some(Arc::new(move || (seen.fetch_sub(1, Ordering::Relaxed) < 20).then_some(Trap::Cancelled))));
+    looks.store(22, Ordering::Relaxed);
+    let outcome = engine.call(&module, &[b""], &limits);
+    assert_eq!(outcome.output, Err(Trap::Cancelled));
+    assert!(outcome.gas < alone.gas);
 }

@@ -1,0 +1,115 @@
+//! Compiled kernels on disk: compiling takes tens of milliseconds to seconds, reading compiled code a quarter of one.
+//!
+//! A file is named by the hash of the rewritten bytes and of whatever makes compiled code fit (wasmtime's version, its
+//! settings, the processor's features). It carries a hash of its content, so that a damaged one is compiled anew.
+
+use std::{
+    fs,
+    hash::{Hash as _, Hasher},
+    path::PathBuf,
+    time::SystemTime,
+};
+
+use p2pnet_shared::id::Hash;
+use wasmtime::{Engine, Module};
+
+/// Bytes of compiled code that are kept; the files that were not used for longest go first.
+const MOST_BYTES: u64 = 1 << 30;
+const HASH_BYTES: usize = 32;
+
+/// A folder of compiled kernels. Whoever can write to it can run code as this process does.
+pub struct CompiledFolder {
+    path: PathBuf,
+    fits: String,
+}
+
+impl CompiledFolder {
+    /// The folder at `path`, which is made if it is missing.
+    pub fn new(path: PathBuf, engine: &Engine) -> Self {
+        if let Err(error) = make_private(&path) {
+            tracing::warn!(%error, path = %path.display(), "compiled kernels cannot be kept");
+        }
+        let mut hasher = Fingerprint(Vec::new());
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Self { path, fits: Hash::of(&hasher.0).to_string()[..16].to_owned() }
+    }
+
+    /// The compiled form of `rewritten`, if it is there and whole.
+    pub fn get(&self, engine: &Engine, rewritten: &[u8]) -> Option<Module> {
+        let path = self.file(rewritten);
+        let bytes = fs::read(&path).ok()?;
+        let (hash, code) = bytes.split_at_checked(HASH_BYTES)?;
+        if Hash::of(code).0 != hash {
+            let _ = fs::remove_file(&path);
+            return None;
+        }
+        let _ = fs::File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+        // SAFETY: the bytes are what `Module::serialize` gave to this program: the folder is this user's alone, the name
+        // says which kernel, which engine and which processor, and the hash says that nothing was damaged since.
+        unsafe { Module::deserialize(engine, code) }.ok()
+    }
+
+    /// Keeps the compiled form of `rewritten`. A failure only costs time later.
+    pub fn put(&self, rewritten: &[u8], module: &Module) {
+        let Ok(code) = module.serialize() else { return };
+        let mut bytes = Hash::of(&code).0.to_vec();
+        bytes.extend_from_slice(&code);
+        let path = self.file(rewritten);
+        let draft = path.with_extension(format!("{}.draft", std::process::id()));
+        if let Err(error) = fs::write(&draft, bytes).and_then(|()| fs::rename(&draft, &path)) {
+            tracing::warn!(%error, path = %path.display(), "a compiled kernel could not be kept");
+        }
+        self.tidy();
+    }
+
+    fn file(&self, rewritten: &[u8]) -> PathBuf {
+        self.path.join(format!("{}-{}.compiled", Hash::of(rewritten), self.fits))
+    }
+
+    /// Removes the files that were not used for longest, until the rest fits.
+    fn tidy(&self) {
+        let Ok(entries) = fs::read_dir(&self.path) else { return };
+        let mut files: Vec<_> = entries
+            .flatten()
+            .filter_map(|entry| {
+                let about = entry.metadata().ok()?;
+                about.is_file().then_some((about.modified().ok()?, about.len(), entry.path()))
+            })
+            .collect();
+        files.sort();
+        let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
+        for (_, bytes, path) in files {
+            if total <= MOST_BYTES {
+                break;
+            }
+            if fs::remove_file(path).is_ok() {
+                total -= bytes;
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn make_private(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+}
+
+#[cfg(not(unix))]
+fn make_private(path: &std::path::Path) -> std::io::Result<()> {
+    fs::create_dir_all(path)
+}
+
+/// Collects what a type hashes, since the standard hasher promises no stable value.
+struct Fingerprint(Vec<u8>);
+
+impl Hasher for Fingerprint {
+    fn finish(&self) -> u64 {
+        0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+}

@@ -1,0 +1,94 @@
+//! The native engines: wasmtime for real work, wasmi for what is too small to be worth compiling.
+//!
+//! A kernel starts on wasmi, which is ready in no time. A call that does not end within [`PROBE_GAS`] is begun again on
+//! wasmtime: both count the same gas and give the same bytes, so nobody can tell but by the clock. Once a kernel has
+//! used [`WORTHWHILE_GAS`], or its compiled code is found on disk, all its calls go to wasmtime.
+
+mod compiled;
+mod wasmtime;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use p2pnet_shared::{
+    engine::{CallOutcome, Engine, EngineName, Limits, Trap, WasmiEngine, WasmiModule, Watch},
+    units::Gas,
+};
+
+pub use self::wasmtime::{WasmtimeEngine, WasmtimeModule};
+
+/// Gas that a single call may use on wasmi before it is given to wasmtime: some milliseconds.
+const PROBE_GAS: Gas = Gas(1_000_000);
+/// Gas over all calls of a kernel after which compiling it pays: as long as compiling takes, or so.
+const WORTHWHILE_GAS: u64 = 10_000_000;
+
+/// Both native engines. Cheap to clone: a thread that runs kernels has its own clone, compiled code is shared.
+#[derive(Clone)]
+pub struct NativeEngines {
+    wasmi: WasmiEngine,
+    wasmtime: Option<WasmtimeEngine>,
+}
+
+/// A kernel that is ready on wasmi and, once that pays, on wasmtime.
+pub struct NativeModule {
+    rewritten: Vec<u8>,
+    wasmi: WasmiModule,
+    compiled: OnceLock<Result<WasmtimeModule, Trap>>,
+    spent: AtomicU64,
+}
+
+impl NativeEngines {
+    /// Engines that keep compiled code in `folder`, if one is given. Nobody else must be able to write to it.
+    pub fn new(folder: Option<PathBuf>) -> Self {
+        let wasmtime = WasmtimeEngine::new(folder)
+            .inspect_err(|error| tracing::warn!(%error, "no native compiler on this machine: kernels run on wasmi"))
+            .ok();
+        Self { wasmi: WasmiEngine::new(), wasmtime }
+    }
+
+    /// Has `watch` asked while kernels run on this clone, from the next call on.
+    pub fn set_watch(&mut self, watch: Option<Watch>) {
+        self.wasmi.set_watch(watch.clone());
+        if let Some(wasmtime) = &mut self.wasmtime {
+            wasmtime.set_watch(watch);
+        }
+    }
+
+    /// Makes a rewritten kernel ready. Share the module among threads.
+    pub fn load(&mut self, rewritten: &[u8]) -> Result<Arc<NativeModule>, Trap> {
+        let wasmi = self.wasmi.load(rewritten)?;
+        let compiled = OnceLock::new();
+        if let Some(module) = self.wasmtime.as_ref().and_then(|wasmtime| wasmtime.load_kept(rewritten)) {
+            let _ = compiled.set(Ok(module));
+        }
+        Ok(Arc::new(NativeModule { rewritten: rewritten.to_vec(), wasmi, compiled, spent: AtomicU64::new(0) }))
+    }
+
+    /// One call in a fresh instance, and the engine that gave its outcome.
+    pub fn call(&mut self, module: &NativeModule, input: &[&[u8]], limits: &Limits) -> (EngineName, CallOutcome) {
+        let Some(wasmtime) = &mut self.wasmtime else {
+            return (EngineName::Wasmi, self.wasmi.call(&module.wasmi, input, limits));
+        };
+        let worthwhile = module.compiled.get().is_some() || module.spent.load(Ordering::Relaxed) > WORTHWHILE_GAS;
+        if !worthwhile {
+            let probe = Limits { gas: limits.gas.min(PROBE_GAS), ..*limits };
+            let outcome = self.wasmi.call(&module.wasmi, input, &probe);
+            if outcome.output != Err(Trap::OutOfGas) || probe.gas == limits.gas {
+                module.spent.fetch_add(outcome.gas.0, Ordering::Relaxed);
+                return (EngineName::Wasmi, outcome);
+            }
+        }
+        match module.compiled.get_or_init(|| wasmtime.load(&module.rewritten)) {
+            Ok(compiled) => (EngineName::Wasmtime, wasmtime.call(compiled, input, limits)),
+            Err(_) => (EngineName::Wasmi, self.wasmi.call(&module.wasmi, input, limits)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+//! The native compiler, set up so that only the rewrite's bounds decide.
+//!
+//! Instances come from a pool, traps are signals, compiled code is kept on disk. What stops a kernel from outside is
+//! the rewrite's own hook ([`Watch`]), which costs nothing inside loops, so wasmtime's epochs and fuel stay off.
+
+use std::{path::PathBuf, sync::Arc};
+
+use p2pnet_shared::{
+    engine::{
+        CallOutcome, Engine, EngineName, Limits, Trap, Watch,
+        drive::{self, Guest, Settings, Stop},
+    },
+    kernel::{Facts, MOST_TABLE_ELEMENTS, MOST_TABLES, STACK_BYTES, TrapReason, exports},
+};
+use wasmtime::{
+    Config, Engine as Compiler, Func, Global, Instance, InstanceAllocationStrategy, InstancePre, Linker, Memory,
+    Module, ModuleExport, PoolingAllocationConfig, Ref, Store, TypedFunc, Val,
+};
+
+use super::compiled::CompiledFolder;
+
+/// Gas between two looks at the watch: some milliseconds.
+const SLICE: i64 = 20_000_000;
+/// wasmtime's stack in bytes: above what the rewrite's bound lets through, and below what a thread has.
+const MOST_STACK_BYTES: usize = 4 * STACK_BYTES as usize;
+/// Instances at once; each thread that runs kernels needs one.
+const MOST_INSTANCES: u32 = 128;
+/// Address space of one instance's own structures.
+const MOST_INSTANCE_BYTES: usize = 4 << 20;
+/// Memory of an instance that is zeroed by hand and stays in place, since handing it back costs more than a tiny task.
+const RESIDENT_BYTES: usize = 256 << 10;
+
+/// wasmtime. Cheap to clone.
+#[derive(Clone)]
+pub struct WasmtimeEngine {
+    compiler: Compiler,
+    folder: Option<Arc<CompiledFolder>>,
+    watch: Option<Watch>,
+}
+
+/// A compiled kernel. Cheap to clone.
+#[derive(Clone)]
+pub struct WasmtimeModule {
+    ready: InstancePre<()>,
+    items: Items,
+    facts: Arc<Facts>,
+}
+
+/// Where a kernel's exports are, so that no name is looked up in a call.
+#[derive(Clone, Copy)]
+struct Items {
+    memory: ModuleExport,
+    alloc: ModuleExport,
+    run: ModuleExport,
+    gas: ModuleExport,
+    trap: ModuleExport,
+    pages: ModuleExport,
+    reserve: ModuleExport,
+    slice: ModuleExport,
+    hook: ModuleExport,
+}
+
+impl WasmtimeEngine {
+    /// An engine that keeps compiled code in `folder`, if one is given. Fails on processors that wasmtime cannot
+    /// compile for.
+    pub fn new(folder: Option<PathBuf>) -> Result<Self, wasmtime::Error> {
+        let compiler = Compiler::new(&config(true)).or_else(|_| Compiler::new(&config(false)))?;
+        let folder = folder.map(|path| Arc::new(CompiledFolder::new(path, &compiler)));
+        Ok(Self { compiler, folder, watch: None })
+    }
+
+    /// The compiler as it is set up here, for tests that run modules which are no kernels.
+    pub fn compiler(&self) -> &Compiler {
+        &self.compiler
+    }
+
+    /// Has `watch` asked while kernels run on this clone, from the next call on.
+    pub fn set_watch(&mut self, watch: Option<Watch>) {
+        self.watch = watch;
+    }
+
+    /// The kernel, if its compiled code is on disk.
+    pub fn load_kept(&self, rewritten: &[u8]) -> Option<WasmtimeModule> {
+        let module = self.folder.as_ref()?.get(&self.compiler, rewritten)?;
+        self.ready(&module, rewritten)
+    }
+
+    fn ready(&self, module: &Module, rewritten: &[u8]) -> Option<WasmtimeModule> {
+        let item = |name: &str| module.get_export_index(name);
+        Some(WasmtimeModule {
+            ready: Linker::new(&self.compiler).instantiate_pre(module).ok()?,
+            items: Items {
+                memory: item("memory")?,
+                alloc: item("alloc")?,
+                run: item("run")?,
+                gas: item(exports::GAS)?,
+                trap: item(exports::TRAP)?,
+                pages: item(exports::PAGES)?,
+                reserve: item(exports::RESERVE)?,
+                slice: item(exports::SLICE)?,
+                hook: item(exports::HOOK)?,
+            },
+            facts: Arc::new(Facts::of(rewritten)?),
+        })
+    }
+}
+
+impl Engine for WasmtimeEngine {
+    type Module = WasmtimeModule;
+
+    fn name(&self) -> EngineName {
+        EngineName::Wasmtime
+    }
+
+    fn load(&mut self, rewritten: &[u8]) -> Result<WasmtimeModule, Trap> {
+        if let Some(kept) = self.load_kept(rewritten) {
+            return Ok(kept);
+        }
+        let module = Module::new(&self.compiler, rewritten).map_err(|error| {
+            tracing::warn!(%error, "wasmtime refuses a rewritten kernel");
+            Trap::HostFailed
+        })?;
+        if let Some(folder) = &self.folder {
+            folder.put(rewritten, &module);
+        }
+        self.ready(&module, rewritten).ok_or(Trap::HostFailed)
+    }
+
+    fn call(&mut self, module: &WasmtimeModule, input: &[&[u8]], limits: &Limits) -> CallOutcome {
+        let slice = self.watch.is_some().then_some(SLICE);
+        drive::call(&module.facts, input, limits, slice, || {
+            WasmtimeGuest::new(&self.compiler, module, self.watch.clone()).ok_or(Trap::HostFailed)
+        })
+    }
+}
+
+fn config(pooled: bool) -> Config {
+    let mut config = Config::new();
+    config
+        .max_wasm_stack(MOST_STACK_BYTES)
+        .memory_may_move(false)
+        .wasm_backtrace_max_frames(None)
+        .wasm_relaxed_simd(false)
+        .wasm_tail_call(false)
+        .wasm_multi_memory(false)
+        .wasm_memory64(false)
+        .wasm_extended_const(false);
+    if pooled {
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_core_instances(MOST_INSTANCES)
+            .total_memories(MOST_INSTANCES)
+            .total_tables(MOST_INSTANCES * 2)
+            .max_tables_per_module(MOST_TABLES + 1)
+            .table_elements(usize::try_from(MOST_TABLE_ELEMENTS).unwrap_or(usize::MAX))
+            .max_core_instance_size(MOST_INSTANCE_BYTES)
+            .linear_memory_keep_resident(RESIDENT_BYTES)
+            .table_keep_resident(4 << 10);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    }
+    config
+}
+
+struct WasmtimeGuest {
+    store: Store<()>,
+    instance: Instance,
+    memory: Memory,
+    gas: Global,
+    trap: Global,
+    pages: Global,
+    reserve: Global,
+    slice: Global,
+    alloc: TypedFunc<i32, i32>,
+    run: TypedFunc<(i32, i32), i64>,
+}
+
+impl WasmtimeGuest {
+    fn new(compiler: &Compiler, module: &WasmtimeModule, watch: Option<Watch>) -> Option<Self> {
+        let mut store = Store::new(compiler, ());
+        let instance = module.ready.instantiate(&mut store).ok()?;
+        let items = &module.items;
+        if let Some(watch) = watch {
+            let hook = Func::wrap(&mut store, move || match watch() {
+                Some(trap) => Err(wasmtime::Error::new(Stopped(trap))),
+                None => Ok(()),
+            });
+            let table = instance.get_module_export(&mut store, &items.hook)?.into_table()?;
+            table.set(&mut store, 0, Ref::Func(Some(hook))).ok()?;
+        }
+        let mut global = |item| instance.get_module_export(&mut store, item)?.into_global();
+        let (gas, trap, pages) = (global(&items.gas)?, global(&items.trap)?, global(&items.pages)?);
+        let (reserve, slice) = (global(&items.reserve)?, global(&items.slice)?);
+        let alloc = instance.get_module_export(&mut store, &items.alloc)?.into_func()?;
+        let run = instance.get_module_export(&mut store, &items.run)?.into_func()?;
+        Some(Self {
+            memory: instance.get_module_export(&mut store, &items.memory)?.into_memory()?,
+            gas,
+            trap,
+            pages,
+            reserve,
+            slice,
+            alloc: alloc.typed(&store).ok()?,
+            run: run.typed(&store).ok()?,
+            instance,
+            store,
+        })
+    }
+}
+
+impl Guest for WasmtimeGuest {
+    fn set(&mut self, settings: Settings) -> Result<(), Stop> {
+        for (global, value) in [
+            (self.gas, Val::I64(settings.gas)),
+            (self.reserve, Val::I64(settings.reserve)),
+            (self.slice, Val::I64(settings.slice)),
+            (self.pages, Val::I32(settings.pages)),
+        ] {
+            global.set(&mut self.store, value).map_err(|_| HOST)?;
+        }
+        Ok(())
+    }
+
+    fn gas_left(&mut self) -> (i64, i64) {
+        let gas = self.gas.get(&mut self.store).i64();
+        (gas.unwrap_or(0), self.reserve.get(&mut self.store).i64().unwrap_or(0))
+    }
+
+    fn trap_reason(&mut self) -> TrapReason {
+        TrapReason::from_code(self.trap.get(&mut self.store).i32().unwrap_or(0))
+    }
+
+    fn start(&mut self, name: &str) -> Result<(), Stop> {
+        let function = self.instance.get_typed_func::<(), ()>(&mut self.store, name).map_err(|_| HOST)?;
+        function.call(&mut self.store, ()).map_err(|error| stop(&error))
+    }
+
+    fn alloc(&mut self, length: u32) -> Result<u32, Stop> {
+        let pointer = self.alloc.call(&mut self.store, length.cast_signed()).map_err(|error| stop(&error))?;
+        Ok(pointer.cast_unsigned())
+    }
+
+    fn run(&mut self, pointer: u32, length: u32) -> Result<u64, Stop> {
+        let input = (pointer.cast_signed(), length.cast_signed());
+        self.run.call(&mut self.store, input).map(i64::cast_unsigned).map_err(|error| stop(&error))
+    }
+
+    fn write(&mut self, pointer: u32, bytes: &[u8]) -> bool {
+        self.memory.write(&mut self.store, pointer as usize, bytes).is_ok()
+    }
+
+    fn read(&mut self, pointer: u32, length: u32) -> Option<Vec<u8>> {
+        let start = pointer as usize;
+        let end = start.checked_add(length as usize)?;
+        self.memory.data(&self.store).get(start..end).map(<[u8]>::to_vec)
+    }
+}
+
+const HOST: Stop = Stop::Host(Trap::HostFailed);
+
+/// What the hook ends a call with.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped by the host: {0:?}")]
+struct Stopped(Trap);
+
+/// wasmtime's stack must never decide: the rewrite's bound comes first, and if not, that is our fault and not the
+/// kernel's.
+fn stop(error: &wasmtime::Error) -> Stop {
+    if let Some(Stopped(trap)) = error.downcast_ref() {
+        return Stop::Host(*trap);
+    }
+    match error.downcast_ref::<wasmtime::Trap>() {
+        Some(wasmtime::Trap::StackOverflow | wasmtime::Trap::Interrupt | wasmtime::Trap::OutOfFuel) | None => HOST,
+        Some(_) => Stop::Trap,
+    }
+}
