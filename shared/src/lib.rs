@@ -4,8 +4,12 @@
 //! come back. Everything two nodes must agree on lives here, so that the same bytes in give the same bytes out on
 //! every machine. `docs/architecture.md` draws the map.
 
+extern crate alloc;
+
 pub mod api;
 pub mod engine;
+pub mod exchange;
+pub mod formula;
 pub mod id;
 pub mod job;
 pub mod kernel;

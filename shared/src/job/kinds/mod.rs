@@ -1,9 +1,33 @@
 //! The list of job kinds: one file each, one line here.
 
+mod fields;
+mod formulas;
+pub mod limits;
+mod map;
+mod outcome;
+mod range_reduce;
+
+use self::fields::{Fields, missing};
 use crate::{
-    job::Job,
+    id::Hash,
+    job::{Job, Plan},
     refusal::{Code, Refusal},
 };
+
+/// Finds the bytes of kernels that are named by hash.
+type Blobs<'a> = &'a dyn Fn(Hash) -> Option<Vec<u8>>;
+
+struct Kind {
+    name: &'static str,
+    fields: &'static [&'static str],
+    read: fn(&mut Fields, Blobs) -> Result<Box<dyn Plan>, Refusal>,
+}
+
+const ALL: &[Kind] = &[
+    Kind { name: range_reduce::NAME, fields: range_reduce::FIELDS, read: |fields, _| range_reduce::read(fields) },
+    Kind { name: map::NAME, fields: map::FIELDS, read: |fields, _| map::read(fields) },
+    Kind { name: map::REDUCE_NAME, fields: map::REDUCE_FIELDS, read: |fields, _| map::read_reducing(fields) },
+];
 
 /// Names of all kinds, as they stand in `"kind"`.
 pub const KINDS: &[&str] = &["range_reduce", "map", "map_reduce", "matrix", "kernel"];
@@ -11,7 +35,16 @@ pub const KINDS: &[&str] = &["range_reduce", "map", "map_reduce", "matrix", "ker
 /// Reads, checks and compiles a job from the JSON that a person sends.
 ///
 /// `blob` finds the bytes of kernels that are named by hash.
-pub fn read(source: &str, blob: &dyn Fn(crate::id::Hash) -> Option<Vec<u8>>) -> Result<Job, Refusal> {
-    let _ = (source, blob);
-    Err(Refusal::new(Code::UnknownKind, "no kind is built yet", ""))
+pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Vec<u8>>) -> Result<Job, Refusal> {
+    let mut fields = Fields::read(source)?;
+    let hint = format!("kinds are {}", KINDS.join(", "));
+    let name = fields.text("kind")?.ok_or_else(|| missing("kind", &hint))?;
+    let kind = ALL
+        .iter()
+        .find(|kind| kind.name == name)
+        .ok_or_else(|| Refusal::new(Code::UnknownKind, format!("there is no kind {name:.40?}"), hint))?;
+    let (requirements, policy) = (fields.requirements()?, fields.policy()?);
+    let plan = (kind.read)(&mut fields, blob)?;
+    fields.end(kind.name, kind.fields)?;
+    Ok(Job { kind: kind.name, source: source.to_owned(), requirements, policy, plan })
 }

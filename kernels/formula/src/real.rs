@@ -1,0 +1,49 @@
+//! Functions of floats, from libm: plain arithmetic, so the same bits on every engine.
+
+/// The remainder with the divisor's sign.
+#[unsafe(no_mangle)]
+extern "C" fn float_remainder(a: f64, b: f64) -> f64 {
+    let rest = libm::fmod(a, b);
+    if rest != 0.0 && (rest < 0.0) != (b < 0.0) { rest + b } else { rest }
+}
+
+/// Halves go away from zero.
+#[unsafe(no_mangle)]
+extern "C" fn float_round(a: f64) -> f64 {
+    libm::round(a)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn float_power(a: f64, b: f64) -> f64 {
+    libm::pow(a, b)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn float_sin(a: f64) -> f64 {
+    libm::sin(a)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn float_cos(a: f64) -> f64 {
+    libm::cos(a)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn float_tan(a: f64) -> f64 {
+    libm::tan(a)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn float_exp(a: f64) -> f64 {
+    libm::exp(a)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn float_ln(a: f64) -> f64 {
+    libm::log(a)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn float_log10(a: f64) -> f64 {
+    libm::log10(a)
+}

@@ -1,0 +1,28 @@
+//! How large a job may be. One place, so that documents and messages can name the same numbers.
+
+/// The JSON text of a job, in bytes.
+pub const MAX_SOURCE_BYTES: usize = 32 << 20;
+/// Items of `data`.
+pub const MAX_ITEMS: u64 = 10_000_000;
+/// One text item, in bytes.
+pub const MAX_ITEM_BYTES: usize = 1 << 20;
+/// Numbers of one matrix.
+pub const MAX_CELLS: usize = 4 << 20;
+/// A kernel that comes with a job, in bytes.
+pub const MAX_KERNEL_BYTES: usize = 16 << 20;
+/// The input of the `kernel` kind, in bytes, decoded.
+pub const MAX_INPUT_BYTES: usize = 24 << 20;
+/// The result's JSON text, in bytes.
+pub const MAX_RESULT_BYTES: usize = 64 << 20;
+/// `timeout_seconds`, `retries`, `ram_gb` × 1024.
+pub const MAX_TIMEOUT_SECONDS: u32 = 3600;
+/// See [`MAX_TIMEOUT_SECONDS`].
+pub const MAX_RETRIES: u32 = 20;
+/// See [`MAX_TIMEOUT_SECONDS`].
+pub const MAX_MEMORY_MIB: u32 = 4096;
+/// Largest magnitude of a range's ends.
+pub const MAX_RANGE_END: i64 = 1 << 62;
+/// Input bytes that go out in one batch.
+pub const BATCH_BYTES: usize = 1 << 20;
+/// Calls in one batch.
+pub const BATCH_CALLS: u64 = 1 << 16;

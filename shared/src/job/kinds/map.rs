@@ -1,0 +1,186 @@
+//! `map` and `map_reduce`: a formula of every item of a list; all values in order, or reduced to one.
+//!
+//! ```json
+//! {"kind":"map","data":[1,2,3],"map":"x*x + 1"}
+//! {"kind":"map_reduce","data":[3,1,2],"map":"x*x","where":"x > 1","reduce":"average"}
+//! ```
+
+use std::collections::BTreeMap;
+
+use super::{
+    fields::{Fields, Items, missing},
+    formulas::{read_reduce, read_work},
+    limits::{BATCH_BYTES, MAX_RESULT_BYTES},
+    outcome::{Answer, content, failed, foreign, put_float, put_integer},
+    range_reduce::merge_partials,
+};
+use crate::{
+    exchange::{
+        partial::Partial,
+        value::{self, Value},
+    },
+    formula::{
+        Subject,
+        program::{Target, items_kernel},
+    },
+    job::{CallShape, Outputs, Plan},
+    refusal::{Code, Refusal},
+    units::Span,
+};
+
+/// As in `"kind"`.
+pub const NAME: &str = "map";
+/// Its own fields.
+pub const FIELDS: &[&str] = &["data", "map", "where"];
+/// As in `"kind"`.
+pub const REDUCE_NAME: &str = "map_reduce";
+/// Its own fields.
+pub const REDUCE_FIELDS: &[&str] = &["data", "map", "where", "reduce"];
+
+struct Map {
+    kernel: Vec<u8>,
+    items: Items,
+    target: Target,
+    filtered: bool,
+}
+
+/// Reads the fields of `map`.
+pub fn read(fields: &mut Fields) -> Result<Box<dyn Plan>, Refusal> {
+    if !fields.has("map") && !fields.has("where") {
+        return Err(missing("map", "a formula in x, for example \"x*x + 1\""));
+    }
+    read_as(fields, Target::Values)
+}
+
+/// Reads the fields of `map_reduce`.
+pub fn read_reducing(fields: &mut Fields) -> Result<Box<dyn Plan>, Refusal> {
+    let reduce = read_reduce(fields)?;
+    read_as(fields, Target::Reduce(reduce))
+}
+
+fn read_as(fields: &mut Fields, target: Target) -> Result<Box<dyn Plan>, Refusal> {
+    let work = read_work(fields, target)?;
+    let items = fields.items("data")?;
+    let integers = items.integers.map(|(least, most)| Subject::Integer { least, most });
+    let floats = items.first_float.map(|_| Subject::Float);
+    let texts = items.first_text.map(|_| Subject::Text);
+    let mut subjects = Vec::new();
+    for (subject, first) in [(integers, None), (floats, items.first_float), (texts, items.first_text)] {
+        let Some(subject) = subject else { continue };
+        subjects.push(subject);
+        // Each type is tried alone, so that the message can show an item that the formula does not suit.
+        if let (Err(mut refusal), Some(first)) = (items_kernel(&work, &[subject]), first) {
+            refusal.message = format!("{} (item {first} is {})", refusal.message, items.show(first));
+            return Err(refusal);
+        }
+    }
+    let kernel = items_kernel(&work, &subjects)?;
+    Ok(Box::new(Map { kernel, items, target, filtered: work.filter.is_some() }))
+}
+
+impl Plan for Map {
+    fn kernel(&self) -> &[u8] {
+        &self.kernel
+    }
+
+    fn units(&self) -> u64 {
+        self.items.count
+    }
+
+    fn shape(&self) -> CallShape {
+        CallShape::WholeSpan
+    }
+
+    fn most_units_a_batch(&self, start: u64) -> u64 {
+        // Whole strides, as many as fit.
+        let from = start / Items::STRIDE;
+        let first = self.items.mark(from);
+        let mut end = from + 1;
+        while end * Items::STRIDE < self.items.count && self.items.mark(end + 1) - first <= BATCH_BYTES {
+            end += 1;
+        }
+        end * Items::STRIDE - start
+    }
+
+    fn inputs(&self, span: Span) -> Vec<Vec<u8>> {
+        let bytes = self.items.bytes.get(self.items.offset(span.start)..self.items.offset(span.end));
+        vec![bytes.unwrap_or_default().to_vec()]
+    }
+
+    fn check(&self, span: Span, output: &[u8]) -> Result<(), Refusal> {
+        match content(output) {
+            Ok(content) => {
+                let right = match self.target {
+                    Target::Reduce(reduce) => {
+                        Partial::decode(reduce, content).is_some_and(|partial| partial.count <= span.len())
+                    }
+                    Target::Values => {
+                        let count = count_values(content);
+                        count.is_some_and(|count| if self.filtered { count <= span.len() } else { count == span.len() })
+                    }
+                };
+                if right { Ok(()) } else { Err(foreign()) }
+            }
+            Err(Answer::Failed(failure, position)) if position < span.len() => {
+                let item = span.start + position;
+                let place = format!("task {}..{}, item {item}, x = {}", span.start, span.end, self.items.show(item));
+                Err(failed(failure, &place))
+            }
+            Err(Answer::Failed(_, _) | Answer::Foreign) => Err(foreign()),
+        }
+    }
+
+    fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {
+        match self.target {
+            Target::Reduce(reduce) => merge_partials(reduce, done),
+            Target::Values => list(done),
+        }
+    }
+
+    fn has_partial_result(&self) -> bool {
+        match self.target {
+            Target::Reduce(_) => true,
+            Target::Values => false,
+        }
+    }
+}
+
+fn count_values(content: &[u8]) -> Option<u64> {
+    let (mut at, mut count) = (0, 0);
+    while at < content.len() {
+        match value::take(content, &mut at)? {
+            Value::Text(text) => core::str::from_utf8(text).ok().map(|_| ())?,
+            Value::Bool(_) | Value::Integer(_) | Value::Float(_) => {}
+        }
+        count += 1;
+    }
+    Some(count)
+}
+
+fn list(done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {
+    let mut json = String::from("[");
+    for output in done.values().flatten() {
+        let content = content(output).map_err(|_| foreign())?;
+        let mut at = 0;
+        while at < content.len() {
+            if json.len() > 1 {
+                json.push(',');
+            }
+            match value::take(content, &mut at).ok_or_else(foreign)? {
+                Value::Bool(value) => json.push_str(if value { "true" } else { "false" }),
+                Value::Integer(value) => put_integer(&mut json, value),
+                Value::Float(value) => put_float(&mut json, value),
+                Value::Text(text) => {
+                    let text = core::str::from_utf8(text).map_err(|_| foreign())?;
+                    json.push_str(&serde_json::to_string(text).map_err(|_| foreign())?);
+                }
+            }
+            if json.len() > MAX_RESULT_BYTES {
+                let message = format!("the result has more than {MAX_RESULT_BYTES} bytes");
+                return Err(Refusal::new(Code::TooLarge, message, "split the job, or reduce the values"));
+            }
+        }
+    }
+    json.push(']');
+    Ok(json)
+}
