@@ -32,13 +32,7 @@ impl Default for FloatSum {
 impl FloatSum {
     /// Nothing added yet.
     pub const fn new() -> Self {
-        Self {
-            limbs: [0; LIMBS],
-            since_carry: 0,
-            nan: false,
-            positive_infinity: false,
-            negative_infinity: false,
-        }
+        Self { limbs: [0; LIMBS], since_carry: 0, nan: false, positive_infinity: false, negative_infinity: false }
     }
 
     /// Adds one float.
@@ -206,7 +200,8 @@ fn round_magnitude(limbs: &[i64; LIMBS]) -> f64 {
     let mut mantissa = (0..53).fold(0, |bits, i| bits | bit(lowest + i) << i);
     let half = bit(lowest - 1) == 1;
     let below = lowest - 1;
-    let sticky = limbs[..below / 32].iter().any(|limb| *limb != 0) || limbs[below / 32] & ((1 << (below % 32)) - 1) != 0;
+    let sticky =
+        limbs[..below / 32].iter().any(|limb| *limb != 0) || limbs[below / 32] & ((1 << (below % 32)) - 1) != 0;
     if half && (sticky || mantissa & 1 == 1) {
         mantissa += 1;
     }

@@ -174,7 +174,11 @@ impl Partial {
             (Some(_), Some(float)) if float.is_nan() => Reduced::Float(canonical(float)),
             (Some(integer), Some(float)) => {
                 let integer_is_less = is_less(integer, float);
-                if integer_is_less == (reduce == Reduce::Min) { Reduced::Integer(integer) } else { Reduced::Float(float) }
+                if integer_is_less == (reduce == Reduce::Min) {
+                    Reduced::Integer(integer)
+                } else {
+                    Reduced::Float(float)
+                }
             }
         }
     }

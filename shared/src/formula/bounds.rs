@@ -117,12 +117,15 @@ impl Real {
     /// Bounds of an operation that is monotone in each value; rounding to nearest is monotone too.
     pub fn corners(self, other: Real, operation: impl Fn(f64, f64) -> f64) -> Self {
         let (Some(mine), Some(theirs)) = (self.0, other.0) else { return UNKNOWN };
-        let values =
-            [(mine.0, theirs.0), (mine.0, theirs.1), (mine.1, theirs.0), (mine.1, theirs.1)].map(|(a, b)| operation(a, b));
+        let values = [(mine.0, theirs.0), (mine.0, theirs.1), (mine.1, theirs.0), (mine.1, theirs.1)]
+            .map(|(a, b)| operation(a, b));
         if values.iter().any(|value| !value.is_finite()) {
             return UNKNOWN;
         }
-        Self::new(values.iter().copied().fold(f64::INFINITY, f64::min), values.iter().copied().fold(f64::NEG_INFINITY, f64::max))
+        Self::new(
+            values.iter().copied().fold(f64::INFINITY, f64::min),
+            values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        )
     }
 
     pub fn map(self, operation: impl Fn(f64) -> f64) -> Self {

@@ -733,7 +733,14 @@ impl<'t> Body<'t> {
             if inner.whole().least < 0 {
                 // Nothing below 2 is prime; the helper takes no sign.
                 let word = self.take(ValType::I64);
-                self.extend([I::LocalTee(word), I::I64Const(0), I::LocalGet(word), I::I64Const(0), I::I64GtS, I::Select]);
+                self.extend([
+                    I::LocalTee(word),
+                    I::I64Const(0),
+                    I::LocalGet(word),
+                    I::I64Const(0),
+                    I::I64GtS,
+                    I::Select,
+                ]);
                 self.release(ValType::I64, word);
             }
             self.helper(Helper::IsPrime);

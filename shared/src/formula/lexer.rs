@@ -59,7 +59,8 @@ pub fn tokens(text: &str) -> Result<Vec<Spot>, Refusal> {
             at += 1;
             continue;
         }
-        let (token, len) = if first.is_ascii_digit() || (first == '.' && rest.get(1).is_some_and(char::is_ascii_digit)) {
+        let (token, len) = if first.is_ascii_digit() || (first == '.' && rest.get(1).is_some_and(char::is_ascii_digit))
+        {
             number(rest, at)?
         } else if first.is_alphabetic() || first == '_' {
             let len = rest.iter().take_while(|c| c.is_alphanumeric() || **c == '_').count();

@@ -203,7 +203,9 @@ impl Parser {
         let (name_at, token) = (self.at(), self.take());
         let name = match token {
             Token::Name(name) => name,
-            other => return Err(invalid(name_at, format!("{} is no name", shown(&other)), "write `let y = x*x; y + 1`")),
+            other => {
+                return Err(invalid(name_at, format!("{} is no name", shown(&other)), "write `let y = x*x; y + 1`"));
+            }
         };
         if is_reserved(&name) {
             return Err(invalid(name_at, format!("{name:?} has a meaning already"), "choose another name"));
@@ -270,9 +272,15 @@ impl Parser {
             "false" => Kind::Bool(false),
             "pi" => Kind::Float(core::f64::consts::PI),
             "not" => Kind::Not(Box::new(self.expression(NOT)?)),
-            "let" => return Err(invalid(at, "`let` stands at the beginning or after a bracket", "move it to the front")),
+            "let" => {
+                return Err(invalid(at, "`let` stands at the beginning or after a bracket", "move it to the front"));
+            }
             "and" | "or" => {
-                return Err(invalid(at, format!("a value is expected before `{name}`"), "write a condition on both sides"));
+                return Err(invalid(
+                    at,
+                    format!("a value is expected before `{name}`"),
+                    "write a condition on both sides",
+                ));
             }
             _ if self.names.contains(&name) => Kind::Name(name),
             _ => match Function::ALL.iter().find(|(known, _)| *known == name) {

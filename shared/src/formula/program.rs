@@ -74,7 +74,8 @@ fn round_out(least: i128, most: i128) -> Whole {
         bits @ 0..=126 => (1 << bits) - 1,
         127.. => i128::MAX,
     };
-    let below = |value: i128| -above(!value) - 1;
+    // Never one value only: an `x` that is a constant would be typed as one.
+    let below = |value: i128| -above((!value).max(1)) - 1;
     let most = if most >= 0 { above(most.max(1)) } else { -1 };
     Whole::new(if least >= 0 { 0 } else { below(least) }, most)
 }

@@ -52,7 +52,11 @@ pub enum Node {
     Text(String),
     X,
     Local(usize),
-    Let { slot: usize, value: Box<Typed>, body: Box<Typed> },
+    Let {
+        slot: usize,
+        value: Box<Typed>,
+        body: Box<Typed>,
+    },
     IntegerToFloat(Box<Typed>),
     BoolToInteger(Box<Typed>),
     Negate(Box<Typed>),
@@ -207,7 +211,9 @@ fn number(value: Typed) -> Answer {
             let shape = Shape::Integer(Whole::new(0, 1));
             Ok(Typed { at, shape, can_fail, node: Node::BoolToInteger(value.boxed()) })
         }
-        Shape::Text => Err(invalid(value.at, "a number is needed here, but this is a text", "use `len` for its length")),
+        Shape::Text => {
+            Err(invalid(value.at, "a number is needed here, but this is a text", "use `len` for its length"))
+        }
     }
 }
 
@@ -254,9 +260,11 @@ fn condition(value: Typed) -> Answer {
 fn text(value: Typed, what: &str) -> Answer {
     match value.shape {
         Shape::Text => Ok(value),
-        Shape::Integer(_) | Shape::Float(_) | Shape::Bool => {
-            Err(invalid(value.at, format!("{what} needs a text, but this is {}", value.shape.name()), "put texts in quotes"))
-        }
+        Shape::Integer(_) | Shape::Float(_) | Shape::Bool => Err(invalid(
+            value.at,
+            format!("{what} needs a text, but this is {}", value.shape.name()),
+            "put texts in quotes",
+        )),
     }
 }
 
@@ -361,8 +369,9 @@ fn power(at: usize, left: Typed, right: Typed) -> Answer {
     let (left, right) = (number(left)?, number(right)?);
     let can_fail = left.can_fail || right.can_fail;
     if let (Shape::Integer(a), Shape::Integer(b)) = (left.shape, right.shape) {
-        // An exponent that is always negative makes a fraction, as in `x ** -1`.
-        if b.most >= 0 {
+        // A constant negative exponent makes a fraction, as in `x ** -1`. Bounds alone must not decide: they depend on
+        // the data, and a type must not.
+        if !matches!(right.node, Node::Integer(..0)) {
             return Ok(whole(at, a.power(b), can_fail, Node::Arithmetic(Operator::Power, left.boxed(), right.boxed())));
         }
     }
@@ -400,7 +409,9 @@ fn call(at: usize, function: Function, values: Vec<Typed>) -> Answer {
             };
             match (value.shape, value.node) {
                 (Shape::Integer(bounds), node) => Ok(Typed { at, shape: Shape::Integer(bounds), can_fail, node }),
-                (_, Node::Arithmetic(Operator::Divide, a, b)) if rounding == Rounding::Floor => floor_quotient(at, *a, *b),
+                (_, Node::Arithmetic(Operator::Divide, a, b)) if rounding == Rounding::Floor => {
+                    floor_quotient(at, *a, *b)
+                }
                 (shape, node) => Ok(to_integer(at, rounding, Typed { at: value.at, shape, can_fail, node })),
             }
         }

@@ -5,6 +5,7 @@
 //! asks for; it knows nothing else about the kind.
 
 pub mod kinds;
+pub mod local;
 
 use std::collections::BTreeMap;
 

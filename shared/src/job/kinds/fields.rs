@@ -135,7 +135,11 @@ impl Rows {
         let place = self.rows;
         let Json::Array(cells) = row else {
             let message = format!("`{name}` row {place} is {}", shown(&row));
-            return Err(Refusal::new(Code::InvalidField, message, "a matrix is a list of rows, as in [[1, 2], [3, 4]]"));
+            return Err(Refusal::new(
+                Code::InvalidField,
+                message,
+                "a matrix is a list of rows, as in [[1, 2], [3, 4]]",
+            ));
         };
         if place == 0 {
             self.columns = cells.len();

@@ -48,3 +48,7 @@ pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Vec<u8>>) -> Result<Job,
     fields.end(kind.name, kind.fields)?;
     Ok(Job { kind: kind.name, source: source.to_owned(), requirements, policy, plan })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;

@@ -35,7 +35,11 @@ pub enum Answer {
 
 /// The refusal for an output that this kernel cannot have made. Not the job's fault: another node should try.
 pub fn foreign() -> Refusal {
-    Refusal::new(Code::MergeFailed, "a node sent an output that this kernel does not make", "the task goes to another node")
+    Refusal::new(
+        Code::MergeFailed,
+        "a node sent an output that this kernel does not make",
+        "the task goes to another node",
+    )
 }
 
 /// The refusal for a kernel's own failure at a place (`x = 12`).
@@ -59,11 +63,9 @@ pub fn failed(failure: Failure, place: &str) -> Refusal {
             "this cannot be rounded to an integer of 128 bits",
             "leave the number out with `where`",
         ),
-        Failure::PrimeRange => (
-            Code::InvalidNumber,
-            "`is_prime` is exact below 3317044064679887385961981 only",
-            "use smaller numbers",
-        ),
+        Failure::PrimeRange => {
+            (Code::InvalidNumber, "`is_prime` is exact below 3317044064679887385961981 only", "use smaller numbers")
+        }
         Failure::BadInput => (Code::Internal, "the task's input was not understood", "report this"),
         Failure::TextTooLong => (Code::TooLarge, "a text grew beyond one mebibyte", "use shorter texts"),
         Failure::Singular => (Code::SingularMatrix, "the matrix has no inverse", "its determinant is zero"),
@@ -90,7 +92,9 @@ pub fn put_integer(json: &mut String, value: i128) {
 /// A float as JSON: the shortest text that reads back the same; "NaN", "Infinity" and "-Infinity" in quotes.
 pub fn put_float(json: &mut String, value: f64) {
     if value.is_finite() {
-        json.push_str(&serde_json::Number::from_f64(value).map_or_else(|| "null".to_owned(), |number| number.to_string()));
+        json.push_str(
+            &serde_json::Number::from_f64(value).map_or_else(|| "null".to_owned(), |number| number.to_string()),
+        );
     } else if value.is_nan() {
         json.push_str("\"NaN\"");
     } else {
