@@ -50,7 +50,7 @@ mod tests {
     /// The share of time at work over many calls of `work` milliseconds, with timers that oversleep by `over`.
     fn share(percent: u8, work: f64, over: f64) -> f64 {
         let (mut pace, mut rested, mut worked) = (Pace::new(percent), 0.0, 0.0);
-        for _ in 0..10_000 {
+        while worked < 20_000.0 {
             worked += work;
             if let Some(millis) = pace.worked(work) {
                 let slept = f64::from(millis) + over;
