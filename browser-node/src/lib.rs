@@ -3,7 +3,7 @@
 //!
 //! One wasm binary serves the page and its workers, so `main` begins with a question:
 //!
-//! ```ignore
+//! ```text
 //! fn main() {
 //!     if p2pnet_browser::run_if_worker() {
 //!         return;                                   // this is a worker: it executes batches until it is terminated
