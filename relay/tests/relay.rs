@@ -1,0 +1,339 @@
+//! The built binary from the outside: every address, every refusal, the command line, a restart.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::{fs, time::Duration};
+
+use futures::StreamExt;
+use reqwest::{Client, Method, StatusCode, header};
+use serde_json::{Value, json};
+use support::{Folder, Relay, cli, post_job, wait_for};
+
+const SUM: &str = r#"{"kind":"range_reduce","start":1,"end":1000,"map":"x","where":"x % 2 == 0","reduce":"sum"}"#;
+
+/// The answer's code, after checking that it is a whole refusal.
+async fn refusal(response: reqwest::Response) -> (StatusCode, String) {
+    let status = response.status();
+    let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+    let error = &body["error"];
+    assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
+    assert!(error["hint"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
+    (status, error["code"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn every_refusal_of_the_api_has_its_code_and_a_hint() {
+    let folder = Folder::new("refusals");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let http = Client::new();
+    let gone = "/api/v1/jobs/00000000000000000000000000000000";
+    let posts = [
+        ("not json", "invalid_json"),
+        ("[]", "invalid_json"),
+        ("{}", "unknown_kind"),
+        (r#"{"kind":"dance"}"#, "unknown_kind"),
+        (r#"{"kind":"map","data":[1],"map":"x","colour":"red"}"#, "unknown_field"),
+        (r#"{"kind":"map","data":[1]}"#, "missing_field"),
+        (r#"{"kind":"map","data":7,"map":"x"}"#, "invalid_field"),
+        (r#"{"kind":"map","data":[1],"map":"x +"}"#, "invalid_formula"),
+        (r#"{"kind":"map","data":[],"map":"x"}"#, "empty_input"),
+        (r#"{"kind":"matrix","op":"transpose","a":[[1,2],[3]]}"#, "ragged_matrix"),
+        (r#"{"kind":"matrix","op":"multiply","a":[[1,2]],"b":[[1,2]]}"#, "mismatched_matrix"),
+        (r#"{"kind":"kernel","kernel":"AAAA","input":"","split":"none","merge":"concat"}"#, "invalid_kernel"),
+    ];
+    for (body, code) in posts {
+        let answer = http.post(relay.at("/api/v1/jobs")).body(body).send().await.unwrap();
+        assert_eq!(refusal(answer).await, (StatusCode::BAD_REQUEST, code.to_owned()), "{body}");
+    }
+    let hash = "ab".repeat(32);
+    let body = json!({"kind": "kernel", "kernel": hash, "input": "", "split": "none", "merge": "concat"}).to_string();
+    let answer = http.post(relay.at("/api/v1/jobs")).body(body).send().await.unwrap();
+    assert_eq!(refusal(answer).await, (StatusCode::NOT_FOUND, "unknown_kernel".into()));
+    let answer = http.post(relay.at("/api/v1/jobs")).body(vec![b'{', 0xff]).send().await.unwrap();
+    assert_eq!(refusal(answer).await, (StatusCode::BAD_REQUEST, "invalid_json".into()));
+
+    for (method, path, status, code) in [
+        (Method::GET, gone.to_owned(), 404, "unknown_job"),
+        (Method::DELETE, gone.to_owned(), 404, "unknown_job"),
+        (Method::GET, format!("{gone}/result"), 404, "unknown_job"),
+        (Method::GET, "/api/v1/jobs/nonsense".into(), 404, "unknown_job"),
+        (Method::GET, "/api/v1/jobs?limit=many".into(), 400, "invalid_field"),
+        (Method::GET, "/api/v1/jobs?colour=red".into(), 400, "invalid_field"),
+        (Method::GET, "/api/v1/jobs?state=asleep".into(), 400, "invalid_field"),
+        (Method::GET, "/api/v2/jobs".into(), 404, "not_found"),
+        (Method::GET, "/api".into(), 404, "not_found"),
+        (Method::GET, "/no/such/file.js".into(), 404, "not_found"),
+        (Method::GET, "/.well-known/other".into(), 404, "not_found"),
+        (Method::PUT, "/api/v1/jobs".into(), 405, "method_not_allowed"),
+        (Method::POST, "/api/v1/nodes".into(), 405, "method_not_allowed"),
+        (Method::DELETE, "/healthz".into(), 405, "method_not_allowed"),
+        (Method::POST, "/".into(), 405, "method_not_allowed"),
+        (Method::GET, "/p2p".into(), 404, "not_found"),
+    ] {
+        let answer = http.request(method.clone(), relay.at(&path)).send().await.unwrap();
+        let allow = answer.headers().get(header::ALLOW).cloned();
+        assert_eq!(refusal(answer).await, (StatusCode::from_u16(status).unwrap(), code.to_owned()), "{method} {path}");
+        assert!(code != "method_not_allowed" || path == "/" || allow.is_some(), "{path} has no Allow header");
+    }
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_whether_announced_or_not() {
+    let folder = Folder::new("large");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let http = Client::new();
+    let announced = http.post(relay.at("/api/v1/jobs")).body(vec![b' '; (32 << 20) + 1]).send().await;
+    // The relay may answer and close before the body is through; a client then sees either.
+    if let Ok(answer) = announced {
+        assert_eq!(refusal(answer).await, (StatusCode::PAYLOAD_TOO_LARGE, "too_large".into()));
+    }
+    let chunks = futures::stream::iter((0..33).map(|_| Ok::<_, std::io::Error>(vec![b' '; 1 << 20])));
+    if let Ok(answer) = http.post(relay.at("/api/v1/jobs")).body(reqwest::Body::wrap_stream(chunks)).send().await {
+        assert_eq!(refusal(answer).await, (StatusCode::PAYLOAD_TOO_LARGE, "too_large".into()));
+    }
+    assert_eq!(http.get(relay.at("/healthz")).send().await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_job_is_computed_listed_and_removed() {
+    let folder = Folder::new("job");
+    let relay = Relay::start(&folder, &["--cores", "1"]);
+    let http = Client::new();
+    let answer = http.post(relay.at("/api/v1/jobs")).body(SUM).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    let location = answer.headers()[header::LOCATION].to_str().unwrap().to_owned();
+    let id = serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap()["id"].as_str().unwrap().to_owned();
+    assert_eq!(location, format!("/api/v1/jobs/{id}"));
+    let status = wait_for(&relay, &id, "completed").await;
+    assert_eq!(status["progress"]["percent"], 100);
+    let me = relay.get("/api/v1/nodes").await["me"].clone();
+    assert_eq!(status["attempts"][0]["node"], me, "the relay's own provider did it");
+    assert_eq!(relay.get(&format!("{location}/result")).await["result"], 250_500);
+    let completed = relay.get("/api/v1/jobs?state=completed&limit=1").await;
+    assert_eq!(completed.as_array().unwrap().len(), 1);
+    assert_eq!(completed[0]["id"], id.as_str());
+    assert_eq!(relay.get("/api/v1/jobs?state=failed").await, json!([]));
+    let removed = http.delete(relay.at(&location)).send().await.unwrap().text().await.unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&removed).unwrap(), json!({"id": id, "state": "removed"}));
+    assert_eq!(relay.get("/api/v1/jobs").await, json!([]));
+}
+
+#[tokio::test]
+async fn a_job_without_a_provider_waits_says_why_and_is_cancelled() {
+    let folder = Folder::new("cancel");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let http = Client::new();
+    let id = post_job(&relay, SUM).await;
+    let status = relay.get(&format!("/api/v1/jobs/{id}")).await;
+    assert_eq!((&status["state"], &status["waiting"]["code"]), (&json!("queued"), &json!("no_providers")));
+    let answer = http.get(relay.at(&format!("/api/v1/jobs/{id}/result"))).send().await.unwrap();
+    assert_eq!(refusal(answer).await, (StatusCode::CONFLICT, "not_finished".into()));
+    let answer = http.delete(relay.at(&format!("/api/v1/jobs/{id}"))).send().await.unwrap().text().await.unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&answer).unwrap()["state"], "cancelled");
+    wait_for(&relay, &id, "cancelled").await;
+    let answer = http.get(relay.at(&format!("/api/v1/jobs/{id}/result"))).send().await.unwrap();
+    assert_eq!(refusal(answer).await, (StatusCode::CONFLICT, "no_result".into()));
+}
+
+#[tokio::test]
+async fn an_idempotency_key_makes_one_job_even_over_a_restart() {
+    let folder = Folder::new("idempotency");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let http = Client::new();
+    let send = |relay: &Relay, key: &str, body: &'static str| {
+        http.post(relay.at("/api/v1/jobs")).header("idempotency-key", key).body(body).send()
+    };
+    let at_once = futures::future::join_all((0..8).map(|_| send(&relay, "k1", SUM))).await;
+    let mut ids = std::collections::BTreeSet::new();
+    for answer in at_once {
+        ids.insert(answer.unwrap().text().await.unwrap());
+    }
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    let other = send(&relay, "k1", r#"{"kind":"map","data":[1],"map":"x"}"#).await.unwrap();
+    assert_eq!(refusal(other).await, (StatusCode::CONFLICT, "idempotency_conflict".into()));
+    let long = "k".repeat(129);
+    assert_eq!(refusal(send(&relay, &long, SUM).await.unwrap()).await, (StatusCode::BAD_REQUEST, "invalid_field".into()));
+    relay.stop();
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let again = send(&relay, "k1", SUM).await.unwrap().text().await.unwrap();
+    assert!(ids.contains(&again));
+    assert_eq!(relay.get("/api/v1/jobs").await.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn identity_addresses_and_jobs_survive_a_restart() {
+    let folder = Folder::new("restart");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let before = relay.get("/.well-known/p2pnet.json").await;
+    let url = relay.url().to_owned();
+    let id = post_job(&relay, SUM).await;
+    relay.stop();
+    let relay = Relay::start(&folder, &["--cores", "1"]);
+    assert_eq!(relay.url(), url, "port 0 finds the same port again");
+    let after = relay.get("/.well-known/p2pnet.json").await;
+    assert_eq!(before["node"], after["node"]);
+    let webrtc = |document: &Value| {
+        let addresses = document["addresses"].as_array().unwrap().clone();
+        addresses.into_iter().filter(|a| a.as_str().unwrap().contains("certhash")).collect::<Vec<Value>>()
+    };
+    assert!(!webrtc(&before).is_empty());
+    assert_eq!(webrtc(&before), webrtc(&after));
+    wait_for(&relay, &id, "completed").await;
+    assert_eq!(relay.get(&format!("/api/v1/jobs/{id}/result")).await["result"], 250_500);
+}
+
+#[tokio::test]
+async fn a_native_node_joins_computes_and_finds_the_relay_again() {
+    let (folder, node_folder) = (Folder::new("joined"), Folder::new("joining"));
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let node = support::Process::node(&relay, &node_folder);
+    let lends = |view: &Value| view["nodes"].as_array().unwrap().iter().any(|node| !node["offer"].is_null());
+    support::until(|| async { lends(&relay.get("/api/v1/nodes").await) }).await;
+    let id = post_job(&relay, SUM).await;
+    let status = wait_for(&relay, &id, "completed").await;
+    assert_eq!(status["attempts"][0]["node"], node.id());
+    relay.stop();
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    support::until(|| async { lends(&relay.get("/api/v1/nodes").await) }).await;
+    let id = post_job(&relay, SUM).await;
+    wait_for(&relay, &id, "completed").await;
+}
+
+#[tokio::test]
+async fn events_tell_of_jobs_and_end_when_the_relay_stops() {
+    let folder = Folder::new("events");
+    let relay = Relay::start(&folder, &["--cores", "1"]);
+    let answer = Client::new().get(relay.at("/api/v1/events")).send().await.unwrap();
+    assert_eq!(answer.headers()[header::CONTENT_TYPE], "text/event-stream");
+    let mut stream = answer.bytes_stream();
+    let id = post_job(&relay, SUM).await;
+    let mut text = String::new();
+    let told = async {
+        while !(text.contains("event: job\n") && text.contains("\"completed\"") && text.contains(&id)) {
+            text.push_str(&String::from_utf8_lossy(&stream.next().await.unwrap().unwrap()));
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), told).await.unwrap();
+    assert!(text.starts_with("event: network\n"), "{text}");
+    // Would hang here if the listener held the shutdown up.
+    relay.stop();
+    while let Some(Ok(_)) = stream.next().await {}
+}
+
+#[tokio::test]
+async fn page_documents_figures_and_headers_are_served() {
+    let folder = Folder::new("page");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let http = Client::new();
+    for path in ["/", "/jobs", "/network/deep/link"] {
+        let answer = http.get(relay.at(path)).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        let headers = answer.headers().clone();
+        assert_eq!(headers[header::CONTENT_TYPE], "text/html; charset=utf-8");
+        assert_eq!(headers[header::CACHE_CONTROL], "no-cache");
+        assert_eq!(headers["cross-origin-opener-policy"], "same-origin");
+        assert_eq!(headers["cross-origin-embedder-policy"], "require-corp");
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+    }
+    let answer = http.get(relay.at("/api/v1/nodes")).header("origin", "https://elsewhere.example").send().await.unwrap();
+    assert_eq!(answer.headers()["access-control-allow-origin"], "*");
+    let asked = http
+        .request(Method::OPTIONS, relay.at("/api/v1/jobs"))
+        .header("origin", "https://elsewhere.example")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "content-type,idempotency-key")
+        .send()
+        .await
+        .unwrap();
+    let methods = asked.headers()["access-control-allow-methods"].to_str().unwrap().to_owned();
+    assert!(methods.contains("POST") && !methods.contains("DELETE"), "{methods}");
+
+    let document = relay.get("/api/v1/openapi.json").await;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            if path.ends_with("/events") {
+                continue;
+            }
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let answer = http.request(method.clone(), relay.at(&path.replace("{id}", "x"))).send().await.unwrap();
+            let code = if answer.status().is_success() { String::new() } else { refusal(answer).await.1 };
+            assert!(code != "not_found" && code != "method_not_allowed", "{method} {path} is documented, but {code}");
+        }
+    }
+    let docs = http.get(relay.at("/api/v1/docs")).send().await.unwrap();
+    assert!(docs.headers()["content-security-policy"].to_str().unwrap().contains("script-src 'sha256-"));
+    let health = relay.get("/healthz").await;
+    assert_eq!((&health["status"], &health["store"]), (&json!("ok"), &json!("ok")));
+    let metrics = http.get(relay.at("/metrics")).send().await.unwrap().text().await.unwrap();
+    for name in ["p2pnet_http_requests_total{", "p2pnet_uptime_seconds ", "p2pnet_jobs{state=\"queued\"} 0", "p2pnet_store_waiting_bytes "] {
+        assert!(metrics.contains(name), "{name} is missing in\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn the_command_line_runs_jobs_and_ends_with_the_right_code() {
+    let folder = Folder::new("cli");
+    let relay = Relay::start(&folder, &["--cores", "1"]);
+    let url = relay.url();
+    let (code, out, _) = cli(&["job", "run", "--wait", "--url", url, SUM], "");
+    assert_eq!((code, out.trim()), (0, "250500"));
+    let (code, out, _) = cli(&["job", "run", "--wait", "--json", "--url", url, "-"], r#"{"kind":"map","data":[1,2,3],"map":"x*x + 1"}"#);
+    assert_eq!((code, out.trim()), (0, r#"{"result":[2,5,10]}"#));
+    let (code, out, _) = cli(&["job", "run", "--url", url, "--kind", "map", "--data", "[3]", "--map", "x % 2"], "");
+    assert_eq!(code, 0);
+    let id = out.trim().to_owned();
+    assert_eq!(cli(&["job", "get", "--wait", "--url", url, &id], "").1.trim(), "[1]");
+    assert!(cli(&["job", "list", "--url", url], "").1.contains(&id));
+    let (_, out, _) = cli(&["job", "describe", "--url", url, &id], "");
+    assert!(out.contains("completed") && out.contains("100 %"), "{out}");
+    assert!(cli(&["job", "stop", "--url", url, &id], "").1.contains("removed"));
+    assert!(cli(&["node", "list", "--url", url], "").1.contains("seed"));
+
+    let (code, _, err) = cli(&["job", "run", "--url", url, r#"{"kind":"map","data":[1],"map":"y"}"#], "");
+    assert!(code == 3 && err.contains("[invalid_formula]") && err.contains("hint:"), "{code} {err}");
+    let (code, _, err) = cli(&["job", "get", "--url", url, &id], "");
+    assert!(code == 3 && err.contains("[unknown_job]"), "{code} {err}");
+    let (code, _, err) = cli(&["job", "run", "--wait", "--url", url, r#"{"kind":"map","data":[0],"map":"1 % x","policy":{"retries":0}}"#], "");
+    assert!(code == 5 && err.contains("failed"), "{code} {err}");
+    let (code, _, err) = cli(&["job", "get", "--url", url, "nonsense"], "");
+    assert!(code == 2 && err.contains("32 hexadecimal"), "{code} {err}");
+    let (code, _, err) = cli(&["job", "list", "--url", "http://127.0.0.1:9"], "");
+    assert!(code == 4 && err.contains("p2pnet relay"), "{code} {err}");
+    assert_eq!(cli(&["job", "dance"], "").0, 2);
+}
+
+#[test]
+fn a_relay_that_cannot_start_says_why() {
+    let folder = Folder::new("blocked");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let dir = folder.path().to_str().unwrap().to_owned();
+    let (code, _, err) = cli(&["relay", "--port", "0", "--data-dir", &dir], "");
+    assert!(code == 1 && err.contains("in use by another p2pnet"), "{code} {err}");
+    let other = Folder::new("blocked-too");
+    let port = relay.url().trim_end_matches('/').rsplit(':').next().unwrap().to_owned();
+    let (code, _, err) = cli(&["relay", "--port", &port, "--data-dir", other.path().to_str().unwrap()], "");
+    assert!(code == 1 && err.contains("--port"), "{code} {err}");
+    drop(relay);
+    fs::write(folder.path().join("p2pnet.sqlite"), vec![b'x'; 8192]).unwrap();
+    for file in ["p2pnet.sqlite-wal", "p2pnet.sqlite-shm"] {
+        let _ = fs::remove_file(folder.path().join(file));
+    }
+    let (code, _, err) = cli(&["relay", "--port", "0", "--p2p-port", "0", "--webrtc-port", "0", "--data-dir", &dir], "");
+    assert!(code == 1 && err.contains("is damaged"), "{code} {err}");
+    fs::write(folder.path().join("identity"), "?").unwrap();
+    let (code, _, err) = cli(&["relay", "--port", "0", "--p2p-port", "0", "--webrtc-port", "0", "--data-dir", &dir], "");
+    assert!(code == 1 && err.contains("identity"), "{code} {err}");
+}
+
+#[test]
+fn settings_show_where_they_come_from() {
+    let folder = Folder::new("config");
+    let file = folder.path().join("p2pnet.toml");
+    fs::write(&file, "port = 1234\ncores = \"all\"\n").unwrap();
+    let (code, out, _) = cli(&["config", "--config", file.to_str().unwrap()], "");
+    assert!(code == 0 && out.contains("1234") && out.contains(file.to_str().unwrap()) && out.contains("default"), "{out}");
+    fs::write(&file, "prot = 1234\n").unwrap();
+    let (code, _, err) = cli(&["config", "--config", file.to_str().unwrap()], "");
+    assert!(code == 2 && err.contains("prot"), "{code} {err}");
+}

@@ -1,0 +1,167 @@
+//! A relay as its user has it: the built binary, a folder, a URL.
+
+use std::{
+    env, fs,
+    future::Future,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_p2pnet");
+
+/// Far longer than anything here takes; only a hang reaches it.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A folder that is removed at the end.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Self {
+        let path = env::temp_dir().join(format!("p2pnet-test-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn command() -> Command {
+    let mut command = Command::new(BINARY);
+    // Nothing of this machine's own configuration.
+    for (name, _) in env::vars().filter(|(name, _)| name.starts_with("P2PNET_")) {
+        command.env_remove(name);
+    }
+    command.env("XDG_CONFIG_HOME", "/nonexistent").env("RUST_LOG", "warn");
+    command
+}
+
+/// A process that ends with the test.
+pub struct Process {
+    child: Child,
+    first_line: String,
+}
+
+impl Process {
+    fn start(args: &[&str]) -> Self {
+        let mut child = command().args(args).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first_line = lines.next().expect("it ended before it was ready").unwrap();
+        // Read on, so that it never waits for us.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, first_line }
+    }
+
+    pub fn node(relay: &Relay, folder: &Folder) -> Self {
+        Self::start(&["node", "--relay", relay.url(), "--data-dir", folder.path().to_str().unwrap(), "--cores", "1"])
+    }
+
+    /// `node <id> lends …`
+    pub fn id(&self) -> String {
+        self.first_line.split_whitespace().nth(1).unwrap().to_owned()
+    }
+
+    /// As Ctrl-C in a terminal would; must end well.
+    fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running relay on free ports.
+pub struct Relay(Process);
+
+impl Relay {
+    pub fn start(folder: &Folder, more: &[&str]) -> Self {
+        let dir = folder.path().to_str().unwrap();
+        let ports = ["--port", "0", "--p2p-port", "0", "--webrtc-port", "0", "--host", "127.0.0.1"];
+        let args: Vec<&str> = ["relay", "--data-dir", dir].iter().chain(&ports).chain(more).copied().collect();
+        Self(Process::start(&args))
+    }
+
+    pub fn url(&self) -> &str {
+        &self.0.first_line
+    }
+
+    pub fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url().trim_end_matches('/'))
+    }
+
+    /// `GET`, which must succeed, as JSON.
+    pub async fn get(&self, path: &str) -> Value {
+        let answer = reqwest::get(self.at(path)).await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        serde_json::from_str(&answer.text().await.unwrap()).unwrap()
+    }
+
+    pub fn stop(self) {
+        self.0.stop();
+    }
+}
+
+/// Sends a job and gives its id.
+pub async fn post_job(relay: &Relay, job: &'static str) -> String {
+    let answer = reqwest::Client::new().post(relay.at("/api/v1/jobs")).body(job).send().await.unwrap();
+    assert_eq!(answer.status(), 202);
+    let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    body["id"].as_str().unwrap().to_owned()
+}
+
+/// Waits until a job is in this state and gives its status; any other final state fails.
+pub async fn wait_for(relay: &Relay, id: &str, state: &str) -> Value {
+    let path = format!("/api/v1/jobs/{id}");
+    let wait = async {
+        loop {
+            let status = relay.get(&path).await;
+            let now = status["state"].as_str().unwrap();
+            if now == state {
+                return status;
+            }
+            assert!(!["completed", "failed", "cancelled", "expired"].contains(&now), "{status}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("the job does not get there")
+}
+
+/// Waits until `condition` holds.
+pub async fn until<F: Future<Output = bool>>(condition: impl Fn() -> F) {
+    let wait = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("it does not come true");
+}
+
+/// Runs a command to its end: exit code, standard output, standard error.
+pub fn cli(args: &[&str], input: &str) -> (i32, String, String) {
+    let mut child =
+        command().args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A command that does not read may have ended already.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
