@@ -153,7 +153,10 @@ async fn an_idempotency_key_makes_one_job_even_over_a_restart() {
     let other = send(&relay, "k1", r#"{"kind":"map","data":[1],"map":"x"}"#).await.unwrap();
     assert_eq!(refusal(other).await, (StatusCode::CONFLICT, "idempotency_conflict".into()));
     let long = "k".repeat(129);
-    assert_eq!(refusal(send(&relay, &long, SUM).await.unwrap()).await, (StatusCode::BAD_REQUEST, "invalid_field".into()));
+    assert_eq!(
+        refusal(send(&relay, &long, SUM).await.unwrap()).await,
+        (StatusCode::BAD_REQUEST, "invalid_field".into())
+    );
     relay.stop();
     let relay = Relay::start(&folder, &["--no-provider"]);
     let again = send(&relay, "k1", SUM).await.unwrap().text().await.unwrap();
@@ -236,7 +239,8 @@ async fn page_documents_figures_and_headers_are_served() {
         assert_eq!(headers["cross-origin-embedder-policy"], "require-corp");
         assert_eq!(headers["x-content-type-options"], "nosniff");
     }
-    let answer = http.get(relay.at("/api/v1/nodes")).header("origin", "https://elsewhere.example").send().await.unwrap();
+    let answer =
+        http.get(relay.at("/api/v1/nodes")).header("origin", "https://elsewhere.example").send().await.unwrap();
     assert_eq!(answer.headers()["access-control-allow-origin"], "*");
     let asked = http
         .request(Method::OPTIONS, relay.at("/api/v1/jobs"))
@@ -266,7 +270,12 @@ async fn page_documents_figures_and_headers_are_served() {
     let health = relay.get("/healthz").await;
     assert_eq!((&health["status"], &health["store"]), (&json!("ok"), &json!("ok")));
     let metrics = http.get(relay.at("/metrics")).send().await.unwrap().text().await.unwrap();
-    for name in ["p2pnet_http_requests_total{", "p2pnet_uptime_seconds ", "p2pnet_jobs{state=\"queued\"} 0", "p2pnet_store_waiting_bytes "] {
+    for name in [
+        "p2pnet_http_requests_total{",
+        "p2pnet_uptime_seconds ",
+        "p2pnet_jobs{state=\"queued\"} 0",
+        "p2pnet_store_waiting_bytes ",
+    ] {
         assert!(metrics.contains(name), "{name} is missing in\n{metrics}");
     }
 }
@@ -278,7 +287,8 @@ async fn the_command_line_runs_jobs_and_ends_with_the_right_code() {
     let url = relay.url();
     let (code, out, _) = cli(&["job", "run", "--wait", "--url", url, SUM], "");
     assert_eq!((code, out.trim()), (0, "250500"));
-    let (code, out, _) = cli(&["job", "run", "--wait", "--json", "--url", url, "-"], r#"{"kind":"map","data":[1,2,3],"map":"x*x + 1"}"#);
+    let (code, out, _) =
+        cli(&["job", "run", "--wait", "--json", "--url", url, "-"], r#"{"kind":"map","data":[1,2,3],"map":"x*x + 1"}"#);
     assert_eq!((code, out.trim()), (0, r#"{"result":[2,5,10]}"#));
     let (code, out, _) = cli(&["job", "run", "--url", url, "--kind", "map", "--data", "[3]", "--map", "x % 2"], "");
     assert_eq!(code, 0);
@@ -294,7 +304,10 @@ async fn the_command_line_runs_jobs_and_ends_with_the_right_code() {
     assert!(code == 3 && err.contains("[invalid_formula]") && err.contains("hint:"), "{code} {err}");
     let (code, _, err) = cli(&["job", "get", "--url", url, &id], "");
     assert!(code == 3 && err.contains("[unknown_job]"), "{code} {err}");
-    let (code, _, err) = cli(&["job", "run", "--wait", "--url", url, r#"{"kind":"map","data":[0],"map":"1 % x","policy":{"retries":0}}"#], "");
+    let (code, _, err) = cli(
+        &["job", "run", "--wait", "--url", url, r#"{"kind":"map","data":[0],"map":"1 % x","policy":{"retries":0}}"#],
+        "",
+    );
     assert!(code == 5 && err.contains("failed"), "{code} {err}");
     let (code, _, err) = cli(&["job", "get", "--url", url, "nonsense"], "");
     assert!(code == 2 && err.contains("32 hexadecimal"), "{code} {err}");
@@ -319,10 +332,12 @@ fn a_relay_that_cannot_start_says_why() {
     for file in ["p2pnet.sqlite-wal", "p2pnet.sqlite-shm"] {
         let _ = fs::remove_file(folder.path().join(file));
     }
-    let (code, _, err) = cli(&["relay", "--port", "0", "--p2p-port", "0", "--webrtc-port", "0", "--data-dir", &dir], "");
+    let (code, _, err) =
+        cli(&["relay", "--port", "0", "--p2p-port", "0", "--webrtc-port", "0", "--data-dir", &dir], "");
     assert!(code == 1 && err.contains("is damaged"), "{code} {err}");
     fs::write(folder.path().join("identity"), "?").unwrap();
-    let (code, _, err) = cli(&["relay", "--port", "0", "--p2p-port", "0", "--webrtc-port", "0", "--data-dir", &dir], "");
+    let (code, _, err) =
+        cli(&["relay", "--port", "0", "--p2p-port", "0", "--webrtc-port", "0", "--data-dir", &dir], "");
     assert!(code == 1 && err.contains("identity"), "{code} {err}");
 }
 
@@ -332,7 +347,10 @@ fn settings_show_where_they_come_from() {
     let file = folder.path().join("p2pnet.toml");
     fs::write(&file, "port = 1234\ncores = \"all\"\n").unwrap();
     let (code, out, _) = cli(&["config", "--config", file.to_str().unwrap()], "");
-    assert!(code == 0 && out.contains("1234") && out.contains(file.to_str().unwrap()) && out.contains("default"), "{out}");
+    assert!(
+        code == 0 && out.contains("1234") && out.contains(file.to_str().unwrap()) && out.contains("default"),
+        "{out}"
+    );
     fs::write(&file, "prot = 1234\n").unwrap();
     let (code, _, err) = cli(&["config", "--config", file.to_str().unwrap()], "");
     assert!(code == 2 && err.contains("prot"), "{code} {err}");
