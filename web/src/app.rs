@@ -10,6 +10,7 @@ use crate::{
         battery::BatteryBanner,
         go::Go,
         icon::{Icon, Logo},
+        trouble::{TroubleBanner, use_seed_trouble},
     },
     testid,
     text::{Language, shell},
@@ -49,6 +50,7 @@ fn Frame() -> Html {
                 </div>
             </header>
             <BatteryBanner />
+            <TroubleBanner />
             <BootBanner />
             <main id="content" class="container" tabindex="-1">
                 <Switch<Route> render={pages::show} />
@@ -89,7 +91,12 @@ fn Connection() -> Html {
         Some(_) => (false, shell::CONNECTING),
         None => (false, shell::STARTING),
     };
-    let title = if online { "" } else { words.say(shell::CONNECTING_WHY) };
+    let trouble = use_seed_trouble();
+    let title = match (online, trouble) {
+        (true, _) => String::new(),
+        (false, Some(why)) => format!("{} ({why})", words.say(shell::CONNECTING_WHY)),
+        (false, None) => words.say(shell::CONNECTING_WHY).to_owned(),
+    };
     html! {
         <span class={classes!("connection", online.then_some("on"))} role="status" data-testid={testid::CONNECTED}
             data-connected={online.to_string()} {title}>

@@ -1,5 +1,6 @@
 //! What the reader chose about the page itself: language and theme. Kept in the browser.
 
+use gloo::events::EventListener;
 use wasm_bindgen::JsValue;
 use yew::prelude::*;
 
@@ -88,6 +89,29 @@ pub fn use_words() -> Words {
 #[hook]
 pub fn use_look() -> Option<Look> {
     use_context::<Look>()
+}
+
+/// Whether the window is as narrow as a phone.
+#[hook]
+pub fn use_narrow() -> bool {
+    let narrow = use_state_eq(is_narrow);
+    use_effect_with((), {
+        let narrow = narrow.setter();
+        move |()| {
+            let listener =
+                web_sys::window().map(|window| EventListener::new(&window, "resize", move |_| narrow.set(is_narrow())));
+            move || drop(listener)
+        }
+    });
+    *narrow
+}
+
+/// Below this many CSS pixels the style sheet, too, lays the page out for phones.
+const NARROW_PIXELS: f64 = 768.0;
+
+fn is_narrow() -> bool {
+    let width = web_sys::window().and_then(|window| window.inner_width().ok()).and_then(|width| width.as_f64());
+    width.is_some_and(|width| width < NARROW_PIXELS)
 }
 
 /// Sets the browser tab's title while a page is shown.

@@ -24,7 +24,7 @@ pub fn About() -> Html {
     let words = use_words();
     use_title(words.say(about::TITLE));
     html! {
-        <article class="about">
+        <div class="about">
             <h1>{ words.say(about::TITLE) }</h1>
             <p class="lead">{ words.say(about::LEAD) }</p>
             <div class="tiles">
@@ -39,6 +39,6 @@ pub fn About() -> Html {
                 <Go to={Route::Donate} class="button">{ words.say(about::GO_DONATE) }</Go>
                 <Go to={Route::NewJob} class="button outline">{ words.say(about::GO_NEW) }</Go>
             </p>
-        </article>
+        </div>
     }
 }

@@ -11,7 +11,7 @@ use yew::prelude::*;
 use crate::{
     look::{use_title, use_words},
     paint::orb::Orb,
-    parts::{formula::value_of, node_chip::NodeChip},
+    parts::{formula::value_of, node_chip::NodeChip, trouble::use_seed_trouble},
     testid,
     text::{self, Words, donate},
     views::{use_node, use_views},
@@ -27,6 +27,7 @@ pub fn Donate() -> Html {
     use_title(words.say(donate::TITLE));
     let views = use_views();
     let network = views.network.as_deref();
+    let trouble = use_seed_trouble();
     html! {
         <div class="donate">
             <section class="hero">
@@ -34,6 +35,9 @@ pub fn Donate() -> Html {
                 <p class="lead">{ words.say(donate::LEAD) }</p>
                 <Toggle />
                 <p class="status" aria-live="polite" data-testid={testid::DONATE_STATUS}>{ status(words, network) }</p>
+                if let (Some(why), Some(false)) = (trouble, network.map(|network| network.online)) {
+                    <p><small lang="en">{ why }</small></p>
+                }
             </section>
             <HowMuch />
             { done(words, network) }

@@ -7,8 +7,10 @@ use p2pnet_shared::{
 use yew::prelude::*;
 
 use crate::{
-    look::{use_title, use_words},
-    paint::constellation::{self, Constellation, Dot, HEIGHT, Link, LinkStyle, MOST_NAMED, WIDTH},
+    look::{use_narrow, use_title, use_words},
+    paint::constellation::{
+        self, Constellation, Dot, Link, LinkStyle, MOST_NAMED, MOST_NAMED_NARROW, NARROW, Size, WIDE,
+    },
     parts::{
         copy::CopyButton,
         node_chip::{NodeChip, colour, short},
@@ -27,10 +29,12 @@ pub fn Network() -> Html {
     let words = use_words();
     use_title(words.say(say::TITLE));
     let views = use_views();
+    let narrow = use_narrow();
     let Some(network) = views.network.as_deref() else {
         return html! { <><h1>{ words.say(say::TITLE) }</h1><p aria-busy="true">{ words.say(job::LOADING) }</p></> };
     };
-    let drawing = constellation::place(network);
+    let size = if narrow { NARROW } else { WIDE };
+    let drawing = constellation::place(network, size);
     let lent: u64 =
         network.nodes.iter().filter_map(|node| node.offer.as_ref()).map(|offer| u64::from(offer.cores)).sum();
     let me = network.me.to_string();
@@ -44,7 +48,7 @@ pub fn Network() -> Html {
                 <CopyButton text={std::rc::Rc::<str>::from(me.as_str())} />
             </p>
             <section class="card drawing" aria-label={words.say(say::DRAWING)}>
-                { draw(words, network, &drawing) }
+                { draw(words, network, &drawing, size) }
                 <p class="figures-line">
                     <span>{ words.count(say::NODES, network.nodes_total) }</span>
                     <span>{ words.count(say::CORES, lent) }</span>
@@ -63,18 +67,18 @@ pub fn Network() -> Html {
     }
 }
 
-fn draw(words: Words, network: &NetworkView, drawing: &Constellation) -> Html {
-    let named = drawing.others.len() <= MOST_NAMED;
+fn draw(words: Words, network: &NetworkView, drawing: &Constellation, size: Size) -> Html {
+    let named = drawing.others.len() <= if size == NARROW { MOST_NAMED_NARROW } else { MOST_NAMED };
     html! {
-        <svg class="constellation" viewBox={format!("0 0 {WIDTH} {HEIGHT}")} role="img" aria-label={words.say(say::DRAWING_ALT)}>
+        <svg class="constellation" viewBox={format!("0 {:.0} {} {:.0}", drawing.top, size.width, drawing.height)} role="img" aria-label={words.say(say::DRAWING_ALT)}>
             { for drawing.links.iter().map(draw_link) }
             { for drawing.others.iter().map(|dot| {
                 let view = network.nodes.iter().find(|node| node.node == dot.node);
-                draw_dot(words, dot, view, named)
+                draw_dot(words, dot, view, named, dot.y < drawing.me.y)
             }) }
-            { draw_dot(words, &drawing.me, None, true) }
+            { draw_dot(words, &drawing.me, None, true, false) }
             if drawing.left_out > 0 {
-                <text x={(WIDTH - 12.0).to_string()} y={(HEIGHT - 12.0).to_string()} text-anchor="end">
+                <text x={(size.width - 12.0).to_string()} y={(drawing.top + drawing.height - 12.0).to_string()} text-anchor="end">
                     { words.fill(say::MORE, &[("n", &words.number(drawing.left_out))]) }
                 </text>
             }
@@ -96,12 +100,18 @@ fn draw_link(link: &Link) -> Html {
     html! { <path key={link.to.to_string()} {class} d={path} fill="none" /> }
 }
 
-fn draw_dot(words: Words, dot: &Dot, view: Option<&NodeView>, named: bool) -> Html {
+/// Names stand outwards of the dot, away from its link to the middle.
+fn draw_dot(words: Words, dot: &Dot, view: Option<&NodeView>, named: bool, above: bool) -> Html {
     let (x, y, radius) = (dot.x.to_string(), dot.y.to_string(), dot.radius);
     let ring = radius + 4.0;
     let around = core::f64::consts::TAU * ring;
     let lit = dot.load.map(|load| format!("{:.1} {:.1}", load * around, around));
     let note = view.map(|view| note(words, view)).unwrap_or_default();
+    let name_at = match (above, note.is_empty()) {
+        (false, _) => dot.y + radius + 20.0,
+        (true, true) => dot.y - radius - 10.0,
+        (true, false) => dot.y - radius - 25.0,
+    };
     let name = if view.is_none() { words.say(say::THIS_NODE).to_owned() } else { short(dot.node) };
     html! {
         <g key={dot.node.to_string()} class={classes!("dot", dot.seed.then_some("seed"), view.is_none().then_some("me"))}>
@@ -118,9 +128,9 @@ fn draw_dot(words: Words, dot: &Dot, view: Option<&NodeView>, named: bool) -> Ht
                 <circle cx={x.clone()} cy={y.clone()} r={radius.to_string()} fill={colour(dot.node)} />
             }
             if named {
-                <text x={x.clone()} y={(dot.y + radius + 20.0).to_string()} text-anchor="middle">{ name }</text>
+                <text x={x.clone()} y={name_at.to_string()} text-anchor="middle">{ name }</text>
                 if !note.is_empty() {
-                    <text class="note" x={x} y={(dot.y + radius + 35.0).to_string()} text-anchor="middle">{ note }</text>
+                    <text class="note" x={x} y={(name_at + 15.0).to_string()} text-anchor="middle">{ note }</text>
                 }
             }
         </g>

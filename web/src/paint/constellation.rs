@@ -8,10 +8,21 @@ use p2pnet_shared::{
     wire::Role,
 };
 
-/// The drawing's size.
-pub const WIDTH: f64 = 720.0;
-/// See [`WIDTH`].
-pub const HEIGHT: f64 = 460.0;
+/// The size of a drawing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Size {
+    pub width: f64,
+    pub height: f64,
+}
+
+/// For wide pages.
+pub const WIDE: Size = Size { width: 720.0, height: 430.0 };
+
+/// For phones: the same letters on less room.
+pub const NARROW: Size = Size { width: 380.0, height: 440.0 };
+
+/// Nodes up to which every dot has its name beside it on a narrow drawing.
+pub const MOST_NAMED_NARROW: usize = 6;
 
 /// Nodes drawn; more are counted.
 pub const MOST_NODES: usize = 60;
@@ -58,11 +69,14 @@ pub struct Constellation {
     pub links: Vec<Link>,
     /// Nodes that found no place.
     pub left_out: u64,
+    /// Top and height of the part that has anything in it.
+    pub top: f64,
+    pub height: f64,
 }
 
 /// Places everything. The same nodes stand in the same places each time.
-pub fn place(network: &NetworkView) -> Constellation {
-    let middle = (WIDTH / 2.0, HEIGHT / 2.0);
+pub fn place(network: &NetworkView, size: Size) -> Constellation {
+    let middle = (size.width / 2.0, size.height / 2.0);
     let own = &network.provider.settings;
     let own_load = own.lending.then(|| {
         crate::format::to_float(u64::try_from(network.provider.running.len()).unwrap_or(u64::MAX))
@@ -82,11 +96,20 @@ pub fn place(network: &NetworkView) -> Constellation {
     let drawn = nodes.len().min(MOST_NODES);
     let (seeds, others): (Vec<&NodeView>, Vec<&NodeView>) =
         nodes[..drawn].iter().partition(|node| node.role == Some(Role::Seed));
-    let mut dots = ring(&seeds, middle, 0.42, -TAU / 4.0);
+    let mut dots = ring(&seeds, middle, 0.45, -TAU / 4.0);
     dots.extend(ring(&others, middle, 0.86, -TAU / 4.0 + 0.5));
     let links = nodes[..drawn].iter().filter_map(|node| link(node, middle, &dots)).collect();
     let left_out = network.nodes_total.max(count(nodes.len())) - count(drawn);
-    Constellation { me, others: dots, links, left_out }
+    let (top, height) = used(&dots, middle.1, size);
+    Constellation { me, others: dots, links, left_out, top, height }
+}
+
+/// What lies between the highest and the lowest dot, with room for names; a few nodes need less than the whole height.
+fn used(dots: &[Dot], middle: f64, size: Size) -> (f64, f64) {
+    let highest = dots.iter().map(|dot| dot.y - dot.radius).fold(middle - 30.0, f64::min);
+    let lowest = dots.iter().map(|dot| dot.y + dot.radius).fold(middle + 30.0, f64::max);
+    let (top, bottom) = ((highest - 48.0).max(0.0), (lowest + 48.0).min(size.height));
+    (top, bottom - top)
 }
 
 fn ring(nodes: &[&NodeView], middle: (f64, f64), reach: f64, first: f64) -> Vec<Dot> {
@@ -104,8 +127,8 @@ fn ring(nodes: &[&NodeView], middle: (f64, f64), reach: f64, first: f64) -> Vec<
             let reach = if crowded && inner { reach * 0.78 } else { reach };
             Dot {
                 node: node.node,
-                x: middle.0 + reach * (WIDTH / 2.0 - 30.0) * angle.cos(),
-                y: middle.1 + reach * (HEIGHT / 2.0 - 18.0) * angle.sin(),
+                x: middle.0 + reach * (middle.0 - 30.0) * angle.cos(),
+                y: middle.1 + reach * (middle.1 - 22.0) * angle.sin(),
                 radius: if crowded { 9.0 } else { 15.0 },
                 load: node.offer.as_ref().map(|offer| {
                     let busy = offer.cores.saturating_sub(offer.idle_cores);
@@ -176,11 +199,14 @@ mod tests {
     #[test]
     fn a_relayed_link_goes_by_the_node_that_relays() {
         let seed = NodeId([1; 32]);
-        let drawing = place(&network(vec![
-            node(1, Role::Seed, Some(Path::Direct)),
-            node(2, Role::Client, Some(Path::Relayed { via: Some(seed) })),
-            node(3, Role::Client, None),
-        ]));
+        let drawing = place(
+            &network(vec![
+                node(1, Role::Seed, Some(Path::Direct)),
+                node(2, Role::Client, Some(Path::Relayed { via: Some(seed) })),
+                node(3, Role::Client, None),
+            ]),
+            WIDE,
+        );
         let spot = drawing.others.iter().find(|dot| dot.node == seed).map(|dot| (dot.x, dot.y));
         let relayed = drawing.links.iter().find(|link| link.to == NodeId([2; 32])).unwrap();
         assert_eq!((relayed.style, relayed.by), (LinkStyle::Relayed, spot));
@@ -190,17 +216,20 @@ mod tests {
     #[test]
     fn everything_drawn_lies_inside_the_drawing() {
         let nodes = (1..=200).map(|name| node(name, Role::Client, Some(Path::Direct))).collect();
-        let drawing = place(&network(nodes));
-        assert_eq!((drawing.others.len(), drawing.left_out), (MOST_NODES, 140));
-        for dot in &drawing.others {
-            assert!(dot.x > 0.0 && dot.x < WIDTH && dot.y > 0.0 && dot.y < HEIGHT, "{dot:?}");
+        let network = network(nodes);
+        for size in [WIDE, NARROW] {
+            let drawing = place(&network, size);
+            assert_eq!((drawing.others.len(), drawing.left_out), (MOST_NODES, 140));
+            for dot in &drawing.others {
+                assert!(dot.x > 0.0 && dot.x < size.width && dot.y > 0.0 && dot.y < size.height, "{dot:?}");
+            }
         }
     }
 
     #[test]
     fn nodes_stay_where_they_are_and_apart() {
         let nodes: Vec<NodeView> = (1..=9).map(|name| node(name, Role::Client, Some(Path::Direct))).collect();
-        let (once, again) = (place(&network(nodes.clone())), place(&network(nodes)));
+        let (once, again) = (place(&network(nodes.clone()), WIDE), place(&network(nodes), WIDE));
         assert_eq!(once, again);
         for (index, a) in once.others.iter().enumerate() {
             for b in &once.others[index + 1..] {

@@ -58,9 +58,41 @@ pub fn DownloadButton(props: &DownloadButtonProps) -> Html {
     let onclick = {
         let (text, name) = (props.text.clone(), props.name.clone());
         Callback::from(move |_: MouseEvent| {
-            if let Err(refused) = download(&text, &name) {
-                web_sys::console::warn_2(&JsValue::from_str("download refused"), &refused);
-            }
+            let parts = Array::of1(&JsValue::from_str(&text));
+            let options = BlobPropertyBag::new();
+            options.set_type("application/json");
+            warn_if_refused(
+                Blob::new_with_str_sequence_and_options(&parts, &options).and_then(|blob| save(&blob, &name)),
+            );
+        })
+    };
+    html! {
+        <button type="button" class="small outline" {onclick}>
+            { Icon::Download.draw() }
+            <span>{ words.say(shell::DOWNLOAD) }</span>
+        </button>
+    }
+}
+
+#[derive(Properties, PartialEq)]
+pub struct DownloadBytesButtonProps {
+    pub bytes: Rc<[u8]>,
+    pub name: AttrValue,
+}
+
+/// Saves bytes as a file.
+#[component]
+pub fn DownloadBytesButton(props: &DownloadBytesButtonProps) -> Html {
+    let words = use_words();
+    let onclick = {
+        let (bytes, name) = (props.bytes.clone(), props.name.clone());
+        Callback::from(move |_: MouseEvent| {
+            let parts = Array::of1(&js_sys::Uint8Array::from(&*bytes));
+            let options = BlobPropertyBag::new();
+            options.set_type("application/octet-stream");
+            warn_if_refused(
+                Blob::new_with_u8_array_sequence_and_options(&parts, &options).and_then(|blob| save(&blob, &name)),
+            );
         })
     };
     html! {
@@ -94,11 +126,14 @@ fn copy_by_selection(text: &str) -> Option<bool> {
     Some(copied)
 }
 
-fn download(text: &str, name: &str) -> Result<(), JsValue> {
-    let options = BlobPropertyBag::new();
-    options.set_type("application/json");
-    let blob = Blob::new_with_str_sequence_and_options(&Array::of1(&JsValue::from_str(text)), &options)?;
-    let address = Url::create_object_url_with_blob(&blob)?;
+fn warn_if_refused(outcome: Result<(), JsValue>) {
+    if let Err(refused) = outcome {
+        web_sys::console::warn_2(&JsValue::from_str("download refused"), &refused);
+    }
+}
+
+fn save(blob: &Blob, name: &str) -> Result<(), JsValue> {
+    let address = Url::create_object_url_with_blob(blob)?;
     let document = web_sys::window().and_then(|window| window.document()).ok_or(JsValue::NULL)?;
     let link: HtmlAnchorElement = document.create_element("a")?.unchecked_into();
     link.set_href(&address);

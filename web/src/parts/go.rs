@@ -5,6 +5,14 @@ use yew_router::prelude::*;
 
 use crate::pages::Route;
 
+/// Goes to a page and shows its top, as following a link does.
+pub fn go(navigator: &Navigator, to: &Route) {
+    navigator.push(to);
+    if let Some(window) = web_sys::window() {
+        window.scroll_to_with_x_and_y(0.0, 0.0);
+    }
+}
+
 #[derive(Properties, PartialEq)]
 pub struct GoProps {
     pub to: Route,
@@ -23,7 +31,7 @@ pub fn Go(props: &GoProps) -> Html {
         let modified = event.meta_key() || event.ctrl_key() || event.shift_key() || event.alt_key();
         if let (false, Some(navigator)) = (modified, navigator) {
             event.prevent_default();
-            navigator.push(to);
+            go(navigator, to);
         }
     });
     html! {

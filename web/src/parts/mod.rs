@@ -12,3 +12,4 @@ pub mod progress;
 pub mod refusal_note;
 pub mod state_badge;
 pub mod task_grid;
+pub mod trouble;

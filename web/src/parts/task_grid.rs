@@ -75,7 +75,7 @@ pub fn TaskGrid(props: &TaskGridProps) -> Html {
     };
     let alternative = alternative(words, &props.map);
     html! {
-        <div class="task-grid">
+        <div class={classes!("task-grid", (*palette == Palette::ByNode).then_some("by-node"))}>
             <div class="spread">
                 <small>{ words.say(job::MAP_HELP) }</small>
                 <div class="choice" role="group">

@@ -31,6 +31,7 @@ texts! {
     WAIT_RETRYING: "A task failed and will be tried again {when}.", "Одна задача не удалась, повтор {when}.";
     PROGRESS: "Progress", "Ход работы";
     PROGRESS_TEXT: "{done} of {all} done, {running} running now", "готово {done} из {all}, сейчас выполняется {running}";
+    PROGRESS_OVER: "{done} of {all} done", "готово {done} из {all}";
     REMAINING: "about {time} left", "осталось примерно {time}";
     TOOK: "took {time}", "заняло {time}";
     WAITED: "waited {time}", "ожидание {time}";
@@ -40,6 +41,8 @@ texts! {
     PARTIAL: "Result so far", "Результат на сейчас";
     RESULT_CUT: "The beginning is shown: {shown} of {all}. Copy and download give all of it.",
         "Показано начало: {shown} из {all}. Копирование и скачивание отдают всё.";
+    RESULT_AS_TEXT: "As text", "Как текст";
+    RESULT_AS_SENT: "As sent (base64)", "Как передано (base64)";
     RESULT_NONE: "The result appears here.", "Здесь появится результат.";
     RESULT_READING: "Reading the result…", "Читаем результат…";
     CANCEL: "Cancel job", "Отменить задание";

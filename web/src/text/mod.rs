@@ -253,7 +253,8 @@ mod tests {
     #[test]
     fn russian_is_russian_and_english_is_not() {
         for (name, text) in every_text() {
-            assert!(has_cyrillic(text.russian), "{name} was not translated: {}", text.russian);
+            let is_name = text.russian == text.english && !text.russian.chars().any(char::is_lowercase);
+            assert!(has_cyrillic(text.russian) || is_name, "{name} was not translated: {}", text.russian);
             assert!(!has_cyrillic(text.english), "{name}: {}", text.english);
         }
         for (name, plural) in every_plural() {

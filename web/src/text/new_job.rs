@@ -11,7 +11,7 @@ texts! {
     TAB_MATRIX: "Matrix", "Матрица";
     TAB_KERNEL: "Kernel", "Ядро";
     TAB_COMMAND: "Command", "Программа";
-    TAB_JSON: "JSON", "JSON-текст";
+    TAB_JSON: "JSON", "JSON";
     ABOUT_RANGE: "Every whole number from start to end, both included, goes through your formula; what remains is reduced to one value.",
         "Каждое целое от начала до конца включительно проходит через вашу формулу; остаток сворачивается в одно значение.";
     ABOUT_MAP: "Every item of a list goes through your formula; the list of answers comes back in order.",
@@ -31,6 +31,7 @@ texts! {
     EXAMPLE_ROOTS: "Average square root", "Средний квадратный корень";
     EXAMPLE_SQUARES: "Squares", "Квадраты";
     EXAMPLE_PARITY: "Halve or triple", "Пополам или втрое";
+    EXAMPLE_TEXTS: "Texts", "Тексты";
     EXAMPLE_PRODUCT: "Product of matrices", "Произведение матриц";
     EXAMPLE_RANDOM: "Random 96 × 96", "Случайные 96 × 96";
     EXAMPLE_INVERSE: "Inverse", "Обратная";
@@ -41,8 +42,8 @@ texts! {
     MAP: "Formula in x", "Формула от x";
     WHERE: "Only where", "Только если";
     WHERE_HELP: "May stay empty.", "Можно оставить пустым.";
-    FORMULA_HELP: "+ - * / % ** · comparisons · and or not · abs min max floor ceil round sqrt gcd is_prime · if(c, a, b)",
-        "+ - * / % ** · сравнения · and or not · abs min max floor ceil round sqrt gcd is_prime · if(c, a, b)";
+    FORMULA_HELP: "+ - * / // % ** · == != < <= > >= · and or not · if(c, a, b) · abs min max floor ceil round sqrt gcd is_prime sin cos tan exp ln log10 pow pi · let y = x*x; y + 1 · texts: upper lower len trim replace contains",
+        "+ - * / // % ** · == != < <= > >= · and or not · if(c, a, b) · abs min max floor ceil round sqrt gcd is_prime sin cos tan exp ln log10 pow pi · let y = x*x; y + 1 · для текстов: upper lower len trim replace contains";
     REDUCE: "Reduce to", "Свернуть в";
     REDUCE_SUM: "sum", "сумма";
     REDUCE_PRODUCT: "product", "произведение";

@@ -7,12 +7,16 @@ texts! {
     NAV_JOBS: "Jobs", "Задания";
     NAV_NEW_JOB: "New job", "Новое";
     NAV_NETWORK: "Network", "Сеть";
-    NAV_ABOUT: "How it works", "Как это работает";
+    NAV_ABOUT: "About", "О сети";
     CONNECTED: "Connected", "На связи";
     CONNECTING: "Connecting…", "Соединяемся…";
     STARTING: "Starting…", "Запускаемся…";
     CONNECTING_WHY: "No seed node answers yet. The page keeps trying; jobs and settings are safe meanwhile.",
         "Ни один опорный узел пока не отвечает. Страница продолжает попытки; задания и настройки сохраняются.";
+    NO_WORKERS: "This browser starts no workers, so nothing can be computed in this tab.",
+        "Браузер не запускает фоновые потоки, поэтому в этой вкладке ничего нельзя считать.";
+    NOTHING_KEPT: "This browser keeps nothing for this page: jobs and settings last only as long as the tab.",
+        "Браузер ничего не сохраняет для этой страницы: задания и настройки живут, пока открыта вкладка.";
     LANGUAGE: "Language", "Язык";
     THEME_AUTO: "Theme: as the device", "Тема: как на устройстве";
     THEME_LIGHT: "Theme: light", "Тема: светлая";

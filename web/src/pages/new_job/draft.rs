@@ -37,7 +37,7 @@ impl Tab {
 }
 
 /// Something typed, or the content of a file, which may be too large for a text field.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     Typed(String),
     File { name: Rc<str>, bytes: Rc<[u8]> },
@@ -83,7 +83,7 @@ impl Content {
 }
 
 /// Fields of the three kinds made of formulas.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Formulas {
     pub start: String,
     pub end: String,
@@ -94,7 +94,7 @@ pub struct Formulas {
 }
 
 /// Fields of a matrix job.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Matrix {
     pub op: String,
     pub a: Content,
@@ -102,7 +102,7 @@ pub struct Matrix {
 }
 
 /// Fields of a kernel or a command.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     pub module: Content,
     pub args: String,
@@ -113,7 +113,7 @@ pub struct Program {
 }
 
 /// Requirements and policy; an empty field is left to the default.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Advanced {
     pub cpu_percent: String,
     pub ram_gb: String,
@@ -123,7 +123,7 @@ pub struct Advanced {
 }
 
 /// Everything typed, each tab with its own fields.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
     pub tab: Tab,
     pub range: Formulas,

@@ -72,7 +72,11 @@ const RANGE: &[Example] = &[
 const MAP: &[Example] = &[
     (say::EXAMPLE_SQUARES, |draft| draft.map = first().map),
     (say::EXAMPLE_PARITY, |draft| {
-        draft.map = formulas("", "", "6, 7, 19, 27, 97, 871", "if(x % 2 == 0, x / 2, 3*x + 1)", "", "");
+        draft.map = formulas("", "", "6, 7, 19, 27, 97, 871", "if(x % 2 == 0, x // 2, 3*x + 1)", "", "");
+    }),
+    (say::EXAMPLE_TEXTS, |draft| {
+        let words = r#"["many hands", "light work", "one by one"]"#;
+        draft.map = formulas("", "", words, r#"upper(replace(x, " ", "-"))"#, "len(x) > 5", "");
     }),
 ];
 

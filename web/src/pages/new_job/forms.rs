@@ -1,5 +1,7 @@
 //! The form of each kind of job.
 
+use std::rc::Rc;
+
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlSelectElement, HtmlTextAreaElement};
 use yew::prelude::*;
@@ -69,7 +71,7 @@ pub struct Faults {
 
 #[derive(Properties, PartialEq)]
 pub struct FormProps {
-    pub draft: Draft,
+    pub draft: Rc<Draft>,
     pub change: Change,
     pub faults: Faults,
 }

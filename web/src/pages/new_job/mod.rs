@@ -22,7 +22,7 @@ use self::{
 use super::Route;
 use crate::{
     look::{use_title, use_words},
-    parts::{debounce::use_settled, refusal_note::RefusalNote},
+    parts::{debounce::use_settled, go::go, refusal_note::RefusalNote},
     testid,
     text::{Text, new_job as say},
     views::{use_node, use_views},
@@ -33,13 +33,13 @@ const PAUSE_MILLIS: u32 = 150;
 
 thread_local! {
     /// What was typed last, so that looking at another page loses nothing.
-    static KEPT: RefCell<Option<Draft>> = const { RefCell::new(None) };
+    static KEPT: RefCell<Option<Rc<Draft>>> = const { RefCell::new(None) };
 }
 
 /// The next time New job opens, it holds this job.
 pub fn open_with(json: &str) {
-    let draft = Draft { tab: Tab::Json, json: json.to_owned(), ..kept() };
-    KEPT.set(Some(draft));
+    let draft = Draft { tab: Tab::Json, json: json.to_owned(), ..(*kept()).clone() };
+    KEPT.set(Some(Rc::new(draft)));
 }
 
 /// Reads a job and hands it to the node.
@@ -48,8 +48,8 @@ pub async fn submit(node: &NodeRuntime, json: &str) -> Result<JobId, Refusal> {
     node.handle().submit(job).await
 }
 
-fn kept() -> Draft {
-    KEPT.with_borrow(|kept| kept.clone().unwrap_or_else(examples::first))
+fn kept() -> Rc<Draft> {
+    KEPT.with_borrow(|kept| kept.clone().unwrap_or_else(|| Rc::new(examples::first())))
 }
 
 /// The test hook of a field.
@@ -67,8 +67,9 @@ impl Reducible for Typed {
     fn reduce(self: Rc<Self>, change: Self::Action) -> Rc<Self> {
         let mut draft = (*self.0).clone();
         change(&mut draft);
+        let draft = Rc::new(draft);
         KEPT.set(Some(draft.clone()));
-        Rc::new(Self(Rc::new(draft)))
+        Rc::new(Self(draft))
     }
 }
 
@@ -77,14 +78,14 @@ impl Reducible for Typed {
 pub fn NewJob() -> Html {
     let words = use_words();
     use_title(words.say(say::TITLE));
-    let typed = use_reducer(|| Typed(Rc::new(kept())));
+    let typed = use_reducer(|| Typed(kept()));
     let draft = typed.0.clone();
     let change = use_callback(typed.dispatcher(), |change: Box<dyn FnOnce(&mut Draft)>, dispatcher| {
         dispatcher.dispatch(change);
     });
     let settled = use_settled(draft.clone(), PAUSE_MILLIS);
     let checked = use_memo(settled.clone(), |draft| check(draft));
-    let current = Rc::ptr_eq(&settled, &draft);
+    let current = settled == draft;
     let faults = if settled.tab == draft.tab { checked.faults.clone() } else { Faults::default() };
     let json = checked.json.clone().filter(|_| current);
     let runnable = json.clone().filter(|_| checked.refusal.is_none());
@@ -97,9 +98,9 @@ pub fn NewJob() -> Html {
                 <section class="card" role="tabpanel" id="job-form" aria-label={words.say(tab_name(draft.tab))}>
                     <p class="quiet">{ words.say(tab_about(draft.tab)) }</p>
                     <Examples tab={draft.tab} change={change.clone()} />
-                    <Form draft={(*draft).clone()} change={change.clone()} faults={faults.clone()} />
+                    <Form draft={draft.clone()} change={change.clone()} faults={faults.clone()} />
                     if draft.tab != Tab::Json {
-                        <AdvancedForm draft={(*draft).clone()} {change} {faults} />
+                        <AdvancedForm draft={draft.clone()} {change} {faults} />
                     }
                 </section>
                 <aside class="card" aria-label={words.say(say::SUBMIT)}>
@@ -226,7 +227,7 @@ fn Submit(props: &SubmitProps) -> Html {
             let (draft, busy, refused) = (draft.clone(), busy.clone(), refused.clone());
             spawn_local(async move {
                 match submit(&node, &json).await {
-                    Ok(id) => navigator.push(&Route::Job { id: id.to_string() }),
+                    Ok(id) => go(&navigator, &Route::Job { id: id.to_string() }),
                     Err(refusal) => {
                         refused.set(Some((draft, refusal)));
                         busy.set(false);

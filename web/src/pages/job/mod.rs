@@ -1,20 +1,19 @@
 //! Job: how one job goes, who computes it, and what came of it.
 
+mod outcome;
+mod summary;
+mod tables;
+
 use std::rc::Rc;
 
 use p2pnet_browser::NodeRuntime;
-use p2pnet_shared::{
-    api::{AttemptView, JobStatus, NodeShare},
-    engine::EngineName,
-    id::JobId,
-    job::JobState,
-    refusal::Refusal,
-    units::{Millis, Moment},
-};
+use p2pnet_shared::{api::JobStatus, id::JobId, job::JobState, refusal::Refusal, units::Millis};
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 use yew_router::prelude::*;
 
+use self::outcome::Outcome;
+pub use self::tables::engine_name;
 use super::{
     Route,
     jobs::{kind_name, waiting_sentence},
@@ -25,24 +24,16 @@ use crate::{
     look::{use_title, use_words},
     paint::task_map::TaskMap,
     parts::{
-        copy::{CopyButton, DownloadButton},
-        go::Go,
-        node_chip::NodeChip,
+        go::{Go, go},
         progress::ProgressBar,
         refusal_note::RefusalNote,
         state_badge::StateBadge,
         task_grid::TaskGrid,
     },
     testid,
-    text::{self, Text, Words, donate, job as say},
+    text::{self, Words, donate, job as say},
     views::{use_node, use_views},
 };
-
-/// Rows of the table of attempts.
-const MOST_ATTEMPTS: usize = 100;
-
-/// Characters of a result that are shown; copying and downloading take all.
-const MOST_SHOWN: usize = 4_000;
 
 #[derive(Properties, PartialEq)]
 pub struct JobPageProps {
@@ -101,9 +92,9 @@ pub fn JobPage(props: &JobPageProps) -> Html {
                 <TaskGrid map={(*map).clone()} />
             </section>
             <Outcome status={status.clone()} result={(*result).clone()} />
-            { nodes(words, &status) }
-            { attempts(words, &status) }
-            { source(words, &status) }
+            { tables::nodes(words, &status) }
+            { tables::attempts(words, &status) }
+            { tables::source(words, &status) }
         </div>
     }
 }
@@ -147,7 +138,7 @@ fn Heading(props: &HeadingProps) -> Html {
                 } else if node.handle().remove(id).await
                     && let Some(navigator) = navigator
                 {
-                    navigator.push(&Route::Jobs);
+                    go(&navigator, &Route::Jobs);
                 }
             });
         })
@@ -159,7 +150,7 @@ fn Heading(props: &HeadingProps) -> Html {
             let (status, failed) = (status.clone(), failed.clone());
             spawn_local(async move {
                 match new_job::submit(&node, &status.source).await {
-                    Ok(id) => navigator.push(&Route::Job { id: id.to_string() }),
+                    Ok(id) => go(&navigator, &Route::Job { id: id.to_string() }),
                     Err(refusal) => failed.set(Some(refusal)),
                 }
             });
@@ -170,7 +161,7 @@ fn Heading(props: &HeadingProps) -> Html {
         Callback::from(move |_: MouseEvent| {
             new_job::open_with(&status.source);
             if let Some(navigator) = &navigator {
-                navigator.push(&Route::NewJob);
+                go(navigator, &Route::NewJob);
             }
         })
     };
@@ -187,6 +178,9 @@ fn Heading(props: &HeadingProps) -> Html {
                             <span data-testid={testid::JOB_WAITING}>{ waiting_sentence(words, waiting) }</span>
                         }
                     </p>
+                    if let Some(what) = summary::of(&status.source) {
+                        <code class="what">{ what }</code>
+                    }
                 </div>
                 <div class="actions">
                     if state.is_final() {
@@ -223,11 +217,11 @@ fn progress(words: Words, status: &JobStatus) -> Html {
     let progress = status.summary.progress;
     let over = status.summary.state.is_final();
     let text = words.fill(
-        say::PROGRESS_TEXT,
+        if over { say::PROGRESS_OVER } else { say::PROGRESS_TEXT },
         &[
             ("done", &words.number(progress.units_done)),
             ("all", &words.number(progress.units_total)),
-            ("running", &words.number(if over { 0 } else { progress.units_running })),
+            ("running", &words.number(progress.units_running)),
         ],
     );
     let time = match (over, progress.remaining_seconds) {
@@ -261,183 +255,4 @@ fn progress(words: Words, status: &JobStatus) -> Html {
 fn total_time(status: &JobStatus) -> Millis {
     let end = status.summary.finished_at.unwrap_or_else(now);
     Millis(end.0.saturating_sub(status.summary.created_at.0))
-}
-
-#[derive(Properties, PartialEq)]
-struct OutcomeProps {
-    status: Rc<JobStatus>,
-    result: Option<Result<Rc<str>, Refusal>>,
-}
-
-/// The result, or as much of it as there is.
-#[component]
-fn Outcome(props: &OutcomeProps) -> Html {
-    let words = use_words();
-    let status = &props.status;
-    let name = format!("p2pnet-{}.json", status.summary.id);
-    let body = match (&props.result, &status.partial) {
-        (Some(Ok(text)), _) => result_text(words, text.clone(), name, testid::JOB_RESULT, status.summary.state),
-        (Some(Err(refusal)), _) => html! { <RefusalNote refusal={refusal.clone()} /> },
-        (None, _) if status.summary.state == JobState::Completed => {
-            html! { <p aria-busy="true">{ words.say(say::RESULT_READING) }</p> }
-        }
-        (None, Some(partial)) => {
-            result_text(words, partial.as_str().into(), name, testid::JOB_PARTIAL, status.summary.state)
-        }
-        (None, None) if status.summary.state.is_final() => return Html::default(),
-        (None, None) => html! { <p class="quiet">{ words.say(say::RESULT_NONE) }</p> },
-    };
-    let title = if status.summary.state == JobState::Completed || status.partial.is_none() {
-        say::RESULT
-    } else {
-        say::PARTIAL
-    };
-    html! {
-        <section class="card result" aria-labelledby="result">
-            <h2 id="result">{ words.say(title) }</h2>
-            { body }
-        </section>
-    }
-}
-
-fn result_text(words: Words, text: Rc<str>, name: String, testid: &'static str, state: JobState) -> Html {
-    let all = text.chars().count();
-    let shown: String = if all > MOST_SHOWN { text.chars().take(MOST_SHOWN).collect() } else { text.to_string() };
-    let short = all <= 40;
-    html! {
-        <>
-            <pre class={classes!("value", short.then_some("large"), (state != JobState::Completed).then_some("partial"))}
-                tabindex="0"><code data-testid={testid}>{ shown }</code></pre>
-            if all > MOST_SHOWN {
-                <small>
-                    { words.fill(say::RESULT_CUT, &[("shown", &words.number(count(MOST_SHOWN))), ("all", &words.number(count(all)))]) }
-                </small>
-            }
-            <p class="actions">
-                <CopyButton text={text.clone()} />
-                <DownloadButton {text} {name} />
-            </p>
-        </>
-    }
-}
-
-fn nodes(words: Words, status: &JobStatus) -> Html {
-    let all: u64 = status.nodes.iter().map(|share| share.units).sum::<u64>().max(1);
-    let row = |share: &NodeShare| {
-        html! {
-            <tr key={share.node.to_string()} data-testid={testid::JOB_NODE} data-node={share.node.to_string()}>
-                <td><NodeChip node={share.node} /></td>
-                <td class="figure">{ words.number(share.units) }</td>
-                <td class="figure">{ format!("{} %", u128::from(share.units) * 100 / u128::from(all)) }</td>
-                <td class="figure">{ words.number(share.tasks) }</td>
-                <td class="figure" title={words.number(share.gas.0)}>{ words.gas(share.gas) }</td>
-            </tr>
-        }
-    };
-    html! {
-        <section class="card" aria-labelledby="who">
-            <h2 id="who">{ words.say(say::NODES) }</h2>
-            if status.nodes.is_empty() {
-                <p class="quiet">{ words.say(say::NODES_NONE) }</p>
-            } else {
-                <div class="scroll" tabindex="0" role="region" aria-labelledby="who">
-                    <table>
-                        <thead>
-                            <tr>
-                                { head(words, say::NODE, false) }{ head(words, say::UNITS, true) }
-                                <th scope="col" class="figure">{ "%" }</th>
-                                { head(words, say::TASKS, true) }{ head(words, say::GAS_HEAD, true) }
-                            </tr>
-                        </thead>
-                        <tbody>{ for status.nodes.iter().take(MOST_ATTEMPTS).map(row) }</tbody>
-                    </table>
-                </div>
-            }
-        </section>
-    }
-}
-
-fn attempts(words: Words, status: &JobStatus) -> Html {
-    if status.attempts.is_empty() {
-        return Html::default();
-    }
-    let shown = status.attempts.len().min(MOST_ATTEMPTS);
-    let cut = status.attempts_total > count(shown);
-    html! {
-        <details class="card">
-            <summary>{ words.say(say::ATTEMPTS) }{ " " }<small>{ words.number(status.attempts_total) }</small></summary>
-            if cut {
-                <small>
-                    { words.fill(say::ATTEMPTS_SHOWN,
-                        &[("shown", &words.number(count(shown))), ("all", &words.number(status.attempts_total))]) }
-                </small>
-            }
-            <div class="scroll" tabindex="0" role="region" aria-label={words.say(say::ATTEMPTS)}>
-                <table>
-                    <thead>
-                        <tr>
-                            { head(words, say::ATTEMPT, true) }{ head(words, say::UNITS, false) }{ head(words, say::NODE, false) }
-                            { head(words, say::STATE, false) }{ head(words, say::TIME, true) }{ head(words, say::GAS_HEAD, true) }
-                            { head(words, say::ENGINE, false) }
-                        </tr>
-                    </thead>
-                    <tbody>{ for status.attempts.iter().rev().take(MOST_ATTEMPTS).map(|attempt| attempt_row(words, attempt)) }</tbody>
-                </table>
-            </div>
-        </details>
-    }
-}
-
-fn attempt_row(words: Words, attempt: &AttemptView) -> Html {
-    let took = |end: Moment| words.duration(Millis(end.0.saturating_sub(attempt.assigned_at.0)));
-    let last = attempt.span.end.saturating_sub(1);
-    let units = if attempt.span.start == last {
-        words.number(last)
-    } else {
-        format!("{}–{}", words.number(attempt.span.start), words.number(last))
-    };
-    html! {
-        <tr key={attempt.id.0}>
-            <td class="figure">{ attempt.id.0 }</td>
-            <td>{ units }</td>
-            <td><NodeChip node={attempt.node} /></td>
-            <td>
-                { words.say(text::attempt_state(attempt.state)) }
-                if let Some(refusal) = &attempt.error {
-                    <br /><small class="fault" title={refusal.message.clone()}>{ words.say(text::code(refusal.code)) }</small>
-                }
-            </td>
-            <td class="figure">{ attempt.ended_at.map(took).unwrap_or_default() }</td>
-            <td class="figure" title={words.number(attempt.gas.0)}>{ words.gas(attempt.gas) }</td>
-            <td>{ attempt.engine.map(|engine| words.say(engine_name(engine))) }</td>
-        </tr>
-    }
-}
-
-/// What an engine is called.
-pub fn engine_name(engine: EngineName) -> Text {
-    match engine {
-        EngineName::Wasmi => say::ENGINE_WASMI,
-        EngineName::Browser => say::ENGINE_BROWSER,
-        EngineName::Wasmtime => say::ENGINE_WASMTIME,
-    }
-}
-
-fn source(words: Words, status: &JobStatus) -> Html {
-    let text: Rc<str> = status.source.as_str().into();
-    html! {
-        <details class="card">
-            <summary>{ words.say(say::SOURCE) }</summary>
-            <pre tabindex="0"><code>{ text.to_string() }</code></pre>
-            <p class="actions"><CopyButton {text} /></p>
-        </details>
-    }
-}
-
-fn head(words: Words, text: Text, figure: bool) -> Html {
-    html! { <th scope="col" class={figure.then_some("figure")}>{ words.say(text) }</th> }
-}
-
-fn count(n: usize) -> u64 {
-    u64::try_from(n).unwrap_or(u64::MAX)
 }

@@ -1,0 +1,131 @@
+//! The result of a job, or as much of it as there is.
+
+use std::rc::Rc;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use p2pnet_shared::{api::JobStatus, job::JobState, refusal::Refusal};
+use yew::prelude::*;
+
+use crate::{
+    look::use_words,
+    parts::{
+        copy::{CopyButton, DownloadButton, DownloadBytesButton},
+        refusal_note::RefusalNote,
+    },
+    testid,
+    text::{Words, job as say},
+};
+
+/// Characters of a result that are shown; copying and downloading take all.
+const MOST_SHOWN: usize = 20_000;
+
+/// Results up to this many characters are shown large.
+const LARGE: usize = 40;
+
+#[derive(Properties, PartialEq)]
+pub struct OutcomeProps {
+    pub status: Rc<JobStatus>,
+    /// The final result, once it was read.
+    pub result: Option<Result<Rc<str>, Refusal>>,
+}
+
+/// The card.
+#[component]
+pub fn Outcome(props: &OutcomeProps) -> Html {
+    let words = use_words();
+    let status = &props.status;
+    let completed = status.summary.state == JobState::Completed;
+    let body = match (&props.result, &status.partial) {
+        (Some(Ok(text)), _) => result(words, status, text),
+        (Some(Err(refusal)), _) => html! { <RefusalNote refusal={refusal.clone()} /> },
+        (None, _) if completed => html! { <p aria-busy="true">{ words.say(say::RESULT_READING) }</p> },
+        (None, Some(partial)) => {
+            html! { <TextView text={Rc::<str>::from(partial.as_str())} testid={testid::JOB_PARTIAL} partial={true} /> }
+        }
+        (None, None) if status.summary.state.is_final() => return Html::default(),
+        (None, None) => html! { <p class="quiet">{ words.say(say::RESULT_NONE) }</p> },
+    };
+    let title = if completed || status.partial.is_none() { say::RESULT } else { say::PARTIAL };
+    html! {
+        <section class="card result" aria-labelledby="result">
+            <h2 id="result">{ words.say(title) }</h2>
+            { body }
+        </section>
+    }
+}
+
+/// Kernels and commands answer in bytes, which travel as base64: people see the text in them, if it is text.
+fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
+    let name = format!("p2pnet-{}", status.summary.id);
+    let bytes = match status.summary.kind.as_str() {
+        "kernel" | "command" => bytes_of(json),
+        _ => None,
+    };
+    let Some(bytes) = bytes else {
+        return html! {
+            <>
+                <TextView text={json.clone()} testid={testid::JOB_RESULT} />
+                <p class="actions"><CopyButton text={json.clone()} /><DownloadButton text={json.clone()} name={name + ".json"} /></p>
+            </>
+        };
+    };
+    let text = core::str::from_utf8(&bytes).ok().map(Rc::<str>::from);
+    html! {
+        <>
+            if let Some(text) = text {
+                <h3>{ words.say(say::RESULT_AS_TEXT) }</h3>
+                <TextView text={text.clone()} />
+                <p class="actions"><CopyButton {text} /><DownloadBytesButton {bytes} {name} /></p>
+            } else {
+                <p class="actions"><DownloadBytesButton {bytes} {name} /></p>
+            }
+            <h3>{ words.say(say::RESULT_AS_SENT) }</h3>
+            <TextView text={json.clone()} testid={testid::JOB_RESULT} />
+        </>
+    }
+}
+
+fn bytes_of(json: &str) -> Option<Rc<[u8]>> {
+    let text: String = serde_json::from_str(json).ok()?;
+    STANDARD.decode(text).ok().map(Rc::from)
+}
+
+#[derive(Properties, PartialEq)]
+struct TextViewProps {
+    text: Rc<str>,
+    #[prop_or_default]
+    testid: Option<&'static str>,
+    #[prop_or_default]
+    partial: bool,
+}
+
+/// A text of any length, of which a bounded part goes into the page.
+#[component]
+fn TextView(props: &TextViewProps) -> Html {
+    let words = use_words();
+    let cut = props.text.char_indices().nth(MOST_SHOWN).map(|(end, _)| end);
+    let shown = cut.map_or(&*props.text, |end| &props.text[..end]).to_owned();
+    let large = props.text.chars().nth(LARGE).is_none() && !props.text.contains('\n');
+    let count = |text: &str| words.number(u64::try_from(text.chars().count()).unwrap_or(u64::MAX));
+    html! {
+        <>
+            <pre class={classes!("value", large.then_some("large"), props.partial.then_some("partial"))} tabindex="0"><code
+                data-testid={props.testid}>{ &shown }</code></pre>
+            if cut.is_some() {
+                <small>{ words.fill(say::RESULT_CUT, &[("shown", &count(&shown)), ("all", &count(&props.text))]) }</small>
+            }
+        </>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes_of;
+
+    #[test]
+    fn bytes_come_out_of_a_json_string_only() {
+        assert_eq!(bytes_of("\"aGk=\"").as_deref(), Some(&b"hi"[..]));
+        assert_eq!(bytes_of("[1]"), None);
+        assert_eq!(bytes_of("\"no base64!\""), None);
+    }
+}
