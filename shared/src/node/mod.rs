@@ -195,6 +195,9 @@ pub struct NodeConfig {
     pub seed: [u8; 32],
 }
 
+/// Reads a job from its source; the second parameter finds kernels that it names by hash.
+pub type ReadJob<'a> = &'a dyn Fn(&str, &dyn Fn(Hash) -> Option<Vec<u8>>) -> Result<Job, Refusal>;
+
 /// How soon after one [`Effect::NetworkChanged`] the next may come.
 const NETWORK_EVENT_PAUSE: Millis = Millis(200);
 
@@ -223,12 +226,22 @@ impl Node {
         self.take(input);
         self.settle();
         self.tick();
-        self.settle();
+        // What the tick set off inside may be due at once as well; every tick does a thing only once a moment.
+        while self.settle() {
+            self.tick();
+        }
         if self.core.network_changed && self.core.now >= self.network_told_at + NETWORK_EVENT_PAUSE {
             self.core.network_changed = false;
             self.network_told_at = self.core.now;
             self.core.effects.push_back(Effect::NetworkChanged);
         }
+    }
+
+    /// The same as [`Input::Restored`], with jobs that something else than [`crate::job::kinds::read`] reads.
+    pub fn restore(&mut self, now: Moment, records: Vec<(StoreKey, Vec<u8>)>, read: ReadJob<'_>) {
+        self.core.now = now.max(self.core.now);
+        self.requester.restore(&mut self.core, records, read);
+        self.handle(now, Input::Tick);
     }
 
     /// The next order, until there is none.
@@ -301,9 +314,7 @@ impl Node {
         let core = &mut self.core;
         match input {
             Input::Tick => {}
-            Input::Restored(records) => {
-                self.requester.restore(core, records, &|source, blob| crate::job::kinds::read(source, blob));
-            }
+            Input::Restored(records) => self.requester.restore(core, records, &crate::job::kinds::read),
             Input::Connected { node, path, transport } => {
                 if core.connected(node, path, transport) {
                     core.nudge_fetches(Some(node));
@@ -385,8 +396,10 @@ impl Node {
         }
     }
 
-    /// Carries on what the last fact set off inside: messages to this node itself, and fetches that ended.
-    fn settle(&mut self) {
+    /// Carries on what the last fact set off inside: messages to this node itself, and fetches that ended. Whether
+    /// there was anything.
+    fn settle(&mut self) -> bool {
+        let mut any = false;
         loop {
             if let Some(message) = self.core.loopback.pop_front() {
                 self.receive(self.core.config.me, message);
@@ -394,8 +407,9 @@ impl Node {
                 self.provider.fetched(&mut self.core, hash, here);
                 self.requester.fetched(&mut self.core, hash);
             } else {
-                break;
+                return any;
             }
+            any = true;
         }
     }
 

@@ -7,11 +7,11 @@ use std::{collections::VecDeque, sync::Arc};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, StoreKey, core::Core, entry::Entry, requester::Requester, scheduler::Paces};
+use super::{Effect, ReadJob, StoreKey, core::Core, entry::Entry, requester::Requester, scheduler::Paces};
 use crate::{
     api::{AttemptView, NodeShare},
     id::{AttemptId, Hash, JobId, NodeId},
-    job::{AttemptState, Job, JobState, Outputs, Policy, Requirements},
+    job::{AttemptState, JobState, Outputs, Policy, Requirements},
     refusal::{Code, Refusal},
     units::{Gas, Moment, Span},
 };
@@ -93,12 +93,9 @@ pub(super) fn save_span(core: &mut Core, job: JobId, span: Span, outputs: &Outpu
     }
 }
 
-/// Reads jobs and the hashes they name.
-pub(super) type Read<'a> = &'a dyn Fn(&str, &dyn Fn(Hash) -> Option<Vec<u8>>) -> Result<Job, Refusal>;
-
 impl Requester {
     /// Rebuilds the jobs from the store. Records that cannot be read, or belong to no job, are forgotten.
-    pub(super) fn restore(&mut self, core: &mut Core, records: Vec<(StoreKey, Vec<u8>)>, read: Read<'_>) {
+    pub(super) fn restore(&mut self, core: &mut Core, records: Vec<(StoreKey, Vec<u8>)>, read: ReadJob<'_>) {
         let mut rest = Vec::new();
         for (key, bytes) in records {
             match key {
@@ -139,7 +136,7 @@ impl Requester {
 }
 
 /// A job as its record tells it. A job that was running is read again; if that fails now, it failed.
-fn revive(id: JobId, record: JobRecord, read: Read<'_>) -> Entry {
+fn revive(id: JobId, record: JobRecord, read: ReadJob<'_>) -> Entry {
     let kernel = record.kernel.as_ref().and_then(|text| STANDARD.decode(text).ok());
     let find = |hash: Hash| kernel.clone().filter(|bytes| Hash::of(bytes) == hash);
     let job = if record.state.is_final() { None } else { Some(read(&record.source, &find)) };

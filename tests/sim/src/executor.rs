@@ -1,0 +1,67 @@
+//! Runs batches by wasmi, once per kernel made ready, as a host does. How long it takes is told by the actor's speed.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use p2pnet_shared::{
+    engine::{Batch, BatchReport, CallOutcome, Engine, EngineName, Trap, WasmiEngine, WasmiModule},
+    id::Hash,
+    kernel,
+    units::Gas,
+};
+
+/// All nodes of a world share one: the same bytes give the same outcome anyway.
+#[derive(Default)]
+pub(crate) struct Executor {
+    engine: WasmiEngine,
+    modules: BTreeMap<Hash, Option<WasmiModule>>,
+}
+
+impl Executor {
+    pub(crate) fn run(&mut self, kernel: &Arc<[u8]>, batch: &Batch, busy_micros: u64) -> BatchReport {
+        let Self { engine, modules } = self;
+        let module = modules.entry(batch.kernel).or_insert_with(|| {
+            let prepared = kernel::prepare(kernel).ok()?;
+            engine.load(&prepared.rewritten).ok()
+        });
+        let mut outcomes = Vec::with_capacity(batch.calls.len());
+        for call in &batch.calls {
+            let outcome = match module {
+                Some(module) => engine.call(module, &[&batch.common, call], &batch.limits),
+                None => CallOutcome { output: Err(Trap::BrokenContract), gas: Gas(0) },
+            };
+            let trapped = outcome.output.is_err();
+            outcomes.push(outcome);
+            if trapped {
+                break;
+            }
+        }
+        BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros }
+    }
+}
+
+/// What a run that was stopped comes to.
+pub(crate) fn cancelled() -> BatchReport {
+    let outcomes = vec![CallOutcome { output: Err(Trap::Cancelled), gas: Gas(0) }];
+    BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 10 }
+}
+
+/// Every call fails, as on a machine whose engine does not work.
+pub(crate) fn broken() -> BatchReport {
+    let outcomes = vec![CallOutcome { output: Err(Trap::HostFailed), gas: Gas(0) }];
+    BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 10 }
+}
+
+/// How many units of [`crate::plan`] a batch covers.
+pub(crate) fn units(batch: &Batch) -> u64 {
+    batch
+        .calls
+        .iter()
+        .map(|call| match call.len() {
+            16 => {
+                let number = |at: usize| u64::from_le_bytes(call[at..at + 8].try_into().unwrap());
+                number(8).saturating_sub(number(0))
+            }
+            _ => 1,
+        })
+        .sum()
+}

@@ -1,0 +1,201 @@
+//! Jobs for the simulator: a real kernel, but one whose real cost has nothing to do with its virtual one.
+//!
+//! The kernel takes 16 bytes `start, end` and returns the sum of `start..end` in closed form; or 8 bytes `x` and returns
+//! `x * x + 1`. A unit that is in the plan's list of bad ones makes it trap.
+
+use std::collections::BTreeMap;
+
+use p2pnet_shared::{
+    job::{CallShape, Job, Outputs, Plan, Policy, Requirements},
+    refusal::{Code, Refusal},
+    units::Span,
+};
+use wasm_encoder::{
+    BlockType, CodeSection, ConstExpr, ExportKind, ExportSection, Function, FunctionSection, GlobalSection, GlobalType,
+    MemArg, MemorySection, MemoryType, Module, TypeSection, ValType,
+};
+
+/// A unit that makes the kernel trap.
+pub const BAD_UNIT: u64 = u64::MAX - 1;
+
+/// Sums `0..units`, a range at a time.
+pub fn sum(units: u64) -> Job {
+    job(Numbers { units, shape: CallShape::WholeSpan, padding: 0, bad: None })
+}
+
+/// Squares `0..units`, each in a call of its own, and adds up the squares. Inputs carry `padding` bytes more each.
+pub fn squares(units: u64, padding: usize) -> Job {
+    job(Numbers { units, shape: CallShape::EachUnit, padding, bad: None })
+}
+
+/// As [`squares`], but the kernel traps at unit `bad`.
+pub fn trapping(units: u64, bad: u64) -> Job {
+    job(Numbers { units, shape: CallShape::EachUnit, padding: 0, bad: Some(bad) })
+}
+
+/// What [`sum`] must come to.
+pub fn expected_sum(units: u64) -> String {
+    (u128::from(units) * (u128::from(units) - 1) / 2).to_string()
+}
+
+/// What [`squares`] must come to.
+pub fn expected_squares(units: u64) -> String {
+    (0..u128::from(units)).map(|x| x * x + 1).sum::<u128>().to_string()
+}
+
+fn job(plan: Numbers) -> Job {
+    Job {
+        kind: "sim",
+        source: format!(
+            "{} {} {} {}",
+            plan.units,
+            plan.shape == CallShape::EachUnit,
+            plan.padding,
+            plan.bad.unwrap_or(0)
+        ),
+        requirements: Requirements::default(),
+        policy: Policy::default(),
+        plan: Box::new(plan),
+    }
+}
+
+/// Reads [`Job::source`] of a job of this module, as a restarted requester does.
+pub fn read(source: &str) -> Result<Job, Refusal> {
+    let broken = || Refusal::new(Code::InvalidJson, "not a job of the simulator", "");
+    let fields: Vec<&str> = source.split(' ').collect();
+    let [units, each, padding, bad] = fields[..] else { return Err(broken()) };
+    Ok(job(Numbers {
+        units: units.parse().map_err(|_| broken())?,
+        shape: if each == "true" { CallShape::EachUnit } else { CallShape::WholeSpan },
+        padding: padding.parse().map_err(|_| broken())?,
+        bad: bad.parse().ok().filter(|bad| *bad > 0),
+    }))
+}
+
+struct Numbers {
+    units: u64,
+    shape: CallShape,
+    padding: usize,
+    bad: Option<u64>,
+}
+
+impl Plan for Numbers {
+    fn kernel(&self) -> &[u8] {
+        static KERNEL: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(kernel);
+        &KERNEL
+    }
+
+    fn units(&self) -> u64 {
+        self.units
+    }
+
+    fn shape(&self) -> CallShape {
+        self.shape
+    }
+
+    fn most_units_a_batch(&self, _start: u64) -> u64 {
+        match self.shape {
+            CallShape::WholeSpan => u64::MAX,
+            CallShape::EachUnit => 1 << 20,
+        }
+    }
+
+    fn inputs(&self, span: Span) -> Vec<Vec<u8>> {
+        match self.shape {
+            CallShape::WholeSpan => vec![[span.start.to_le_bytes(), span.end.to_le_bytes()].concat()],
+            CallShape::EachUnit => (span.start..span.end)
+                .map(|unit| {
+                    let x = if self.bad == Some(unit) { BAD_UNIT } else { unit };
+                    let mut input = x.to_le_bytes().to_vec();
+                    input.resize(8 + self.padding * 16, 0);
+                    input
+                })
+                .collect(),
+        }
+    }
+
+    fn check(&self, span: Span, output: &[u8]) -> Result<(), Refusal> {
+        let wrong = || Refusal::new(Code::KernelError, format!("no number at {}", span.start), "");
+        (output.len() == 8).then_some(()).ok_or_else(wrong)
+    }
+
+    fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {
+        let numbers = done.values().flatten().map(|output| u64::from_le_bytes(output[..8].try_into().unwrap()));
+        Ok(numbers.map(u128::from).sum::<u128>().to_string())
+    }
+
+    fn has_partial_result(&self) -> bool {
+        true
+    }
+}
+
+/// `alloc` gives the same place each time; `run` writes its number before it.
+fn kernel() -> Vec<u8> {
+    const INPUT: i32 = 1024;
+    const OUTPUT: i32 = 64;
+    let word = |offset| MemArg { offset, align: 0, target: wasm_encoder::MemArgTarget::Memory(0), ordering: None };
+
+    let mut types = TypeSection::new();
+    types.ty().function([ValType::I32], [ValType::I32]);
+    types.ty().function([ValType::I32, ValType::I32], [ValType::I64]);
+    let mut functions = FunctionSection::new();
+    functions.function(0).function(1);
+    let mut memories = MemorySection::new();
+    memories.memory(MemoryType { minimum: 2, maximum: None, memory64: false, shared: false, page_size_log2: None });
+    let mut globals = GlobalSection::new();
+    globals.global(GlobalType { val_type: ValType::I32, mutable: false, shared: false }, &ConstExpr::i32_const(INPUT));
+    let mut exports = ExportSection::new();
+    exports.export("memory", ExportKind::Memory, 0);
+    exports.export("alloc", ExportKind::Func, 0);
+    exports.export("run", ExportKind::Func, 1);
+
+    let mut code = CodeSection::new();
+    let mut alloc = Function::new([]);
+    alloc.instructions().global_get(0).end();
+    code.function(&alloc);
+    let mut run = Function::new([(2, ValType::I64)]);
+    run.instructions()
+        .local_get(0)
+        .i64_load(word(0))
+        .local_set(2)
+        .local_get(2)
+        .i64_const(BAD_UNIT as i64)
+        .i64_eq()
+        .if_(BlockType::Empty)
+        .unreachable()
+        .end()
+        .i32_const(OUTPUT)
+        .local_get(1)
+        .i32_const(16)
+        .i32_eq()
+        .if_(BlockType::Result(ValType::I64))
+        // (end - start) * (start + end - 1) / 2
+        .local_get(0)
+        .i64_load(word(8))
+        .local_tee(3)
+        .local_get(2)
+        .i64_sub()
+        .local_get(2)
+        .local_get(3)
+        .i64_add()
+        .i64_const(1)
+        .i64_sub()
+        .i64_mul()
+        .i64_const(1)
+        .i64_shr_u()
+        .else_()
+        .local_get(2)
+        .local_get(2)
+        .i64_mul()
+        .i64_const(1)
+        .i64_add()
+        .end()
+        .i64_store(word(0))
+        .i64_const(((OUTPUT as i64) << 32) | 8)
+        .end();
+    code.function(&run);
+
+    let mut module = Module::new();
+    module.section(&types).section(&functions).section(&memories).section(&globals).section(&exports).section(&code);
+    module.finish()
+}

@@ -1,0 +1,555 @@
+//! The world: virtual time, links that break, machines that stop and start, and the trace of everything that happened.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use p2pnet_shared::{
+    api::{JobStatus, Path, ProviderSettings},
+    engine::BatchReport,
+    id::{Hash, JobId, NodeId},
+    job::Job,
+    node::{Effect, Input, Node, NodeConfig, RunId, StoreKey},
+    units::{Millis, Moment},
+    wire::{self, Message},
+};
+
+use crate::{
+    actor::Actor,
+    chance::Chance,
+    executor::{self, Executor},
+    hostile::Hostile,
+    plan,
+};
+
+/// When a world begins: any moment that is not zero.
+const BEGINNING: Moment = Moment(1_790_000_000_000);
+/// What a node takes that fails every task at once.
+const BROKEN_MILLIS: u64 = 5;
+/// Events after which a world is stuck in a circle.
+const MOST_EVENTS: u64 = 50_000_000;
+
+/// How the network behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Weather {
+    /// Least and greatest time of a message.
+    pub latency: (Millis, Millis),
+    /// How long a connection lives on average before it breaks; `None`: for ever.
+    pub link_life: Option<Millis>,
+    /// Dials out of a hundred that come to nothing.
+    pub failed_dials: u64,
+}
+
+impl Default for Weather {
+    fn default() -> Self {
+        Self { latency: (Millis(2), Millis(40)), link_life: None, failed_dials: 0 }
+    }
+}
+
+struct Machine {
+    id: NodeId,
+    actor: Actor,
+    life: u64,
+    node: Option<Node>,
+    hostile: Option<Hostile>,
+    store: BTreeMap<StoreKey, Vec<u8>>,
+    seeds: Vec<usize>,
+    wake_at: Option<Moment>,
+    /// Runs that go on, and the event that ends each.
+    running: BTreeMap<RunId, Option<(Moment, u64)>>,
+}
+
+struct Link {
+    epoch: u64,
+    /// Nothing overtakes: when the last message arrives, in either direction.
+    last: [Moment; 2],
+}
+
+enum Event {
+    Wake { machine: usize },
+    Dialled { from: usize, to: usize, life: u64 },
+    Arrive { from: usize, to: usize, epoch: u64, bytes: Vec<u8> },
+    Break { a: usize, b: usize, epoch: u64 },
+    Executed { machine: usize, life: u64, run: RunId, report: Box<BatchReport> },
+    Stop { machine: usize, life: u64 },
+    Start { machine: usize },
+    Misbehave { machine: usize },
+}
+
+/// A network and its time.
+pub struct World {
+    now: Moment,
+    chance: Chance,
+    weather: Weather,
+    machines: Vec<Machine>,
+    by_id: BTreeMap<NodeId, usize>,
+    links: BTreeMap<(usize, usize), Link>,
+    events: BTreeMap<(Moment, u64), Event>,
+    sequence: u64,
+    epoch: u64,
+    executor: Executor,
+    trace: blake3::Hasher,
+    /// Messages that arrived.
+    pub messages: u64,
+    /// Bytes that arrived.
+    pub bytes: u64,
+    /// Calls of kernels that were executed, as far as they were delivered anywhere.
+    pub calls: u64,
+}
+
+impl World {
+    /// An empty world.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            now: BEGINNING,
+            chance: Chance::new(seed),
+            weather: Weather::default(),
+            machines: Vec::new(),
+            by_id: BTreeMap::new(),
+            links: BTreeMap::new(),
+            events: BTreeMap::new(),
+            sequence: 0,
+            epoch: 0,
+            executor: Executor::default(),
+            trace: blake3::Hasher::new(),
+            messages: 0,
+            bytes: 0,
+            calls: 0,
+        }
+    }
+
+    /// Sets how the network behaves from now on.
+    pub fn set_weather(&mut self, weather: Weather) {
+        self.weather = weather;
+    }
+
+    /// Adds a participant, who starts at once and knows the seeds that were added before.
+    pub fn add(&mut self, actor: Actor) -> usize {
+        let machine = self.machines.len();
+        let id = NodeId(self.chance.name());
+        let seeds = (0..machine).filter(|seed| matches!(self.machines[*seed].actor, Actor::Seed)).collect();
+        self.by_id.insert(id, machine);
+        self.machines.push(Machine {
+            id,
+            actor,
+            life: 0,
+            node: None,
+            hostile: None,
+            store: BTreeMap::new(),
+            seeds,
+            wake_at: None,
+            running: BTreeMap::new(),
+        });
+        self.start(machine);
+        machine
+    }
+
+    /// The id of a participant.
+    pub fn id(&self, machine: usize) -> NodeId {
+        self.machines[machine].id
+    }
+
+    /// The node of a participant that is up and not hostile.
+    pub fn node(&self, machine: usize) -> &Node {
+        self.machines[machine].node.as_ref().expect("the machine runs an honest node")
+    }
+
+    /// Submits a job on a participant's node.
+    pub fn submit(&mut self, machine: usize, job: Job) -> JobId {
+        let node = self.machines[machine].node.as_mut().expect("the machine runs a node");
+        let id = node.next_job_id();
+        self.input(machine, Input::Submitted { id, job: Box::new(job) });
+        id
+    }
+
+    /// Reports any fact to a participant's node.
+    pub fn input(&mut self, machine: usize, input: Input) {
+        let now = self.now;
+        if let Some(node) = &mut self.machines[machine].node {
+            node.handle(now, input);
+            self.carry_out(machine);
+        }
+    }
+
+    /// How a job stands.
+    pub fn job(&self, machine: usize, job: JobId) -> JobStatus {
+        self.node(machine).job(job).expect("the job is known")
+    }
+
+    /// Whether nothing more will happen to a job.
+    pub fn is_over(&self, machine: usize, job: JobId) -> bool {
+        self.node(machine).summary(job).is_some_and(|summary| summary.state.is_final())
+    }
+
+    /// A completed job's result.
+    pub fn result(&self, machine: usize, job: JobId) -> String {
+        self.node(machine).result(job).unwrap_or_else(|refusal| panic!("{refusal:?}")).to_string()
+    }
+
+    /// Virtual time since the beginning.
+    pub fn elapsed(&self) -> Millis {
+        self.now - BEGINNING
+    }
+
+    /// The hash of everything that has happened, in order.
+    pub fn trace(&self) -> Hash {
+        Hash(*self.trace.finalize().as_bytes())
+    }
+
+    /// Lets time run until something holds, for at most `most`; whether it held.
+    pub fn run_until(&mut self, most: Millis, holds: impl Fn(&World) -> bool) -> bool {
+        let end = self.now + most;
+        let mut looked_at = None;
+        for _ in 0..MOST_EVENTS {
+            // What people look at changes no faster than they look.
+            if looked_at.is_none_or(|at| self.now >= at + Millis(20)) {
+                looked_at = Some(self.now);
+                if holds(self) {
+                    return true;
+                }
+            }
+            let Some(((at, _), event)) = self.events.pop_first() else { break };
+            if at > end {
+                self.now = end;
+                self.schedule(at, event);
+                return holds(self);
+            }
+            self.now = self.now.max(at);
+            self.happen(event);
+        }
+        holds(self)
+    }
+
+    /// Stops a machine without a word; its store stays.
+    pub fn stop(&mut self, machine: usize) {
+        self.note("stop", machine, machine, &[]);
+        self.machines[machine].node = None;
+        self.machines[machine].hostile = None;
+        self.machines[machine].life += 1;
+        self.machines[machine].running.clear();
+        let broken: Vec<(usize, usize)> =
+            self.links.keys().filter(|(a, b)| *a == machine || *b == machine).copied().collect();
+        for (a, b) in broken {
+            self.unlink(a, b);
+        }
+    }
+
+    /// Starts a machine with what its store holds.
+    pub fn start(&mut self, machine: usize) {
+        self.note("start", machine, machine, &[]);
+        let life = self.machines[machine].life;
+        let Machine { id, actor, .. } = self.machines[machine];
+        if let Actor::Hostile = actor {
+            self.machines[machine].hostile = Some(Hostile::new(self.chance.number()));
+            let first = self.now + Millis(self.chance.between(1, 50));
+            self.schedule(first, Event::Misbehave { machine });
+            return;
+        }
+        let config =
+            NodeConfig { me: id, role: actor.role(), agent: "p2pnet simulator".to_owned(), seed: self.chance.name() };
+        let mut node = Node::new(config);
+        let records: Vec<(StoreKey, Vec<u8>)> =
+            self.machines[machine].store.iter().map(|(key, bytes)| (*key, bytes.clone())).collect();
+        node.restore(self.now, records, &|source, _| plan::read(source));
+        self.machines[machine].node = Some(node);
+        for seed in self.machines[machine].seeds.clone() {
+            let node = self.machines[seed].id;
+            self.input(machine, Input::SeedKnown { node, addresses: vec![format!("/sim/{seed}")] });
+        }
+        if let Some(cores) = actor.cores() {
+            let settings = ProviderSettings { lending: true, cores, ..ProviderSettings::default() };
+            self.input(machine, Input::Settings(settings));
+        }
+        self.carry_out(machine);
+        if let Actor::Fickle { stays, .. } = actor {
+            let at = self.now + self.around(stays);
+            self.schedule(at, Event::Stop { machine, life });
+        }
+    }
+
+    /// Breaks every connection of a machine; both ends learn of it.
+    pub fn cut_off(&mut self, machine: usize) {
+        let links: Vec<(usize, usize)> =
+            self.links.keys().filter(|(a, b)| *a == machine || *b == machine).copied().collect();
+        for (a, b) in links {
+            self.unlink(a, b);
+        }
+    }
+
+    // ---- events --------------------------------------------------------------------------------------------------
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Wake { machine } => {
+                let now = self.now;
+                if self.machines[machine].wake_at.is_none_or(|at| at > now) {
+                    return; // it was moved
+                }
+                self.machines[machine].wake_at = None;
+                if self.machines[machine].node.is_some() {
+                    self.input(machine, Input::Tick);
+                    let next = self.machines[machine].node.as_ref().and_then(Node::next_deadline);
+                    assert!(next.is_none_or(|next| next > now), "a tick leaves nothing that is due");
+                }
+            }
+            Event::Dialled { from, to, life } => self.dialled(from, to, life),
+            Event::Arrive { from, to, epoch, bytes } => {
+                if self.links.get(&pair(from, to)).is_some_and(|link| link.epoch == epoch) {
+                    self.arrive(from, to, &bytes);
+                }
+            }
+            Event::Break { a, b, epoch } => {
+                if self.links.get(&(a, b)).is_some_and(|link| link.epoch == epoch) {
+                    self.unlink(a, b);
+                }
+            }
+            Event::Executed { machine, life, run, report } => {
+                if self.machines[machine].life == life && self.machines[machine].running.remove(&run).is_some() {
+                    self.calls += report.outcomes.len() as u64;
+                    self.input(machine, Input::Executed { run, report: *report });
+                }
+            }
+            Event::Stop { machine, life } => {
+                if self.machines[machine].life == life {
+                    self.stop(machine);
+                    if let Actor::Fickle { away, .. } = self.machines[machine].actor {
+                        let at = self.now + self.around(away);
+                        self.schedule(at, Event::Start { machine });
+                    }
+                }
+            }
+            Event::Start { machine } => {
+                if self.machines[machine].node.is_none() {
+                    self.start(machine);
+                }
+            }
+            Event::Misbehave { machine } => self.misbehave(machine),
+        }
+    }
+
+    fn dialled(&mut self, from: usize, to: usize, life: u64) {
+        let up = self.machines[from].life == life && self.is_up(from) && self.is_up(to) && from != to;
+        let known = self.links.contains_key(&pair(from, to));
+        if up && !known && self.chance.below(100) >= self.weather.failed_dials {
+            self.link(from, to);
+        } else if up && known {
+            self.connected(from, to);
+        } else if self.machines[from].life == life {
+            let node = self.machines[to].id;
+            self.input(from, Input::DialFailed { node });
+        }
+    }
+
+    fn link(&mut self, a: usize, b: usize) {
+        self.epoch += 1;
+        let epoch = self.epoch;
+        let (a, b) = pair(a, b);
+        self.links.insert((a, b), Link { epoch, last: [self.now; 2] });
+        if let Some(life) = self.weather.link_life {
+            let at = self.now + self.around(life);
+            self.schedule(at, Event::Break { a, b, epoch });
+        }
+        self.note("link", a, b, &[]);
+        self.connected(a, b);
+        self.connected(b, a);
+    }
+
+    fn connected(&mut self, machine: usize, other: usize) {
+        let node = self.machines[other].id;
+        if let Some(hostile) = &mut self.machines[machine].hostile {
+            hostile.met(other);
+        }
+        self.input(machine, Input::Connected { node, path: Path::Direct, transport: "sim" });
+    }
+
+    fn unlink(&mut self, a: usize, b: usize) {
+        if self.links.remove(&pair(a, b)).is_none() {
+            return;
+        }
+        self.note("break", a, b, &[]);
+        for (machine, other) in [(a, b), (b, a)] {
+            let node = self.machines[other].id;
+            if let Some(hostile) = &mut self.machines[machine].hostile {
+                hostile.lost(other);
+            }
+            self.input(machine, Input::Disconnected { node });
+        }
+    }
+
+    fn arrive(&mut self, from: usize, to: usize, bytes: &[u8]) {
+        self.messages += 1;
+        self.bytes += bytes.len() as u64;
+        self.note("message", from, to, bytes);
+        let node = self.machines[from].id;
+        match wire::decode(bytes) {
+            Ok(message) => {
+                if let Some(hostile) = &mut self.machines[to].hostile {
+                    hostile.heard(from, &message);
+                }
+                self.input(to, Input::Received { from: node, message });
+            }
+            Err(_) => self.input(to, Input::Garbled { from: node }),
+        }
+    }
+
+    /// A hostile machine does one thing, and thinks of the next.
+    fn misbehave(&mut self, machine: usize) {
+        let Some(mut hostile) = self.machines[machine].hostile.take() else { return };
+        let everybody: Vec<NodeId> = self.machines.iter().map(|machine| machine.id).collect();
+        let (to, bytes) = hostile.next(self.machines[machine].id, &everybody);
+        self.machines[machine].hostile = Some(hostile);
+        match bytes {
+            Some(bytes) => self.transmit(machine, to, bytes),
+            None => self.dial(machine, to),
+        }
+        let at = self.now + Millis(self.chance.between(5, 200));
+        self.schedule(at, Event::Misbehave { machine });
+    }
+
+    // ---- orders --------------------------------------------------------------------------------------------------
+
+    fn carry_out(&mut self, machine: usize) {
+        while let Some(effect) = self.machines[machine].node.as_mut().and_then(Node::poll_effect) {
+            match effect {
+                Effect::Dial { node, .. } => {
+                    if let Some(to) = self.by_id.get(&node).copied() {
+                        self.dial(machine, to);
+                    } else {
+                        self.input(machine, Input::DialFailed { node });
+                    }
+                }
+                Effect::Hang { node } => {
+                    if let Some(to) = self.by_id.get(&node).copied() {
+                        self.unlink(machine, to);
+                    }
+                }
+                Effect::Send { to, message } => self.send(machine, to, &message),
+                Effect::Execute { run, kernel, batch, cpu_percent } => {
+                    self.execute(machine, run, &kernel, &batch, cpu_percent);
+                }
+                Effect::Abort { run } => self.abort(machine, run),
+                Effect::Save(key, bytes) => {
+                    self.note("save", machine, machine, &bytes);
+                    self.machines[machine].store.insert(key, bytes);
+                }
+                Effect::Forget(key) => {
+                    self.machines[machine].store.remove(&key);
+                }
+                Effect::JobChanged(_) | Effect::JobRemoved(_) | Effect::NetworkChanged => {}
+            }
+        }
+        self.wake(machine);
+    }
+
+    fn execute(
+        &mut self,
+        machine: usize,
+        run: RunId,
+        kernel: &Arc<[u8]>,
+        batch: &p2pnet_shared::engine::Batch,
+        cpu: u8,
+    ) {
+        let units = executor::units(batch);
+        let (millis, report) = match self.machines[machine].actor {
+            Actor::Donor { units_per_second, .. } | Actor::Fickle { units_per_second, .. } => {
+                let micros = units.saturating_mul(1_000_000) / units_per_second.max(1) + 20 * batch.calls.len() as u64;
+                (micros * 100 / u64::from(cpu) / 1000, self.executor.run(kernel, batch, micros))
+            }
+            Actor::Broken { .. } => (BROKEN_MILLIS, executor::broken()),
+            Actor::Stalling { .. } => {
+                self.machines[machine].running.insert(run, None);
+                return;
+            }
+            Actor::Seed | Actor::Requester | Actor::Hostile => panic!("it lends nothing"),
+        };
+        let at = self.now + Millis(millis);
+        let life = self.machines[machine].life;
+        let key = self.schedule(at, Event::Executed { machine, life, run, report: Box::new(report) });
+        self.machines[machine].running.insert(run, Some(key));
+        let cores = usize::from(self.machines[machine].actor.cores().unwrap_or(0));
+        assert!(self.machines[machine].running.len() <= cores, "a node runs no more than it has cores");
+    }
+
+    /// Stops a run: its report comes at once.
+    fn abort(&mut self, machine: usize, run: RunId) {
+        let Some(end) = self.machines[machine].running.get(&run).copied() else { return };
+        if let Some(key) = end {
+            self.events.remove(&key);
+        }
+        let life = self.machines[machine].life;
+        let at = self.now + Millis(1);
+        let key = self.schedule(at, Event::Executed { machine, life, run, report: Box::new(executor::cancelled()) });
+        self.machines[machine].running.insert(run, Some(key));
+    }
+
+    fn dial(&mut self, from: usize, to: usize) {
+        let life = self.machines[from].life;
+        let at = self.now + self.latency() + self.latency();
+        self.schedule(at, Event::Dialled { from, to, life });
+    }
+
+    fn send(&mut self, from: usize, to: NodeId, message: &Message) {
+        let bytes = wire::encode(message).expect("a node sends what fits a frame");
+        if let Some(to) = self.by_id.get(&to).copied() {
+            self.transmit(from, to, bytes);
+        }
+    }
+
+    fn transmit(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
+        let latency = self.latency();
+        let now = self.now;
+        let Some(link) = self.links.get_mut(&pair(from, to)) else { return };
+        let epoch = link.epoch;
+        let last = &mut link.last[usize::from(from > to)];
+        *last = (*last).max(now + latency);
+        let at = *last;
+        self.schedule(at, Event::Arrive { from, to, epoch, bytes });
+    }
+
+    // ---- helpers -------------------------------------------------------------------------------------------------
+
+    fn is_up(&self, machine: usize) -> bool {
+        self.machines[machine].node.is_some() || self.machines[machine].hostile.is_some()
+    }
+
+    /// Makes sure that a machine is woken when its node wants to be.
+    fn wake(&mut self, machine: usize) {
+        let now = self.now;
+        let this = &mut self.machines[machine];
+        let Some(deadline) = this.node.as_ref().and_then(Node::next_deadline) else { return };
+        let deadline = deadline.max(now);
+        if this.wake_at.is_none_or(|at| deadline < at) {
+            this.wake_at = Some(deadline);
+            self.schedule(deadline, Event::Wake { machine });
+        }
+    }
+
+    fn schedule(&mut self, at: Moment, event: Event) -> (Moment, u64) {
+        self.sequence += 1;
+        let key = (at, self.sequence);
+        self.events.insert(key, event);
+        key
+    }
+
+    fn latency(&mut self) -> Millis {
+        let (least, most) = self.weather.latency;
+        Millis(self.chance.between(least.0, most.0))
+    }
+
+    /// A time around a mean: anything from nothing to its double.
+    fn around(&mut self, mean: Millis) -> Millis {
+        Millis(self.chance.between(1, mean.0 * 2))
+    }
+
+    fn note(&mut self, what: &str, from: usize, to: usize, bytes: &[u8]) {
+        self.trace.update(what.as_bytes());
+        self.trace.update(&self.now.0.to_le_bytes());
+        self.trace.update(&(from as u64).to_le_bytes());
+        self.trace.update(&(to as u64).to_le_bytes());
+        self.trace.update(&(bytes.len() as u64).to_le_bytes());
+        self.trace.update(bytes);
+    }
+}
+
+/// The name of a link.
+fn pair(a: usize, b: usize) -> (usize, usize) {
+    (a.min(b), a.max(b))
+}

@@ -1,0 +1,254 @@
+//! What a network of nodes does with jobs, in fair weather: finding each other, sharing out, waiting with a reason,
+//! stopping when told.
+
+#![allow(clippy::unwrap_used)]
+
+use p2pnet_shared::{
+    api::{IdleReason, ProviderSettings},
+    job::{AttemptState, JobState, Policy, Priority, Requirements, WaitReason},
+    node::Input,
+    refusal::Code,
+    units::Millis,
+};
+use p2pnet_sim::{actor::Actor, plan, world::World};
+
+const DONOR: Actor = Actor::Donor { cores: 2, units_per_second: 100_000 };
+
+/// A seed, a requester and some donors, who know each other's seed.
+fn network(seed: u64, donors: &[Actor]) -> (World, usize, Vec<usize>) {
+    let mut world = World::new(seed);
+    world.add(Actor::Seed);
+    let me = world.add(Actor::Requester);
+    let donors = donors.iter().map(|donor| world.add(*donor)).collect();
+    world.run_until(Millis(1_000), |_| false);
+    (world, me, donors)
+}
+
+fn settings(lending: bool, cores: u16) -> Input {
+    Input::Settings(ProviderSettings { lending, cores, ..ProviderSettings::default() })
+}
+
+#[test]
+fn a_job_finds_a_donor_through_the_seed_and_completes() {
+    let (mut world, me, donors) = network(1, &[DONOR]);
+    let job = world.submit(me, plan::sum(1_000_000));
+    assert!(world.run_until(Millis(30_000), |world| world.is_over(me, job)));
+    assert_eq!(world.result(me, job), plan::expected_sum(1_000_000));
+    let status = world.job(me, job);
+    assert_eq!(status.summary.state, JobState::Completed);
+    assert_eq!(status.summary.progress.percent, 100);
+    assert_eq!(status.nodes.len(), 1);
+    assert_eq!(status.nodes[0].node, world.id(donors[0]));
+    assert_eq!(status.nodes[0].units, 1_000_000);
+    assert!(status.attempts.iter().all(|attempt| attempt.state == AttemptState::Accepted));
+}
+
+#[test]
+fn a_node_that_lends_computes_its_own_job_alone() {
+    let mut world = World::new(2);
+    let me = world.add(DONOR);
+    let job = world.submit(me, plan::squares(5_000, 0));
+    assert!(world.run_until(Millis(30_000), |world| world.is_over(me, job)));
+    assert_eq!(world.result(me, job), plan::expected_squares(5_000));
+    assert_eq!(world.job(me, job).nodes[0].tasks, 5_000);
+}
+
+#[test]
+fn a_seed_that_lends_is_found_like_any_other() {
+    let mut world = World::new(3);
+    let seed = world.add(Actor::Seed);
+    world.input(seed, settings(true, 2));
+    // The seed of this simulator computes nothing, but it is offered.
+    let me = world.add(Actor::Requester);
+    let job = world.submit(me, plan::sum(10));
+    world.run_until(Millis(500), |world| world.node(me).network().nodes.iter().any(|node| node.offer.is_some()));
+    let nodes = world.node(me).network().nodes;
+    assert!(nodes.iter().any(|node| node.node == world.id(seed) && node.offer.is_some()));
+    world.input(me, Input::Cancelled { id: job });
+}
+
+#[test]
+fn all_donors_get_a_share() {
+    let (mut world, me, donors) = network(4, &[DONOR; 10]);
+    let job = world.submit(me, plan::sum(20_000_000));
+    assert!(world.run_until(Millis(120_000), |world| world.is_over(me, job)));
+    assert_eq!(world.result(me, job), plan::expected_sum(20_000_000));
+    let status = world.job(me, job);
+    assert_eq!(status.nodes.len(), donors.len());
+    let least = status.nodes.iter().map(|share| share.units).min().unwrap();
+    let most = status.nodes.iter().map(|share| share.units).max().unwrap();
+    assert!(most < least * 2, "equal nodes do about the same: {least} to {most}");
+    // Ten donors of two cores would need 10 s if nothing were lost.
+    assert!(status.elapsed.ran < Millis(13_000), "it took {:?}", status.elapsed.ran);
+}
+
+#[test]
+fn a_waiting_job_says_why_and_starts_soon_after_a_donor_comes() {
+    let mut world = World::new(5);
+    let me = world.add(Actor::Requester);
+    let job = world.submit(me, plan::sum(1_000));
+    world.run_until(Millis(200), |_| false);
+    assert_eq!(world.job(me, job).summary.waiting, Some(WaitReason::NotConnected));
+
+    let (mut world, me, _) = network(5, &[]);
+    let job = world.submit(me, plan::sum(1_000));
+    world.run_until(Millis(100_000), |_| false);
+    assert_eq!(world.job(me, job).summary.waiting, Some(WaitReason::NoProviders));
+    world.add(DONOR);
+    // Connecting, offering, hearing of it, connecting, sending: ten times through a network of 2 to 40 ms.
+    assert!(world.run_until(Millis(700), |world| world.job(me, job).summary.state != JobState::Queued));
+    assert!(world.run_until(Millis(5_000), |world| world.is_over(me, job)));
+}
+
+#[test]
+fn requirements_that_nobody_meets_are_named() {
+    let (mut world, me, donors) = network(6, &[DONOR]);
+    let mut job = plan::sum(1_000);
+    job.requirements = Requirements { memory_mib: 4096, ..Requirements::default() };
+    let job = world.submit(me, job);
+    world.run_until(Millis(5_000), |_| false);
+    assert_eq!(world.job(me, job).summary.waiting, Some(WaitReason::NoneMeetsRequirements));
+    let more = ProviderSettings { lending: true, memory_mib: 4096, ..ProviderSettings::default() };
+    world.input(donors[0], Input::Settings(more));
+    assert!(world.run_until(Millis(5_000), |world| world.is_over(me, job)));
+}
+
+#[test]
+fn cancel_stops_the_donors_at_once() {
+    let (mut world, me, donors) = network(7, &[DONOR; 3]);
+    let job = world.submit(me, plan::sum(1 << 30));
+    assert!(world.run_until(Millis(5_000), |world| {
+        donors.iter().all(|donor| !world.node(*donor).network().provider.running.is_empty())
+    }));
+    world.input(me, Input::Cancelled { id: job });
+    assert_eq!(world.job(me, job).summary.state, JobState::Cancelled);
+    assert!(world.run_until(Millis(100), |world| {
+        donors.iter().all(|donor| world.node(*donor).network().provider.running.is_empty())
+    }));
+    assert_eq!(world.node(me).result(job).unwrap_err().code, Code::NoResult);
+    world.input(me, Input::Removed { id: job });
+    assert!(world.node(me).jobs().is_empty());
+}
+
+#[test]
+fn a_donor_on_battery_stops_and_says_so_and_the_job_goes_on_elsewhere() {
+    let (mut world, me, donors) = network(8, &[DONOR; 2]);
+    let job = world.submit(me, plan::sum(2_000_000));
+    world.run_until(Millis(2_000), |_| false);
+    let on_battery = ProviderSettings { lending: true, cores: 2, on_battery: true, ..ProviderSettings::default() };
+    world.input(donors[0], Input::Settings(on_battery));
+    let provider = world.node(donors[0]).network().provider;
+    assert_eq!((provider.idle, provider.running.len()), (Some(IdleReason::OnBattery), 0));
+    assert!(world.run_until(Millis(60_000), |world| world.is_over(me, job)));
+    assert_eq!(world.result(me, job), plan::expected_sum(2_000_000));
+    let provider = world.node(donors[1]).network().provider;
+    assert_eq!(provider.idle, Some(IdleReason::NoWork));
+}
+
+#[test]
+fn one_slow_node_does_not_hold_up_the_end() {
+    let slow = Actor::Donor { cores: 2, units_per_second: 50 };
+    let (mut world, me, _) = network(9, &[DONOR, DONOR, slow]);
+    let job = world.submit(me, plan::sum(2_000_000));
+    assert!(world.run_until(Millis(120_000), |world| world.is_over(me, job)));
+    assert_eq!(world.result(me, job), plan::expected_sum(2_000_000));
+    // Four fast cores need 5 s; a probe alone takes the slow node 20 s.
+    let ran = world.job(me, job).elapsed.ran;
+    assert!(ran < Millis(8_000), "it took {ran:?}");
+}
+
+#[test]
+fn inputs_and_outputs_larger_than_a_frame_travel_as_blobs() {
+    let (mut world, me, _) = network(10, &[DONOR; 2]);
+    // 16 KiB a call: batches of a few hundred calls are megabytes.
+    let job = world.submit(me, plan::squares(3_000, 1024));
+    assert!(world.run_until(Millis(120_000), |world| world.is_over(me, job)));
+    assert_eq!(world.result(me, job), plan::expected_squares(3_000));
+    assert!(world.job(me, job).attempts.iter().any(|attempt| attempt.tasks * 16_384 > 1 << 20));
+}
+
+#[test]
+fn a_kernel_that_traps_fails_the_job_fast_and_names_the_unit() {
+    for donors in [1, 2] {
+        let (mut world, me, _) = network(11, &vec![DONOR; donors]);
+        let job = world.submit(me, plan::trapping(10_000, 777));
+        assert!(world.run_until(Millis(20_000), |world| world.is_over(me, job)));
+        let error = world.job(me, job).summary.error.unwrap();
+        assert_eq!(error.code, Code::KernelTrapped);
+        assert!(error.message.contains("unit 777"), "{}", error.message);
+        assert_eq!(error.message.contains("nodes"), donors == 2, "{}", error.message);
+    }
+}
+
+#[test]
+fn a_broken_node_costs_tries_and_alone_it_costs_the_job() {
+    let broken = Actor::Broken { cores: 2 };
+    let (mut world, me, donors) = network(12, &[broken, DONOR]);
+    let job = world.submit(me, plan::squares(3_000, 0));
+    assert!(world.run_until(Millis(60_000), |world| world.is_over(me, job)));
+    assert_eq!(world.result(me, job), plan::expected_squares(3_000));
+
+    let (mut world, me, _) = network(12, &[broken]);
+    let mut job = plan::squares(3_000, 0);
+    job.policy = Policy { retries: 2, ..Policy::default() };
+    let job = world.submit(me, job);
+    assert!(world.run_until(Millis(60_000), |world| world.is_over(me, job)));
+    let error = world.job(me, job).summary.error.unwrap();
+    assert_eq!(error.code, Code::RetriesExhausted);
+    assert!(error.message.contains("failed 3 times") && error.message.contains("12D3KooW"), "{}", error.message);
+    assert_eq!(donors.len(), 2);
+}
+
+#[test]
+fn the_more_urgent_job_goes_first_and_equals_share() {
+    let (mut world, me, _) = network(13, &[DONOR]);
+    let low = |priority| {
+        let mut job = plan::sum(1_000_000);
+        job.policy = Policy { priority, ..Policy::default() };
+        job
+    };
+    let patient = world.submit(me, low(Priority::Low));
+    world.run_until(Millis(500), |_| false);
+    let urgent = world.submit(me, low(Priority::Critical));
+    assert!(world.run_until(Millis(60_000), |world| world.is_over(me, urgent)));
+    assert!(!world.is_over(me, patient));
+    assert!(world.run_until(Millis(60_000), |world| world.is_over(me, patient)));
+
+    let mut world = World::new(14);
+    world.add(Actor::Seed);
+    let requesters = [world.add(Actor::Requester), world.add(Actor::Requester)];
+    world.add(DONOR);
+    let jobs = requesters.map(|requester| world.submit(requester, plan::sum(1_000_000)));
+    assert!(world.run_until(Millis(60_000), |world| world.is_over(requesters[0], jobs[0])));
+    let other = world.node(requesters[1]).summary(jobs[1]).unwrap().progress;
+    assert!(other.percent > 60, "the other got its share too: {} %", other.percent);
+}
+
+#[test]
+fn a_job_that_nobody_takes_expires_after_a_day() {
+    let (mut world, me, _) = network(15, &[]);
+    let job = world.submit(me, plan::sum(1_000));
+    world.run_until(Millis(23 * 3_600_000), |world| world.is_over(me, job));
+    assert_eq!(world.job(me, job).summary.state, JobState::Queued);
+    assert!(world.run_until(Millis(3 * 3_600_000), |world| world.is_over(me, job)));
+    assert_eq!(world.job(me, job).summary.state, JobState::Expired);
+    assert_eq!(world.job(me, job).summary.error.unwrap().code, Code::NoProvider);
+}
+
+#[test]
+fn a_node_takes_only_so_many_jobs() {
+    let mut world = World::new(16);
+    let me = world.add(Actor::Requester);
+    let first = world.submit(me, plan::sum(1_000));
+    while world.node(me).may_submit(100).is_ok() {
+        world.submit(me, plan::sum(1_000));
+        assert!(world.node(me).jobs().len() <= 10_000);
+    }
+    assert_eq!(world.node(me).may_submit(100).unwrap_err().code, Code::TooManyJobs);
+    let refused = world.submit(me, plan::sum(1_000));
+    assert_eq!(world.job(me, refused).summary.state, JobState::Failed);
+    world.input(me, Input::Cancelled { id: first });
+    assert!(world.node(me).may_submit(100).is_ok());
+    assert_eq!(world.node(me).may_submit(1 << 40).unwrap_err().code, Code::TooManyJobs);
+    assert_eq!(world.node(me).result(first).unwrap_err().code, Code::NoResult);
+}
