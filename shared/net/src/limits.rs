@@ -73,6 +73,21 @@ pub const STREAMS_PER_CONNECTION: usize = 2;
 /// above 8 KiB.
 pub const DATA_CHANNEL_WRITE: usize = (8 << 10) - 64;
 
+/// Bytes that a tab keeps unread of one data channel. Data channels have no back-pressure towards the sender; beyond
+/// this the stream breaks.
+pub const DATA_CHANNEL_UNREAD: usize = 4 << 20;
+/// Bytes that may wait inside the browser to leave through one data channel; a writer waits beyond it.
+pub const DATA_CHANNEL_UNSENT: u32 = 1 << 20;
+/// A waiting writer goes on once so few bytes wait.
+pub const DATA_CHANNEL_LOW: u32 = 256 << 10;
+/// Data channels that the other side has opened and the connection has not taken yet.
+pub const DATA_CHANNELS_WAITING: usize = 16;
+/// How much later than the WebSocket a tab dials webrtc-direct. A WebSocket that answers at once is the better link:
+/// it carries more and shows at once when the other side dies.
+pub const WEBRTC_DELAY: Duration = Duration::from_millis(250);
+/// WebRTC connections that a tab dials in its life. Chromium refuses more than about 500 that it has not yet collected.
+pub const WEBRTC_DIALS: u32 = 300;
+
 // The loop.
 
 /// Inputs that the loop takes from one source before it looks at the others.

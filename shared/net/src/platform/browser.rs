@@ -1,4 +1,4 @@
-//! Browsers: WebSocket to seeds, everything else through their circuits.
+//! Browsers: WebSocket and webrtc-direct to seeds, everything else through their circuits.
 
 use std::{future::Future, time::Duration};
 
@@ -12,7 +12,12 @@ use libp2p::{
     yamux,
 };
 
-use crate::{StartError, behaviour::Behaviour, limits};
+use crate::{
+    StartError,
+    behaviour::Behaviour,
+    limits,
+    transport::{bounded::Bounded, webrtc_direct::WebRtcDirect},
+};
 
 /// A browser relays for nobody.
 pub type RelayServer = dummy::Behaviour;
@@ -54,15 +59,16 @@ pub fn open(
 
 /// Whether this platform has a transport for the address.
 pub fn can_dial(address: &Multiaddr) -> bool {
-    let mut websocket = false;
+    let mut dialled = false;
     for part in address {
         match part {
-            Protocol::Ws(_) | Protocol::Wss(_) => websocket = true,
-            Protocol::P2pCircuit => return false,
+            // Without a certificate's hash webrtc-direct cannot be dialled.
+            Protocol::Ws(_) | Protocol::Wss(_) | Protocol::Certhash(_) => dialled = true,
+            Protocol::P2pCircuit | Protocol::WebTransport => return false,
             _ => {}
         }
     }
-    websocket
+    dialled
 }
 
 /// Runs a task beside the loop.
@@ -89,9 +95,12 @@ fn transport(
     let relayed = relay.upgrade(Version::V1Lazy).authenticate(noise.clone()).multiplex(yamux.clone());
     let websocket =
         libp2p_websocket_websys::Transport::default().upgrade(Version::V1Lazy).authenticate(noise).multiplex(yamux);
+    let webrtc = WebRtcDirect::new(keypair.clone());
     let all = relayed
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
         .or_transport(websocket.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
+        .map(|either, _| either.into_inner())
+        .or_transport(webrtc.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(Bounded(muxer)))))
         .map(|either, _| either.into_inner());
     Ok(core::transport::timeout::TransportTimeout::new(all, limits::CONNECT_TIMEOUT).boxed())
 }

@@ -1,5 +1,9 @@
 //! One file a transport; the platforms put together those that they have.
 
 pub mod bounded;
+#[cfg(target_arch = "wasm32")]
+pub mod data_channel;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod door;
+#[cfg(target_arch = "wasm32")]
+pub mod webrtc_direct;
