@@ -21,6 +21,8 @@ mod listeners;
 mod platform;
 mod run;
 mod streams;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests;
 mod transport;
 
 use libp2p::{Multiaddr, PeerId};

@@ -255,6 +255,14 @@ impl Links {
         }
     }
 
+    /// Sends bytes that are no message.
+    #[cfg(test)]
+    pub fn send_raw(&mut self, to: NodeId, frame: Vec<u8>) {
+        let connection = self.active.get(&to).and_then(|id| self.connections.get(id));
+        let outgoing = connection.and_then(|connection| connection.outgoing.as_ref());
+        assert!(outgoing.is_some_and(|outgoing| outgoing.send(frame)));
+    }
+
     fn on_swarm_event(&mut self, now: Moment, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(now, event),

@@ -29,6 +29,9 @@ pub struct PeerConnection {
     inner: RtcPeerConnection,
     incoming: Option<mpsc::Receiver<RtcDataChannel>>,
     state: Rc<ConnectionState>,
+    /// Kept open: were channel 0 closed, the browser would give its number to the next channel, which the other side
+    /// then takes for the end of the old one.
+    _handshake: DataChannel,
     _on_channel: Closure<dyn FnMut(RtcDataChannelEvent)>,
     _on_state: Closure<dyn FnMut(Event)>,
 }
@@ -40,9 +43,15 @@ struct ConnectionState {
 }
 
 impl PeerConnection {
-    /// A connection that goes nowhere yet; `None` where the browser has no more of them.
-    pub fn new() -> Option<Self> {
+    /// A connection that goes nowhere yet, and its channel 0, on which both sides authenticate each other. `None` where
+    /// the browser makes no more of them.
+    pub fn new() -> Option<(Self, ChannelStream)> {
         let inner = RtcPeerConnection::new().ok()?;
+        let options = RtcDataChannelInit::new();
+        options.set_negotiated(true);
+        options.set_id(0);
+        let handshake = DataChannel::new(inner.create_data_channel_with_data_channel_dict("", &options));
+        let (stream, _listener) = ChannelStream::over(handshake.clone());
         let (mut sender, incoming) = mpsc::channel(limits::DATA_CHANNELS_WAITING);
         let on_channel = Closure::<dyn FnMut(RtcDataChannelEvent)>::new(move |event: RtcDataChannelEvent| {
             let channel = event.channel();
@@ -62,22 +71,20 @@ impl PeerConnection {
             }
         });
         inner.set_onconnectionstatechange(Some(on_state.as_ref().unchecked_ref()));
-        Some(Self { inner, incoming: Some(incoming), state, _on_channel: on_channel, _on_state: on_state })
+        let connection = Self {
+            inner,
+            incoming: Some(incoming),
+            state,
+            _handshake: handshake,
+            _on_channel: on_channel,
+            _on_state: on_state,
+        };
+        Some((connection, stream))
     }
 
     /// What the browser calls it.
     pub fn rtc(&self) -> &RtcPeerConnection {
         &self.inner
-    }
-
-    /// Channel 0, on which both sides authenticate each other. To be made before the offer.
-    pub fn handshake_channel(&self) -> ChannelStream {
-        let options = RtcDataChannelInit::new();
-        options.set_negotiated(true);
-        options.set_id(0);
-        let channel = self.inner.create_data_channel_with_data_channel_dict("", &options);
-        let (stream, _listener) = ChannelStream::new(channel);
-        stream
     }
 }
 
@@ -112,7 +119,7 @@ impl Muxer {
     }
 
     fn stream(&mut self, channel: RtcDataChannel) -> ChannelStream {
-        let (stream, listener) = ChannelStream::new(channel);
+        let (stream, listener) = ChannelStream::over(DataChannel::new(channel));
         self.0.listeners.push(listener);
         wake(&self.0.connection.state.waker);
         stream
@@ -158,8 +165,8 @@ impl StreamMuxer for Muxer {
 pub struct ChannelStream(SendWrapper<libp2p_webrtc_utils::Stream<DataChannel>>);
 
 impl ChannelStream {
-    fn new(channel: RtcDataChannel) -> (Self, DropListener<DataChannel>) {
-        let (stream, listener) = libp2p_webrtc_utils::Stream::new(DataChannel::new(channel));
+    fn over(channel: DataChannel) -> (Self, DropListener<DataChannel>) {
+        let (stream, listener) = libp2p_webrtc_utils::Stream::new(channel);
         (Self(SendWrapper::new(stream)), listener)
     }
 }

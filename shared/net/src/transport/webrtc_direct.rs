@@ -102,8 +102,7 @@ fn connect(
     keypair: Keypair,
 ) -> impl Future<Output = Result<(PeerId, Muxer), Error>> {
     async move {
-        let connection = PeerConnection::new().ok_or(Error::NoConnection)?;
-        let channel = connection.handshake_channel();
+        let (connection, channel) = PeerConnection::new().ok_or(Error::NoConnection)?;
         let rtc = connection.rtc();
         let name = sdp::random_ufrag();
         let offer = JsFuture::from(rtc.create_offer()).await?;

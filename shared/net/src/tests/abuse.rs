@@ -1,0 +1,104 @@
+//! What strangers may try.
+
+use p2pnet_shared::{id::Hash, node::Input, wire::Message};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpStream, UdpSocket},
+};
+use tokio_util::compat::TokioAsyncReadCompatExt;
+
+use super::party::{Party, everything, met};
+use crate::{Options, limits};
+
+/// Bytes that follow no protocol, the same in every run.
+fn garbage(len: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let step = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        u8::try_from(state & 0xff).unwrap()
+    };
+    (0..len).map(step).collect()
+}
+
+fn port(address: &str) -> u16 {
+    address.split('/').nth(4).unwrap().parse().unwrap()
+}
+
+/// Two nodes connected over TCP; the first dialled.
+async fn pair() -> (Party, Party) {
+    let mut a = Party::new(1, false, Options::default());
+    let mut b = Party::new(2, false, everything());
+    let address = b.address("/tcp/").await;
+    a.dial(b.me, &[address]);
+    met(&mut a, &mut b).await;
+    (a, b)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_on_every_listener_leaves_the_node_working() {
+    let mut b = Party::new(2, false, everything());
+    let tcp = b.address("/tcp/").await;
+    let quic = b.address("/quic-v1/").await;
+    let webrtc = b.address("/webrtc-direct/").await;
+    for len in [1, 64, 1_200, 60_000] {
+        let mut socket = TcpStream::connect(("127.0.0.1", port(&tcp))).await.unwrap();
+        // The node may hang up in the middle of it.
+        let _ = socket.write_all(&garbage(len)).await;
+        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        for to in [port(&quic), port(&webrtc)] {
+            udp.send_to(&garbage(len), ("127.0.0.1", to)).await.unwrap();
+        }
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        assert!(b.outside.door.accept(ours.compat(), "127.0.0.1:9".parse().unwrap()).await);
+        let _ = theirs.write_all(&garbage(len)).await;
+    }
+    for address in [tcp, quic, webrtc] {
+        let mut a = Party::new(1, false, everything());
+        a.address("/webrtc-direct/").await;
+        a.dial(b.me, &[address]);
+        met(&mut a, &mut b).await;
+        let b_me = b.me;
+        a.act(move |links| links.hang(b_me));
+        tokio::join!(a.gone(), b.gone());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_never_reads_is_hung_up_on_before_it_costs_much() {
+    let (mut a, b) = pair().await;
+    let _frozen = b.freeze();
+    let large = || Message::Chunk { hash: Hash([0; 32]), offset: 0, total: 0, bytes: vec![5; 1 << 19] };
+    let mut sent = 0;
+    let gone = loop {
+        a.send(b.me, large());
+        sent += 1 << 19;
+        assert!(sent < 8 * limits::OUTGOING_BYTES, "nothing stopped it");
+        match tokio::time::timeout(std::time::Duration::from_millis(2), a.input()).await {
+            Ok(Input::Disconnected { node }) => break node,
+            Ok(_) | Err(_) => {}
+        }
+    };
+    assert_eq!(gone, b.me);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_that_is_no_message_is_reported_and_the_link_goes_on() {
+    let (a, mut b) = pair().await;
+    let (a_me, b_me) = (a.me, b.me);
+    a.act(move |links| links.send_raw(b_me, garbage(100)));
+    a.send(b_me, Message::Withdraw);
+    b.until(|input| matches!(input, Input::Garbled { from } if from == a_me).then_some(())).await;
+    assert_eq!(b.received().await, Message::Withdraw);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_sends_only_garbage_is_hung_up_on() {
+    let (mut a, mut b) = pair().await;
+    let b_me = b.me;
+    for _ in 0..=limits::GARBLED_FRAMES {
+        a.act(move |links| links.send_raw(b_me, garbage(100)));
+    }
+    tokio::join!(a.gone(), b.gone());
+}

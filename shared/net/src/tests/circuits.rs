@@ -1,0 +1,101 @@
+//! Nodes that cannot be dialled meet through a seed.
+
+use p2pnet_shared::{api::Path, id::Hash, node::Input, wire::Message};
+
+use super::party::{Party, everything, met, now};
+use crate::Options;
+
+/// Makes `seed` known to a party and plays its node, which dials at once.
+async fn join(party: &mut Party, seed: &mut Party, address: &str) {
+    let known = vec![address.to_owned()];
+    party.act(move |links| links.seed_known(now(), &known));
+    let (node, addresses) = party
+        .until(|input| match input {
+            Input::SeedKnown { node, addresses } => Some((node, addresses)),
+            _ => None,
+        })
+        .await;
+    party.dial(node, &addresses);
+    met(party, seed).await;
+}
+
+async fn meet_through_a_seed(part: &str) {
+    let mut seed = Party::new(1, true, everything());
+    let mut a = Party::new(2, false, if part.contains("webrtc") { everything() } else { Options::default() });
+    let mut b = Party::new(3, false, Options::default());
+    let address = seed.address(part).await;
+    let tcp = seed.address("/tcp/").await;
+    if part.contains("webrtc") {
+        a.address(part).await;
+    }
+    join(&mut a, &mut seed, &address).await;
+    join(&mut b, &mut seed, &tcp).await;
+    let via = Some(seed.me);
+    // The way to a is its reservation, which it asked for over the transport under test.
+    b.dial(a.me, &[]);
+    let (from_a, from_b) = met(&mut a, &mut b).await;
+    assert_eq!(from_a, (Path::Relayed { via }, "circuit"));
+    assert_eq!(from_b, (Path::Relayed { via }, "circuit"));
+    // Far more than the 128 KiB at which stock limits cut a circuit.
+    let large = |n| Message::Chunk { hash: Hash([n; 32]), offset: 0, total: 0, bytes: vec![n; 1_000_000] };
+    for n in 0..4 {
+        a.send(b.me, large(n));
+        b.send(a.me, large(n + 100));
+    }
+    for n in 0..4 {
+        assert_eq!(b.received().await, large(n));
+        assert_eq!(a.received().await, large(n + 100));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_that_listen_nowhere_meet_through_a_seed() {
+    meet_through_a_seed("/tcp/").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_circuit_runs_over_webrtc_direct_too() {
+    meet_through_a_seed("/webrtc-direct/").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dial_with_no_address_and_no_seed_fails_at_once() {
+    let mut a = Party::new(2, false, Options::default());
+    let nobody = crate::node_id([9; 32]).unwrap();
+    a.dial(nobody, &[]);
+    assert!(matches!(a.input().await, Input::DialFailed { node } if node == nobody));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dial_whose_addresses_are_dead_goes_through_the_seed() {
+    let mut seed = Party::new(1, true, everything());
+    let mut a = Party::new(2, false, Options::default());
+    let mut b = Party::new(3, false, Options::default());
+    let address = seed.address("/tcp/").await;
+    join(&mut a, &mut seed, &address).await;
+    join(&mut b, &mut seed, &address).await;
+    a.dial(b.me, &["/ip4/127.0.0.1/tcp/1".to_owned()]);
+    let ((path, _), _) = met(&mut a, &mut b).await;
+    assert_eq!(path, Path::Relayed { via: Some(seed.me) });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seed_that_restarts_with_its_identity_is_reached_again_and_relays_again() {
+    let mut options = everything();
+    let mut seed = Party::new(1, true, options.clone());
+    let address = seed.address("/tcp/").await;
+    options.tcp_port = Some(address.split('/').nth(4).unwrap().parse().unwrap());
+    let mut a = Party::new(2, false, Options::default());
+    join(&mut a, &mut seed, &address).await;
+    seed.kill().await;
+    a.gone().await;
+
+    let mut seed = Party::new(1, true, options);
+    seed.address("/tcp/").await;
+    let mut b = Party::new(3, false, Options::default());
+    join(&mut b, &mut seed, &address).await;
+    a.dial(seed.me, std::slice::from_ref(&address));
+    met(&mut a, &mut seed).await;
+    b.dial(a.me, &[]);
+    met(&mut a, &mut b).await;
+}

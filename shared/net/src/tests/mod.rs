@@ -1,0 +1,8 @@
+//! Real sockets on 127.0.0.1: what two and three nodes do over every native transport, and what nonsense does.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod abuse;
+mod circuits;
+mod party;
+mod transports;
