@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Guests that `shared` includes, by the name of their package.
-const GUESTS: &[&str] = &["formula"];
+const GUESTS: &[&str] = &["formula", "matrix"];
 
 /// Environment of the outer build that would change the inner one.
 const NOT_INHERITED: &[&str] = &[

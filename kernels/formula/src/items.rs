@@ -8,7 +8,7 @@ use crate::{
         STATUS_DONE, STATUS_FAILED,
         value::{self, Value},
     },
-    memory, wide,
+    heap, wide,
 };
 
 /// Bytes of output gathered before they are put aside.
@@ -26,15 +26,8 @@ struct Items {
     mark: usize,
 }
 
-static ITEMS: Cell<Items> = Cell::new(Items {
-    input: &[],
-    at: 0,
-    read: 0,
-    float: 0.0,
-    block: Vec::new(),
-    full: Vec::new(),
-    mark: 0,
-});
+static ITEMS: Cell<Items> =
+    Cell::new(Items { input: &[], at: 0, read: 0, float: 0.0, block: Vec::new(), full: Vec::new(), mark: 0 });
 
 /// Kinds of item, as `items_next` answers.
 const NONE: i32 = 0;
@@ -50,7 +43,7 @@ extern "C" fn items_begin(input: *const u8, len: usize) {
     items.block = Vec::with_capacity(BLOCK);
     items.block.push(STATUS_DONE);
     items.full = Vec::with_capacity(len / 1024 + 64);
-    items.mark = memory::mark();
+    items.mark = heap::mark();
 }
 
 /// Reads the next item; an integer or a text lies in [`RESULT`], a float is given by [`items_float`].
@@ -58,7 +51,7 @@ extern "C" fn items_begin(input: *const u8, len: usize) {
 extern "C" fn items_next() -> i32 {
     let items = unsafe { ITEMS.get() };
     // The texts of the item before are no longer needed; what was put aside lies below the mark.
-    unsafe { memory::fall_back(items.mark) };
+    unsafe { heap::fall_back(items.mark) };
     if items.at == items.input.len() {
         return NONE;
     }
@@ -99,7 +92,7 @@ fn push(value: Value) {
         // A block that grew lies above the mark, among the item's texts: the mark moves behind them all.
         let full = core::mem::replace(&mut items.block, Vec::with_capacity(BLOCK));
         items.full.push(full);
-        items.mark = memory::mark();
+        items.mark = heap::mark();
     }
 }
 

@@ -11,14 +11,23 @@ extern crate alloc;
 #[path = "../../../shared/src/exchange/mod.rs"]
 mod exchange;
 
+mod heap;
 mod integer;
 mod items;
-mod memory;
 mod real;
 mod reduction;
 mod text;
 
 use core::cell::UnsafeCell;
+
+#[global_allocator]
+static HEAP: heap::Heap = heap::Heap;
+
+/// The kernel contract's `alloc`.
+#[unsafe(no_mangle)]
+extern "C" fn alloc(len: usize) -> *mut u8 {
+    heap::room(len)
+}
 
 /// Two words that a function hands back: an integer's low and high half, or a text's address and length.
 #[repr(transparent)]

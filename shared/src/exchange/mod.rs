@@ -4,6 +4,7 @@
 //! definition and cannot drift apart between the two sides.
 
 pub mod float_sum;
+pub mod grid;
 pub mod partial;
 pub mod product;
 pub mod value;

@@ -94,7 +94,6 @@ helpers! {
     PushBool "push_bool";
     PushText "push_text";
     Fail "fail";
-    Alloc "alloc";
 }
 
 /// The guest, taken apart.

@@ -29,9 +29,9 @@ pub fn run_locally<E: Engine>(job: &Job, engine: &mut E, most_units: u64) -> Res
         let message = format!("this job has {all} units; a dry run takes at most {units}");
         return Err(Refusal::new(Code::TooLarge, message, "try it with less data"));
     }
-    let mut start = 0;
+    let mut start = 0u64;
     let spans = core::iter::from_fn(|| {
-        let end = units.min(start + job.plan.most_units_a_batch(start).max(1));
+        let end = units.min(start.saturating_add(job.plan.most_units_a_batch(start).max(1)));
         let span = Span { start, end };
         start = end;
         (!span.is_empty()).then_some(span)
@@ -52,7 +52,9 @@ pub fn run_spans<E: Engine>(
     let (mut done, mut units, mut gas) = (BTreeMap::new(), 0, Gas(0));
     for span in spans {
         let mut outputs = Outputs::new();
-        for (call, input) in (0..).zip(job.plan.inputs(span)) {
+        let last = job.plan.has_last_step() && span.start + 1 == job.plan.units();
+        let inputs = if last { vec![job.plan.last_input(&done)] } else { job.plan.inputs(span) };
+        for (call, input) in (0..).zip(inputs) {
             let outcome = engine.call(&module, &[job.plan.common(), &input], &limits);
             gas += outcome.gas;
             let covered = match job.plan.shape() {

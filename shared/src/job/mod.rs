@@ -182,11 +182,24 @@ pub trait Plan: Send {
     /// The calls' own inputs for a span: one for [`CallShape::WholeSpan`], `span.len()` for [`CallShape::EachUnit`].
     fn inputs(&self, span: Span) -> Vec<Vec<u8>>;
 
+    /// Whether the last unit is a step over the outputs of all others: it goes out alone, when they are all there, with
+    /// [`Plan::last_input`] as its input.
+    fn has_last_step(&self) -> bool {
+        false
+    }
+
+    /// The input of the last step, from all other units' outputs.
+    fn last_input(&self, done: &BTreeMap<Span, Outputs>) -> Vec<u8> {
+        let _ = done;
+        Vec::new()
+    }
+
     /// Checks one call's output as it arrives and gives the kernel's own error, if it is one.
-    /// `span` is what that call covered.
+    /// `span` is what that call covered. [`crate::refusal::Code::MergeFailed`] says that this kernel cannot have made the
+    /// output: that is the node's fault, not the job's.
     fn check(&self, span: Span, output: &[u8]) -> Result<(), Refusal>;
 
-    /// The result as JSON text, from all spans in order. With gaps (`done` does not cover all units) it is the partial
+    /// The result's value as JSON text (what stands behind `"result":`), from all spans in order. With gaps (`done` does not cover all units) it is the partial
     /// result, where the kind has a meaningful one.
     fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal>;
 

@@ -251,7 +251,8 @@ struct Prepared {
 
 /// Makes the message for a span. Pure, so that it can be made again for a node that may not have heard it.
 fn prepare(entry: &Entry, attempt: AttemptId, span: Span) -> Option<Prepared> {
-    let inputs = entry.plan.as_ref()?.inputs(span);
+    let plan = entry.plan.as_ref()?;
+    let inputs = if entry.is_last_step(span) { vec![plan.last_input(&entry.done)] } else { plan.inputs(span) };
     let calls = inputs.len() as u64;
     let bytes = wire::encode_calls(&inputs).ok()?;
     let (payload, blob) = if bytes.len() > MAX_INLINE {

@@ -243,13 +243,29 @@ impl Entry {
             return None;
         }
         let plan = self.plan.as_ref()?;
-        let most = plan.most_units_a_batch(self.open.first()?).min(self.most_units);
+        let first = self.open.first()?;
+        if !self.can_give() {
+            return None;
+        }
+        let most = plan.most_units_a_batch(first).min(self.most_units);
         let units = self.paces.batch_units(node, self.open.units(), self.timeout(), self.probe);
         let calls = match self.shape {
             CallShape::WholeSpan => u64::MAX,
             CallShape::EachUnit => crate::wire::MAX_CALLS,
         };
         self.open.take(units.min(most).min(calls)).map(Task::new)
+    }
+
+    /// Whether a span is the step over all other outputs.
+    pub(super) fn is_last_step(&self, span: Span) -> bool {
+        span.start + 1 == self.units && self.plan.as_ref().is_some_and(|plan| plan.has_last_step())
+    }
+
+    /// Whether some unit is open now; the last step is not, while others are out.
+    pub(super) fn can_give(&self) -> bool {
+        self.open.first().is_some_and(|first| {
+            !self.is_last_step(Span { start: first, end: self.units }) || self.done_units + 1 == self.units
+        })
     }
 
     /// What one call of a batch covers.

@@ -30,7 +30,7 @@ impl Requester {
         let ending: Vec<JobId> = self
             .active
             .iter()
-            .filter(|rank| self.jobs.get(&rank.2).is_some_and(|entry| entry.open.is_empty() && !entry.live.is_empty()))
+            .filter(|rank| self.jobs.get(&rank.2).is_some_and(|entry| !entry.can_give() && !entry.live.is_empty()))
             .map(|rank| rank.2)
             .collect();
         if ending.is_empty() {

@@ -1,9 +1,12 @@
 //! The list of job kinds: one file each, one line here.
 
+mod big;
 mod fields;
 mod formulas;
+mod kernel;
 pub mod limits;
 mod map;
+mod matrix;
 mod outcome;
 mod range_reduce;
 
@@ -27,6 +30,8 @@ const ALL: &[Kind] = &[
     Kind { name: range_reduce::NAME, fields: range_reduce::FIELDS, read: |fields, _| range_reduce::read(fields) },
     Kind { name: map::NAME, fields: map::FIELDS, read: |fields, _| map::read(fields) },
     Kind { name: map::REDUCE_NAME, fields: map::REDUCE_FIELDS, read: |fields, _| map::read_reducing(fields) },
+    Kind { name: matrix::NAME, fields: matrix::FIELDS, read: |fields, _| matrix::read(fields) },
+    Kind { name: kernel::NAME, fields: kernel::FIELDS, read: kernel::read },
 ];
 
 /// Names of all kinds, as they stand in `"kind"`.
@@ -52,3 +57,6 @@ pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Vec<u8>>) -> Result<Job,
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests_matrix;

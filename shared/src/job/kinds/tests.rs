@@ -1,5 +1,6 @@
 //! Jobs through the real rewrite and the real interpreter, against values computed here.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 
 use super::read;
@@ -22,7 +23,7 @@ pub fn result(source: &str) -> Result<String, Refusal> {
 }
 
 /// The result with the job cut into spans of these lengths (repeated), last span first.
-fn result_cut(source: &str, lengths: &[u64]) -> Result<String, Refusal> {
+pub fn result_cut(source: &str, lengths: &[u64]) -> Result<String, Refusal> {
     let job = job(source)?;
     let mut spans = Vec::new();
     let mut start = 0;
@@ -296,6 +297,109 @@ fn a_million_items_are_read_cut_and_merged() {
     assert_eq!(result(&source).unwrap(), format!("\"{expected}\""));
     let job = job(&source).unwrap();
     assert!(job.plan.most_units_a_batch(0) < 1_000_000, "a batch stays below its bound in bytes");
+}
+
+/// A kernel that gives its input back, from instructions.
+fn echo() -> String {
+    use wasm_encoder::{
+        CodeSection, ExportKind, ExportSection, Function, FunctionSection, MemorySection, MemoryType, Module,
+        TypeSection, ValType,
+    };
+    let mut types = TypeSection::new();
+    types.ty().function([ValType::I32], [ValType::I32]);
+    types.ty().function([ValType::I32, ValType::I32], [ValType::I64]);
+    let mut functions = FunctionSection::new();
+    functions.function(0).function(1);
+    let mut memories = MemorySection::new();
+    memories.memory(MemoryType { minimum: 16, maximum: None, memory64: false, shared: false, page_size_log2: None });
+    let mut exports = ExportSection::new();
+    exports.export("memory", ExportKind::Memory, 0);
+    exports.export("alloc", ExportKind::Func, 0).export("run", ExportKind::Func, 1);
+    let (mut alloc, mut run) = (Function::new([]), Function::new([]));
+    alloc.instructions().i32_const(1024).end();
+    run.instructions().local_get(0).i64_extend_i32_u().i64_const(32).i64_shl();
+    run.instructions().local_get(1).i64_extend_i32_u().i64_or().end();
+    let mut code = CodeSection::new();
+    code.function(&alloc).function(&run);
+    let mut module = Module::new();
+    module.section(&types).section(&functions).section(&memories).section(&exports).section(&code);
+    STANDARD.encode(module.finish())
+}
+
+fn kernel_job(input: &[u8], split: &str, merge: &str) -> String {
+    let (kernel, input) = (echo(), STANDARD.encode(input));
+    format!(r#"{{"kind":"kernel","kernel":"{kernel}","input":"{input}","split":"{split}","merge":"{merge}"}}"#)
+}
+
+#[test]
+fn every_split_cuts_as_documented_and_loses_nothing() {
+    let cases: &[(&str, &[u8], &[&[u8]])] = &[
+        ("none", b"", &[b""]),
+        ("none", b"a\nb", &[b"a\nb"]),
+        ("lines", b"a\n\nb\r\nc", &[b"a\n", b"\n", b"b\r\n", b"c"]),
+        ("lines", b"a\n", &[b"a\n"]),
+        ("bytes:2", b"abcde", &[b"ab", b"cd", b"e"]),
+        ("bytes:9", b"abcde", &[b"abcde"]),
+        (
+            "json_items",
+            br#" [1, {"a": [2, "],\\\""]} ,"x,y" , []] "#,
+            &[b"1", br#"{"a": [2, "],\\\""]}"#, br#""x,y""#, b"[]"],
+        ),
+    ];
+    for (split, input, parts) in cases {
+        let source = kernel_job(input, split, "concat");
+        let job = job(&source).unwrap();
+        assert_eq!(job.plan.units(), parts.len() as u64, "{split}");
+        let inputs = job.plan.inputs(Span { start: 0, end: job.plan.units() });
+        assert_eq!(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>(), parts, "{split}");
+        assert_eq!(result(&source).unwrap(), format!("\"{}\"", STANDARD.encode(parts.concat())), "{split}");
+        assert_eq!(result(&kernel_job(input, split, "kernel")).unwrap(), result(&source).unwrap(), "{split}");
+    }
+    let tiny = job(&kernel_job("a\n".repeat(1_000_000).as_bytes(), "lines", "concat")).unwrap();
+    assert_eq!((tiny.plan.units(), tiny.plan.most_units_a_batch(0)), (1_000_000, 1 << 16));
+    let large = job(&kernel_job(&vec![7; 3 << 20], "bytes:100000", "concat")).unwrap();
+    assert_eq!((large.plan.most_units_a_batch(0), large.plan.most_units_a_batch(31)), (10, 1));
+}
+
+#[test]
+fn a_last_step_sees_all_outputs_in_order() {
+    let job = job(&kernel_job(b"a\nb\nc\n", "lines", "kernel")).unwrap();
+    assert!(job.plan.has_last_step());
+    assert_eq!((job.plan.units(), job.plan.most_units_a_batch(0), job.plan.most_units_a_batch(3)), (4, 3, 1));
+    let done = [
+        (Span { start: 0, end: 2 }, vec![b"1".to_vec(), b"2".to_vec()]),
+        (Span { start: 2, end: 3 }, vec![b"3".to_vec()]),
+    ];
+    assert_eq!(job.plan.last_input(&done.into()), b"123");
+}
+
+#[test]
+fn bad_kernel_jobs_are_refused_with_their_code() {
+    let imports = STANDARD.encode({
+        let mut module = wasm_encoder::Module::new();
+        let mut types = wasm_encoder::TypeSection::new();
+        types.ty().function([], []);
+        let mut imports = wasm_encoder::ImportSection::new();
+        imports.import("env", "now", wasm_encoder::EntityType::Function(0));
+        module.section(&types).section(&imports);
+        module.finish()
+    });
+    let with = |kernel: &str, rest: &str| format!(r#"{{"kind":"kernel","kernel":"{kernel}"{rest}}}"#);
+    for (source, code) in [
+        (with(&echo(), ""), Code::MissingField),
+        (with(&echo(), r#","input":"?""#), Code::InvalidField),
+        (with(&echo(), r#","input":"","split":"words""#), Code::InvalidField),
+        (with(&echo(), r#","input":"","split":"bytes:0""#), Code::InvalidField),
+        (with(&echo(), r#","input":"","split":"lines""#), Code::EmptyInput),
+        (with(&echo(), r#","input":"W10=","split":"json_items""#), Code::EmptyInput),
+        (with(&echo(), r#","input":"e30=","split":"json_items""#), Code::InvalidField),
+        (with(&echo(), r#","input":"","merge":"sum""#), Code::InvalidField),
+        (with("AAAA", r#","input":"""#), Code::InvalidKernel),
+        (with(&"ab".repeat(32), r#","input":"""#), Code::UnknownKernel),
+        (with(&imports, r#","input":"""#), Code::KernelImports),
+    ] {
+        assert_eq!(job(&source).map(|_| ()).unwrap_err().code, code, "{source}");
+    }
 }
 
 proptest! {

@@ -1,0 +1,292 @@
+//! `kernel`: a kernel of one's own over an input that is cut into parts.
+//!
+//! ```json
+//! {"kind":"kernel","kernel":"<base64 or hash>","input":"<base64>","split":"lines","merge":"concat"}
+//! ```
+//! `split` says what one call gets: `lines` a line with its line end, `bytes:N` N bytes (the last call what is left),
+//! `json_items` one item of a JSON list as its text, `none` (unless said) the whole input. `merge` says what becomes of
+//! the outputs: `concat` (unless said) puts them one after the other in the input's order; `kernel` runs the kernel once
+//! more over that. The result is base64, whatever the bytes are.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::de::IgnoredAny;
+
+use super::{
+    Blobs,
+    fields::Fields,
+    limits::{BATCH_BYTES, BATCH_CALLS, MAX_INPUT_BYTES, MAX_ITEMS, MAX_KERNEL_BYTES, MAX_RESULT_BYTES},
+};
+use crate::{
+    id::Hash,
+    job::{CallShape, Outputs, Plan},
+    refusal::{Code, Refusal},
+    units::Span,
+};
+
+/// As in `"kind"`.
+pub const NAME: &str = "kernel";
+/// Its own fields.
+pub const FIELDS: &[&str] = &["kernel", "input", "split", "merge"];
+
+struct Kernel {
+    kernel: Vec<u8>,
+    parts: Parts,
+    merge_by_kernel: bool,
+}
+
+/// Reads the fields of this kind.
+pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> {
+    let kernel = read_module(fields, "kernel", blob)?;
+    let parts = read_parts(fields)?;
+    let merge_by_kernel = match fields.text("merge")?.as_deref() {
+        None | Some("concat") => false,
+        Some("kernel") => true,
+        Some(other) => {
+            let message = format!("`merge` cannot be {other:.40?}");
+            return Err(Refusal::new(Code::InvalidField, message, "it is concat or kernel"));
+        }
+    };
+    crate::kernel::prepare(&kernel)?;
+    Ok(Box::new(Kernel { kernel, parts, merge_by_kernel }))
+}
+
+/// A module by base64 or by hash.
+pub fn read_module(fields: &mut Fields, name: &str, blob: Blobs) -> Result<Vec<u8>, Refusal> {
+    let text = fields.needed_text(name, "give the module's bytes in base64, or its hash")?;
+    if let Ok(hash) = text.parse::<Hash>() {
+        let unknown = || {
+            let message = format!("`{name}`: no kernel {hash} is known here");
+            Refusal::new(Code::UnknownKernel, message, "send its bytes in base64")
+        };
+        return blob(hash).ok_or_else(unknown);
+    }
+    let bytes = decode(&text, name)?;
+    if bytes.len() > MAX_KERNEL_BYTES {
+        let message = format!("`{name}` has {} bytes; at most {MAX_KERNEL_BYTES} are taken", bytes.len());
+        return Err(Refusal::new(Code::TooLarge, message, "build it with optimisation and without debug information"));
+    }
+    Ok(bytes)
+}
+
+fn decode(text: &str, name: &str) -> Result<Vec<u8>, Refusal> {
+    let invalid = |error| {
+        let hint = "send bytes in base64 with padding, as `base64 -w0 FILE` prints them";
+        Refusal::new(Code::InvalidField, format!("`{name}` is not valid base64: {error}"), hint)
+    };
+    STANDARD.decode(text).map_err(invalid)
+}
+
+/// An input cut into the parts that calls get.
+pub struct Parts {
+    input: Vec<u8>,
+    cut: Cut,
+}
+
+enum Cut {
+    /// Parts of so many bytes.
+    Even(usize),
+    /// First byte and end of each part.
+    At(Vec<(u32, u32)>),
+}
+
+/// `input` and `split`.
+pub fn read_parts(fields: &mut Fields) -> Result<Parts, Refusal> {
+    let text = fields.needed_text("input", "give the input's bytes in base64; \"\" for none")?;
+    let input = decode(&text, "input")?;
+    if input.len() > MAX_INPUT_BYTES {
+        let message = format!("`input` has {} bytes; at most {MAX_INPUT_BYTES} are taken", input.len());
+        return Err(Refusal::new(Code::TooLarge, message, "split the job"));
+    }
+    let split = fields.text("split")?.unwrap_or_else(|| "none".to_owned());
+    let cut = match split.as_str() {
+        "none" => Cut::Even(input.len().max(1)),
+        "lines" => Cut::At(lines(&input)),
+        "json_items" => Cut::At(json_items(&input)?),
+        other => Cut::Even(bytes_a_part(other)?),
+    };
+    let parts = Parts { input, cut };
+    if parts.count() == 0 {
+        return Err(Refusal::new(Code::EmptyInput, "`input` has nothing to split", "give at least one line or item"));
+    }
+    if parts.count() > MAX_ITEMS {
+        let message = format!("`input` has {} parts; at most {MAX_ITEMS} are taken", parts.count());
+        return Err(Refusal::new(Code::TooLarge, message, "split it into larger parts"));
+    }
+    Ok(parts)
+}
+
+fn bytes_a_part(split: &str) -> Result<usize, Refusal> {
+    let bytes = split.strip_prefix("bytes:").and_then(|bytes| bytes.parse().ok()).filter(|bytes| *bytes > 0);
+    bytes.ok_or_else(|| {
+        let message = format!("`split` cannot be {split:.40?}");
+        Refusal::new(Code::InvalidField, message, "it is lines, bytes:65536 (or another number), json_items or none")
+    })
+}
+
+/// Each line with its line end; the last one may have none.
+fn lines(input: &[u8]) -> Vec<(u32, u32)> {
+    let mut start = 0;
+    let lines = input.split_inclusive(|byte| *byte == b'\n').map(|line| {
+        let from = start;
+        start += line.len() as u32;
+        (from, start)
+    });
+    lines.collect()
+}
+
+/// The items of a JSON list, each as it is written.
+fn json_items(input: &[u8]) -> Result<Vec<(u32, u32)>, Refusal> {
+    let hint = "give a list, as in [{\"a\": 1}, {\"a\": 2}]";
+    serde_json::from_slice::<Vec<IgnoredAny>>(input)
+        .map_err(|error| Refusal::new(Code::InvalidField, format!("`input` is no JSON list: {error}"), hint))?;
+    // It is valid, so brackets, commas and quotes alone tell the items.
+    let (mut depth, mut in_text, mut escaped) = (0u32, false, false);
+    let mut items = Vec::new();
+    let mut start = 0;
+    for (at, byte) in input.iter().enumerate() {
+        if in_text {
+            in_text = escaped || *byte != b'"';
+            escaped = !escaped && *byte == b'\\';
+            continue;
+        }
+        match byte {
+            b'"' => in_text = true,
+            b'[' | b'{' => {
+                depth += 1;
+                if depth == 1 {
+                    start = at + 1;
+                }
+            }
+            b']' | b'}' => {
+                depth -= 1;
+                if depth == 0 {
+                    add_trimmed(input, start, at, &mut items);
+                }
+            }
+            b',' if depth == 1 => {
+                add_trimmed(input, start, at, &mut items);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    Ok(items)
+}
+
+fn add_trimmed(input: &[u8], start: usize, end: usize, items: &mut Vec<(u32, u32)>) {
+    let item = input.get(start..end).unwrap_or_default();
+    let front = item.len() - item.trim_ascii_start().len();
+    let len = item.trim_ascii().len();
+    if len > 0 {
+        items.push(((start + front) as u32, (start + front + len) as u32));
+    }
+}
+
+impl Parts {
+    /// How many; 1 for an input that is not split, even an empty one.
+    pub fn count(&self) -> u64 {
+        match &self.cut {
+            Cut::Even(bytes) => self.input.len().div_ceil(*bytes).max(1) as u64,
+            Cut::At(parts) => parts.len() as u64,
+        }
+    }
+
+    fn bounds(&self, part: u64) -> (usize, usize) {
+        let part = usize::try_from(part).unwrap_or(usize::MAX);
+        match &self.cut {
+            Cut::Even(bytes) => {
+                let start = part.saturating_mul(*bytes).min(self.input.len());
+                (start, start.saturating_add(*bytes).min(self.input.len()))
+            }
+            Cut::At(parts) => parts.get(part).map_or((0, 0), |(start, end)| (*start as usize, *end as usize)),
+        }
+    }
+
+    /// One part.
+    pub fn get(&self, part: u64) -> &[u8] {
+        let (start, end) = self.bounds(part);
+        self.input.get(start..end).unwrap_or_default()
+    }
+
+    /// How many parts from `first` on fit one batch.
+    pub fn most_a_batch(&self, first: u64) -> u64 {
+        let from = self.bounds(first).0;
+        let fits = |count: u64| self.bounds(first + count - 1).1.saturating_sub(from) <= BATCH_BYTES;
+        let (mut least, mut most) = (1, BATCH_CALLS.min(self.count().saturating_sub(first)).max(1));
+        while least < most {
+            let middle = least + (most - least).div_ceil(2);
+            if fits(middle) {
+                least = middle;
+            } else {
+                most = middle - 1;
+            }
+        }
+        least
+    }
+}
+
+impl Plan for Kernel {
+    fn kernel(&self) -> &[u8] {
+        &self.kernel
+    }
+
+    fn units(&self) -> u64 {
+        self.parts.count() + u64::from(self.merge_by_kernel)
+    }
+
+    fn shape(&self) -> CallShape {
+        CallShape::EachUnit
+    }
+
+    fn most_units_a_batch(&self, start: u64) -> u64 {
+        if start >= self.parts.count() { 1 } else { self.parts.most_a_batch(start) }
+    }
+
+    fn inputs(&self, span: Span) -> Vec<Vec<u8>> {
+        (span.start..span.end).map(|part| self.parts.get(part).to_vec()).collect()
+    }
+
+    fn has_last_step(&self) -> bool {
+        self.merge_by_kernel
+    }
+
+    fn last_input(&self, done: &BTreeMap<Span, Outputs>) -> Vec<u8> {
+        done.values().flatten().flatten().copied().collect()
+    }
+
+    fn check(&self, _: Span, _: &[u8]) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {
+        let last = self.parts.count();
+        let outputs = done
+            .iter()
+            .filter(|(span, _)| !self.merge_by_kernel || span.start >= last)
+            .flat_map(|(_, outputs)| outputs.iter().map(Vec::as_slice));
+        base64_text(outputs)
+    }
+
+    fn has_partial_result(&self) -> bool {
+        false
+    }
+}
+
+/// Outputs one after the other, as JSON text in base64.
+pub fn base64_text<'a>(outputs: impl Iterator<Item = &'a [u8]>) -> Result<String, Refusal> {
+    let mut whole = Vec::new();
+    for output in outputs {
+        whole.extend_from_slice(output);
+        if whole.len() > MAX_RESULT_BYTES / 4 * 3 {
+            let message = format!("the result has more than {} bytes", MAX_RESULT_BYTES / 4 * 3);
+            return Err(Refusal::new(Code::TooLarge, message, "split the job, or put less out"));
+        }
+    }
+    let mut json = String::with_capacity(whole.len().div_ceil(3) * 4 + 2);
+    json.push('"');
+    STANDARD.encode_string(&whole, &mut json);
+    json.push('"');
+    Ok(json)
+}
