@@ -117,7 +117,7 @@ fn LanguageSwitch() -> Html {
     let onclick = look.set_language.reform(move |_: MouseEvent| next);
     let label = format!("{}: {}", words.say(shell::LANGUAGE), next.own_name());
     html! {
-        <button type="button" class="tool" {onclick} aria-label={label.clone()} title={label} lang={next.tag()}
+        <button type="button" class="tool" {onclick} title={label}
             data-testid={testid::LANG_SWITCH} data-language={words.language.tag()}>
             { next.tag().to_uppercase() }
         </button>

@@ -12,6 +12,8 @@ use p2pnet_shared::{
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 
+use crate::summary;
+
 /// Between two readings of the node.
 const PAUSE_MILLIS: u32 = 200;
 
@@ -30,12 +32,14 @@ pub enum Boot {
 }
 
 /// The newest state of everything that pages show.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Views {
     /// Connections, offers, the lending side; absent until the node first answers.
     pub network: Option<Rc<NetworkView>>,
     /// Newest first; absent until the node first answers.
     pub jobs: Option<Rc<[JobSummary]>>,
+    /// Each job in one line, where it can be said so.
+    pub lines: Rc<BTreeMap<JobId, Rc<str>>>,
     /// Goes up when a job changes.
     pub revisions: Rc<BTreeMap<JobId, u64>>,
     /// What the person lends.
@@ -46,20 +50,6 @@ pub struct Views {
     pub health: Option<Health>,
     /// Goes up now and then without news.
     pub beat: u64,
-}
-
-impl Default for Views {
-    fn default() -> Self {
-        Self {
-            network: None,
-            jobs: None,
-            revisions: Rc::default(),
-            settings: Settings::default(),
-            device: Device::default(),
-            health: None,
-            beat: 0,
-        }
-    }
 }
 
 #[derive(Properties, PartialEq)]
@@ -192,8 +182,25 @@ async fn refresh(runtime: &NodeRuntime, views: &mut Views, stale: &mut Stale) {
     if stale.jobs {
         let jobs = runtime.handle().jobs().await;
         if views.jobs.as_deref() != Some(jobs.as_slice()) {
+            read_lines(runtime, views, &jobs).await;
             views.jobs = Some(jobs.into());
         }
     }
     *stale = Stale::default();
+}
+
+/// A list tells a job's kind only; what was submitted is asked for once a job.
+async fn read_lines(runtime: &NodeRuntime, views: &mut Views, jobs: &[JobSummary]) {
+    let listed = |id: &JobId| jobs.iter().any(|job| job.id == *id);
+    if !views.lines.keys().all(listed) {
+        Rc::make_mut(&mut views.lines).retain(|id, _| listed(id));
+    }
+    for job in jobs {
+        if !views.lines.contains_key(&job.id)
+            && let Some(status) = runtime.handle().job(job.id).await
+        {
+            let line = summary::of(&status.source).unwrap_or_default();
+            Rc::make_mut(&mut views.lines).insert(job.id, line.into());
+        }
+    }
 }

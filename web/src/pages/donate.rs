@@ -60,7 +60,7 @@ fn Toggle() -> Html {
         }
     });
     let provider = views.network.as_ref().map(|network| &network.provider);
-    let busy = provider.map(|provider| busy_nodes(provider)).unwrap_or_default();
+    let busy = provider.map(busy_nodes).unwrap_or_default();
     let paused = settings.lending
         && views.device.battery.is_some_and(|battery| battery.discharging)
         && !settings.lend_on_battery;
@@ -70,13 +70,12 @@ fn Toggle() -> Html {
         (true, false, true) => donate::ORB_READY,
         (true, false, false) => donate::ORB_WORKING,
     };
-    let label = if settings.lending { donate::PRESS_TO_STOP } else { donate::PRESS_TO_START };
     html! {
-        <button type="button" class={classes!("orb", settings.lending.then_some("on"), (!busy.is_empty()).then_some("busy"))}
-            {onclick} disabled={!ready} aria-pressed={settings.lending.to_string()} aria-label={words.say(label)}
+        <button type="button" class={classes!("orb", (settings.lending && !paused).then_some("on"), paused.then_some("paused"), (!busy.is_empty()).then_some("busy"))}
+            {onclick} disabled={!ready} aria-pressed={settings.lending.to_string()} aria-label={words.say(donate::LEND)}
             data-testid={testid::DONATE_TOGGLE}>
             <Orb cores={views.device.cores} lent={settings.cores} {busy} on={settings.lending && !paused} />
-            <span class="orb-text">
+            <span class="orb-text" aria-hidden="true">
                 <strong>{ words.say(if settings.lending { donate::STOP } else { donate::START }) }</strong>
                 <small>{ words.say(word) }</small>
             </span>

@@ -1,5 +1,7 @@
 //! Jobs: everything that this node leads.
 
+use std::rc::Rc;
+
 use p2pnet_shared::{api::JobSummary, id::JobId};
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
@@ -61,7 +63,7 @@ pub fn Jobs() -> Html {
                     Some(list) => html! {
                         <ul class="jobs" aria-label={words.say(jobs::LIST)}>
                             { for list.iter().map(|job| html! {
-                                <JobRow key={job.id.to_string()} job={job.clone()} cancel={cancel.clone()} remove={remove.clone()}
+                                <JobRow key={job.id.to_string()} job={job.clone()} line={views.lines.get(&job.id).cloned()} cancel={cancel.clone()} remove={remove.clone()}
                                     beat={views.beat} />
                             }) }
                         </ul>
@@ -75,6 +77,8 @@ pub fn Jobs() -> Html {
 #[derive(Properties, PartialEq)]
 struct JobRowProps {
     job: JobSummary,
+    /// What it computes, in one line.
+    line: Option<Rc<str>>,
     cancel: Callback<JobId>,
     remove: Callback<JobId>,
     /// Only here so that relative times stay true.
@@ -88,6 +92,7 @@ fn JobRow(props: &JobRowProps) -> Html {
     let id = job.id;
     let short: String = id.to_string().chars().take(8).collect();
     let over = job.state.is_final();
+    let line = props.line.as_deref().filter(|line| !line.is_empty()).unwrap_or(&short).to_owned();
     let (order, word, label, testid) = if over {
         (&props.remove, jobs::REMOVE, jobs::REMOVE_WHICH, testid::REMOVE_JOB)
     } else {
@@ -102,7 +107,7 @@ fn JobRow(props: &JobRowProps) -> Html {
         <li class="card job" data-testid={testid::JOB_ROW} data-job={id.to_string()} data-state={state_word(job.state)}>
             <div class="job-head">
                 <Go to={Route::Job { id: id.to_string() }} class="job-name">
-                    { kind_name(words, &job.kind) }{ " " }<code>{ short.clone() }</code>
+                    { kind_name(words, &job.kind) }{ " " }<code title={short.clone()}>{ line }</code>
                 </Go>
                 <StateBadge state={job.state} />
                 <small class="quiet">{ when }</small>

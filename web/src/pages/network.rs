@@ -173,7 +173,7 @@ fn table(words: Words, network: &NetworkView) -> Html {
     html! {
         <section class="card" aria-labelledby="nodes">
             <h2 id="nodes">{ words.say(say::TABLE) }</h2>
-            <div class="scroll" tabindex="0" role="region" aria-labelledby="nodes">
+            <div class="scroll" tabindex="0">
                 <table>
                     <thead>
                         <tr>

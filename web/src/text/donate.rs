@@ -6,8 +6,7 @@ texts! {
         "Одно нажатие — и эта вкладка считает для тех, кому это нужно. Всё идёт в песочнице, ваши файлы не видны, остановить можно в любой момент.";
     START: "Start", "Начать";
     STOP: "Stop", "Остановить";
-    PRESS_TO_START: "Start donating", "Начать делиться";
-    PRESS_TO_STOP: "Stop donating", "Перестать делиться";
+    LEND: "Lend my processor", "Отдавать мощность моего процессора";
     ORB_OFF: "Off", "Выключено";
     ORB_PAUSED: "Paused", "Пауза";
     ORB_READY: "Ready", "Готов";

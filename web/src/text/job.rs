@@ -24,6 +24,7 @@ texts! {
     WAIT_NOT_CONNECTED: "Waits for the connection to the network.", "Ждёт соединения с сетью.";
     WAIT_NO_PROVIDERS: "No node lends its processor right now. Open the page on another device and press Start, or donate in this tab.",
         "Сейчас никто не отдаёт процессор. Откройте страницу на другом устройстве и нажмите «Начать» или поделитесь в этой вкладке.";
+    LEND_HERE: "Lend in this tab", "Поделиться в этой вкладке";
     WAIT_NONE_MEETS: "Nodes are there, but none meets the requirements. Ask for less memory or a smaller share.",
         "Узлы есть, но ни один не подходит под требования. Попросите меньше памяти или меньшую долю.";
     WAIT_ALL_BUSY: "All nodes are busy with other work; tasks go out as soon as one is free.",

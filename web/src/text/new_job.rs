@@ -90,7 +90,7 @@ texts! {
     ARGS: "Arguments, one a line", "Аргументы, по одному в строке";
     JSON_TEXT: "Job as JSON", "Задание в JSON";
     ADVANCED: "Requirements and policy", "Требования и правила";
-    CPU_PERCENT: "At least this share of a core, %", "Не меньше этой доли ядра, %";
+    CPU_PERCENT: "Share of a core, %", "Доля ядра, %";
     RAM: "Memory of a task, GiB", "Память задачи, ГиБ";
     TIMEOUT: "Longest attempt, seconds", "Предел попытки, секунд";
     PRIORITY: "Priority", "Важность";

@@ -1,13 +1,18 @@
 //! Job: how one job goes, who computes it, and what came of it.
 
 mod outcome;
-mod summary;
 mod tables;
 
 use std::rc::Rc;
 
-use p2pnet_browser::NodeRuntime;
-use p2pnet_shared::{api::JobStatus, id::JobId, job::JobState, refusal::Refusal, units::Millis};
+use p2pnet_browser::{NodeRuntime, Settings};
+use p2pnet_shared::{
+    api::JobStatus,
+    id::JobId,
+    job::{JobState, WaitReason},
+    refusal::Refusal,
+    units::Millis,
+};
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 use yew_router::prelude::*;
@@ -30,7 +35,7 @@ use crate::{
         state_badge::StateBadge,
         task_grid::TaskGrid,
     },
-    testid,
+    summary, testid,
     text::{self, Words, donate, job as say},
     views::{use_node, use_views},
 };
@@ -176,6 +181,9 @@ fn Heading(props: &HeadingProps) -> Html {
                         <StateBadge {state} />
                         if let Some(waiting) = status.summary.waiting.as_ref().filter(|_| !state.is_final()) {
                             <span data-testid={testid::JOB_WAITING}>{ waiting_sentence(words, waiting) }</span>
+                            if *waiting == WaitReason::NoProviders {
+                                <LendHere />
+                            }
                         }
                     </p>
                     if let Some(what) = summary::of(&status.source) {
@@ -206,6 +214,23 @@ fn Heading(props: &HeadingProps) -> Html {
             }
         </>
     }
+}
+
+/// Offers to lend in this tab, which ends the waiting where nobody else lends.
+#[component]
+fn LendHere() -> Html {
+    let words = use_words();
+    let node = use_node();
+    let settings = use_views().settings;
+    let onclick = Callback::from(move |_: MouseEvent| {
+        if let Some(node) = &node {
+            node.set_settings(Settings { lending: true, ..node.settings() });
+        }
+    });
+    if settings.lending {
+        return Html::default();
+    }
+    html! { <button type="button" class="small outline" {onclick}>{ words.say(say::LEND_HERE) }</button> }
 }
 
 /// The status carries at most 4 KiB of what was submitted; a cut text is no JSON any more.

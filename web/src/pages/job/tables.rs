@@ -38,7 +38,7 @@ pub fn nodes(words: Words, status: &JobStatus) -> Html {
             if status.nodes.is_empty() {
                 <p class="quiet">{ words.say(say::NODES_NONE) }</p>
             } else {
-                <div class="scroll" tabindex="0" role="region" aria-labelledby="who">
+                <div class="scroll" tabindex="0">
                     <table>
                         <thead>
                             <tr>
