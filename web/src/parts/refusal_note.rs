@@ -1,10 +1,11 @@
 //! A refusal as a person reads it: what it is about in their language, the exact message, and what to do.
 
-use p2pnet_shared::refusal::Refusal;
+use p2pnet_shared::{id::NodeId, refusal::Refusal};
 use yew::prelude::*;
 
 use crate::{
     look::use_words,
+    parts::node_chip::short,
     text::{self, Language, shell},
 };
 
@@ -26,7 +27,7 @@ pub fn RefusalNote(props: &RefusalNoteProps) -> Html {
             <p>
                 <strong>{ words.say(text::code(refusal.code)) }</strong>
                 if !refusal.message.is_empty() {
-                    <br /><span lang="en">{ &refusal.message }</span>
+                    <br /><span lang="en" title={refusal.message.clone()}>{ with_short_ids(&refusal.message) }</span>
                 }
             </p>
             if !refusal.hint.is_empty() {
@@ -38,5 +39,37 @@ pub fn RefusalNote(props: &RefusalNoteProps) -> Html {
                 </p>
             }
         </div>
+    }
+}
+
+/// The message with every node id as the page shows it elsewhere: by its end.
+fn with_short_ids(message: &str) -> String {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric();
+    let mut shown = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(start) = rest.find(is_part) {
+        let (between, word_on) = rest.split_at(start);
+        let (word, after) = word_on.split_at(word_on.find(|letter| !is_part(letter)).unwrap_or(word_on.len()));
+        shown.push_str(between);
+        match word.parse::<NodeId>() {
+            Ok(node) => shown.push_str(&short(node)),
+            Err(_) => shown.push_str(word),
+        }
+        rest = after;
+    }
+    shown.push_str(rest);
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn node_ids_are_shortened_and_nothing_else() {
+        let node = NodeId([7; 32]);
+        let message = format!("task 2..3, x = 0: on node {node}) я");
+        assert_eq!(with_short_ids(&message), format!("task 2..3, x = 0: on node {}) я", short(node)));
+        assert_eq!(with_short_ids(""), "");
     }
 }
