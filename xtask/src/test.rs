@@ -100,11 +100,11 @@ fn lint() -> Result<()> {
 }
 
 fn unit(count: &mut Count) -> Result<()> {
-    step_with_lines(
-        "testing under the code",
-        cargo().args(["test", "--locked", "--release", "--no-fail-fast"]).args(NATIVE),
-        |line| count.read(line),
-    )
+    let test = ["test", "--locked", "--release", "--no-fail-fast"];
+    let native = step_with_lines("testing under the code", cargo().args(test).args(NATIVE), |line| count.read(line));
+    // What of the page needs no browser runs natively as well, apart: its features would have everything compiled anew.
+    let page = ["-p", "p2pnet-web", "-p", "p2pnet-browser"];
+    native.and(step_with_lines("testing the page's code", cargo().args(test).args(page), |line| count.read(line)))
 }
 
 fn end_to_end(filter: Option<&str>, count: &mut Count) -> Result<()> {
