@@ -88,6 +88,14 @@ pub const WEBRTC_DELAY: Duration = Duration::from_millis(250);
 /// WebRTC connections that a tab dials in its life. Chromium refuses more than about 500 that it has not yet collected.
 pub const WEBRTC_DIALS: u32 = 300;
 
+/// Bytes that a tab keeps unread of one WebSocket. The windows of yamux bound what an honest node sends; beyond this the
+/// connection ends.
+pub const WEBSOCKET_UNREAD: usize = 64 << 20;
+/// Bytes that may wait inside the browser to leave through one WebSocket; a writer waits beyond it.
+pub const WEBSOCKET_UNSENT: u32 = 4 << 20;
+/// How soon a waiting writer looks whether the browser has sent.
+pub const WEBSOCKET_LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 // The loop.
 
 /// Inputs that the loop takes from one source before it looks at the others.

@@ -16,7 +16,7 @@ use crate::{
     StartError,
     behaviour::Behaviour,
     limits,
-    transport::{bounded::Bounded, webrtc_direct::WebRtcDirect},
+    transport::{bounded::Bounded, webrtc_direct::WebRtcDirect, websocket::WebSockets},
 };
 
 /// A browser relays for nobody.
@@ -93,8 +93,7 @@ fn transport(
     let noise = noise::Config::new(keypair).map_err(|error| StartError::Keys(error.to_string()))?;
     let yamux = yamux::Config::default();
     let relayed = relay.upgrade(Version::V1Lazy).authenticate(noise.clone()).multiplex(yamux.clone());
-    let websocket =
-        libp2p_websocket_websys::Transport::default().upgrade(Version::V1Lazy).authenticate(noise).multiplex(yamux);
+    let websocket = WebSockets::default().upgrade(Version::V1Lazy).authenticate(noise).multiplex(yamux);
     let webrtc = WebRtcDirect::new(keypair.clone());
     let all = relayed
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))

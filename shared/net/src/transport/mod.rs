@@ -7,3 +7,5 @@ pub mod data_channel;
 pub mod door;
 #[cfg(target_arch = "wasm32")]
 pub mod webrtc_direct;
+#[cfg(target_arch = "wasm32")]
+pub mod websocket;
