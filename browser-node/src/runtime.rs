@@ -137,7 +137,7 @@ pub async fn start(options: Options) -> Result<NodeRuntime, StartError> {
     shared.settings.set(Settings::for_device(&watch.now()));
     *shared.device.borrow_mut() = Some(watch);
 
-    let (opened, slot, seed) = futures::join!(store::open(), slot::take(&ticker), seeds::fetch());
+    let (opened, slot, seed) = futures::join!(store::open(), slot::take(&ticker), seeds::fetch_early());
     shared.tab.set(slot);
     let store = open_store(&shared, opened, slot);
     *shared.store.borrow_mut() = store.clone();

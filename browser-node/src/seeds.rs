@@ -18,11 +18,16 @@ const LONGEST_PAUSE: f64 = 15_000.0;
 /// How long a node that knows the relay may take to connect before its address is asked for again.
 const CONNECT_MILLIS: f64 = 4_000.0;
 
+/// The first question: `index.html` has the browser ask it while the program is still on its way.
+pub async fn fetch_early() -> Result<WellKnown, String> {
+    fetch(RequestCache::Default).await
+}
+
 /// Asks the relay that served the page how to reach it.
-pub async fn fetch() -> Result<WellKnown, String> {
+async fn fetch(cache: RequestCache) -> Result<WellKnown, String> {
     let window = web_sys::window().ok_or("there is no window")?;
     let init = RequestInit::new();
-    init.set_cache(RequestCache::NoStore);
+    init.set_cache(cache);
     let request = Request::new_with_str_and_init(WELL_KNOWN, &init).map_err(|thrown| js::thrown_text(&thrown))?;
     let answer =
         JsFuture::from(window.fetch_with_request(&request)).await.map_err(|thrown| js::thrown_text(&thrown))?;
@@ -107,7 +112,7 @@ pub async fn keep_finding(
             () = ticker.sleep(pause).fuse() => pause = (pause * 2.0).min(LONGEST_PAUSE),
             _ = woken.next() => pause = FIRST_PAUSE,
         }
-        answer = fetch().await;
+        answer = fetch(RequestCache::NoStore).await;
     }
 }
 
