@@ -69,6 +69,9 @@ texts! {
     OP_TRANSPOSE: "Transpose of A", "Транспонировать A";
     OP_DETERMINANT: "Determinant of A", "Определитель A";
     OP_INVERSE: "Inverse of A", "Обратная к A";
+    OP_EIGENVALUES: "Eigenvalues of A (symmetric)", "Собственные значения A (симметричной)";
+    OP_LU: "LU decomposition of A", "LU-разложение A";
+    OP_QR: "QR decomposition of A", "QR-разложение A";
     MATRIX_A: "Matrix A", "Матрица A";
     MATRIX_B: "Matrix B", "Матрица B";
     MATRIX_HELP: "A row a line, numbers apart by spaces or commas; or JSON.", "Строка матрицы — в строке текста, числа через пробел или запятую; либо JSON.";

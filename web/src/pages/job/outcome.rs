@@ -19,6 +19,9 @@ use crate::{
 /// Characters of a result that are shown; copying and downloading take all.
 const MOST_SHOWN: usize = 20_000;
 
+/// Matrices up to so many rows and columns are shown as such.
+const MOST_SIDE: usize = 12;
+
 /// Results up to this many characters are shown large.
 const LARGE: usize = 40;
 
@@ -62,8 +65,14 @@ fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
         _ => None,
     };
     let Some(bytes) = bytes else {
+        let rows = (status.summary.kind == "matrix").then(|| rows_of(json)).flatten();
         return html! {
             <>
+                if let Some(rows) = rows {
+                    <div class="scroll" tabindex="0"><table class="matrix"><tbody>
+                        { for rows.iter().map(|row| html! { <tr>{ for row.iter().map(|cell| html! { <td>{ cell }</td> }) }</tr> }) }
+                    </tbody></table></div>
+                }
                 <TextView text={json.clone()} testid={testid::JOB_RESULT} />
                 <p class="actions"><CopyButton text={json.clone()} /><DownloadButton text={json.clone()} name={name + ".json"} /></p>
             </>
@@ -88,6 +97,17 @@ fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
 fn bytes_of(json: &str) -> Option<Rc<[u8]>> {
     let text: String = serde_json::from_str(json).ok()?;
     STANDARD.decode(text).ok().map(Rc::from)
+}
+
+/// The rows of a matrix that is small enough to be looked at.
+fn rows_of(json: &str) -> Option<Vec<Vec<String>>> {
+    if json.len() > MOST_SIDE * MOST_SIDE * 48 {
+        return None;
+    }
+    let rows: Vec<Vec<serde_json::Value>> = serde_json::from_str(json).ok()?;
+    let small = rows.len() <= MOST_SIDE && rows.iter().all(|row| row.len() <= MOST_SIDE);
+    let cell = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    small.then(|| rows.iter().map(|row| row.iter().map(cell).collect()).collect())
 }
 
 #[derive(Properties, PartialEq)]
@@ -120,7 +140,17 @@ fn TextView(props: &TextViewProps) -> Html {
 
 #[cfg(test)]
 mod tests {
-    use super::bytes_of;
+    use super::{bytes_of, rows_of};
+
+    #[test]
+    fn only_a_small_matrix_is_shown_as_one() {
+        assert_eq!(
+            rows_of(r#"[[1,"2"],[3.5,4]]"#),
+            Some(vec![vec!["1".into(), "2".into()], vec!["3.5".into(), "4".into()]])
+        );
+        assert_eq!(rows_of("7"), None);
+        assert_eq!(rows_of(&format!("[[{}1]]", "1,".repeat(12))), None);
+    }
 
     #[test]
     fn bytes_come_out_of_a_json_string_only() {

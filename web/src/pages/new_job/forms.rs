@@ -43,6 +43,9 @@ const OPERATIONS: &[(&str, Text)] = &[
     ("transpose", say::OP_TRANSPOSE),
     ("determinant", say::OP_DETERMINANT),
     ("inverse", say::OP_INVERSE),
+    ("lu", say::OP_LU),
+    ("qr", say::OP_QR),
+    ("eigenvalues", say::OP_EIGENVALUES),
 ];
 
 const SPLITS: &[(&str, Text)] = &[
