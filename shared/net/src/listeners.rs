@@ -28,11 +28,13 @@ struct Listener {
 }
 
 impl Listeners {
-    /// One more. Beyond the bound it is dropped, which ends its stream.
+    /// One more. It hears of the network at once: what changed between its last look and now would else be missed.
+    /// Beyond the bound it is dropped, which ends its stream.
     pub fn add(&mut self, events: mpsc::Sender<Event>) {
         self.all.retain(|listener| !listener.events.is_closed());
         if self.all.len() < limits::LISTENERS {
-            self.all.push(Listener { events, changed: BTreeSet::new(), removed: BTreeSet::new(), network: false });
+            self.all.push(Listener { events, changed: BTreeSet::new(), removed: BTreeSet::new(), network: true });
+            self.dirty = true;
         }
     }
 
@@ -115,5 +117,87 @@ impl Listener {
             Event::JobRemoved { id } => _ = self.removed.insert(id),
             Event::Network => self.network = true,
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use p2pnet_shared::{api::Progress, job::JobState};
+
+    use super::*;
+
+    fn id(n: u8) -> JobId {
+        JobId([n; 16])
+    }
+
+    fn summary(id: JobId) -> Option<JobSummary> {
+        Some(JobSummary {
+            id,
+            kind: "map".to_owned(),
+            state: JobState::Running,
+            waiting: None,
+            error: None,
+            progress: Progress::default(),
+            created_at: Moment(0),
+            finished_at: None,
+        })
+    }
+
+    fn heard(receiver: &mut mpsc::Receiver<Event>) -> Vec<Event> {
+        std::iter::from_fn(|| receiver.try_recv().ok()).collect()
+    }
+
+    #[test]
+    fn a_new_listener_hears_of_the_network_and_then_each_change_once() {
+        let mut listeners = Listeners::default();
+        let (sender, mut receiver) = mpsc::channel(8);
+        listeners.add(sender);
+        listeners.tell(Moment(1_000), summary);
+        assert_eq!(heard(&mut receiver), [Event::Network]);
+        for _ in 0..100 {
+            listeners.job_changed(id(1));
+        }
+        // Too soon after the last round.
+        listeners.tell(Moment(1_001), summary);
+        assert_eq!(heard(&mut receiver), []);
+        listeners.tell(Moment(2_000), summary);
+        assert_eq!(heard(&mut receiver), [Event::Job(summary(id(1)).unwrap())]);
+        assert_eq!(listeners.due(), None);
+    }
+
+    #[test]
+    fn a_slow_listener_gets_the_newest_state_later_and_holds_nobody_up() {
+        let mut listeners = Listeners::default();
+        let (slow, mut late) = mpsc::channel(0);
+        let (quick, mut prompt) = mpsc::channel(64);
+        listeners.add(slow);
+        listeners.add(quick);
+        for n in 0..10 {
+            listeners.job_changed(id(n));
+        }
+        listeners.job_removed(id(0));
+        listeners.tell(Moment(1_000), summary);
+        assert_eq!(heard(&mut prompt).len(), 11);
+        let mut all = heard(&mut late);
+        assert!(all.len() < 11);
+        for round in 2..20 {
+            listeners.tell(Moment(round * 1_000), summary);
+            all.extend(heard(&mut late));
+        }
+        assert_eq!(all.len(), 11);
+        assert_eq!(all[0], Event::JobRemoved { id: id(0) });
+        assert_eq!(listeners.due(), None);
+    }
+
+    #[test]
+    fn a_listener_that_is_gone_is_forgotten() {
+        let mut listeners = Listeners::default();
+        let (sender, receiver) = mpsc::channel(8);
+        listeners.add(sender);
+        drop(receiver);
+        listeners.tell(Moment(1_000), summary);
+        assert!(listeners.all.is_empty());
+        assert_eq!(listeners.due(), None);
     }
 }
