@@ -13,6 +13,8 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
+use crate::executor::Sandbox;
+
 /// The most cores that a node says it lends.
 const MOST_CORES: u16 = 1024;
 
@@ -199,6 +201,8 @@ pub struct Flags {
     pub cpu_percent: Option<Percent>,
     /// `--memory-mib`
     pub memory_mib: Option<u32>,
+    /// `--sandbox`
+    pub sandbox: Option<Sandbox>,
     /// `--relay`, `--url`
     pub url: Option<String>,
 }
@@ -217,6 +221,7 @@ struct Written {
     cores: Option<Cores>,
     cpu_percent: Option<Percent>,
     memory_mib: Option<u32>,
+    sandbox: Option<Sandbox>,
     url: Option<String>,
 }
 
@@ -243,6 +248,8 @@ pub struct Config {
     pub cpu_percent: Setting<Percent>,
     /// Memory that a task may use, in MiB; 16 to 65536.
     pub memory_mib: Setting<u32>,
+    /// Where kernels run.
+    pub sandbox: Setting<Sandbox>,
     /// The relay that `node` joins and that `job` and `node list` ask.
     pub url: Setting<String>,
 }
@@ -310,6 +317,7 @@ impl Config {
                 str::parse,
             )?,
             memory_mib,
+            sandbox: layers.pick("sandbox", flags.sandbox, written.sandbox, Sandbox::Process, str::parse)?,
             url: layers.pick("url", flags.url.clone(), written.url, "http://localhost:8080".to_owned(), parse)?,
         })
     }
@@ -346,6 +354,7 @@ impl Config {
             line("cores", &self.cores, format!("{} ({})", self.cores.value, self.cores.value.count())),
             line("cpu_percent", &self.cpu_percent, self.cpu_percent.value.to_string()),
             line("memory_mib", &self.memory_mib, self.memory_mib.value.to_string()),
+            line("sandbox", &self.sandbox, self.sandbox.value.to_string()),
             line("url", &self.url, self.url.value.clone()),
         ]
     }

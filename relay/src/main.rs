@@ -5,7 +5,7 @@ use std::{io::IsTerminal, process::ExitCode};
 use clap::Parser;
 use p2pnet_native::{
     cli::{self, Cli},
-    install_crypto,
+    executor, install_crypto,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -14,6 +14,10 @@ const LOG: &str =
     "info,libp2p=warn,webrtc=off,webrtc_sctp=off,webrtc_ice=off,webrtc_mdns=off,webrtc_dtls=off,quinn_udp=error";
 
 fn main() -> ExitCode {
+    // A worker has no command line, no runtime and no log: it computes and nothing else.
+    if let Some(code) = executor::worker::run_if_worker() {
+        return code;
+    }
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG)))

@@ -203,6 +203,34 @@ async fn a_native_node_joins_computes_and_finds_the_relay_again() {
     wait_for(&relay, &id, "completed").await;
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn kernels_run_behind_fences_and_a_worker_that_dies_costs_no_job() {
+    let folder = Folder::new("fences");
+    let relay = Relay::start(&folder, &["--cores", "1"]);
+    let id = post_job(&relay, SUM).await;
+    wait_for(&relay, &id, "completed").await;
+    let workers = relay.children();
+    assert_eq!(workers.len(), 1, "{workers:?}");
+    let about = fs::read_to_string(format!("/proc/{}/status", workers[0])).unwrap();
+    assert!(about.contains("NoNewPrivs:\t1") && about.contains("Seccomp:\t2"), "{about}");
+
+    let long = r#"{"kind":"range_reduce","start":1,"end":4000000000,"map":"x % 7","reduce":"sum"}"#;
+    let id = post_job(&relay, long).await;
+    support::until(|| async { relay.get(&format!("/api/v1/jobs/{id}")).await["state"] == "running" }).await;
+    assert!(std::process::Command::new("kill").args(["-KILL", &workers[0].to_string()]).status().unwrap().success());
+    let status = relay.get(&format!("/api/v1/jobs/{id}")).await;
+    assert!(status["state"] == "running" || status["state"] == "completed", "{status}");
+    support::until(|| async { relay.children().first().is_some_and(|worker| *worker != workers[0]) }).await;
+    assert_eq!(cli(&["job", "stop", "--url", relay.url(), &id], "").0, 0);
+    // The one worker is free again within moments: another job gets through.
+    let id = post_job(&relay, SUM).await;
+    wait_for(&relay, &id, "completed").await;
+    let worker = relay.children()[0];
+    relay.stop();
+    support::until(|| async { !std::path::Path::new(&format!("/proc/{worker}")).exists() }).await;
+}
+
 #[tokio::test]
 async fn events_tell_of_jobs_and_end_when_the_relay_stops() {
     let folder = Folder::new("events");

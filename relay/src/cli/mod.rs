@@ -15,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     config::{Config, Cores, Flags, Percent},
     daemon,
+    executor::Sandbox,
 };
 use failure::Failure;
 
@@ -63,6 +64,9 @@ pub struct LendingArgs {
     /// Memory that a task may use, in MiB.
     #[arg(long, value_name = "MIB")]
     pub memory_mib: Option<u32>,
+    /// Where kernels run: in processes of their own behind fences, or in threads of this one. [default: process]
+    #[arg(long, value_name = "process|thread")]
+    pub sandbox: Option<Sandbox>,
 }
 
 /// `p2pnet relay`
@@ -257,7 +261,13 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
 
 impl LendingArgs {
     fn into_flags(self, file: Flags) -> Flags {
-        Flags { cores: self.cores, cpu_percent: self.cpu_percent, memory_mib: self.memory_mib, ..file }
+        Flags {
+            cores: self.cores,
+            cpu_percent: self.cpu_percent,
+            memory_mib: self.memory_mib,
+            sandbox: self.sandbox,
+            ..file
+        }
     }
 }
 

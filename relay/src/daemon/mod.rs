@@ -20,7 +20,7 @@ use tokio::{task::JoinHandle, time::timeout};
 use crate::{
     cli::failure::Failure,
     config::Config,
-    executor::Executor,
+    executor::{Executor, Sandbox},
     host::NativeHost,
     store::{KeyRecord, Store, StoreError, folder::DataFolder},
 };
@@ -45,14 +45,20 @@ struct Running {
 
 impl Running {
     /// Starts the node of a data folder.
-    async fn start(folder: DataFolder, role: Role, agent: &str, options: Options) -> Result<Self, Failure> {
+    async fn start(
+        folder: DataFolder,
+        role: Role,
+        agent: &str,
+        sandbox: Sandbox,
+        options: Options,
+    ) -> Result<Self, Failure> {
         let secret = folder.identity()?;
         let me = node_id(secret).ok_or_else(|| {
             Failure::here("the identity in the data folder is no key", "move the file `identity` away")
         })?;
         let (store, restored) = Store::open(folder.database()).await?;
         let (facts, incoming) = mpsc::channel(FACTS);
-        let executor = Executor::new(facts.clone(), folder.compiled());
+        let executor = Executor::new(facts.clone(), folder.compiled(), sandbox);
         let host = NativeHost::new(executor.clone(), store.writer().clone());
         let config = NodeConfig {
             me,

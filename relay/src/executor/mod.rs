@@ -1,18 +1,26 @@
-//! Where kernels run on a native node: one thread for each core lent, engines of its own, the kernels shared.
+//! Where kernels run on a native node: one place for each core lent, by default a process behind fences
+//! ([`sandbox`]), or a thread of this process.
 //!
 //! No call blocks its caller, which is the node's loop. Every run is answered by exactly one [`HostFact::Executed`].
 
+mod frames;
 mod kernels;
+mod process;
 mod run;
+mod sandbox;
+pub mod worker;
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt,
     path::PathBuf,
+    str::FromStr,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use futures::channel::mpsc;
@@ -22,13 +30,47 @@ use p2pnet_shared::{
     node::RunId,
     units::Gas,
 };
+use serde::Deserialize;
 
 use kernels::Kernels;
+use process::{Remote, STOP_PATIENCE, Worker};
 
 use crate::engine::NativeEngines;
 
 /// Stack of a thread that runs kernels: above what the engines let a kernel use.
 const STACK_BYTES: usize = 32 << 20;
+/// How long the watching thread sleeps when nothing runs.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// Where kernels run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sandbox {
+    /// In processes of their own, without files, network and other programs: a hole in an engine is not a break-in.
+    Process,
+    /// In threads of this process.
+    Thread,
+}
+
+impl FromStr for Sandbox {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "process" => Ok(Sandbox::Process),
+            "thread" => Ok(Sandbox::Thread),
+            _ => Err("expected process or thread".into()),
+        }
+    }
+}
+
+impl fmt::Display for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Sandbox::Process => "process",
+            Sandbox::Thread => "thread",
+        })
+    }
+}
 
 /// Runs batches. Cheap to clone.
 #[derive(Clone)]
@@ -38,24 +80,29 @@ pub struct Executor {
 
 struct Shared {
     state: Mutex<State>,
+    /// There is work, or less room, or the end.
     news: Condvar,
+    /// The watching thread should look again.
+    alarm: Condvar,
     facts: mpsc::Sender<HostFact>,
+    sandbox: Sandbox,
+    compiled: PathBuf,
     kernels: Kernels,
-    engines: NativeEngines,
 }
 
 #[derive(Default)]
 struct State {
     queue: VecDeque<Order>,
     /// What is queued or runs, and how to stop it.
-    stops: BTreeMap<RunId, Arc<AtomicBool>>,
+    stops: BTreeMap<RunId, Arc<Stop>>,
     cores: usize,
     threads: usize,
     idle: usize,
+    watched: bool,
     stopping: bool,
 }
 
-/// A batch as it waits for a thread.
+/// A batch as it waits for its place.
 struct Order {
     run: RunId,
     kernel: Arc<[u8]>,
@@ -64,35 +111,60 @@ struct Order {
     stop: Arc<AtomicBool>,
 }
 
+/// How a run is stopped.
+struct Stop {
+    asked: Arc<AtomicBool>,
+    /// The process that it runs in, while it does.
+    running: Mutex<Option<Running>>,
+}
+
+/// A run in a process.
+struct Running {
+    remote: Remote,
+    /// Whether the process was told to stop.
+    told: bool,
+    /// When the process is ended if it has not answered.
+    kill_at: Instant,
+}
+
+/// What a thread runs kernels with.
+enum Place {
+    Process(Option<Worker>),
+    Thread(Box<NativeEngines>),
+}
+
 impl Executor {
     /// An executor that reports to `facts`; compiled kernels are kept in the folder `compiled`.
-    pub fn new(facts: mpsc::Sender<HostFact>, compiled: PathBuf) -> Self {
+    pub fn new(facts: mpsc::Sender<HostFact>, compiled: PathBuf, sandbox: Sandbox) -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(State { cores, ..State::default() }),
                 news: Condvar::new(),
+                alarm: Condvar::new(),
                 facts,
+                sandbox,
+                // Apart: a worker that was broken into could leave code behind, which only other workers may then run.
+                compiled: compiled.join(sandbox.to_string()),
                 kernels: Kernels::default(),
-                engines: NativeEngines::new(Some(compiled)),
             }),
         }
     }
 
-    /// Runs a batch as soon as a thread is free.
+    /// Runs a batch as soon as a place is free.
     pub fn execute(&self, run: RunId, kernel: Arc<[u8]>, batch: Batch, cpu_percent: u8) {
-        let stop = Arc::new(AtomicBool::new(false));
-        let order = Order { run, kernel, batch, cpu_percent, stop: Arc::clone(&stop) };
+        let asked = Arc::new(AtomicBool::new(false));
+        let order = Order { run, kernel, batch, cpu_percent, stop: Arc::clone(&asked) };
         let mut state = self.shared.lock();
         if state.stopping {
             drop(state);
             self.shared.report(run, nothing(Trap::HostFailed));
             return;
         }
-        state.stops.insert(run, stop);
+        state.stops.insert(run, Arc::new(Stop { asked, running: Mutex::new(None) }));
         state.queue.push_back(order);
         if state.idle < state.queue.len() && state.threads < state.cores {
-            match self.shared.start_thread() {
+            match self.shared.start_thread(&mut state) {
                 Ok(()) => state.threads += 1,
                 Err(error) => tracing::error!(%error, "no thread for kernels can be started"),
             }
@@ -112,13 +184,15 @@ impl Executor {
     pub fn abort(&self, run: RunId) {
         let mut state = self.shared.lock();
         if let Some(stop) = state.stops.get(&run) {
-            stop.store(true, Ordering::Relaxed);
+            stop.asked.store(true, Ordering::Relaxed);
         }
         if let Some(at) = state.queue.iter().position(|order| order.run == run) {
             state.queue.remove(at);
             state.stops.remove(&run);
             drop(state);
             self.shared.report(run, nothing(Trap::Cancelled));
+        } else {
+            self.shared.alarm.notify_one();
         }
     }
 
@@ -133,19 +207,24 @@ impl Executor {
         let mut state = self.shared.lock();
         state.stopping = true;
         state.queue.clear();
-        state.stops.values().for_each(|stop| stop.store(true, Ordering::Relaxed));
+        state.stops.values().for_each(|stop| stop.asked.store(true, Ordering::Relaxed));
         drop(state);
         self.shared.news.notify_all();
+        self.shared.alarm.notify_all();
     }
 }
 
 impl Shared {
-    /// A panic while the lock was held leaves plain data behind, which stays usable.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
-    fn start_thread(self: &Arc<Self>) -> std::io::Result<()> {
+    fn start_thread(self: &Arc<Self>, state: &mut State) -> std::io::Result<()> {
+        if self.sandbox == Sandbox::Process && !state.watched {
+            let shared = Arc::clone(self);
+            thread::Builder::new().name("kernels-watch".into()).spawn(move || shared.watch())?;
+            state.watched = true;
+        }
         let shared = Arc::clone(self);
         thread::Builder::new().name("kernels".into()).stack_size(STACK_BYTES).spawn(move || shared.work())?;
         Ok(())
@@ -153,32 +232,101 @@ impl Shared {
 
     /// One thread's life: takes orders until there are more threads than cores, or the executor stops.
     fn work(&self) {
-        let mut engines = self.engines.clone();
-        while let Some(order) = self.next_order() {
+        let mut place = match self.sandbox {
+            Sandbox::Process => Place::Process(None),
+            Sandbox::Thread => Place::Thread(Box::new(NativeEngines::new(Some(self.compiled.clone())))),
+        };
+        while let Some((order, stop)) = self.next_order() {
             let run = order.run;
-            let report = run::guarded(&mut engines, &self.kernels, order).unwrap_or_else(|| {
-                // What the panic left behind is not trusted again.
-                engines = self.engines.clone();
-                nothing(Trap::HostFailed)
-            });
+            let report = match &mut place {
+                Place::Process(worker) => self.run_in_process(worker, order, &stop),
+                Place::Thread(engines) => run::guarded(engines, &self.kernels, order).unwrap_or_else(|| {
+                    // What the panic left behind is not trusted again.
+                    **engines = NativeEngines::new(Some(self.compiled.clone()));
+                    nothing(Trap::HostFailed)
+                }),
+            };
             self.lock().stops.remove(&run);
             self.report(run, report);
         }
     }
 
-    fn next_order(&self) -> Option<Order> {
+    fn run_in_process(&self, place: &mut Option<Worker>, order: Order, stop: &Stop) -> BatchReport {
+        let mut worker = match place.take() {
+            Some(worker) => worker,
+            None => match Worker::start(&self.compiled) {
+                Ok(worker) => worker,
+                Err(error) => {
+                    tracing::error!(%error, "no process for kernels can be started; P2PNET_SANDBOX=thread does without");
+                    return nothing(Trap::HostFailed);
+                }
+            },
+        };
+        match worker.run(order, stop, || self.alarm.notify_one()) {
+            Ok(report) => {
+                *place = Some(worker);
+                report
+            }
+            Err(report) => report,
+        }
+    }
+
+    fn next_order(&self) -> Option<(Order, Arc<Stop>)> {
         let mut state = self.lock();
         loop {
             if state.stopping || state.threads > state.cores {
                 state.threads -= 1;
                 return None;
             }
-            if let Some(order) = state.queue.pop_front() {
-                return Some(order);
+            if let Some(order) = state.queue.pop_front()
+                && let Some(stop) = state.stops.get(&order.run).cloned()
+            {
+                return Some((order, stop));
             }
             state.idle += 1;
             state = self.news.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
+        }
+    }
+
+    /// The watching thread: tells processes to stop, and ends those that do not.
+    fn watch(&self) {
+        let mut state = self.lock();
+        loop {
+            let (runs, stopping) = (state.stops.clone(), state.stopping);
+            drop(state);
+            let now = Instant::now();
+            let mut next = now + LONG;
+            for (run, stop) in runs {
+                let told = {
+                    let mut running = lock(&stop.running);
+                    let Some(running) = running.as_mut() else { continue };
+                    if stopping || now >= running.kill_at {
+                        running.remote.kill();
+                        continue;
+                    }
+                    let tell = stop.asked.load(Ordering::Relaxed) && !running.told;
+                    if tell {
+                        running.told = true;
+                        running.kill_at = now + STOP_PATIENCE;
+                    }
+                    next = next.min(running.kill_at);
+                    tell.then(|| running.remote.clone())
+                };
+                // Without the lock: this may wait while an order is being written.
+                if let Some(remote) = told {
+                    remote.tell_to_stop(run.0);
+                }
+            }
+            if stopping {
+                return;
+            }
+            state = self.lock();
+            let news = state.stopping || state.stops.values().any(|stop| stop.wants_telling());
+            if !news {
+                let wait = next.saturating_duration_since(Instant::now());
+                state = self.alarm.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            }
         }
     }
 
@@ -187,6 +335,17 @@ impl Shared {
         // what waits there is bounded by the runs that the node ordered.
         let _ = self.facts.clone().try_send(HostFact::Executed { run, report });
     }
+}
+
+impl Stop {
+    fn wants_telling(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) && lock(&self.running).as_ref().is_some_and(|running| !running.told)
+    }
+}
+
+/// A panic while a lock was held leaves plain data behind, which stays usable.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The report of a batch of which nothing ran.

@@ -21,6 +21,8 @@ pub struct Folder(PathBuf);
 
 impl Folder {
     pub fn new(name: &str) -> Self {
+        // For the HTTP client of the tests themselves.
+        p2pnet_native::install_crypto();
         let path = env::temp_dir().join(format!("p2pnet-test-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
@@ -117,6 +119,20 @@ impl Relay {
 
     pub fn stop(self) {
         self.0.stop();
+    }
+
+    /// Process ids of its workers.
+    pub fn children(&self) -> Vec<u32> {
+        let parent = self.0.child.id().to_string();
+        // `pid (name) state parent …`: the name may hold anything, so the fields are counted behind its last bracket.
+        let is_child =
+            |stat: &str| stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)) == Some(&*parent);
+        fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|pid: &u32| fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| is_child(&stat)))
+            .collect()
     }
 }
 

@@ -1,0 +1,174 @@
+//! The outside of a worker process: starting it, giving it work, and ending it when it does not end by itself.
+
+use std::{
+    collections::VecDeque,
+    io::{self, BufReader},
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::{Arc, Mutex, Once, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use p2pnet_shared::{
+    engine::{Batch, BatchReport, Trap},
+    id::Hash,
+    wire::MAX_BLOB,
+};
+
+use super::{
+    Order, Stop,
+    frames::{self, FromWorker, MOST_ANSWER_BYTES, ToWorker},
+    lock, nothing, worker,
+};
+
+/// Kernels whose bytes a worker keeps.
+const MOST_KNOWN: usize = 16;
+/// What a run may take beyond its time before the worker is ended: large kernels take long to compile.
+const COMPILE_PATIENCE: Duration = Duration::from_secs(60);
+/// What a run that was told to stop may take before the worker is ended.
+pub const STOP_PATIENCE: Duration = Duration::from_millis(500);
+
+/// A worker process and what it knows.
+pub struct Worker {
+    remote: Remote,
+    output: BufReader<ChildStdout>,
+    /// Kernels whose bytes it has, used last at the back.
+    known: VecDeque<Hash>,
+}
+
+/// What is needed to stop a worker from another thread.
+#[derive(Clone)]
+pub struct Remote {
+    input: Arc<Mutex<ChildStdin>>,
+    child: Arc<Mutex<Child>>,
+}
+
+impl Remote {
+    /// Asks it to stop a run. May wait while an order is being written.
+    pub fn tell_to_stop(&self, run: u64) {
+        // An error means that it is gone already.
+        let _ = frames::write(&mut *lock(&self.input), &ToWorker::Stop { run });
+    }
+
+    /// Ends the process.
+    pub fn kill(&self) {
+        let mut child = lock(&self.child);
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+impl Worker {
+    /// Starts a worker that may keep compiled kernels in `compiled`.
+    pub fn start(compiled: &Path) -> io::Result<Self> {
+        let mut child = Command::new(this_program()?)
+            .arg(worker::ARGUMENT)
+            .arg(std::path::absolute(compiled)?)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::Error::other("a process without pipes"));
+        };
+        let remote = Remote { input: Arc::new(Mutex::new(input)), child: Arc::new(Mutex::new(child)) };
+        let mut worker = Self { remote, output: BufReader::new(output), known: VecDeque::new() };
+        match frames::read(&mut worker.output, MOST_ANSWER_BYTES) {
+            Ok(FromWorker::Ready { fences, missing }) => say_once(&fences, &missing),
+            Ok(FromWorker::Done { .. }) => return Err(io::Error::other("a worker that answers what it was not asked")),
+            Err(error) => return Err(error),
+        }
+        Ok(worker)
+    }
+
+    /// Runs a batch. `Err` holds the report of a run that took the worker with it: the caller starts another one.
+    pub fn run(&mut self, order: Order, stop: &Stop, told: impl FnOnce()) -> Result<BatchReport, BatchReport> {
+        let run = order.run.0;
+        let patience = Duration::from_millis(order.batch.limits.time_millis) + COMPILE_PATIENCE;
+        let deadline = Instant::now() + patience;
+        *lock(&stop.running) = Some(super::Running { remote: self.remote.clone(), told: false, kill_at: deadline });
+        told();
+        let calls = order.batch.calls.len();
+        let report = self.exchange(order);
+        *lock(&stop.running) = None;
+        match report {
+            Ok(report) if is_sound(&report, calls) => Ok(report),
+            Ok(_) => {
+                tracing::error!(run, "a worker gave an answer that cannot be; it is replaced");
+                Err(nothing(Trap::HostFailed))
+            }
+            Err(error) => {
+                let trap = if stop.asked.load(Ordering::Relaxed) {
+                    Trap::Cancelled
+                } else if Instant::now() >= deadline {
+                    Trap::TimedOut
+                } else {
+                    tracing::error!(run, %error, "a worker ended in the middle of a run; it is replaced");
+                    Trap::HostFailed
+                };
+                Err(nothing(trap))
+            }
+        }
+    }
+
+    fn exchange(&mut self, order: Order) -> io::Result<BatchReport> {
+        let Order { run, kernel, batch, cpu_percent, stop: _ } = order;
+        let (kernel, forget) = self.introduce(&batch, &kernel);
+        let order = ToWorker::Run { run: run.0, forget, kernel, batch, cpu_percent };
+        frames::write(&mut *lock(&self.remote.input), &order)?;
+        loop {
+            match frames::read(&mut self.output, MOST_ANSWER_BYTES)? {
+                FromWorker::Done { run: ended, report } if ended == run.0 => return Ok(report),
+                FromWorker::Done { .. } | FromWorker::Ready { .. } => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to nothing"));
+                }
+            }
+        }
+    }
+
+    /// The kernel's bytes if the worker lacks them, and what it forgets instead.
+    fn introduce(&mut self, batch: &Batch, kernel: &[u8]) -> (Option<Vec<u8>>, Vec<Hash>) {
+        let known = self.known.iter().position(|hash| *hash == batch.kernel);
+        if let Some(at) = known {
+            self.known.remove(at);
+        }
+        self.known.push_back(batch.kernel);
+        let surplus = self.known.len().saturating_sub(MOST_KNOWN);
+        let forget = self.known.drain(..surplus).collect();
+        (known.is_none().then(|| kernel.to_vec()), forget)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.remote.kill();
+    }
+}
+
+/// A worker that was broken into can say anything: what it says must at least be possible.
+fn is_sound(report: &BatchReport, calls: usize) -> bool {
+    let bytes: u64 = report.outcomes.iter().map(|outcome| outcome.output.as_ref().map_or(0, Vec::len) as u64).sum();
+    let cut_short = report.outcomes.last().is_some_and(|outcome| outcome.output.is_err());
+    bytes <= MAX_BLOB && (report.outcomes.len() == calls || (report.outcomes.len() < calls && cut_short))
+}
+
+/// This very binary, also when a newer one has taken its place on disk.
+fn this_program() -> io::Result<std::path::PathBuf> {
+    if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
+}
+
+fn say_once(fences: &[String], missing: &[String]) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        let (fences, missing) = (fences.join(", "), missing.join(", "));
+        if missing.is_empty() {
+            tracing::info!("kernels run in processes of their own, kept in by: {fences}");
+        } else {
+            tracing::warn!(
+                "kernels run in processes of their own, kept in by: {fences}; this system does not give: {missing}"
+            );
+        }
+    });
+}
