@@ -1,5 +1,5 @@
 //! The built binary from the outside: every address, every refusal, the command line, a restart.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod support;
 

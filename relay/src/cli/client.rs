@@ -36,12 +36,20 @@ impl Client {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(ANSWER_TIMEOUT)
-            .user_agent(concat!("p2pnet/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| Failure::here(format!("the HTTP client cannot start: {}", chain(&error)), ""))?;
+        let builder = || {
+            reqwest::Client::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .timeout(ANSWER_TIMEOUT)
+                .user_agent(concat!("p2pnet/", env!("CARGO_PKG_VERSION")))
+        };
+        // A machine without certificates cannot speak TLS, but http:// does not need it.
+        let plain = |error| if base.scheme() == "http" { builder().tls_certs_only([]).build() } else { Err(error) };
+        let http = builder().build().or_else(plain).map_err(|error| {
+            Failure::here(
+                format!("the HTTP client cannot start: {}", chain(&error)),
+                "https:// needs this system's certificates (Debian: ca-certificates)",
+            )
+        })?;
         Ok(Self { base, http })
     }
 

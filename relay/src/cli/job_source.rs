@@ -106,12 +106,12 @@ impl RunArgs {
     pub fn job_json(&self) -> Result<String, Failure> {
         match (&self.source, &self.kind) {
             (Some(source), _) => read_source(source),
-            (None, Some(kind)) => Ok(Value::Object(self.from_flags(kind)?).to_string()),
+            (None, Some(kind)) => Ok(Value::Object(self.flags_as_json(kind)?).to_string()),
             (None, None) => Err(Failure::usage("no job was given", "see `p2pnet job run --help`")),
         }
     }
 
-    fn from_flags(&self, kind: &str) -> Result<Map<String, Value>, Failure> {
+    fn flags_as_json(&self, kind: &str) -> Result<Map<String, Value>, Failure> {
         let mut job = Map::new();
         let mut put = |name: &str, value: Option<Value>| {
             if let Some(value) = value {

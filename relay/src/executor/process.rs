@@ -118,12 +118,10 @@ impl Worker {
         let (kernel, forget) = self.introduce(&batch, &kernel);
         let order = ToWorker::Run { run: run.0, forget, kernel, batch, cpu_percent };
         frames::write(&mut *lock(&self.remote.input), &order)?;
-        loop {
-            match frames::read(&mut self.output, MOST_ANSWER_BYTES)? {
-                FromWorker::Done { run: ended, report } if ended == run.0 => return Ok(report),
-                FromWorker::Done { .. } | FromWorker::Ready { .. } => {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to nothing"));
-                }
+        match frames::read(&mut self.output, MOST_ANSWER_BYTES)? {
+            FromWorker::Done { run: ended, report } if ended == run.0 => Ok(report),
+            FromWorker::Done { .. } | FromWorker::Ready { .. } => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to nothing"))
             }
         }
     }

@@ -18,6 +18,12 @@ pub const BODY_PATIENCE: Duration = Duration::from_secs(300);
 pub const UPLOADS_AT_ONCE: usize = 16;
 /// Listeners of `/api/v1/events` at once.
 pub const LISTENERS: usize = 512;
+/// Connections to the HTTP port.
+pub const CONNECTIONS: usize = 8_192;
+/// Connections to the HTTP port from one address: its tabs, each with a WebSocket and a few more.
+pub const CONNECTIONS_PER_ADDRESS: usize = 1_024;
+/// A connection on which nothing comes or goes for so long is closed. WebSockets and events speak more often.
+pub const SILENCE: Duration = Duration::from_secs(120);
 /// WebSockets at `/p2p` from one address (all tabs of a household share one).
 pub const SOCKETS_PER_ADDRESS: usize = 256;
 /// WebSockets at `/p2p` in all.
@@ -40,6 +46,11 @@ pub fn client_address(peer: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
     let named = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
     let last = named.rsplit(',').next()?.trim();
     last.parse().ok().or_else(|| last.parse::<SocketAddr>().ok().map(|address| address.ip())).map(group)
+}
+
+/// The address a connection counts for; `None` is this machine itself, where proxies are.
+pub fn peer_address(peer: SocketAddr) -> Option<IpAddr> {
+    if peer.ip().to_canonical().is_loopback() { None } else { Some(group(peer.ip())) }
 }
 
 /// A household gets one IPv4 address or one IPv6 /64.
@@ -86,52 +97,58 @@ impl Allowance {
     }
 }
 
-/// WebSockets that are connected, by address.
-#[derive(Clone, Default)]
-pub struct Sockets {
-    counts: Arc<Mutex<(HashMap<Option<IpAddr>, usize>, usize)>>,
+/// A bounded number of things that last (connections, WebSockets), counted by address.
+#[derive(Clone)]
+pub struct Places {
+    all: usize,
+    per_address: usize,
+    taken: Arc<Mutex<Taken>>,
 }
 
-/// A place among [`Sockets`]; free again when dropped.
-pub struct SocketPlace {
+#[derive(Default)]
+struct Taken {
+    by_address: HashMap<Option<IpAddr>, usize>,
+    all: usize,
+}
+
+/// One of [`Places`]; free again when dropped.
+pub struct Place {
     address: Option<IpAddr>,
-    sockets: Sockets,
+    places: Places,
 }
 
-impl Sockets {
-    /// A place for one more socket from `address`, if there is one.
-    pub fn enter(&self, address: Option<IpAddr>) -> Option<SocketPlace> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let (by_address, all) = &mut *counts;
-        let here = by_address.get(&address).copied().unwrap_or(0);
-        if *all >= SOCKETS || (address.is_some() && here >= SOCKETS_PER_ADDRESS) {
+impl Places {
+    /// `all` places, of which one address takes at most `per_address`; this machine itself may take all.
+    pub fn new(all: usize, per_address: usize) -> Self {
+        Self { all, per_address, taken: Arc::default() }
+    }
+
+    /// A place for one more from `address`, if there is one.
+    pub fn enter(&self, address: Option<IpAddr>) -> Option<Place> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = taken.by_address.get(&address).copied().unwrap_or(0);
+        if taken.all >= self.all || (address.is_some() && here >= self.per_address) {
             return None;
         }
-        by_address.insert(address, here + 1);
-        *all += 1;
-        Some(SocketPlace { address, sockets: self.clone() })
+        taken.by_address.insert(address, here + 1);
+        taken.all += 1;
+        Some(Place { address, places: self.clone() })
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).1
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// How many are taken.
+    pub fn taken(&self) -> usize {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).all
     }
 }
 
-impl Drop for SocketPlace {
+impl Drop for Place {
     fn drop(&mut self) {
-        let mut counts = self.sockets.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let (by_address, all) = &mut *counts;
-        *all = all.saturating_sub(1);
-        match by_address.get_mut(&self.address) {
+        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.all = taken.all.saturating_sub(1);
+        match taken.by_address.get_mut(&self.address) {
             Some(count) if *count > 1 => *count -= 1,
             Some(_) | None => {
-                by_address.remove(&self.address);
+                taken.by_address.remove(&self.address);
             }
         }
     }
@@ -177,14 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn places_for_sockets_are_given_back() {
-        let sockets = Sockets::default();
+    fn places_are_bounded_and_given_back() {
+        let places = Places::new(10, 4);
         let address = Some(IpAddr::from([1, 1, 1, 1]));
-        let places: Vec<SocketPlace> = (0..SOCKETS_PER_ADDRESS).filter_map(|_| sockets.enter(address)).collect();
-        assert_eq!(places.len(), SOCKETS_PER_ADDRESS);
-        assert!(sockets.enter(address).is_none());
-        assert!(sockets.enter(None).is_some());
-        drop(places);
-        assert!(sockets.is_empty() && sockets.enter(address).is_some());
+        let mine: Vec<Place> = (0..9).filter_map(|_| places.enter(address)).collect();
+        assert_eq!(mine.len(), 4);
+        let local: Vec<Place> = (0..9).filter_map(|_| places.enter(None)).collect();
+        assert_eq!((local.len(), places.taken()), (6, 10), "this machine takes what there is, and no more");
+        drop(mine);
+        assert!(places.taken() == 6 && places.enter(address).is_some());
     }
 }

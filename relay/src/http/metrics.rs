@@ -70,7 +70,7 @@ pub async fn text(State(app): State<Arc<App>>) -> Result<Response, Refused> {
     registry.register_with_unit("http_request_duration", "Time to answer", Unit::Seconds, metrics.durations.clone());
     registry.register("jobs_submitted", "Jobs taken over HTTP", metrics.submitted.clone());
     gauge(&mut registry, "uptime", "Since the start", Some(Unit::Seconds), app.started.elapsed().as_secs());
-    gauge(&mut registry, "websockets", "WebSockets connected at /p2p", None, app.sockets.len() as u64);
+    gauge(&mut registry, "websockets", "WebSockets connected at /p2p", None, app.sockets.taken() as u64);
 
     let figures = app.store.writer().figures();
     counter(&mut registry, "store_changes_written", "Changes written to the store", None, figures.written);

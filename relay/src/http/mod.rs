@@ -8,6 +8,7 @@ pub mod idempotency;
 pub mod jobs;
 pub mod layers;
 pub mod limits;
+pub mod listener;
 pub mod metrics;
 pub mod nodes;
 pub mod openapi;
@@ -26,6 +27,7 @@ use axum::{
     extract::DefaultBodyLimit,
     middleware,
     routing::{any, get, post},
+    serve::ListenerExt as _,
 };
 use p2pnet_net::{WebSocketDoor, handle::Handle};
 use tokio::sync::{Semaphore, watch};
@@ -58,7 +60,7 @@ pub struct App {
     /// Event listeners connected now.
     pub listeners: Arc<Semaphore>,
     /// WebSockets connected now.
-    pub sockets: limits::Sockets,
+    pub sockets: limits::Places,
     /// What `/metrics` counts.
     pub metrics: metrics::Metrics,
 }
@@ -86,7 +88,7 @@ impl App {
             allowance: limits::Allowance::default(),
             uploads: Arc::new(Semaphore::new(limits::UPLOADS_AT_ONCE)),
             listeners: Arc::new(Semaphore::new(limits::LISTENERS)),
-            sockets: limits::Sockets::default(),
+            sockets: limits::Places::new(limits::SOCKETS, limits::SOCKETS_PER_ADDRESS),
             metrics: metrics::Metrics::default(),
         })
     }
@@ -123,5 +125,7 @@ pub fn router(app: Arc<App>) -> Router {
 pub async fn serve(listener: tokio::net::TcpListener, app: Arc<App>) -> std::io::Result<()> {
     let stopping = app.stopping.clone();
     let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+    // The closure does nothing: axum knows the peer's address of such listeners only.
+    let listener = listener::Bounded::new(listener).tap_io(|_| {});
     axum::serve(listener, service).with_graceful_shutdown(stopping.cancelled_owned()).await
 }

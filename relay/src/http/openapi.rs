@@ -15,7 +15,7 @@ pub async fn document() -> Response {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use p2pnet_shared::{
         api::{JobStatus, JobSummary, NetworkView},

@@ -23,7 +23,7 @@ use p2pnet_shared::refusal::Code;
 use super::{
     App,
     answer::{Refused, refuse},
-    limits::{self, SocketPlace},
+    limits::{self, Place},
 };
 
 /// The largest WebSocket message taken; libp2p's muxer writes at most 1 MiB at once.
@@ -69,7 +69,7 @@ struct Bytestream {
     socket: WebSocket,
     unread: Bytes,
     /// Free again when the connection ends.
-    _place: SocketPlace,
+    _place: Place,
 }
 
 impl AsyncRead for Bytestream {
