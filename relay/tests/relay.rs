@@ -328,6 +328,9 @@ async fn the_command_line_runs_jobs_and_ends_with_the_right_code() {
     assert!(cli(&["job", "stop", "--url", url, &id], "").1.contains("removed"));
     assert!(cli(&["node", "list", "--url", url], "").1.contains("seed"));
 
+    let (code, out, err) = cli(&["job", "run", "--dry-run", "--url", "http://127.0.0.1:9", SUM], "");
+    assert!(code == 0 && out.trim() == "250500" && err.contains("nothing was sent"), "{code} {out} {err}");
+
     let (code, _, err) = cli(&["job", "run", "--url", url, r#"{"kind":"map","data":[1],"map":"y"}"#], "");
     assert!(code == 3 && err.contains("[invalid_formula]") && err.contains("hint:"), "{code} {err}");
     let (code, _, err) = cli(&["job", "get", "--url", url, &id], "");

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use p2pnet_shared::{
     api::{JobStatus, JobSummary, Submitted},
-    job::JobState,
+    job::{
+        JobState, kinds,
+        local::{LocalRun, run_locally},
+    },
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -16,12 +19,15 @@ use super::{
     job_source::RunArgs,
     text,
 };
-use crate::host::now;
+use crate::{engine::WasmtimeEngine, host::now};
 
 /// First and longest pause between two looks at a job that is waited for.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 /// How often a relay that went away while we wait is tried again, once a second.
 const MOST_SILENCE: u32 = 60;
+
+/// Numbers, items or lines of a dry run: a moment's work.
+const DRY_RUN_UNITS: u64 = 100_000;
 
 /// What `DELETE` answers.
 #[derive(Deserialize)]
@@ -37,6 +43,9 @@ struct Answer {
 
 /// Sends a job; with `--wait` prints its result.
 pub async fn run(client: &Client, args: &RunArgs) -> Result<(), Failure> {
+    if args.dry_run {
+        return dry_run(&args.job_json()?, args.ask.json);
+    }
     let Submitted { id } = client.post("api/v1/jobs", args.job_json()?, args.idempotency_key.as_deref()).await?;
     let id = id.to_string();
     if args.wait {
@@ -48,6 +57,26 @@ pub async fn run(client: &Client, args: &RunArgs) -> Result<(), Failure> {
         println!("{id}");
         eprintln!("see `p2pnet job describe {id}`; its result: `p2pnet job get --wait {id}`");
     }
+    Ok(())
+}
+
+/// Checks a job and runs its beginning here.
+fn dry_run(source: &str, json: bool) -> Result<(), Failure> {
+    let job = kinds::read(source, &|_| None)?;
+    let mut engine = WasmtimeEngine::new(None).map_err(|error| {
+        Failure::here(format!("no native compiler on this machine: {error}"), "send the job without --dry-run")
+    })?;
+    let LocalRun { result, units, gas } = run_locally(&job, &mut engine, DRY_RUN_UNITS)?;
+    let all = job.plan.units();
+    if json {
+        println!("{{\"result\":{result},\"units\":{units},\"units_total\":{all},\"gas\":{}}}", gas.0);
+        return Ok(());
+    }
+    println!("{result}");
+    if units < all {
+        eprintln!("this is the result of the first {} of {} units", text::grouped(units), text::grouped(all));
+    }
+    eprintln!("{} gas; nothing was sent", text::grouped(gas.0));
     Ok(())
 }
 

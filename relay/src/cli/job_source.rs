@@ -93,6 +93,9 @@ pub struct RunArgs {
     /// Wait for the job to end and print its result.
     #[arg(long)]
     pub wait: bool,
+    /// Send nothing: check the job and run its beginning on this machine.
+    #[arg(long, conflicts_with = "wait")]
+    pub dry_run: bool,
     /// A name of your choice: sending the same job again under it makes no second job.
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
