@@ -56,6 +56,8 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     tracing::info!(id = %node.handle.me(), lending = config.provider.value, cores = config.cores.value.count(), "the relay is ready");
 
     tokio::select! {
+        // First: the server ends by itself once the process is told to stop.
+        biased;
         () = stopping.cancelled() => {}
         ended = &mut server => {
             let why = match ended {
@@ -67,9 +69,14 @@ pub async fn run(config: Config) -> Result<(), Failure> {
             return Err(Failure::here(format!("the HTTP server stopped: {why}"), "see the log above"));
         }
     }
-    if timeout(LAST_ANSWERS, &mut server).await.is_err() {
-        tracing::warn!("some answers were cut off");
-        server.abort();
+    match timeout(LAST_ANSWERS, &mut server).await {
+        Ok(Ok(Ok(()))) => {}
+        Ok(Ok(Err(error))) => tracing::warn!(%error, "the HTTP server did not end well"),
+        Ok(Err(error)) => tracing::warn!(%error, "the HTTP server did not end well"),
+        Err(_) => {
+            tracing::warn!("some answers were cut off");
+            server.abort();
+        }
     }
     node.stop().await;
     tracing::info!("stopped");

@@ -107,7 +107,13 @@ pub async fn describe(State(app): State<Arc<App>>, Path(id): Path<String>) -> Re
 
 /// `GET /api/v1/jobs/{id}/result`
 pub async fn result(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Refused> {
-    let result = app.handle.result(read_id(&id)?).await?;
+    let id = read_id(&id)?;
+    let result = app.handle.result(id).await.map_err(|mut refusal| {
+        if refusal.hint.is_empty() {
+            refusal.hint = format!("GET /api/v1/jobs/{id} says where the job stands and why");
+        }
+        refusal
+    })?;
     let mut body = String::with_capacity(result.len() + 12);
     body.push_str("{\"result\":");
     body.push_str(&result);

@@ -107,14 +107,16 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/{*rest}", any(answer::not_found))
         .route("/healthz", get(health::check))
         .route("/.well-known/p2pnet.json", get(well_known::document))
+        // Before the layer, so that it sees OPTIONS, which no endpoint takes.
+        .method_not_allowed_fallback(answer::method_not_allowed)
         .layer(layers::cross_origin());
     let rest = Router::new()
         .route("/api/v1/docs", get(docs::page))
         .route("/metrics", get(metrics::text))
         .route("/p2p", get(p2p::enter))
+        .method_not_allowed_fallback(answer::method_not_allowed)
         .fallback(page::file);
     api.merge(rest)
-        .method_not_allowed_fallback(answer::method_not_allowed)
         .layer(DefaultBodyLimit::max(limits::MOST_BODY_BYTES))
         .layer(layers::catch_panics())
         .layer(middleware::from_fn_with_state(Arc::clone(&app), layers::observe))
