@@ -54,9 +54,11 @@ fn Toggle() -> Html {
     let node = use_node();
     let settings = views.settings;
     let ready = node.is_some();
-    let onclick = use_callback((node, settings), |_: MouseEvent, (node, settings)| {
+    let onclick = use_callback(node, |_: MouseEvent, node| {
         if let Some(node) = node {
-            node.set_settings(Settings { lending: !settings.lending, ..*settings });
+            // Asked anew: what is drawn may be a moment old.
+            let settings = node.settings();
+            node.set_settings(Settings { lending: !settings.lending, ..settings });
         }
     });
     let provider = views.network.as_ref().map(|network| &network.provider);
@@ -70,13 +72,16 @@ fn Toggle() -> Html {
         (true, false, true) => donate::ORB_READY,
         (true, false, false) => donate::ORB_WORKING,
     };
+    let order = words.say(if settings.lending { donate::STOP } else { donate::START });
+    // Screen readers hear what stands there and what it is about.
+    let label = format!("{order} {}: {}", words.say(word), words.say(donate::LEND));
     html! {
         <button type="button" class={classes!("orb", (settings.lending && !paused).then_some("on"), paused.then_some("paused"), (!busy.is_empty()).then_some("busy"))}
-            {onclick} disabled={!ready} aria-pressed={settings.lending.to_string()} aria-label={words.say(donate::LEND)}
+            {onclick} disabled={!ready} aria-pressed={settings.lending.to_string()} aria-label={label}
             data-testid={testid::DONATE_TOGGLE}>
             <Orb cores={views.device.cores} lent={settings.cores} {busy} on={settings.lending && !paused} />
-            <span class="orb-text" aria-hidden="true">
-                <strong>{ words.say(if settings.lending { donate::STOP } else { donate::START }) }</strong>
+            <span class="orb-text">
+                <strong>{ order }</strong>
                 <small>{ words.say(word) }</small>
             </span>
         </button>

@@ -18,9 +18,10 @@ pub fn BatteryBanner() -> Html {
     let node = use_node();
     let discharging = views.device.battery.is_some_and(|battery| battery.discharging);
     let settings = views.settings;
-    let onclick = use_callback((node, settings), |_: MouseEvent, (node, settings)| {
+    let onclick = use_callback(node, |_: MouseEvent, node| {
         if let Some(node) = node {
-            node.set_settings(Settings { lend_on_battery: !settings.lend_on_battery, ..*settings });
+            let settings = node.settings();
+            node.set_settings(Settings { lend_on_battery: !settings.lend_on_battery, ..settings });
         }
     });
     if !discharging || !settings.lending {

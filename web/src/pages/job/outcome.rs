@@ -65,7 +65,9 @@ fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
         _ => None,
     };
     let Some(bytes) = bytes else {
+        // What stands above as a table need not be shown large again.
         let rows = (status.summary.kind == "matrix").then(|| rows_of(json)).flatten();
+        let small = rows.is_some();
         return html! {
             <>
                 if let Some(rows) = rows {
@@ -73,7 +75,7 @@ fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
                         { for rows.iter().map(|row| html! { <tr>{ for row.iter().map(|cell| html! { <td>{ cell }</td> }) }</tr> }) }
                     </tbody></table></div>
                 }
-                <TextView text={json.clone()} testid={testid::JOB_RESULT} />
+                <TextView text={json.clone()} testid={testid::JOB_RESULT} {small} />
                 <p class="actions"><CopyButton text={json.clone()} /><DownloadButton text={json.clone()} name={name + ".json"} /></p>
             </>
         };
@@ -117,6 +119,9 @@ struct TextViewProps {
     testid: Option<&'static str>,
     #[prop_or_default]
     partial: bool,
+    /// Never large, however short.
+    #[prop_or_default]
+    small: bool,
 }
 
 /// A text of any length, of which a bounded part goes into the page.
@@ -125,7 +130,7 @@ fn TextView(props: &TextViewProps) -> Html {
     let words = use_words();
     let cut = props.text.char_indices().nth(MOST_SHOWN).map(|(end, _)| end);
     let shown = cut.map_or(&*props.text, |end| &props.text[..end]).to_owned();
-    let large = props.text.chars().nth(LARGE).is_none() && !props.text.contains('\n');
+    let large = !props.small && props.text.chars().nth(LARGE).is_none() && !props.text.contains('\n');
     let count = |text: &str| words.number(u64::try_from(text.chars().count()).unwrap_or(u64::MAX));
     html! {
         <>
