@@ -18,7 +18,7 @@ use wasm_encoder::{BlockType, Function, InstructionSink, ValType as Encoded};
 use wasmparser::{FuncValidator, FunctionBody, Operator, ValType, ValidatorResources, WasmModuleResources};
 
 use super::{
-    TrapReason, bounds, check, cost,
+    TrapReason, bounds, check, cost, detour,
     flow::{RunStart, Runs, TooDeep, Walker},
     nan::{self, Float},
 };
@@ -182,6 +182,7 @@ impl BodyRewriter<'_> {
         let mut writer = Writer::new(self.appended, shape, body, parameters, wrapper)?;
         let mut operators = body.get_operators_reader().map_err(unread)?;
         let mut walker = Walker::new();
+        let mut compared = false;
         while !operators.eof() {
             let (operator, start) = operators.read_with_offset().map_err(unread)?;
             let label = walker.function_label();
@@ -194,6 +195,7 @@ impl BodyRewriter<'_> {
                 break;
             }
             writer.before(&operator);
+            detour::before_select(&operator, &mut compared, &mut writer.sink());
             match &operator {
                 Operator::Return if writer.wraps => {
                     writer.sink().br(label);
@@ -202,6 +204,7 @@ impl BodyRewriter<'_> {
                     let grow = self.appended.grow;
                     writer.sink().call(grow);
                 }
+                _ if detour::instead(&operator, &mut writer.sink()) => {}
                 _ => {
                     let bytes = usize::try_from(start)
                         .ok()

@@ -20,6 +20,7 @@ mod body;
 mod bounds;
 mod check;
 mod cost;
+mod detour;
 mod flow;
 mod nan;
 mod rewrite;

@@ -287,3 +287,14 @@ fn a_watch_sees_a_kernel_run_and_may_end_it_without_changing_the_count() {
     assert_eq!(outcome.output, Err(Trap::Cancelled));
     assert!(outcome.gas < alone.gas);
 }
+
+#[test]
+fn faults_of_engines_are_gone_round() {
+    // wasmi 2.0.0 alone answers 0 here, and with the second kernel leaves its own code.
+    let run = answer("(i64.extend_i32_u (select (i32.const 1) (local.get $i) (i32.eqz (local.get $i))))");
+    assert_eq!(call(&kernel("", &run), b"", small()).output.unwrap(), 1u64.to_le_bytes());
+    let run = "(i32.const 40000) (v128.const i8x16 0 0 7 0 0 0 0 0 0 0 0 0 0 0 0 0) (v128.store8_lane offset=25000 2)
+        (i64.load8_u (i32.const 65000))";
+    let run = format!("{run} (local.set $x) {}", answer("(local.get $x)"));
+    assert_eq!(call(&kernel("", &run), b"", small()).output.unwrap(), 7u64.to_le_bytes());
+}

@@ -1,0 +1,171 @@
+//! Random valid modules, called with random arguments, some of them NaNs.
+
+use anyhow::{Context, Result};
+use arbitrary::Unstructured;
+use p2pnet_shared::kernel;
+use wasmparser::ValType;
+
+use crate::{
+    compare::Pair,
+    machine::{Machine, Value},
+};
+
+/// Gas of all calls of one module.
+const GAS: i64 = 300_000;
+/// Pages that a module may grow to.
+const PAGES: i32 = 48;
+/// Calls of one module.
+const MOST_CALLS: usize = 12;
+
+/// What a run has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Modules that were rewritten and run.
+    pub modules: u64,
+    /// Modules that the bounds refused.
+    pub refused: u64,
+    /// Calls compared.
+    pub calls: u64,
+    /// Calls that ended in a trap.
+    pub traps: u64,
+}
+
+/// Makes the module of `seed`, runs it on both machines, and adds to `seen`. An error is a difference.
+pub fn run(machines: [&dyn Machine; 2], seed: u64, seen: &mut Seen) -> Result<()> {
+    let mut chance = Chance(seed);
+    let Some(module) = module(&mut chance) else { return Ok(()) };
+    compare_module(machines, &module, &mut chance, seen).with_context(|| format!("module of seed {seed}"))
+}
+
+/// The same for a given module; `seed` makes the arguments.
+pub fn run_module(machines: [&dyn Machine; 2], module: &[u8], seed: u64, seen: &mut Seen) -> Result<()> {
+    compare_module(machines, module, &mut Chance(seed), seen)
+}
+
+fn compare_module(machines: [&dyn Machine; 2], module: &[u8], chance: &mut Chance, seen: &mut Seen) -> Result<()> {
+    let Ok(rewritten) = kernel::rewrite(module) else {
+        seen.refused += 1;
+        return Ok(());
+    };
+    seen.modules += 1;
+    compare(machines, &rewritten, chance, seen)
+}
+
+fn compare(machines: [&dyn Machine; 2], rewritten: &[u8], chance: &mut Chance, seen: &mut Seen) -> Result<()> {
+    let mut pair = Pair::start(machines, rewritten, GAS, PAGES)?;
+    if pair.begin()?.is_err() {
+        seen.traps += 1;
+        return Ok(());
+    }
+    let functions = pair.exports().functions.clone();
+    for (name, parameters) in functions.iter().take(MOST_CALLS) {
+        let arguments: Vec<Value> = parameters.iter().map(|ty| chance.value(*ty)).collect();
+        seen.calls += 1;
+        if pair.call(name, &arguments)?.is_err() {
+            seen.traps += 1;
+            // A kernel's instance is dropped after a trap.
+            pair = Pair::start(machines, rewritten, GAS, PAGES)?;
+            if pair.begin()?.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The module of a seed, for looking at one.
+pub fn module_of(seed: u64) -> Option<Vec<u8>> {
+    module(&mut Chance(seed))
+}
+
+fn module(chance: &mut Chance) -> Option<Vec<u8>> {
+    let length = 256 + chance.below(6_000);
+    let bytes: Vec<u8> = std::iter::repeat_with(|| chance.next().to_le_bytes()).flatten().take(length).collect();
+    let mut source = Unstructured::new(&bytes);
+    let config = wasm_smith::Config {
+        max_imports: 0,
+        min_funcs: 1,
+        max_funcs: 12,
+        max_instructions: 400,
+        export_everything: true,
+        max_memories: 1,
+        min_memories: u32::from(chance.below(4) > 0),
+        max_memory32_bytes: 3 << 20,
+        memory_max_size_required: false,
+        max_tables: 3,
+        max_table_elements: 1_000,
+        allow_start_export: true,
+        bulk_memory_enabled: true,
+        reference_types_enabled: chance.below(2) > 0,
+        multi_value_enabled: true,
+        saturating_float_to_int_enabled: true,
+        sign_extension_ops_enabled: true,
+        simd_enabled: chance.below(4) > 0,
+        relaxed_simd_enabled: false,
+        exceptions_enabled: false,
+        tail_call_enabled: false,
+        threads_enabled: false,
+        shared_everything_threads_enabled: false,
+        memory64_enabled: false,
+        gc_enabled: false,
+        extended_const_enabled: false,
+        custom_page_sizes_enabled: false,
+        wide_arithmetic_enabled: false,
+        disallow_traps: chance.below(2) > 0,
+        canonicalize_nans: false,
+        generate_custom_sections: false,
+        ..wasm_smith::Config::default()
+    };
+    Some(wasm_smith::Module::new(config, &mut source).ok()?.to_bytes())
+}
+
+/// A small generator of our own (splitmix64), so that a seed means the same for ever.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).unwrap_or(0)
+    }
+
+    fn value(&mut self, ty: ValType) -> Value {
+        match ty {
+            ValType::I32 => Value::I32(self.bits() as i32),
+            ValType::I64 => Value::I64(self.bits().cast_signed()),
+            ValType::F32 => Value::F32(self.bits_32()),
+            ValType::F64 => Value::F64(self.bits()),
+            ValType::V128 => {
+                let quarter = |bits: u32, place: u32| u128::from(bits) << (32 * place);
+                Value::V128((0..4).map(|place| quarter(self.bits_32(), place)).sum())
+            }
+            ValType::Ref(_) => Value::Function(false),
+        }
+    }
+
+    /// Bits of small numbers, of 64-bit floats and their NaNs, or any.
+    fn bits(&mut self) -> u64 {
+        const KNOWN: [f64; 8] = [0.0, -0.0, 1.0, -1.5, f64::INFINITY, f64::NEG_INFINITY, 1e300, 5e-324];
+        match self.below(4) {
+            0 => self.next() % 64,
+            1 => KNOWN[self.below(KNOWN.len())].to_bits(),
+            2 => 0x7ff0_0000_0000_0000 | (self.next() & 0x800f_0000_0000_0003),
+            _ => self.next(),
+        }
+    }
+
+    fn bits_32(&mut self) -> u32 {
+        const KNOWN: [f32; 8] = [0.0, -0.0, 1.0, -1.5, f32::INFINITY, f32::NEG_INFINITY, 1e38, 1e-45];
+        match self.below(3) {
+            0 => KNOWN[self.below(KNOWN.len())].to_bits(),
+            1 => 0x7f80_0000 | (self.next() as u32 & 0x807f_0003),
+            _ => self.next() as u32,
+        }
+    }
+}
