@@ -37,10 +37,5 @@ pub fn instead(operator: &Operator<'_>, sink: &mut InstructionSink<'_>) -> bool 
 }
 
 fn place(memarg: &wasmparser::MemArg) -> MemArg {
-    MemArg {
-        offset: memarg.offset,
-        align: u32::from(memarg.align),
-        target: MemArgTarget::Memory(0),
-        ordering: None,
-    }
+    MemArg { offset: memarg.offset, align: u32::from(memarg.align), target: MemArgTarget::Memory(0), ordering: None }
 }
