@@ -26,6 +26,9 @@ const DIALS_A_STEP: usize = 12;
 const DIAL_PATIENCE: Millis = Millis(20_000);
 /// First and longest pause after a failed dial.
 const REDIAL_MILLIS: (u64, u64) = (500, 60_000);
+/// A connection that this node opened to give work is closed after so long a silence, and how often that is looked at.
+const SILENCE: Millis = Millis(300_000);
+const SILENCE_STEP: Millis = Millis(60_000);
 /// First and longest pause after a node said that it is busy.
 const BUSY_MILLIS: (u64, u64) = (100, 5_000);
 
@@ -59,6 +62,9 @@ impl Candidate {
 #[derive(Default)]
 pub(super) struct Candidates {
     nodes: BTreeMap<NodeId, Candidate>,
+    /// Connections that this node opened for its jobs.
+    opened: BTreeSet<NodeId>,
+    silence_at: Moment,
 }
 
 impl Candidates {
@@ -129,13 +135,16 @@ impl Candidates {
 
     pub(super) fn connected(&mut self, node: NodeId) {
         if let Some(candidate) = self.nodes.get_mut(&node) {
-            candidate.dialled_at = None;
+            if candidate.dialled_at.take().is_some() {
+                self.opened.insert(node);
+            }
             candidate.dial_failures = 0;
             candidate.lost_at = None;
         }
     }
 
     pub(super) fn disconnected(&mut self, now: Moment, node: NodeId) {
+        self.opened.remove(&node);
         if let Some(candidate) = self.nodes.get_mut(&node) {
             candidate.dialled_at = None;
             candidate.dial_after = now;
@@ -190,6 +199,27 @@ impl Candidates {
                 (*node, candidate.outstanding.iter().copied().collect())
             })
             .collect()
+    }
+
+    /// Closes connections that were opened for jobs and have been silent for long: they are few in a tab's life, but
+    /// each costs both ends.
+    pub(super) fn close_silent(&mut self, core: &mut Core) {
+        let now = core.now;
+        if self.opened.is_empty() || now < self.silence_at {
+            return;
+        }
+        self.silence_at = now + SILENCE_STEP;
+        for node in &self.opened {
+            let idle = self.nodes.get(node).is_none_or(|candidate| candidate.outstanding.is_empty());
+            let silent = core.peers.get(*node).is_some_and(|peer| now >= peer.heard_at + SILENCE);
+            if idle && silent && !core.peers.is_seed(*node) {
+                core.effects.push_back(Effect::Hang { node: *node });
+            }
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Moment> {
+        (!self.opened.is_empty()).then_some(self.silence_at)
     }
 
     pub(super) fn dialling(&self) -> usize {

@@ -6,6 +6,8 @@
 //! let wake = node.next_deadline();                 // comes back as Input::Tick
 //! ```
 
+mod attempts;
+mod batches;
 mod blobs;
 mod broker;
 mod candidates;
@@ -336,6 +338,7 @@ impl Node {
             Input::RoundTrip { node, millis } => core.peers.round_trip(node, millis),
             Input::Received { from, message } => {
                 if core.peers.is_connected(from) {
+                    core.peers.heard(from, core.now);
                     self.receive(from, message);
                 }
             }

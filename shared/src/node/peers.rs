@@ -34,6 +34,8 @@ pub(super) struct Peer {
     pub(super) round_trip_millis: Option<u32>,
     /// What it said of itself, once it did.
     pub(super) greeting: Option<Greeting>,
+    /// When it last said anything.
+    pub(super) heard_at: Moment,
     nonsense: u32,
     nonsense_at: Moment,
 }
@@ -81,6 +83,12 @@ impl Peers {
         self.seeds.keys().copied().filter(|seed| self.connected.contains_key(seed))
     }
 
+    pub(super) fn heard(&mut self, node: NodeId, now: Moment) {
+        if let Some(peer) = self.connected.get_mut(&node) {
+            peer.heard_at = now;
+        }
+    }
+
     pub(super) fn round_trip(&mut self, node: NodeId, millis: u32) {
         if let Some(peer) = self.connected.get_mut(&node) {
             peer.round_trip_millis = Some(millis);
@@ -126,13 +134,20 @@ impl Core {
         self.peers.banned.remove(&node);
         if let Some(seed) = self.peers.seeds.get_mut(&node) {
             seed.dialled_at = None;
-            seed.failures = 0;
         }
         let known = self.peers.connected.remove(&node);
         let now = self.now;
         let peer = match known {
             Some(peer) => Peer { path, transport, ..peer },
-            None => Peer { path, transport, round_trip_millis: None, greeting: None, nonsense: 0, nonsense_at: now },
+            None => Peer {
+                path,
+                transport,
+                round_trip_millis: None,
+                greeting: None,
+                heard_at: now,
+                nonsense: 0,
+                nonsense_at: now,
+            },
         };
         self.peers.connected.insert(node, peer);
         self.network_changed = true;
@@ -160,14 +175,22 @@ impl Core {
             peer.greeting = Some(Greeting { role, agent, session });
             self.network_changed = true;
         }
+        if let Some(seed) = self.peers.seeds.get_mut(&from) {
+            seed.failures = 0;
+        }
         true
     }
 
     pub(super) fn disconnected(&mut self, node: NodeId) {
-        if self.peers.connected.remove(&node).is_some() {
-            self.network_changed = true;
-        }
-        self.seed_lost(node, false);
+        // A seed that hangs up without a word is as good as one that cannot be dialled.
+        let mute = match self.peers.connected.remove(&node) {
+            Some(peer) => {
+                self.network_changed = true;
+                peer.greeting.is_none()
+            }
+            None => true,
+        };
+        self.seed_lost(node, mute);
     }
 
     pub(super) fn seed_known(&mut self, node: NodeId, mut addresses: Vec<String>) {

@@ -1,5 +1,5 @@
-//! The requester: keeps this node's jobs, takes deliveries, decides what a failure means, ends jobs.
-//! What goes out to whom is in `dispatch.rs`.
+//! The requester: keeps this node's jobs, from submission to their end. What goes out to whom is in `dispatch.rs`, what
+//! comes back in `attempts.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,17 +7,15 @@ use super::{
     Effect, StoreKey,
     candidates::Candidates,
     core::Core,
-    entry::{Attempt, Entry, Failure, Rank, Task, Verdict},
-    provider::explain,
+    entry::{Attempt, Entry, Failure, Rank},
     store,
 };
 use crate::{
-    engine::{BatchReport, EngineName},
     id::{AttemptId, Hash, JobId, NodeId},
-    job::{AttemptState, Job, JobState, Requirements},
+    job::{Job, JobState, Requirements},
     refusal::{Code, Refusal},
     units::{Gas, Millis, Moment},
-    wire::{self, MAX_BLOB, Message, Payload, RefuseReason},
+    wire::Message,
 };
 
 /// Jobs that are not over, at most.
@@ -37,8 +35,6 @@ const LOST_GRACE: Millis = Millis(12_000);
 const STEP: Millis = Millis(100);
 /// Events of one job at most so often.
 const EVENT_PAUSE: Millis = Millis(100);
-/// Names in one Cancel.
-const MOST_CANCELLED: usize = 1024;
 /// Beyond its timeout, an attempt that began gets so long for its way back; one that did not begin waits so long.
 const DELIVERY_SLACK: Millis = Millis(15_000);
 const START_SLACK: Millis = Millis(60_000);
@@ -54,7 +50,7 @@ pub(super) struct Requester {
     pub(super) attempts: BTreeMap<AttemptId, Attempt>,
     pub(super) next_attempt: u64,
     /// Deliveries whose blob is being fetched.
-    arriving: BTreeMap<Hash, BTreeSet<AttemptId>>,
+    pub(super) arriving: BTreeMap<Hash, BTreeSet<AttemptId>>,
     pub(super) candidates: Candidates,
     /// Open questions to brokers: when they were asked.
     pub(super) asked: BTreeMap<NodeId, (u64, Moment)>,
@@ -140,274 +136,6 @@ impl Requester {
         }
         if entry.changed {
             self.changed.insert(id);
-        }
-    }
-
-    // ---- what providers say --------------------------------------------------------------------------------------
-
-    pub(super) fn started(&mut self, core: &Core, from: NodeId, id: AttemptId) {
-        let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| attempt.node == from) else { return };
-        if attempt.state != AttemptState::Assigned {
-            return;
-        }
-        attempt.state = AttemptState::Running;
-        attempt.started_at = Some(core.now);
-        let job = attempt.job;
-        if let Some(entry) = self.jobs.get_mut(&job) {
-            entry.begin(core.now);
-        }
-        self.refresh(job);
-    }
-
-    pub(super) fn refused(&mut self, core: &mut Core, from: NodeId, id: AttemptId, reason: RefuseReason) {
-        let Some(attempt) = self.attempts.get(&id).filter(|attempt| attempt.node == from) else { return };
-        let job = attempt.job;
-        match reason {
-            RefuseReason::Busy => {
-                self.candidates.busy(core.now, from);
-                self.lose(core, id, explain(from, reason));
-            }
-            RefuseReason::NotLending => {
-                self.lose(core, id, explain(from, reason));
-                self.candidates.withdrawn(from);
-            }
-            RefuseReason::TooDemanding | RefuseReason::Malformed => {
-                if let Some(entry) = self.jobs.get_mut(&job)
-                    && entry.unfit.len() < 10_000
-                {
-                    entry.unfit.insert(from);
-                }
-                self.lose(core, id, explain(from, reason));
-            }
-            RefuseReason::MissingBlob | RefuseReason::InvalidKernel => {
-                let deterministic = reason == RefuseReason::InvalidKernel;
-                let refusal = explain(from, reason);
-                self.reject(core, id, None, Gas(0), Failure { node: from, refusal, deterministic });
-            }
-        }
-        self.fill_all(core);
-    }
-
-    pub(super) fn delivered(&mut self, core: &mut Core, from: NodeId, id: AttemptId, report: Payload) {
-        let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| attempt.node == from) else {
-            return core.send(from, Message::Settle { attempt: id });
-        };
-        match report {
-            Payload::Inline(bytes) => self.take(core, id, &bytes),
-            Payload::Blob { hash, len } => {
-                if attempt.state == AttemptState::Delivered {
-                    return; // it says so again after a reconnection
-                }
-                attempt.state = AttemptState::Delivered;
-                if len > MAX_BLOB || !core.fetch(hash, from) {
-                    let refusal = Refusal::new(Code::Internal, "the output could not be fetched", "");
-                    return self.reject(core, id, None, Gas(0), Failure { node: from, refusal, deterministic: false });
-                }
-                self.arriving.entry(hash).or_default().insert(id);
-            }
-        }
-    }
-
-    /// A fetch ended.
-    pub(super) fn fetched(&mut self, core: &mut Core, hash: Hash) {
-        for id in self.arriving.remove(&hash).unwrap_or_default() {
-            let Some(attempt) = self.attempts.get(&id) else { continue };
-            let node = attempt.node;
-            match core.blobs.get(hash) {
-                Some(bytes) => self.take(core, id, &bytes),
-                None => {
-                    let refusal = Refusal::new(Code::Internal, "the output could not be fetched", "");
-                    self.reject(core, id, None, Gas(0), Failure { node, refusal, deterministic: false });
-                }
-            }
-        }
-        core.blobs.discard(hash);
-    }
-
-    /// A whole report is here.
-    fn take(&mut self, core: &mut Core, id: AttemptId, bytes: &[u8]) {
-        let Some(attempt) = self.attempts.get(&id) else { return };
-        let (node, job, span, calls) = (attempt.node, attempt.job, attempt.span, attempt.calls);
-        core.send(node, Message::Settle { attempt: id });
-        let report = wire::decode_report(bytes).ok().filter(|report| report.outcomes.len() as u64 <= calls);
-        let Some(report) = report else {
-            core.nonsense(node, 20);
-            let refusal = Refusal::new(Code::Internal, "the node delivered something that is no report", "");
-            return self.reject(core, id, None, Gas(0), Failure { node, refusal, deterministic: false });
-        };
-        let Some(entry) = self.jobs.get_mut(&job) else { return };
-        entry.begin(core.now);
-        let engine = report.engine;
-        let micros = measured_micros(core.now, attempt, &report);
-        let mut gas = Gas(0);
-        report.outcomes.iter().for_each(|outcome| gas += outcome.gas);
-        match entry.judge(span, calls, report) {
-            Verdict::Good(outputs) => {
-                entry.paces.measured(node, span.len(), micros);
-                store::save_span(core, job, span, &outputs, node, gas);
-                entry.accept(node, span, outputs, gas);
-                let others = entry.issued.remove(&span.start).map(|task| task.live).unwrap_or_default();
-                self.end(core, id, AttemptState::Accepted, Some(engine), gas, None);
-                self.call_off(core, others.into_iter().filter(|other| *other != id).collect());
-                self.check_done(core, job);
-            }
-            Verdict::Bad { before, refusal, deterministic, too_much } => {
-                let failure = Failure { node, refusal, deterministic };
-                self.salvage(core, id, engine, gas, before, failure, too_much);
-            }
-        }
-        self.refresh(job);
-        self.fill(core, node);
-    }
-
-    /// A batch failed after some calls: keeps the good part, and narrows the failure down.
-    #[allow(clippy::too_many_arguments)]
-    fn salvage(
-        &mut self,
-        core: &mut Core,
-        id: AttemptId,
-        engine: EngineName,
-        gas: Gas,
-        before: Vec<Vec<u8>>,
-        failure: Failure,
-        too_much: bool,
-    ) {
-        let Some(attempt) = self.attempts.get(&id) else { return };
-        let (job, span) = (attempt.job, attempt.span);
-        let Some(entry) = self.jobs.get_mut(&job) else { return };
-        let good = entry.units_of(span, before.len());
-        let alone = entry.issued.get(&span.start).is_some_and(|task| task.live == [id]);
-        let whole = span.len() == 1 || (good == 0 && !too_much && entry.shape == crate::job::CallShape::WholeSpan);
-        if whole || !alone {
-            return self.reject(core, id, Some(engine), gas, failure);
-        }
-        let (done, rest) = span.split_at(good);
-        let task = entry.issued.remove(&span.start);
-        if good > 0 {
-            store::save_span(core, job, done, &before, failure.node, gas);
-            entry.accept(failure.node, done, before, gas);
-        }
-        let refusal = failure.refusal.clone();
-        let mut verdict = None;
-        if too_much && good == 0 {
-            // Nothing says which unit it was: try shorter batches.
-            entry.most_units = entry.most_units.min(span.len() / 2).max(1);
-            entry.open.put(rest);
-        } else {
-            let (culprit, rest) = rest.split_at(1);
-            entry.open.put(rest);
-            if too_much {
-                // It gets its time alone before it is blamed.
-                entry.retries.insert(culprit.start, Task::new(culprit));
-            } else {
-                let mut narrowed = Task::new(culprit);
-                narrowed.failures = task.map(|task| task.failures).unwrap_or_default();
-                verdict = self.blame(core, job, narrowed, failure);
-            }
-        }
-        let state = if good > 0 { AttemptState::Accepted } else { AttemptState::Rejected };
-        self.end(core, id, state, Some(engine), gas, Some(refusal));
-        if let Some(refusal) = verdict {
-            self.finish(core, job, Err((JobState::Failed, refusal)));
-        }
-    }
-
-    // ---- ends of attempts ----------------------------------------------------------------------------------------
-
-    /// An attempt failed on its node.
-    pub(super) fn reject(
-        &mut self,
-        core: &mut Core,
-        id: AttemptId,
-        engine: Option<EngineName>,
-        gas: Gas,
-        failure: Failure,
-    ) {
-        let Some(attempt) = self.attempts.get(&id) else { return };
-        let (job, start) = (attempt.job, attempt.span.start);
-        let refusal = failure.refusal.clone();
-        self.end(core, id, AttemptState::Rejected, engine, gas, Some(refusal));
-        let Some(entry) = self.jobs.get_mut(&job) else { return };
-        let Some(task) = entry.issued.get_mut(&start) else { return };
-        task.live.retain(|other| *other != id);
-        let verdict = if task.live.is_empty() {
-            let task = entry.issued.remove(&start);
-            task.and_then(|task| self.blame(core, job, task, failure))
-        } else {
-            task.failures.push(failure); // another attempt of it is still out
-            None
-        };
-        match verdict {
-            Some(refusal) => self.finish(core, job, Err((JobState::Failed, refusal))),
-            None => self.refresh(job),
-        }
-    }
-
-    /// What a failure means for its job: the end, or another try.
-    fn blame(&mut self, core: &Core, job: JobId, task: Task, failure: Failure) -> Option<Refusal> {
-        let entry = self.jobs.get_mut(&job)?;
-        let mut tried = task.failed_on();
-        tried.push(failure.node);
-        let another = self.candidates.another(core.now, &tried, &entry.requirements);
-        entry.fail_task(core.now, task, failure, another)
-    }
-
-    /// An attempt is given up without blame; its units are open again.
-    pub(super) fn lose(&mut self, core: &mut Core, id: AttemptId, why: Refusal) {
-        let Some(attempt) = self.attempts.get(&id) else { return };
-        let (job, start) = (attempt.job, attempt.span.start);
-        self.end(core, id, AttemptState::Lost, None, Gas(0), Some(why));
-        if let Some(entry) = self.jobs.get_mut(&job)
-            && let Some(task) = entry.issued.get_mut(&start)
-        {
-            task.live.retain(|other| *other != id);
-            if task.live.is_empty()
-                && let Some(task) = entry.issued.remove(&start)
-            {
-                entry.reopen(task);
-            }
-        }
-        self.refresh(job);
-    }
-
-    /// Takes an attempt off the books.
-    fn end(
-        &mut self,
-        core: &mut Core,
-        id: AttemptId,
-        state: AttemptState,
-        engine: Option<EngineName>,
-        gas: Gas,
-        error: Option<Refusal>,
-    ) {
-        let Some(attempt) = self.attempts.remove(&id) else { return };
-        let taken = state == AttemptState::Accepted || attempt.started_at.is_some();
-        self.candidates.ended(attempt.node, id, taken);
-        if let Some(hash) = attempt.blob {
-            core.blobs.unpin(hash);
-            core.blobs.discard(hash);
-        }
-        if let Some(entry) = self.jobs.get_mut(&attempt.job) {
-            entry.live.remove(&id);
-            entry.issued_units = entry.issued_units.saturating_sub(attempt.span.len());
-            entry.paces.ended(attempt.node);
-            entry.note(attempt.end(id, state, engine, gas, core.now, error));
-        }
-    }
-
-    /// Tells nodes that attempts are no longer wanted.
-    pub(super) fn call_off(&mut self, core: &mut Core, attempts: Vec<AttemptId>) {
-        let mut by_node: BTreeMap<NodeId, Vec<AttemptId>> = BTreeMap::new();
-        for id in attempts {
-            if let Some(attempt) = self.attempts.get(&id) {
-                by_node.entry(attempt.node).or_default().push(id);
-                self.end(core, id, AttemptState::Lost, None, Gas(0), None);
-            }
-        }
-        for (node, attempts) in by_node {
-            for some in attempts.chunks(MOST_CANCELLED) {
-                core.send(node, Message::Cancel { attempts: some.to_vec() });
-            }
         }
     }
 
@@ -544,6 +272,7 @@ impl Requester {
             self.start_looking(core);
             self.resend_stragglers(core);
         }
+        self.candidates.close_silent(core);
         self.tell(core);
     }
 
@@ -594,13 +323,13 @@ impl Requester {
         let step = (!self.active.is_empty()).then_some(self.step_at);
         let tell =
             self.changed.iter().filter_map(|id| self.jobs.get(id)).map(|entry| entry.told_at + EVENT_PAUSE).min();
-        step.into_iter().chain(tell).min()
+        step.into_iter().chain(tell).chain(self.candidates.next_deadline()).min()
     }
 }
 
 impl Entry {
     /// Its first task runs.
-    fn begin(&mut self, now: Moment) {
+    pub(super) fn begin(&mut self, now: Moment) {
         if self.state == JobState::Queued {
             self.state = JobState::Running;
         }
@@ -628,12 +357,4 @@ impl Entry {
 /// The first bytes of a text, ending at a character.
 pub(super) fn cut(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
-}
-
-/// How long a batch took on one core. The requester's own clock where it can tell; else what the node says.
-fn measured_micros(now: Moment, attempt: &Attempt, report: &BatchReport) -> u64 {
-    const CLOCK_TELLS: u64 = 20;
-    let wall = attempt.started_at.map_or(Millis(0), |at| now - at).0;
-    let busy = report.busy_micros;
-    if wall >= CLOCK_TELLS || busy == 0 { wall.max(1) * 1000 } else { busy.min((wall + 1) * 1000).max(1) }
 }

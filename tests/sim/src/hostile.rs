@@ -16,7 +16,8 @@ use crate::chance::Chance;
 /// Names it has heard and will use where they do not belong.
 const MOST_HEARD: usize = 256;
 
-pub(crate) struct Hostile {
+/// Its chance and what it has heard.
+pub struct Hostile {
     chance: Chance,
     met: BTreeSet<usize>,
     hashes: Vec<Hash>,
@@ -24,7 +25,8 @@ pub(crate) struct Hostile {
 }
 
 impl Hostile {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// One that the seed decides.
+    pub fn new(seed: u64) -> Self {
         Self { chance: Chance::new(seed), met: BTreeSet::new(), hashes: Vec::new(), attempts: Vec::new() }
     }
 
@@ -37,7 +39,7 @@ impl Hostile {
     }
 
     /// Remembers names: a lie is best told with them.
-    pub(crate) fn heard(&mut self, _from: usize, message: &Message) {
+    pub fn heard(&mut self, _from: usize, message: &Message) {
         match message {
             Message::Assign(assignment) => {
                 self.attempts.push(assignment.attempt);
@@ -83,7 +85,8 @@ impl Hostile {
         (to, Some(bytes))
     }
 
-    fn message(&mut self, me: NodeId, everybody: &[NodeId]) -> Message {
+    /// Any message, in its own name or in somebody else's.
+    pub fn message(&mut self, me: NodeId, everybody: &[NodeId]) -> Message {
         let somebody = everybody[self.chance.below(everybody.len() as u64) as usize];
         let (attempt, hash) = (self.attempt(), self.hash());
         match self.chance.below(15) {

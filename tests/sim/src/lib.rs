@@ -20,7 +20,7 @@
 pub mod actor;
 mod chance;
 mod executor;
-mod hostile;
+pub mod hostile;
 pub mod plan;
 pub mod scenario;
 pub mod world;

@@ -1,0 +1,325 @@
+//! The provider's batches: which it takes, what they need, running them, delivering them, forgetting them.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{
+    Effect, RunId,
+    core::Core,
+    provider::{Customer, Provider, Work, WorkState},
+    queue::Key,
+};
+use crate::{
+    engine::{Batch, BatchReport},
+    id::{AttemptId, Hash, NodeId},
+    wire::{
+        self, Assignment, MAX_BLOB, MAX_CALLS, MAX_INLINE, MAX_OUTPUT, MAX_TIME_MILLIS, Message, Payload, RefuseReason,
+    },
+};
+
+/// Bytes of undelivered results kept at most.
+const DONE_BYTES: u64 = 256 << 20;
+/// Requesters served at once at most.
+const MOST_REQUESTERS: usize = 1024;
+
+impl Provider {
+    pub(super) fn assigned(&mut self, core: &mut Core, from: NodeId, assignment: Assignment) {
+        let key = (from, assignment.attempt);
+        if let Some(work) = self.works.get(&key) {
+            // The requester is not sure that it was heard. It was.
+            if let WorkState::Done(report) = &work.state {
+                let report = report.clone();
+                core.send(from, Message::Deliver { attempt: key.1, report });
+            }
+            return;
+        }
+        match self.judge(from, &assignment) {
+            Ok(tasks) => self.take(core, key, assignment, tasks),
+            Err(reason) => {
+                if reason == RefuseReason::Malformed {
+                    core.nonsense(from, 5);
+                }
+                core.send(from, Message::Refuse { attempt: key.1, reason });
+            }
+        }
+    }
+
+    /// Whether a batch is taken; how many calls it holds, as far as is known before its blob is here.
+    fn judge(&self, from: NodeId, assignment: &Assignment) -> Result<u64, RefuseReason> {
+        if !self.is_lending() {
+            return Err(RefuseReason::NotLending);
+        }
+        let limits = &assignment.limits;
+        if limits.memory_bytes > u64::from(self.settings.memory_mib) << 20
+            || limits.output_bytes > MAX_OUTPUT
+            || limits.time_millis > MAX_TIME_MILLIS
+        {
+            return Err(RefuseReason::TooDemanding);
+        }
+        let tasks = match &assignment.calls {
+            Payload::Inline(bytes) => wire::count_calls(bytes).map_err(|_| RefuseReason::Malformed)?,
+            Payload::Blob { len, .. } if *len <= MAX_BLOB => 0,
+            Payload::Blob { .. } => return Err(RefuseReason::Malformed),
+        };
+        if tasks > MAX_CALLS || limits.time_millis == 0 {
+            return Err(RefuseReason::Malformed);
+        }
+        let cores = usize::from(self.settings.cores);
+        let of_this = self.customers.get(&from).map_or(0, |customer| customer.batches);
+        let stranger = !self.customers.contains_key(&from);
+        if of_this >= 2 * cores + 8
+            || self.works.len() >= 8 * cores + 64
+            || (stranger && self.customers.len() >= MOST_REQUESTERS)
+        {
+            return Err(RefuseReason::Busy);
+        }
+        Ok(tasks)
+    }
+
+    fn take(&mut self, core: &mut Core, key: Key, assignment: Assignment, tasks: u64) {
+        let (from, attempt) = key;
+        let needed = needs(&assignment);
+        let missing: BTreeSet<Hash> = needed.iter().copied().filter(|hash| !core.blobs.has(*hash)).collect();
+        for hash in &missing {
+            if from == core.me() || !core.fetch(*hash, from) {
+                return core.send(from, Message::Refuse { attempt, reason: RefuseReason::Busy });
+            }
+        }
+        // Pinned for as long as the batch is here, so that the cache cannot lose them between fetching and running.
+        for hash in needed.difference(&missing) {
+            pin_held(core, *hash);
+        }
+        for hash in &missing {
+            self.waiting.entry(*hash).or_default().insert(key);
+        }
+        let session = core.peers.get(from).and_then(|peer| peer.greeting.as_ref()).map(|greeting| greeting.session);
+        let customer = self.customers.entry(from).or_insert(Customer {
+            session,
+            assigned_at: core.now,
+            gone_at: None,
+            batches: 0,
+        });
+        customer.assigned_at = core.now;
+        customer.batches += 1;
+        let priority = assignment.priority;
+        let ready = missing.is_empty();
+        let state = if ready { WorkState::Ready } else { WorkState::Fetching(missing) };
+        self.works.insert(key, Work { assignment, state, tasks, since: core.now });
+        if ready {
+            self.queue.push(priority, key);
+            self.run_ready(core);
+        }
+        core.network_changed = true;
+    }
+
+    /// A fetch ended.
+    pub(super) fn fetched(&mut self, core: &mut Core, hash: Hash, here: bool) {
+        for key in self.waiting.remove(&hash).unwrap_or_default() {
+            let Some(work) = self.works.get_mut(&key) else { continue };
+            let WorkState::Fetching(missing) = &mut work.state else { continue };
+            if !missing.remove(&hash) {
+                continue;
+            }
+            if !here {
+                missing.insert(hash); // never pinned, so not to be unpinned
+                self.refuse(core, key, RefuseReason::MissingBlob);
+                continue;
+            }
+            pin_held(core, hash);
+            if missing.is_empty() {
+                work.state = WorkState::Ready;
+                let priority = work.assignment.priority;
+                self.queue.push(priority, key);
+            }
+        }
+        self.run_ready(core);
+    }
+
+    /// Puts batches on idle cores.
+    pub(super) fn run_ready(&mut self, core: &mut Core) {
+        while self.is_lending() && self.runs.len() < usize::from(self.settings.cores) {
+            let Some(key) = self.queue.pop() else { break };
+            let Some(work) = self.works.get_mut(&key) else { continue };
+            let run = RunId(self.next_run);
+            let Some((kernel, batch)) = prepare(core, &mut work.assignment) else {
+                core.nonsense(key.0, 5);
+                self.refuse(core, key, RefuseReason::Malformed);
+                continue;
+            };
+            self.next_run += 1;
+            work.tasks = batch.calls.len() as u64;
+            work.state = WorkState::Running(run);
+            work.since = core.now;
+            self.runs.insert(run, Some(key));
+            core.send(key.0, Message::Started { attempt: key.1 });
+            core.effects.push_back(Effect::Execute { run, kernel, batch, cpu_percent: self.settings.cpu_percent });
+            core.network_changed = true;
+        }
+    }
+
+    /// The host finished a run.
+    pub(super) fn executed(&mut self, core: &mut Core, run: RunId, report: &BatchReport) {
+        let Some(wanted) = self.runs.remove(&run) else { return };
+        core.network_changed = true;
+        self.busy_micros = self.busy_micros.saturating_add(report.busy_micros);
+        self.tasks_done += report.outcomes.iter().filter(|outcome| outcome.output.is_ok()).count() as u64;
+        for outcome in &report.outcomes {
+            self.gas_done += outcome.gas;
+        }
+        if let Some(key) = wanted {
+            self.deliver(core, key, report);
+        }
+        self.run_ready(core);
+    }
+
+    fn deliver(&mut self, core: &mut Core, key: Key, report: &BatchReport) {
+        let Ok(bytes) = wire::encode_report(report) else { return self.refuse(core, key, RefuseReason::Malformed) };
+        if bytes.len() as u64 > MAX_BLOB {
+            return self.refuse(core, key, RefuseReason::TooDemanding);
+        }
+        let Some(work) = self.works.get_mut(&key) else { return };
+        release(core, work);
+        let payload = if bytes.len() > MAX_INLINE {
+            let (hash, len) = (Hash::of(&bytes), bytes.len() as u64);
+            core.blobs.pin(hash, || bytes.into());
+            Payload::Blob { hash, len }
+        } else {
+            Payload::Inline(bytes)
+        };
+        self.done_bytes += payload_len(&payload);
+        work.state = WorkState::Done(payload.clone());
+        work.since = core.now;
+        core.send(key.0, Message::Deliver { attempt: key.1, report: payload });
+        while self.done_bytes > DONE_BYTES {
+            let oldest = self
+                .works
+                .iter()
+                .filter(|(_, work)| matches!(work.state, WorkState::Done(_)))
+                .min_by_key(|(_, work)| work.since)
+                .map(|(key, _)| *key);
+            let Some(oldest) = oldest else { break };
+            self.forget(core, oldest);
+        }
+    }
+
+    /// The requester took a delivery.
+    pub(super) fn settled(&mut self, core: &mut Core, from: NodeId, attempt: AttemptId) {
+        let done = self.works.get(&(from, attempt)).is_some_and(|work| matches!(work.state, WorkState::Done(_)));
+        if done {
+            self.forget(core, (from, attempt));
+        }
+    }
+
+    /// The requester no longer wants these.
+    pub(super) fn cancelled(&mut self, core: &mut Core, from: NodeId, attempts: &[AttemptId]) {
+        for attempt in attempts {
+            self.forget(core, (from, *attempt));
+        }
+        self.run_ready(core);
+    }
+
+    pub(super) fn refuse(&mut self, core: &mut Core, key: Key, reason: RefuseReason) {
+        self.forget(core, key);
+        core.send(key.0, Message::Refuse { attempt: key.1, reason });
+    }
+
+    pub(super) fn forget_works(&mut self, core: &mut Core, node: NodeId) {
+        let keys: Vec<Key> =
+            self.works.range((node, AttemptId(0))..=(node, AttemptId(u64::MAX))).map(|(key, _)| *key).collect();
+        for key in keys {
+            self.forget(core, key);
+        }
+        self.run_ready(core);
+    }
+
+    /// Drops a batch, wherever it stands; a run of it is stopped.
+    pub(super) fn forget(&mut self, core: &mut Core, key: Key) {
+        let Some(mut work) = self.works.remove(&key) else { return };
+        if let Some(customer) = self.customers.get_mut(&key.0) {
+            customer.batches = customer.batches.saturating_sub(1);
+        }
+        core.network_changed = true;
+        match &work.state {
+            WorkState::Fetching(missing) => {
+                for hash in missing {
+                    if let Some(keys) = self.waiting.get_mut(hash) {
+                        keys.remove(&key);
+                        if keys.is_empty() {
+                            self.waiting.remove(hash);
+                        }
+                    }
+                }
+            }
+            WorkState::Ready => self.queue.remove(work.assignment.priority, key),
+            WorkState::Running(run) => {
+                if let Some(wanted) = self.runs.get_mut(run) {
+                    *wanted = None;
+                    core.effects.push_back(Effect::Abort { run: *run });
+                }
+            }
+            WorkState::Done(payload) => {
+                self.done_bytes = self.done_bytes.saturating_sub(payload_len(payload));
+                if let Some(hash) = blob_of(payload) {
+                    core.blobs.unpin(hash);
+                    core.blobs.discard(hash);
+                }
+                return;
+            }
+        }
+        release(core, &mut work);
+    }
+}
+
+/// The kernel and the batch of an assignment whose blobs are here. Takes the inline calls out of it.
+fn prepare(core: &mut Core, assignment: &mut Assignment) -> Option<(Arc<[u8]>, Batch)> {
+    let kernel = core.blobs.get(assignment.kernel)?;
+    let common = match assignment.common {
+        Some(hash) => core.blobs.get(hash)?.to_vec(),
+        None => Vec::new(),
+    };
+    let calls = match &mut assignment.calls {
+        Payload::Inline(bytes) => wire::decode_calls(&std::mem::take(bytes)).ok()?,
+        Payload::Blob { hash, .. } => wire::decode_calls(&core.blobs.get(*hash)?).ok()?,
+    };
+    Some((kernel, Batch { kernel: assignment.kernel, common, calls, limits: assignment.limits }))
+}
+
+/// The blobs that a batch needs, each once.
+fn needs(assignment: &Assignment) -> BTreeSet<Hash> {
+    [Some(assignment.kernel), assignment.common, blob_of(&assignment.calls)].into_iter().flatten().collect()
+}
+
+fn pin_held(core: &mut Core, hash: Hash) {
+    if let Some(bytes) = core.blobs.get(hash) {
+        core.blobs.pin(hash, || bytes);
+    }
+}
+
+/// Gives back what a batch pinned. What it still fetches was not pinned yet.
+fn release(core: &mut Core, work: &mut Work) {
+    let missing = match &work.state {
+        WorkState::Fetching(missing) => missing.clone(),
+        WorkState::Ready | WorkState::Running(_) | WorkState::Done(_) => BTreeSet::new(),
+    };
+    let assignment = &work.assignment;
+    for hash in needs(assignment).difference(&missing) {
+        core.blobs.unpin(*hash);
+    }
+    if let Some(hash) = blob_of(&assignment.calls) {
+        core.blobs.discard(hash); // a batch's inputs are of no use to anybody else
+    }
+    work.assignment.calls = Payload::Inline(Vec::new());
+}
+
+fn blob_of(payload: &Payload) -> Option<Hash> {
+    match payload {
+        Payload::Inline(_) => None,
+        Payload::Blob { hash, .. } => Some(*hash),
+    }
+}
+
+fn payload_len(payload: &Payload) -> u64 {
+    match payload {
+        Payload::Inline(bytes) => bytes.len() as u64,
+        Payload::Blob { len, .. } => *len,
+    }
+}

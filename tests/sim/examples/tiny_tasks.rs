@@ -1,0 +1,86 @@
+//! What scheduling alone costs: a requester and a provider in one thread, messages as bytes between them, and an executor
+//! that takes no time. Prints tiny tasks a second, without sockets and without kernels.
+//!
+//! `cargo run --release -p p2pnet-sim --example tiny_tasks`
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::time::Instant;
+
+use p2pnet_shared::{
+    api::{Path, ProviderSettings},
+    engine::{BatchReport, CallOutcome, EngineName},
+    id::NodeId,
+    node::{Effect, Input, Node, NodeConfig},
+    units::{Gas, Moment},
+    wire::{self, Role},
+};
+use p2pnet_sim::plan;
+
+const TASKS: u64 = 2_000_000;
+/// What the executor claims that a task takes.
+const MICROS: u64 = 5;
+
+fn node(name: u8) -> Node {
+    let me = NodeId([name; 32]);
+    Node::new(NodeConfig { me, role: Role::Public, agent: "bench".to_owned(), seed: [name; 32] })
+}
+
+fn main() {
+    let ids = [NodeId([0; 32]), NodeId([1; 32])];
+    let mut nodes = [node(0), node(1)];
+    let mut now = Moment(1_790_000_000_000);
+    for (node, peer) in nodes.iter_mut().zip([ids[1], ids[0]]) {
+        node.handle(now, Input::Connected { node: peer, path: Path::Direct, transport: "memory" });
+    }
+    let lends = ProviderSettings { lending: true, ..ProviderSettings::default() };
+    nodes[1].handle(now, Input::Settings(lends));
+    let job = nodes[0].next_job_id();
+    nodes[0].handle(now, Input::Submitted { id: job, job: Box::new(plan::squares(TASKS, 0)) });
+
+    let (mut messages, mut batches) = (0u64, 0u64);
+    let begin = Instant::now();
+    while !nodes[0].summary(job).unwrap().state.is_final() {
+        let mut quiet = true;
+        for me in [0, 1] {
+            while let Some(effect) = nodes[me].poll_effect() {
+                quiet = false;
+                match effect {
+                    Effect::Send { message, .. } => {
+                        messages += 1;
+                        let message = wire::decode(&wire::encode(&message).unwrap()).unwrap();
+                        nodes[1 - me].handle(now, Input::Received { from: ids[me], message });
+                    }
+                    Effect::Execute { run, batch, .. } => {
+                        batches += 1;
+                        let busy_micros = batch.calls.len() as u64 * MICROS;
+                        now = Moment(now.0 + busy_micros / 1000);
+                        let outcomes = batch
+                            .calls
+                            .into_iter()
+                            .map(|call| CallOutcome { output: Ok(call), gas: Gas(10) })
+                            .collect();
+                        let report = BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros };
+                        nodes[me].handle(now, Input::Executed { run, report });
+                    }
+                    Effect::Dial { .. }
+                    | Effect::Hang { .. }
+                    | Effect::Abort { .. }
+                    | Effect::Save(..)
+                    | Effect::Forget(_)
+                    | Effect::JobChanged(_)
+                    | Effect::JobRemoved(_)
+                    | Effect::NetworkChanged => {}
+                }
+            }
+        }
+        if quiet {
+            now = nodes.iter().filter_map(Node::next_deadline).min().unwrap().max(now);
+            nodes.iter_mut().for_each(|node| node.handle(now, Input::Tick));
+        }
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    let done = nodes[0].job(job).unwrap().nodes[0].tasks;
+    assert_eq!(done, TASKS);
+    println!("{TASKS} tasks in {batches} batches and {messages} messages: {:.0} tasks/s", TASKS as f64 / seconds);
+}
