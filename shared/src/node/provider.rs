@@ -16,8 +16,8 @@ use crate::{
     job::AttemptState,
     refusal::Refusal,
     units::{Gas, Millis, Moment},
-    wire::{Assignment, Message, Offer, Payload, RefuseReason,
-    };
+    wire::{Assignment, Message, Offer, Payload, RefuseReason},
+};
 
 /// How often an offer is repeated, and how soon a change of the idle cores alone is told.
 const OFFER_PERIOD: Millis = Millis(10_000);
