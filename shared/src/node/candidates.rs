@@ -222,6 +222,15 @@ impl Candidates {
         (!self.opened.is_empty()).then_some(self.silence_at)
     }
 
+    /// How many nodes are known by fresh offers, and to how many of them a connection could be opened now.
+    pub(super) fn known(&self, core: &Core) -> (usize, usize) {
+        let fresh = self.nodes.iter().filter(|(_, candidate)| candidate.fresh(core.now).is_some());
+        fresh.fold((0, 0), |(known, left), (node, candidate)| {
+            let free = candidate.dialled_at.is_none() && core.now >= candidate.dial_after && !core.reaches(*node);
+            (known + 1, left + usize::from(free))
+        })
+    }
+
     pub(super) fn dialling(&self) -> usize {
         self.nodes.values().filter(|candidate| candidate.dialled_at.is_some()).count()
     }

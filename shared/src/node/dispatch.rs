@@ -16,8 +16,11 @@ use crate::{
     wire::{self, Assignment, MAX_INLINE, Message, Offer, Payload},
 };
 
-/// How often a question to a broker is asked anew.
+/// How often a question to a broker is asked anew: usually, and while work waits, fewer than so many nodes are left to
+/// connect to, and the broker knows more.
 const ASK_PERIOD: Millis = Millis(20_000);
+const ASK_PERIOD_SHORT: Millis = Millis(500);
+const FEW_LEFT: usize = 16;
 /// When a batch of a node whose speed nobody knows is looked at.
 const UNKNOWN_DURATION: Millis = Millis(3_000);
 
@@ -78,9 +81,12 @@ impl Requester {
         let looser = self.asked_for.is_none_or(|asked| {
             requirements.cpu_percent < asked.cpu_percent || requirements.memory_mib < asked.memory_mib
         });
+        let (fresh, left) = self.candidates.known(core);
+        let short = !self.hungry.is_empty() && left < FEW_LEFT && (self.known_offers as usize) > fresh;
+        let period = if short { ASK_PERIOD_SHORT } else { ASK_PERIOD };
         let seeds: Vec<NodeId> = core.peers.connected_seeds().collect();
         for seed in seeds {
-            let due = self.asked.get(&seed).is_none_or(|(_, at)| core.now >= *at + ASK_PERIOD);
+            let due = self.asked.get(&seed).is_none_or(|(_, at)| core.now >= *at + period);
             if due || looser {
                 self.next_query += 1;
                 self.asked.insert(seed, (self.next_query, core.now));
