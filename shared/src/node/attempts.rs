@@ -138,6 +138,7 @@ impl Requester {
                 entry.paces.measured(node, span.len(), micros);
                 store::save_span(core, job, span, &outputs, node, gas);
                 entry.accept(node, span, outputs, gas);
+                self.candidates.tried(core.now, node, true);
                 let others = entry.issued.remove(&span.start).map(|task| task.live).unwrap_or_default();
                 self.end(core, id, AttemptState::Accepted, Some(engine), gas, None);
                 self.call_off(core, others.into_iter().filter(|other| *other != id).collect());
@@ -218,6 +219,9 @@ impl Requester {
         let Some(attempt) = self.attempts.get(&id) else { return };
         let (job, start) = (attempt.job, attempt.span.start);
         let refusal = failure.refusal.clone();
+        if !failure.deterministic {
+            self.candidates.tried(core.now, failure.node, false);
+        }
         self.end(core, id, AttemptState::Rejected, engine, gas, Some(refusal));
         let Some(entry) = self.jobs.get_mut(&job) else { return };
         let Some(task) = entry.issued.get_mut(&start) else { return };

@@ -31,6 +31,9 @@ const SILENCE: Millis = Millis(300_000);
 const SILENCE_STEP: Millis = Millis(60_000);
 /// First and longest pause after a node said that it is busy.
 const BUSY_MILLIS: (u64, u64) = (100, 5_000);
+/// First and longest pause after a node failed a task that others may do. A broken node fails fast, so it would be idle
+/// first and eat every task.
+const FAILED_MILLIS: (u64, u64) = (500, 60_000);
 
 /// A node that offered itself.
 pub(super) struct Candidate {
@@ -41,6 +44,8 @@ pub(super) struct Candidate {
     dial_failures: u32,
     busy_until: Moment,
     busy_times: u32,
+    /// Failures since its last success.
+    failures: u32,
     /// Batches it has.
     pub(super) outstanding: BTreeSet<AttemptId>,
     /// When its connection broke while it had work.
@@ -112,6 +117,7 @@ impl Candidates {
             dial_failures: 0,
             busy_until: Moment(0),
             busy_times: 0,
+            failures: 0,
             outstanding: BTreeSet::new(),
             lost_at: None,
         });
@@ -167,6 +173,19 @@ impl Candidates {
             let pause = (BUSY_MILLIS.0 << candidate.busy_times.min(10)).min(BUSY_MILLIS.1);
             candidate.busy_times = candidate.busy_times.saturating_add(1);
             candidate.busy_until = now + Millis(pause);
+        }
+    }
+
+    /// A node failed a task, or did one.
+    pub(super) fn tried(&mut self, now: Moment, node: NodeId, success: bool) {
+        if let Some(candidate) = self.nodes.get_mut(&node) {
+            if success {
+                candidate.failures = 0;
+            } else {
+                let pause = (FAILED_MILLIS.0 << candidate.failures.min(10)).min(FAILED_MILLIS.1);
+                candidate.failures = candidate.failures.saturating_add(1);
+                candidate.busy_until = now + Millis(pause);
+            }
         }
     }
 
