@@ -308,10 +308,12 @@ impl Requester {
     }
 }
 
-/// How long a batch took on one core. The requester's own clock where it can tell; else what the node says.
+/// How long a batch took on one core: what the node says, or this node's own clock where that is longer and long enough to
+/// be believed (a core of which only a share is lent takes longer than it is busy). A node that says less than is true only gets larger
+/// batches than suit it.
 fn measured_micros(now: Moment, attempt: &Attempt, report: &BatchReport) -> u64 {
-    const CLOCK_TELLS: u64 = 20;
-    let wall = attempt.started_at.map_or(Millis(0), |at| now - at).0;
-    let busy = report.busy_micros;
-    if wall >= CLOCK_TELLS || busy == 0 { wall.max(1) * 1000 } else { busy.min((wall + 1) * 1000).max(1) }
+    const CLOCK_TELLS: Millis = Millis(200);
+    let wall = attempt.started_at.map_or(Millis(0), |at| now - at);
+    let believed = if wall >= CLOCK_TELLS || report.busy_micros == 0 { wall.0.max(1) * 1000 } else { 0 };
+    report.busy_micros.max(believed)
 }

@@ -25,10 +25,12 @@ impl Provider {
     pub(super) fn assigned(&mut self, core: &mut Core, from: NodeId, assignment: Assignment) {
         let key = (from, assignment.attempt);
         if let Some(work) = self.works.get(&key) {
-            // The requester is not sure that it was heard. It was.
-            if let WorkState::Done(report) = &work.state {
-                let report = report.clone();
-                core.send(from, Message::Deliver { attempt: key.1, report });
+            // The requester is not sure that it was heard, nor whether it heard everything.
+            let attempt = key.1;
+            match &work.state {
+                WorkState::Fetching(_) | WorkState::Ready => {}
+                WorkState::Running(_) => core.send(from, Message::Started { attempt }),
+                WorkState::Done(report) => core.send(from, Message::Deliver { attempt, report: report.clone() }),
             }
             return;
         }

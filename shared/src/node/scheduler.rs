@@ -14,7 +14,7 @@ use crate::{
 /// Time that one batch should take on one core.
 pub(super) const TARGET: Millis = Millis(1_500);
 /// Near the end a batch takes at least so long, or dispatch would cost more than waiting.
-const LEAST: Millis = Millis(20);
+const LEAST: Millis = Millis(50);
 /// Time that the first batch to a node should take, when others have shown how fast units are.
 const PROBE: Millis = Millis(50);
 /// How many times larger than the largest batch so far the next may be.
@@ -299,9 +299,9 @@ mod tests {
             assert!(steps < 10);
         }
         assert_eq!(units, 1_500_000);
-        // Two million left for one core: half of it, then less and less, never below 20 ms of work.
+        // Two million left for one core: half of it, then less and less, never below 50 ms of work.
         assert_eq!(paces.batch_units('a', 2_000_000, timeout, 1024), 1_000_000);
-        assert_eq!(paces.batch_units('a', 1_000, timeout, 1024), 20_000);
+        assert_eq!(paces.batch_units('a', 1_000, timeout, 1024), 50_000);
         // A second node, as fast and with three cores, leaves a quarter of the half.
         paces.sent('b', 3);
         paces.measured('b', units, units);

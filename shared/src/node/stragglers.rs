@@ -3,23 +3,24 @@
 
 use std::cmp::Reverse;
 
-use super::{broker::meets, core::Core, requester::Requester};
+use super::{broker::meets, core::Core, entry::Attempt, requester::Requester};
 use crate::{
-    id::{JobId, NodeId},
+    id::JobId,
     units::{Millis, Moment},
     wire::Offer,
 };
 
-/// What a second attempt must save to be worth it.
+/// What another attempt must save to be worth it.
 const GAIN: Millis = Millis(300);
 /// Attempts of one task at once.
-const MOST_ATTEMPTS: usize = 2;
+const MOST_ATTEMPTS: usize = 4;
+/// Tasks looked at in one step, the latest first.
+const MOST_LOOKED_AT: usize = 64;
 
-/// A task that is out on one node only.
+/// A task that is out, and when it will end if nothing is done.
 struct Slow {
     ends_at: Reverse<Moment>,
     start: u64,
-    node: NodeId,
     units: u64,
     planned: Millis,
 }
@@ -46,19 +47,30 @@ impl Requester {
     }
 
     fn resend_of(&mut self, core: &mut Core, job: JobId, idle: &mut Vec<(Offer, usize)>) {
-        for slow in self.slow_tasks(core, job, idle.len()) {
+        for slow in self.slow_tasks(core, job) {
             let Some(entry) = self.jobs.get(&job) else { return };
             let Some(task) = entry.issued.get(&slow.start) else { continue };
-            let place = idle.iter().position(|(offer, _)| {
-                let takes = entry.paces.duration(offer.node, slow.units).unwrap_or(slow.planned);
-                let saved = slow.ends_at.0 - (core.now + takes);
-                offer.node != slow.node
-                    && saved.0 > GAIN.0 + takes.0 / 4
-                    && meets(offer, &entry.requirements)
-                    && !entry.unfit.contains(&offer.node)
-                    && !task.failures.iter().any(|failure| failure.node == offer.node)
-            });
-            let Some(place) = place else { continue };
+            let has_it = |node| {
+                task.live.iter().any(|id| self.attempts.get(id).is_some_and(|attempt| attempt.node == node))
+                    || task.failures.iter().any(|failure| failure.node == node)
+            };
+            // The fastest; a node that has not shown its speed may be anything.
+            let best = idle
+                .iter()
+                .enumerate()
+                .filter(|(_, (offer, _))| {
+                    meets(offer, &entry.requirements) && !entry.unfit.contains(&offer.node) && !has_it(offer.node)
+                })
+                .map(|(place, (offer, _))| {
+                    let takes = entry.paces.duration(offer.node, slow.units);
+                    (takes.unwrap_or(Millis(slow.planned.0.saturating_mul(2))), place)
+                })
+                .min();
+            let Some((takes, place)) = best else { continue };
+            let saved = slow.ends_at.0 - (core.now + takes);
+            if saved.0 <= GAIN.0 + takes.0 / 4 {
+                continue;
+            }
             let (node, cores) = (idle[place].0.node, idle[place].0.cores);
             idle[place].1 -= 1;
             if idle[place].1 == 0 {
@@ -72,35 +84,35 @@ impl Requester {
     }
 
     /// The tasks of a job that will end last.
-    fn slow_tasks(&self, core: &Core, job: JobId, most: usize) -> Vec<Slow> {
+    fn slow_tasks(&self, core: &Core, job: JobId) -> Vec<Slow> {
         let Some(entry) = self.jobs.get(&job) else { return Vec::new() };
         let mut slow: Vec<Slow> = entry
             .issued
             .values()
             .filter(|task| task.live.len() < MOST_ATTEMPTS)
             .filter_map(|task| {
-                let attempt = self.attempts.get(task.live.first()?)?;
-                let lost = self.candidates.get(attempt.node).is_none_or(|candidate| candidate.lost_at.is_some());
-                let ends_at = if lost {
-                    Moment(u64::MAX)
-                } else if core.now <= attempt.due {
-                    attempt.due
-                } else {
-                    // Late already: it may well take as long again.
-                    core.now + (core.now - attempt.assigned_at)
-                };
-                Some(Slow {
-                    ends_at: Reverse(ends_at),
-                    start: task.span.start,
-                    node: attempt.node,
-                    units: task.span.len(),
-                    planned: attempt.due - attempt.assigned_at,
-                })
+                let attempts = task.live.iter().filter_map(|id| self.attempts.get(id));
+                let (ends_at, planned) = attempts
+                    .map(|attempt| (self.expected_end(core.now, attempt), attempt.due - attempt.assigned_at))
+                    .min()?;
+                let units = task.span.len();
+                Some(Slow { ends_at: Reverse(ends_at), start: task.span.start, units, planned })
             })
             .collect();
         slow.sort_unstable_by_key(|slow| (slow.ends_at, slow.start));
-        slow.truncate(most.saturating_mul(4));
+        slow.truncate(MOST_LOOKED_AT);
         slow
+    }
+
+    fn expected_end(&self, now: Moment, attempt: &Attempt) -> Moment {
+        if self.candidates.get(attempt.node).is_none_or(|candidate| candidate.lost_at.is_some()) {
+            Moment(u64::MAX)
+        } else if now <= attempt.due {
+            attempt.due
+        } else {
+            // Late already: it may well take as long again.
+            now + (now - attempt.assigned_at)
+        }
     }
 
     /// Nodes with a core that has none of our work, and how many.

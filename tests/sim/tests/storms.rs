@@ -169,4 +169,6 @@ fn a_thousand_nodes_that_come_and_go_complete_one_job() {
         world.bytes >> 20
     );
     assert!(status.nodes.len() > 800, "only {} nodes took part", status.nodes.len());
+    // All of them together, always there and found at once, would need 33 s.
+    assert!(status.elapsed.ran < Millis(90_000), "it took {:?}", status.elapsed.ran);
 }
