@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Guests that `shared` includes, by the name of their package.
-const GUESTS: &[&str] = &["formula", "matrix"];
+const GUESTS: &[&str] = &["formula", "formula_text", "matrix", "word-count"];
 
 /// Environment of the outer build that would change the inner one.
 const NOT_INHERITED: &[&str] = &[
@@ -45,7 +45,7 @@ fn build() -> io::Result<()> {
     let (kernels, out) = (root.join("kernels"), PathBuf::from(variable("OUT_DIR")?));
     println!("cargo::rerun-if-changed={}", shared.join("build.rs").display());
     println!("cargo::rerun-if-changed={}", shared.join("src/exchange").display());
-    for file in ["Cargo.toml", "Cargo.lock"].iter().chain(GUESTS) {
+    for file in ["Cargo.toml", "Cargo.lock", "examples", "formula", "formula_text", "guest", "matrix"] {
         println!("cargo::rerun-if-changed={}", kernels.join(file).display());
     }
 

@@ -16,6 +16,7 @@ mod integer;
 mod items;
 mod real;
 mod reduction;
+#[cfg(feature = "text")]
 mod text;
 
 use core::cell::UnsafeCell;

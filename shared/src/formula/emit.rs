@@ -447,6 +447,13 @@ impl<'t> Body<'t> {
                 self.value(a);
                 self.small_power(b.whole().most as u64);
             }
+            Operator::Multiply if a.whole().is_narrow() && b.whole().is_narrow() => self.multiply_words(a, b),
+            Operator::Add if !bounds.is_narrow() && !a.whole().corners(b.whole(), i128::checked_add).1 => {
+                let (first, second) = (self.wide_place(a), self.wide_place(b));
+                self.add_wide(first, second);
+                self.release_place(first);
+                self.release_place(second);
+            }
             _ => {
                 self.wide(a);
                 self.wide(b);
@@ -461,6 +468,63 @@ impl<'t> Body<'t> {
                 self.check();
                 self.result_integer(bounds);
             }
+        }
+    }
+
+    fn wide_place(&mut self, value: &Typed) -> Place {
+        let place = Place::Wide(self.take(ValType::I64), self.take(ValType::I64));
+        self.wide(value);
+        self.store(place);
+        place
+    }
+
+    /// Leaves the sum of two integers of two words, which does not overflow.
+    pub fn add_wide(&mut self, a: Place, b: Place) {
+        let (Place::Wide(a, a_high), Place::Wide(b, b_high)) = (a, b) else { return };
+        let low = self.take(ValType::I64);
+        self.extend([I::LocalGet(a), I::LocalGet(b), I::I64Add, I::LocalTee(low)]);
+        self.extend([I::LocalGet(a_high), I::LocalGet(b_high), I::I64Add]);
+        // The carry: the low word became smaller than what was added.
+        self.extend([I::LocalGet(low), I::LocalGet(b), I::I64LtU, I::I64ExtendI32U, I::I64Add]);
+        self.release(ValType::I64, low);
+    }
+
+    /// The product of two words as two words (H. Warren, "Hacker's Delight", 8-2): halves of 32 bits, then the signs.
+    fn multiply_words(&mut self, a: &Typed, b: &Typed) {
+        const HALF: i64 = 0xffff_ffff;
+        let words: Vec<u32> = (0..6).map(|_| self.take(ValType::I64)).collect();
+        let [x, y, x_low, y_low, middle, first] = words[..] else { return };
+        self.value(a);
+        self.value(b);
+        self.extend([I::LocalSet(y), I::LocalSet(x)]);
+        // The low word is the wrapped product.
+        self.extend([I::LocalGet(x), I::LocalGet(y), I::I64Mul]);
+        self.extend([I::LocalGet(x), I::I64Const(HALF), I::I64And, I::LocalSet(x_low)]);
+        self.extend([I::LocalGet(y), I::I64Const(HALF), I::I64And, I::LocalSet(y_low)]);
+        let high_half = |word| [I::LocalGet(word), I::I64Const(32), I::I64ShrU];
+        // middle = x_high * y_low + (x_low * y_low >> 32)
+        self.extend(high_half(x));
+        self.extend([I::LocalGet(y_low), I::I64Mul, I::LocalGet(x_low), I::LocalGet(y_low), I::I64Mul]);
+        self.extend([I::I64Const(32), I::I64ShrU, I::I64Add, I::LocalSet(middle)]);
+        // first = x_low * y_high + (middle & HALF)
+        self.push(I::LocalGet(x_low));
+        self.extend(high_half(y));
+        self.extend([I::I64Mul, I::LocalGet(middle), I::I64Const(HALF), I::I64And, I::I64Add, I::LocalSet(first)]);
+        // high = x_high * y_high + (middle >> 32) + (first >> 32)
+        self.extend(high_half(x));
+        self.extend(high_half(y));
+        self.push(I::I64Mul);
+        self.extend(high_half(middle));
+        self.push(I::I64Add);
+        self.extend(high_half(first));
+        self.push(I::I64Add);
+        for (word, other, bounds) in [(x, y, a.whole()), (y, x, b.whole())] {
+            if bounds.least < 0 {
+                self.extend([I::LocalGet(word), I::I64Const(63), I::I64ShrS, I::LocalGet(other), I::I64And, I::I64Sub]);
+            }
+        }
+        for word in words {
+            self.release(ValType::I64, word);
         }
     }
 

@@ -42,7 +42,7 @@ pub fn range_kernel(work: &Work, reduce: Reduce, first: i64, last: i64) -> Resul
     let subject = Subject::Integer { least: bounds.least, most: bounds.most };
     let (filter, map) = typed(work, subject)?;
     let most_items = (bounds.most - bounds.least).unsigned_abs() + 1;
-    let mut guest = Guest::open()?;
+    let mut guest = Guest::open(filter.as_ref().is_some_and(|filter| filter.has_text) || map.has_text)?;
     let run = range_run(&mut guest, filter.as_ref(), &map, reduce, most_items);
     guest.finish(&run)
 }
@@ -53,7 +53,9 @@ pub fn items_kernel(work: &Work, subjects: &[Subject]) -> Result<Vec<u8>, Refusa
         .iter()
         .map(|subject| Ok((widened(*subject), typed(work, widened(*subject))?)))
         .collect::<Result<Vec<_>, Refusal>>()?;
-    let mut guest = Guest::open()?;
+    let texts =
+        typings.iter().any(|(_, (filter, map))| filter.as_ref().is_some_and(|filter| filter.has_text) || map.has_text);
+    let mut guest = Guest::open(texts)?;
     let run = items_run(&mut guest, &typings, work.target);
     guest.finish(&run)
 }
@@ -122,6 +124,8 @@ enum Gather {
     Narrow(u32),
     /// A sum of words in two words.
     Wide(u32, u32),
+    /// A sum of two words in two words.
+    WideOfWide(u32, u32),
     /// The best word so far.
     Best(u32),
     /// By the guest, which takes two words.
@@ -219,12 +223,18 @@ fn start_gathering(body: &mut Body, map: &Typing, reduce: Reduce, most_items: u1
         Shape::Float(_) => return Gather::Float(float_helper(reduce)),
         Shape::Bool | Shape::Text => return Gather::Nothing,
     };
+    let most = bounds.magnitude().checked_mul(most_items);
+    let adds = matches!(reduce, Reduce::Sum | Reduce::Average);
     if !bounds.is_narrow() {
-        return Gather::Integer(integer_helper(reduce));
+        return match most {
+            Some(most) if adds && most <= i128::MAX as u128 => {
+                Gather::WideOfWide(body.take(ValType::I64), body.take(ValType::I64))
+            }
+            Some(_) | None => Gather::Integer(integer_helper(reduce)),
+        };
     }
     match reduce {
         Reduce::Sum | Reduce::Average => {
-            let most = bounds.magnitude().checked_mul(most_items);
             if most.is_some_and(|most| most <= i64::MAX as u128) {
                 return Gather::Narrow(body.take(ValType::I64));
             }
@@ -258,6 +268,13 @@ fn gather_value(body: &mut Body, gather: &Gather, map: &Typing, reduce: Reduce) 
             }
             body.extend([I::LocalGet(high), I::I64Add, I::LocalSet(high)]);
         }
+        Gather::WideOfWide(low, high) => {
+            let (value, value_high) = (body.take(ValType::I64), body.take(ValType::I64));
+            body.wide(&map.root);
+            body.extend([I::LocalSet(value_high), I::LocalSet(value)]);
+            body.add_wide(Place::Wide(low, high), Place::Wide(value, value_high));
+            body.store(Place::Wide(low, high));
+        }
         Gather::Best(best) => {
             let value = body.take(ValType::I64);
             body.value(&map.root);
@@ -284,7 +301,7 @@ fn finish_gathering(body: &mut Body, gather: &Gather, reduce: Reduce, count: u32
             body.widen();
             body.helper(integer_helper(reduce));
         }
-        Gather::Wide(low, high) => {
+        Gather::Wide(low, high) | Gather::WideOfWide(low, high) => {
             body.extend([I::LocalGet(low), I::LocalGet(high)]);
             body.helper(integer_helper(reduce));
         }

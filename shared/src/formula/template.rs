@@ -16,7 +16,9 @@ use super::emit;
 use crate::refusal::{Code, Refusal};
 
 /// `kernels/formula`, compiled.
-static GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/formula.wasm"));
+static NUMBERS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/formula.wasm"));
+/// `kernels/formula_text`, compiled: the same and functions of texts.
+static TEXTS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/formula_text.wasm"));
 
 macro_rules! helpers {
     ($($variant:ident $name:literal;)*) => {
@@ -123,7 +125,9 @@ fn broken(what: impl core::fmt::Display) -> Refusal {
 }
 
 impl Guest<'static> {
-    pub fn open() -> Result<Self, Refusal> {
+    /// The guest for formulas of numbers, or the one that can do texts too.
+    pub fn open(texts: bool) -> Result<Self, Refusal> {
+        let guest = if texts { TEXTS } else { NUMBERS };
         let mut types = None;
         let mut guest_functions = Vec::new();
         let mut exports = BTreeMap::new();
@@ -131,16 +135,16 @@ impl Guest<'static> {
         let (mut tables, mut memories, mut globals, mut elements, mut data) = (None, None, None, None, None);
         let mut in_tables = Vec::new();
         let mut constants = Vec::new();
-        for payload in Parser::new(0).parse_all(GUEST) {
+        for payload in Parser::new(0).parse_all(guest) {
             match payload.map_err(broken)? {
                 Payload::TypeSection(section) => types = Some(section),
                 Payload::FunctionSection(section) => {
                     guest_functions = section.into_iter().collect::<Result<_, _>>().map_err(broken)?;
                 }
-                Payload::TableSection(section) => tables = Some((4, raw(section.range())?)),
+                Payload::TableSection(section) => tables = Some((4, raw(guest, section.range())?)),
                 Payload::MemorySection(section) => memories = Some(section),
                 Payload::GlobalSection(section) => {
-                    globals = Some((6, raw(section.range())?));
+                    globals = Some((6, raw(guest, section.range())?));
                     for global in section {
                         constants.push(constant_of(&global.map_err(broken)?.init_expr));
                     }
@@ -152,7 +156,7 @@ impl Guest<'static> {
                     }
                 }
                 Payload::ElementSection(section) => {
-                    elements = Some((9, raw(section.range())?));
+                    elements = Some((9, raw(guest, section.range())?));
                     for element in section {
                         if let wasmparser::ElementItems::Functions(items) = element.map_err(broken)?.items {
                             in_tables.extend(items.into_iter().collect::<Result<Vec<_>, _>>().map_err(broken)?);
@@ -191,9 +195,9 @@ impl Guest<'static> {
     }
 }
 
-fn raw(range: core::ops::Range<u64>) -> Result<&'static [u8], Refusal> {
+fn raw(guest: &'static [u8], range: core::ops::Range<u64>) -> Result<&'static [u8], Refusal> {
     let range = usize::try_from(range.start).map_err(broken)?..usize::try_from(range.end).map_err(broken)?;
-    GUEST.get(range).ok_or_else(|| broken("a section ends outside"))
+    guest.get(range).ok_or_else(|| broken("a section ends outside"))
 }
 
 fn constant_of(expression: &wasmparser::ConstExpr) -> Option<u32> {
@@ -341,7 +345,7 @@ mod tests {
 
     #[test]
     fn the_guest_has_every_helper() {
-        let guest = Guest::open().unwrap();
+        let guest = Guest::open(true).unwrap();
         for helper in Helper::ALL {
             assert!(guest.exports.contains_key(helper.name()), "{}", helper.name());
         }
@@ -351,7 +355,7 @@ mod tests {
     fn the_guest_names_no_path_of_the_machine_that_built_it() {
         let home = concat!(env!("CARGO_MANIFEST_DIR"), "/");
         for path in [home, "/home/", "/root/", "/Users/"] {
-            assert!(!GUEST.windows(path.len()).any(|window| window == path.as_bytes()), "{path}");
+            assert!(!TEXTS.windows(path.len()).any(|window| window == path.as_bytes()), "{path}");
         }
     }
 }

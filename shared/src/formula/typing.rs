@@ -85,16 +85,20 @@ pub enum Node {
     Concatenate(Box<Typed>, Box<Typed>),
 }
 
-/// A typed expression and how many `let` slots it uses.
+/// A typed expression and the values that it keeps.
 pub struct Typing {
     pub root: Typed,
+    /// Shapes of what `let` binds.
     pub slots: Vec<Shape>,
+    /// Whether a part of it is a text.
+    pub has_text: bool,
 }
 
 pub fn type_of(expression: &Expression, subject: Subject) -> Result<Typing, Refusal> {
-    let mut typer = Typer { subject, names: Vec::new(), slots: Vec::new() };
+    let has_text = subject == Subject::Text;
+    let mut typer = Typer { subject, names: Vec::new(), slots: Vec::new(), has_text };
     let root = typer.expression(expression)?;
-    Ok(Typing { root, slots: typer.slots })
+    Ok(Typing { root, slots: typer.slots, has_text: typer.has_text })
 }
 
 /// Makes a truth value of a `where` formula.
@@ -113,6 +117,7 @@ struct Typer {
     subject: Subject,
     names: Vec<(String, usize)>,
     slots: Vec<Shape>,
+    has_text: bool,
 }
 
 type Answer = Result<Typed, Refusal>;
@@ -124,7 +129,10 @@ impl Typer {
             Kind::Integer(value) => Ok(integer(at, *value)),
             Kind::Float(value) => Ok(plain(at, Shape::Float(Real::new(*value, *value)), Node::Float(*value))),
             Kind::Bool(value) => Ok(plain(at, Shape::Bool, Node::Bool(*value))),
-            Kind::Text(text) => Ok(plain(at, Shape::Text, Node::Text(text.clone()))),
+            Kind::Text(text) => {
+                self.has_text = true;
+                Ok(plain(at, Shape::Text, Node::Text(text.clone())))
+            }
             Kind::X => Ok(plain(
                 at,
                 match self.subject {
@@ -155,7 +163,14 @@ impl Typer {
             }
             Kind::Binary(operator, left, right) => {
                 let (left, right) = (self.expression(left)?, self.expression(right)?);
-                binary(at, *operator, left, right)
+                match (operator, left.shape, &right.node) {
+                    (Operator::Power, Shape::Integer(base), Node::Integer(exponent @ 2..=MOST_UNROLLED))
+                        if !base.power(right.whole()).0.is_narrow() =>
+                    {
+                        self.unrolled_power(at, left, *exponent)
+                    }
+                    (_, _, _) => binary(at, *operator, left, right),
+                }
             }
             Kind::Call(function, values) => {
                 let values = values.iter().map(|value| self.expression(value)).collect::<Result<Vec<_>, _>>()?;
@@ -163,6 +178,50 @@ impl Typer {
             }
         }
     }
+}
+
+/// The largest exponent whose power becomes multiplications.
+const MOST_UNROLLED: i128 = 16;
+
+impl Typer {
+    /// A power beyond words as multiplications, which are as narrow as they can be. Where one of them overflows, the
+    /// power does, too.
+    fn unrolled_power(&mut self, at: usize, base: Typed, exponent: i128) -> Answer {
+        let (bounds, fails) = base.whole().power(Whole::exactly(exponent));
+        let base = self.keep(base);
+        let local = |kept: &Kept| plain(at, kept.shape, Node::Local(kept.slot));
+        let mut power = local(&base);
+        let mut kept = vec![base];
+        for bit in (0..127 - exponent.leading_zeros()).rev() {
+            let half = self.keep(power);
+            power = binary(at, Operator::Multiply, local(&half), local(&half))?;
+            kept.push(half);
+            if exponent >> bit & 1 == 1 {
+                power = binary(at, Operator::Multiply, power, local(&kept[0]))?;
+            }
+        }
+        if let (Shape::Integer(_), false) = (power.shape, fails) {
+            power.shape = Shape::Integer(bounds);
+        }
+        Ok(kept.into_iter().rev().fold(power, |body, Kept { slot, value, .. }| Typed {
+            at,
+            shape: body.shape,
+            can_fail: body.can_fail || value.can_fail,
+            node: Node::Let { slot, value: value.boxed(), body: body.boxed() },
+        }))
+    }
+
+    fn keep(&mut self, value: Typed) -> Kept {
+        self.slots.push(value.shape);
+        Kept { slot: self.slots.len() - 1, shape: value.shape, value }
+    }
+}
+
+/// A value that is computed once and used again.
+struct Kept {
+    slot: usize,
+    shape: Shape,
+    value: Typed,
 }
 
 impl Typed {

@@ -373,6 +373,19 @@ fn a_last_step_sees_all_outputs_in_order() {
     assert_eq!(job.plan.last_input(&done.into()), b"123");
 }
 
+/// `kernels/examples/word_count`, compiled.
+static WORD_COUNT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/word-count.wasm"));
+
+#[test]
+fn the_word_count_example_merges_its_own_outputs() {
+    let text = "Tell me a tale\nof a thousand and one\nA tale, a TALE\n";
+    let (kernel, input) = (STANDARD.encode(WORD_COUNT), STANDARD.encode(text));
+    let source =
+        format!(r#"{{"kind":"kernel","kernel":"{kernel}","input":"{input}","split":"lines","merge":"kernel"}}"#);
+    let expected = "a\t4\nand\t1\nme\t1\nof\t1\none\t1\ntale\t3\ntell\t1\nthousand\t1\n";
+    assert_eq!(result(&source).unwrap(), format!("\"{}\"", STANDARD.encode(expected)));
+}
+
 #[test]
 fn bad_kernel_jobs_are_refused_with_their_code() {
     let imports = STANDARD.encode({
