@@ -18,8 +18,8 @@ texts! {
     KIND_MAP: "Map", "Преобразование";
     KIND_MAP_REDUCE: "Map and reduce", "Преобразование и свёртка";
     KIND_MATRIX: "Matrix", "Матрица";
-    KIND_KERNEL: "Kernel", "Ядро WebAssembly";
-    KIND_COMMAND: "Command", "Программа WASI";
+    KIND_KERNEL: "Kernel", "Модуль";
+    KIND_COMMAND: "Command", "Программа";
     CREATED: "submitted {when}", "создано {when}";
     FINISHED: "ended {when}", "завершено {when}";
 }

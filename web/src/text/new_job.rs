@@ -5,12 +5,6 @@ texts! {
     LEAD: "Say what to compute. It is cut into tasks, spread over everyone who lends, and put together again.",
         "Опишите, что посчитать. Работа будет разделена на задачи, разойдётся по всем, кто делится мощностью, и соберётся обратно.";
     KIND: "Kind of job", "Вид задания";
-    TAB_RANGE: "Range", "Диапазон";
-    TAB_MAP: "Map", "Список";
-    TAB_MAP_REDUCE: "Map and reduce", "Список и свёртка";
-    TAB_MATRIX: "Matrix", "Матрица";
-    TAB_KERNEL: "Kernel", "Ядро";
-    TAB_COMMAND: "Command", "Программа";
     TAB_JSON: "JSON", "JSON";
     ABOUT_RANGE: "Every whole number from start to end, both included, goes through your formula; what remains is reduced to one value.",
         "Каждое целое от начала до конца включительно проходит через вашу формулу; остаток сворачивается в одно значение.";
@@ -21,7 +15,7 @@ texts! {
     ABOUT_MATRIX: "Matrices are cut into blocks, computed on several nodes and put together.",
         "Матрицы режутся на блоки, считаются на нескольких узлах и собираются обратно.";
     ABOUT_KERNEL: "Your own WebAssembly: a pure function from bytes to bytes that exports memory, alloc and run, and imports nothing.",
-        "Ваш собственный WebAssembly: чистая функция из байтов в байты; экспортирует memory, alloc и run, ничего не импортирует.";
+        "Ваш собственный модуль WebAssembly: чистая функция из байтов в байты; экспортирует memory, alloc и run, ничего не импортирует.";
     ABOUT_COMMAND: "A program compiled to wasm32-wasip1 that reads standard input and writes standard output.",
         "Программа, собранная под wasm32-wasip1: читает стандартный ввод и пишет в стандартный вывод.";
     ABOUT_JSON: "The job as the API and the command line take it.", "Задание в том виде, в каком его принимают API и командная строка.";
@@ -75,9 +69,9 @@ texts! {
     MATRIX_A: "Matrix A", "Матрица A";
     MATRIX_B: "Matrix B", "Матрица B";
     MATRIX_HELP: "A row a line, numbers apart by spaces or commas; or JSON.", "Строка матрицы — в строке текста, числа через пробел или запятую; либо JSON.";
-    KERNEL: "Kernel (.wasm)", "Ядро (.wasm)";
+    KERNEL: "Kernel (.wasm)", "Модуль (.wasm)";
     KERNEL_HELP: "Base64 or the hash of a kernel this node knows; or drop a .wasm file here.",
-        "Base64 или хеш ядра, которое этот узел уже знает; либо бросьте сюда файл .wasm.";
+        "Base64 или хеш модуля, который этот узел уже знает; либо бросьте сюда файл .wasm.";
     INPUT: "Input", "Ввод";
     INPUT_HELP: "Text, or drop any file here.", "Текст; можно бросить сюда любой файл.";
     SPLIT: "Cut the input", "Разделить ввод";
@@ -88,7 +82,7 @@ texts! {
     SPLIT_BLOCK: "Bytes in a block", "Байтов в блоке";
     MERGE: "Put together", "Собрать";
     MERGE_CONCAT: "one after another", "одно за другим";
-    MERGE_KERNEL: "by the kernel itself", "самим ядром";
+    MERGE_KERNEL: "by the kernel itself", "самим модулем";
     MODULE: "Program (.wasm)", "Программа (.wasm)";
     ARGS: "Arguments, one a line", "Аргументы, по одному в строке";
     JSON_TEXT: "Job as JSON", "Задание в JSON";

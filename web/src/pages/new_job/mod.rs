@@ -24,7 +24,7 @@ use crate::{
     look::{use_title, use_words},
     parts::{debounce::use_settled, go::go, refusal_note::RefusalNote},
     testid,
-    text::{Text, new_job as say},
+    text::{Text, jobs, new_job as say},
     views::{use_node, use_views},
 };
 
@@ -257,12 +257,12 @@ fn Submit(props: &SubmitProps) -> Html {
 
 fn tab_name(tab: Tab) -> Text {
     match tab {
-        Tab::Range => say::TAB_RANGE,
-        Tab::Map => say::TAB_MAP,
-        Tab::MapReduce => say::TAB_MAP_REDUCE,
-        Tab::Matrix => say::TAB_MATRIX,
-        Tab::Kernel => say::TAB_KERNEL,
-        Tab::Command => say::TAB_COMMAND,
+        Tab::Range => jobs::KIND_RANGE,
+        Tab::Map => jobs::KIND_MAP,
+        Tab::MapReduce => jobs::KIND_MAP_REDUCE,
+        Tab::Matrix => jobs::KIND_MATRIX,
+        Tab::Kernel => jobs::KIND_KERNEL,
+        Tab::Command => jobs::KIND_COMMAND,
         Tab::Json => say::TAB_JSON,
     }
 }
