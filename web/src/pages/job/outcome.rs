@@ -57,11 +57,11 @@ pub fn Outcome(props: &OutcomeProps) -> Html {
     }
 }
 
-/// Kernels and commands answer in bytes, which travel as base64: people see the text in them, if it is text.
+/// Kernels answer in bytes, which travel as base64: people see the text in them, if it is text.
 fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
     let name = format!("p2pnet-{}", status.summary.id);
     let bytes = match status.summary.kind.as_str() {
-        "kernel" | "command" => bytes_of(json),
+        "kernel" => bytes_of(json),
         _ => None,
     };
     let Some(bytes) = bytes else {

@@ -15,12 +15,11 @@ pub enum Tab {
     MapReduce,
     Matrix,
     Kernel,
-    Command,
     Json,
 }
 
 impl Tab {
-    pub const ALL: [Tab; 7] = [Tab::Range, Tab::Map, Tab::MapReduce, Tab::Matrix, Tab::Kernel, Tab::Command, Tab::Json];
+    pub const ALL: [Tab; 6] = [Tab::Range, Tab::Map, Tab::MapReduce, Tab::Matrix, Tab::Kernel, Tab::Json];
 
     /// The job kind, as in JSON; `json` for the tab that takes any.
     pub fn kind(self) -> &'static str {
@@ -30,7 +29,6 @@ impl Tab {
             Tab::MapReduce => "map_reduce",
             Tab::Matrix => "matrix",
             Tab::Kernel => "kernel",
-            Tab::Command => "command",
             Tab::Json => "json",
         }
     }
@@ -101,11 +99,10 @@ pub struct Matrix {
     pub b: Content,
 }
 
-/// Fields of a kernel or a command.
+/// Fields of a kernel job.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
+pub struct Kernel {
     pub module: Content,
-    pub args: String,
     pub input: Content,
     pub split: String,
     pub block: String,
@@ -130,8 +127,7 @@ pub struct Draft {
     pub map: Formulas,
     pub map_reduce: Formulas,
     pub matrix: Matrix,
-    pub kernel: Program,
-    pub command: Program,
+    pub kernel: Kernel,
     pub json: String,
     pub advanced: Advanced,
 }
@@ -151,7 +147,7 @@ impl Draft {
             Tab::Range => Some(&self.range),
             Tab::Map => Some(&self.map),
             Tab::MapReduce => Some(&self.map_reduce),
-            Tab::Matrix | Tab::Kernel | Tab::Command | Tab::Json => None,
+            Tab::Matrix | Tab::Kernel | Tab::Json => None,
         }
     }
 
@@ -186,13 +182,6 @@ impl Draft {
                 fields.add("split", data::quoted(&self.kernel.split()));
                 fields.add("merge", data::quoted(&self.kernel.merge));
             }
-            Tab::Command => {
-                let args: Vec<String> = self.command.args.lines().map(data::quoted).collect();
-                fields.add("module", data::quoted(&self.command.module.module()));
-                fields.add("args", format!("[{}]", args.join(",")));
-                fields.add("input", data::quoted(&STANDARD.encode(self.command.input.bytes())));
-                fields.add("split", data::quoted(&self.command.split()));
-            }
         }
         Ok(fields.close(self.tab, &self.advanced))
     }
@@ -204,13 +193,13 @@ impl Draft {
             Tab::Range => draft.range.filter.clear(),
             Tab::Map => draft.map.filter.clear(),
             Tab::MapReduce => draft.map_reduce.filter.clear(),
-            Tab::Matrix | Tab::Kernel | Tab::Command | Tab::Json => return None,
+            Tab::Matrix | Tab::Kernel | Tab::Json => return None,
         }
         draft.json().ok()
     }
 }
 
-impl Program {
+impl Kernel {
     fn split(&self) -> String {
         if self.split == "bytes" { format!("bytes:{}", self.block.trim()) } else { self.split.clone() }
     }
@@ -300,6 +289,16 @@ mod tests {
             if tab != Tab::Json {
                 assert_eq!(value["kind"], tab.kind());
             }
+        }
+    }
+
+    #[test]
+    fn every_kind_has_a_tab_whose_example_is_read() {
+        let kinds: Vec<&str> = Tab::ALL.into_iter().filter(|tab| *tab != Tab::Json).map(Tab::kind).collect();
+        assert_eq!(kinds, p2pnet_shared::job::kinds::KINDS);
+        for tab in Tab::ALL {
+            let json = Draft { tab, ..examples::first() }.json().unwrap();
+            assert_eq!(p2pnet_shared::job::kinds::read(&json, &|_| None).err(), None, "{json}");
         }
     }
 

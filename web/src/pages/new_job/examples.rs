@@ -1,6 +1,6 @@
 //! Examples that work as they stand, so that nobody faces an empty form.
 
-use super::draft::{Advanced, Content, Draft, Formulas, Matrix, Program, Tab};
+use super::draft::{Advanced, Content, Draft, Formulas, Kernel, Matrix, Tab};
 use crate::text::{Text, new_job as say};
 
 /// A kernel of 191 bytes that makes ASCII letters upper case; its source:
@@ -26,18 +26,9 @@ pub fn first() -> Draft {
         map: formulas("", "", "1, 2, 3, 4, 5, 6, 7, 8, 9, 10", "x*x + 1", "", ""),
         map_reduce: formulas("", "", "3, 1, 2, 8, 5, 13", "x*x", "x > 1", "average"),
         matrix: Matrix { op: "multiply".into(), a: typed("1 2\n3 4"), b: typed("5 6\n7 8") },
-        kernel: Program {
+        kernel: Kernel {
             module: typed(UPPER_CASE),
-            args: String::new(),
             input: typed("all who are willing\nlend each other\na little of their power"),
-            split: "lines".into(),
-            block: "65536".into(),
-            merge: "concat".into(),
-        },
-        command: Program {
-            module: typed(""),
-            args: String::new(),
-            input: typed("one\ntwo\nthree"),
             split: "lines".into(),
             block: "65536".into(),
             merge: "concat".into(),
@@ -59,7 +50,7 @@ pub fn of(tab: Tab) -> &'static [Example] {
         Tab::MapReduce => MAP_REDUCE,
         Tab::Matrix => MATRIX,
         Tab::Kernel => KERNEL,
-        Tab::Command | Tab::Json => &[],
+        Tab::Json => &[],
     }
 }
 

@@ -9,7 +9,7 @@ mod forms;
 use std::{cell::RefCell, rc::Rc};
 
 use p2pnet_browser::NodeRuntime;
-use p2pnet_shared::{id::JobId, job::kinds, refusal::Refusal};
+use p2pnet_shared::{id::JobId, refusal::Refusal};
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 use yew_router::prelude::*;
@@ -125,11 +125,9 @@ struct TabsProps {
 #[component]
 fn Tabs(props: &TabsProps) -> Html {
     let words = use_words();
-    // A tab for a kind that this build cannot read would only lead to a refusal.
-    let tabs: Vec<Tab> =
-        Tab::ALL.into_iter().filter(|tab| *tab == Tab::Json || kinds::KINDS.contains(&tab.kind())).collect();
+    let tabs = Tab::ALL;
     let onkeydown = {
-        let (tabs, open, change) = (tabs.clone(), props.open, props.change.clone());
+        let (open, change) = (props.open, props.change.clone());
         Callback::from(move |event: KeyboardEvent| {
             let step = match event.key().as_str() {
                 "ArrowRight" => 1,
@@ -262,7 +260,6 @@ fn tab_name(tab: Tab) -> Text {
         Tab::MapReduce => jobs::KIND_MAP_REDUCE,
         Tab::Matrix => jobs::KIND_MATRIX,
         Tab::Kernel => jobs::KIND_KERNEL,
-        Tab::Command => jobs::KIND_COMMAND,
         Tab::Json => say::TAB_JSON,
     }
 }
@@ -274,7 +271,6 @@ fn tab_about(tab: Tab) -> Text {
         Tab::MapReduce => say::ABOUT_MAP_REDUCE,
         Tab::Matrix => say::ABOUT_MATRIX,
         Tab::Kernel => say::ABOUT_KERNEL,
-        Tab::Command => say::ABOUT_COMMAND,
         Tab::Json => say::ABOUT_JSON,
     }
 }
