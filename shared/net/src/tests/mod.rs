@@ -4,5 +4,6 @@
 
 mod abuse;
 mod circuits;
+mod jobs;
 mod party;
 mod transports;

@@ -1,0 +1,169 @@
+//! Whole nodes, from the handle of one to the engine of the other.
+
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+
+use futures::{SinkExt, StreamExt, channel::mpsc};
+use p2pnet_shared::{
+    api::{Event, JobStatus, Path, ProviderSettings},
+    engine::{Batch, BatchReport, Engine, EngineName, Limits, Trap, WasmiEngine},
+    id::JobId,
+    job::{JobState, kinds},
+    kernel,
+    node::NodeConfig,
+    units::{Gas, Moment},
+    wire::Role,
+};
+
+use super::party::now;
+use crate::{
+    Options, Outside,
+    handle::Handle,
+    host::{Host, HostFact, HostOrder, Start},
+    node_id, start,
+};
+
+/// Runs every batch by wasmi on a thread of its own; keeps nothing.
+struct TestHost {
+    facts: mpsc::Sender<HostFact>,
+}
+
+impl Host for TestHost {
+    fn now(&self) -> Moment {
+        now()
+    }
+
+    fn carry_out(&mut self, order: HostOrder) {
+        match order {
+            HostOrder::Execute { run, kernel, batch, .. } => {
+                let mut facts = self.facts.clone();
+                std::thread::spawn(move || {
+                    let report = execute(&kernel, &batch);
+                    // An error means that the node has stopped.
+                    let _ = futures::executor::block_on(facts.send(HostFact::Executed { run, report }));
+                });
+            }
+            HostOrder::Abort { .. } | HostOrder::Save(..) | HostOrder::Forget(_) | HostOrder::Cores(_) => {}
+        }
+    }
+}
+
+fn execute(kernel: &Arc<[u8]>, batch: &Batch) -> BatchReport {
+    let mut engine = WasmiEngine::new();
+    let prepared = kernel::prepare(kernel).unwrap();
+    let module = engine.load(&prepared.rewritten).unwrap();
+    let call = |bytes: &Vec<u8>| engine.call(&module, &[&batch.common, bytes], &batch.limits);
+    BatchReport { engine: EngineName::Wasmi, outcomes: batch.calls.iter().map(call).collect(), busy_micros: 1_000 }
+}
+
+struct Running {
+    handle: Handle,
+    outside: Outside,
+    facts: mpsc::Sender<HostFact>,
+}
+
+fn run(seed: u8, role: Role, options: Options) -> Running {
+    let secret = [seed; 32];
+    let (facts, incoming) = mpsc::channel(64);
+    let config = NodeConfig { me: node_id(secret).unwrap(), role, agent: "test".to_owned(), seed: [seed; 32] };
+    let host = TestHost { facts: facts.clone() };
+    let begin = Start { secret, config, restored: Vec::new() };
+    let (handle, outside, node_loop) = start(begin, host, incoming, options).unwrap();
+    tokio::spawn(node_loop);
+    Running { handle, outside, facts }
+}
+
+fn seed_options() -> Options {
+    Options { interfaces: vec![Ipv4Addr::LOCALHOST.into()], tcp_port: Some(0), ..Options::default() }
+}
+
+async fn address(of: &mut Running) -> String {
+    of.outside.addresses.wait_for(|all| !all.is_empty()).await.unwrap()[0].clone()
+}
+
+async fn join(node: &mut Running, address: &str) {
+    node.facts.send(HostFact::SeedKnown { addresses: vec![address.to_owned()] }).await.unwrap();
+    while !node.handle.network().await.unwrap().online {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn lend(node: &Running) {
+    let settings = ProviderSettings { lending: true, cores: 2, ..ProviderSettings::default() };
+    node.handle.set_provider(settings).await;
+}
+
+/// Listens until the job has ended.
+async fn ended(handle: &Handle, id: JobId) -> JobStatus {
+    let mut events = Box::pin(handle.events());
+    loop {
+        let status = handle.job(id).await.unwrap();
+        if status.summary.state.is_final() {
+            return status;
+        }
+        // Whatever it is, something changed; the status says what.
+        let _: Option<Event> = tokio::time::timeout(Duration::from_secs(1), events.next()).await.unwrap_or(None);
+    }
+}
+
+const SUM: &str = r#"{"kind":"range_reduce","start":1,"end":100000,"map":"x","reduce":"sum"}"#;
+
+async fn submit(node: &Running) -> JobId {
+    node.handle.submit(kinds::read(SUM, &|_| None).unwrap()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_computed_by_a_node_that_only_a_circuit_reaches() {
+    let mut seed = run(1, Role::Seed, seed_options());
+    let mut provider = run(2, Role::Client, Options::default());
+    let mut requester = run(3, Role::Client, Options::default());
+    let address = address(&mut seed).await;
+    join(&mut provider, &address).await;
+    lend(&provider).await;
+    join(&mut requester, &address).await;
+    let id = submit(&requester).await;
+    let status = ended(&requester.handle, id).await;
+    assert_eq!(status.summary.state, JobState::Completed, "{status:?}");
+    assert_eq!(&*requester.handle.result(id).await.unwrap(), "5000050000");
+    assert!(status.attempts.iter().all(|attempt| attempt.node == provider.handle.me()));
+    let network = requester.handle.network().await.unwrap();
+    let view = network.nodes.iter().find(|view| view.node == provider.handle.me()).unwrap();
+    assert_eq!(view.path, Some(Path::Relayed { via: Some(seed.handle.me()) }));
+    for node in [requester, provider, seed] {
+        node.handle.stop().await;
+        assert!(node.handle.network().await.is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_goes_on_when_its_seed_restarts() {
+    let mut seed = run(1, Role::Seed, seed_options());
+    let address = address(&mut seed).await;
+    let mut provider = run(2, Role::Client, Options::default());
+    let mut requester = run(3, Role::Client, Options::default());
+    join(&mut provider, &address).await;
+    join(&mut requester, &address).await;
+    // Nobody lends yet: the job waits.
+    let id = submit(&requester).await;
+    seed.handle.stop().await;
+    let port = address.split('/').nth(4).unwrap().parse().unwrap();
+    let _seed = run(1, Role::Seed, Options { tcp_port: Some(port), ..seed_options() });
+    lend(&provider).await;
+    let status = ended(&requester.handle, id).await;
+    assert_eq!(status.summary.state, JobState::Completed, "{status:?}");
+}
+
+#[test]
+fn a_batch_that_runs_here_gives_what_the_job_expects() {
+    let job = kinds::read(SUM, &|_| None).unwrap();
+    let span = p2pnet_shared::units::Span { start: 0, end: 10 };
+    let batch = Batch {
+        kernel: p2pnet_shared::id::Hash::of(job.plan.kernel()),
+        common: job.plan.common().to_vec(),
+        calls: job.plan.inputs(span),
+        limits: Limits::default(),
+    };
+    let report = execute(&job.plan.kernel().into(), &batch);
+    let output: Result<Vec<u8>, Trap> = report.outcomes[0].output.clone();
+    assert!(job.plan.check(span, &output.unwrap()).is_ok());
+    assert!(report.outcomes[0].gas > Gas(0));
+}
