@@ -14,12 +14,13 @@ use p2pnet_shared::{
 /// How many orders may wait for the loop; a caller beyond that waits.
 pub const COMMAND_QUEUE: usize = 256;
 
-/// How many events a listener may be behind; beyond that it misses some and learns of it by [`Event::Network`].
+/// How many events may wait for a listener; one that is further behind gets the newest state of each job later, not
+/// every step.
 pub const EVENT_QUEUE: usize = 1024;
 
 /// An order or a question to the loop. Answers go back over the oneshot; nobody listening is fine.
 pub enum Command {
-    /// Take a job; `id` for a resubmission under a known name.
+    /// Take a job; its new name comes back.
     Submit(Box<Job>, oneshot::Sender<Result<JobId, Refusal>>),
     /// Stop a job; `false` when there is none.
     Cancel(JobId, oneshot::Sender<bool>),

@@ -32,7 +32,8 @@ pub enum HostOrder {
     Save(StoreKey, Vec<u8>),
     /// Forget a record.
     Forget(StoreKey),
-    /// How many batches will run at once from now on (cores lent); the host sizes its pool.
+    /// How many batches will run at once from now on (cores lent), 0 while nothing is lent; the host sizes its pool. Runs
+    /// already ordered still get their fact.
     Cores(u16),
 }
 

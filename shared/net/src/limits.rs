@@ -30,7 +30,7 @@ pub const SPARE_MILLIS: u64 = 30_000;
 pub const PING_INTERVAL: Duration = Duration::from_secs(8);
 /// A ping without an answer for so long has failed.
 pub const PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// So many failed pings in a row close the connection. A browser that was killed leaves a webrtc-direct connection
+/// So many failed pings in a row, with nothing moving in between, close the connection. A browser that was killed leaves a webrtc-direct connection
 /// that would otherwise linger for minutes.
 pub const PING_FAILURES: u32 = 2;
 
@@ -101,7 +101,7 @@ pub const WEBSOCKET_LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Inputs that the loop takes from one source before it looks at the others.
 pub const TURN: usize = 64;
 /// How often, in milliseconds, the loop looks for stalled, idle and spare connections.
-pub const MAINTENANCE_MILLIS: u64 = 1_000;
+pub const MAINTENANCE_MILLIS: u64 = 250;
 /// Least time between two rounds of events to listeners, in milliseconds. The first after a quiet time goes at once.
 pub const EVENTS_MILLIS: u64 = 50;
 /// Listeners for events.

@@ -60,6 +60,8 @@ struct Connection {
     path: Path,
     transport: &'static str,
     remote: Multiaddr,
+    /// Whether the other side dialled.
+    inbound: bool,
     outgoing: Option<Outgoing>,
     /// Streams of the other side that wait until the node knows of the connection.
     held: Vec<Stream>,
@@ -68,6 +70,8 @@ struct Connection {
     /// Bytes written when last looked, and when that number last changed or nothing waited.
     progress: (u64, Moment),
     failed_pings: u32,
+    /// What had been written and when something had come, when a ping failed last.
+    at_last_failure: (u64, Moment),
 }
 
 #[derive(Default)]
@@ -338,12 +342,14 @@ impl Links {
                 path,
                 transport,
                 remote: endpoint.get_remote_address().clone(),
+                inbound: endpoint.is_listener(),
                 outgoing: None,
                 held: Vec::new(),
                 carried: false,
                 last_message: now,
                 progress: (0, now),
                 failed_pings: 0,
+                at_last_failure: (0, now),
             },
         );
         if let Some(dial) = self.dials.get_mut(&node) {
@@ -364,6 +370,7 @@ impl Links {
                 connection.progress = (0, now);
                 platform::spawn(frames::write(stream, frames, meter, id, self.facts.0.clone()));
                 let node = connection.node;
+                self.close_what_this_replaces(id);
                 self.announce(now, node);
             }
             StreamFact::Accepted(stream) => {
@@ -374,6 +381,22 @@ impl Links {
                 }
             }
             StreamFact::Refused => self.close(id),
+        }
+    }
+
+    /// Whoever dials has no connection, or none that works: if the active one was dialled by the same node in the same
+    /// way, it is dead and only we have not noticed yet (a reloaded tab, a changed network).
+    fn close_what_this_replaces(&mut self, id: ConnectionId) {
+        let Some(new) = self.connections.get(&id) else { return };
+        let Some((old_id, old)) =
+            self.active.get(&new.node).filter(|old| **old != id).and_then(|old| self.connections.get_key_value(old))
+        else {
+            return;
+        };
+        let same_way = (old.path == Path::Direct) == (new.path == Path::Direct);
+        if new.inbound && old.inbound && same_way {
+            tracing::debug!(node = %new.node, "closing a connection that a new one replaces");
+            self.close(*old_id);
         }
     }
 
@@ -437,7 +460,14 @@ impl Links {
 
     fn on_ping_failed(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.failed_pings += 1;
+        // On a slow line that is full of our own data a ping comes late; what moves is alive.
+        let written = connection.outgoing.as_ref().map_or(0, Outgoing::written);
+        let state = (written, connection.last_message);
+        if std::mem::replace(&mut connection.at_last_failure, state) == state {
+            connection.failed_pings += 1;
+        } else {
+            connection.failed_pings = 1;
+        }
         if connection.failed_pings >= limits::PING_FAILURES {
             self.close(id);
         }

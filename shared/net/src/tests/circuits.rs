@@ -99,3 +99,25 @@ async fn a_seed_that_restarts_with_its_identity_is_reached_again_and_relays_agai
     b.dial(a.me, &[]);
     met(&mut a, &mut b).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_comes_back_replaces_its_old_connection_that_still_seems_alive() {
+    let mut b = Party::new(2, false, everything());
+    let address = b.address("/tcp/").await;
+    let mut before = Party::new(1, false, Options::default());
+    before.dial(b.me, std::slice::from_ref(&address));
+    met(&mut before, &mut b).await;
+    // The old one hangs with its sockets open, as a frozen tab does.
+    let _frozen = before.freeze();
+    let mut after = Party::new(1, false, Options::default());
+    after.dial(b.me, &[address]);
+    let after_me = after.me;
+    let again = async {
+        assert_eq!(b.gone().await, after_me);
+        b.connected(after_me).await;
+    };
+    let b_me = crate::node_id([2; 32]).unwrap();
+    tokio::join!(after.connected(b_me), again);
+    b.send(after_me, Message::Withdraw);
+    assert_eq!(after.received().await, Message::Withdraw);
+}
