@@ -81,7 +81,7 @@ fn Toggle() -> Html {
             data-testid={testid::DONATE_TOGGLE}>
             <Orb cores={views.device.cores} lent={settings.cores} {busy} on={settings.lending && !paused} />
             <span class="orb-text">
-                <strong>{ order }</strong>
+                <strong>{ order }</strong>{ " " }
                 <small>{ words.say(word) }</small>
             </span>
         </button>
