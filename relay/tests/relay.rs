@@ -141,9 +141,9 @@ async fn a_job_without_a_provider_waits_says_why_and_is_cancelled() {
 async fn an_idempotency_key_makes_one_job_even_over_a_restart() {
     let folder = Folder::new("idempotency");
     let relay = Relay::start(&folder, &["--no-provider"]);
-    let http = Client::new();
+    // A client each: one that keeps connections would try the one to the relay that was stopped.
     let send = |relay: &Relay, key: &str, body: &'static str| {
-        http.post(relay.at("/api/v1/jobs")).header("idempotency-key", key).body(body).send()
+        Client::new().post(relay.at("/api/v1/jobs")).header("idempotency-key", key).body(body).send()
     };
     let at_once = futures::future::join_all((0..8).map(|_| send(&relay, "k1", SUM))).await;
     let mut ids = std::collections::BTreeSet::new();

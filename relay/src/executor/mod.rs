@@ -16,7 +16,7 @@ use std::{
     path::PathBuf,
     str::FromStr,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -88,6 +88,8 @@ struct Shared {
     sandbox: Sandbox,
     compiled: PathBuf,
     kernels: Kernels,
+    /// For threads, which clone it: a kernel made ready by one clone runs on all.
+    engines: OnceLock<NativeEngines>,
 }
 
 #[derive(Default)]
@@ -147,6 +149,7 @@ impl Executor {
                 // Apart: a worker that was broken into could leave code behind, which only other workers may then run.
                 compiled: compiled.join(sandbox.to_string()),
                 kernels: Kernels::default(),
+                engines: OnceLock::new(),
             }),
         }
     }
@@ -234,7 +237,7 @@ impl Shared {
     fn work(&self) {
         let mut place = match self.sandbox {
             Sandbox::Process => Place::Process(None),
-            Sandbox::Thread => Place::Thread(Box::new(NativeEngines::new(Some(self.compiled.clone())))),
+            Sandbox::Thread => Place::Thread(Box::new(self.engines())),
         };
         while let Some((order, stop)) = self.next_order() {
             let run = order.run;
@@ -242,13 +245,17 @@ impl Shared {
                 Place::Process(worker) => self.run_in_process(worker, order, &stop),
                 Place::Thread(engines) => run::guarded(engines, &self.kernels, order).unwrap_or_else(|| {
                     // What the panic left behind is not trusted again.
-                    **engines = NativeEngines::new(Some(self.compiled.clone()));
+                    **engines = self.engines();
                     nothing(Trap::HostFailed)
                 }),
             };
             self.lock().stops.remove(&run);
             self.report(run, report);
         }
+    }
+
+    fn engines(&self) -> NativeEngines {
+        self.engines.get_or_init(|| NativeEngines::new(Some(self.compiled.clone()))).clone()
     }
 
     fn run_in_process(&self, place: &mut Option<Worker>, order: Order, stop: &Stop) -> BatchReport {
