@@ -197,7 +197,8 @@ impl Entry {
 
     /// Whether there is something that could go out, now or after a pause.
     pub(super) fn is_hungry(&self) -> bool {
-        !self.state.is_final() && !(self.open.is_empty() && self.retries.is_empty())
+        let waits = !self.open.is_empty() || !self.retries.is_empty();
+        waits && !self.state.is_final()
     }
 
     pub(super) fn timeout(&self) -> Millis {

@@ -45,7 +45,7 @@ impl Node {
         attempts.sort_by_key(|attempt| attempt.id);
         attempts.drain(..attempts.len().saturating_sub(MOST_SHOWN));
         let mut nodes: Vec<NodeShare> = entry.shares.values().cloned().collect();
-        nodes.sort_by(|a, b| b.units.cmp(&a.units));
+        nodes.sort_by_key(|share| std::cmp::Reverse(share.units));
         nodes.truncate(MOST_SHOWN);
         JobStatus {
             summary: self.summarise(entry),
