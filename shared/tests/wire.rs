@@ -3,7 +3,7 @@
 //!
 //! `P2PNET_WRITE_GOLDEN=1 cargo test -p p2pnet-shared --test wire` writes files that are missing.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{fs, path::PathBuf};
 

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use p2pnet_shared::{
-    job::{CallShape, Job, Outputs, Plan, Policy, Requirements},
+    id::Hash,
+    job::{CallShape, Job, Outputs, Plan, Policy, Requirements, kinds},
     refusal::{Code, Refusal},
     units::Span,
 };
@@ -59,8 +60,11 @@ fn job(plan: Numbers) -> Job {
     }
 }
 
-/// Reads [`Job::source`] of a job of this module, as a restarted requester does.
-pub fn read(source: &str) -> Result<Job, Refusal> {
+/// Reads [`Job::source`] as a restarted requester does: a job of this module, or JSON as a person sends it.
+pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Vec<u8>>) -> Result<Job, Refusal> {
+    if source.starts_with('{') {
+        return kinds::read(source, blob);
+    }
     let broken = || Refusal::new(Code::InvalidJson, "not a job of the simulator", "");
     let fields: Vec<&str> = source.split(' ').collect();
     let [units, each, padding, bad] = fields[..] else { return Err(broken()) };

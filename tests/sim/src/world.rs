@@ -248,7 +248,7 @@ impl World {
         let mut node = Node::new(config);
         let records: Vec<(StoreKey, Vec<u8>)> =
             self.machines[machine].store.iter().map(|(key, bytes)| (*key, bytes.clone())).collect();
-        node.restore(self.now, records, &|source, _| plan::read(source));
+        node.restore(self.now, records, &plan::read);
         self.machines[machine].node = Some(node);
         for seed in self.machines[machine].seeds.clone() {
             let node = self.machines[seed].id;

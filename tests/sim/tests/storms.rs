@@ -60,6 +60,30 @@ fn a_requester_that_restarts_resumes_with_what_was_done() {
 }
 
 #[test]
+fn a_job_in_json_resumes_after_a_restart_of_everybody() {
+    let mut world = World::new(6);
+    let seed = world.add(Actor::Seed);
+    let me = world.add(Actor::Requester);
+    // Whatever a batch holds, it takes a second.
+    let donor = world.add(Actor::Donor { cores: 1, units_per_second: 1 });
+    let json = r#"{"kind":"range_reduce","start":1,"end":300000,"map":"x","where":"x % 2 == 0","reduce":"sum"}"#;
+    let job = world.submit(me, plan::read(json, &|_| None).unwrap());
+    assert!(world.run_until(Millis(60_000), |world| world.job(me, job).summary.progress.units_done > 20_000));
+    let done = world.job(me, job).summary.progress.units_done;
+    for machine in [seed, me, donor] {
+        world.stop(machine);
+    }
+    world.run_until(Millis(1_000), |_| false);
+    for machine in [me, donor, seed] {
+        world.start(machine);
+    }
+    assert_eq!(world.job(me, job).summary.progress.units_done, done);
+    assert!(world.run_until(Millis(120_000), |world| world.is_over(me, job)));
+    let result: serde_json::Value = serde_json::from_str(&world.result(me, job)).unwrap();
+    assert_eq!(result.to_string().trim_matches('"'), (150_000u64 * 150_001).to_string());
+}
+
+#[test]
 fn a_seed_that_restarts_is_found_again_and_the_job_goes_on() {
     let mut world = World::new(3);
     let seed = world.add(Actor::Seed);
