@@ -51,8 +51,11 @@ pub(crate) fn broken() -> BatchReport {
     BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 10 }
 }
 
-/// How many units of [`crate::plan`] a batch covers.
+/// How many units of [`crate::plan`] a batch covers; of other kernels, how many calls it holds.
 pub(crate) fn units(batch: &Batch) -> u64 {
+    if batch.kernel != crate::plan::kernel_hash() {
+        return batch.calls.len() as u64;
+    }
     batch
         .calls
         .iter()

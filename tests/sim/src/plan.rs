@@ -3,7 +3,7 @@
 //! The kernel takes 16 bytes `start, end` and returns the sum of `start..end` in closed form; or 8 bytes `x` and returns
 //! `x * x + 1`. A unit that is in the plan's list of bad ones makes it trap.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use p2pnet_shared::{
     id::Hash,
@@ -76,6 +76,17 @@ pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Vec<u8>>) -> Result<Job,
     }))
 }
 
+static KERNEL: LazyLock<(Vec<u8>, Hash)> = LazyLock::new(|| {
+    let bytes = kernel();
+    let hash = Hash::of(&bytes);
+    (bytes, hash)
+});
+
+/// The name of this module's kernel.
+pub(crate) fn kernel_hash() -> Hash {
+    KERNEL.1
+}
+
 struct Numbers {
     units: u64,
     shape: CallShape,
@@ -85,8 +96,7 @@ struct Numbers {
 
 impl Plan for Numbers {
     fn kernel(&self) -> &[u8] {
-        static KERNEL: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(kernel);
-        &KERNEL
+        &KERNEL.0
     }
 
     fn units(&self) -> u64 {
