@@ -4,6 +4,7 @@
 //! everywhere and starts from nothing but rustup's toolchain and a C compiler.
 
 mod bench;
+mod fuzz;
 mod page;
 mod relay;
 mod shell;
@@ -31,6 +32,10 @@ cargo xtask <command>
                  --filter TEXT   only the tests in Chromium whose name contains TEXT
   bench        Measure; writes docs/benchmarks.md and target/bench/*.json.
                  NAME            only this one
+  fuzz         Random modules, wasmi against wasmtime.
+                 --minutes N     for how long
+                 --modules N     or how many
+                 --seed S        the first seed (1)
   screenshots  Every page, both languages, both themes, desktop and phone, into target/screenshots/.
   help         This text.
 ";
@@ -64,6 +69,7 @@ fn obey() -> Result<()> {
         }
         "test" => test::run(&test_options(&mut args)?),
         "bench" => bench::run(&rest(&mut args)?),
+        "fuzz" => fuzz::run(&rest(&mut args)?),
         "screenshots" => bench::screenshots(&rest(&mut args)?),
         "open-when-ready" => relay::open_when_ready(&rest(&mut args)?),
         "help" => {
