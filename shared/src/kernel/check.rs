@@ -3,6 +3,7 @@
 use wasmparser::{ExternalKind, FuncType, Parser, Payload, ValType};
 
 use super::{Facts, bounds::MOST_MODULE_BYTES, exports};
+use crate::engine::drive::ENDS_EARLY;
 use crate::refusal::{Code, Refusal};
 
 const WRITE_A_KERNEL: &str = "A kernel exports `memory`, `alloc(i32) -> i32` and `run(i32, i32) -> i64`; \
@@ -111,6 +112,7 @@ pub fn facts(rewritten: &[u8]) -> Option<Facts> {
                     if export.kind == ExternalKind::Func && export.name == exports::START {
                         facts.start.push(exports::START);
                     }
+                    facts.ends_early |= export.kind == ExternalKind::Func && export.name == ENDS_EARLY;
                     initialise |= export.kind == ExternalKind::Func && export.name == "_initialize";
                 }
             }

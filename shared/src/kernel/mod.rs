@@ -122,6 +122,8 @@ pub struct Facts {
     pub initial_pages: u64,
     /// Functions without parameters and results to call before `alloc`, by export name, in order.
     pub start: Vec<&'static str>,
+    /// Whether it may end early: see [`crate::engine::drive::ENDS_EARLY`].
+    pub ends_early: bool,
 }
 
 impl Facts {

@@ -234,6 +234,24 @@ impl Fields {
         self.text(name)?.ok_or_else(|| missing(name, hint))
     }
 
+    /// A list of texts; empty if it is not there.
+    pub fn texts(&mut self, name: &str) -> Result<Vec<String>, Refusal> {
+        let hint = "it is a list of texts, as in [\"-v\"]";
+        match self.plain(name) {
+            None => Ok(Vec::new()),
+            Some(Json::Array(items)) => items
+                .into_iter()
+                .map(|item| match item {
+                    Json::String(text) => Ok(text),
+                    Json::Null | Json::Bool(_) | Json::Number(_) | Json::Array(_) | Json::Object(_) => {
+                        Err(invalid(name, &item, hint))
+                    }
+                })
+                .collect(),
+            Some(other) => Err(invalid(name, &other, hint)),
+        }
+    }
+
     /// An integer between two bounds, if it is there.
     pub fn integer(&mut self, name: &str, least: i64, most: i64) -> Result<Option<i64>, Refusal> {
         match self.plain(name) {

@@ -1,6 +1,7 @@
 //! The list of job kinds: one file each, one line here.
 
 mod big;
+mod command;
 mod fields;
 mod formulas;
 mod kernel;
@@ -32,10 +33,11 @@ const ALL: &[Kind] = &[
     Kind { name: map::REDUCE_NAME, fields: map::REDUCE_FIELDS, read: |fields, _| map::read_reducing(fields) },
     Kind { name: matrix::NAME, fields: matrix::FIELDS, read: |fields, _| matrix::read(fields) },
     Kind { name: kernel::NAME, fields: kernel::FIELDS, read: kernel::read },
+    Kind { name: command::NAME, fields: command::FIELDS, read: command::read },
 ];
 
 /// Names of all kinds, as they stand in `"kind"`.
-pub const KINDS: &[&str] = &["range_reduce", "map", "map_reduce", "matrix", "kernel"];
+pub const KINDS: &[&str] = &["range_reduce", "map", "map_reduce", "matrix", "kernel", "command"];
 
 /// Reads, checks and compiles a job from the JSON that a person sends.
 ///
@@ -57,6 +59,9 @@ pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Vec<u8>>) -> Result<Job,
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests_command;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests_matrix;

@@ -1,0 +1,143 @@
+//! `command`: a program for `wasm32-wasip1` that reads standard input and writes standard output.
+//!
+//! ```json
+//! {"kind":"command","module":"<base64 or hash>","args":["-v"],"input":"<base64>","split":"lines"}
+//! ```
+//! Each part of the input (cut as for `kernel`) is a run of the program: the arguments are the same, the clock stands
+//! still, random numbers are seeded by the part's number, files and sockets are absent. The result is
+//! `{"stdout": base64, "stderr": text}`, both in the input's order. A run that ends with another exit code than 0 fails
+//! the job, with the end of its standard error in the reason.
+
+mod adapt;
+mod calls;
+
+use std::collections::BTreeMap;
+
+use super::{
+    Blobs,
+    fields::Fields,
+    kernel::{Parts, base64_text, read_module, read_parts},
+    outcome::foreign,
+};
+use crate::{
+    job::{CallShape, Outputs, Plan},
+    refusal::{Code, Refusal},
+    units::Span,
+};
+
+/// As in `"kind"`.
+pub const NAME: &str = "command";
+/// Its own fields.
+pub const FIELDS: &[&str] = &["module", "args", "input", "split"];
+
+/// Bytes of all arguments together.
+const MAX_ARGUMENT_BYTES: usize = 64 << 10;
+/// Characters of standard error in a reason.
+const SHOWN: usize = 400;
+/// Bytes of standard error in a result; the first ones are kept.
+const MAX_ERRORS: usize = 1 << 20;
+
+struct Command {
+    kernel: Vec<u8>,
+    common: Vec<u8>,
+    parts: Parts,
+}
+
+/// Reads the fields of this kind.
+pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> {
+    let module = read_module(fields, "module", blob)?;
+    let common = arguments(&fields.texts("args")?)?;
+    let parts = read_parts(fields)?;
+    let kernel = adapt::adapt(&module)?;
+    crate::kernel::prepare(&kernel)?;
+    Ok(Box::new(Command { kernel, common, parts }))
+}
+
+/// What every run's input begins with. The first argument is the program's name, as everywhere.
+fn arguments(given: &[String]) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = b"command\0".to_vec();
+    for (place, argument) in given.iter().enumerate() {
+        if argument.contains('\0') {
+            let message = format!("`args` item {place} holds a zero character");
+            return Err(Refusal::new(Code::InvalidField, message, "arguments end at a zero: remove it"));
+        }
+        bytes.extend_from_slice(argument.as_bytes());
+        bytes.push(0);
+    }
+    if bytes.len() > MAX_ARGUMENT_BYTES {
+        let message = format!("`args` has more than {MAX_ARGUMENT_BYTES} bytes");
+        return Err(Refusal::new(Code::TooLarge, message, "pass long data as input"));
+    }
+    let mut common = Vec::with_capacity(bytes.len() + 8);
+    common.extend_from_slice(&(given.len() as u32 + 1).to_le_bytes());
+    common.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    common.extend_from_slice(&bytes);
+    Ok(common)
+}
+
+struct Ended<'a> {
+    exit_code: u32,
+    output: &'a [u8],
+    errors: &'a [u8],
+}
+
+fn ended(output: &[u8]) -> Option<Ended<'_>> {
+    let (exit_code, rest) = output.split_first_chunk::<4>()?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let (output, errors) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    Some(Ended { exit_code: u32::from_le_bytes(*exit_code), output, errors })
+}
+
+impl Plan for Command {
+    fn kernel(&self) -> &[u8] {
+        &self.kernel
+    }
+
+    fn common(&self) -> &[u8] {
+        &self.common
+    }
+
+    fn units(&self) -> u64 {
+        self.parts.count()
+    }
+
+    fn shape(&self) -> CallShape {
+        CallShape::EachUnit
+    }
+
+    fn most_units_a_batch(&self, start: u64) -> u64 {
+        self.parts.most_a_batch(start)
+    }
+
+    fn inputs(&self, span: Span) -> Vec<Vec<u8>> {
+        (span.start..span.end).map(|part| [&(part + 1).to_le_bytes(), self.parts.get(part)].concat()).collect()
+    }
+
+    fn check(&self, span: Span, output: &[u8]) -> Result<(), Refusal> {
+        let ended = ended(output).ok_or_else(foreign)?;
+        if ended.exit_code == 0 {
+            return Ok(());
+        }
+        let errors = String::from_utf8_lossy(ended.errors);
+        let skipped = errors.chars().count().saturating_sub(SHOWN);
+        let tail: String = errors.trim_end().chars().skip(skipped).collect();
+        let message = format!("part {} ended with exit code {}: {tail}", span.start, ended.exit_code);
+        Err(Refusal::new(Code::KernelError, message, "the program said so itself: see its standard error"))
+    }
+
+    fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {
+        let runs = || done.values().flatten().filter_map(|output| ended(output));
+        let output = base64_text(runs().map(|run| run.output))?;
+        let mut errors = Vec::new();
+        for run in runs() {
+            let room = MAX_ERRORS.saturating_sub(errors.len()).min(run.errors.len());
+            errors.extend_from_slice(run.errors.get(..room).unwrap_or_default());
+        }
+        let errors = serde_json::Value::from(String::from_utf8_lossy(&errors));
+        Ok(format!("{{\"stdout\":{output},\"stderr\":{errors}}}"))
+    }
+
+    fn has_partial_result(&self) -> bool {
+        false
+    }
+}
