@@ -143,12 +143,12 @@ impl ConnectionHandler for Handler {
 
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol>) {
         match event {
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. }) => {
-                // Beyond the bound the stream is dropped, which resets it.
-                if self.accepted < limits::STREAMS_PER_CONNECTION {
-                    self.accepted += 1;
-                    self.facts.push_back(StreamFact::Accepted(stream));
-                }
+            // Beyond the bound the stream is dropped below, which resets it.
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. })
+                if self.accepted < limits::STREAMS_PER_CONNECTION =>
+            {
+                self.accepted += 1;
+                self.facts.push_back(StreamFact::Accepted(stream));
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, .. }) => {
                 self.facts.push_back(StreamFact::Opened(stream));

@@ -5,7 +5,6 @@
 //! they were dropped, and never notice that the connection has failed.
 
 use std::{
-    future::Future,
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
@@ -96,26 +95,20 @@ impl Transport for WebRtcDirect {
 }
 
 /// Offers with a name that both sides know, answers in the server's name, and authenticates on channel 0.
-fn connect(
-    server: SocketAddr,
-    fingerprint: Fingerprint,
-    keypair: Keypair,
-) -> impl Future<Output = Result<(PeerId, Muxer), Error>> {
-    async move {
-        let (connection, channel) = PeerConnection::new().ok_or(Error::NoConnection)?;
-        let rtc = connection.rtc();
-        let name = sdp::random_ufrag();
-        let offer = JsFuture::from(rtc.create_offer()).await?;
-        let offer = js_sys::Reflect::get(&offer, &JsValue::from_str("sdp"))?.as_string().unwrap_or_default();
-        let offer = description(RtcSdpType::Offer, &named_offer(&offer, &name));
-        JsFuture::from(rtc.set_local_description(&offer)).await?;
-        let ours = rtc.local_description().and_then(|local| fingerprint_in(&local.sdp()));
-        let ours = ours.ok_or_else(|| Error::Browser("it made an offer without a SHA-256 fingerprint".to_owned()))?;
-        let answer = description(RtcSdpType::Answer, &sdp::answer(server, fingerprint, &name));
-        JsFuture::from(rtc.set_remote_description(&answer)).await?;
-        let peer = noise::outbound(keypair, channel, fingerprint, ours).await?;
-        Ok((peer, Muxer::new(connection)))
-    }
+async fn connect(server: SocketAddr, fingerprint: Fingerprint, keypair: Keypair) -> Result<(PeerId, Muxer), Error> {
+    let (connection, channel) = PeerConnection::new().ok_or(Error::NoConnection)?;
+    let rtc = connection.rtc();
+    let name = sdp::random_ufrag();
+    let offer = JsFuture::from(rtc.create_offer()).await?;
+    let offer = js_sys::Reflect::get(&offer, &JsValue::from_str("sdp"))?.as_string().unwrap_or_default();
+    let offer = description(RtcSdpType::Offer, &named_offer(&offer, &name));
+    JsFuture::from(rtc.set_local_description(&offer)).await?;
+    let ours = rtc.local_description().and_then(|local| fingerprint_in(&local.sdp()));
+    let ours = ours.ok_or_else(|| Error::Browser("it made an offer without a SHA-256 fingerprint".to_owned()))?;
+    let answer = description(RtcSdpType::Answer, &sdp::answer(server, fingerprint, &name));
+    JsFuture::from(rtc.set_remote_description(&answer)).await?;
+    let peer = noise::outbound(keypair, channel, fingerprint, ours).await?;
+    Ok((peer, Muxer::new(connection)))
 }
 
 fn description(kind: RtcSdpType, sdp: &str) -> RtcSessionDescriptionInit {
