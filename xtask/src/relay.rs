@@ -28,9 +28,9 @@ pub struct Options {
     pub open: bool,
 }
 
-/// The packages that are built for this machine. Always the same selection: another one would unify features otherwise
-/// and compile the dependencies again.
-pub const NATIVE: &[&str] = &["--workspace", "--exclude", "p2pnet-web", "--exclude", "p2pnet-browser"];
+/// What is built for this machine. Always the whole workspace, whatever the target is: another selection would unify
+/// features otherwise and compile the dependencies again.
+pub const NATIVE: &[&str] = &["--workspace"];
 
 /// The relay's binary, with the page inside.
 pub fn build() -> Result<PathBuf> {

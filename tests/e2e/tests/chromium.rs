@@ -5,7 +5,7 @@
 
 mod kinds;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use p2pnet_e2e::{
@@ -153,14 +153,15 @@ async fn test_6_tabs_find_a_restarted_relay_again_and_their_job_completes() -> R
 async fn test_7_cancelling_a_job_stops_the_workers_within_a_second() -> Result<()> {
     let story = async |stage: &mut Stage| {
         let [donor, requester] = &stage.people[..] else { anyhow::bail!("two people, please") };
-        let donor_id = donor.become_donor(stage.relay.url()).await?;
+        donor.become_donor(stage.relay.url()).await?;
         requester.open(stage.relay.url()).await?;
         requester.connected().await?;
         // A kernel that never ends: only stopping its worker can bring the processor to rest.
         let endless = json!({"kind":"kernel","kernel":kernels::endless(),"input":"eA==","split":"none",
             "merge":"concat","requirements":{"timeout_seconds":600}});
         requester.submit(&endless).await?;
-        requester.job_node_when(&donor_id, SOON).await?;
+        requester.job_state_when(&["running"], SOON).await?;
+        sleep(Duration::from_secs(1)).await;
         let busy = load(donor, Duration::from_secs(2)).await;
         ensure!(busy > 0.5, "the donor's processor shows only {busy:.2} cores of work");
         requester.find("cancel-job").await?.click().await?;
