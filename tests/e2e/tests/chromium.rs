@@ -164,12 +164,19 @@ async fn test_7_cancelling_a_job_stops_the_workers_within_a_second() -> Result<(
         sleep(Duration::from_secs(1)).await;
         let busy = load(donor, Duration::from_secs(2)).await;
         ensure!(busy > 0.5, "the donor's processor shows only {busy:.2} cores of work");
+        let cancelled = Instant::now();
         requester.find("cancel-job").await?.click().await?;
         requester.job_state_when(&["cancelled"], SOON).await?;
-        sleep(Duration::from_secs(1)).await;
-        let idle = load(donor, Duration::from_secs(2)).await;
-        println!("cores at work before: {busy:.2}, a second after: {idle:.2}");
-        ensure!(idle < busy / 2.0, "the donor still works on {idle:.2} cores, before it was {busy:.2}");
+        let mut idle = busy;
+        while idle > busy / 3.0 {
+            // Thrice the second that is promised: this machine may be doing much else.
+            ensure!(
+                cancelled.elapsed() < Duration::from_secs(3),
+                "the donor still works on {idle:.2} of {busy:.2} cores"
+            );
+            idle = load(donor, Duration::from_millis(300)).await;
+        }
+        println!("cores at work: {busy:.2}, and {idle:.2} within {:?} of cancelling", cancelled.elapsed());
         Ok(())
     };
     Stage::new(2).await?.play(story).await

@@ -113,5 +113,5 @@ fn finished_jobs() -> Vec<Value> {
 
 /// Goes on while the pictures are taken.
 fn running_job() -> Value {
-    json!({"kind":"range_reduce","start":1,"end":400_000_000,"map":"x","where":"is_prime(x)","reduce":"count"})
+    json!({"kind":"range_reduce","start":1,"end":20_000_000_000_u64,"map":"x","where":"is_prime(x)","reduce":"count"})
 }
