@@ -24,7 +24,7 @@ pub struct RunArgs {
     /// A file with the job's JSON, `-` for standard input, or the JSON itself.
     #[arg(required_unless_present = "kind", conflicts_with = "kind", value_name = "FILE|-|JSON")]
     pub source: Option<String>,
-    /// Make the job from flags: range_reduce, map, map_reduce, matrix, kernel, command.
+    /// Make the job from flags: range_reduce, map, map_reduce, matrix or kernel.
     #[arg(long)]
     pub kind: Option<String>,
     /// range_reduce: first number.
@@ -57,16 +57,10 @@ pub struct RunArgs {
     /// kernel: a WebAssembly file, or the hash of a kernel that the relay has.
     #[arg(long, requires = "kind", value_name = "FILE|HASH")]
     pub kernel: Option<String>,
-    /// command: a WebAssembly (WASI) file.
-    #[arg(long, requires = "kind", value_name = "FILE|HASH")]
-    pub module: Option<String>,
-    /// command: an argument; may be given several times.
-    #[arg(long = "arg", requires = "kind", allow_hyphen_values = true)]
-    pub args: Vec<String>,
-    /// kernel, command: a file with the input, `-` for standard input.
+    /// kernel: a file with the input, `-` for standard input.
     #[arg(long, requires = "kind", value_name = "FILE|-")]
     pub input: Option<String>,
-    /// kernel, command: lines, bytes:65536, json_items or none.
+    /// kernel: lines, bytes:65536, json_items or none.
     #[arg(long, requires = "kind")]
     pub split: Option<String>,
     /// kernel: concat or kernel.
@@ -137,10 +131,7 @@ impl RunArgs {
         ] {
             put(name, text.clone().map(Value::String));
         }
-        for (name, module) in [("kernel", &self.kernel), ("module", &self.module)] {
-            put(name, module.as_deref().map(hash_or_file).transpose()?);
-        }
-        put("args", Some(Value::from(self.args.clone())).filter(|_| !self.args.is_empty()));
+        put("kernel", self.kernel.as_deref().map(hash_or_file).transpose()?);
         put("input", self.input.as_deref().map(|path| read_bytes(path).map(base64)).transpose()?);
         for field in &self.set {
             let (name, json) = field
@@ -267,10 +258,7 @@ mod tests {
             .to_string(),
             r#"{"end":99999999999999999999,"kind":"range_reduce","map":"x","policy":{"priority":"high"},"reduce":"sum","requirements":{"timeout_seconds":9},"start":-5,"where":"x % 2 == 0"}"#
         );
-        assert_eq!(
-            json(&["--kind", "command", "--arg", "-v", "--arg", "b", "--set", "extra=[1]"]).to_string(),
-            r#"{"args":["-v","b"],"extra":[1],"kind":"command"}"#
-        );
+        assert_eq!(json(&["--kind", "map", "--set", "extra=[1]"]).to_string(), r#"{"extra":[1],"kind":"map"}"#);
     }
 
     #[test]

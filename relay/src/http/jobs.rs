@@ -143,7 +143,7 @@ pub async fn stop(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result
 
 async fn submit(app: &App, job: Job) -> Result<JobId, Refused> {
     // A kernel that came with a job may be named by its hash in later ones.
-    let kernel = (job.kind == "kernel" || job.kind == "command").then(|| job.plan.kernel().to_vec());
+    let kernel = (job.kind == "kernel").then(|| job.plan.kernel().to_vec());
     let id = app.handle.submit(job).await?;
     app.metrics.job_submitted();
     if let Some(bytes) = kernel {
