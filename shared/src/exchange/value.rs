@@ -70,7 +70,7 @@ pub fn take<'a>(bytes: &'a [u8], at: &mut usize) -> Option<Value<'a>> {
             *at += len;
             Some(Value::Text(text))
         }
-        1..=u8::MAX => None,
+        _ => None,
     }
 }
 

@@ -309,7 +309,7 @@ impl<'t> Body<'t> {
             Node::Absolute(inner) => self.absolute(value, inner),
             Node::Least(a, b) => self.extreme(value.shape, true, a, b),
             Node::Most(a, b) => self.extreme(value.shape, false, a, b),
-            Node::ToInteger(rounding, inner) => self.to_integer(value, *rounding, inner),
+            Node::ToInteger(rounding, inner) => self.rounded(value, *rounding, inner),
             Node::SquareRoot(inner) => {
                 self.value(inner);
                 self.push(I::F64Sqrt);
@@ -771,7 +771,7 @@ impl<'t> Body<'t> {
         self.release_place(second);
     }
 
-    fn to_integer(&mut self, value: &Typed, rounding: Rounding, inner: &Typed) {
+    fn rounded(&mut self, value: &Typed, rounding: Rounding, inner: &Typed) {
         self.value(inner);
         match rounding {
             Rounding::Floor => self.push(I::F64Floor),

@@ -54,7 +54,7 @@ pub fn contract(original: &[u8]) -> Result<(), Refusal> {
                 }
             }
             Payload::ImportSection(section) => {
-                for found in section.into_imports() {
+                if let Some(found) = section.into_imports().next() {
                     let found = found.map_err(broken)?;
                     return Err(import(found.module, found.name));
                 }

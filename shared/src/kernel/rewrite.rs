@@ -152,9 +152,7 @@ impl<'a> Rewriter<'a> {
                             exports::RESERVED
                         )));
                     }
-                    let kind = ExportKind::try_from(export.kind)
-                        .map_err(|_| check::invalid("The kernel exports something that is of no use to a host."))?;
-                    self.exports.export(export.name, kind, export.index);
+                    self.exports.export(export.name, ExportKind::from(export.kind), export.index);
                 }
             }
             Payload::StartSection { func, .. } => self.start = Some(*func),

@@ -426,10 +426,8 @@ impl<'de> Visitor<'de> for Collector {
                 "b" => Field::Rows(map.next_value::<Packed<B_>>()?.0.map(|rows| rows.0)),
                 _ => Field::Plain(map.next_value()?),
             };
-            if fields.len() < 64 {
-                if fields.insert(name.clone(), field).is_some() {
-                    twice = Some(name.chars().take(64).collect());
-                }
+            if fields.len() < 64 && fields.insert(name.clone(), field).is_some() {
+                twice = Some(name.chars().take(64).collect());
             }
         }
         Ok(Collected { fields, twice })

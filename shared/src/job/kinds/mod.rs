@@ -21,10 +21,12 @@ use crate::{
 /// Finds the bytes of kernels that are named by hash.
 type Blobs<'a> = &'a dyn Fn(Hash) -> Option<Vec<u8>>;
 
+type Read = fn(&mut Fields, Blobs) -> Result<Box<dyn Plan>, Refusal>;
+
 struct Kind {
     name: &'static str,
     fields: &'static [&'static str],
-    read: fn(&mut Fields, Blobs) -> Result<Box<dyn Plan>, Refusal>,
+    read: Read,
 }
 
 const ALL: &[Kind] = &[

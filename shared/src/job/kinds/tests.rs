@@ -333,7 +333,8 @@ fn kernel_job(input: &[u8], split: &str, merge: &str) -> String {
 
 #[test]
 fn every_split_cuts_as_documented_and_loses_nothing() {
-    let cases: &[(&str, &[u8], &[&[u8]])] = &[
+    type Case = (&'static str, &'static [u8], &'static [&'static [u8]]);
+    let cases: &[Case] = &[
         ("none", b"", &[b""]),
         ("none", b"a\nb", &[b"a\nb"]),
         ("lines", b"a\n\nb\r\nc", &[b"a\n", b"\n", b"b\r\n", b"c"]),
