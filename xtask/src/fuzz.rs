@@ -2,11 +2,16 @@
 
 use anyhow::Result;
 
-use crate::shell;
+use crate::{
+    relay::NATIVE,
+    shell::{cargo, program, step},
+    workspace,
+};
 
-/// Builds the fuzzer as tests are built and hands it `words`.
+/// Builds the fuzzer and hands it `words`.
 pub fn run(words: &[String]) -> Result<()> {
-    let mut command = shell::cargo();
-    command.args(["run", "--release", "--package", "p2pnet-differential", "--bin", "fuzz", "--"]).args(words);
-    shell::step("Comparing the engines on random modules", &mut command)
+    let mut build = cargo();
+    build.args(["build", "--locked", "--release", "--bin", "fuzz"]).args(NATIVE);
+    step("building the fuzzer", &mut build)?;
+    step("comparing the engines on random modules", program(&workspace::built("fuzz").to_string_lossy()).args(words))
 }

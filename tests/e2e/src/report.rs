@@ -64,7 +64,7 @@ pub fn write(bench: &str, rows: &[Row]) -> Result<()> {
 fn table(rows: &[Row]) -> String {
     let mut text = String::from("| what | where | measured | ratio | beside |\n|---|---|--:|--:|---|\n");
     for row in rows {
-        let ratio = row.ratio.map(|ratio| number(ratio)).unwrap_or_default();
+        let ratio = row.ratio.map(number).unwrap_or_default();
         let value = number(row.value);
         text += &format!("| {} | {} | {value} {} | {ratio} | {} |\n", row.name, row.variant, row.unit, row.beside);
     }

@@ -18,7 +18,7 @@ use p2pnet_e2e::{
     relay::{NativeNode, Relay},
     report::{Row, write},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// For anything that is measured here.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -214,7 +214,7 @@ async fn cpu() -> Result<Vec<Row>> {
         let before = (lender.processor_time(), relay_time());
         for _ in 0..SUMS {
             let sum = relay.compute(&job, PATIENCE).await?;
-            ensure!(sum == Value::from(SUM_END * (SUM_END + 1) / 2), "a wrong sum: {sum}");
+            ensure!(sum == SUM_END * (SUM_END + 1) / 2, "a wrong sum: {sum}");
         }
         let spent =
             |now: Duration, before: Duration| now.saturating_sub(before).as_secs_f64() * 1000.0 / f64::from(SUMS);
