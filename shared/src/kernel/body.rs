@@ -215,6 +215,13 @@ impl BodyRewriter<'_> {
                 }
             }
             writer.after(&operator);
+            if let Some(float) = nan::arithmetic(&operator) {
+                // What the next instruction takes as a mere NaN need not be made canonical first.
+                let next = operators.clone().read().map_err(unread)?;
+                if nan::ignores_bits(&next) != Some(float) {
+                    writer.canonical(float);
+                }
+            }
             if let Some(how) = step.starts {
                 writer.charge(how);
             }
@@ -357,9 +364,6 @@ impl<'a> Writer<'a> {
                 self.sink().global_get(global).local_set(gas);
             }
             _ => {}
-        }
-        if let Some(float) = nan::arithmetic(operator) {
-            self.canonical(float);
         }
     }
 

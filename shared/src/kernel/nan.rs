@@ -43,3 +43,20 @@ pub fn arithmetic(operator: &Operator<'_>) -> Option<Float> {
         _ => None,
     }
 }
+
+/// The float type of an operand whose NaN is only a NaN to `operator`, whatever its bits: what it gives is the same for
+/// any, or is made canonical itself.
+pub fn ignores_bits(operator: &Operator<'_>) -> Option<Float> {
+    use Operator as O;
+    match operator {
+        O::F32DemoteF64 => Some(Float::F64),
+        O::F64PromoteF32 => Some(Float::F32),
+        O::F32x4DemoteF64x2Zero => Some(Float::F64x2),
+        O::F64x2PromoteLowF32x4 => Some(Float::F32x4),
+        O::F32Eq | O::F32Ne | O::F32Lt | O::F32Gt | O::F32Le | O::F32Ge => Some(Float::F32),
+        O::F64Eq | O::F64Ne | O::F64Lt | O::F64Gt | O::F64Le | O::F64Ge => Some(Float::F64),
+        O::F32x4Eq | O::F32x4Ne | O::F32x4Lt | O::F32x4Gt | O::F32x4Le | O::F32x4Ge => Some(Float::F32x4),
+        O::F64x2Eq | O::F64x2Ne | O::F64x2Lt | O::F64x2Gt | O::F64x2Le | O::F64x2Ge => Some(Float::F64x2),
+        other => arithmetic(other),
+    }
+}

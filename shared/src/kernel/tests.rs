@@ -298,3 +298,21 @@ fn faults_of_engines_are_gone_round() {
     let run = format!("{run} (local.set $x) {}", answer("(local.get $x)"));
     assert_eq!(call(&kernel("", &run), b"", small()).output.unwrap(), 7u64.to_le_bytes());
 }
+
+#[test]
+fn a_nan_that_only_passes_through_costs_nothing_and_ends_canonical() {
+    let through = kernel(
+        "",
+        &answer("(i64x2.extract_lane 0 (f64x2.add (v128.const f64x2 1 1) (f64x2.sqrt (v128.const f64x2 -1 4))))"),
+    );
+    assert_eq!(call(&through, b"", small()).output.unwrap(), 0x7ff8_0000_0000_0000u64.to_le_bytes());
+    // One check for both operations: behind the sqrt there is none.
+    let checks = |kernel: &[u8]| {
+        let rewritten = prepare(kernel).unwrap().rewritten;
+        rewritten.windows(2).filter(|bytes| *bytes == [0xfd, 0x53]).count() // v128.any_true
+    };
+    assert_eq!(checks(&through), 1);
+    let seen = kernel("", &answer("(i64x2.extract_lane 0 (f64x2.neg (f64x2.sqrt (v128.const f64x2 -1 4))))"));
+    assert_eq!(checks(&seen), 1);
+    assert_eq!(call(&seen, b"", small()).output.unwrap(), 0xfff8_0000_0000_0000u64.to_le_bytes());
+}

