@@ -39,7 +39,7 @@ fn on_random_modules() {
         smith::run([&wasmi, &wasmtime], seed, &mut seen).unwrap();
     }
     println!("{seen:?}");
-    assert!(seen.modules > 1_000 && seen.calls > 2_000, "{seen:?}");
+    assert!(seen.modules > 1_000 && seen.calls > 500, "{seen:?}");
 }
 
 /// Operations that give a float, by their number of operands.
