@@ -2,7 +2,7 @@
 //!
 //! A kernel starts on wasmi, which is ready in no time. A call that does not end within [`PROBE_GAS`] is begun again on
 //! wasmtime: both count the same gas and give the same bytes, so nobody can tell but by the clock. Once a kernel has
-//! used [`WORTHWHILE_GAS`], or its compiled code is found on disk, all its calls go to wasmtime.
+//! cost [`WORTHWHILE_GAS`], instances included, or its compiled code is found on disk, all its calls go to wasmtime.
 
 mod compiled;
 mod wasmtime;
@@ -26,6 +26,9 @@ pub use self::wasmtime::{WasmtimeEngine, WasmtimeModule};
 const PROBE_GAS: Gas = Gas(1_000_000);
 /// Gas over all calls of a kernel after which compiling it pays: as long as compiling takes, or so.
 const WORTHWHILE_GAS: u64 = 10_000_000;
+/// What a call on wasmi costs beside its own gas: a fresh instance with all its memory, where wasmtime has a pool. So
+/// many tiny calls are worth compiling for, too.
+const INSTANCE_GAS: u64 = 20_000;
 
 /// Both native engines. Cheap to clone: a thread that runs kernels has its own clone, compiled code is shared.
 #[derive(Clone)]
@@ -79,7 +82,7 @@ impl NativeEngines {
             let probe = Limits { gas: limits.gas.min(PROBE_GAS), ..*limits };
             let outcome = self.wasmi.call(&module.wasmi, input, &probe);
             if outcome.output != Err(Trap::OutOfGas) || probe.gas == limits.gas {
-                module.spent.fetch_add(outcome.gas.0, Ordering::Relaxed);
+                module.spent.fetch_add(outcome.gas.0.saturating_add(INSTANCE_GAS), Ordering::Relaxed);
                 return (EngineName::Wasmi, outcome);
             }
         }

@@ -31,7 +31,7 @@ pub fn endless() -> String {
 
 const BYTE: MemArg = MemArg { offset: 0, align: 0, target: MemArgTarget::Memory(0), ordering: None };
 
-/// A module that keeps the kernel contract: `alloc` gives the same place each time, in a memory of 16 MiB.
+/// A module that keeps the kernel contract: `alloc` gives the same place each time, in a memory of 128 KiB.
 fn kernel(body: impl Fn(&mut Function)) -> String {
     let mut types = TypeSection::new();
     types.ty().function([ValType::I32], [ValType::I32]);
@@ -39,7 +39,7 @@ fn kernel(body: impl Fn(&mut Function)) -> String {
     let mut functions = FunctionSection::new();
     functions.function(0).function(1);
     let mut memories = MemorySection::new();
-    memories.memory(MemoryType { minimum: 256, maximum: None, memory64: false, shared: false, page_size_log2: None });
+    memories.memory(MemoryType { minimum: 2, maximum: None, memory64: false, shared: false, page_size_log2: None });
     let mut exports = ExportSection::new();
     exports.export("memory", ExportKind::Memory, 0);
     exports.export("alloc", ExportKind::Func, 0);

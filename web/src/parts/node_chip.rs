@@ -12,9 +12,14 @@ pub fn hue(node: NodeId) -> u16 {
     u16::try_from(mixed * 137 % 360).unwrap_or(0)
 }
 
-/// The colour of a node; it stands out on light and on dark.
+/// The colour of a node; it stands out on light and on dark. Three lightnesses keep nodes of one hue apart.
 pub fn colour(node: NodeId) -> String {
-    format!("oklch(0.68 0.15 {})", hue(node))
+    let lightness = match node.0[2] % 3 {
+        0 => "0.58",
+        1 => "0.67",
+        _ => "0.76",
+    };
+    format!("oklch({lightness} 0.15 {})", hue(node))
 }
 
 /// The end of a node's id: the beginning is the same for all.
