@@ -163,6 +163,16 @@ async fn an_idempotency_key_makes_one_job_even_over_a_restart() {
     let again = send(&relay, "k1", SUM).await.unwrap().text().await.unwrap();
     assert!(ids.contains(&again));
     assert_eq!(relay.get("/api/v1/jobs").await.as_array().unwrap().len(), 1);
+    // A job that was removed does not keep its key from making another one.
+    let id = serde_json::from_str::<Value>(&again).unwrap()["id"].as_str().unwrap().to_owned();
+    for state in ["cancelled", "removed"] {
+        let answer = Client::new().delete(relay.at(&format!("/api/v1/jobs/{id}"))).send().await.unwrap();
+        assert_eq!(answer.json::<Value>().await.unwrap()["state"], state);
+    }
+    let anew = send(&relay, "k1", SUM).await.unwrap();
+    assert_eq!(anew.status(), StatusCode::ACCEPTED);
+    assert_ne!(anew.text().await.unwrap(), again);
+    assert_eq!(relay.get("/api/v1/jobs").await.as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ pub fn of(source: &str) -> Option<String> {
         "map" => joined([Some(mapped(&job)), items(&job), text(&job, "where")]),
         "map_reduce" => joined([Some(reduced(&job)), items(&job), text(&job, "where")]),
         "matrix" => joined([text(&job, "op"), job.get("a").and_then(size), job.get("b").and_then(size)]),
-        "kernel" => joined([text(&job, "split"), text(&job, "merge"), None]),
+        "kernel" | "command" => joined([text(&job, "split"), text(&job, "merge"), None]),
         _ => return None,
     };
     let short: String = line.chars().take(MOST).collect();

@@ -24,7 +24,7 @@ pub struct RunArgs {
     /// A file with the job's JSON, `-` for standard input, or the JSON itself.
     #[arg(required_unless_present = "kind", conflicts_with = "kind", value_name = "FILE|-|JSON")]
     pub source: Option<String>,
-    /// Make the job from flags: range_reduce, map, map_reduce, matrix or kernel.
+    /// Make the job from flags: range_reduce, map, map_reduce, matrix, kernel, command.
     #[arg(long)]
     pub kind: Option<String>,
     /// range_reduce: first number.
@@ -40,7 +40,7 @@ pub struct RunArgs {
     #[arg(long, requires = "kind", allow_hyphen_values = true, value_name = "FORMULA")]
     pub map: Option<String>,
     /// Only items for which this formula in x holds.
-    #[arg(long = "where", requires = "kind", value_name = "FORMULA")]
+    #[arg(long = "where", requires = "kind", value_name = "FORMULA", allow_hyphen_values = true)]
     pub where_: Option<String>,
     /// sum, product, min, max, count or average.
     #[arg(long, requires = "kind")]
@@ -57,10 +57,16 @@ pub struct RunArgs {
     /// kernel: a WebAssembly file, or the hash of a kernel that the relay has.
     #[arg(long, requires = "kind", value_name = "FILE|HASH")]
     pub kernel: Option<String>,
-    /// kernel: a file with the input, `-` for standard input.
+    /// command: a WebAssembly (WASI) file.
+    #[arg(long, requires = "kind", value_name = "FILE|HASH")]
+    pub module: Option<String>,
+    /// command: an argument; may be given several times.
+    #[arg(long = "arg", requires = "kind", allow_hyphen_values = true)]
+    pub args: Vec<String>,
+    /// kernel, command: a file with the input, `-` for standard input.
     #[arg(long, requires = "kind", value_name = "FILE|-")]
     pub input: Option<String>,
-    /// kernel: lines, bytes:65536, json_items or none.
+    /// kernel, command: lines, bytes:65536, json_items or none.
     #[arg(long, requires = "kind")]
     pub split: Option<String>,
     /// kernel: concat or kernel.
@@ -73,7 +79,7 @@ pub struct RunArgs {
     #[arg(long, requires = "kind")]
     pub cpu_percent: Option<u32>,
     /// Memory that a task may use.
-    #[arg(long, requires = "kind")]
+    #[arg(long, requires = "kind", value_parser = finite)]
     pub ram_gb: Option<f64>,
     /// Time after which an attempt is stopped.
     #[arg(long, requires = "kind")]
@@ -131,7 +137,10 @@ impl RunArgs {
         ] {
             put(name, text.clone().map(Value::String));
         }
-        put("kernel", self.kernel.as_deref().map(hash_or_file).transpose()?);
+        for (name, module) in [("kernel", &self.kernel), ("module", &self.module)] {
+            put(name, module.as_deref().map(hash_or_file).transpose()?);
+        }
+        put("args", Some(Value::from(self.args.clone())).filter(|_| !self.args.is_empty()));
         put("input", self.input.as_deref().map(|path| read_bytes(path).map(base64)).transpose()?);
         for field in &self.set {
             let (name, json) = field
@@ -231,7 +240,11 @@ mod tests {
 
     fn json(line: &[&str]) -> Value {
         let line = Line::parse_from(std::iter::once(&"run").chain(line));
-        serde_json::from_str(&line.run.job_json().unwrap()).unwrap()
+        read(&line.run.job_json().unwrap())
+    }
+
+    fn read(json: &str) -> Value {
+        serde_json::from_str(json).unwrap()
     }
 
     #[test]
@@ -254,11 +267,15 @@ mod tests {
                 "high",
                 "--timeout-seconds",
                 "9"
-            ])
-            .to_string(),
-            r#"{"end":99999999999999999999,"kind":"range_reduce","map":"x","policy":{"priority":"high"},"reduce":"sum","requirements":{"timeout_seconds":9},"start":-5,"where":"x % 2 == 0"}"#
+            ]),
+            read(
+                r#"{"end":99999999999999999999,"kind":"range_reduce","map":"x","policy":{"priority":"high"},"reduce":"sum","requirements":{"timeout_seconds":9},"start":-5,"where":"x % 2 == 0"}"#
+            )
         );
-        assert_eq!(json(&["--kind", "map", "--set", "extra=[1]"]).to_string(), r#"{"extra":[1],"kind":"map"}"#);
+        assert_eq!(
+            json(&["--kind", "command", "--arg", "-v", "--arg", "b", "--set", "extra=[1]"]),
+            read(r#"{"args":["-v","b"],"extra":[1],"kind":"command"}"#)
+        );
     }
 
     #[test]

@@ -54,14 +54,15 @@ pub async fn create(
         return Ok(accepted(submit(&app, job).await?));
     };
     let hash = Hash::of(&body);
-    if let Some(id) = app.idempotency.lock().await.find(&key, hash)? {
+    let before = app.idempotency.lock().await.find(&key, hash)?;
+    if let Some(id) = still_there(&app, before).await {
         return Ok(accepted(id));
     }
     let job = read_job(app.store.clone(), body).await?;
     drop(place);
     // Looked at again under the lock that is held until the job has its id: of two equal requests one makes the job.
     let mut known = app.idempotency.lock().await;
-    if let Some(id) = known.find(&key, hash)? {
+    if let Some(id) = still_there(&app, known.find(&key, hash)?).await {
         return Ok(accepted(id));
     }
     let id = submit(&app, job).await?;
@@ -69,6 +70,12 @@ pub async fn create(
     known.insert(&record);
     app.store.writer().save_key(record);
     Ok(accepted(id))
+}
+
+/// The job of a known key, unless it was removed: then the key makes a new one.
+async fn still_there(app: &App, job: Option<JobId>) -> Option<JobId> {
+    let id = job?;
+    app.handle.job(id).await.map(|_| id)
 }
 
 /// What a list may be narrowed to.

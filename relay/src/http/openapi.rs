@@ -30,6 +30,17 @@ mod tests {
         serde_json::from_str(DOCUMENT).unwrap()
     }
 
+    #[test]
+    fn every_kind_of_job_is_described() {
+        let job = read()["components"]["schemas"]["Job"].clone();
+        assert_eq!(job["properties"]["kind"]["enum"], json!(p2pnet_shared::job::kinds::KINDS));
+        for kind in p2pnet_shared::job::kinds::KINDS {
+            for field in p2pnet_shared::job::kinds::fields_of(kind) {
+                assert!(job["properties"].get(field).is_some(), "{field} of {kind}");
+            }
+        }
+    }
+
     /// Every `$ref` leads somewhere.
     #[test]
     fn references_resolve() {

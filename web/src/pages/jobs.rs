@@ -136,6 +136,7 @@ pub fn kind_name(words: Words, kind: &str) -> String {
         "map_reduce" => Some(jobs::KIND_MAP_REDUCE),
         "matrix" => Some(jobs::KIND_MATRIX),
         "kernel" => Some(jobs::KIND_KERNEL),
+        "command" => Some(jobs::KIND_COMMAND),
         _ => None,
     };
     name.map_or_else(|| kind.to_owned(), |name| words.say(name).to_owned())

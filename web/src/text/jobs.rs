@@ -19,6 +19,7 @@ texts! {
     KIND_MAP_REDUCE: "Map and reduce", "Преобразование и свёртка";
     KIND_MATRIX: "Matrix", "Матрица";
     KIND_KERNEL: "Kernel", "Модуль";
+    KIND_COMMAND: "Command", "Программа";
     CREATED: "submitted {when}", "создано {when}";
     FINISHED: "ended {when}", "завершено {when}";
 }

@@ -16,6 +16,8 @@ texts! {
         "Матрицы режутся на блоки, считаются на нескольких узлах и собираются обратно.";
     ABOUT_KERNEL: "Your own WebAssembly: a pure function from bytes to bytes that exports memory, alloc and run, and imports nothing.",
         "Ваш собственный модуль WebAssembly: чистая функция из байтов в байты; экспортирует memory, alloc и run, ничего не импортирует.";
+    ABOUT_COMMAND: "A program compiled to wasm32-wasip1 that reads standard input and writes standard output.",
+        "Программа, собранная под wasm32-wasip1: читает стандартный ввод и пишет в стандартный вывод.";
     ABOUT_JSON: "The job as the API and the command line take it.", "Задание в том виде, в каком его принимают API и командная строка.";
     EXAMPLES: "Examples", "Примеры";
     EXAMPLE_SUM: "Sum of 1…10,000,000", "Сумма 1…10 000 000";
@@ -81,6 +83,8 @@ texts! {
     MERGE: "Put together", "Собрать";
     MERGE_CONCAT: "one after another", "одно за другим";
     MERGE_KERNEL: "by the kernel itself", "самим модулем";
+    MODULE: "Program (.wasm)", "Программа (.wasm)";
+    ARGS: "Arguments, one a line", "Аргументы, по одному в строке";
     JSON_TEXT: "Job as JSON", "Задание в JSON";
     ADVANCED: "Requirements and policy", "Требования и правила";
     CPU_PERCENT: "Share of a core, %", "Доля ядра, %";

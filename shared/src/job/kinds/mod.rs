@@ -41,6 +41,11 @@ const ALL: &[Kind] = &[
 /// Names of all kinds, as they stand in `"kind"`.
 pub const KINDS: &[&str] = &["range_reduce", "map", "map_reduce", "matrix", "kernel", "command"];
 
+/// The fields of a kind of job beside `kind`, `requirements` and `policy`; none for an unknown kind.
+pub fn fields_of(kind: &str) -> &'static [&'static str] {
+    ALL.iter().find(|known| known.name == kind).map_or(&[], |known| known.fields)
+}
+
 /// Reads, checks and compiles a job from the JSON that a person sends.
 ///
 /// `blob` finds the bytes of kernels that are named by hash.

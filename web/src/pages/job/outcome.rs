@@ -57,11 +57,12 @@ pub fn Outcome(props: &OutcomeProps) -> Html {
     }
 }
 
-/// Kernels answer in bytes, which travel as base64: people see the text in them, if it is text.
+/// Kernels and commands answer in bytes, which travel as base64: people see the text in them, if it is text.
 fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
     let name = format!("p2pnet-{}", status.summary.id);
     let bytes = match status.summary.kind.as_str() {
-        "kernel" => bytes_of(json),
+        "kernel" => serde_json::from_str(json).ok().and_then(bytes_of),
+        "command" => serde_json::from_str(json).ok().and_then(|result: CommandResult| bytes_of(result.stdout)),
         _ => None,
     };
     let Some(bytes) = bytes else {
@@ -96,9 +97,14 @@ fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
     }
 }
 
-fn bytes_of(json: &str) -> Option<Rc<[u8]>> {
-    let text: String = serde_json::from_str(json).ok()?;
-    STANDARD.decode(text).ok().map(Rc::from)
+/// What a program wrote to standard output. Its standard error is shown as sent.
+#[derive(serde::Deserialize)]
+struct CommandResult {
+    stdout: String,
+}
+
+fn bytes_of(base64: String) -> Option<Rc<[u8]>> {
+    STANDARD.decode(base64).ok().map(Rc::from)
 }
 
 /// The rows of a matrix that is small enough to be looked at.

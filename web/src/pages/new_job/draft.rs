@@ -15,11 +15,12 @@ pub enum Tab {
     MapReduce,
     Matrix,
     Kernel,
+    Command,
     Json,
 }
 
 impl Tab {
-    pub const ALL: [Tab; 6] = [Tab::Range, Tab::Map, Tab::MapReduce, Tab::Matrix, Tab::Kernel, Tab::Json];
+    pub const ALL: [Tab; 7] = [Tab::Range, Tab::Map, Tab::MapReduce, Tab::Matrix, Tab::Kernel, Tab::Command, Tab::Json];
 
     /// The job kind, as in JSON; `json` for the tab that takes any.
     pub fn kind(self) -> &'static str {
@@ -29,6 +30,7 @@ impl Tab {
             Tab::MapReduce => "map_reduce",
             Tab::Matrix => "matrix",
             Tab::Kernel => "kernel",
+            Tab::Command => "command",
             Tab::Json => "json",
         }
     }
@@ -99,10 +101,11 @@ pub struct Matrix {
     pub b: Content,
 }
 
-/// Fields of a kernel job.
+/// Fields of a kernel or a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kernel {
+pub struct Program {
     pub module: Content,
+    pub args: String,
     pub input: Content,
     pub split: String,
     pub block: String,
@@ -127,7 +130,8 @@ pub struct Draft {
     pub map: Formulas,
     pub map_reduce: Formulas,
     pub matrix: Matrix,
-    pub kernel: Kernel,
+    pub kernel: Program,
+    pub command: Program,
     pub json: String,
     pub advanced: Advanced,
 }
@@ -147,7 +151,7 @@ impl Draft {
             Tab::Range => Some(&self.range),
             Tab::Map => Some(&self.map),
             Tab::MapReduce => Some(&self.map_reduce),
-            Tab::Matrix | Tab::Kernel | Tab::Json => None,
+            Tab::Matrix | Tab::Kernel | Tab::Command | Tab::Json => None,
         }
     }
 
@@ -182,6 +186,13 @@ impl Draft {
                 fields.add("split", data::quoted(&self.kernel.split()));
                 fields.add("merge", data::quoted(&self.kernel.merge));
             }
+            Tab::Command => {
+                let args: Vec<String> = self.command.args.lines().map(data::quoted).collect();
+                fields.add("module", data::quoted(&self.command.module.module()));
+                fields.add("args", format!("[{}]", args.join(",")));
+                fields.add("input", data::quoted(&STANDARD.encode(self.command.input.bytes())));
+                fields.add("split", data::quoted(&self.command.split()));
+            }
         }
         Ok(fields.close(self.tab, &self.advanced))
     }
@@ -193,13 +204,13 @@ impl Draft {
             Tab::Range => draft.range.filter.clear(),
             Tab::Map => draft.map.filter.clear(),
             Tab::MapReduce => draft.map_reduce.filter.clear(),
-            Tab::Matrix | Tab::Kernel | Tab::Json => return None,
+            Tab::Matrix | Tab::Kernel | Tab::Command | Tab::Json => return None,
         }
         draft.json().ok()
     }
 }
 
-impl Kernel {
+impl Program {
     fn split(&self) -> String {
         if self.split == "bytes" { format!("bytes:{}", self.block.trim()) } else { self.split.clone() }
     }

@@ -1,7 +1,11 @@
 //! Examples that work as they stand, so that nobody faces an empty form.
 
-use super::draft::{Advanced, Content, Draft, Formulas, Kernel, Matrix, Tab};
+use super::draft::{Advanced, Content, Draft, Formulas, Matrix, Program, Tab};
 use crate::text::{Text, new_job as say};
+
+/// A program of 264 bytes for `wasm32-wasip1`: until `fd_read` from standard input gives nothing, it swaps the case of
+/// the ASCII letters read and hands them to `fd_write` on standard output.
+const SWAP_CASE: &str = "AGFzbQEAAAABDAJgBH9/f38Bf2AAAAJEAhZ3YXNpX3NuYXBzaG90X3ByZXZpZXcxB2ZkX3JlYWQAABZ3YXNpX3NuYXBzaG90X3ByZXZpZXcxCGZkX3dyaXRlAAADAgEBBQMBAAIHEwIGbWVtb3J5AgAGX3N0YXJ0AAIKiwEBiAEBA38CQANAQQBBwAA2AgBBBEGAgAQ2AgBBAEEAQQFBCBAADQFBCCgCAEUNAUHAACEAQcAAQQgoAgBqIQEDQCAALQAAIQIgAkEgckHhAGtBGkkEQCAAIAJBIHM6AAALIABBAWohACAAIAFJDQALQQRBCCgCADYCAEEBQQBBAUEMEAENAQwACwsL";
 
 /// A kernel of 191 bytes that makes ASCII letters upper case; its source:
 ///
@@ -26,9 +30,18 @@ pub fn first() -> Draft {
         map: formulas("", "", "1, 2, 3, 4, 5, 6, 7, 8, 9, 10", "x*x + 1", "", ""),
         map_reduce: formulas("", "", "3, 1, 2, 8, 5, 13", "x*x", "x > 1", "average"),
         matrix: Matrix { op: "multiply".into(), a: typed("1 2\n3 4"), b: typed("5 6\n7 8") },
-        kernel: Kernel {
+        kernel: Program {
             module: typed(UPPER_CASE),
+            args: String::new(),
             input: typed("all who are willing\nlend each other\na little of their power"),
+            split: "lines".into(),
+            block: "65536".into(),
+            merge: "concat".into(),
+        },
+        command: Program {
+            module: typed(SWAP_CASE),
+            args: String::new(),
+            input: typed("One\nTWO\nthree"),
             split: "lines".into(),
             block: "65536".into(),
             merge: "concat".into(),
@@ -50,7 +63,7 @@ pub fn of(tab: Tab) -> &'static [Example] {
         Tab::MapReduce => MAP_REDUCE,
         Tab::Matrix => MATRIX,
         Tab::Kernel => KERNEL,
-        Tab::Json => &[],
+        Tab::Command | Tab::Json => &[],
     }
 }
 

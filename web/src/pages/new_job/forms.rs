@@ -8,7 +8,7 @@ use yew::prelude::*;
 
 use super::{
     data,
-    draft::{Content, Draft, Formulas, Kernel, Tab, Unreadable, takes_two},
+    draft::{Content, Draft, Formulas, Program, Tab, Unreadable, takes_two},
     fields_at,
 };
 use crate::{
@@ -90,6 +90,7 @@ pub fn Form(props: &FormProps) -> Html {
         Tab::MapReduce => form.list(&props.draft.map_reduce, |draft| &mut draft.map_reduce, true),
         Tab::Matrix => form.matrix(),
         Tab::Kernel => form.kernel(),
+        Tab::Command => form.command(),
         Tab::Json => form.json(),
     }
 }
@@ -138,11 +139,15 @@ impl Drawn<'_> {
     fn list(&self, formulas: &Formulas, part: Part<Formulas>, reduces: bool) -> Html {
         let reduce: Part<String> = match self.props.draft.tab {
             Tab::Map => |draft| &mut draft.map.reduce,
-            Tab::Range | Tab::MapReduce | Tab::Matrix | Tab::Kernel | Tab::Json => |draft| &mut draft.map_reduce.reduce,
+            Tab::Range | Tab::MapReduce | Tab::Matrix | Tab::Kernel | Tab::Command | Tab::Json => {
+                |draft| &mut draft.map_reduce.reduce
+            }
         };
         let content: Part<Content> = match self.props.draft.tab {
             Tab::Map => |draft| &mut draft.map.data,
-            Tab::Range | Tab::MapReduce | Tab::Matrix | Tab::Kernel | Tab::Json => |draft| &mut draft.map_reduce.data,
+            Tab::Range | Tab::MapReduce | Tab::Matrix | Tab::Kernel | Tab::Command | Tab::Json => {
+                |draft| &mut draft.map_reduce.data
+            }
         };
         let count = data::list(formulas.data.typed()).ok().and_then(|json| data::items(&json));
         html! {
@@ -187,6 +192,18 @@ impl Drawn<'_> {
         }
     }
 
+    fn command(&self) -> Html {
+        let command = &self.props.draft.command;
+        html! {
+            <>
+                { self.content("module", say::MODULE, say::KERNEL_HELP, ".wasm,application/wasm", &command.module, 2, |draft| &mut draft.command.module) }
+                { self.area("args", say::ARGS, None, &command.args, 2, |draft| &mut draft.command.args) }
+                { self.content("input", say::INPUT, say::INPUT_HELP, "*/*", &command.input, 4, |draft| &mut draft.command.input) }
+                { self.split(command, |draft| &mut draft.command.split, |draft| &mut draft.command.block) }
+            </>
+        }
+    }
+
     fn json(&self) -> Html {
         let oninput = self.typed(|draft| &mut draft.json).reform(|event: InputEvent| area_value(&event));
         html! {
@@ -216,7 +233,7 @@ impl Drawn<'_> {
         }
     }
 
-    fn split(&self, program: &Kernel, split: Part<String>, block: Part<String>) -> Html {
+    fn split(&self, program: &Program, split: Part<String>, block: Part<String>) -> Html {
         html! {
             <div class="columns">
                 { self.select("split", say::SPLIT, SPLITS, &program.split, split) }
@@ -258,6 +275,28 @@ impl Drawn<'_> {
                         <option key={*value} value={*value} selected={*value == chosen}>{ self.words.say(*text) }</option>
                     }) }
                 </select>
+            </label>
+        }
+    }
+
+    fn area(
+        &self,
+        name: &'static str,
+        label: Text,
+        help: Option<Text>,
+        value: &str,
+        rows: u8,
+        part: Part<String>,
+    ) -> Html {
+        let oninput = self.typed(part).reform(|event: InputEvent| area_value(&event));
+        html! {
+            <label class="field">
+                <span>{ self.words.say(label) }</span>
+                <textarea class="formula" {name} rows={rows.to_string()} spellcheck="false" autocomplete="off" {oninput}
+                    value={value.to_owned()} data-testid={fields_at(name)} />
+                if let Some(help) = help {
+                    <small class="note">{ self.words.say(help) }</small>
+                }
             </label>
         }
     }

@@ -260,6 +260,7 @@ fn tab_name(tab: Tab) -> Text {
         Tab::MapReduce => jobs::KIND_MAP_REDUCE,
         Tab::Matrix => jobs::KIND_MATRIX,
         Tab::Kernel => jobs::KIND_KERNEL,
+        Tab::Command => jobs::KIND_COMMAND,
         Tab::Json => say::TAB_JSON,
     }
 }
@@ -271,6 +272,7 @@ fn tab_about(tab: Tab) -> Text {
         Tab::MapReduce => say::ABOUT_MAP_REDUCE,
         Tab::Matrix => say::ABOUT_MATRIX,
         Tab::Kernel => say::ABOUT_KERNEL,
+        Tab::Command => say::ABOUT_COMMAND,
         Tab::Json => say::ABOUT_JSON,
     }
 }
