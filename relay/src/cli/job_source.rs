@@ -225,6 +225,11 @@ fn hash_or_file(text: &str) -> Result<Value, Failure> {
     if text.parse::<p2pnet_shared::id::Hash>().is_ok() { Ok(text.into()) } else { read_bytes(text).map(base64) }
 }
 
+/// JSON has no word for the others.
+fn finite(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|number: &f64| number.is_finite()).ok_or_else(|| "not a number".to_owned())
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
