@@ -100,6 +100,13 @@ impl Candidates {
         })
     }
 
+    /// Whether a node that offers what is required is connected, busy or not.
+    pub(super) fn connected_to_one(&self, core: &Core, requirements: &Requirements) -> bool {
+        self.nodes.iter().any(|(node, candidate)| {
+            candidate.fresh(core.now).is_some_and(|offer| meets(offer, requirements)) && core.reaches(*node)
+        })
+    }
+
     /// An offer came, from the node itself (`direct`) or through a broker.
     pub(super) fn offered(&mut self, now: Moment, offer: Offer, direct: bool) {
         let node = offer.node;

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use super::{
     broker::{MOST_FOUND, is_sane, meets},
     core::Core,
-    entry::{Attempt, Entry, Rank, Task},
+    entry::{Attempt, Entry, Task, Turn},
     requester::Requester,
     scheduler::window,
 };
@@ -108,8 +108,8 @@ impl Requester {
     fn dial(&mut self, core: &mut Core) {
         let mut waiting = Vec::new();
         let mut wanted = 0u64;
-        for rank in &self.hungry {
-            if let Some(entry) = self.jobs.get(&rank.2) {
+        for turn in &self.hungry {
+            if let Some(entry) = self.jobs.get(&turn.job) {
                 waiting.push(entry.requirements);
                 wanted = wanted.saturating_add(entry.open.units()).saturating_add(entry.retries.len() as u64);
             }
@@ -173,7 +173,8 @@ impl Requester {
         }
     }
 
-    /// Gives work to one node, until it has enough: by priority and age of the jobs.
+    /// Gives work to one node, until it has enough: jobs of the highest priority first, and among them one batch each in
+    /// turn, so that a long job does not keep out a short one.
     pub(super) fn fill(&mut self, core: &mut Core, node: NodeId) {
         let Some(candidate) = self.candidates.get(node) else { return };
         let Some(offer) = candidate.fresh(core.now) else { return };
@@ -183,16 +184,27 @@ impl Requester {
         let cores = offer.cores;
         let offer = offer.clone();
         let mut room = window(cores).saturating_sub(candidate.outstanding.len());
-        let mut last: Option<Rank> = None;
+        let mut passed: Option<Turn> = None;
         while room > 0 {
-            let from = last.map_or(Bound::Unbounded, Bound::Excluded);
-            let Some(rank) = self.hungry.range((from, Bound::Unbounded)).next().copied() else { return };
-            last = Some(rank);
-            while room > 0 && self.issue(core, &offer, rank.2) {
+            let from = passed.map_or(Bound::Unbounded, Bound::Excluded);
+            let Some(turn) = self.hungry.range((from, Bound::Unbounded)).next().copied() else { return };
+            if self.issue(core, &offer, turn.job) {
                 room -= 1;
+                self.served(turn);
+            } else {
+                passed = Some(turn); // it has nothing for this node now
             }
-            self.refresh(rank.2);
         }
+    }
+
+    /// A job gave out a batch: those of its priority that still wait come before it.
+    fn served(&mut self, turn: Turn) {
+        self.hungry.remove(&turn);
+        self.turns += 1;
+        if let Some(entry) = self.jobs.get_mut(&turn.job) {
+            entry.served = self.turns;
+        }
+        self.refresh(turn.job);
     }
 
     /// Sends one batch of a job to a node; `false` when the job has none for it now.

@@ -1,6 +1,7 @@
 //! One job of this requester: which units are open, issued and done, what failed where, and what it amounts to.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
@@ -10,7 +11,7 @@ use crate::{
     api::{AttemptView, NodeShare},
     engine::{EngineName, Limits},
     id::{AttemptId, Hash, JobId, NodeId},
-    job::{AttemptState, CallShape, Job, JobState, Outputs, Plan, Policy, Requirements},
+    job::{AttemptState, CallShape, Job, JobState, Outputs, Plan, Policy, Priority, Requirements},
     refusal::Refusal,
     units::{Gas, Millis, Moment, Span},
     wire::MAX_OUTPUT,
@@ -28,8 +29,17 @@ const CONFIRM: Millis = Millis(5_000);
 /// engine burns.
 const GAS_A_SECOND: u64 = 4_000_000_000;
 
-/// Where a job stands among those that wait: priority, age, name.
-pub(super) type Rank = (std::cmp::Reverse<crate::job::Priority>, Moment, JobId);
+/// Where a job stands among those that are not over: priority, age, name.
+pub(super) type Rank = (Reverse<Priority>, Moment, JobId);
+
+/// When it is a job's turn to give out a batch: by priority; within one, who was served longest ago comes first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Turn {
+    priority: Reverse<Priority>,
+    served: u64,
+    created_at: Moment,
+    pub(super) job: JobId,
+}
 
 /// A span that went out as one batch, or failed and waits to go out again.
 pub(super) struct Task {
@@ -141,6 +151,11 @@ pub(super) struct Entry {
     /// Nodes that said they cannot run it.
     pub(super) unfit: BTreeSet<NodeId>,
 
+    /// The number of the batch that it gave out last, counted over all jobs of this node; 0 before the first.
+    pub(super) served: u64,
+    /// When a node that meets its requirements was last seen connected; before that, when the wait began.
+    pub(super) chance_at: Moment,
+
     /// It changed since its last event.
     pub(super) changed: bool,
     pub(super) told_at: Moment,
@@ -186,13 +201,19 @@ impl Entry {
             shares: BTreeMap::new(),
             paces: Paces::default(),
             unfit: BTreeSet::new(),
+            served: 0,
+            chance_at: now,
             changed: true,
             told_at: Moment(0),
         }
     }
 
     pub(super) fn rank(&self) -> Rank {
-        (std::cmp::Reverse(self.policy.priority), self.created_at, self.id)
+        (Reverse(self.policy.priority), self.created_at, self.id)
+    }
+
+    pub(super) fn turn(&self) -> Turn {
+        Turn { priority: Reverse(self.policy.priority), served: self.served, created_at: self.created_at, job: self.id }
     }
 
     /// Whether there is something that could go out, now or after a pause.

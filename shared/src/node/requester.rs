@@ -7,7 +7,7 @@ use super::{
     Effect, StoreKey,
     candidates::Candidates,
     core::Core,
-    entry::{Attempt, Entry, Failure, Rank},
+    entry::{Attempt, Entry, Failure, Rank, Turn},
     store,
 };
 use crate::{
@@ -27,8 +27,10 @@ const MOST_FINISHED: usize = 200;
 const MOST_RESULT_BYTES: usize = 128 << 20;
 /// Bytes of outputs that one job may gather.
 const MOST_OUTPUT_BYTES: u64 = 512 << 20;
-/// A job that no node ever took is given up.
+/// A job that has not begun is given up when no node that meets its requirements was connected for so long, and how often
+/// that is looked at.
 const EXPIRES: Millis = Millis(24 * 3_600_000);
+const CHANCE_STEP: Millis = Millis(60_000);
 /// How long a node whose connection broke may come back with its work.
 const LOST_GRACE: Millis = Millis(12_000);
 /// How often the requester looks around while it has jobs.
@@ -46,7 +48,9 @@ pub(super) struct Requester {
     /// Jobs that are not over.
     pub(super) active: BTreeSet<Rank>,
     /// Jobs with something that could go out.
-    pub(super) hungry: BTreeSet<Rank>,
+    pub(super) hungry: BTreeSet<Turn>,
+    /// Batches that were given out: the number of the last.
+    pub(super) turns: u64,
     pub(super) attempts: BTreeMap<AttemptId, Attempt>,
     pub(super) next_attempt: u64,
     /// Deliveries whose blob is being fetched.
@@ -60,6 +64,7 @@ pub(super) struct Requester {
     /// What the brokers knew before the requirements were applied.
     pub(super) known_offers: u32,
     step_at: Moment,
+    chance_step_at: Moment,
     changed: BTreeSet<JobId>,
 }
 
@@ -111,7 +116,7 @@ impl Requester {
     pub(super) fn cancel(&mut self, core: &mut Core, id: JobId) {
         let running = self.jobs.get(&id).is_some_and(|entry| !entry.state.is_final());
         if running {
-            let refusal = Refusal::new(Code::NoResult, "the job was cancelled", "");
+            let refusal = Refusal::new(Code::NoResult, "the job was cancelled", "submit it again");
             self.finish(core, id, Err((JobState::Cancelled, refusal)));
         }
     }
@@ -130,9 +135,9 @@ impl Requester {
     pub(super) fn refresh(&mut self, id: JobId) {
         let Some(entry) = self.jobs.get(&id) else { return };
         if entry.is_hungry() {
-            self.hungry.insert(entry.rank());
+            self.hungry.insert(entry.turn());
         } else {
-            self.hungry.remove(&entry.rank());
+            self.hungry.remove(&entry.turn());
         }
         if entry.changed {
             self.changed.insert(id);
@@ -254,14 +259,15 @@ impl Requester {
                 self.leave(node);
             }
             self.give_up_late(core);
+            self.note_chances(core);
             let mut ends = Vec::new();
             for rank in &self.active {
                 let Some(entry) = self.jobs.get_mut(&rank.2) else { continue };
                 if let Some(refusal) = entry.unconfirmed(now) {
                     ends.push((entry.id, JobState::Failed, refusal));
-                } else if entry.started_at.is_none() && now >= entry.created_at + EXPIRES {
-                    let refusal =
-                        Refusal::new(Code::NoProvider, "no node took the job within a day", "submit it again later");
+                } else if entry.started_at.is_none() && now >= entry.chance_at + EXPIRES {
+                    let message = "no node that meets the job's requirements was connected for a day";
+                    let refusal = Refusal::new(Code::NoProvider, message, "submit it again later");
                     ends.push((entry.id, JobState::Expired, refusal));
                 }
                 entry.update_partial(now);
@@ -274,6 +280,20 @@ impl Requester {
         }
         self.candidates.close_silent(core);
         self.tell(core);
+    }
+
+    /// Notes which jobs wait only because the nodes that could take them are busy: those are not given up.
+    fn note_chances(&mut self, core: &Core) {
+        if core.now < self.chance_step_at {
+            return;
+        }
+        self.chance_step_at = core.now + CHANCE_STEP;
+        for rank in &self.active {
+            let Some(entry) = self.jobs.get_mut(&rank.2).filter(|entry| entry.started_at.is_none()) else { continue };
+            if self.candidates.connected_to_one(core, &entry.requirements) {
+                entry.chance_at = core.now;
+            }
+        }
     }
 
     /// Gives up attempts that should have come back long ago.

@@ -101,7 +101,8 @@ impl Requester {
             match key {
                 StoreKey::Job(id) => match serde_json::from_slice::<JobRecord>(&bytes) {
                     Ok(record) if record.version == VERSION => {
-                        let entry = revive(id, record, read);
+                        let mut entry = revive(id, record, read);
+                        entry.chance_at = core.now; // who was connected while this node was down, nobody knows
                         self.admit(core, entry);
                     }
                     Ok(_) | Err(_) => core.effects.push_back(Effect::Forget(key)),
@@ -190,6 +191,8 @@ fn finished(id: JobId, record: JobRecord) -> Entry {
         shares: record.shares.into_iter().map(|share| (share.node, share)).collect(),
         paces: Paces::default(),
         unfit: Default::default(),
+        served: 0,
+        chance_at: record.created_at,
         changed: true,
         told_at: Moment(0),
     }
@@ -243,7 +246,7 @@ pub(super) fn result_of(entry: &Entry) -> Result<Arc<str>, Refusal> {
             Err(Refusal::new(Code::NoResult, "the result was lost from this node's store", "submit the job again"))
         }
         (None, JobState::Failed | JobState::Cancelled | JobState::Expired) => {
-            let fallback = || Refusal::new(Code::NoResult, "the job ended without a result", "");
+            let fallback = || Refusal::new(Code::NoResult, "the job ended without a result", "submit it again");
             let reason = entry.error.clone().unwrap_or_else(fallback);
             Err(Refusal { code: Code::NoResult, ..reason })
         }

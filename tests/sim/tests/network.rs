@@ -125,7 +125,8 @@ fn cancel_stops_the_donors_at_once() {
     assert!(world.run_until(Millis(100), |world| {
         donors.iter().all(|donor| world.node(*donor).network().provider.running.is_empty())
     }));
-    assert_eq!(world.node(me).result(job).unwrap_err().code, Code::NoResult);
+    let refusal = world.node(me).result(job).unwrap_err();
+    assert_eq!((refusal.code, refusal.hint.as_str()), (Code::NoResult, "submit it again"));
     world.input(me, Input::Removed { id: job });
     assert!(world.node(me).jobs().is_empty());
 }
@@ -222,6 +223,47 @@ fn the_more_urgent_job_goes_first_and_equals_share() {
     assert!(world.run_until(Millis(60_000), |world| world.is_over(requesters[0], jobs[0])));
     let other = world.node(requesters[1]).summary(jobs[1]).unwrap().progress;
     assert!(other.percent > 60, "the other got its share too: {} %", other.percent);
+}
+
+#[test]
+fn jobs_of_one_priority_take_turns_at_one_core() {
+    let (mut world, me, _) = network(17, &[Actor::Donor { cores: 1, units_per_second: 1_000_000 }]);
+    let long = world.submit(me, plan::sum(1_000_000_000_000));
+    world.run_until(Millis(20_000), |_| false);
+    let short = world.submit(me, plan::sum(1));
+    let begun = world.elapsed();
+    assert!(world.run_until(Millis(60_000), |world| world.is_over(me, short)));
+    assert_eq!(world.result(me, short), plan::expected_sum(1));
+    // Two batches of a second and a half are in front of it, the one that runs and the one that waits for the core.
+    let waited = Millis(world.elapsed().0 - begun.0);
+    assert!(waited < Millis(4_000), "it took {waited:?}");
+    assert_eq!(world.job(me, long).summary.state, JobState::Running);
+
+    // One that is as long gets as much of the core from now on.
+    let twin = world.submit(me, plan::sum(1_000_000_000_000));
+    let done = |world: &World, job| world.job(me, job).summary.progress.units_done;
+    let before = done(&world, long);
+    world.run_until(Millis(120_000), |_| false);
+    let (first, second) = (done(&world, long) - before, done(&world, twin));
+    assert!(first < second * 2 && second < first * 2, "equal jobs get about the same: {first} and {second}");
+}
+
+#[test]
+fn a_job_does_not_expire_while_nodes_are_merely_busy() {
+    let (mut world, me, _) = network(18, &[Actor::Donor { cores: 1, units_per_second: 1_000 }]);
+    let with = |priority| {
+        let mut job = plan::sum(1_000_000_000_000);
+        job.policy = Policy { priority, ..Policy::default() };
+        job
+    };
+    let urgent = world.submit(me, with(Priority::High));
+    world.run_until(Millis(10_000), |_| false);
+    let patient = world.submit(me, with(Priority::Low));
+    world.run_until(Millis(25 * 3_600_000), |world| world.is_over(me, patient));
+    let summary = world.job(me, patient).summary;
+    assert_eq!((summary.state, summary.waiting), (JobState::Queued, Some(WaitReason::AllBusy)));
+    world.input(me, Input::Cancelled { id: urgent });
+    assert!(world.run_until(Millis(10_000), |world| world.job(me, patient).summary.state == JobState::Running));
 }
 
 #[test]
