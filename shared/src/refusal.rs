@@ -53,7 +53,8 @@ pub enum Code {
     DivisionByZero,
     /// The kernel said no by itself; the message is the kernel's.
     KernelError,
-    /// A task failed on every node that tried it, as often as the policy allows.
+    /// A task failed as often as the policy allows, for more than one reason or through faults of the nodes that tried it.
+    /// A failure with one cause keeps the code of that cause.
     RetriesExhausted,
     /// The job's outputs could not be merged.
     MergeFailed,

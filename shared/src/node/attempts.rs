@@ -60,7 +60,13 @@ impl Requester {
                 } else {
                     let hint = "split the job, or let the kernel return less";
                     let refusal = Refusal::new(Code::TooLarge, "the output of a task is too large", hint);
-                    self.reject(core, id, None, Gas(0), Failure { node: from, refusal, deterministic: true });
+                    self.reject(
+                        core,
+                        id,
+                        None,
+                        Gas(0),
+                        Failure { node: from, refusal, deterministic: true, placed: false },
+                    );
                 }
             }
             RefuseReason::TooDemanding | RefuseReason::Malformed => {
@@ -74,7 +80,7 @@ impl Requester {
             RefuseReason::MissingBlob | RefuseReason::InvalidKernel => {
                 let deterministic = reason == RefuseReason::InvalidKernel;
                 let refusal = explain(from, reason);
-                self.reject(core, id, None, Gas(0), Failure { node: from, refusal, deterministic });
+                self.reject(core, id, None, Gas(0), Failure { node: from, refusal, deterministic, placed: false });
             }
         }
         self.fill_all(core);
@@ -93,7 +99,13 @@ impl Requester {
                 attempt.state = AttemptState::Delivered;
                 if len > MAX_BLOB || !core.fetch(hash, from) {
                     let refusal = Refusal::new(Code::Internal, "the output could not be fetched", "");
-                    return self.reject(core, id, None, Gas(0), Failure { node: from, refusal, deterministic: false });
+                    return self.reject(
+                        core,
+                        id,
+                        None,
+                        Gas(0),
+                        Failure { node: from, refusal, deterministic: false, placed: false },
+                    );
                 }
                 self.arriving.entry(hash).or_default().insert(id);
             }
@@ -109,7 +121,7 @@ impl Requester {
                 Some(bytes) => self.take(core, id, &bytes),
                 None => {
                     let refusal = Refusal::new(Code::Internal, "the output could not be fetched", "");
-                    self.reject(core, id, None, Gas(0), Failure { node, refusal, deterministic: false });
+                    self.reject(core, id, None, Gas(0), Failure { node, refusal, deterministic: false, placed: false });
                 }
             }
         }
@@ -125,7 +137,7 @@ impl Requester {
         let Some(report) = report else {
             core.nonsense(node, 20);
             let refusal = Refusal::new(Code::Internal, "the node delivered something that is no report", "");
-            return self.reject(core, id, None, Gas(0), Failure { node, refusal, deterministic: false });
+            return self.reject(core, id, None, Gas(0), Failure { node, refusal, deterministic: false, placed: false });
         };
         let Some(entry) = self.jobs.get_mut(&job) else { return };
         entry.begin(core.now);
@@ -144,8 +156,8 @@ impl Requester {
                 self.call_off(core, others.into_iter().filter(|other| *other != id).collect());
                 self.check_done(core, job);
             }
-            Verdict::Bad { before, refusal, deterministic, too_much } => {
-                let failure = Failure { node, refusal, deterministic };
+            Verdict::Bad { before, refusal, deterministic, too_much, placed } => {
+                let failure = Failure { node, refusal, deterministic, placed };
                 self.salvage(core, id, engine, gas, before, failure, too_much);
             }
         }

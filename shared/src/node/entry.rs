@@ -12,7 +12,7 @@ use crate::{
     engine::{EngineName, Limits},
     id::{AttemptId, Hash, JobId, NodeId},
     job::{AttemptState, CallShape, Job, JobState, Outputs, Plan, Policy, Priority, Requirements},
-    refusal::Refusal,
+    refusal::{Code, Refusal},
     units::{Gas, Millis, Moment, Span},
     wire::MAX_OUTPUT,
 };
@@ -62,6 +62,8 @@ pub(super) struct Failure {
     pub(super) refusal: Refusal,
     /// Whether any honest node would come to the same end.
     pub(super) deterministic: bool,
+    /// Whether the refusal says at which unit, number or item it happened.
+    pub(super) placed: bool,
 }
 
 impl Task {
@@ -102,6 +104,8 @@ pub(super) enum Verdict {
         deterministic: bool,
         /// It ran out of something that a shorter batch may not run out of.
         too_much: bool,
+        /// The refusal says where.
+        placed: bool,
     },
 }
 
@@ -301,14 +305,22 @@ impl Entry {
     /// Judges what a node delivered for a span of `calls` calls.
     pub(super) fn judge(&self, span: Span, calls: u64, report: crate::engine::BatchReport) -> Verdict {
         let mut before: Outputs = Vec::with_capacity(report.outcomes.len());
-        let bad = |before, refusal, deterministic, too_much| Verdict::Bad { before, refusal, deterministic, too_much };
+        let bad = |before, refusal, deterministic, too_much, placed| Verdict::Bad {
+            before,
+            refusal,
+            deterministic,
+            too_much,
+            placed,
+        };
         let Some(plan) = &self.plan else { return Verdict::Good(before) };
         for (call, outcome) in (0..calls).zip(report.outcomes) {
             let covers = self.call_span(span, call);
             match outcome.output {
                 Ok(output) => {
                     if let Err(refusal) = plan.check(covers, &output) {
-                        return bad(before, refusal, true, false);
+                        // A kernel's own failure comes with its place; an output of no kernel has none.
+                        let placed = refusal.code != Code::MergeFailed;
+                        return bad(before, refusal, true, false, placed);
                     }
                     before.push(output);
                 }
@@ -323,13 +335,14 @@ impl Entry {
                         | Trap::Cancelled
                         | Trap::HostFailed => false,
                     };
-                    return bad(before, explain_trap(trap, covers), trap.is_deterministic(), too_much);
+                    let placed = covers.len() == 1;
+                    return bad(before, explain_trap(trap, covers), trap.is_deterministic(), too_much, placed);
                 }
             }
         }
         if (before.len() as u64) < calls {
-            let refusal = Refusal::new(crate::refusal::Code::Internal, "the node delivered less than it was asked", "");
-            return bad(before, refusal, false, false);
+            let refusal = Refusal::new(Code::Internal, "the node delivered less than it was asked", "");
+            return bad(before, refusal, false, false, false);
         }
         Verdict::Good(before)
     }
@@ -379,10 +392,7 @@ impl Entry {
         } else {
             task.tries += 1;
             if task.tries > self.policy.retries {
-                let mut refusal = self.name_task(&task, &failure, &format!("node {}", failure.node));
-                refusal.code = crate::refusal::Code::RetriesExhausted;
-                refusal.message = format!("a task failed {} times: {}", task.tries, refusal.message);
-                return Some(refusal);
+                return Some(self.exhausted(&task, &failure));
             }
             let pause = (RETRY_MILLIS.0 << (task.tries - 1).min(10)).min(RETRY_MILLIS.1);
             task.not_before = now + Millis(pause);
@@ -392,12 +402,37 @@ impl Entry {
         None
     }
 
-    /// A failure in words that name the task and where it ran.
+    /// What a task that may not be tried again ends the job with: the cause, if it was the same each time.
+    fn exhausted(&self, task: &Task, failure: &Failure) -> Refusal {
+        let mut refusal = self.name_task(task, failure, &format!("node {}", failure.node));
+        let same = task.failures.iter().all(|known| known.refusal.code == refusal.code);
+        let times = match task.failures.len() + 1 {
+            1 => "1 time".to_owned(),
+            times => format!("{times} times"),
+        };
+        let last = if same { "" } else { ", most recently" };
+        refusal.message = format!("a task failed {times}{last}: {}", refusal.message);
+        // `internal` is a fault of the node that says so, and this one has none.
+        if !same || refusal.code == Code::Internal {
+            refusal.code = Code::RetriesExhausted;
+        }
+        refusal
+    }
+
+    /// A failure in words that name the place, once, and the node.
     fn name_task(&self, task: &Task, failure: &Failure, place: &str) -> Refusal {
         let mut refusal = failure.refusal.clone();
         let Span { start, end } = task.span;
-        let units = if end - start == 1 { format!("unit {start}") } else { format!("units {start} to {}", end - 1) };
-        refusal.message = format!("{} (task: {units} of {}, on {place})", refusal.message, self.units);
+        let units = match end - start {
+            _ if failure.placed => None,
+            1 => Some(format!("unit {start} of {}", self.units)),
+            _ => Some(format!("units {start} to {} of {}", end - 1, self.units)),
+        };
+        let on = (!refusal.message.contains(place)).then(|| format!("on {place}"));
+        let parts: Vec<String> = units.into_iter().chain(on).collect();
+        if !parts.is_empty() {
+            refusal.message = format!("{} ({})", refusal.message, parts.join(", "));
+        }
         refusal
     }
 

@@ -201,6 +201,50 @@ fn a_broken_node_costs_tries_and_alone_it_costs_the_job() {
 }
 
 #[test]
+fn a_job_that_runs_out_of_tries_names_its_cause() {
+    let end = |seed, donors: &[Actor], retries| {
+        let (mut world, me, _) = network(seed, donors);
+        let mut job = plan::sum(1);
+        job.policy = Policy { retries, ..Policy::default() };
+        let job = world.submit(me, job);
+        assert!(world.run_until(Millis(600_000), |world| world.is_over(me, job)));
+        world.job(me, job).summary.error.unwrap()
+    };
+    let stalling = Actor::Stalling { cores: 1 };
+    for (retries, times) in [(0, "a task failed 1 time: "), (1, "a task failed 2 times: ")] {
+        let error = end(19, &[stalling], retries);
+        assert_eq!(error.code, Code::TimedOut, "{}", error.message);
+        assert!(error.message.starts_with(times), "{}", error.message);
+        assert!(error.message.contains("in time (unit 0 of 1, on node 12D3KooW"), "{}", error.message);
+    }
+    let error = end(20, &[stalling, Actor::Broken { cores: 1 }], 1);
+    assert_eq!(error.code, Code::RetriesExhausted, "{}", error.message);
+    let last = ["the node did not deliver in time", "the node could not run the task"];
+    let named = last.iter().any(|last| error.message.contains(&format!("2 times, most recently: {last}")));
+    assert!(named, "{}", error.message);
+}
+
+#[test]
+fn a_failure_names_its_place_once() {
+    let (mut world, me, donors) = network(21, &[DONOR]);
+    let on = format!(" (on node {})", world.id(donors[0]));
+    for (job, message) in [
+        (
+            r#"{"kind":"range_reduce","start":1,"end":10,"map":"1 // (x - 5)","reduce":"sum"}"#,
+            "x = 5: this divides by zero",
+        ),
+        (r#"{"kind":"map","data":[4,5],"map":"1 // (x - 5)"}"#, "item 1, x = 5: this divides by zero"),
+    ] {
+        let job = world.submit(me, plan::read(job, &|_| None).unwrap());
+        assert!(world.run_until(Millis(60_000), |world| world.is_over(me, job)));
+        assert_eq!(world.job(me, job).summary.error.unwrap().message, format!("{message}{on}"));
+    }
+    let job = world.submit(me, plan::trapping(10_000, 777));
+    assert!(world.run_until(Millis(60_000), |world| world.is_over(me, job)));
+    assert_eq!(world.job(me, job).summary.error.unwrap().message, format!("the kernel trapped at unit 777{on}"));
+}
+
+#[test]
 fn the_more_urgent_job_goes_first_and_equals_share() {
     let (mut world, me, _) = network(13, &[DONOR]);
     let low = |priority| {

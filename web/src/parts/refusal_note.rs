@@ -68,8 +68,8 @@ mod tests {
     #[test]
     fn node_ids_are_shortened_and_nothing_else() {
         let node = NodeId([7; 32]);
-        let message = format!("task 2..3, x = 0: on node {node}) я");
-        assert_eq!(with_short_ids(&message), format!("task 2..3, x = 0: on node {}) я", short(node)));
+        let message = format!("x = 0: this divides by zero (on node {node}) я");
+        assert_eq!(with_short_ids(&message), format!("x = 0: this divides by zero (on node {}) я", short(node)));
         assert_eq!(with_short_ids(""), "");
     }
 }

@@ -123,7 +123,7 @@ impl Plan for Map {
             }
             Err(Answer::Failed(failure, position)) if position < span.len() => {
                 let item = span.start + position;
-                let place = format!("task {}..{}, item {item}, x = {}", span.start, span.end, self.items.show(item));
+                let place = format!("item {item}, x = {}", self.items.show(item));
                 Err(failed(failure, &place))
             }
             Err(Answer::Failed(_, _) | Answer::Foreign) => Err(foreign()),

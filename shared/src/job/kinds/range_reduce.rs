@@ -91,9 +91,8 @@ impl Plan for RangeReduce {
                 Some(_) | None => Err(foreign()),
             },
             Err(Answer::Failed(failure, position)) => {
-                let (first, last) = (self.number(span.start), self.number(span.end.saturating_sub(1)));
                 let x = i64::from_le_bytes(position.to_le_bytes());
-                Err(failed(failure, &format!("task {first}..={last}, x = {x}")))
+                Err(failed(failure, &format!("x = {x}")))
             }
             Err(Answer::Foreign) => Err(foreign()),
         }

@@ -165,11 +165,11 @@ fn failures_name_the_number() {
     let overflow = refusal(&range(1, 100, "x ** 30", "sum"));
     assert_eq!(overflow.code, Code::IntegerOverflow);
     let first = (1i128..).find(|x| x.checked_pow(30).is_none()).unwrap();
-    assert!(overflow.message.ends_with(&format!("x = {first}: an integer result does not fit 128 bits")), "{overflow}");
+    assert_eq!(overflow.message, format!("x = {first}: an integer result does not fit 128 bits"));
     let zero = refusal(&range(-3, 3, "10 // x", "sum"));
     assert_eq!((zero.code, zero.message.contains("x = 0:")), (Code::DivisionByZero, true));
     let zero = refusal(&map("[5, 4, 3]", "1 / (x - 4)"));
-    assert_eq!((zero.code, zero.message.contains("item 1, x = 4:")), (Code::DivisionByZero, true));
+    assert_eq!((zero.code, zero.message.starts_with("item 1, x = 4:")), (Code::DivisionByZero, true));
     assert_eq!(refusal(&map("[2]", "x ** (x - 9)")).code, Code::InvalidNumber);
     assert_eq!(refusal(&map("[1e300]", "floor(x)")).code, Code::InvalidNumber);
 }
