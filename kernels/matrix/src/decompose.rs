@@ -4,7 +4,11 @@
 use alloc::{vec, vec::Vec};
 
 use crate::{
-    exchange::grid::{Grid, Numbers},
+    exact,
+    exchange::{
+        Failure,
+        grid::{Grid, Numbers},
+    },
     modular,
 };
 
@@ -74,34 +78,88 @@ pub fn lu(matrix: Vec<f64>, n: usize) -> (Vec<i64>, Vec<f64>, Vec<f64>) {
     (lu.order.into_iter().map(|row| row as i64).collect(), lower, upper)
 }
 
-/// Columns `from..to` of the inverse, one after the other; `None` for a singular matrix.
-pub fn inverse_columns(grid: Grid, from: usize, to: usize) -> Option<Vec<f64>> {
+/// The largest part of a column of `matrix * inverse` that may be wrong.
+const MOST_WRONG: f64 = 1e-6;
+
+/// Columns `from..to` of the inverse, one after the other.
+pub fn inverse_columns(grid: Grid, from: usize, to: usize) -> Result<Vec<f64>, Failure> {
     let n = grid.rows;
     let exact = match &grid.numbers {
         Numbers::Words(all) => Some(all.iter().map(|number| i128::from(*number)).collect::<Vec<_>>()),
         Numbers::Wide(all) => Some(all.clone()),
         Numbers::Floats(_) => None,
     };
-    let known_regular = match exact {
-        Some(matrix) if PRIMES.iter().all(|prime| modular::determinant(&matrix, n, *prime) == 0) => return None,
-        Some(_) => true,
-        None => false,
-    };
-    let matrix = grid.into_floats();
-    let scales: Vec<f64> =
-        (0..n).map(|column| (0..n).fold(0.0, |most: f64, row| most.max(matrix[row * n + column].abs()))).collect();
-    let Lu { packed, order, .. } = decompose(matrix, n);
-    for i in 0..n {
-        let pivot = packed[i * n + i].abs();
-        // A pivot that is nothing but rounding, beside its column, is a zero.
-        let noise = if known_regular { 0.0 } else { scales[i] * n as f64 * f64::EPSILON };
-        if !(pivot > noise) {
-            return None;
+    let Some(exact) = exact else {
+        let inverse = FloatInverse::new(grid.into_floats(), n);
+        if !inverse.is_regular() {
+            return Err(Failure::Singular);
         }
+        return Ok((from..to).flat_map(|column| inverse.column(column)).collect());
+    };
+    if PRIMES.iter().all(|prime| modular::determinant(&exact, n, *prime) == 0) {
+        return Err(Failure::Singular);
     }
+    let solve = |columns: &[usize]| exact::inverse_columns(&exact, n, columns).ok_or(Failure::NearSingular);
+    if exact::is_cheap(&exact, n) {
+        return solve(&(from..to).collect::<Vec<_>>());
+    }
+    let inverse = FloatInverse::new(grid.into_floats(), n);
+    let mut doubtful = vec![];
     let mut columns = Vec::with_capacity((to - from) * n);
-    let mut x = vec![0.0; n];
     for column in from..to {
+        let numbers = inverse.column(column);
+        if !inverse.vouches_for(&numbers, column) {
+            doubtful.push(column);
+        }
+        columns.extend(numbers);
+    }
+    if doubtful.is_empty() {
+        return Ok(columns);
+    }
+    if !exact::is_affordable(&exact, n) {
+        return Err(Failure::NearSingular);
+    }
+    for (column, numbers) in doubtful.iter().zip(solve(&doubtful)?.chunks_exact(n)) {
+        columns[(column - from) * n..][..n].copy_from_slice(numbers);
+    }
+    Ok(columns)
+}
+
+/// A matrix whose rows are scaled by powers of two to numbers around 1, and its decomposition.
+struct FloatInverse {
+    n: usize,
+    matrix: Vec<f64>,
+    /// Exponent of two that each row was multiplied by.
+    shifts: Vec<i32>,
+    lu: Lu,
+}
+
+impl FloatInverse {
+    fn new(mut matrix: Vec<f64>, n: usize) -> Self {
+        let mut shifts = Vec::with_capacity(n);
+        for row in matrix.chunks_exact_mut(n) {
+            let most = row.iter().fold(0.0, |most: f64, number| most.max(number.abs()));
+            let shift = if most == 0.0 { 0 } else { 1023 - (most.to_bits() >> 52 & 0x7ff) as i32 };
+            row.iter_mut().for_each(|number| *number = exact::scaled(*number, shift));
+            shifts.push(shift);
+        }
+        let lu = decompose(matrix.clone(), n);
+        Self { n, matrix, shifts, lu }
+    }
+
+    /// Whether no pivot is nothing but rounding, beside its column.
+    fn is_regular(&self) -> bool {
+        let n = self.n;
+        (0..n).all(|i| {
+            let pivot = self.lu.packed[i * n + i].abs();
+            let scale = (0..n).fold(0.0, |most: f64, row| most.max(self.matrix[row * n + i].abs()));
+            pivot > scale * n as f64 * f64::EPSILON && pivot.is_finite()
+        })
+    }
+
+    fn column(&self, column: usize) -> Vec<f64> {
+        let (n, Lu { packed, order, .. }) = (self.n, &self.lu);
+        let mut x = vec![0.0; n];
         for row in 0..n {
             let mut sum = if order[row] == column { 1.0 } else { 0.0 };
             for inner in 0..row {
@@ -117,9 +175,23 @@ pub fn inverse_columns(grid: Grid, from: usize, to: usize) -> Option<Vec<f64>> {
             x[row] = sum / packed[row * n + row];
         }
         // A zero has no sign in an inverse that people read.
-        columns.extend(x.iter().map(|number| number + 0.0));
+        x.iter().map(|number| exact::scaled(*number, self.shifts[column]) + 0.0).collect()
     }
-    Some(columns)
+
+    /// Whether the matrix times this column is surely near to a column of the unit matrix, whatever was rounded.
+    fn vouches_for(&self, x: &[f64], column: usize) -> bool {
+        let rounding = (self.n + 4) as f64 * f64::EPSILON;
+        let unscaled: Vec<f64> = x.iter().map(|number| exact::scaled(*number, -self.shifts[column])).collect();
+        self.matrix.chunks_exact(self.n).enumerate().all(|(row, numbers)| {
+            let unit = if row == column { 1.0 } else { 0.0 };
+            let (sum, size) = numbers.iter().zip(&unscaled).fold((0.0, 0.0), |(sum, size), (a, x)| {
+                let product: f64 = a * x;
+                (sum + product, size + product.abs())
+            });
+            let wrong: f64 = sum - unit;
+            wrong.abs() + rounding * size <= MOST_WRONG
+        })
+    }
 }
 
 /// Q (rows by inner) and R (inner by columns), where inner is the smaller side; R's diagonal is not negative.

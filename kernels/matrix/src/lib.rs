@@ -13,6 +13,7 @@ mod heap;
 
 mod decompose;
 mod eigen;
+mod exact;
 mod modular;
 mod multiply;
 
@@ -106,7 +107,7 @@ fn answer(input: &[u8]) -> Result<Vec<Grid>, Fault> {
             if from >= to || to > n {
                 return Err(BAD);
             }
-            let columns = decompose::inverse_columns(square(first)?, from, to).ok_or((Failure::Singular, 0))?;
+            let columns = decompose::inverse_columns(square(first)?, from, to).map_err(|failure| (failure, 0))?;
             one(floats(to - from, n, columns))
         }
         Operation::Lu => {

@@ -1,6 +1,6 @@
-//! Determinants modulo a prime below 2^31, by elimination in Montgomery form.
+//! Determinants and inverses modulo a prime below 2^31, by elimination in Montgomery form.
 
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 
 struct Field {
     prime: u32,
@@ -81,4 +81,41 @@ pub fn determinant(matrix: &[i128], n: usize, prime: u32) -> u32 {
         }
     }
     field.leave(determinant)
+}
+
+/// The determinant, and these columns of the inverse times the determinant, one after the other; `None` for a matrix that
+/// is singular modulo the prime.
+pub fn solve(matrix: &[i128], n: usize, columns: &[usize], prime: u32) -> Option<(u32, Vec<u32>)> {
+    let field = Field::new(prime);
+    let width = n + columns.len();
+    let one = field.enter(1);
+    let mut rows = vec![0; n * width];
+    for (at, (row, numbers)) in rows.chunks_exact_mut(width).zip(matrix.chunks_exact(n)).enumerate() {
+        row.iter_mut().zip(numbers).for_each(|(into, number)| *into = field.enter(*number));
+        row[n..].iter_mut().zip(columns).for_each(|(into, column)| *into = if *column == at { one } else { 0 });
+    }
+    let mut determinant = one;
+    for step in 0..n {
+        let pivot = (step..n).find(|row| rows[row * width + step] != 0)?;
+        if pivot != step {
+            (step..width).for_each(|column| rows.swap(pivot * width + column, step * width + column));
+            determinant = field.subtract(0, determinant);
+        }
+        determinant = field.multiply(determinant, rows[step * width + step]);
+        let inverse = field.invert(rows[step * width + step]);
+        let pivot_row: Vec<u32> =
+            rows[step * width..(step + 1) * width].iter().map(|number| field.multiply(*number, inverse)).collect();
+        for (at, row) in rows.chunks_exact_mut(width).enumerate() {
+            let factor = row[step];
+            if at == step {
+                row.copy_from_slice(&pivot_row);
+            } else if factor != 0 {
+                let rest = row[step..].iter_mut().zip(&pivot_row[step..]);
+                rest.for_each(|(number, pivot)| *number = field.subtract(*number, field.multiply(factor, *pivot)));
+            }
+        }
+    }
+    let cofactors = (0..columns.len()).flat_map(|column| (0..n).map(move |row| row * width + n + column));
+    let cofactors = cofactors.map(|at| field.leave(field.multiply(rows[at], determinant))).collect();
+    Some((field.leave(determinant), cofactors))
 }

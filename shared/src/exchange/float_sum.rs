@@ -101,6 +101,11 @@ impl FloatSum {
 
     /// The float nearest to the exact sum, ties to even.
     pub fn round(&self) -> f64 {
+        self.round_quotient(1)
+    }
+
+    /// The float nearest to the exact sum divided by a number that is not 0, ties to even.
+    pub fn round_quotient(&self, divisor: u64) -> f64 {
         if self.nan || (self.positive_infinity && self.negative_infinity) {
             return f64::NAN;
         }
@@ -117,7 +122,8 @@ impl FloatSum {
             sum.limbs.iter_mut().for_each(|limb| *limb = -*limb);
             sum.carry();
         }
-        let magnitude = round_magnitude(&sum.limbs);
+        let remainder = divide(&mut sum.limbs, divisor.max(1));
+        let magnitude = round_magnitude(&sum.limbs, remainder, divisor.max(1));
         if negative { -magnitude } else { magnitude }
     }
 
@@ -185,13 +191,30 @@ fn negate(value: [u64; 3]) -> [u64; 3] {
     })
 }
 
-/// The float nearest to a non-negative fixed-point number whose limbs are carried.
-fn round_magnitude(limbs: &[i64; LIMBS]) -> f64 {
-    let Some(top) = limbs.iter().rposition(|limb| *limb != 0) else { return 0.0 };
-    let high_bit = top * 32 + 63 - limbs[top].leading_zeros() as usize;
+/// Divides a non-negative number whose limbs are carried; what is left over remains in units of the lowest bit.
+fn divide(limbs: &mut [i64; LIMBS], divisor: u64) -> u64 {
+    if divisor == 1 {
+        return 0;
+    }
+    let divisor = u128::from(divisor);
+    limbs.iter_mut().rev().fold(0, |remainder, limb| {
+        let whole = remainder << 32 | *limb as u128;
+        *limb = (whole / divisor) as i64;
+        whole % divisor
+    }) as u64
+}
+
+/// The float nearest to a non-negative fixed-point number whose limbs are carried, and `remainder / divisor` (below 1) of
+/// its lowest bit.
+fn round_magnitude(limbs: &[i64; LIMBS], remainder: u64, divisor: u64) -> f64 {
+    let top = limbs.iter().rposition(|limb| *limb != 0).unwrap_or(0);
+    let high_bit = (top * 32 + 63).saturating_sub(limbs[top].leading_zeros() as usize);
     let bit = |position: usize| (limbs[position / 32] >> (position % 32) & 1) as u64;
     if high_bit < 53 {
-        return f64::from_bits((0..=high_bit).fold(0, |bits, position| bits | bit(position) << position));
+        let bits = (0..=high_bit).fold(0, |bits, position| bits | bit(position) << position);
+        let twice = u128::from(remainder) * 2;
+        let up = twice > u128::from(divisor) || (twice == u128::from(divisor) && bits & 1 == 1);
+        return f64::from_bits(bits + u64::from(up));
     }
     if high_bit >= (LIMBS - 1) * 32 {
         return f64::INFINITY;
@@ -200,8 +223,9 @@ fn round_magnitude(limbs: &[i64; LIMBS]) -> f64 {
     let mut mantissa = (0..53).fold(0, |bits, i| bits | bit(lowest + i) << i);
     let half = bit(lowest - 1) == 1;
     let below = lowest - 1;
-    let sticky =
-        limbs[..below / 32].iter().any(|limb| *limb != 0) || limbs[below / 32] & ((1 << (below % 32)) - 1) != 0;
+    let sticky = remainder != 0
+        || limbs[..below / 32].iter().any(|limb| *limb != 0)
+        || limbs[below / 32] & ((1 << (below % 32)) - 1) != 0;
     if half && (sticky || mantissa & 1 == 1) {
         mantissa += 1;
     }

@@ -36,12 +36,14 @@ pub enum Failure {
     Singular = 8,
     /// An iteration did not settle.
     NoConvergence = 9,
+    /// A matrix has an inverse, but not one that floats can find.
+    NearSingular = 10,
 }
 
 impl Failure {
     /// The failure of that number.
     pub fn from_code(code: i32) -> Option<Self> {
-        const ALL: [Failure; 9] = [
+        const ALL: [Failure; 10] = [
             Failure::Overflow,
             Failure::DivisionByZero,
             Failure::NegativeExponent,
@@ -51,6 +53,7 @@ impl Failure {
             Failure::TextTooLong,
             Failure::Singular,
             Failure::NoConvergence,
+            Failure::NearSingular,
         ];
         ALL.into_iter().find(|failure| *failure as i32 == code)
     }

@@ -152,18 +152,18 @@ impl Partial {
     }
 
     fn whole_float_sum(&self) -> f64 {
-        let mut sum = self.float_sum.clone();
-        sum.add_wide(self.integer_sum);
-        canonical(sum.round())
+        canonical(self.whole_sum().round())
     }
 
+    /// The exact sum divided by the count, rounded once: no sum can be too large on the way.
     fn average(&self) -> f64 {
-        if let (false, Some(sum)) = (self.has_float, narrow(self.integer_sum)) {
-            let count = i128::from(self.count);
-            // A whole quotient and a small remainder keep more digits than one rounded division of a huge sum.
-            return (sum / count) as f64 + (sum % count) as f64 / count as f64;
-        }
-        canonical(self.whole_float_sum() / self.count as f64)
+        canonical(self.whole_sum().round_quotient(self.count))
+    }
+
+    fn whole_sum(&self) -> FloatSum {
+        let mut sum = self.float_sum.clone();
+        sum.add_wide(self.integer_sum);
+        sum
     }
 
     fn best(&self, reduce: Reduce) -> Reduced {

@@ -63,7 +63,8 @@ pub fn tokens(text: &str) -> Result<Vec<Spot>, Refusal> {
         {
             number(rest, at)?
         } else if first.is_alphabetic() || first == '_' {
-            let len = rest.iter().take_while(|c| c.is_alphanumeric() || **c == '_').count();
+            // A raised 2 counts as alphanumeric, but no name has one.
+            let len = rest.iter().take_while(|c| (c.is_alphanumeric() && **c != '²') || **c == '_').count();
             (Token::Name(rest[..len].iter().collect()), len)
         } else if first == '"' || first == '\'' {
             quoted(rest, first, at)?
@@ -93,7 +94,7 @@ fn number(rest: &[char], at: usize) -> Result<(Token, usize), Refusal> {
             len += 1 + signed + exponent;
         }
     }
-    if let Some(c) = rest.get(len).filter(|c| c.is_alphanumeric() || **c == '.') {
+    if let Some(c) = rest.get(len).filter(|c| (c.is_alphanumeric() && **c != '²') || **c == '.') {
         return Err(invalid(at + len, format!("{c:?} cannot follow a number"), "write `*` to multiply, as in `2*x`"));
     }
     let text: String = rest[..len].iter().filter(|c| **c != '_').collect();

@@ -208,7 +208,7 @@ impl Parser {
             }
         };
         if is_reserved(&name) {
-            return Err(invalid(name_at, format!("{name:?} has a meaning already"), "choose another name"));
+            return Err(invalid(name_at, format!("{:?} has a meaning already", cut(&name)), "choose another name"));
         }
         self.expect("=", "write `let y = x*x; y + 1`")?;
         let value = self.expression(0)?;
@@ -285,7 +285,7 @@ impl Parser {
             _ if self.names.contains(&name) => Kind::Name(name),
             _ => match Function::ALL.iter().find(|(known, _)| *known == name) {
                 Some((_, function)) => return self.call(*function, at),
-                None => return Err(invalid(at, format!("{name:?} is not known"), known_names(&name))),
+                None => return Err(invalid(at, format!("{:?} is not known", cut(&name)), known_names(&name))),
             },
         };
         self.node(at, kind)
@@ -359,12 +359,17 @@ fn known_names(unknown: &str) -> String {
     format!("a formula knows x, numbers and {}", names.join(", "))
 }
 
+/// The beginning of a name, short enough for a message.
+fn cut(name: &str) -> String {
+    name.chars().take(40).collect()
+}
+
 fn shown(token: &Token) -> String {
     match token {
         Token::Integer(value) => format!("the number {value}"),
         Token::Float(value) => format!("the number {value}"),
         Token::Text(_) => "a text".to_owned(),
-        Token::Name(name) => format!("{name:?}"),
+        Token::Name(name) => format!("{:?}", cut(name)),
         Token::Sign(sign) => format!("{sign:?}"),
         Token::End => "the end".to_owned(),
     }

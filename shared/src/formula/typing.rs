@@ -425,7 +425,20 @@ fn real_arithmetic(at: usize, operator: Operator, left: Typed, right: Typed) -> 
 }
 
 fn power(at: usize, left: Typed, right: Typed) -> Answer {
-    let (left, right) = (number(left)?, number(right)?);
+    let (left, mut right) = (number(left)?, number(right)?);
+    if let Node::Integer(exponent @ i128::MIN..0) = right.node
+        && exponent != i128::MIN
+        && (exponent == -1 || matches!(left.shape, Shape::Integer(_)))
+    {
+        // `1 / x ** n`, so that zero divides by zero here, too. Other powers of a float may vanish without being zero.
+        right.node = Node::Integer(-exponent);
+        right.shape = Shape::Integer(Whole::exactly(-exponent));
+        let (left, right) = (float(left)?, float(right)?);
+        let can_fail = left.can_fail || right.can_fail;
+        let node = Node::Arithmetic(Operator::Power, left.boxed(), right.boxed());
+        let one = plain(at, Shape::Integer(Whole::exactly(1)), Node::Integer(1));
+        return binary(at, Operator::Divide, one, Typed { at, shape: Shape::Float(UNKNOWN), can_fail, node });
+    }
     let can_fail = left.can_fail || right.can_fail;
     if let (Shape::Integer(a), Shape::Integer(b)) = (left.shape, right.shape) {
         // A constant negative exponent makes a fraction, as in `x ** -1`. Bounds alone must not decide: they depend on

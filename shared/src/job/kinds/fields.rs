@@ -113,7 +113,7 @@ impl Items {
         match value::take(&self.bytes, &mut at) {
             Some(Value::Integer(integer)) => integer.to_string(),
             Some(Value::Float(float)) => format!("{float:?}"),
-            Some(Value::Text(text)) => format!("{:.40?}", String::from_utf8_lossy(text)),
+            Some(Value::Text(text)) => format!("{:?}", cut(&String::from_utf8_lossy(text))),
             Some(Value::Bool(_)) | None => String::new(),
         }
     }
@@ -336,6 +336,11 @@ impl Fields {
     }
 }
 
+/// The beginning of what a person wrote, short enough for a message.
+pub fn cut(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
 /// A field that a kind needs and did not get.
 pub fn missing(name: &str, hint: &str) -> Refusal {
     Refusal::new(Code::MissingField, format!("`{name}` is missing"), hint)
@@ -389,7 +394,7 @@ fn shown(json: &Json) -> String {
         Json::Null => "null".to_owned(),
         Json::Bool(value) => value.to_string(),
         Json::Number(number) => format!("{:.60}", number.as_str()),
-        Json::String(text) => format!("{:.60?}", text),
+        Json::String(text) => format!("{:?}", cut(text)),
         Json::Array(_) => "a list".to_owned(),
         Json::Object(_) => "an object".to_owned(),
     }

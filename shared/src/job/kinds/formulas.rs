@@ -1,6 +1,6 @@
 //! The fields that all kinds with formulas share: `map`, `where`, `reduce`.
 
-use super::fields::{Fields, missing};
+use super::fields::{Fields, cut, missing};
 use crate::{
     exchange::partial::Reduce,
     formula::{
@@ -32,7 +32,7 @@ pub fn read_reduce(fields: &mut Fields) -> Result<Reduce, Refusal> {
         .iter()
         .find(|(known, _)| *known == name)
         .map(|(_, reduce)| *reduce)
-        .ok_or_else(|| Refusal::new(Code::InvalidField, format!("`reduce` cannot be {name:.40?}"), hint))
+        .ok_or_else(|| Refusal::new(Code::InvalidField, format!("`reduce` cannot be {:?}", cut(&name)), hint))
 }
 
 /// `map` and `where`; `x` and everything, where they are not said.

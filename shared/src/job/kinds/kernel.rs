@@ -15,7 +15,7 @@ use serde::de::IgnoredAny;
 
 use super::{
     Blobs,
-    fields::Fields,
+    fields::{Fields, cut},
     limits::{BATCH_BYTES, BATCH_CALLS, MAX_INPUT_BYTES, MAX_ITEMS, MAX_KERNEL_BYTES, MAX_RESULT_BYTES},
 };
 use crate::{
@@ -44,7 +44,7 @@ pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> 
         None | Some("concat") => false,
         Some("kernel") => true,
         Some(other) => {
-            let message = format!("`merge` cannot be {other:.40?}");
+            let message = format!("`merge` cannot be {:?}", cut(other));
             return Err(Refusal::new(Code::InvalidField, message, "it is concat or kernel"));
         }
     };
@@ -120,7 +120,7 @@ pub fn read_parts(fields: &mut Fields) -> Result<Parts, Refusal> {
 fn bytes_a_part(split: &str) -> Result<usize, Refusal> {
     let bytes = split.strip_prefix("bytes:").and_then(|bytes| bytes.parse().ok()).filter(|bytes| *bytes > 0);
     bytes.ok_or_else(|| {
-        let message = format!("`split` cannot be {split:.40?}");
+        let message = format!("`split` cannot be {:?}", cut(split));
         Refusal::new(Code::InvalidField, message, "it is lines, bytes:65536 (or another number), json_items or none")
     })
 }

@@ -132,7 +132,9 @@ impl Plan for Map {
 
     fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {
         match self.target {
-            Target::Reduce(reduce) => merge_partials(reduce, done),
+            Target::Reduce(reduce) => {
+                merge_partials(reduce, done, |span| format!("items {} to {}", span.start, span.end.saturating_sub(1)))
+            }
             Target::Values => list(done),
         }
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use super::{
     big::Big,
-    fields::{Fields, Number, Rows, missing},
+    fields::{Fields, Number, Rows, cut, missing},
     limits::MAX_RESULT_BYTES,
     outcome::{Answer, content, failed, foreign, put_float, put_integer},
 };
@@ -67,7 +67,7 @@ pub fn read(fields: &mut Fields) -> Result<Box<dyn Plan>, Refusal> {
     let name = fields.needed_text("op", &hint)?;
     let operation = OPERATIONS.iter().find(|(known, _)| *known == name).map(|(_, operation)| *operation);
     let Some(operation) = operation else {
-        return Err(Refusal::new(Code::InvalidField, format!("`op` cannot be {name:.40?}"), hint));
+        return Err(Refusal::new(Code::InvalidField, format!("`op` cannot be {:?}", cut(&name)), hint));
     };
     let a = fields.rows("a")?.ok_or_else(|| missing("a", "a list of rows, as in [[1, 2], [3, 4]]"))?;
     let takes_two = matches!(operation, Operation::Add | Operation::Subtract | Operation::Multiply);

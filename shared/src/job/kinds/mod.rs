@@ -11,7 +11,7 @@ mod matrix;
 mod outcome;
 mod range_reduce;
 
-use self::fields::{Fields, missing};
+use self::fields::{Fields, cut, missing};
 use crate::{
     id::Hash,
     job::{Job, Plan},
@@ -56,7 +56,7 @@ pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Vec<u8>>) -> Result<Job,
     let kind = ALL
         .iter()
         .find(|kind| kind.name == name)
-        .ok_or_else(|| Refusal::new(Code::UnknownKind, format!("there is no kind {name:.40?}"), hint))?;
+        .ok_or_else(|| Refusal::new(Code::UnknownKind, format!("there is no kind {:?}", cut(&name)), hint))?;
     let (requirements, policy) = (fields.requirements()?, fields.policy()?);
     let plan = (kind.read)(&mut fields, blob)?;
     fields.end(kind.name, kind.fields)?;

@@ -69,6 +69,11 @@ pub fn failed(failure: Failure, place: &str) -> Refusal {
         Failure::BadInput => (Code::Internal, "the task's input was not understood", "report this"),
         Failure::TextTooLong => (Code::TooLarge, "a text grew beyond one mebibyte", "use shorter texts"),
         Failure::Singular => (Code::SingularMatrix, "the matrix has no inverse", "its determinant is zero"),
+        Failure::NearSingular => (
+            Code::InvalidNumber,
+            "the matrix is too near to singular to be inverted in floating point",
+            "take a smaller matrix, whose inverse is computed exactly",
+        ),
         Failure::NoConvergence => {
             (Code::KernelError, "the iteration did not settle", "scale the matrix, or use another operation")
         }
@@ -102,14 +107,14 @@ pub fn put_float(json: &mut String, value: f64) {
     }
 }
 
-/// The result of a reduction as JSON.
-pub fn reduced(value: Reduced, what: &str) -> Result<String, Refusal> {
+/// The result of a reduction as JSON; `place` names what was reduced where that fails.
+pub fn reduced(value: Reduced, place: impl Fn() -> String) -> Result<String, Refusal> {
     let mut json = String::new();
     match value {
         Reduced::Nothing => json.push_str("null"),
         Reduced::Integer(value) => put_integer(&mut json, value),
         Reduced::Float(value) => put_float(&mut json, value),
-        Reduced::Overflow => return Err(failed(Failure::Overflow, &format!("the {what} of all values"))),
+        Reduced::Overflow => return Err(failed(Failure::Overflow, &place())),
     }
     Ok(json)
 }

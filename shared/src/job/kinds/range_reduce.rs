@@ -99,7 +99,11 @@ impl Plan for RangeReduce {
     }
 
     fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {
-        merge_partials(self.reduce, done)
+        let what = |span: Span| {
+            let (first, last) = (self.number(span.start), self.number(span.end.saturating_sub(1)));
+            format!("numbers {first} to {last}")
+        };
+        merge_partials(self.reduce, done, what)
     }
 
     fn has_partial_result(&self) -> bool {
@@ -107,12 +111,19 @@ impl Plan for RangeReduce {
     }
 }
 
-/// One reduction of all parts.
-pub fn merge_partials(reduce: Reduce, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {
+/// One reduction of all parts; `what` names the values of a span where that fails.
+pub fn merge_partials(
+    reduce: Reduce,
+    done: &BTreeMap<Span, Outputs>,
+    what: impl Fn(Span) -> String,
+) -> Result<String, Refusal> {
     let mut whole = Partial::new();
     for output in done.values().flatten() {
         let part = content(output).ok().and_then(|content| Partial::decode(reduce, content)).ok_or_else(foreign)?;
         whole.merge(reduce, &part);
     }
-    reduced(whole.result(reduce), reduce_name(reduce))
+    let start = done.keys().map(|span| span.start).min().unwrap_or(0);
+    let end = done.keys().map(|span| span.end).max().unwrap_or(0);
+    let place = || format!("the {} of all values (merging {})", reduce_name(reduce), what(Span { start, end }));
+    reduced(whole.result(reduce), place)
 }

@@ -88,6 +88,80 @@ fn ranges_reduce_exactly_at_every_width() {
 }
 
 #[test]
+fn averages_are_rounded_once() {
+    let average = |data: &str| result(&format!(r#"{{"kind":"map_reduce","data":{data},"reduce":"average"}}"#)).unwrap();
+    for (data, expected) in [
+        ("[1, 2, 2]", "1.6666666666666667"),
+        ("[-1, -2, -2]", "-1.6666666666666667"),
+        ("[5, 3, 1, 6, 6, 6, 3, 7, 7, 8, 9]", "5.545454545454546"),
+        ("[1e308, 1e308]", "1e+308"),
+        ("[-1e308, -1e308, 1]", "-6.666666666666666e+307"),
+        // A tie at the lowest bit of all goes to the even neighbour.
+        ("[5e-324, 0]", "0.0"),
+        ("[1.5e-323, 0]", "1e-323"),
+        ("[5e-324, 0, 5e-324]", "5e-324"),
+        // Nearer to the upper neighbour only by the bits below the quotient's 53.
+        ("[9007199254740993, 9007199254740992, 9007199254740993]", "9007199254740992.0"),
+        ("[9007199254740993, 9007199254740994, 9007199254740993]", "9007199254740994.0"),
+        (
+            "[170141183460469231731687303715884105727, 170141183460469231731687303715884105727]",
+            "1.7014118346046923e+38",
+        ),
+    ] {
+        assert_eq!(average(data), expected, "{data}");
+    }
+}
+
+#[test]
+fn an_overflow_in_the_merge_names_the_numbers() {
+    let overflow = refusal(&range(1, 34, "x", "product"));
+    assert_eq!(overflow.code, Code::IntegerOverflow);
+    assert!(overflow.message.contains("(merging numbers 1 to 34)"), "{overflow}");
+}
+
+#[test]
+fn refusals_cut_what_they_repeat() {
+    let long = "y".repeat(1000);
+    for source in [
+        format!(r#"{{"kind":"{long}"}}"#),
+        format!(r#"{{"kind":"matrix","op":"{long}"}}"#),
+        format!(r#"{{"kind":"kernel","kernel":"","input":"","merge":"{long}"}}"#),
+        format!(r#"{{"kind":"kernel","kernel":"","input":"aGE=","split":"{long}"}}"#),
+        format!(r#"{{"kind":"map_reduce","data":[1],"reduce":"{long}"}}"#),
+        format!(r#"{{"kind":"map","data":[1],"policy":{{"priority":"{long}"}}}}"#),
+        format!(r#"{{"kind":"map","data":[1],"map":"{long} + 1"}}"#),
+        format!(r#"{{"kind":"map","data":[1],"map":"x {long}"}}"#),
+        format!(r#"{{"kind":"map","data":[1],"map":"let x = 1; {long}"}}"#),
+        format!(r#"{{"kind":"map","data":["{long}"],"map":"sqrt(x)"}}"#),
+        format!(r#"{{"kind":"map","data":[1],"{long}":1}}"#),
+    ] {
+        let message = job(&source).map(|_| ()).unwrap_err().message;
+        assert!(message.len() < 300, "{message}");
+    }
+}
+
+#[test]
+fn a_raised_two_is_explained() {
+    for map in ["x²", "2²", "²"] {
+        let refusal = refusal(&format!(r#"{{"kind":"map","data":[1],"map":"{map}"}}"#));
+        assert!(refusal.hint.contains("x ** 2"), "{map}: {refusal}");
+    }
+}
+
+#[test]
+fn zero_to_a_negative_power_divides_by_zero() {
+    for (data, map) in [("[1, 0]", "x ** -1"), ("[0]", "x ** -2"), ("[0.0]", "x ** -1"), ("[0]", "1 / x")] {
+        let refusal = refusal(&format!(r#"{{"kind":"map","data":{data},"map":"{map}"}}"#));
+        assert_eq!(refusal.code, Code::DivisionByZero, "{map} of {data}: {refusal}");
+    }
+    assert_eq!(
+        result(r#"{"kind":"map","data":[2, -3, 10],"map":"x ** -3"}"#).unwrap(),
+        format!("[0.125,{:?},0.001]", -1.0 / 27.0)
+    );
+    assert_eq!(result(r#"{"kind":"map","data":[1e-200],"map":"x ** -2"}"#).unwrap(), "[\"Infinity\"]");
+}
+
+#[test]
 fn nothing_taken_has_a_documented_result() {
     for (reduce, expected) in
         [("sum", "0"), ("product", "1"), ("count", "0"), ("min", "null"), ("max", "null"), ("average", "null")]

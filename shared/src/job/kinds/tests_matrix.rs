@@ -140,6 +140,43 @@ fn inverses_invert() {
 }
 
 #[test]
+fn regular_integers_are_inverted_however_near_to_singular() {
+    for (a, expected) in [
+        (
+            json!([[1_000_000_001, 1_000_000_000], [1_000_000_000, 999_999_999]]),
+            json!([[-999_999_999.0, 1e9], [1e9, -1_000_000_001.0]]),
+        ),
+        (
+            json!([
+                [9_007_199_254_740_993_i64, 9_007_199_254_740_992_i64],
+                [9_007_199_254_740_992_i64, 9_007_199_254_740_991_i64]
+            ]),
+            json!([
+                [-9_007_199_254_740_991.0, 9_007_199_254_740_992.0],
+                [9_007_199_254_740_992.0, -9_007_199_254_740_992.0]
+            ]),
+        ),
+        (json!([[1, 2], [3, 4]]), json!([[-2.0, 1.0], [1.5, -0.5]])),
+        (json!([[3]]), json!([[1.0 / 3.0]])),
+        (json!([[0, -7], [1, 0]]), json!([[0.0, 1.0], [-1.0 / 7.0, 0.0]])),
+    ] {
+        assert_eq!(reals(&value(&of("inverse", &a, None))), reals(&expected), "{a}");
+    }
+    let huge = json!([[1e308, 1e308], [1e308, -1e308]]);
+    assert_eq!(reals(&value(&of("inverse", &huge, None))), vec![vec![5e-309, 5e-309], vec![5e-309, -5e-309]]);
+    // Too large to be exact at once: floats, except where they cannot vouch for a column. A companion of two neighbours
+    // in a corner is near to singular, the rest is not.
+    let n = 64;
+    let mut a: Whole = (0..n).map(|row| (0..n).map(|column| i128::from(row == column) * 3).collect()).collect();
+    (a[0][0], a[0][1], a[1][0], a[1][1]) = (1_000_000_001, 1_000_000_000, 1_000_000_000, 999_999_999);
+    let source = of("inverse", &shown(&a), None);
+    let inverse = reals(&value(&source));
+    assert_eq!((inverse[0][0], inverse[0][1], inverse[1][1]), (-999_999_999.0, 1e9, -1_000_000_001.0));
+    assert_eq!(inverse[63][63], 1.0 / 3.0);
+    assert_eq!(result(&source).unwrap(), result_cut(&source, &[1, 7, 40]).unwrap());
+}
+
+#[test]
 fn decompositions_multiply_back() {
     let a: Real = pattern(7, 7, 6, 1000).iter().map(|row| row.iter().map(|x| *x as f64 / 8.0).collect()).collect();
     let lu = value(&of("lu", &json!(a), None));
