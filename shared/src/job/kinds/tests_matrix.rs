@@ -177,6 +177,17 @@ fn regular_integers_are_inverted_however_near_to_singular() {
 }
 
 #[test]
+fn what_no_float_vouches_for_and_is_too_large_to_be_exact_is_refused() {
+    let n = 100;
+    let mut a: Whole = (0..n).map(|row| (0..n).map(|column| i128::from(row == column) << 120).collect()).collect();
+    assert_eq!(reals(&value(&of("inverse", &shown(&a), None)))[99][99], 2f64.powi(-120));
+    (a[0][0], a[0][1], a[1][0], a[1][1]) = ((1 << 120) + 1, 1 << 120, 1 << 120, (1 << 120) - 1);
+    let refusal = result(&of("inverse", &shown(&a), None)).unwrap_err();
+    assert_eq!(refusal.code, Code::InvalidNumber, "{refusal}");
+    assert!(refusal.message.contains("too near to singular") && !refusal.hint.is_empty(), "{refusal}");
+}
+
+#[test]
 fn decompositions_multiply_back() {
     let a: Real = pattern(7, 7, 6, 1000).iter().map(|row| row.iter().map(|x| *x as f64 / 8.0).collect()).collect();
     let lu = value(&of("lu", &json!(a), None));
