@@ -61,8 +61,8 @@ pub fn Outcome(props: &OutcomeProps) -> Html {
 fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
     let name = format!("p2pnet-{}", status.summary.id);
     let bytes = match status.summary.kind.as_str() {
-        "kernel" => serde_json::from_str(json).ok().and_then(bytes_of),
-        "command" => serde_json::from_str(json).ok().and_then(|result: CommandResult| bytes_of(result.stdout)),
+        "kernel" => kernel_bytes(json),
+        "command" => command_bytes(json),
         _ => None,
     };
     let Some(bytes) = bytes else {
@@ -97,14 +97,15 @@ fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
     }
 }
 
-/// What a program wrote to standard output. Its standard error is shown as sent.
-#[derive(serde::Deserialize)]
-struct CommandResult {
-    stdout: String,
+fn kernel_bytes(json: &str) -> Option<Rc<[u8]>> {
+    let base64: String = serde_json::from_str(json).ok()?;
+    STANDARD.decode(base64).ok().map(Rc::from)
 }
 
-fn bytes_of(base64: String) -> Option<Rc<[u8]>> {
-    STANDARD.decode(base64).ok().map(Rc::from)
+/// What a program wrote to standard output. Its standard error is shown as sent.
+fn command_bytes(json: &str) -> Option<Rc<[u8]>> {
+    let result: serde_json::Value = serde_json::from_str(json).ok()?;
+    STANDARD.decode(result.get("stdout")?.as_str()?).ok().map(Rc::from)
 }
 
 /// The rows of a matrix that is small enough to be looked at.
@@ -151,7 +152,7 @@ fn TextView(props: &TextViewProps) -> Html {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes_of, rows_of};
+    use super::{command_bytes, kernel_bytes, rows_of};
 
     #[test]
     fn only_a_small_matrix_is_shown_as_one() {
@@ -165,8 +166,10 @@ mod tests {
 
     #[test]
     fn bytes_come_out_of_a_json_string_only() {
-        assert_eq!(bytes_of("\"aGk=\"").as_deref(), Some(&b"hi"[..]));
-        assert_eq!(bytes_of("[1]"), None);
-        assert_eq!(bytes_of("\"no base64!\""), None);
+        assert_eq!(kernel_bytes("\"aGk=\"").as_deref(), Some(&b"hi"[..]));
+        assert_eq!(command_bytes(r#"{"stdout":"aGk=","stderr":""}"#).as_deref(), Some(&b"hi"[..]));
+        assert_eq!(command_bytes("{}"), None);
+        assert_eq!(kernel_bytes("[1]"), None);
+        assert_eq!(kernel_bytes("\"no base64!\""), None);
     }
 }
