@@ -17,6 +17,9 @@ use crate::summary;
 /// Between two readings of the node.
 const PAUSE_MILLIS: u32 = 200;
 
+/// The same while no seed is connected: little happens then, and people wait for the word that says so.
+const PAUSE_OFFLINE_MILLIS: u32 = 20;
+
 /// Without news the page is drawn again this often, so that "3 seconds ago" stays true.
 const BEAT_MILLIS: u32 = 5_000;
 
@@ -100,7 +103,7 @@ pub fn use_node() -> Option<NodeRuntime> {
     }
 }
 
-/// The newest state; the component is drawn again when it changes, at most five times a second.
+/// The newest state; the component is drawn again when it changes, at most five times a second once connected.
 #[hook]
 pub fn use_views() -> Views {
     use_context::<Views>().unwrap_or_default()
@@ -129,7 +132,8 @@ async fn watch(runtime: &NodeRuntime, show: impl Fn(Views)) {
     loop {
         refresh(runtime, &mut views, &mut stale).await;
         show(views.clone());
-        TimeoutFuture::new(PAUSE_MILLIS).await;
+        let online = views.network.as_ref().is_some_and(|network| network.online);
+        TimeoutFuture::new(if online { PAUSE_MILLIS } else { PAUSE_OFFLINE_MILLIS }).await;
         let beat = pin!(TimeoutFuture::new(BEAT_MILLIS));
         match futures::future::select(news.next(), beat).await {
             Either::Left((Some(first), _)) => note(&mut views, &mut stale, first),
