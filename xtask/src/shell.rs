@@ -3,10 +3,12 @@
 use std::{
     env,
     ffi::OsString,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader, Read},
     path::PathBuf,
     process::{Command, Stdio},
-    time::Instant,
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -37,7 +39,12 @@ pub fn step(what: &str, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Like [`step`], and hands every line of its standard output to `line` as well as to our own.
+/// A program that has begun to print and then prints nothing for so long hangs.
+const SILENCE: Duration = Duration::from_secs(600);
+
+/// Like [`step`], and hands every line of its standard output to `line` as well as to our own. A program that falls
+/// silent for [`SILENCE`] after its first line is ended together with all that it started, and has failed: a test that
+/// hangs costs minutes and is named, it does not hold up a machine for hours.
 pub fn step_with_lines(what: &str, command: &mut Command, mut line: impl FnMut(&str)) -> Result<()> {
     eprintln!("=> {what}");
     let began = Instant::now();
@@ -45,12 +52,27 @@ pub fn step_with_lines(what: &str, command: &mut Command, mut line: impl FnMut(&
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("{what}: cannot start {:?}", command.get_program()))?;
+    let mut last = String::new();
     if let Some(output) = child.stdout.take() {
-        for text in BufReader::new(output).split(b'\n') {
-            let text = text?;
-            let text = String::from_utf8_lossy(&text);
-            println!("{text}");
-            line(&text);
+        let lines = lines_of(output);
+        // Until the first line it may be compiling.
+        let mut patience = Duration::MAX;
+        loop {
+            match lines.recv_timeout(patience) {
+                Ok(text) => {
+                    let text = text?;
+                    println!("{text}");
+                    line(&text);
+                    last = text;
+                    patience = SILENCE;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    end_all(child.id());
+                    child.wait()?;
+                    bail!("{what}: ended after {} s of silence; its last line was {last:?}", SILENCE.as_secs());
+                }
+            }
         }
     }
     let status = child.wait()?;
@@ -59,6 +81,47 @@ pub fn step_with_lines(what: &str, command: &mut Command, mut line: impl FnMut(&
     }
     eprintln!("   {what}: {:.1} s", began.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// The lines that come out of a pipe, as they come.
+fn lines_of(output: impl Read + Send + 'static) -> Receiver<io::Result<String>> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for text in BufReader::new(output).split(b'\n') {
+            // Nobody waits for the rest once the program was ended.
+            if sender.send(text.map(|text| String::from_utf8_lossy(&text).into_owned())).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+/// Kills a program and all that it started, and they in turn.
+fn end_all(root: u32) {
+    let listed = answer(Command::new("ps").args(["-A", "-o", "pid=,ppid="])).unwrap_or_default();
+    let mut command = Command::new("kill");
+    command.arg("-KILL").args(descendants(root, &listed).iter().map(u32::to_string));
+    // A program that is gone already needs no ending.
+    let _ = command.stderr(Stdio::null()).status();
+}
+
+/// A process and all below it, from lines of process and parent.
+fn descendants(root: u32, listed: &str) -> Vec<u32> {
+    let pairs: Vec<(u32, u32)> = listed
+        .lines()
+        .filter_map(|line| {
+            let mut numbers = line.split_whitespace().map(str::parse);
+            Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+        })
+        .collect();
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(pairs.iter().filter(|pair| pair.1 == parent).map(|pair| pair.0));
+        next += 1;
+    }
+    found
 }
 
 /// What a program prints, `None` if it cannot be started or fails.
@@ -83,4 +146,14 @@ fn path() -> OsString {
     let given = env::var_os("PATH").unwrap_or_default();
     folders.extend(env::split_paths(&given));
     env::join_paths(folders).unwrap_or(given)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_found_with_all_below_it_and_nothing_beside() {
+        assert_eq!(descendants(2, " 1 0\n 2 1\n 3 2\n 4 3\n 5 1\nnonsense\n 6 2\n"), [2, 3, 6, 4]);
+    }
 }

@@ -267,6 +267,13 @@ impl Links {
         assert!(outgoing.is_some_and(|outgoing| outgoing.send(frame)));
     }
 
+    /// Dials an address of a kind that is for browsers.
+    #[cfg(test)]
+    pub fn dial_as_browsers_do(&mut self, node: NodeId, address: Multiaddr) {
+        self.dials.insert(node, Dial::default());
+        self.attempt(node, vec![address]);
+    }
+
     fn on_swarm_event(&mut self, now: Moment, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(now, event),

@@ -237,6 +237,34 @@ async fn test_9_a_tab_hidden_behind_another_goes_on_computing() -> Result<()> {
 const LOG_VISIBILITY: &str = "window.visibility = [[document.visibilityState, Date.now()]]; \
      document.addEventListener('visibilitychange', () => visibility.push([document.visibilityState, Date.now()]))";
 
+#[tokio::test]
+async fn tabs_whose_websockets_are_blocked_work_for_each_other_over_webrtc_direct() -> Result<()> {
+    let story = async |stage: &mut Stage| {
+        let url = stage.relay.url().to_owned();
+        for person in &stage.people {
+            person.run_before_every_page(NO_WEBSOCKETS).await?;
+        }
+        let [donor, requester] = &stage.people[..] else { anyhow::bail!("two people, please") };
+        let donor_id = donor.become_donor(&url).await?;
+        requester.open(&url).await?;
+        requester.connected().await?;
+        let nodes = stage.relay.get("/api/v1/nodes").await?;
+        let over: Vec<_> = nodes["nodes"].as_array().into_iter().flatten().map(|node| &node["transport"]).collect();
+        ensure!(over == ["webrtc-direct"; 2], "the tabs came over {over:?}: {nodes}");
+        // More than a message, a window or a buffer on the way holds.
+        let data: Vec<u64> = (0..300_000).collect();
+        let sum: u64 = data.iter().map(|x| x * x).sum();
+        requester.submit(&json!({"kind":"map_reduce","data":data,"map":"x*x","reduce":"sum"})).await?;
+        let result = requester.job_result(JOB).await?;
+        ensure!(result == json!(sum) || result == json!(sum.to_string()), "a wrong sum: {result}");
+        requester.job_node_when(&donor_id, SOON).await
+    };
+    Stage::new(2).await?.play(story).await
+}
+
+/// As behind a proxy that lets no WebSocket through.
+const NO_WEBSOCKETS: &str = "window.WebSocket = class { constructor() { throw new DOMException('blocked') } }";
+
 fn now_millis() -> Result<u64> {
     Ok(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?)
 }

@@ -3,12 +3,13 @@
 use p2pnet_shared::{
     api::Path,
     id::Hash,
+    node::Input,
     wire::{MAX_FRAME, Message},
 };
 use tokio::net::TcpListener;
 use tokio_util::compat::TokioAsyncReadCompatExt;
 
-use super::party::{Party, everything, met};
+use super::party::{Party, everything, met, met_over_webrtc};
 use crate::Options;
 
 /// Bytes of a chunk message beside the chunk, rounded up.
@@ -41,11 +42,9 @@ async fn exchange(a: &mut Party, b: &mut Party) {
 }
 
 async fn meet(address_part: &str, transport: &str) {
-    let mut a = Party::new(1, false, everything());
+    let mut a = Party::new(1, false, Options::default());
     let mut b = Party::new(2, false, everything());
     let address = b.address(address_part).await;
-    // A WebRTC dial needs a socket of our own.
-    a.address(address_part).await;
     a.dial(b.me, &[address]);
     let (from_a, from_b) = met(&mut a, &mut b).await;
     assert_eq!(from_a, (Path::Direct, transport));
@@ -65,7 +64,23 @@ async fn frames_of_every_size_cross_quic() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_of_every_size_cross_webrtc_direct() {
-    meet("/webrtc-direct/", "webrtc-direct").await;
+    let mut b = Party::new(2, false, everything());
+    let (mut a, from_a, from_b) = met_over_webrtc(1, &mut b).await;
+    assert_eq!(from_a, (Path::Direct, "webrtc-direct"));
+    assert_eq!(from_b, (Path::Direct, "webrtc-direct"));
+    exchange(&mut a, &mut b).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_native_node_does_not_dial_webrtc_direct() {
+    let mut a = Party::new(1, false, everything());
+    let mut b = Party::new(2, false, everything());
+    let address = b.address("/webrtc-direct/").await;
+    a.dial(b.me, &[address]);
+    assert!(matches!(
+        a.until(|input| matches!(input, Input::DialFailed { .. } | Input::Connected { .. }).then_some(input)).await,
+        Input::DialFailed { node } if node == b.me
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
