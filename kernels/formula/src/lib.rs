@@ -11,6 +11,7 @@ extern crate alloc;
 #[path = "../../../shared/src/exchange/mod.rs"]
 mod exchange;
 
+mod angle;
 mod heap;
 mod integer;
 mod items;

@@ -1,5 +1,7 @@
 //! Functions of floats, from libm: plain arithmetic, so the same bits on every engine.
 
+use crate::angle;
+
 /// The remainder with the divisor's sign.
 #[unsafe(no_mangle)]
 extern "C" fn float_remainder(a: f64, b: f64) -> f64 {
@@ -20,17 +22,17 @@ extern "C" fn float_power(a: f64, b: f64) -> f64 {
 
 #[unsafe(no_mangle)]
 extern "C" fn float_sin(a: f64) -> f64 {
-    libm::sin(a)
+    angle::sin(a)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn float_cos(a: f64) -> f64 {
-    libm::cos(a)
+    angle::cos(a)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn float_tan(a: f64) -> f64 {
-    libm::tan(a)
+    angle::tan(a)
 }
 
 #[unsafe(no_mangle)]
