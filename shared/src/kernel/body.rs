@@ -150,9 +150,10 @@ impl BodyRewriter<'_> {
             }
             if let Some(float) = nan::arithmetic(&operator) {
                 shape.floats[float as usize] = true;
-                vectors |= matches!(float, Float::F32x4 | Float::F64x2);
             }
-            vectors |= matches!(operator, Operator::V128Load { .. } | Operator::V128Const { .. });
+            // Wherever a vector comes from, it is on top of the stack then, or among what a call gave.
+            vectors |=
+                validator.get_operand_type(0) == Some(Some(ValType::V128)) || gives_vectors(&operator, validator);
             if let Some(how) = step.starts {
                 runs.start(how);
             }
@@ -434,6 +435,19 @@ impl<'a> Writer<'a> {
         self.run += 1;
         i64::try_from(charge).unwrap_or(i64::MAX)
     }
+}
+
+/// Whether a call gives vectors, on top or below.
+fn gives_vectors(operator: &Operator<'_>, validator: &FuncValidator<ValidatorResources>) -> bool {
+    let resources = validator.resources();
+    let index = match operator {
+        Operator::Call { function_index } => resources.type_index_of_function(*function_index),
+        Operator::CallIndirect { type_index, .. } => Some(*type_index),
+        _ => None,
+    };
+    let Some(ty) = index.and_then(|index| resources.sub_type_at(index)) else { return false };
+    let wasmparser::CompositeInnerType::Func(ty) = &ty.composite_type.inner else { return false };
+    ty.results().contains(&ValType::V128)
 }
 
 /// For an instruction whose cost grows with the length on top of the stack: by how much the length is shifted down.

@@ -1,11 +1,10 @@
 //! One face for wasmi and wasmtime that can run any module, not only kernels: values by their bits, traps by their
-//! reason, memory by its hash.
+//! reason, memory by its bytes.
 
 use anyhow::{Context, Result, anyhow};
 use p2pnet_native::engine::WasmtimeEngine;
 use p2pnet_shared::{
     engine::WasmiEngine,
-    id::Hash,
     kernel::{TrapReason, exports},
 };
 
@@ -51,8 +50,8 @@ pub trait Running {
     fn get(&mut self, name: &str) -> Option<Value>;
     /// Calls an exported function.
     fn call(&mut self, name: &str, arguments: &[Value]) -> Result<Vec<Value>, Ended>;
-    /// Length and hash of the exported memory.
-    fn memory(&mut self, name: &str) -> Option<(usize, Hash)>;
+    /// The bytes of an exported memory.
+    fn memory(&mut self, name: &str) -> Option<&[u8]>;
 }
 
 /// The referee.
@@ -130,9 +129,8 @@ impl Running for OnWasmi {
         }
     }
 
-    fn memory(&mut self, name: &str) -> Option<(usize, Hash)> {
-        let bytes = self.instance.get_memory(&self.store, name)?.data(&self.store);
-        Some((bytes.len(), Hash::of(bytes)))
+    fn memory(&mut self, name: &str) -> Option<&[u8]> {
+        Some(self.instance.get_memory(&self.store, name)?.data(&self.store))
     }
 }
 
@@ -179,9 +177,8 @@ impl Running for OnWasmtime {
         }
     }
 
-    fn memory(&mut self, name: &str) -> Option<(usize, Hash)> {
-        let bytes = self.instance.get_memory(&mut self.store, name)?.data(&self.store);
-        Some((bytes.len(), Hash::of(bytes)))
+    fn memory(&mut self, name: &str) -> Option<&[u8]> {
+        Some(self.instance.get_memory(&mut self.store, name)?.data(&self.store))
     }
 }
 

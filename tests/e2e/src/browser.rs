@@ -61,6 +61,11 @@ impl Browser {
 
     /// A browser, showing nothing yet.
     pub async fn start(display: Display<'_>) -> Result<Self> {
+        Self::start_with(display, &[]).await
+    }
+
+    /// The same with further flags on its command line.
+    pub async fn start_with(display: Display<'_>, flags: &[&str]) -> Result<Self> {
         choose_tls();
         let profile = Folder::new("chromium")?;
         let mut command = Command::new(given("P2PNET_CHROMEDRIVER")?);
@@ -86,6 +91,9 @@ impl Browser {
             "--disable-sync",
             "--window-size=1280,900",
         ] {
+            wishes.add_arg(flag)?;
+        }
+        for flag in flags {
             wishes.add_arg(flag)?;
         }
         wishes.add_arg(&format!("--user-data-dir={}", profile.path().join("profile").display()))?;

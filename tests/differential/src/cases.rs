@@ -1,0 +1,352 @@
+//! What the engines are compared on besides the official suite and random modules: every float operation with every
+//! kind of NaN, this repository's kernels, recursion down to the bound, memory up to the limit.
+
+use anyhow::{Context, Result, anyhow};
+use p2pnet_shared::{
+    engine::Limits,
+    job::kinds,
+    kernel::{self, PAGE_BYTES},
+    units::Span,
+};
+use wasmparser::ValType;
+
+use crate::{
+    compare::Pair,
+    machine::{Machine, Value},
+};
+
+/// Operations that give a float, by their number of operands.
+const BINARY: [&str; 7] = ["add", "sub", "mul", "div", "min", "max", "copysign"];
+const UNARY: [&str; 7] = ["sqrt", "ceil", "floor", "trunc", "nearest", "neg", "abs"];
+const VECTOR_BINARY: [&str; 8] = ["add", "sub", "mul", "div", "min", "max", "pmin", "pmax"];
+
+const NANS_32: [u32; 12] = [
+    0x7fc0_0000,
+    0xffc0_0000,
+    0x7f80_0001,
+    0xff80_0001,
+    0x7fa0_0000,
+    0xffff_ffff,
+    0x7f80_0000,
+    0xff80_0000,
+    0,
+    0x8000_0000,
+    0x3f80_0000,
+    0xc000_0000,
+];
+const NANS_64: [u64; 12] = [
+    0x7ff8 << 48,
+    0xfff8 << 48,
+    (0x7ff0 << 48) | 1,
+    (0xfff0 << 48) | 1,
+    0x7ff4 << 48,
+    u64::MAX,
+    0x7ff0 << 48,
+    0xfff0 << 48,
+    0,
+    0x8000 << 48,
+    0x3ff0 << 48,
+    0xc000 << 48,
+];
+
+/// Calls that [`nans`] makes.
+pub const NAN_CALLS: usize = 60 * 144;
+
+/// Every float operation, scalar and vector, with every pair of operands. An error is a difference.
+pub fn nans(machines: [&dyn Machine; 2]) -> Result<()> {
+    let mut functions = String::new();
+    for (float, int) in [("f32", "i32"), ("f64", "i64")] {
+        for operation in BINARY {
+            functions += &format!(
+                "(func (export \"{float}.{operation}\") (param {int} {int}) (result {int})
+                    ({int}.reinterpret_{float} ({float}.{operation} ({float}.reinterpret_{int} (local.get 0)) ({float}.reinterpret_{int} (local.get 1)))))"
+            );
+        }
+        for operation in UNARY {
+            functions += &format!(
+                "(func (export \"{float}.{operation}\") (param {int} {int}) (result {int})
+                    ({int}.reinterpret_{float} ({float}.{operation} ({float}.reinterpret_{int} (local.get 0)))))"
+            );
+        }
+    }
+    functions += "(func (export \"f32.demote\") (param i64 i64) (result i32) (i32.reinterpret_f32 (f32.demote_f64 (f64.reinterpret_i64 (local.get 0)))))";
+    functions += "(func (export \"f64.promote\") (param i32 i32) (result i64) (i64.reinterpret_f64 (f64.promote_f32 (f32.reinterpret_i32 (local.get 0)))))";
+    for (float, int) in [("f32x4", "i32x4"), ("f64x2", "i64x2")] {
+        let scalar = &int[..3];
+        for operation in VECTOR_BINARY {
+            functions += &format!(
+                "(func (export \"{float}.{operation}\") (param {scalar} {scalar}) (result v128)
+                    ({float}.{operation} ({int}.splat (local.get 0)) ({int}.replace_lane 1 ({int}.splat (local.get 1)) ({scalar}.const 7))))"
+            );
+        }
+        for operation in UNARY {
+            functions += &format!(
+                "(func (export \"{float}.{operation}\") (param {scalar} {scalar}) (result v128)
+                    ({float}.{operation} ({int}.replace_lane 1 ({int}.splat (local.get 0)) (local.get 1))))"
+            );
+        }
+    }
+    let rewritten = rewrite(&format!("(module {functions})"))?;
+    let mut pair = Pair::start(machines, &rewritten, i64::MAX, 0)?;
+    for (name, parameters) in pair.exports().functions.clone() {
+        for first in 0..NANS_32.len() {
+            for second in 0..NANS_32.len() {
+                let value = |place: usize, ty: &ValType| match ty {
+                    ValType::I32 => Value::I32(NANS_32[place].cast_signed()),
+                    _ => Value::I64(NANS_64[place].cast_signed()),
+                };
+                let arguments = [value(first, &parameters[0]), value(second, &parameters[1])];
+                pair.call(&name, &arguments)?.map_err(|ended| anyhow!("{name} ended: {ended:?}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One job of each kernel of this repository, with input that reaches its loops, floats and failures.
+const JOBS: [&str; 10] = [
+    r#"{"kind":"range_reduce","start":1,"end":20000,"map":"x","where":"x % 2 == 0","reduce":"sum"}"#,
+    r#"{"kind":"range_reduce","start":1,"end":3000,"map":"sqrt(x) / 3","where":"is_prime(x)","reduce":"average"}"#,
+    r#"{"kind":"range_reduce","start":1,"end":60,"map":"x ** 9","reduce":"product"}"#,
+    r#"{"kind":"map","data":[1,2,3,-7,2.5],"map":"if(x > 2, x*x + 1, abs(x) / 0.3)"}"#,
+    r#"{"kind":"map","data":[0,1],"map":"1 / x"}"#,
+    r#"{"kind":"map_reduce","data":[3,1,2],"map":"x*x","where":"x > 1","reduce":"average"}"#,
+    r#"{"kind":"matrix","op":"multiply","a":[[1,2],[3,4]],"b":[[5,6],[7,8]]}"#,
+    r#"{"kind":"matrix","op":"multiply","a":[[1.5,2e300],[3,4]],"b":[[5,6e300],[7,8]]}"#,
+    r#"{"kind":"matrix","op":"inverse","a":[[4,7,1],[2,6,0.5],[1,1,3]]}"#,
+    r#"{"kind":"matrix","op":"determinant","a":[[4,7,1],[2,6,5],[1,1,3]]}"#,
+];
+
+/// A kernel and what it is called with.
+pub struct Case {
+    /// For messages.
+    pub name: String,
+    /// The kernel, as it was before the rewrite.
+    pub kernel: Vec<u8>,
+    /// Parts of the input of each call.
+    pub inputs: Vec<[Vec<u8>; 2]>,
+    /// Limits of each call.
+    pub limits: Limits,
+}
+
+/// Jobs on all kernels of this repository. Each call gives an output.
+pub fn repository() -> Result<Vec<Case>> {
+    JOBS.iter()
+        .map(|source| {
+            let job = kinds::read(source, &|_| None).map_err(|refusal| anyhow!("{source}: {refusal}"))?;
+            let inputs = job.plan.inputs(Span { start: 0, end: job.plan.units() });
+            Ok(Case {
+                name: (*source).to_owned(),
+                kernel: job.plan.kernel().to_vec(),
+                inputs: inputs.into_iter().map(|input| [job.plan.common().to_vec(), input]).collect(),
+                limits: Limits::default(),
+            })
+        })
+        .collect()
+}
+
+/// Functions `deep` that call themselves for ever, with frames of every shape that an engine may lay out larger than the
+/// rewrite weighs it: by name, text of the module.
+pub fn recursions() -> Vec<(String, String)> {
+    // Every level counts itself in memory, so that it also shows how deep it went.
+    const COUNT: &str = "(i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1)))";
+    let times = |count: usize, text: &str| text.repeat(count);
+    let locals = |from: usize, count: usize, text: &dyn Fn(usize) -> String| -> String {
+        (from..from + count).map(text).collect()
+    };
+    let mut shapes = Vec::new();
+    let mut shape = |name: &str, body: String, start: String, more: String| {
+        shapes.push((
+            format!("recursion of {name}"),
+            format!(
+                "(module (memory (export \"memory\") 2) {more} (func $deep {body})
+                   (func (export \"alloc\") (param i32) (result i32) (i32.const 1024))
+                   (func (export \"run\") (param i32 i32) (result i64) {start} (i64.const 0)))"
+            ),
+        ));
+    };
+    let plain = "(call $deep)".to_owned();
+    shape("an empty frame", format!("{COUNT} (call $deep)"), plain.clone(), String::new());
+    shape(
+        "an indirect call",
+        format!("{COUNT} (call_indirect (i32.const 0))"),
+        plain.clone(),
+        "(table 1 funcref) (elem (i32.const 0) $deep)".into(),
+    );
+    for ty in ["i32", "i64", "f64", "v128"] {
+        let constant = if ty == "v128" { "(v128.const i64x2 1 2)".into() } else { format!("({ty}.const 1)") };
+        shape(
+            &format!("64 parameters of {ty}"),
+            format!(
+                "(param {}) {COUNT} (call $deep {})",
+                times(64, &format!("{ty} ")),
+                locals(0, 64, &|n| format!("(local.get {})", 63 - n))
+            ),
+            format!("(call $deep {})", times(64, &constant)),
+            String::new(),
+        );
+        shape(
+            &format!("16 results of {ty}"),
+            format!("(result {}) {COUNT} (call $deep)", times(16, &format!("{ty} "))),
+            format!("(call $deep) {}", times(16, "drop ")),
+            String::new(),
+        );
+        let many = if ty == "v128" { 3_000 } else { 6_000 };
+        // Set before the call and used behind it: none of them can be forgotten in between.
+        let opaque =
+            if ty == "v128" { "(v128.load (i32.const 16))".to_owned() } else { format!("({ty}.load (i32.const 16))") };
+        shape(
+            &format!("{many} locals of {ty}"),
+            format!(
+                "(local {}) {COUNT} {} (call $deep) {}",
+                times(many, &format!("{ty} ")),
+                locals(0, many, &|n| format!("(local.set {n} {opaque})")),
+                locals(0, many, &|n| format!("({ty}.store (i32.const 16) (local.get {n}))"))
+            ),
+            plain.clone(),
+            String::new(),
+        );
+        shape(
+            &format!("{many} operands of {ty}"),
+            format!(
+                "(local $kept {ty}) {COUNT} {} (call $deep) {}",
+                times(many, &opaque),
+                times(many, &format!("local.set $kept ({ty}.store (i32.const 16) (local.get $kept)) "))
+            ),
+            plain.clone(),
+            String::new(),
+        );
+    }
+    // Vectors that no local, load or constant shows.
+    shape(
+        "3000 vectors among operands only",
+        format!(
+            "{COUNT} {} (call $deep) {}",
+            times(3_000, "(i32x4.splat (i32.load (i32.const 16)))"),
+            times(3_000, "i32x4.extract_lane 0 global.set $kept ")
+        ),
+        plain.clone(),
+        "(global $kept (mut i32) (i32.const 0))".into(),
+    );
+    shape(
+        "what the rewrite needs most locals for",
+        format!(
+            "(result f32) (local i32) {COUNT} (local.set 0 (i32.load (i32.const 16)))
+             (loop (memory.fill (i32.const 64) (i32.const 1) (local.get 0)) (br_if 0 (local.get 0)))
+             (f32.store (i32.const 20) (f32.add (call $deep) (f32.const 1)))
+             (f64.store (i32.const 24) (f64.add (f64.load (i32.const 24)) (f64.const 1)))
+             (v128.store (i32.const 32) (f32x4.add (v128.load (i32.const 32)) (v128.load (i32.const 32))))
+             (v128.store (i32.const 48) (f64x2.add (v128.load (i32.const 48)) (v128.load (i32.const 48))))
+             (f32.load (i32.const 20))"
+        ),
+        "(drop (call $deep))".into(),
+        String::new(),
+    );
+    // Functions that call no other weigh nothing: each level also calls the largest of them.
+    shape(
+        "a large leaf",
+        format!("{COUNT} (call $leaf) (call $deep)"),
+        plain,
+        format!(
+            "(func $leaf (local {}) {} {})",
+            times(3_900, "v128 "),
+            locals(0, 3_900, &|n| format!("(local.set {n} (v128.load (i32.const 16)))")),
+            locals(0, 3_900, &|n| format!("(v128.store (i32.const 16) (local.get {n}))"))
+        ),
+    );
+    shapes
+}
+
+/// Kernels that want memory: by name, text of the module, pages that they may have.
+pub fn growths() -> Vec<(&'static str, &'static str, u64)> {
+    vec![
+        (
+            "page by page beyond the limit",
+            r#"(module (memory (export "memory") 1)
+                (func (export "alloc") (param i32) (result i32) (i32.const 1024))
+                (func (export "run") (param i32 i32) (result i64)
+                  (loop (drop (memory.grow (i32.const 1)))
+                    (i32.store8 (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 1)) (memory.size))
+                    (br 0)) (unreachable)))"#,
+            700,
+        ),
+        (
+            "page by page up to its own maximum, which answers -1",
+            r#"(module (memory (export "memory") 1 40)
+                (func (export "alloc") (param i32) (result i32) (i32.const 1024))
+                (func (export "run") (param i32 i32) (result i64)
+                  (loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
+                  (i32.store (i32.const 0) (memory.size)) (i64.const 4)))"#,
+            700,
+        ),
+        (
+            "all of the default limit in large steps, and one page more",
+            r#"(module (memory (export "memory") 1)
+                (func (export "alloc") (param i32) (result i32) (i32.const 1024))
+                (func (export "run") (param i32 i32) (result i64)
+                  (drop (memory.grow (i32.const 1023)))
+                  (loop
+                    (i32.store8 (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 1)) (i32.const 7))
+                    (if (i32.eq (memory.size) (i32.const 8192)) (then
+                      (drop (memory.grow (local.get 1)))
+                      (return (i64.or (i64.shl (i64.extend_i32_u
+                        (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 3))) (i64.const 32)) (i64.const 3)))))
+                    (drop (memory.grow (i32.const 1024))) (br 0)) (unreachable)))"#,
+            8_192,
+        ),
+        (
+            "more at the start than the limit",
+            r#"(module (memory (export "memory") 701)
+                (func (export "alloc") (param i32) (result i32) (i32.const 1024))
+                (func (export "run") (param i32 i32) (result i64) (i64.const 0)))"#,
+            700,
+        ),
+        (
+            "all that 32 bits address, and its last byte as the output",
+            r#"(module (memory (export "memory") 1)
+                (func (export "alloc") (param i32) (result i32) (i32.const 1024))
+                (func (export "run") (param i32 i32) (result i64)
+                  (drop (memory.grow (i32.const 65535)))
+                  (i32.store8 (i32.const -1) (i32.const 42))
+                  (i64.or (i64.shl (i64.const 0xffffffff) (i64.const 32)) (i64.const 1))))"#,
+            65_536,
+        ),
+    ]
+}
+
+/// All of [`recursions`] and [`growths`] as kernels. Some end in a trap.
+pub fn bounds() -> Result<Vec<Case>> {
+    let deep = recursions().into_iter().map(|(name, text)| (name, text, 8_192, vec![0]));
+    let wide = growths().into_iter().flat_map(|(name, text, pages)| {
+        // An input of one byte asks the third of them for one page more than there may be.
+        [vec![], vec![0]].map(|input| (format!("memory, {name}, {} bytes", input.len()), text.to_owned(), pages, input))
+    });
+    deep.chain(wide)
+        .map(|(name, text, pages, input)| {
+            let kernel = wat::parse_str(&text).with_context(|| name.clone())?;
+            let limits = Limits { memory_bytes: pages * PAGE_BYTES, ..Limits::default() };
+            Ok(Case { name, kernel, inputs: vec![[Vec::new(), input]], limits })
+        })
+        .collect()
+}
+
+/// Recursion and growth as plain calls, after which the whole memory is compared as well. An error is a difference.
+pub fn bounds_in_memory(machines: [&dyn Machine; 2], label: &dyn Fn(&str)) -> Result<usize> {
+    let mut calls = 0;
+    let deep = recursions().into_iter().map(|(name, text)| (name, text, 8_192));
+    // Without the last: 4 GiB would be compared byte by byte.
+    let wide = growths().into_iter().filter(|(_, _, pages)| *pages < 65_536);
+    let wide = wide.map(|(name, text, pages)| (name.to_owned(), text.to_owned(), pages));
+    for (name, text, pages) in deep.chain(wide) {
+        label(&name);
+        let rewritten = rewrite(&text).with_context(|| name.clone())?;
+        let mut pair = Pair::start(machines, &rewritten, i64::MAX, i32::try_from(pages)?)?;
+        let _ = pair.call("run", &[Value::I32(0), Value::I32(0)]).with_context(|| name.clone())?;
+        calls += 1;
+    }
+    Ok(calls)
+}
+
+fn rewrite(text: &str) -> Result<Vec<u8>> {
+    kernel::rewrite(&wat::parse_str(text)?).map_err(|refusal| anyhow!("{refusal}"))
+}
