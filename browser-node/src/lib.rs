@@ -33,6 +33,7 @@ mod host;
 mod js;
 mod panics;
 mod pool;
+mod reins;
 mod runtime;
 mod seeds;
 mod settings;

@@ -1,29 +1,72 @@
 //! The browser's own compiler. Used inside a Web Worker, where compiling and calling may block.
 
+use std::{cell::Cell, rc::Rc};
+
 use js_sys::{
     BigInt, Function, Object, Reflect, Uint8Array,
-    WebAssembly::{Global, Instance, Memory, Module, RuntimeError},
+    WebAssembly::{Global, Instance, Memory, Module, RuntimeError, Table},
 };
 use p2pnet_shared::{
     engine::{
-        CallOutcome, Engine, EngineName, Limits, Trap,
+        CallOutcome, Engine, EngineName, Limits, Trap, Watch,
         drive::{self, Guest, Settings, Stop},
     },
     kernel::{Facts, TrapReason, exports},
 };
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+
+/// Gas between two looks at the watch: a millisecond or so of compiled code, a few of V8's baseline tier.
+const SLICE: i64 = 2_000_000;
+
+/// A module that imports a function `h.h` of JavaScript's and exports it as `h`: only so can it stand in a table.
+/// `(module (import "h" "h" (func $h)) (export "h" (func $h)))`
+const HOOK_MODULE: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x07\x01\x01h\x01h\0\0\x07\x05\x01\x01h\0\0";
 
 const HOST: Stop = Stop::Host(Trap::HostFailed);
 
-/// The browser's compiler. Holds nothing: modules are the caller's to keep.
-#[derive(Debug, Default)]
-pub struct BrowserEngine;
+/// The browser's compiler. Modules are the caller's to keep.
+#[derive(Default)]
+pub struct BrowserEngine {
+    hook: Option<Hook>,
+}
+
+/// What kernels call between two slices of gas.
+struct Hook {
+    function: Function,
+    /// Why it last threw.
+    stopped: Rc<Cell<Option<Trap>>>,
+    _closure: Closure<dyn Fn() -> Result<(), JsValue>>,
+}
 
 /// A kernel that the browser has compiled. It may be posted to other workers, which then share the compiled code.
 #[derive(Debug)]
 pub struct BrowserModule {
     module: Module,
     facts: Facts,
+}
+
+impl BrowserModule {
+    /// One that was compiled before, from the rewritten bytes that `facts` are of.
+    pub fn new(module: Module, facts: Facts) -> Self {
+        Self { module, facts }
+    }
+
+    /// What other workers may have.
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// What they must know of it.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+}
+
+impl BrowserEngine {
+    /// Has `watch` asked while kernels run, from the next call on, where the page's policy lets anything be compiled.
+    pub fn set_watch(&mut self, watch: Watch) {
+        self.hook = Hook::new(watch).ok();
+    }
 }
 
 impl Engine for BrowserEngine {
@@ -41,13 +84,36 @@ impl Engine for BrowserEngine {
     }
 
     fn call(&mut self, module: &BrowserModule, input: &[&[u8]], limits: &Limits) -> CallOutcome {
-        drive::call(&module.facts, input, limits, None, || {
-            BrowserGuest::new(&module.module).map_err(|_| Trap::HostFailed)
+        let slice = self.hook.as_ref().map(|_| SLICE);
+        drive::call(&module.facts, input, limits, slice, || {
+            BrowserGuest::new(&module.module, self.hook.as_ref()).map_err(|_| Trap::HostFailed)
         })
     }
 }
 
+impl Hook {
+    fn new(watch: Watch) -> Result<Self, JsValue> {
+        let stopped = Rc::new(Cell::new(None));
+        let reason = stopped.clone();
+        let closure = Closure::<dyn Fn() -> Result<(), JsValue>>::new(move || match watch() {
+            // What is thrown leaves the kernel, which cannot catch anything, and comes out of its call.
+            Some(trap) => {
+                reason.set(Some(trap));
+                Err(JsValue::NULL)
+            }
+            None => Ok(()),
+        });
+        let (imports, functions) = (Object::new(), Object::new());
+        Reflect::set(&functions, &"h".into(), closure.as_ref())?;
+        Reflect::set(&imports, &"h".into(), &functions)?;
+        let module = Module::new(&Uint8Array::from(HOOK_MODULE))?;
+        let function = export(&Instance::new(&module, &imports)?.exports(), "h")?;
+        Ok(Self { function, stopped, _closure: closure })
+    }
+}
+
 struct BrowserGuest {
+    stopped: Option<Rc<Cell<Option<Trap>>>>,
     exports: Object,
     memory: Memory,
     gas: Global,
@@ -60,9 +126,14 @@ struct BrowserGuest {
 }
 
 impl BrowserGuest {
-    fn new(module: &Module) -> Result<Self, JsValue> {
+    fn new(module: &Module, hook: Option<&Hook>) -> Result<Self, JsValue> {
         let exported = Instance::new(module, &Object::new())?.exports();
+        if let Some(hook) = hook {
+            hook.stopped.set(None);
+            export::<Table>(&exported, exports::HOOK)?.set(0, &hook.function)?;
+        }
         Ok(Self {
+            stopped: hook.map(|hook| hook.stopped.clone()),
             memory: export(&exported, "memory")?,
             gas: export(&exported, exports::GAS)?,
             trap: export(&exported, exports::TRAP)?,
@@ -73,6 +144,15 @@ impl BrowserGuest {
             run: export(&exported, "run")?,
             exports: exported,
         })
+    }
+
+    /// Only a trap of WebAssembly is the kernel's. A `RangeError` (V8's stack) or `InternalError` (Firefox's) never
+    /// decides: the rewrite's bounds come first, and if they did not, that says nothing about the kernel.
+    fn stop(&self, error: &JsValue) -> Stop {
+        if let Some(trap) = self.stopped.as_ref().and_then(|stopped| stopped.take()) {
+            return Stop::Host(trap);
+        }
+        if error.is_instance_of::<RuntimeError>() { Stop::Trap } else { HOST }
     }
 
     /// The bytes from `pointer` on, if they are inside memory as it is now.
@@ -109,19 +189,19 @@ impl Guest for BrowserGuest {
 
     fn start(&mut self, name: &str) -> Result<(), Stop> {
         let function: Function = export(&self.exports, name).map_err(|_| HOST)?;
-        function.call0(&JsValue::UNDEFINED).map(|_| ()).map_err(|error| stop(&error))
+        function.call0(&JsValue::UNDEFINED).map(|_| ()).map_err(|error| self.stop(&error))
     }
 
     #[allow(clippy::cast_possible_truncation)] // an i32 result
     fn alloc(&mut self, length: u32) -> Result<u32, Stop> {
         let length = JsValue::from(length.cast_signed());
-        let pointer = self.alloc.call1(&JsValue::UNDEFINED, &length).map_err(|error| stop(&error))?;
+        let pointer = self.alloc.call1(&JsValue::UNDEFINED, &length).map_err(|error| self.stop(&error))?;
         pointer.as_f64().map(|pointer| (pointer as i32).cast_unsigned()).ok_or(HOST)
     }
 
     fn run(&mut self, pointer: u32, length: u32) -> Result<u64, Stop> {
         let (pointer, length) = (JsValue::from(pointer.cast_signed()), JsValue::from(length.cast_signed()));
-        let packed = self.run.call2(&JsValue::UNDEFINED, &pointer, &length).map_err(|error| stop(&error))?;
+        let packed = self.run.call2(&JsValue::UNDEFINED, &pointer, &length).map_err(|error| self.stop(&error))?;
         i64::try_from(packed).map(i64::cast_unsigned).map_err(|_| HOST)
     }
 
@@ -146,10 +226,4 @@ fn export<T: JsCast>(exports: &Object, name: &str) -> Result<T, JsValue> {
 
 fn byte_length(bytes: &Uint8Array) -> f64 {
     Reflect::get(bytes, &JsValue::from_str("byteLength")).ok().and_then(|length| length.as_f64()).unwrap_or(0.0)
-}
-
-/// Only a trap of WebAssembly is the kernel's. A `RangeError` (V8's stack) or `InternalError` (Firefox's) never decides:
-/// the rewrite's bounds come first, and if they did not, that says nothing about the kernel.
-fn stop(error: &JsValue) -> Stop {
-    if error.is_instance_of::<RuntimeError>() { Stop::Trap } else { HOST }
 }

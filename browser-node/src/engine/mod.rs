@@ -3,7 +3,14 @@
 mod browser;
 
 pub use browser::{BrowserEngine, BrowserModule};
-use p2pnet_shared::engine::{CallOutcome, Engine, EngineName, Limits, Trap, WasmiEngine, WasmiModule};
+use js_sys::WebAssembly::Module;
+use p2pnet_shared::{
+    engine::{CallOutcome, Engine, EngineName, Limits, Trap, WasmiEngine, WasmiModule, Watch},
+    kernel::Facts,
+};
+
+/// Gas between two looks of wasmi at the watch: inside a browser it interprets it in some milliseconds.
+const INTERPRETED_SLICE: i64 = 200_000;
 
 /// The engines that a worker has. One of each serves all its kernels.
 #[derive(Default)]
@@ -31,6 +38,18 @@ impl Loaded {
 }
 
 impl Engines {
+    /// Has `watch` asked while kernels run, from the next call on.
+    pub fn set_watch(&mut self, watch: Watch) {
+        self.wasmi.set_slice(INTERPRETED_SLICE);
+        self.wasmi.set_watch(Some(watch.clone()));
+        self.browser.set_watch(watch);
+    }
+
+    /// A kernel that another worker of this tab has compiled.
+    pub fn adopt(module: Module, facts: Facts) -> BrowserModule {
+        BrowserModule::new(module, facts)
+    }
+
     /// Makes a rewritten kernel ready: compiled by the browser, or, where the page's policy or a fault of the browser
     /// forbids that, for wasmi.
     pub fn load(&mut self, rewritten: &[u8]) -> Result<Loaded, Trap> {

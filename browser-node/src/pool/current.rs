@@ -3,6 +3,9 @@
 use p2pnet_shared::engine::{BatchReport, CallOutcome, EngineName, Trap};
 use p2pnet_shared::units::Gas;
 
+/// A worker that was asked to stop looks within some milliseconds; one that does not is terminated.
+const STOP_GRACE_MILLIS: f64 = 200.0;
+
 /// Receives the one report of a run.
 pub type Finish = Box<dyn FnOnce(BatchReport)>;
 
@@ -16,18 +19,44 @@ pub struct Current {
     started_at: f64,
     rested_millis: f64,
     limit_millis: f64,
+    /// Why the worker was asked to stop, and when.
+    stopping: Option<(Trap, f64)>,
     finish: Finish,
 }
 
 impl Current {
     /// A run of `calls` calls that begins now and may take `limit_millis`, on `engine` as far as is known yet.
     pub fn new(run: u64, calls: usize, limit_millis: f64, now: f64, engine: EngineName, finish: Finish) -> Self {
-        Self { run, calls, engine, outcomes: Vec::new(), started_at: now, rested_millis: 0.0, limit_millis, finish }
+        Self {
+            run,
+            calls,
+            engine,
+            outcomes: Vec::new(),
+            started_at: now,
+            rested_millis: 0.0,
+            limit_millis,
+            stopping: None,
+            finish,
+        }
     }
 
     /// Whether it has run over its time; what it rested does not count.
-    pub fn is_over(&self, now: f64) -> bool {
+    fn is_over(&self, now: f64) -> bool {
         now - self.started_at - self.rested_millis > self.limit_millis
+    }
+
+    /// The worker was asked to stop. The first reason counts.
+    pub fn stopping(&mut self, reason: Trap, now: f64) {
+        self.stopping.get_or_insert((reason, now));
+    }
+
+    /// Why the worker must be stopped now, if it must: it ran over its time, or did not stop when it was asked to.
+    /// Gives also whether it was asked before.
+    pub fn must_stop(&self, now: f64) -> Option<(Trap, bool)> {
+        match self.stopping {
+            Some((reason, since)) => (now - since > STOP_GRACE_MILLIS).then_some((reason, true)),
+            None => self.is_over(now).then_some((Trap::TimedOut, false)),
+        }
     }
 
     /// The worker rests.
@@ -89,6 +118,17 @@ mod tests {
         assert!(current.is_over(101.0));
         current.rest(300);
         assert!(!current.is_over(399.0));
+    }
+
+    #[test]
+    fn a_worker_that_does_not_stop_when_asked_is_given_up() {
+        let mut current = Current::new(1, 1, 100.0, 0.0, EngineName::Wasmi, Box::new(|_| ()));
+        assert_eq!(current.must_stop(99.0), None);
+        assert_eq!(current.must_stop(101.0), Some((Trap::TimedOut, false)));
+        current.stopping(Trap::Cancelled, 101.0);
+        current.stopping(Trap::TimedOut, 200.0);
+        assert_eq!(current.must_stop(301.0), None);
+        assert_eq!(current.must_stop(302.0), Some((Trap::Cancelled, true)));
     }
 
     #[test]

@@ -1,15 +1,21 @@
 //! One worker of the pool, as the page holds it.
 
-use js_sys::{Array, Uint8Array};
-use p2pnet_shared::{engine::Batch, id::Hash};
+use js_sys::{Array, WebAssembly::Module};
+use p2pnet_shared::{
+    engine::{Batch, Trap},
+    id::Hash,
+};
 use serde_bytes::Bytes;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
 
 use super::{
     current::Current,
-    protocol::{self, RunRef, Said},
+    envelope,
+    modules::{Advice, Modules},
+    protocol::{self, RunRef, Said, SourceRef},
 };
+use crate::reins::Reins;
 
 /// How many kernels a worker keeps ready.
 const KERNELS_KEPT: usize = 8;
@@ -26,8 +32,8 @@ pub enum Doing {
 
 /// What the page hears from a worker.
 pub enum Heard {
-    /// A message.
-    Said(Said),
+    /// A message, and the module that came beside it.
+    Said(Said, Option<Module>),
     /// The worker failed outside its own code's reach: it could not load, or ran out of memory.
     Broke(String),
 }
@@ -39,6 +45,8 @@ pub struct Member {
     /// What it does.
     pub doing: Doing,
     worker: Worker,
+    /// Without them it is stopped by terminating it.
+    reins: Option<Reins>,
     /// Kernels that it has, least recently used first.
     kernels: Vec<Hash>,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
@@ -59,8 +67,10 @@ impl Member {
         let worker = Worker::new_with_options(shim_url, &options)?;
         let heard = hear.clone();
         let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
-            let said = event.data().dyn_ref::<Uint8Array>().and_then(|bytes| protocol::decode(&bytes.to_vec()));
-            heard(id, said.map_or_else(|| Heard::Broke("it said something unreadable".into()), Heard::Said));
+            let (bytes, module) = envelope::unpack(&event.data());
+            let said = bytes.and_then(|bytes| protocol::decode(&bytes));
+            let unreadable = || Heard::Broke("it said something unreadable".into());
+            heard(id, said.map_or_else(unreadable, |said| Heard::Said(said, module)));
         });
         let on_error = Closure::<dyn FnMut(ErrorEvent)>::new(move |event: ErrorEvent| {
             event.prevent_default(); // told through the pool; not also as an error of the page
@@ -73,25 +83,44 @@ impl Member {
             id,
             doing: Doing::Booting(now),
             worker,
+            reins: Reins::new(),
             kernels: Vec::new(),
             _on_message: on_message,
             _on_error: on_error,
         };
-        member.worker.post_message(&wasm_bindgen::module())?;
+        let reins = member.reins.as_ref().map_or(JsValue::UNDEFINED, Reins::buffer);
+        member.worker.post_message(&Array::of2(&wasm_bindgen::module(), &reins))?;
         Ok(member)
     }
 
-    /// Hands a batch to the worker; it must be idle.
-    pub fn run(&mut self, current: Current, kernel: &[u8], batch: &Batch, cpu_percent: u8) -> Result<(), Current> {
-        let is_known = self.kernels.contains(&batch.kernel);
+    /// Whether it has a kernel ready.
+    pub fn has(&self, kernel: Hash) -> bool {
+        self.kernels.contains(&kernel)
+    }
+
+    /// Hands a batch to the worker; it must be idle, and have the batch's kernel or be one that need not wait for it.
+    pub fn run(
+        &mut self,
+        current: Current,
+        kernel: &[u8],
+        batch: &Batch,
+        cpu_percent: u8,
+        modules: &mut Modules,
+    ) -> Result<(), Current> {
+        let is_known = self.has(batch.kernel);
         self.kernels.retain(|hash| *hash != batch.kernel);
         self.kernels.push(batch.kernel);
         let excess = self.kernels.len().saturating_sub(KERNELS_KEPT);
         let forget: Vec<Hash> = self.kernels.drain(..excess).collect();
+        let (source, module) = match modules.advice(batch.kernel) {
+            _ if is_known => (SourceRef::Ready, None),
+            Advice::Take(module, facts) => (SourceRef::Compiled(facts), Some(module)),
+            Advice::Make | Advice::Wait => (SourceRef::Original(Bytes::new(kernel)), None),
+        };
         let message = RunRef {
             run: current.run,
             kernel: batch.kernel,
-            kernel_bytes: (!is_known).then(|| Bytes::new(kernel)),
+            source,
             forget: &forget,
             cpu_percent,
             limits: batch.limits,
@@ -99,12 +128,29 @@ impl Member {
             calls: batch.calls.iter().map(|call| Bytes::new(call)).collect(),
         };
         let Some(bytes) = protocol::encode(&message) else { return Err(current) };
-        let bytes = Uint8Array::from(bytes.as_slice());
-        if self.worker.post_message_with_transfer(&bytes, &Array::of1(&bytes.buffer())).is_err() {
+        if envelope::post(&bytes, module, |data, transfer| self.worker.post_message_with_transfer(data, transfer))
+            .is_err()
+        {
             return Err(current);
         }
+        if !is_known {
+            modules.begin(batch.kernel, self.id);
+        }
+        modules.used(batch.kernel);
         self.doing = Doing::Running(current);
         Ok(())
+    }
+
+    /// Has the worker end what it runs, as soon as it looks. `false` if it cannot be told, and must be terminated.
+    pub fn ask_to_stop(&mut self, reason: Trap, now: f64) -> bool {
+        match (&self.reins, &mut self.doing) {
+            (Some(reins), Doing::Running(current)) => {
+                reins.stop(current.run, reason);
+                current.stopping(reason, now);
+                true
+            }
+            (Some(_), Doing::Booting(_) | Doing::Idle) | (None, _) => false,
+        }
     }
 }
 

@@ -1,14 +1,17 @@
-//! The tab's executor: a pool of Web Workers. A worker is terminated to stop what it runs, and another takes its place.
+//! The tab's executor: a pool of Web Workers. A worker stops what it runs when it is asked to; one that does not, or that
+//! cannot be asked, is terminated, and another takes its place.
 //!
 //! Every batch handed in ends in exactly one report, whatever becomes of its worker.
 
 mod current;
+pub mod envelope;
 mod member;
+pub mod modules;
 pub mod protocol;
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc};
 
-use js_sys::Array;
+use js_sys::{Array, WebAssembly::Module};
 use p2pnet_shared::engine::{Batch, BatchReport, EngineName, Trap};
 use wasm_bindgen::JsValue;
 use web_sys::{Blob, BlobPropertyBag, Url};
@@ -17,6 +20,7 @@ pub use self::current::micros;
 use self::{
     current::{Current, Finish},
     member::{Doing, Heard, Member},
+    modules::{Advice, Modules},
     protocol::Said,
 };
 use crate::js::{self, monotonic_millis};
@@ -56,6 +60,7 @@ struct State {
     cores: usize,
     members: Vec<Member>,
     waiting: VecDeque<Waiting>,
+    modules: Modules,
     /// Lanes of runs that are being executed.
     lanes: Vec<(u64, Lane)>,
     last_id: u64,
@@ -82,6 +87,7 @@ impl Pool {
             cores: 0,
             members: Vec::new(),
             waiting: VecDeque::new(),
+            modules: Modules::new(),
             lanes: Vec::new(),
             last_id: 0,
             failed_starts: 0,
@@ -119,14 +125,17 @@ impl Pool {
         PoolRun(run)
     }
 
-    /// Stops a run at once; its report says [`Trap::Cancelled`] for the call it was in. Nothing happens if it has ended.
+    /// Stops a run within some milliseconds; its report then says [`Trap::Cancelled`] for the call it was in, unless it
+    /// had ended on its own. Nothing happens if its report was given.
     pub fn abort(&self, PoolRun(run): PoolRun) {
         let mut state = self.state.borrow_mut();
         let ended = if let Some(place) = state.waiting.iter().position(|waiting| waiting.run == run) {
             state.waiting.remove(place).map(|waiting| waiting.unrun(Trap::Cancelled))
         } else {
-            let id = state.members.iter().find(|member| member.current_run() == Some(run)).map(|member| member.id);
-            id.and_then(|id| state.dismiss(id, Trap::Cancelled))
+            let member = state.members.iter_mut().find(|member| member.current_run() == Some(run));
+            let to_dismiss = member
+                .and_then(|member| (!member.ask_to_stop(Trap::Cancelled, monotonic_millis())).then_some(member.id));
+            to_dismiss.and_then(|id| state.dismiss(id, Trap::Cancelled))
         };
         drop(state);
         report(ended);
@@ -144,7 +153,7 @@ impl Pool {
         let now = monotonic_millis();
         let mut ended = Vec::new();
         let mut state = self.state.borrow_mut();
-        let late: Vec<(u64, Trap)> = state.members.iter().filter_map(|member| member.late(now)).collect();
+        let late: Vec<(u64, Trap)> = state.members.iter_mut().filter_map(|member| member.late(now)).collect();
         for (id, trap) in late {
             if trap == Trap::HostFailed {
                 state.failed_starts += 1;
@@ -186,12 +195,14 @@ impl Pool {
                 (self.trouble_changed)();
                 return;
             }
-            let Some(place) = state.next_allowed() else { return };
-            if let Some(idle) = state.members.iter().position(Member::is_idle) {
+            if let Some((place, idle)) = state.next_pair() {
                 let refused = state.assign(place, idle);
                 drop(state);
                 report(refused);
                 continue;
+            }
+            if state.members.iter().any(Member::is_idle) || state.next_allowed().is_none() {
+                return; // what waits, waits for a kernel to be compiled
             }
             let booting = state.members.iter().filter(|member| member.is_booting()).count();
             let wanted = state.allowed_now();
@@ -230,8 +241,8 @@ impl Pool {
         let mut state = self.state.borrow_mut();
         let had_trouble = state.trouble.is_some();
         let ended = match heard {
-            Heard::Said(Said::Failed { reason }) | Heard::Broke(reason) => state.lose(id, reason),
-            Heard::Said(said) => state.listen(id, said),
+            Heard::Said(Said::Failed { reason }, _) | Heard::Broke(reason) => state.lose(id, reason),
+            Heard::Said(said, module) => state.listen(id, said, module),
         };
         let trouble_differs = had_trouble != state.trouble.is_some();
         drop(state);
@@ -272,6 +283,20 @@ impl State {
         self.waiting.iter().position(|waiting| self.room(waiting.lane) > 0)
     }
 
+    /// The first waiting batch whose lane has room, and an idle worker that can begin it at once: rather one that has the
+    /// kernel, and none while another worker compiles it.
+    fn next_pair(&self) -> Option<(usize, usize)> {
+        self.waiting.iter().enumerate().filter(|(_, waiting)| self.room(waiting.lane) > 0).find_map(
+            |(place, waiting)| {
+                let kernel = waiting.batch.kernel;
+                let idle = || self.members.iter().enumerate().filter(|(_, member)| member.is_idle());
+                let knowing = idle().find(|(_, member)| member.has(kernel));
+                let any = || idle().next().filter(|_| self.modules.advice(kernel) != Advice::Wait);
+                knowing.or_else(any).map(|(idle, _)| (place, idle))
+            },
+        )
+    }
+
     /// How many waiting batches could run now if there were workers.
     fn allowed_now(&self) -> usize {
         let of = |lane| self.waiting.iter().filter(|waiting| waiting.lane == lane).count().min(self.room(lane));
@@ -284,7 +309,7 @@ impl State {
         #[allow(clippy::cast_precision_loss)] // a limit in milliseconds is far below 2^53
         let limit = batch.limits.time_millis as f64;
         let current = Current::new(run, batch.calls.len(), limit, monotonic_millis(), self.engine, finish);
-        match self.members.get_mut(member)?.run(current, &kernel, &batch, cpu_percent) {
+        match self.members.get_mut(member)?.run(current, &kernel, &batch, cpu_percent, &mut self.modules) {
             Ok(()) => {
                 self.lanes.push((run, lane));
                 None
@@ -294,13 +319,23 @@ impl State {
     }
 
     /// Takes in what a worker said; gives the report if that ended its run.
-    fn listen(&mut self, id: u64, said: Said) -> Option<(Finish, BatchReport)> {
+    fn listen(&mut self, id: u64, said: Said, module: Option<Module>) -> Option<(Finish, BatchReport)> {
         let member = self.members.iter_mut().find(|member| member.id == id)?;
         match (said, &mut member.doing) {
             (Said::Ready, doing) => {
                 *doing = Doing::Idle;
                 self.failed_starts = 0;
                 self.trouble = None;
+                None
+            }
+            (Said::Compiled { kernel, facts }, _) => {
+                if let Some(module) = module {
+                    self.modules.compiled(kernel, id, module, facts);
+                }
+                None
+            }
+            (Said::NotCompiled { kernel }, _) => {
+                self.modules.not_compiled(kernel, id);
                 None
             }
             (Said::Outcomes { run, engine, outcomes }, Doing::Running(current)) if current.run == run => {
@@ -317,6 +352,7 @@ impl State {
                 current.take(engine, outcomes.into_iter().map(Into::into));
                 let Doing::Running(current) = std::mem::replace(&mut member.doing, Doing::Idle) else { return None };
                 self.lanes.retain(|(running, _)| *running != run);
+                self.modules.abandon(id);
                 Some(current.end(busy_micros))
             }
             // Said of a run that is no longer this worker's.
@@ -338,6 +374,7 @@ impl State {
     fn dismiss(&mut self, id: u64, trap: Trap) -> Option<(Finish, BatchReport)> {
         let place = self.members.iter().position(|member| member.id == id)?;
         let mut member = self.members.swap_remove(place);
+        self.modules.abandon(id);
         let Doing::Running(current) = std::mem::replace(&mut member.doing, Doing::Idle) else { return None };
         self.lanes.retain(|(running, _)| *running != current.run);
         Some(current.cut_off(trap, monotonic_millis()))
@@ -367,12 +404,14 @@ impl Member {
         }
     }
 
-    fn late(&self, now: f64) -> Option<(u64, Trap)> {
-        match &self.doing {
-            Doing::Booting(since) => (now - since > BOOT_MILLIS).then_some((self.id, Trap::HostFailed)),
-            Doing::Idle => None,
-            Doing::Running(current) => current.is_over(now).then_some((self.id, Trap::TimedOut)),
-        }
+    /// Why it must be terminated, if it must. A worker whose batch ran over its time is asked to stop first.
+    fn late(&mut self, now: f64) -> Option<(u64, Trap)> {
+        let (reason, was_asked) = match &self.doing {
+            Doing::Booting(since) => return (now - since > BOOT_MILLIS).then_some((self.id, Trap::HostFailed)),
+            Doing::Idle => return None,
+            Doing::Running(current) => current.must_stop(now)?,
+        };
+        (was_asked || !self.ask_to_stop(reason, now)).then_some((self.id, reason))
     }
 }
 

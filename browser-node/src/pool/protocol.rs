@@ -3,6 +3,7 @@
 use p2pnet_shared::{
     engine::{CallOutcome, EngineName, Limits, Trap},
     id::Hash,
+    kernel::Facts,
     units::Gas,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -13,8 +14,7 @@ use serde_bytes::{ByteBuf, Bytes};
 pub struct RunRef<'a> {
     pub run: u64,
     pub kernel: Hash,
-    /// The kernel's original bytes, if this worker does not have them yet.
-    pub kernel_bytes: Option<&'a Bytes>,
+    pub source: SourceRef<'a>,
     /// Kernels that the worker drops first, so that its memory stays bounded. The page decides.
     pub forget: &'a [Hash],
     pub cpu_percent: u8,
@@ -23,12 +23,31 @@ pub struct RunRef<'a> {
     pub calls: Vec<&'a Bytes>,
 }
 
+/// Where a worker has a batch's kernel from.
+#[derive(Debug, Serialize)]
+pub enum SourceRef<'a> {
+    /// It has it.
+    Ready,
+    /// The kernel's original bytes.
+    Original(&'a Bytes),
+    /// A compiled module, sent beside the message.
+    Compiled(&'a Facts),
+}
+
+/// The same as the worker reads it.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub enum Source {
+    Ready,
+    Original(ByteBuf),
+    Compiled(Facts),
+}
+
 /// The same as the worker reads it.
 #[derive(Debug, Deserialize)]
 pub struct Run {
     pub run: u64,
     pub kernel: Hash,
-    pub kernel_bytes: Option<ByteBuf>,
+    pub source: Source,
     pub forget: Vec<Hash>,
     pub cpu_percent: u8,
     pub limits: Limits,
@@ -41,6 +60,10 @@ pub struct Run {
 pub enum Said {
     /// The worker is up and takes batches.
     Ready,
+    /// A kernel new to the tab is compiled: the module is sent beside the message, for the other workers.
+    Compiled { kernel: Hash, facts: Facts },
+    /// A kernel new to the tab is not for the browser's compiler: each worker makes it ready for itself.
+    NotCompiled { kernel: Hash },
     /// Calls that are done while the batch goes on, so that they are kept if it is stopped.
     Outcomes { run: u64, engine: EngineName, outcomes: Vec<Outcome> },
     /// The worker sleeps to keep to its share of the core; that time is not the kernel's.
@@ -91,7 +114,7 @@ mod tests {
         let sent = RunRef {
             run: 9,
             kernel,
-            kernel_bytes: Some(Bytes::new(b"\0asm")),
+            source: SourceRef::Original(Bytes::new(b"\0asm")),
             forget: &[Hash([4; 32])],
             cpu_percent: 25,
             limits: Limits::default(),
@@ -100,7 +123,7 @@ mod tests {
         };
         let got: Run = decode(&encode(&sent).unwrap()).unwrap();
         assert_eq!((got.run, got.kernel, got.cpu_percent), (9, kernel, 25));
-        assert_eq!(got.kernel_bytes.unwrap().as_ref(), b"\0asm");
+        assert_eq!(got.source, Source::Original(ByteBuf::from(*b"\0asm")));
         assert_eq!((got.forget, got.common.as_ref()), (vec![Hash([4; 32])], b"all".as_slice()));
         assert_eq!(got.calls, calls.map(ByteBuf::from));
     }

@@ -1,5 +1,6 @@
 import init from "OWN_SCRIPT";
-self.onmessage = ({ data }) => {
+self.onmessage = ({ data: [module, reins] }) => {
   self.onmessage = null;
-  init({ module_or_path: data }).catch((error) => setTimeout(() => { throw error; }));
+  self.reins = reins;
+  init({ module_or_path: module }).catch((error) => setTimeout(() => { throw error; }));
 };

@@ -2,43 +2,82 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
+use js_sys::WebAssembly::Module;
 use p2pnet_shared::{
-    engine::{CallOutcome, Limits, Trap},
+    engine::{CallOutcome, Limits, Trap, Watch},
     id::Hash,
     kernel,
 };
 
-use crate::engine::{Engines, Loaded};
+use crate::{
+    engine::{Engines, Loaded},
+    pool::protocol::{Said, Source},
+};
 
 /// All kernels of a worker. The page bounds their number.
 #[derive(Default)]
 pub struct Kernels {
     engines: Engines,
-    ready: BTreeMap<Hash, Rc<Loaded>>,
+    /// Also those that cannot be run, and why: every batch of theirs ends the same way.
+    ready: BTreeMap<Hash, Result<Rc<Loaded>, Trap>>,
 }
 
 impl Kernels {
-    /// Drops `forget`, then gives the kernel named `hash`, checking and compiling it from `original` if it is new here.
-    pub fn ready(&mut self, hash: Hash, original: Option<&[u8]>, forget: &[Hash]) -> Result<Rc<Loaded>, Trap> {
+    /// Has `watch` asked in the middle of calls.
+    pub fn set_watch(&mut self, watch: Watch) {
+        self.engines.set_watch(watch);
+    }
+
+    /// Drops `forget`, then gives the kernel named `hash`, which is made ready if it is new here. What other workers of
+    /// the tab may use of that goes to `share`.
+    pub fn ready(
+        &mut self,
+        hash: Hash,
+        source: Source,
+        module: Option<Module>,
+        forget: &[Hash],
+        share: impl Fn(&Said, Option<&Module>),
+    ) -> Result<Rc<Loaded>, Trap> {
         for hash in forget {
             self.ready.remove(hash);
         }
-        if let Some(ready) = self.ready.get(&hash) {
-            return Ok(ready.clone());
+        match (source, module) {
+            (Source::Ready, _) => self.ready.get(&hash).cloned().unwrap_or(Err(Trap::HostFailed)),
+            (Source::Compiled(facts), Some(module)) => {
+                self.keep(hash, Ok(Rc::new(Loaded::Browser(Engines::adopt(module, facts)))))
+            }
+            (Source::Compiled(_), None) => Err(Trap::HostFailed),
+            (Source::Original(original), _) => {
+                let made = self.make(hash, &original);
+                match made.as_deref() {
+                    Ok(Loaded::Browser(compiled)) => {
+                        let facts = compiled.facts().clone();
+                        share(&Said::Compiled { kernel: hash, facts }, Some(compiled.module()));
+                    }
+                    Ok(Loaded::Wasmi(_)) | Err(_) => share(&Said::NotCompiled { kernel: hash }, None),
+                }
+                self.keep(hash, made)
+            }
         }
-        let original = original.ok_or(Trap::HostFailed)?;
-        // Whoever sent this kernel should have refused it; every honest node comes to the same end.
-        let prepared = kernel::prepare(original).map_err(|_| Trap::BrokenContract)?;
-        if prepared.hash != hash {
-            return Err(Trap::HostFailed);
-        }
-        let ready = Rc::new(self.engines.load(&prepared.rewritten)?);
-        self.ready.insert(hash, ready.clone());
-        Ok(ready)
     }
 
     /// One call.
     pub fn call(&mut self, loaded: &Loaded, input: &[&[u8]], limits: &Limits) -> CallOutcome {
         self.engines.call(loaded, input, limits)
+    }
+
+    /// Checks, rewrites and compiles.
+    fn make(&mut self, hash: Hash, original: &[u8]) -> Result<Rc<Loaded>, Trap> {
+        // Whoever sent this kernel should have refused it; every honest node comes to the same end.
+        let prepared = kernel::prepare(original).map_err(|_| Trap::BrokenContract)?;
+        if prepared.hash != hash {
+            return Err(Trap::HostFailed);
+        }
+        self.engines.load(&prepared.rewritten).map(Rc::new)
+    }
+
+    fn keep(&mut self, hash: Hash, made: Result<Rc<Loaded>, Trap>) -> Result<Rc<Loaded>, Trap> {
+        self.ready.insert(hash, made.clone());
+        made
     }
 }

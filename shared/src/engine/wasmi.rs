@@ -15,7 +15,7 @@ use crate::kernel::{Facts, STACK_BYTES, TrapReason, exports};
 
 /// Calls inside one another that the rewrite's stack bound can let through, and some to spare.
 const MOST_CALLS: usize = STACK_BYTES as usize / 64;
-/// Gas between two looks at the watch: some tens of milliseconds.
+/// Gas between two looks at the watch unless told otherwise: some tens of milliseconds, natively.
 const SLICE: i64 = 10_000_000;
 /// wasmi's own stack in bytes: above what the rewrite's bound lets through, so that it never decides.
 const MOST_STACK_BYTES: usize = 4 * STACK_BYTES as usize;
@@ -25,6 +25,7 @@ const MOST_STACK_BYTES: usize = 4 * STACK_BYTES as usize;
 pub struct WasmiEngine {
     interpreter: Interpreter,
     watch: Option<Watch>,
+    slice: i64,
 }
 
 /// A kernel that wasmi has read. Bodies are translated when they are first called.
@@ -45,7 +46,7 @@ impl WasmiEngine {
             .wasm_extended_const(false)
             .wasm_relaxed_simd(false)
             .ignore_custom_sections(true);
-        Self { interpreter: Interpreter::new(&config), watch: None }
+        Self { interpreter: Interpreter::new(&config), watch: None, slice: SLICE }
     }
 
     /// The interpreter as it is set up here, for tests that run modules which are no kernels.
@@ -56,6 +57,11 @@ impl WasmiEngine {
     /// Has `watch` asked while kernels run, from the next call on.
     pub fn set_watch(&mut self, watch: Option<Watch>) {
         self.watch = watch;
+    }
+
+    /// Has the watch asked each time that so much gas is used.
+    pub fn set_slice(&mut self, gas: i64) {
+        self.slice = gas.max(1);
     }
 }
 
@@ -79,7 +85,7 @@ impl Engine for WasmiEngine {
     }
 
     fn call(&mut self, module: &WasmiModule, input: &[&[u8]], limits: &Limits) -> CallOutcome {
-        let slice = self.watch.is_some().then_some(SLICE);
+        let slice = self.watch.is_some().then_some(self.slice);
         drive::call(&module.facts, input, limits, slice, || {
             WasmiGuest::new(&self.interpreter, &module.module, self.watch.clone()).ok_or(Trap::HostFailed)
         })

@@ -110,7 +110,7 @@ pub fn facts(rewritten: &[u8]) -> Option<Facts> {
                 for export in section {
                     let export = export.ok()?;
                     if export.kind == ExternalKind::Func && export.name == exports::START {
-                        facts.start.push(exports::START);
+                        facts.start.push(exports::START.into());
                     }
                     facts.ends_early |= export.kind == ExternalKind::Func && export.name == ENDS_EARLY;
                     initialise |= export.kind == ExternalKind::Func && export.name == "_initialize";
@@ -121,7 +121,7 @@ pub fn facts(rewritten: &[u8]) -> Option<Facts> {
         }
     }
     if initialise {
-        facts.start.push("_initialize");
+        facts.start.push("_initialize".into());
     }
     Some(facts)
 }

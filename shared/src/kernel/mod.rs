@@ -29,6 +29,10 @@ pub use bounds::{MOST_MODULE_BYTES, MOST_TABLE_ELEMENTS, MOST_TABLES, STACK_BYTE
 pub use cost::{COST_VERSION, table as cost_table};
 pub use rewrite::rewrite;
 
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
 use crate::{id::Hash, refusal::Refusal};
 
 /// Version of the rewrite. Whoever caches rewritten or compiled bytes keys them by this and the original's hash; it
@@ -116,12 +120,12 @@ pub fn prepare(original: &[u8]) -> Result<Prepared, Refusal> {
 }
 
 /// What an engine must know of a rewritten module before it makes an instance.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// Pages of memory at the start.
     pub initial_pages: u64,
     /// Functions without parameters and results to call before `alloc`, by export name, in order.
-    pub start: Vec<&'static str>,
+    pub start: Vec<Cow<'static, str>>,
     /// Whether it may end early: see [`crate::engine::drive::ENDS_EARLY`].
     pub ends_early: bool,
 }
