@@ -157,14 +157,13 @@ impl BrowserGuest {
 
     /// The bytes from `pointer` on, if they are inside memory as it is now.
     fn view(&self, pointer: u32, length: usize) -> Option<Uint8Array> {
-        let bytes = Uint8Array::new(&self.memory.buffer());
+        let buffer = self.memory.buffer();
         let length = u32::try_from(length).ok()?;
         let end = u64::from(pointer) + u64::from(length);
         // A memory of 4 GiB is one byte longer than a u32 can say: its length is asked as a float.
         #[allow(clippy::cast_precision_loss)] // below 2^33
-        let inside = (end as f64) <= byte_length(&bytes);
-        let end = u32::try_from(end).unwrap_or(u32::MAX);
-        inside.then(|| bytes.subarray(pointer, end))
+        let inside = (end as f64) <= byte_length(&buffer);
+        inside.then(|| Uint8Array::new_with_byte_offset_and_length(&buffer, pointer, length))
     }
 }
 
@@ -224,6 +223,6 @@ fn export<T: JsCast>(exports: &Object, name: &str) -> Result<T, JsValue> {
     Reflect::get(exports, &JsValue::from_str(name))?.dyn_into()
 }
 
-fn byte_length(bytes: &Uint8Array) -> f64 {
-    Reflect::get(bytes, &JsValue::from_str("byteLength")).ok().and_then(|length| length.as_f64()).unwrap_or(0.0)
+fn byte_length(buffer: &JsValue) -> f64 {
+    Reflect::get(buffer, &JsValue::from_str("byteLength")).ok().and_then(|length| length.as_f64()).unwrap_or(0.0)
 }

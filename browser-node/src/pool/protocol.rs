@@ -122,7 +122,7 @@ mod tests {
             calls: calls.iter().map(|call| Bytes::new(call)).collect(),
         };
         let got: Run = decode(&encode(&sent).unwrap()).unwrap();
-        assert_eq!((got.run, got.kernel, got.cpu_percent), (9, kernel, 25));
+        assert_eq!((got.run, got.kernel, got.cpu_percent, got.limits), (9, kernel, 25, Limits::default()));
         assert_eq!(got.source, Source::Original(ByteBuf::from(*b"\0asm")));
         assert_eq!((got.forget, got.common.as_ref()), (vec![Hash([4; 32])], b"all".as_slice()));
         assert_eq!(got.calls, calls.map(ByteBuf::from));

@@ -4,6 +4,9 @@
 //! wasmi goes first and all that it does is taken down; a Web Worker does the same and compares every bit.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "chromium/tab.rs"]
+mod tab;
+
 use std::{
     net::Ipv4Addr,
     time::{Duration, Instant},

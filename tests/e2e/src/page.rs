@@ -44,6 +44,18 @@ impl Browser {
         self.find_css("[data-testid='donate-toggle'][aria-pressed='true']").await.map(drop)
     }
 
+    /// Moves a slider of Donate, `cores` or `share`.
+    pub async fn slide(&self, name: &str, value: u32) -> Result<()> {
+        let slider = self.find(name).await?;
+        self.script(
+            "const [slider, value] = arguments; slider.value = value; \
+             slider.dispatchEvent(new InputEvent('input', {bubbles: true}))",
+            vec![slider.to_json()?, json!(value)],
+        )
+        .await
+        .map(drop)
+    }
+
     /// Opens the page, waits for the network, and lends. Gives the node's id.
     pub async fn become_donor(&self, url: &str) -> Result<String> {
         self.open(url).await?;

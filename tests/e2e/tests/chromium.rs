@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod kinds;
+mod workers;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

@@ -1,0 +1,244 @@
+//! The tab's own workers, with the engines and the code that nodes run, driven by the messages that its pool sends.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use p2pnet_differential::cases::{self, Case};
+use p2pnet_e2e::{
+    browser::{Browser, Display},
+    relay::Relay,
+};
+use p2pnet_shared::{
+    engine::{CallOutcome, Engine, EngineName, Limits, Trap, WasmiEngine},
+    id::Hash,
+    kernel::{self, Facts},
+    units::Gas,
+};
+use serde_bytes::Bytes;
+use serde_json::{Value, json};
+
+use self::protocol::{RunRef, Said, SourceRef};
+use crate::Tier;
+
+// The crate it belongs to is for wasm only; its messages are the same everywhere.
+#[path = "../../../../browser-node/src/pool/protocol.rs"]
+mod protocol;
+
+const SHIM: &str = include_str!("../../../../browser-node/src/pool/worker_shim.js");
+/// As a page's policy without `wasm-unsafe-eval` does it.
+const FORBID: &str = "WebAssembly.Module = new Proxy(WebAssembly.Module, { construct() { \
+    throw new WebAssembly.CompileError('Wasm code generation disallowed by embedder'); } });";
+/// Calls of kernels that wasmi in a tab must not be asked: it has no more memory than the tab's own.
+const WASMI_MOST_BYTES: u64 = 1 << 30;
+
+struct Tab {
+    browser: Browser,
+    last_run: u64,
+    _relay: Relay,
+}
+
+/// What a batch of one worker came to.
+struct Report {
+    engine: EngineName,
+    outcomes: Vec<CallOutcome>,
+    compiled: Option<Facts>,
+    rests: u32,
+    millis: f64,
+}
+
+impl Tab {
+    async fn open(flags: &[&str], ahead: &str) -> Result<Self> {
+        let relay = Relay::without_provider()?;
+        let browser = Browser::start_with(Display::Headless, flags).await?;
+        browser.driver.set_script_timeout(Duration::from_secs(120)).await?;
+        browser.open(relay.url()).await?;
+        browser.connected().await?;
+        browser.script(include_str!("tab.js"), Vec::new()).await?;
+        let tab = Self { browser, last_run: 0, _relay: relay };
+        tab.start_worker(ahead).await?;
+        Ok(tab)
+    }
+
+    /// A new worker, in place of the one before. `ahead` is JavaScript that runs in it first.
+    async fn start_worker(&self, ahead: &str) -> Result<()> {
+        let done = Said::Done { run: 0, engine: EngineName::Wasmi, outcomes: Vec::new(), busy_micros: 0 };
+        let tags = [done, Said::Failed { reason: String::new() }]
+            .map(|said| protocol::encode(&said).and_then(|bytes| bytes.first().copied()));
+        let arguments = vec![json!(SHIM), json!(ahead), json!(tags[0]), json!(tags[1])];
+        self.browser.script("return tab.start(...arguments)", arguments).await.map(drop)
+    }
+
+    async fn run(
+        &mut self,
+        kernel: &[u8],
+        source: SourceRef<'_>,
+        calls: &[[Vec<u8>; 2]],
+        limits: Limits,
+        share_and_stop: (u8, Option<u64>),
+    ) -> Result<Report> {
+        self.last_run += 1;
+        let with_module = matches!(source, SourceRef::Compiled(_));
+        let (cpu_percent, stop_after) = share_and_stop;
+        let message = RunRef {
+            run: self.last_run,
+            kernel: Hash::of(kernel),
+            source,
+            forget: &[],
+            cpu_percent,
+            limits,
+            common: Bytes::new(calls.first().map_or(&[], |[common, _]| common)),
+            calls: calls.iter().map(|[_, own]| Bytes::new(own)).collect(),
+        };
+        let message = BASE64_STANDARD.encode(protocol::encode(&message).context("the message is too long")?);
+        let stop = stop_after.map_or(Value::Null, |after| json!({ "after": after, "run": self.last_run }));
+        let answer =
+            self.browser.script("return tab.run(...arguments)", vec![json!(message), json!(with_module), stop]).await?;
+        let mut report = Report {
+            engine: EngineName::Wasmi,
+            outcomes: Vec::new(),
+            compiled: None,
+            rests: 0,
+            millis: answer["millis"].as_f64().context("no time")?,
+        };
+        for said in answer["said"].as_array().into_iter().flatten() {
+            let bytes = BASE64_STANDARD.decode(said.as_str().context("no text")?)?;
+            match protocol::decode(&bytes).context("unreadable")? {
+                Said::Ready => bail!("it began anew"),
+                Said::Compiled { facts, .. } => report.compiled = Some(facts),
+                Said::NotCompiled { .. } => {}
+                Said::Resting { .. } => report.rests += 1,
+                Said::Outcomes { outcomes, .. } => report.outcomes.extend(outcomes.into_iter().map(Into::into)),
+                Said::Done { engine, outcomes, .. } => {
+                    report.engine = engine;
+                    report.outcomes.extend(outcomes.into_iter().map(CallOutcome::from));
+                }
+                Said::Failed { reason } => bail!("the worker failed: {reason}"),
+            }
+        }
+        Ok(report)
+    }
+
+    /// Runs a case on wasmi here and in the worker there; gives how many calls were compared.
+    async fn compare(&mut self, case: &Case, engine: EngineName) -> Result<usize> {
+        let mut wasmi = WasmiEngine::new();
+        let prepared = kernel::prepare(&case.kernel).map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
+        let loaded = wasmi.load(&prepared.rewritten).map_err(|trap| anyhow::anyhow!("{trap:?}"))?;
+        let mut call = |limits: &Limits| -> Vec<CallOutcome> {
+            case.inputs.iter().map(|[common, own]| wasmi.call(&loaded, &[common, own], limits)).collect()
+        };
+        let whole = call(&case.limits);
+        // With half the gas that the first call took, which is where slices and the limit meet somewhere in the middle.
+        let half = Limits { gas: Gas(whole.first().map_or(0, |outcome| outcome.gas.0 / 2)), ..case.limits };
+        let cut = call(&half);
+        let mut compared = 0;
+        for (number, (limits, expected)) in [(case.limits, whole), (half, cut)].into_iter().enumerate() {
+            let source = if number == 0 { SourceRef::Original(Bytes::new(&case.kernel)) } else { SourceRef::Ready };
+            let report = self.run(&case.kernel, source, &case.inputs, limits, (100, None)).await?;
+            ensure!(report.engine == engine, "it ran on {:?}", report.engine);
+            let compiles = number == 0 && engine == EngineName::Browser;
+            ensure!(report.compiled.is_some() == compiles, "compiled: {:?}", report.compiled);
+            ensure!(report.outcomes.len() == expected.len(), "{} outcomes", report.outcomes.len());
+            for (got, expected) in report.outcomes.iter().zip(&expected) {
+                ensure!(got == expected, "{} instead of {}", shown(got), shown(expected));
+                compared += 1;
+            }
+        }
+        Ok(compared)
+    }
+
+    async fn compare_all(&mut self, engine: EngineName, most_bytes: u64) -> Result<usize> {
+        let mut compared = 0;
+        let mut differences = Vec::new();
+        for case in cases::repository()?.into_iter().chain(cases::bounds()?) {
+            if case.limits.memory_bytes > most_bytes {
+                continue;
+            }
+            match self.compare(&case, engine).await {
+                Ok(calls) => compared += calls,
+                Err(error) => differences.push(format!("{}: {error:#}", case.name)),
+            }
+        }
+        ensure!(differences.is_empty(), "{}", differences.join("\n"));
+        Ok(compared)
+    }
+}
+
+fn shown(outcome: &CallOutcome) -> String {
+    format!("{outcome:?}").chars().take(200).collect()
+}
+
+#[tokio::test]
+async fn the_workers_of_a_tab_give_what_the_referee_gives_in_both_compilers() -> Result<()> {
+    for tier in [Tier::Baseline, Tier::Optimising] {
+        let mut tab = Tab::open(&[tier.flags()], "").await?;
+        let compared = tab.compare_all(EngineName::Browser, u64::MAX).await.with_context(|| format!("{tier:?}"))?;
+        println!("{tier:?}: {compared} calls in a worker of the tab");
+        ensure!(compared > 70, "only {compared} calls");
+        tab.browser.no_errors().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_one_worker_has_compiled_another_runs_without_compiling() -> Result<()> {
+    let mut tab = Tab::open(&[], "").await?;
+    for case in cases::repository()? {
+        let original = SourceRef::Original(Bytes::new(&case.kernel));
+        let made = tab.run(&case.kernel, original, &case.inputs, case.limits, (100, None)).await?;
+        let facts = made.compiled.context("it was not compiled")?;
+        tab.start_worker(FORBID).await?;
+        let given = SourceRef::Compiled(&facts);
+        let taken = tab.run(&case.kernel, given, &case.inputs, case.limits, (100, None)).await?;
+        ensure!(taken.engine == EngineName::Browser && taken.compiled.is_none(), "it was compiled again");
+        ensure!(!made.outcomes.is_empty() && taken.outcomes == made.outcomes, "{}: other outcomes", case.name);
+        tab.start_worker("").await?;
+    }
+    tab.browser.no_errors().await
+}
+
+#[tokio::test]
+async fn where_compiling_is_forbidden_wasmi_carries_on_and_says_so() -> Result<()> {
+    let mut tab = Tab::open(&[], FORBID).await?;
+    let compared = tab.compare_all(EngineName::Wasmi, WASMI_MOST_BYTES).await?;
+    println!("{compared} calls in a worker that may not compile");
+    ensure!(compared > 70, "only {compared} calls");
+    tab.browser.no_errors().await
+}
+
+#[tokio::test]
+async fn an_endless_call_ends_when_asked_and_its_worker_lives_on() -> Result<()> {
+    let endless = BASE64_STANDARD.decode(p2pnet_e2e::kernels::endless())?;
+    let no_input = [[Vec::new(), Vec::new()]];
+    let case = cases::repository()?.swap_remove(0);
+    for ahead in ["", FORBID] {
+        let mut tab = Tab::open(&[], ahead).await?;
+        let engine = if ahead.is_empty() { EngineName::Browser } else { EngineName::Wasmi };
+        let mut source = SourceRef::Original(Bytes::new(&endless));
+        for share in [100, 25, 2] {
+            let mut took = Vec::new();
+            for round in 0..10 {
+                // Not in step with slices or rests.
+                let stop = Some(200 + 37 * round);
+                let report = tab.run(&endless, source, &no_input, Limits::default(), (share, stop)).await?;
+                source = SourceRef::Ready;
+                ensure!(report.engine == engine, "it ran on {:?}", report.engine);
+                let [CallOutcome { output: Err(Trap::Cancelled), gas }] = report.outcomes[..] else {
+                    bail!("it ended otherwise: {:?}", report.outcomes);
+                };
+                // Where it stopped, it had worked; and with a share it had rested in the middle of the call.
+                ensure!(gas.0 > 0, "no gas");
+                ensure!((report.rests > 0) == (share < 100), "{} rests at {share} %", report.rests);
+                took.push(report.millis);
+            }
+            took.sort_by(f64::total_cmp);
+            println!("{engine:?} at {share} %: an endless call ended {took:.1?} ms after it was asked to");
+            // 50 ms are promised; this machine may be doing much else.
+            ensure!(took[took.len() / 2] < 500.0, "it took {took:.1?} ms");
+        }
+        let compared = tab.compare(&case, engine).await?;
+        ensure!(compared > 0, "nothing ran afterwards");
+        tab.browser.no_errors().await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! What the workers of a donating tab do, seen by watching them: what they compile, what they are given, how many start.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use p2pnet_e2e::{browser::Browser, kernels, stage::Stage};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::{JOB, cancel, load, seconds_of_work};
+
+/// Counts in the page the workers that it starts and the modules that it gives them, lets the page believe in so many
+/// cores, and puts `IN_WORKER` into each worker.
+const WATCH: &str = r#"
+    Object.defineProperty(navigator, "hardwareConcurrency", { value: 4 });
+    window.seen = { workers: 0, given: 0, compiled: [] };
+    new BroadcastChannel("compiled").onmessage = ({ data }) => seen.compiled.push(data);
+    window.Blob = class extends Blob {
+      constructor(parts, options) {
+        super(String(parts[0]).startsWith("import init") ? [...parts, IN_WORKER] : parts, options);
+      }
+    };
+    window.Worker = class extends Worker {
+      constructor(url, options) {
+        super(url, options);
+        seen.workers += options?.type === "module" ? 1 : 0;
+      }
+      postMessage(data, transfer) {
+        seen.given += Array.isArray(data) && data[1] instanceof WebAssembly.Module ? 1 : 0;
+        super.postMessage(data, transfer);
+      }
+    };
+"#;
+
+/// Tells the page how long each module is that a worker compiles.
+const TELL: &str = r#"
+    const compiled = new BroadcastChannel("compiled");
+    WebAssembly.Module = new Proxy(WebAssembly.Module, {
+      construct(target, [bytes]) {
+        compiled.postMessage(bytes.byteLength);
+        return new target(bytes);
+      },
+    });
+"#;
+
+/// As a page's policy without `wasm-unsafe-eval` does it.
+const FORBID: &str = r#"
+    WebAssembly.Module = new Proxy(WebAssembly.Module, {
+      construct() { throw new WebAssembly.CompileError("Wasm code generation disallowed by embedder"); },
+    });
+"#;
+
+/// The worker's own hook is a module too, and shorter than any kernel.
+const SHORTEST_KERNEL: u64 = 100;
+
+struct Seen {
+    workers: u64,
+    given: u64,
+    compiled: usize,
+}
+
+async fn watch(donor: &Browser, in_worker: &str) -> Result<()> {
+    donor.run_before_every_page(&format!("const IN_WORKER = {}; {WATCH}", json!(in_worker))).await
+}
+
+async fn seen(donor: &Browser) -> Result<Seen> {
+    let seen = donor.script("return window.seen", Vec::new()).await?;
+    let count = |name: &str| seen[name].as_u64().with_context(|| format!("no {name} in {seen}"));
+    let lengths = seen["compiled"].as_array().into_iter().flatten();
+    let compiled = lengths.filter(|length| length.as_u64() > Some(SHORTEST_KERNEL)).count();
+    Ok(Seen { workers: count("workers")?, given: count("given")?, compiled })
+}
+
+fn endless() -> Value {
+    json!({"kind":"kernel","kernel":kernels::endless(),"input":"eA==","split":"none","merge":"concat",
+        "requirements":{"timeout_seconds":600}})
+}
+
+#[tokio::test]
+async fn four_workers_of_a_tab_share_what_one_of_them_compiles() -> Result<()> {
+    let story = async |stage: &mut Stage| {
+        let donor = &stage.people[0];
+        watch(donor, TELL).await?;
+        donor.become_donor(stage.relay.url()).await?;
+        donor.slide("cores", 4).await?;
+        let job = seconds_of_work(15);
+        let id = stage.relay.submit(&job.source).await?;
+        ensure!(stage.relay.result(&id, JOB).await? == job.result, "a wrong count");
+        let Seen { workers, given, compiled } = seen(donor).await?;
+        println!("{workers} workers, {compiled} compiled, {given} given");
+        ensure!(workers == 4 && compiled == 1 && given == 3, "{workers} workers, {compiled} compiled, {given} given");
+        Ok(())
+    };
+    Stage::new(1).await?.play(story).await
+}
+
+#[tokio::test]
+async fn a_tab_that_may_not_compile_interprets_and_says_so() -> Result<()> {
+    let story = async |stage: &mut Stage| {
+        let donor = &stage.people[0];
+        watch(donor, FORBID).await?;
+        donor.become_donor(stage.relay.url()).await?;
+        let id = stage.relay.submit(&json!({"kind":"map","data":[1,2,3],"map":"x * x"})).await?;
+        ensure!(stage.relay.result(&id, JOB).await? == json!([1, 4, 9]), "a wrong result");
+        let job = stage.relay.job(&id).await?;
+        let attempts = job["attempts"].as_array().context("no attempts")?;
+        ensure!(!attempts.is_empty() && attempts.iter().all(|attempt| attempt["engine"] == "wasmi"), "{attempts:#?}");
+        Ok(())
+    };
+    Stage::new(1).await?.play(story).await
+}
+
+#[tokio::test]
+async fn a_share_of_a_quarter_takes_a_quarter_of_a_core_within_one_endless_call() -> Result<()> {
+    let story = async |stage: &mut Stage| {
+        let donor = &stage.people[0];
+        donor.become_donor(stage.relay.url()).await?;
+        donor.slide("share", 25).await?;
+        sleep(Duration::from_secs(2)).await;
+        let idle = load(donor, Duration::from_secs(3)).await;
+        let id = stage.relay.submit(&endless()).await?;
+        sleep(Duration::from_secs(3)).await;
+        let share = load(donor, Duration::from_secs(10)).await;
+        println!("a share of 25 % takes {:.1} % of a core, {:.1} % of it without work", 100.0 * share, 100.0 * idle);
+        // What of it the browser itself takes, and what others leave of this machine, is not the share's.
+        ensure!(share - idle < 0.35 && share > 0.10, "it takes {share:.2} cores, {idle:.2} without work");
+        cancel(stage, &id).await
+    };
+    Stage::new(1).await?.play(story).await
+}
+
+#[tokio::test]
+async fn cancelling_an_endless_call_keeps_its_worker_for_the_next_job() -> Result<()> {
+    let story = async |stage: &mut Stage| {
+        let donor = &stage.people[0];
+        watch(donor, "").await?;
+        donor.become_donor(stage.relay.url()).await?;
+        donor.slide("cores", 1).await?;
+        let before = seen(donor).await?.workers;
+        for _ in 0..3 {
+            let id = stage.relay.submit(&endless()).await?;
+            sleep(Duration::from_secs(2)).await;
+            let busy = load(donor, Duration::from_secs(1)).await;
+            ensure!(busy > 0.3, "the donor's processor shows only {busy:.2} cores of work");
+            cancel(stage, &id).await?;
+        }
+        let id = stage.relay.submit(&json!({"kind":"map","data":[1,2,3],"map":"x * x"})).await?;
+        ensure!(stage.relay.result(&id, JOB).await? == json!([1, 4, 9]), "a wrong result");
+        let after = seen(donor).await?.workers;
+        ensure!(before >= 1 && after == before, "{before} workers became {after}");
+        Ok(())
+    };
+    Stage::new(1).await?.play(story).await
+}
