@@ -242,6 +242,15 @@ pub fn recursions() -> Vec<(String, String)> {
         "(drop (call $deep))".into(),
         String::new(),
     );
+    // It outlasts many slices of gas, so that the host's own code runs on top of the deepest levels as well.
+    shape(
+        "a leaf that works for some time",
+        format!("{COUNT} (call $leaf) (call $deep)"),
+        plain.clone(),
+        "(func $leaf (local i32) (loop (br_if 0 (i32.lt_u
+            (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 10000)))))"
+            .into(),
+    );
     // Functions that call no other weigh nothing: each level also calls the largest of them.
     shape(
         "a large leaf",
