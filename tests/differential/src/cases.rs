@@ -323,18 +323,74 @@ pub fn growths() -> Vec<(&'static str, &'static str, u64)> {
     ]
 }
 
-/// All of [`recursions`] and [`growths`] as kernels. Some end in a trap.
+/// Kernels that change all that they can, so that whatever a call leaves to the next one shows: by name, text.
+pub fn leftovers() -> Vec<(String, String)> {
+    const CHANGE: &str = r#"
+        (global.set $i (i32.add (global.get $i) (i32.const 1))) (global.set $l (i64.add (global.get $l) (i64.const 1)))
+        (global.set $f (f32.add (global.get $f) (f32.const 1))) (global.set $d (f64.add (global.get $d) (f64.const 1)))
+        (global.set $v (i32x4.add (global.get $v) (v128.const i32x4 1 2 3 4)))
+        (global.set $r (select (result funcref) (ref.null func) (ref.func $one) (ref.is_null (global.get $r))))
+        (i32.store (i32.const 2048) (i32.add (i32.load (i32.const 2048)) (i32.const 1)))
+        (i32.store (i32.const 65500) (i32.add (i32.load (i32.const 65500)) (i32.const 1)))"#;
+    // Where all that can be seen of the state is written to, for an output of 64 bytes.
+    const TELL: &str = r#"
+        (i32.store (i32.const 0) (global.get $i)) (i64.store (i32.const 4) (global.get $l))
+        (f32.store (i32.const 12) (global.get $f)) (f64.store (i32.const 16) (global.get $d))
+        (v128.store (i32.const 24) (global.get $v)) (i32.store (i32.const 40) (ref.is_null (global.get $r)))
+        (i32.store (i32.const 44) (i32.load (i32.const 2048))) (i32.store (i32.const 48) (i32.load (i32.const 65500)))
+        (i32.store (i32.const 52) (memory.size)) (i32.store (i32.const 56) (call_indirect $t (result i32) (i32.const 0)))
+        (i32.store (i32.const 60) (global.get $own))"#;
+    [
+        ("globals and memory", ""),
+        ("a table", "(table.set $t (i32.const 0) (ref.func $two))"),
+        ("a table, filled", "(table.fill $t (i32.const 0) (ref.func $two) (i32.const 1))"),
+        (
+            "a dropped segment",
+            "(memory.init $passive (i32.const 2048) (i32.const 0) (i32.const 4)) (data.drop $passive)",
+        ),
+        (
+            "a dropped segment of elements",
+            "(table.init $t $spare (i32.const 0) (i32.const 0) (i32.const 1)) (elem.drop $spare)",
+        ),
+        ("a memory that has grown", "(drop (memory.grow (i32.const 1)))"),
+        ("a memory that grows on longer inputs", "(drop (memory.grow (i32.gt_u (local.get 1) (i32.const 2))))"),
+        ("a trap on longer inputs", "(if (i32.gt_u (local.get 1) (i32.const 2)) (then (unreachable)))"),
+    ]
+    .map(|(name, more)| {
+        let text = format!(
+            r#"(module (memory (export "memory") 1) (table $t 1 1 funcref) (elem (i32.const 0) $one)
+              (elem $spare func $two) (data (i32.const 2048) "\02\00\00\00") (data $passive "\09\00\00\00")
+              (global $i (mut i32) (i32.const -5)) (global $l (mut i64) (i64.const 6)) (global $own i32 (i32.const 7))
+              (global $f (mut f32) (f32.const 0.5)) (global $d (mut f64) (f64.const -0.25))
+              (global $v (mut v128) (v128.const i32x4 9 8 7 6)) (global $r (mut funcref) (ref.func $one))
+              (func $one (result i32) (i32.const 1)) (func $two (result i32) (i32.const 2))
+              (func $begin {CHANGE}) (start $begin) (func (export "_initialize") {CHANGE})
+              (func (export "alloc") (param i32) (result i32) {CHANGE} (i32.const 1024))
+              (func (export "run") (param i32 i32) (result i64) {CHANGE} {more} {TELL} (i64.const 64)))"#
+        );
+        (format!("what is left of {name}"), text)
+    })
+    .to_vec()
+}
+
+/// All of [`recursions`], [`growths`] and [`leftovers`] as kernels. Some end in a trap.
 pub fn bounds() -> Result<Vec<Case>> {
-    let deep = recursions().into_iter().map(|(name, text)| (name, text, 8_192, vec![0]));
+    let deep = recursions().into_iter().map(|(name, text)| (name, text, 8_192, vec![vec![0]]));
     let wide = growths().into_iter().flat_map(|(name, text, pages)| {
         // An input of one byte asks the third of them for one page more than there may be.
-        [vec![], vec![0]].map(|input| (format!("memory, {name}, {} bytes", input.len()), text.to_owned(), pages, input))
+        [vec![], vec![0]]
+            .map(|input| (format!("memory, {name}, {} bytes", input.len()), text.to_owned(), pages, vec![input]))
     });
+    // Inputs longer and shorter in turns, so that calls of both kinds follow each other.
+    let calls: Vec<Vec<u8>> = [1, 1, 3, 1, 2, 4, 4, 0].map(|length| vec![7; length]).to_vec();
+    let left = leftovers().into_iter().map(|(name, text)| (name, text, 8_192, calls.clone()));
     deep.chain(wide)
-        .map(|(name, text, pages, input)| {
+        .chain(left)
+        .map(|(name, text, pages, inputs)| {
             let kernel = wat::parse_str(&text).with_context(|| name.clone())?;
             let limits = Limits { memory_bytes: pages * PAGE_BYTES, ..Limits::default() };
-            Ok(Case { name, kernel, inputs: vec![[Vec::new(), input]], limits })
+            let inputs = inputs.into_iter().map(|input| [Vec::new(), input]).collect();
+            Ok(Case { name, kernel, inputs, limits })
         })
         .collect()
 }
