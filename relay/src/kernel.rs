@@ -1,35 +1,65 @@
-//! `p2pnet kernel check|rewrite`: what a kernel's author asks before sending it.
+//! `p2pnet kernel check|rewrite|test`: what the author of a kernel, or of a WASI command, asks before sending it.
 
-use std::{fs, path::Path};
+mod cases;
+mod trial;
 
-use p2pnet_shared::kernel::{Prepared, prepare};
+use std::{fs, path::Path, time::Duration};
 
+use p2pnet_shared::{
+    job::kinds::command,
+    kernel::{Prepared, prepare},
+};
+
+pub use self::trial::test;
 use crate::cli::failure::Failure;
+
+/// A file's module, made ready for engines.
+struct Ready {
+    bytes: usize,
+    is_command: bool,
+    prepared: Prepared,
+}
+
+/// How `p2pnet kernel test` tries a kernel.
+pub struct Trial<'a> {
+    /// The module.
+    pub file: &'a Path,
+    /// The folder with the cases.
+    pub cases: &'a Path,
+    /// Whether what is not said about a case is written down from what came.
+    pub write: bool,
+    /// How long one call may take on one engine.
+    pub patience: Duration,
+    /// Linear memory that a call may use, in MiB.
+    pub memory_mib: u32,
+}
 
 /// Prints the kernel's name, or why no node would take it.
 pub fn check(file: &Path) -> Result<(), Failure> {
-    let (original, prepared) = read(file)?;
-    println!("{} is a kernel", file.display());
+    let Ready { bytes, is_command, prepared } = read(file)?;
+    let what = if is_command { "a command for jobs of kind `command`" } else { "a kernel" };
+    println!("{} is {what}", file.display());
     println!("hash       {}", prepared.hash);
-    println!("size       {} bytes, {} after the rewrite", original.len(), prepared.rewritten.len());
+    println!("size       {bytes} bytes, {} after the rewrite", prepared.rewritten.len());
     Ok(())
 }
 
 /// Writes the kernel as engines get it.
 pub fn rewrite(file: &Path, output: Option<&Path>) -> Result<(), Failure> {
-    let (original, prepared) = read(file)?;
+    let Ready { bytes, is_command: _, prepared } = read(file)?;
     if let Some(output) = output {
         fs::write(output, &prepared.rewritten)
             .map_err(|error| Failure::here(format!("{} cannot be written: {error}", output.display()), ""))?;
     }
-    println!("{} bytes became {}", original.len(), prepared.rewritten.len());
+    println!("{bytes} bytes became {}", prepared.rewritten.len());
     Ok(())
 }
 
-fn read(file: &Path) -> Result<(Vec<u8>, Prepared), Failure> {
+fn read(file: &Path) -> Result<Ready, Failure> {
     let original = fs::read(file).map_err(|error| {
         Failure::usage(format!("{} cannot be read: {error}", file.display()), "name a WebAssembly file")
     })?;
-    let prepared = prepare(&original)?;
-    Ok((original, prepared))
+    let is_command = command::is_command(&original);
+    let prepared = if is_command { prepare(&command::adapt(&original)?)? } else { prepare(&original)? };
+    Ok(Ready { bytes: original.len(), is_command, prepared })
 }

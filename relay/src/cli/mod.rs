@@ -8,7 +8,7 @@ pub mod job_source;
 pub mod node;
 pub mod text;
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -16,6 +16,7 @@ use crate::{
     config::{Config, Cores, Flags, Percent},
     daemon,
     executor::Sandbox,
+    kernel,
 };
 use failure::Failure;
 
@@ -48,7 +49,7 @@ pub enum Command {
     Job(JobArgs),
     /// Show every setting in force and where it comes from.
     Config(ConfigArgs),
-    /// Check a kernel, or see it as engines get it.
+    /// Check and test a kernel or a WASI command, or see it as engines get it.
     Kernel(KernelArgs),
 }
 
@@ -205,7 +206,7 @@ pub struct KernelArgs {
 /// What can be done with a kernel.
 #[derive(Debug, Subcommand)]
 pub enum KernelCommand {
-    /// Say whether a file is a kernel that every node takes, and its hash.
+    /// Say whether a file is a kernel or a command that every node takes, and its hash.
     Check {
         /// The WebAssembly file.
         file: PathBuf,
@@ -218,7 +219,35 @@ pub enum KernelCommand {
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Run a kernel or a command over cases, on wasmi and on wasmtime, and compare.
+    #[command(after_help = TEST_HELP)]
+    Test {
+        /// The WebAssembly file.
+        file: PathBuf,
+        /// The folder with the cases.
+        #[arg(default_value = "cases")]
+        cases: PathBuf,
+        /// Write down what came where a case does not say what should come.
+        #[arg(long)]
+        write: bool,
+        /// How long one call may take on one engine.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        timeout_seconds: u64,
+        /// Memory that a call may use, in MiB.
+        #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=4096))]
+        memory_mib: u32,
+    },
 }
+
+const TEST_HELP: &str = "\
+A case is an input and what should come of it, in files of one name:
+  NAME.in    the input
+  NAME.out   the output; of a command: its standard output
+  NAME.args  arguments of a command, one a line
+  NAME.err   a command's standard error
+  NAME.exit  a command's exit code (0 if there is no such file)
+  NAME.trap  how the call ends without an output: trapped, out_of_gas, out_of_memory, stack_overflow, broken_contract
+It fails, with exit code 1, if anything comes otherwise, or if the engines differ in output, gas or trap.";
 
 /// Carries a command out. What it returns is what the process ends with.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
@@ -253,8 +282,12 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         },
         Command::Config(args) => config::show(&Config::read(&file)?, args.json),
         Command::Kernel(KernelArgs { command }) => match command {
-            KernelCommand::Check { file } => crate::kernel::check(&file),
-            KernelCommand::Rewrite { file, output } => crate::kernel::rewrite(&file, output.as_deref()),
+            KernelCommand::Check { file } => kernel::check(&file),
+            KernelCommand::Rewrite { file, output } => kernel::rewrite(&file, output.as_deref()),
+            KernelCommand::Test { file, cases, write, timeout_seconds, memory_mib } => {
+                let patience = Duration::from_secs(timeout_seconds);
+                kernel::test(&kernel::Trial { file: &file, cases: &cases, write, patience, memory_mib })
+            }
         },
     }
 }

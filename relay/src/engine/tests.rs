@@ -3,40 +3,13 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use p2pnet_shared::kernel::prepare;
-use wasm_encoder::{
-    BlockType, CodeSection, ExportKind, ExportSection, Function, FunctionSection, MemorySection, MemoryType, Module,
-    TypeSection, ValType,
-};
-
 use super::*;
+use p2pnet_shared::kernel::prepare;
+use p2pnet_test_kernels as kernels;
 
-/// A kernel that counts down from `rounds` and answers nothing; for ever with zero.
+/// Rewritten; see [`kernels::counting`].
 fn counting(rounds: i64) -> Vec<u8> {
-    let mut types = TypeSection::new();
-    types.ty().function([ValType::I32], [ValType::I32]);
-    types.ty().function([ValType::I32, ValType::I32], [ValType::I64]);
-    let mut functions = FunctionSection::new();
-    functions.function(0).function(1);
-    let mut memories = MemorySection::new();
-    memories.memory(MemoryType { minimum: 1, maximum: None, memory64: false, shared: false, page_size_log2: None });
-    let mut exports = ExportSection::new();
-    exports.export("memory", ExportKind::Memory, 0).export("alloc", ExportKind::Func, 0).export(
-        "run",
-        ExportKind::Func,
-        1,
-    );
-    let mut alloc = Function::new([]);
-    alloc.instructions().i32_const(1024).end();
-    let mut run = Function::new([(1, ValType::I64)]);
-    run.instructions().i64_const(rounds).local_set(2).loop_(BlockType::Empty);
-    run.instructions().local_get(2).i64_const(1).i64_sub().local_tee(2).i64_const(0).i64_ne().br_if(0).end();
-    run.instructions().i64_const(0).end();
-    let mut code = CodeSection::new();
-    code.function(&alloc).function(&run);
-    let mut module = Module::new();
-    module.section(&types).section(&functions).section(&memories).section(&exports).section(&code);
-    prepare(&module.finish()).unwrap().rewritten
+    prepare(&kernels::counting(rounds)).unwrap().rewritten
 }
 
 fn folder(name: &str) -> PathBuf {

@@ -5,52 +5,16 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use p2pnet_shared::{engine::Limits, id::Hash};
-use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, ExportKind, ExportSection, Function, FunctionSection, GlobalSection, GlobalType,
-    Instruction as I, MemorySection, MemoryType, Module, TypeSection, ValType,
-};
+use p2pnet_test_kernels as kernels;
 
 use super::*;
 
-/// A kernel whose `run` has this body; `alloc` gives 1024.
-fn kernel(body: &[I<'_>]) -> Arc<[u8]> {
-    let mut types = TypeSection::new();
-    types.ty().function([ValType::I32], [ValType::I32]);
-    types.ty().function([ValType::I32, ValType::I32], [ValType::I64]);
-    let mut functions = FunctionSection::new();
-    functions.function(0).function(1);
-    let mut memories = MemorySection::new();
-    memories.memory(MemoryType { minimum: 1, maximum: None, memory64: false, shared: false, page_size_log2: None });
-    let mut globals = GlobalSection::new();
-    globals.global(GlobalType { val_type: ValType::I32, mutable: true, shared: false }, &ConstExpr::i32_const(0));
-    let mut exports = ExportSection::new();
-    exports.export("memory", ExportKind::Memory, 0).export("alloc", ExportKind::Func, 0).export(
-        "run",
-        ExportKind::Func,
-        1,
-    );
-    let mut code = CodeSection::new();
-    let mut alloc = Function::new([]);
-    alloc.instruction(&I::I32Const(1024)).instruction(&I::End);
-    code.function(&alloc);
-    let mut run = Function::new([]);
-    body.iter().for_each(|instruction| {
-        run.instruction(instruction);
-    });
-    run.instruction(&I::End);
-    code.function(&run);
-    let mut module = Module::new();
-    module.section(&types).section(&functions).section(&memories).section(&globals).section(&exports).section(&code);
-    module.finish().into()
-}
-
-/// Gives its input back.
 fn echo() -> Arc<[u8]> {
-    kernel(&[I::LocalGet(0), I::I64ExtendI32U, I::I64Const(32), I::I64Shl, I::LocalGet(1), I::I64ExtendI32U, I::I64Or])
+    kernels::echo().into()
 }
 
 fn endless() -> Arc<[u8]> {
-    kernel(&[I::Loop(BlockType::Empty), I::Br(0), I::End, I::Unreachable])
+    kernels::endless().into()
 }
 
 fn batch(kernel: &[u8], calls: &[&[u8]], limits: Limits) -> Batch {
@@ -93,7 +57,7 @@ async fn calls_come_back_in_order_with_what_they_share_in_front() {
 #[tokio::test]
 async fn a_trap_ends_the_batch_and_a_broken_kernel_says_so() {
     let (executor, mut incoming) = new();
-    let trapping = kernel(&[I::Unreachable]);
+    let trapping: Arc<[u8]> = kernels::trapping().into();
     executor.execute(RunId(1), Arc::clone(&trapping), batch(&trapping, &[b"", b""], Limits::default()), 100);
     assert_eq!(traps(&next(&mut incoming).await.1), [Some(Trap::Trapped)]);
     let nonsense: Arc<[u8]> = b"no wasm".as_slice().into();

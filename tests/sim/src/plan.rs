@@ -11,9 +11,9 @@ use p2pnet_shared::{
     refusal::{Code, Refusal},
     units::Span,
 };
-use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, ExportKind, ExportSection, Function, FunctionSection, GlobalSection, GlobalType,
-    MemArg, MemorySection, MemoryType, Module, TypeSection, ValType,
+use p2pnet_test_kernels::{
+    self as kernels, at,
+    wasm_encoder::{BlockType, ValType},
 };
 
 /// A unit that makes the kernel trap.
@@ -143,73 +143,19 @@ impl Plan for Numbers {
     }
 }
 
-/// `alloc` gives the same place each time; `run` writes its number before it.
+/// Writes its number before the input.
 fn kernel() -> Vec<u8> {
-    const INPUT: i32 = 1024;
     const OUTPUT: i32 = 64;
-    let word = |offset| MemArg { offset, align: 0, target: wasm_encoder::MemArgTarget::Memory(0), ordering: None };
-
-    let mut types = TypeSection::new();
-    types.ty().function([ValType::I32], [ValType::I32]);
-    types.ty().function([ValType::I32, ValType::I32], [ValType::I64]);
-    let mut functions = FunctionSection::new();
-    functions.function(0).function(1);
-    let mut memories = MemorySection::new();
-    memories.memory(MemoryType { minimum: 2, maximum: None, memory64: false, shared: false, page_size_log2: None });
-    let mut globals = GlobalSection::new();
-    globals.global(GlobalType { val_type: ValType::I32, mutable: false, shared: false }, &ConstExpr::i32_const(INPUT));
-    let mut exports = ExportSection::new();
-    exports.export("memory", ExportKind::Memory, 0);
-    exports.export("alloc", ExportKind::Func, 0);
-    exports.export("run", ExportKind::Func, 1);
-
-    let mut code = CodeSection::new();
-    let mut alloc = Function::new([]);
-    alloc.instructions().global_get(0).end();
-    code.function(&alloc);
-    let mut run = Function::new([(2, ValType::I64)]);
-    run.instructions()
-        .local_get(0)
-        .i64_load(word(0))
-        .local_set(2)
-        .local_get(2)
-        .i64_const(BAD_UNIT as i64)
-        .i64_eq()
-        .if_(BlockType::Empty)
-        .unreachable()
-        .end()
-        .i32_const(OUTPUT)
-        .local_get(1)
-        .i32_const(16)
-        .i32_eq()
-        .if_(BlockType::Result(ValType::I64))
+    const START: u32 = 2;
+    const END: u32 = 3;
+    kernels::kernel(&[ValType::I64, ValType::I64], |run| {
+        run.local_get(0).i64_load(at(0)).local_tee(START).i64_const(BAD_UNIT as i64).i64_eq();
+        run.if_(BlockType::Empty).unreachable().end();
+        run.i32_const(OUTPUT).local_get(1).i32_const(16).i32_eq().if_(BlockType::Result(ValType::I64));
         // (end - start) * (start + end - 1) / 2
-        .local_get(0)
-        .i64_load(word(8))
-        .local_tee(3)
-        .local_get(2)
-        .i64_sub()
-        .local_get(2)
-        .local_get(3)
-        .i64_add()
-        .i64_const(1)
-        .i64_sub()
-        .i64_mul()
-        .i64_const(1)
-        .i64_shr_u()
-        .else_()
-        .local_get(2)
-        .local_get(2)
-        .i64_mul()
-        .i64_const(1)
-        .i64_add()
-        .end()
-        .i64_store(word(0))
-        .i64_const(((OUTPUT as i64) << 32) | 8)
-        .end();
-    code.function(&run);
-
-    let mut module = Module::new();
-    module.section(&types).section(&functions).section(&memories).section(&globals).section(&exports).section(&code);
-    module.finish()
+        run.local_get(0).i64_load(at(8)).local_tee(END).local_get(START).i64_sub();
+        run.local_get(START).local_get(END).i64_add().i64_const(1).i64_sub().i64_mul().i64_const(1).i64_shr_u();
+        run.else_().local_get(START).local_get(START).i64_mul().i64_const(1).i64_add().end();
+        run.i64_store(at(0)).i64_const(((OUTPUT as i64) << 32) | 8);
+    })
 }

@@ -1,7 +1,7 @@
 //! The list of job kinds: one file each, one line here.
 
 mod big;
-mod command;
+pub mod command;
 mod fields;
 mod formulas;
 mod kernel;

@@ -377,31 +377,8 @@ fn a_million_items_are_read_cut_and_merged() {
     assert!(job.plan.most_units_a_batch(0) < 1_000_000, "a batch stays below its bound in bytes");
 }
 
-/// A kernel that gives its input back, from instructions.
 fn echo() -> String {
-    use wasm_encoder::{
-        CodeSection, ExportKind, ExportSection, Function, FunctionSection, MemorySection, MemoryType, Module,
-        TypeSection, ValType,
-    };
-    let mut types = TypeSection::new();
-    types.ty().function([ValType::I32], [ValType::I32]);
-    types.ty().function([ValType::I32, ValType::I32], [ValType::I64]);
-    let mut functions = FunctionSection::new();
-    functions.function(0).function(1);
-    let mut memories = MemorySection::new();
-    memories.memory(MemoryType { minimum: 16, maximum: None, memory64: false, shared: false, page_size_log2: None });
-    let mut exports = ExportSection::new();
-    exports.export("memory", ExportKind::Memory, 0);
-    exports.export("alloc", ExportKind::Func, 0).export("run", ExportKind::Func, 1);
-    let (mut alloc, mut run) = (Function::new([]), Function::new([]));
-    alloc.instructions().i32_const(1024).end();
-    run.instructions().local_get(0).i64_extend_i32_u().i64_const(32).i64_shl();
-    run.instructions().local_get(1).i64_extend_i32_u().i64_or().end();
-    let mut code = CodeSection::new();
-    code.function(&alloc).function(&run);
-    let mut module = Module::new();
-    module.section(&types).section(&functions).section(&memories).section(&exports).section(&code);
-    STANDARD.encode(module.finish())
+    STANDARD.encode(p2pnet_test_kernels::echo())
 }
 
 fn kernel_job(input: &[u8], split: &str, merge: &str) -> String {

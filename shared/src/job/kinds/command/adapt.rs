@@ -89,7 +89,8 @@ fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new(Code::InvalidKernel, message, hint)
 }
 
-/// The kernel that runs a command.
+/// The kernel that runs a command. Refused is what is no command, imports anything but WASI, or imports a function of
+/// WASI with another type than WASI gives it.
 pub fn adapt(command: &[u8]) -> Result<Vec<u8>, Refusal> {
     let broken = |error: wasmparser::BinaryReaderError| invalid(format!("`module` is no WebAssembly: {error}"));
     let encoded = |error: wasm_encoder::reencode::Error| invalid(format!("`module` cannot be read: {error}"));

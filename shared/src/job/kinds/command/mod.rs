@@ -13,6 +13,10 @@ mod calls;
 
 use std::collections::BTreeMap;
 
+use wasmparser::{Parser, Payload};
+
+pub use self::adapt::adapt;
+
 use super::{
     Blobs,
     fields::Fields,
@@ -48,13 +52,27 @@ pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> 
     let module = read_module(fields, "module", blob)?;
     let common = arguments(&fields.texts("args")?)?;
     let parts = read_parts(fields)?;
-    let kernel = adapt::adapt(&module)?;
+    let kernel = adapt(&module)?;
     crate::kernel::prepare(&kernel)?;
     Ok(Box::new(Command { kernel, common, parts }))
 }
 
-/// What every run's input begins with. The first argument is the program's name, as everywhere.
-fn arguments(given: &[String]) -> Result<Vec<u8>, Refusal> {
+/// Whether a module is a command rather than a kernel: it exports `_start` and no `run`.
+pub fn is_command(module: &[u8]) -> bool {
+    let (mut start, mut run) = (false, false);
+    for payload in Parser::new(0).parse_all(module).map_while(Result::ok) {
+        let Payload::ExportSection(exports) = payload else { continue };
+        for export in exports.into_iter().map_while(Result::ok) {
+            start |= export.name == "_start";
+            run |= export.name == "run";
+        }
+    }
+    start && !run
+}
+
+/// What the input of every run begins with: the common bytes of a job. The first argument is the program's name, as
+/// everywhere. Refused are arguments that hold a zero or are too long together.
+pub fn arguments(given: &[String]) -> Result<Vec<u8>, Refusal> {
     let mut bytes = b"command\0".to_vec();
     for (place, argument) in given.iter().enumerate() {
         if argument.contains('\0') {
@@ -75,13 +93,24 @@ fn arguments(given: &[String]) -> Result<Vec<u8>, Refusal> {
     Ok(common)
 }
 
-struct Ended<'a> {
-    exit_code: u32,
-    output: &'a [u8],
-    errors: &'a [u8],
+/// The own bytes of a run's input: `part` seeds its random numbers, `input` is what it reads.
+pub fn part_input(part: u64, input: &[u8]) -> Vec<u8> {
+    [&(part + 1).to_le_bytes(), input].concat()
 }
 
-fn ended(output: &[u8]) -> Option<Ended<'_>> {
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended<'a> {
+    /// What it gave to `proc_exit`; 134, as for an abort, if it trapped.
+    pub exit_code: u32,
+    /// Its standard output.
+    pub output: &'a [u8],
+    /// Its standard error.
+    pub errors: &'a [u8],
+}
+
+/// Reads what the kernel made by [`adapt`] gives; `None` if no such kernel can have given it.
+pub fn ended(output: &[u8]) -> Option<Ended<'_>> {
     let (exit_code, rest) = output.split_first_chunk::<4>()?;
     let (length, rest) = rest.split_first_chunk::<4>()?;
     let (output, errors) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
@@ -110,7 +139,7 @@ impl Plan for Command {
     }
 
     fn inputs(&self, span: Span) -> Vec<Vec<u8>> {
-        (span.start..span.end).map(|part| [&(part + 1).to_le_bytes(), self.parts.get(part)].concat()).collect()
+        (span.start..span.end).map(|part| part_input(part, self.parts.get(part))).collect()
     }
 
     fn check(&self, span: Span, output: &[u8]) -> Result<(), Refusal> {
