@@ -6,6 +6,7 @@ mod trial;
 use std::{fs, path::Path, time::Duration};
 
 use p2pnet_shared::{
+    id::Hash,
     job::kinds::command,
     kernel::{Prepared, prepare},
 };
@@ -15,6 +16,8 @@ use crate::cli::failure::Failure;
 
 /// A file's module, made ready for engines.
 struct Ready {
+    /// Name of the file's bytes: what a job may give instead of them.
+    hash: Hash,
     bytes: usize,
     is_command: bool,
     prepared: Prepared,
@@ -36,17 +39,17 @@ pub struct Trial<'a> {
 
 /// Prints the kernel's name, or why no node would take it.
 pub fn check(file: &Path) -> Result<(), Failure> {
-    let Ready { bytes, is_command, prepared } = read(file)?;
+    let Ready { hash, bytes, is_command, prepared } = read(file)?;
     let what = if is_command { "a command for jobs of kind `command`" } else { "a kernel" };
     println!("{} is {what}", file.display());
-    println!("hash       {}", prepared.hash);
+    println!("hash       {hash}");
     println!("size       {bytes} bytes, {} after the rewrite", prepared.rewritten.len());
     Ok(())
 }
 
 /// Writes the kernel as engines get it.
 pub fn rewrite(file: &Path, output: Option<&Path>) -> Result<(), Failure> {
-    let Ready { bytes, is_command: _, prepared } = read(file)?;
+    let Ready { bytes, prepared, .. } = read(file)?;
     if let Some(output) = output {
         fs::write(output, &prepared.rewritten)
             .map_err(|error| Failure::here(format!("{} cannot be written: {error}", output.display()), ""))?;
@@ -61,5 +64,5 @@ fn read(file: &Path) -> Result<Ready, Failure> {
     })?;
     let is_command = command::is_command(&original);
     let prepared = if is_command { prepare(&command::adapt(&original)?)? } else { prepare(&original)? };
-    Ok(Ready { bytes: original.len(), is_command, prepared })
+    Ok(Ready { hash: Hash::of(&original), bytes: original.len(), is_command, prepared })
 }

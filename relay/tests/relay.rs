@@ -8,19 +8,9 @@ use std::{fs, time::Duration};
 use futures::StreamExt;
 use reqwest::{Client, Method, StatusCode, header};
 use serde_json::{Value, json};
-use support::{Folder, Relay, cli, post_job, wait_for};
+use support::{Folder, Relay, cli, post_job, refusal, wait_for};
 
 const SUM: &str = r#"{"kind":"range_reduce","start":1,"end":1000,"map":"x","where":"x % 2 == 0","reduce":"sum"}"#;
-
-/// The answer's code, after checking that it is a whole refusal.
-async fn refusal(response: reqwest::Response) -> (StatusCode, String) {
-    let status = response.status();
-    let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
-    let error = &body["error"];
-    assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
-    assert!(error["hint"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
-    (status, error["code"].as_str().unwrap().to_owned())
-}
 
 #[tokio::test]
 async fn every_refusal_of_the_api_has_its_code_and_a_hint() {

@@ -149,11 +149,11 @@ pub async fn stop(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result
 }
 
 async fn submit(app: &App, job: Job) -> Result<JobId, Refused> {
-    // A kernel that came with a job may be named by its hash in later ones.
-    let kernel = (job.kind == "kernel").then(|| job.plan.kernel().to_vec());
+    // A module that came with a job may be named by its hash in later ones.
+    let module = job.plan.module().map(<[u8]>::to_vec);
     let id = app.handle.submit(job).await?;
     app.metrics.job_submitted();
-    if let Some(bytes) = kernel {
+    if let Some(bytes) = module {
         app.store.writer().save_kernel(Hash::of(&bytes), bytes);
     }
     Ok(id)

@@ -1,4 +1,5 @@
 //! A relay as its user has it: the built binary, a folder, a URL.
+#![allow(dead_code)] // each test program uses a part
 
 use std::{
     env, fs,
@@ -138,8 +139,18 @@ impl Relay {
     }
 }
 
+/// The answer's code, after checking that it is a whole refusal.
+pub async fn refusal(response: reqwest::Response) -> (reqwest::StatusCode, String) {
+    let status = response.status();
+    let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+    let error = &body["error"];
+    assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
+    assert!(error["hint"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
+    (status, error["code"].as_str().unwrap().to_owned())
+}
+
 /// Sends a job and gives its id.
-pub async fn post_job(relay: &Relay, job: &'static str) -> String {
+pub async fn post_job(relay: &Relay, job: impl Into<reqwest::Body>) -> String {
     let answer = reqwest::Client::new().post(relay.at("/api/v1/jobs")).body(job).send().await.unwrap();
     assert_eq!(answer.status(), 202);
     let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();

@@ -165,6 +165,11 @@ pub trait Plan: Send {
     /// The kernel's original bytes.
     fn kernel(&self) -> &[u8];
 
+    /// The module that the job brought, by whose hash a later job may name it; `None` if it brought none.
+    fn module(&self) -> Option<&[u8]> {
+        None
+    }
+
     /// Bytes that every call's input starts with; sent to a node once. May be empty.
     fn common(&self) -> &[u8] {
         &[]

@@ -15,7 +15,7 @@
 //! ```
 
 use wasm_encoder::{BlockType, Function, InstructionSink, ValType as Encoded};
-use wasmparser::{FuncValidator, FunctionBody, Operator, ValType, ValidatorResources, WasmModuleResources};
+use wasmparser::{FrameKind, FuncValidator, FunctionBody, Operator, ValType, ValidatorResources, WasmModuleResources};
 
 use super::{
     TrapReason, bounds, check, cost, detour,
@@ -57,13 +57,18 @@ struct Shape {
     counts: bool,
     /// Weight of the frame in bytes.
     frame: u64,
-    /// Needs an `i32` to keep a length in.
+    /// Needs an `i32` to keep a length or an index in.
     lengths: bool,
     /// Float types whose NaNs it makes canonical.
     floats: [bool; 4],
     /// Parameters and locals.
     locals: u32,
+    /// For each `br_table` that is not dead, the type of a block that its values pass through; `None` if it has none.
+    tables: Vec<Option<BlockType>>,
 }
+
+/// Gives the type of a block that takes these values and gives them back.
+pub type Through<'a> = &'a mut dyn FnMut(&[ValType]) -> Result<BlockType, Refusal>;
 
 /// Rewrites the bodies of one module.
 pub struct BodyRewriter<'a> {
@@ -84,8 +89,9 @@ impl BodyRewriter<'_> {
         body: &FunctionBody<'_>,
         parameters: u32,
         wrapper: WrapperType,
+        through: Through,
     ) -> Result<Function, Refusal> {
-        let shape = self.measure(validator, body)?;
+        let shape = self.measure(validator, body, through)?;
         self.write(body, &shape, parameters, wrapper)
     }
 
@@ -93,6 +99,7 @@ impl BodyRewriter<'_> {
         &self,
         validator: &mut FuncValidator<ValidatorResources>,
         body: &FunctionBody<'_>,
+        through: Through,
     ) -> Result<Shape, Refusal> {
         let number = validator.index();
         let broken = |error: wasmparser::BinaryReaderError| invalid_body(number, &error);
@@ -115,6 +122,7 @@ impl BodyRewriter<'_> {
             lengths: false,
             floats: [false; 4],
             locals,
+            tables: Vec::new(),
         };
         let mut walker = Walker::new();
         let mut runs = Runs::new();
@@ -127,6 +135,10 @@ impl BodyRewriter<'_> {
                     "A block in function {number} of the kernel has too many parameters or results."
                 ))
             })?;
+            let carried = match &operator {
+                Operator::BrTable { targets } => label_types(validator, targets.default()),
+                _ => Vec::new(),
+            };
             validator.op(offset, &operator).map_err(broken)?;
             height = height.max(validator.operand_stack_height());
             let step = walker.step(&operator).map_err(|TooDeep| {
@@ -142,6 +154,11 @@ impl BodyRewriter<'_> {
             match &operator {
                 Operator::Call { .. } | Operator::CallIndirect { .. } => shape.calls = true,
                 Operator::MemoryGrow { .. } | Operator::Loop { .. } => shape.counts = true,
+                Operator::BrTable { .. } => {
+                    let block = if carried.is_empty() { None } else { Some(through(&carried)?) };
+                    shape.lengths |= block.is_some();
+                    shape.tables.push(block);
+                }
                 _ => {}
             }
             if dynamic(&operator).is_some() {
@@ -184,6 +201,7 @@ impl BodyRewriter<'_> {
         let mut operators = body.get_operators_reader().map_err(unread)?;
         let mut walker = Walker::new();
         let mut compared = false;
+        let mut tables = shape.tables.iter();
         while !operators.eof() {
             let (operator, start) = operators.read_with_offset().map_err(unread)?;
             let label = walker.function_label();
@@ -204,6 +222,10 @@ impl BodyRewriter<'_> {
                 Operator::MemoryGrow { .. } => {
                     let grow = self.appended.grow;
                     writer.sink().call(grow);
+                }
+                Operator::BrTable { targets } if let Some(Some(block)) = tables.next() => {
+                    let index = writer.length;
+                    detour::branch_with_values(targets, *block, index, &mut writer.sink()).map_err(unread)?;
                 }
                 _ if detour::instead(&operator, &mut writer.sink()) => {}
                 _ => {
@@ -471,6 +493,24 @@ fn bound_block(operator: &Operator<'_>, resources: &ValidatorResources) -> Optio
     let Some(ty) = resources.sub_type_at(*index) else { return Some(()) };
     let wasmparser::CompositeInnerType::Func(ty) = &ty.composite_type.inner else { return Some(()) };
     (ty.params().len() <= bounds::MOST_RESULTS && ty.results().len() <= bounds::MOST_RESULTS).then_some(())
+}
+
+/// What a branch to a label carries; nothing for a label that is not there, which the validator refuses.
+fn label_types(validator: &FuncValidator<ValidatorResources>, depth: u32) -> Vec<ValType> {
+    let Some(frame) = usize::try_from(depth).ok().and_then(|depth| validator.get_control_frame(depth)) else {
+        return Vec::new();
+    };
+    let is_loop = frame.kind == FrameKind::Loop;
+    match frame.block_type {
+        wasmparser::BlockType::Empty => Vec::new(),
+        wasmparser::BlockType::Type(_) if is_loop => Vec::new(),
+        wasmparser::BlockType::Type(ty) => vec![ty],
+        wasmparser::BlockType::FuncType(index) => {
+            let Some(ty) = validator.resources().sub_type_at(index) else { return Vec::new() };
+            let wasmparser::CompositeInnerType::Func(ty) = &ty.composite_type.inner else { return Vec::new() };
+            if is_loop { ty.params().to_vec() } else { ty.results().to_vec() }
+        }
+    }
 }
 
 fn invalid_body(number: u32, error: &wasmparser::BinaryReaderError) -> Refusal {

@@ -1,10 +1,12 @@
 //! Ways round faults of engines: instructions that an engine gets wrong are written as others that mean the same.
 //!
-//! Both faults are of wasmi 2.0.0, found by comparing it with wasmtime on random modules, and cost next to nothing on
+//! All faults are of wasmi 2.0.0, found by comparing it with wasmtime on random modules, and cost next to nothing on
 //! the other engines. Gas is charged for the original instruction.
 
-use wasm_encoder::{InstructionSink, MemArg, MemArgTarget};
-use wasmparser::Operator;
+use std::collections::BTreeMap;
+
+use wasm_encoder::{BlockType, InstructionSink, MemArg, MemArgTarget};
+use wasmparser::{BinaryReaderError, BrTable, Operator};
 
 /// wasmi 2.0.0 joins a comparison with zero and the `select` behind it, and then takes the condition from a register
 /// that nothing was written to: `select(a, b, x == 0)` with `x` in a local gives the wrong one. A mask between the two,
@@ -34,6 +36,39 @@ pub fn instead(operator: &Operator<'_>, sink: &mut InstructionSink<'_>) -> bool 
         _ => return false,
     }
     true
+}
+
+/// wasmi 2.0.0 takes other values than those on the stack along a `br_table` whose labels lie at different heights. So a
+/// `br_table` that carries values first goes to blocks of ours, one for each label, which all lie at one height; from the
+/// end of its block an ordinary branch goes on. `through` is the type of a block that takes the values and gives them
+/// back, `index` a local to keep the table's index in.
+pub fn branch_with_values(
+    targets: &BrTable<'_>,
+    through: BlockType,
+    index: u32,
+    sink: &mut InstructionSink<'_>,
+) -> Result<(), BinaryReaderError> {
+    let labels = targets.targets().collect::<Result<Vec<u32>, _>>()?;
+    let mut places = BTreeMap::new();
+    for label in labels.iter().copied().chain([targets.default()]) {
+        places.insert(label, 0);
+    }
+    for (place, of_label) in (0..).zip(places.values_mut()) {
+        *of_label = place;
+    }
+    let count = u32::try_from(places.len()).unwrap_or(u32::MAX);
+    let place = |label: &u32| places.get(label).copied().unwrap_or(0);
+    sink.local_set(index);
+    (0..count).for_each(|_| {
+        sink.block(through);
+    });
+    sink.local_get(index).br_table(labels.iter().map(place).collect::<Vec<u32>>(), place(&targets.default()));
+    for (label, place) in &places {
+        // Still inside the blocks of the later labels.
+        let around = count - 1 - place;
+        sink.end().br(label.saturating_add(around));
+    }
+    Ok(())
 }
 
 fn place(memarg: &wasmparser::MemArg) -> MemArg {

@@ -27,7 +27,7 @@ mod rewrite;
 
 pub use bounds::{MOST_MODULE_BYTES, MOST_TABLE_ELEMENTS, MOST_TABLES, STACK_BYTES};
 pub use cost::{COST_VERSION, table as cost_table};
-pub use rewrite::rewrite;
+pub use rewrite::{rewrite, within_bounds};
 
 use std::borrow::Cow;
 

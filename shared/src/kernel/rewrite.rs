@@ -1,5 +1,7 @@
 //! Rewrites a whole module: validates it, bounds it, appends what the host and the bodies need.
 
+use std::collections::BTreeMap;
+
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, ExportKind, ExportSection, Function, FunctionSection, GlobalSection, GlobalType,
     MemorySection, MemoryType, Module, RawSection, RefType, SectionId, TableSection, TableType, TypeSection, ValType,
@@ -41,13 +43,33 @@ pub fn rewrite(original: &[u8]) -> Result<Vec<u8>, Refusal> {
     Ok(rewriter.finish())
 }
 
+/// Refuses a section with more items than a kernel may have of them. For whoever reads a module before it is rewritten:
+/// what is kept of an item weighs many times its bytes.
+pub fn within_bounds(payload: &Payload) -> Result<(), Refusal> {
+    let (what, count, most) = match payload {
+        Payload::TypeSection(section) => ("types", section.count(), bounds::MOST_TYPES),
+        Payload::FunctionSection(section) => ("functions", section.count(), bounds::MOST_FUNCTIONS),
+        Payload::TableSection(section) => ("tables", section.count(), bounds::MOST_TABLES),
+        Payload::GlobalSection(section) => ("globals", section.count(), bounds::MOST_GLOBALS),
+        Payload::ExportSection(section) => ("exports", section.count(), bounds::MOST_EXPORTS),
+        Payload::ElementSection(section) => ("element segments", section.count(), bounds::MOST_ELEMENT_SEGMENTS),
+        Payload::DataSection(section) => ("data segments", section.count(), bounds::MOST_DATA_SEGMENTS),
+        Payload::CodeSectionStart { count, .. } => ("functions", *count, bounds::MOST_FUNCTIONS),
+        _ => return Ok(()),
+    };
+    if count > most { Err(too_many(what, u64::from(count), u64::from(most))) } else { Ok(()) }
+}
+
+/// Parameters and results.
+type Signature = (Vec<wasmparser::ValType>, Vec<wasmparser::ValType>);
+
 #[derive(Default)]
 struct Rewriter<'a> {
     original: &'a [u8],
     types: Vec<FuncType>,
     functions: Vec<u32>,
-    /// Results of more than one value, whose wrapper block needs a type of its own.
-    wrappers: Vec<Vec<wasmparser::ValType>>,
+    /// Parameters and results of blocks of ours that need a type of their own, with their places behind the others.
+    wrappers: BTreeMap<Signature, usize>,
     tables: Vec<TableType>,
     memory: Option<MemoryType>,
     globals: GlobalSection,
@@ -64,25 +86,13 @@ struct Rewriter<'a> {
 impl<'a> Rewriter<'a> {
     /// Refuses what is too large before the validator spends anything on it.
     fn bound(&self, payload: &Payload<'a>) -> Result<(), Refusal> {
-        let (what, count, most) = match payload {
-            Payload::ImportSection(section) => {
-                if let Some(found) = section.clone().into_imports().next() {
-                    let found = found.map_err(|error| unreadable(&error))?;
-                    return Err(check::import(found.module, found.name));
-                }
-                return Ok(());
-            }
-            Payload::TypeSection(section) => ("types", section.count(), bounds::MOST_TYPES),
-            Payload::FunctionSection(section) => ("functions", section.count(), bounds::MOST_FUNCTIONS),
-            Payload::TableSection(section) => ("tables", section.count(), bounds::MOST_TABLES),
-            Payload::GlobalSection(section) => ("globals", section.count(), bounds::MOST_GLOBALS),
-            Payload::ExportSection(section) => ("exports", section.count(), bounds::MOST_EXPORTS),
-            Payload::ElementSection(section) => ("element segments", section.count(), bounds::MOST_ELEMENT_SEGMENTS),
-            Payload::DataSection(section) => ("data segments", section.count(), bounds::MOST_DATA_SEGMENTS),
-            Payload::CodeSectionStart { count, .. } => ("functions", *count, bounds::MOST_FUNCTIONS),
-            _ => return Ok(()),
-        };
-        if count > most { Err(too_many(what, u64::from(count), u64::from(most))) } else { Ok(()) }
+        if let Payload::ImportSection(section) = payload
+            && let Some(found) = section.clone().into_imports().next()
+        {
+            let found = found.map_err(|error| unreadable(&error))?;
+            return Err(check::import(found.module, found.name));
+        }
+        within_bounds(payload)
     }
 
     /// Takes a section that the validator has passed.
@@ -217,28 +227,30 @@ impl<'a> Rewriter<'a> {
         let ty = self.functions.get(self.bodies as usize).and_then(|ty| self.types.get(*ty as usize)).cloned();
         self.bodies += 1;
         let (parameters, wrapper) = match &ty {
-            Some(ty) => (ty.params().len(), self.wrapper(ty.results())?),
+            Some(ty) => (ty.params().len(), self.block_type(&[], ty.results())?),
             None => (0, BlockType::Empty),
         };
         let mut validator = function.into_validator(allocations);
         let rewriter = BodyRewriter { original: self.original, appended };
         let parameters = u32::try_from(parameters).unwrap_or(u32::MAX);
-        let written = rewriter.rewrite(&mut validator, body, parameters, wrapper)?;
+        let mut through = |values: &[wasmparser::ValType]| self.block_type(values, values);
+        let written = rewriter.rewrite(&mut validator, body, parameters, wrapper, &mut through)?;
         self.code.function(&written);
         Ok(validator.into_allocations())
     }
 
-    /// A block type that gives `results`.
-    fn wrapper(&mut self, results: &[wasmparser::ValType]) -> Result<BlockType, Refusal> {
-        Ok(match results {
-            [] => BlockType::Empty,
-            [one] => BlockType::Result(encoded(*one)?),
-            many => {
-                let known = self.wrappers.iter().position(|wrapper| wrapper == many);
-                let place = known.unwrap_or_else(|| {
-                    self.wrappers.push(many.to_vec());
-                    self.wrappers.len() - 1
-                });
+    /// The type of a block that takes `parameters` and gives `results`.
+    fn block_type(
+        &mut self,
+        parameters: &[wasmparser::ValType],
+        results: &[wasmparser::ValType],
+    ) -> Result<BlockType, Refusal> {
+        Ok(match (parameters, results) {
+            ([], []) => BlockType::Empty,
+            ([], [one]) => BlockType::Result(encoded(*one)?),
+            (_, _) => {
+                let next = self.wrappers.len();
+                let place = *self.wrappers.entry((parameters.to_vec(), results.to_vec())).or_insert(next);
                 let index = self.types.len() + APPENDED_TYPES + place;
                 BlockType::FunctionType(u32::try_from(index).unwrap_or(u32::MAX))
             }
@@ -274,8 +286,10 @@ impl<'a> Rewriter<'a> {
         types.ty().function([], []);
         types.ty().function([ValType::I64], [ValType::I64]);
         types.ty().function([ValType::I32], [ValType::I32]);
-        for results in &self.wrappers {
-            types.ty().function([], all_encoded(results));
+        let mut wrappers: Vec<(&Signature, &usize)> = self.wrappers.iter().collect();
+        wrappers.sort_unstable_by_key(|(_, place)| **place);
+        for ((parameters, results), _) in wrappers {
+            types.ty().function(all_encoded(parameters), all_encoded(results));
         }
         module.section(&types);
 

@@ -299,6 +299,46 @@ fn faults_of_engines_are_gone_round() {
     assert_eq!(call(&kernel("", &run), b"", small()).output.unwrap(), 7u64.to_le_bytes());
 }
 
+/// wasmi 2.0.0 alone answers with other values when a `br_table` carries them to labels at different heights.
+#[test]
+fn a_branch_table_carries_its_values_to_every_label() {
+    let table = "(func $f (param i32) (result i64)
+        (block $outer (result i64 i64)
+            (i32.const 5)
+            (loop $again (param i32) (result i64 i64)
+                (block $inner (param i32) (result i64 i64)
+                    (drop) (f32.const 1) (i64.const 30) (i64.const 4)
+                    (br_table $inner $outer $inner $outer $inner (local.get 0)))
+                (drop) (i64.const 1)))
+        (i64.add))";
+    let vector = "(func $f (param i32) (result i64)
+        (block $outer (result v128)
+            (block $inner (result v128)
+                (f32.const 1) (v128.const i64x2 30 7)
+                (br_table $inner $outer $inner $outer $inner (local.get 0)))
+            (drop) (v128.const i64x2 27 7))
+        (i64x2.extract_lane 0) (i64.const 4) (i64.add))";
+    for extra in [table, vector] {
+        for (index, expected) in [(0, 31u64), (1, 34), (2, 31), (3, 34), (4, 31), (-1, 31)] {
+            let run = answer(&format!("(call $f (i32.const {index}))"));
+            assert_eq!(call(&kernel(extra, &run), b"", small()).output.unwrap(), expected.to_le_bytes(), "{index}");
+        }
+    }
+    // To the function's own label, and back to a loop's.
+    let own = "(func $f (param i32) (result i64 i64) (local $rounds i64)
+        (i64.const 1) (i64.const 2)
+        (loop $again (param i64 i64) (result i64 i64)
+            (i64.const 10) (i64.mul) (local.set $rounds) (i64.const 1) (i64.add) (f64.const 3) (drop)
+            (local.get $rounds)
+            (local.set 0 (i32.add (local.get 0) (i32.const 1)))
+            (br_table $again $again 1 (i32.sub (local.get 0) (i32.const 1)))))";
+    let run = format!(
+        "(call $f (i32.const 0)) (local.set $x) (i64.mul (local.get $x)) (local.set $x) {}",
+        answer("(local.get $x)")
+    );
+    assert_eq!(call(&kernel(own, &run), b"", small()).output.unwrap(), (4u64 * 2_000).to_le_bytes());
+}
+
 #[test]
 fn a_nan_that_only_passes_through_costs_nothing_and_ends_canonical() {
     let through = kernel(

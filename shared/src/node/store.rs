@@ -39,7 +39,7 @@ struct JobRecord {
     attempts_total: u64,
     attempts: Vec<AttemptView>,
     shares: Vec<NodeShare>,
-    /// The kernel in base64, where the source only names it.
+    /// The module in base64, where the source only names it.
     kernel: Option<String>,
 }
 
@@ -53,7 +53,10 @@ struct SpanRecord {
 
 /// Keeps a job as it stands.
 pub(super) fn save_job(core: &mut Core, entry: &Entry) {
-    let named_kernel = entry.plan.as_ref().filter(|plan| plan.kernel().len() > entry.source.len());
+    // A source that holds the module is longer than it.
+    let is_named =
+        |module: &&[u8]| module.len() > entry.source.len() || entry.source.contains(&Hash::of(module).to_string());
+    let named = entry.plan.as_ref().and_then(|plan| plan.module()).filter(is_named);
     let record = JobRecord {
         version: VERSION,
         kind: entry.kind.clone(),
@@ -71,7 +74,7 @@ pub(super) fn save_job(core: &mut Core, entry: &Entry) {
         attempts_total: entry.attempts_total,
         attempts: entry.ended.iter().rev().take(MOST_KEPT).rev().cloned().collect(),
         shares: entry.shares.values().cloned().collect(),
-        kernel: named_kernel.filter(|_| entry.kind == "kernel").map(|plan| STANDARD.encode(plan.kernel())),
+        kernel: named.map(|module| STANDARD.encode(module)),
     };
     if let Ok(bytes) = serde_json::to_vec(&record) {
         core.effects.push_back(Effect::Save(StoreKey::Job(entry.id), bytes));

@@ -15,6 +15,9 @@ use p2pnet_differential::{
 };
 use p2pnet_shared::kernel;
 
+/// After so many modules that differ, a run ends: they are likely one bug.
+const MOST_DIFFERENCES: u32 = 20;
+
 fn main() -> ExitCode {
     match obey() {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,20 +54,29 @@ fn obey() -> Result<()> {
     }
     let (wasmi, wasmtime) = (Wasmi::new(), Wasmtime::new()?);
     let began = Instant::now();
-    let (mut seen, mut next, mut said) = (Seen::default(), seed, 0);
+    let (mut seen, mut next, mut said, mut differ) = (Seen::default(), seed, 0, 0);
     let enough = |seen: &Seen| {
         modules.is_some_and(|modules| seen.modules >= modules)
             || minutes.is_some_and(|minutes| began.elapsed() >= Duration::from_secs(60 * minutes))
     };
     while !enough(&seen) {
-        smith::run([&wasmi, &wasmtime], next, &mut seen)?;
+        if let Err(error) = smith::run([&wasmi, &wasmtime], next, &mut seen) {
+            println!("DIFFERS: {error:#}");
+            differ += 1;
+        }
         next += 1;
+        if differ == MOST_DIFFERENCES {
+            break;
+        }
         if seen.modules >= said + 10_000 {
             said = seen.modules;
-            println!("{seen:?}");
+            println!("{seen}");
         }
     }
-    println!("no difference: {seen:?}, seeds {seed}..{next}, {:.0} s", began.elapsed().as_secs_f64());
+    println!("{seen}; {differ} differ; seeds {seed} to {}, {:.0} s", next - 1, began.elapsed().as_secs_f64());
+    if differ > 0 {
+        bail!("{differ} modules differ: look at one with `fuzz --write --seed S`, and keep it as a test");
+    }
     Ok(())
 }
 
@@ -80,6 +92,6 @@ fn write_module(seed: u64) -> Result<()> {
 fn one_file(module: &[u8], seed: u64) -> Result<()> {
     let (wasmi, wasmtime, mut seen) = (Wasmi::new(), Wasmtime::new()?, Seen::default());
     smith::run_module([&wasmi, &wasmtime], module, seed, &mut seen)?;
-    println!("no difference: {seen:?}");
+    println!("{seen}; 0 differ");
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Random valid modules, called with random arguments, some of them NaNs.
 
+use std::fmt;
+
 use anyhow::{Context, Result};
 use arbitrary::Unstructured;
 use p2pnet_shared::kernel;
@@ -22,12 +24,22 @@ const MOST_CALLS: usize = 12;
 pub struct Seen {
     /// Modules that were rewritten and run.
     pub modules: u64,
-    /// Modules that the bounds refused.
+    /// Modules that were refused: most name a type or lie beyond a bound that no kernel may.
     pub refused: u64,
     /// Calls compared.
     pub calls: u64,
     /// Calls that ended in a trap.
     pub traps: u64,
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { modules, refused, calls, traps } = self;
+        write!(
+            f,
+            "{modules} modules and {calls} calls compared ({traps} ended in a trap; {refused} modules were refused)"
+        )
+    }
 }
 
 /// Makes the module of `seed`, runs it on both machines, and adds to `seen`. An error is a difference.
@@ -84,7 +96,9 @@ fn module(chance: &mut Chance) -> Option<Vec<u8>> {
     let mut source = Unstructured::new(&bytes);
     let config = wasm_smith::Config {
         max_imports: 0,
-        min_funcs: 1,
+        // Without a type there is no function, and without a function nothing to compare.
+        min_types: 1,
+        min_funcs: 2,
         max_funcs: 12,
         max_instructions: 400,
         export_everything: true,
@@ -96,7 +110,8 @@ fn module(chance: &mut Chance) -> Option<Vec<u8>> {
         max_table_elements: 1_000,
         allow_start_export: true,
         bulk_memory_enabled: true,
-        reference_types_enabled: chance.below(2) > 0,
+        // Half of those name `externref`, which no kernel may.
+        reference_types_enabled: chance.below(4) == 0,
         multi_value_enabled: true,
         saturating_float_to_int_enabled: true,
         sign_extension_ops_enabled: true,

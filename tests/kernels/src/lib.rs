@@ -1,5 +1,7 @@
 //! Kernels that tests need, written out instruction by instruction: what every test of every crate shares.
 
+pub mod escape;
+
 pub use wasm_encoder;
 
 use wasm_encoder::{

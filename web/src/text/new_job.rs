@@ -31,6 +31,12 @@ texts! {
     EXAMPLE_INVERSE: "Inverse", "Обратная";
     EXAMPLE_LARGEST: "Largest remainder", "Наибольший остаток";
     EXAMPLE_UPPER: "Upper case, line by line", "Прописные буквы по строкам";
+    EXAMPLE_SWAP: "Swap case, line by line", "Поменять регистр по строкам";
+    EXAMPLE_FREQUENCIES: "Frequent words (Rust)", "Частые слова (Rust)";
+    EXAMPLE_STATISTICS: "Statistics (C)", "Статистика (C)";
+    EXAMPLE_DARTS: "Pi by darts (Zig)", "Число пи дротиками (Zig)";
+    EXAMPLE_SURROUNDINGS: "What a program finds (C)", "Что видит программа (C)";
+    EXAMPLE_AWAY: "The relay did not hand out the example.", "Узел не отдал пример.";
     START: "Start", "Начало";
     END: "End (included)", "Конец (включительно)";
     MAP: "Formula in x", "Формула от x";

@@ -232,6 +232,10 @@ impl Plan for Kernel {
         &self.kernel
     }
 
+    fn module(&self) -> Option<&[u8]> {
+        Some(&self.kernel)
+    }
+
     fn units(&self) -> u64 {
         self.parts.count() + u64::from(self.merge_by_kernel)
     }

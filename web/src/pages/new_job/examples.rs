@@ -53,7 +53,16 @@ pub fn first() -> Draft {
 }
 
 /// An example: its name and what it puts into the form.
-pub type Example = (Text, fn(&mut Draft));
+pub type Example = (Text, Fill);
+
+/// What an example puts into the form.
+#[derive(Clone, Copy)]
+pub enum Fill {
+    /// What is written here.
+    Here(fn(&mut Draft)),
+    /// A program of `kernels/commands`, which the relay has beside the page.
+    Shipped { program: &'static str, args: &'static str, input: &'static str, split: &'static str },
+}
 
 /// The examples of a tab.
 pub fn of(tab: Tab) -> &'static [Example] {
@@ -63,45 +72,115 @@ pub fn of(tab: Tab) -> &'static [Example] {
         Tab::MapReduce => MAP_REDUCE,
         Tab::Matrix => MATRIX,
         Tab::Kernel => KERNEL,
-        Tab::Command | Tab::Json => &[],
+        Tab::Command => COMMAND,
+        Tab::Json => &[],
     }
 }
 
 const RANGE: &[Example] = &[
-    (say::EXAMPLE_SUM, |draft| draft.range = formulas("1", "10000000", "", "x", "", "sum")),
-    (say::EXAMPLE_PRIMES, |draft| draft.range = formulas("1", "1000000", "", "x", "is_prime(x)", "count")),
-    (say::EXAMPLE_ROOTS, |draft| draft.range = formulas("1", "1000000", "", "sqrt(x)", "", "average")),
+    (say::EXAMPLE_SUM, Fill::Here(|draft| draft.range = formulas("1", "10000000", "", "x", "", "sum"))),
+    (say::EXAMPLE_PRIMES, Fill::Here(|draft| draft.range = formulas("1", "1000000", "", "x", "is_prime(x)", "count"))),
+    (say::EXAMPLE_ROOTS, Fill::Here(|draft| draft.range = formulas("1", "1000000", "", "sqrt(x)", "", "average"))),
 ];
 
 const MAP: &[Example] = &[
-    (say::EXAMPLE_SQUARES, |draft| draft.map = first().map),
-    (say::EXAMPLE_PARITY, |draft| {
-        draft.map = formulas("", "", "6, 7, 19, 27, 97, 871", "if(x % 2 == 0, x // 2, 3*x + 1)", "", "");
-    }),
-    (say::EXAMPLE_TEXTS, |draft| {
-        let words = r#"["many hands", "light work", "one by one"]"#;
-        draft.map = formulas("", "", words, r#"upper(replace(x, " ", "-"))"#, "len(x) > 5", "");
-    }),
+    (say::EXAMPLE_SQUARES, Fill::Here(|draft| draft.map = first().map)),
+    (
+        say::EXAMPLE_PARITY,
+        Fill::Here(|draft| {
+            draft.map = formulas("", "", "6, 7, 19, 27, 97, 871", "if(x % 2 == 0, x // 2, 3*x + 1)", "", "");
+        }),
+    ),
+    (
+        say::EXAMPLE_TEXTS,
+        Fill::Here(|draft| {
+            let words = r#"["many hands", "light work", "one by one"]"#;
+            draft.map = formulas("", "", words, r#"upper(replace(x, " ", "-"))"#, "len(x) > 5", "");
+        }),
+    ),
 ];
 
 const MAP_REDUCE: &[Example] = &[
-    (say::EXAMPLE_SQUARES, |draft| draft.map_reduce = first().map_reduce),
-    (say::EXAMPLE_LARGEST, |draft| {
-        draft.map_reduce = formulas("", "", "12, 35, 81, 1024, 4095, 65537", "x % 97", "", "max");
-    }),
+    (say::EXAMPLE_SQUARES, Fill::Here(|draft| draft.map_reduce = first().map_reduce)),
+    (
+        say::EXAMPLE_LARGEST,
+        Fill::Here(|draft| {
+            draft.map_reduce = formulas("", "", "12, 35, 81, 1024, 4095, 65537", "x % 97", "", "max");
+        }),
+    ),
 ];
 
 const MATRIX: &[Example] = &[
-    (say::EXAMPLE_PRODUCT, |draft| draft.matrix = first().matrix),
-    (say::EXAMPLE_RANDOM, |draft| {
-        draft.matrix = Matrix { op: "multiply".into(), a: typed(random(96)), b: typed(random(96)) };
-    }),
-    (say::EXAMPLE_INVERSE, |draft| {
-        draft.matrix = Matrix { op: "inverse".into(), a: typed("4 7 2\n3 6 1\n2 5 3"), b: typed("") };
-    }),
+    (say::EXAMPLE_PRODUCT, Fill::Here(|draft| draft.matrix = first().matrix)),
+    (
+        say::EXAMPLE_RANDOM,
+        Fill::Here(|draft| {
+            draft.matrix = Matrix { op: "multiply".into(), a: typed(random(96)), b: typed(random(96)) };
+        }),
+    ),
+    (
+        say::EXAMPLE_INVERSE,
+        Fill::Here(|draft| {
+            draft.matrix = Matrix { op: "inverse".into(), a: typed("4 7 2\n3 6 1\n2 5 3"), b: typed("") };
+        }),
+    ),
 ];
 
-const KERNEL: &[Example] = &[(say::EXAMPLE_UPPER, |draft| draft.kernel = first().kernel)];
+const COMMAND: &[Example] = &[
+    (say::EXAMPLE_SWAP, Fill::Here(|draft| draft.command = first().command)),
+    (
+        say::EXAMPLE_FREQUENCIES,
+        Fill::Shipped {
+            program: "frequencies",
+            args: "--top\n5",
+            input: "all who are willing\nlend each other\na little of their power\nand all who lend may borrow",
+            split: "none",
+        },
+    ),
+    (
+        say::EXAMPLE_STATISTICS,
+        Fill::Shipped {
+            program: "statistics",
+            args: "-d\n4",
+            input: "3, 1, 4, 1, 5, 9, 2, 6\n2, 7, 1, 8, x",
+            split: "lines",
+        },
+    ),
+    (
+        say::EXAMPLE_DARTS,
+        Fill::Shipped {
+            program: "darts",
+            args: "",
+            input: "1000000\n1000000\n1000000\n1000000\n1000000\n1000000\n1000000\n1000000",
+            split: "lines",
+        },
+    ),
+    (
+        say::EXAMPLE_SURROUNDINGS,
+        Fill::Shipped {
+            program: "surroundings",
+            args: "one\ntwo words",
+            input: "first part\nsecond part",
+            split: "lines",
+        },
+    ),
+];
+
+const KERNEL: &[Example] = &[(say::EXAMPLE_UPPER, Fill::Here(|draft| draft.kernel = first().kernel))];
+
+impl Program {
+    /// A shipped example in the form.
+    pub fn shipped(module: Content, args: &str, input: &str, split: &str) -> Self {
+        Self {
+            module,
+            args: args.into(),
+            input: typed(input),
+            split: split.into(),
+            block: "65536".into(),
+            merge: "concat".into(),
+        }
+    }
+}
 
 fn formulas(start: &str, end: &str, data: &str, map: &str, filter: &str, reduce: &str) -> Formulas {
     Formulas {

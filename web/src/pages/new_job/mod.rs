@@ -10,13 +10,15 @@ use std::{cell::RefCell, rc::Rc};
 
 use p2pnet_browser::NodeRuntime;
 use p2pnet_shared::{id::JobId, refusal::Refusal};
-use wasm_bindgen_futures::spawn_local;
+use wasm_bindgen::JsCast;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 use yew::prelude::*;
 use yew_router::prelude::*;
 
 use self::{
     check::{Preview, TryHere, Verdict, check},
-    draft::{Draft, Tab},
+    draft::{Content, Draft, Program, Tab},
+    examples::Fill,
     forms::{AdvancedForm, Faults, Form},
 };
 use super::Route;
@@ -183,6 +185,7 @@ struct ExamplesProps {
 #[component]
 fn Examples(props: &ExamplesProps) -> Html {
     let words = use_words();
+    let away = use_state_eq(|| false);
     let examples = examples::of(props.tab);
     if examples.len() < 2 {
         return Html::default();
@@ -191,14 +194,41 @@ fn Examples(props: &ExamplesProps) -> Html {
         <div class="examples" role="group" aria-label={words.say(say::EXAMPLES)}>
             <small>{ words.say(say::EXAMPLES) }</small>
             { for examples.iter().map(|(name, fill)| {
-                let fill = *fill;
-                let onclick = props.change.reform(move |_: MouseEvent| -> Box<dyn FnOnce(&mut Draft)> { Box::new(fill) });
+                let (fill, change, away) = (*fill, props.change.clone(), away.setter());
+                let onclick = Callback::from(move |_: MouseEvent| put(fill, change.clone(), away.clone()));
                 html! {
                     <button key={words.say(*name)} type="button" class="small outline" {onclick}>{ words.say(*name) }</button>
                 }
             }) }
+            if *away {
+                <small class="fault" role="alert">{ words.say(say::EXAMPLE_AWAY) }</small>
+            }
         </div>
     }
+}
+
+/// Puts an example into the form, as soon as it is here.
+fn put(fill: Fill, change: Callback<Box<dyn FnOnce(&mut Draft)>>, away: UseStateSetter<bool>) {
+    match fill {
+        Fill::Here(fill) => change.emit(Box::new(fill)),
+        Fill::Shipped { program, args, input, split } => spawn_local(async move {
+            let name = format!("{program}.wasm");
+            let bytes = fetch(&format!("/examples/{name}")).await;
+            away.set(bytes.is_none());
+            if let Some(bytes) = bytes {
+                let module = Content::File { name: name.into(), bytes: bytes.into() };
+                change.emit(Box::new(move |draft| draft.command = Program::shipped(module, args, input, split)));
+            }
+        }),
+    }
+}
+
+/// A file that lies beside the page; `None` if it does not come.
+async fn fetch(path: &str) -> Option<Vec<u8>> {
+    let answer = JsFuture::from(web_sys::window()?.fetch_with_str(path)).await.ok()?;
+    let answer: web_sys::Response = answer.dyn_into().ok()?;
+    let bytes = if answer.ok() { JsFuture::from(answer.array_buffer().ok()?).await.ok()? } else { return None };
+    Some(js_sys::Uint8Array::new(&bytes).to_vec())
 }
 
 #[derive(Properties, PartialEq)]

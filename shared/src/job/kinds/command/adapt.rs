@@ -18,10 +18,15 @@ use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 
 use super::calls;
 pub use crate::engine::drive::ENDS_EARLY;
-use crate::refusal::{Code, Refusal};
+use crate::{
+    kernel::within_bounds,
+    refusal::{Code, Refusal},
+};
 
 /// The only module that a command may import from.
 const WASI: &str = "wasi_snapshot_preview1";
+/// Imports of a command. WASI has 46 functions; each import becomes a function.
+const MOST_IMPORTS: usize = 200;
 
 /// Globals and functions that are appended.
 #[derive(Clone, Copy)]
@@ -104,21 +109,20 @@ pub fn adapt(command: &[u8]) -> Result<Vec<u8>, Refusal> {
     let mut raw: Vec<(u8, &[u8])> = Vec::new();
     for payload in Parser::new(0).parse_all(command) {
         let payload = payload.map_err(broken)?;
+        within_bounds(&payload)?;
         match payload {
             Payload::TypeSection(section) => {
-                for group in section.clone() {
-                    for kind in group.map_err(broken)?.into_types() {
-                        signatures.push(match kind.composite_type.inner {
-                            wasmparser::CompositeInnerType::Func(function) => Some(function),
-                            _ => None,
-                        });
-                    }
+                for signature in section.clone().into_iter_err_on_gc_types() {
+                    signatures.push(signature.map_err(broken)?);
                 }
                 RoundtripReencoder.parse_type_section(&mut types, section).map_err(encoded)?;
             }
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
                     let import = import.map_err(broken)?;
+                    if imports.len() == MOST_IMPORTS {
+                        return Err(invalid(format!("`module` has more than {MOST_IMPORTS} imports")));
+                    }
                     let TypeRef::Func(kind) = import.ty else {
                         return Err(foreign(import.module, import.name));
                     };
@@ -184,7 +188,7 @@ pub fn adapt(command: &[u8]) -> Result<Vec<u8>, Refusal> {
     let mut function_section = FunctionSection::new();
     let mut code = CodeSection::new();
     for (name, kind) in &imports {
-        let signature = signatures.get(*kind as usize).and_then(Option::as_ref);
+        let signature = signatures.get(*kind as usize);
         let signature = signature.ok_or_else(|| invalid(format!("the import `{name:.64}` has no type")))?;
         function_section.function(*kind);
         let wrong = || invalid(format!("the import `{name:.64}` has another type than WASI gives it"));

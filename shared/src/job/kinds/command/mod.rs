@@ -42,6 +42,7 @@ const SHOWN: usize = 400;
 const MAX_ERRORS: usize = 1 << 20;
 
 struct Command {
+    module: Vec<u8>,
     kernel: Vec<u8>,
     common: Vec<u8>,
     parts: Parts,
@@ -54,7 +55,7 @@ pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> 
     let parts = read_parts(fields)?;
     let kernel = adapt(&module)?;
     crate::kernel::prepare(&kernel)?;
-    Ok(Box::new(Command { kernel, common, parts }))
+    Ok(Box::new(Command { module, kernel, common, parts }))
 }
 
 /// Whether a module is a command rather than a kernel: it exports `_start` and no `run`.
@@ -120,6 +121,10 @@ pub fn ended(output: &[u8]) -> Option<Ended<'_>> {
 impl Plan for Command {
     fn kernel(&self) -> &[u8] {
         &self.kernel
+    }
+
+    fn module(&self) -> Option<&[u8]> {
+        Some(&self.module)
     }
 
     fn common(&self) -> &[u8] {
