@@ -1,10 +1,11 @@
-//! The commands of this repository: `cargo xtask run`, `test`, `bench`, `screenshots`.
+//! The commands of this repository: `cargo xtask run`, `test`, `bench`, `screenshots`, ….
 //!
 //! Everything that a person or a machine needs to do with p2pnet's source goes through here, so that it works the same
 //! everywhere and starts from nothing but rustup's toolchain and a C compiler.
 
 mod bench;
 mod fuzz;
+mod kernels;
 mod page;
 mod relay;
 mod shell;
@@ -28,7 +29,7 @@ cargo xtask <command>
   build        Build the page and target/release/p2pnet, which has the page inside.
   page         Build the page only, into dist/.
   test         Every test, those in real Chromium included.
-                 --only PART     lint, unit or e2e; may be given several times
+                 --only PART     lint, unit, kernels, fuzz or e2e; may be given several times
                  --filter TEXT   only the tests in Chromium whose name contains TEXT
   bench        Measure; writes docs/benchmarks.md and target/bench/*.json.
                  NAME            only this one
@@ -36,6 +37,7 @@ cargo xtask <command>
                  --minutes N     for how long
                  --modules N     or how many
                  --seed S        the first seed (1)
+  commands     Build the example commands anew into kernels/commands/built (needs clang and Zig).
   screenshots  Every page, both languages, both themes, desktop and phone, into target/screenshots/.
   help         This text.
 ";
@@ -70,6 +72,10 @@ fn obey() -> Result<()> {
         "test" => test::run(&test_options(&mut args)?),
         "bench" => bench::run(&rest(&mut args)?),
         "fuzz" => fuzz::run(&rest(&mut args)?),
+        "commands" => {
+            nothing_more(&mut args)?;
+            kernels::build_commands()
+        }
         "screenshots" => bench::screenshots(&rest(&mut args)?),
         "open-when-ready" => relay::open_when_ready(&rest(&mut args)?),
         "help" => {

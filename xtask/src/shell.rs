@@ -19,7 +19,24 @@ use crate::workspace;
 pub fn program(name: &str) -> Command {
     let mut command = Command::new(name);
     command.current_dir(workspace::root()).env("PATH", path());
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(is_of_our_build) {
+            command.env_remove(name);
+        }
+    }
     command
+}
+
+/// What cargo tells a program that it starts, about that program's package. Build scripts of others ask whether it
+/// changed, so handing it on would compile them again whenever a plain cargo and this one take turns. What configures
+/// cargo (`CARGO_HOME`, `CARGO_TARGET_DIR`, `CARGO_NET_…`, `CARGO_BUILD_…`, …) stays.
+fn is_of_our_build(variable: &str) -> bool {
+    let beginnings = ["CARGO_PKG_", "CARGO_BIN_", "CARGO_FEATURE_", "CARGO_CFG_"];
+    let names = ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_MANIFEST_LINKS", "CARGO_CRATE_NAME"];
+    let more = ["CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR", "CARGO", "OUT_DIR"];
+    beginnings.iter().any(|beginning| variable.starts_with(beginning))
+        || names.contains(&variable)
+        || more.contains(&variable)
 }
 
 /// The cargo that started us.
@@ -151,6 +168,18 @@ fn path() -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_hears_of_cargos_settings_but_not_of_our_package() {
+        for ours in ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "CARGO_BIN_NAME", "CARGO_CRATE_NAME", "CARGO"] {
+            assert!(is_of_our_build(ours), "{ours}");
+        }
+        for setting in
+            ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_NET_OFFLINE", "CARGO_BUILD_JOBS", "CARGO_PROFILE_RELEASE_LTO"]
+        {
+            assert!(!is_of_our_build(setting), "{setting}");
+        }
+    }
 
     #[test]
     fn a_process_is_found_with_all_below_it_and_nothing_beside() {

@@ -1,8 +1,10 @@
-//! Every test: formatting and lints, the tests under the code, and those in real Chromium.
+//! Every test: formatting and lints, the tests under the code, the guests, the engines compared on random modules, and
+//! those in real Chromium.
 
 use anyhow::{Context, Result, bail};
 
 use crate::{
+    fuzz, kernels,
     relay::{self, NATIVE},
     shell::{cargo, step, step_with_lines},
     tools, workspace,
@@ -23,6 +25,10 @@ pub enum Part {
     Lint,
     /// What sits under the code: unit, property and simulation tests.
     Unit,
+    /// The guests in `kernels/`: their own tests, and their cases on both engines.
+    Kernels,
+    /// Two minutes of random modules, wasmi against wasmtime.
+    Fuzz,
     /// What a person does, in real browsers.
     EndToEnd,
 }
@@ -33,8 +39,10 @@ impl Part {
         match name {
             "lint" => Ok(Part::Lint),
             "unit" => Ok(Part::Unit),
+            "kernels" => Ok(Part::Kernels),
+            "fuzz" => Ok(Part::Fuzz),
             "e2e" => Ok(Part::EndToEnd),
-            unknown => bail!("there is no part {unknown:?}: lint, unit or e2e"),
+            unknown => bail!("there is no part {unknown:?}: lint, unit, kernels, fuzz or e2e"),
         }
     }
 }
@@ -62,14 +70,23 @@ pub fn run(options: &Options) -> Result<()> {
     if wanted(Part::Lint) {
         keep(step("checking the format", cargo().args(["fmt", "--all", "--check"])));
     }
-    if wanted(Part::Unit) || wanted(Part::EndToEnd) {
+    if wanted(Part::Unit) || wanted(Part::Kernels) || wanted(Part::EndToEnd) {
         relay::build()?;
     }
+    // Goes on beside what follows, most of which waits for a compiler.
+    let fuzz = if wanted(Part::Fuzz) { Some(fuzz::start()?) } else { None };
     if wanted(Part::Unit) {
         keep(unit(&mut count));
     }
     if wanted(Part::Lint) {
         keep(lint());
+    }
+    if wanted(Part::Kernels) {
+        keep(kernels::test(|line| count.read(line)));
+    }
+    // The browsers get the machine to themselves.
+    if let Some(fuzz) = fuzz {
+        keep(fuzz.finish());
     }
     if wanted(Part::EndToEnd) {
         keep(end_to_end(options.filter.as_deref(), &mut count));

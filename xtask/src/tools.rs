@@ -1,4 +1,4 @@
-//! Gets what the machine lacks: the wasm target, Trunk, wasm-bindgen, Chromium.
+//! Gets what the machine lacks: wasm targets, Trunk, wasm-bindgen, Chromium, compilers for WASI.
 
 use std::path::PathBuf;
 
@@ -15,6 +15,12 @@ const TRUNK: &str = "0.21.14";
 /// Debian's packages for the tests in a browser. Xvfb carries the test with a visible window.
 const BROWSER_PACKAGES: [&str; 3] = ["chromium", "chromium-driver", "xvfb"];
 
+/// Debian's packages for C programs on WASI.
+const WASI_PACKAGES: [&str; 4] = ["clang", "lld", "wasi-libc", "libclang-rt-dev-wasm32"];
+
+/// The Zig that the example in it is written for; Zig's library still changes with every version.
+const ZIG: &str = "0.17.1";
+
 /// What the tests in a browser need.
 pub struct Browser {
     /// Chromium.
@@ -25,22 +31,63 @@ pub struct Browser {
     pub xvfb: PathBuf,
 }
 
-/// The wasm target of the pinned toolchain.
+/// What the page and the kernels are built for.
 pub fn wasm_target() -> Result<()> {
-    const TARGET: &str = "wasm32-unknown-unknown";
+    target("wasm32-unknown-unknown")
+}
+
+/// A target of the pinned toolchain.
+pub fn target(name: &str) -> Result<()> {
     let has_it = || {
-        let libraries = answer(program("rustc").args(["--print", "target-libdir", "--target", TARGET]));
+        let libraries = answer(program("rustc").args(["--print", "target-libdir", "--target", name]));
         libraries.is_some_and(|folder| PathBuf::from(folder).is_dir())
     };
     if has_it() {
         return Ok(());
     }
     if find("rustup").is_none() {
-        bail!(
-            "this toolchain lacks the target {TARGET} and there is no rustup to add it: install rustup, or the target"
-        );
+        bail!("this toolchain lacks the target {name} and there is no rustup to add it: install rustup, or the target");
     }
-    step("adding the wasm target", program("rustup").args(["target", "add", TARGET]))
+    step(&format!("adding the target {name}"), program("rustup").args(["target", "add", name]))
+}
+
+/// A C compiler and library for WASI, installed when that is possible without asking.
+pub fn c_for_wasi() -> Result<()> {
+    if compiles_for_wasi() {
+        return Ok(());
+    }
+    apt("C for WASI", "the example commands in C need clang and a C library for WASI", &WASI_PACKAGES)?;
+    if compiles_for_wasi() { Ok(()) } else { bail!("clang still builds nothing for wasm32-wasi") }
+}
+
+/// Whether a program with a library call comes out.
+fn compiles_for_wasi() -> bool {
+    let folder = workspace::target_dir().join("commands");
+    let (source, output) = (folder.join("probe.c"), folder.join("probe.wasm"));
+    let text = "#include <stdio.h>\nint main(void) { return puts(\"\"); }\n";
+    if std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&source, text)).is_err() {
+        return false;
+    }
+    let mut clang = program("clang");
+    clang.arg("--target=wasm32-wasi").arg(source).arg("-o").arg(output);
+    answer(&mut clang).is_some()
+}
+
+/// Zig, if the right one is here.
+pub fn find_zig() -> Option<PathBuf> {
+    let has_version = |zig: &PathBuf| answer(program(&zig.to_string_lossy()).arg("version")).as_deref() == Some(ZIG);
+    [workspace::tools_dir().join("zig/ziglang/zig")].into_iter().chain(find("zig")).find(has_version)
+}
+
+/// Zig, from the Python package that carries it if it is not here yet.
+pub fn zig() -> Result<PathBuf> {
+    if let Some(zig) = find_zig() {
+        return Ok(zig);
+    }
+    let mut pip = program("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]).arg(workspace::tools_dir().join("zig"));
+    step(&format!("getting Zig {ZIG}"), pip.arg(format!("ziglang=={ZIG}")))?;
+    find_zig().with_context(|| format!("Zig {ZIG} is still not found after: pip install ziglang=={ZIG}"))
 }
 
 /// Trunk, and the wasm-bindgen that fits the library in `Cargo.lock` to the byte.
@@ -55,19 +102,23 @@ pub fn browser() -> Result<Browser> {
     if let Some(browser) = find_browser() {
         return Ok(browser);
     }
-    let command = format!("apt-get install --no-install-recommends {}", BROWSER_PACKAGES.join(" "));
+    apt("Chromium", "the tests in a browser need chromium, chromedriver and Xvfb", &BROWSER_PACKAGES)?;
+    find_browser().context("Chromium is still not found")
+}
+
+/// Installs Debian's packages as root; else says which.
+fn apt(what: &str, need: &str, packages: &[&str]) -> Result<()> {
     if find("apt-get").is_none() || answer(program("id").arg("-u")).as_deref() != Some("0") {
-        bail!("the tests in a browser need chromium, chromedriver and Xvfb; on Debian: sudo {command}");
+        bail!("{need}; on Debian: sudo apt-get install --no-install-recommends {}", packages.join(" "));
     }
     step("updating the package lists", program("apt-get").args(["update", "-qq"]))?;
     step(
-        "installing Chromium",
+        &format!("installing {what}"),
         program("apt-get")
             .env("DEBIAN_FRONTEND", "noninteractive")
             .args(["install", "-y", "-qq", "--no-install-recommends"])
-            .args(BROWSER_PACKAGES),
-    )?;
-    find_browser().with_context(|| format!("Chromium is still not found after: {command}"))
+            .args(packages),
+    )
 }
 
 fn find_browser() -> Option<Browser> {
