@@ -53,7 +53,8 @@ pub fn build_commands() -> Result<()> {
     for example in COMMANDS {
         build(example, &built_dir(), Some(&zig))?;
     }
-    fs::write(built_dir().join(MADE_FROM), made_from()?).context("cannot write what the commands were made from")
+    fs::write(kernels_dir().join("commands").join(MADE_FROM), made_from()?)
+        .context("cannot write what the commands were made from")
 }
 
 /// Tests the guests. `line` gets every line that their test programs print.
@@ -76,7 +77,7 @@ pub fn test(mut line: impl FnMut(&str)) -> Result<()> {
         let file = target.join("wasm32-unknown-unknown/release").join(format!("{}.wasm", package.replace('-', "_")));
         kernel_test(&binary, &file, &kernels_dir().join("examples").join(folder).join("cases"))?;
     }
-    if fs::read_to_string(built_dir().join(MADE_FROM)).unwrap_or_default() != made_from()? {
+    if fs::read_to_string(kernels_dir().join("commands").join(MADE_FROM)).unwrap_or_default() != made_from()? {
         bail!("kernels/commands/built is not from today's sources: run `cargo xtask commands`");
     }
     let zig = tools::find_zig();
