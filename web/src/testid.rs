@@ -30,6 +30,14 @@ pub const THEME_SWITCH: &str = "theme-switch";
 pub const TAB_JSON: &str = "tab-json";
 /// The text area in it.
 pub const JOB_JSON: &str = "job-json";
+/// The name of the file that was given for a field.
+pub fn file(field: &str) -> String {
+    format!("file-{field}")
+}
+/// The button of the example at this place, from 0, of the open tab.
+pub fn example(place: usize) -> String {
+    format!("example-{place}")
+}
 /// Submits the job of whichever tab is open.
 pub const SUBMIT_JOB: &str = "submit-job";
 /// What is wrong with the job as typed; absent when it is right.
@@ -50,6 +58,8 @@ pub const JOB_ERROR: &str = "job-error";
 pub const JOB_PARTIAL: &str = "job-partial";
 /// The final result.
 pub const JOB_RESULT: &str = "job-result";
+/// What a program wrote to standard error, as text.
+pub const JOB_ERRORS: &str = "job-errors";
 /// A node that worked on the job.
 pub const JOB_NODE: &str = "job-node";
 /// Cancels the job.

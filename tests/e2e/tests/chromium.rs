@@ -9,6 +9,7 @@ mod workers;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use p2pnet_e2e::{
     browser::{Browser, Display, Screen},
     kernels,
@@ -261,6 +262,51 @@ async fn tabs_whose_websockets_are_blocked_work_for_each_other_over_webrtc_direc
         requester.job_node_when(&donor_id, SOON).await
     };
     Stage::new(2).await?.play(story).await
+}
+
+#[tokio::test]
+async fn a_shipped_program_runs_in_another_tab_and_shows_what_it_printed_and_how_it_ended() -> Result<()> {
+    let story = async |stage: &mut Stage| {
+        let [donor, requester] = &stage.people[..] else { anyhow::bail!("two people, please") };
+        let donor_id = donor.become_donor(stage.relay.url()).await?;
+        requester.open(stage.relay.url()).await?;
+        requester.connected().await?;
+
+        // Frequent words, by the program in Rust.
+        let result = run_example(requester, 1, "frequencies").await?;
+        let output = STANDARD.decode(result["stdout"].as_str().context("no stdout")?)?;
+        let output = String::from_utf8(output)?;
+        ensure!(output == "2\tall\n2\tlend\n2\twho\n1\ta\n1\tand\n", "{output:?}");
+        ensure!(requester.job_nodes().await? == [donor_id], "computed by {:?}", requester.job_nodes().await?);
+
+        // Statistics, by the program in C, which complains of a word on standard error.
+        let result = run_example(requester, 2, "statistics").await?;
+        ensure!(result["stderr"] == "statistics: x is no number\n", "{result}");
+        requester.text_when("job-errors", SOON, |text| text.contains("x is no number")).await?;
+
+        // The same with nothing but a word: it says so and ends with 1.
+        let module = STANDARD.encode(std::fs::read("../../kernels/commands/built/statistics.wasm")?);
+        let failing = json!({"kind":"command","module":module,"input":STANDARD.encode("x"),"split":"none"});
+        requester.submit(&failing).await?;
+        requester.job_state_when(&["failed"], SOON).await?;
+        requester
+            .text_when("job-error", SOON, |text| text.contains("exit code 1") && text.contains("no numbers"))
+            .await?;
+        Ok(())
+    };
+    Stage::new(2).await?.play(story).await
+}
+
+/// Submits an example of New job's Command as it stands, and gives its result.
+async fn run_example(person: &Browser, place: usize, program: &str) -> Result<Value> {
+    person.go("/jobs/new").await?;
+    person.find("tab-command").await?.click().await?;
+    person.find(&format!("example-{place}")).await?.click().await?;
+    // The program comes from the relay: its name shows that it is here.
+    person.text_when("file-module", SOON, |text| text.contains(program)).await?;
+    person.find_css("[data-testid='submit-job']:not([disabled])").await?.click().await?;
+    person.path_when(|path| path.starts_with("/jobs/") && path != "/jobs/new").await?;
+    person.job_result(JOB).await
 }
 
 /// As behind a proxy that lets no WebSocket through.

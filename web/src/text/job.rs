@@ -42,6 +42,7 @@ texts! {
     PARTIAL: "Result so far", "Результат на сейчас";
     RESULT_CUT: "The beginning is shown: {shown} of {all}. Copy and download give all of it.",
         "Показано начало: {shown} из {all}. Копирование и скачивание отдают всё.";
+    RESULT_ERRORS: "Standard error", "Стандартный поток ошибок";
     RESULT_AS_TEXT: "As text", "Как текст";
     RESULT_AS_SENT: "As sent (base64)", "Как передано (base64)";
     RESULT_NONE: "The result appears here.", "Здесь появится результат.";

@@ -46,10 +46,15 @@ async fn main() -> Result<()> {
     me.job_state_when(&["running"], PATIENCE).await?;
     sleep(Duration::from_secs(4)).await;
     let job_page = format!("/jobs/{running}");
+    let command = me.submit(&command_job()?).await?;
+    me.job_state_when(&["completed"], PATIENCE).await?;
+    let command_page = format!("/jobs/{command}");
     let pages = [
         ("donate", "/"),
         ("jobs", "/jobs"),
         ("new-job", "/jobs/new"),
+        ("new-command", "/jobs/new"),
+        ("command", command_page.as_str()),
         ("job", job_page.as_str()),
         ("network", "/network"),
         ("about", "/about"),
@@ -68,6 +73,9 @@ async fn main() -> Result<()> {
                         continue;
                     }
                     show(&me, path).await?;
+                    if path == "/jobs/new" {
+                        fill(&me, name.starts_with("new-command")).await?;
+                    }
                     sleep(SETTLE).await;
                     let file = folder.join(format!("{name}.png"));
                     photograph(&me, &file).await.with_context(|| name.clone())?;
@@ -77,6 +85,16 @@ async fn main() -> Result<()> {
         }
     }
     me.no_errors().await
+}
+
+/// Opens New job's tab of programs with an example in it, or its first tab.
+async fn fill(browser: &Browser, command: bool) -> Result<()> {
+    if !command {
+        return Ok(browser.find("tab-range_reduce").await?.click().await?);
+    }
+    browser.find("tab-command").await?.click().await?;
+    browser.find("example-2").await?.click().await?;
+    browser.find("file-module").await.map(drop)
 }
 
 /// Makes the browser prefer a language, and the page look again.
@@ -109,6 +127,14 @@ fn finished_jobs() -> Vec<Value> {
         json!({"kind":"matrix","op":"multiply","a":[[1,2],[3,4]],"b":[[5,6],[7,8]]}),
         json!({"kind":"map","data":[4,2,0],"map":"12 / x"}),
     ]
+}
+
+/// A program that also complains.
+fn command_job() -> Result<Value> {
+    let folder = given("P2PNET_DIST")?.join("examples");
+    let module = STANDARD.encode(fs::read(folder.join("statistics.wasm"))?);
+    let input = STANDARD.encode("3, 1, 4, 1, 5, 9, 2, 6\n2, 7, 1, 8, x");
+    Ok(json!({"kind":"command","module":module,"args":["-d","4"],"input":input,"split":"lines"}))
 }
 
 /// Goes on while the pictures are taken.

@@ -82,6 +82,7 @@ fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
         };
     };
     let text = core::str::from_utf8(&bytes).ok().map(Rc::<str>::from);
+    let errors = if status.summary.kind == "command" { command_errors(json) } else { None };
     html! {
         <>
             if let Some(text) = text {
@@ -90,6 +91,10 @@ fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
                 <p class="actions"><CopyButton {text} /><DownloadBytesButton {bytes} {name} /></p>
             } else {
                 <p class="actions"><DownloadBytesButton {bytes} {name} /></p>
+            }
+            if let Some(text) = errors {
+                <h3>{ words.say(say::RESULT_ERRORS) }</h3>
+                <TextView {text} testid={testid::JOB_ERRORS} small={true} />
             }
             <h3>{ words.say(say::RESULT_AS_SENT) }</h3>
             <TextView text={json.clone()} testid={testid::JOB_RESULT} />
@@ -102,10 +107,16 @@ fn kernel_bytes(json: &str) -> Option<Rc<[u8]>> {
     STANDARD.decode(base64).ok().map(Rc::from)
 }
 
-/// What a program wrote to standard output. Its standard error is shown as sent.
+/// What a program wrote to standard output.
 fn command_bytes(json: &str) -> Option<Rc<[u8]>> {
     let result: serde_json::Value = serde_json::from_str(json).ok()?;
     STANDARD.decode(result.get("stdout")?.as_str()?).ok().map(Rc::from)
+}
+
+/// What a program wrote to standard error, if anything.
+fn command_errors(json: &str) -> Option<Rc<str>> {
+    let result: serde_json::Value = serde_json::from_str(json).ok()?;
+    result.get("stderr")?.as_str().filter(|text| !text.is_empty()).map(Rc::from)
 }
 
 /// The rows of a matrix that is small enough to be looked at.
@@ -152,7 +163,7 @@ fn TextView(props: &TextViewProps) -> Html {
 
 #[cfg(test)]
 mod tests {
-    use super::{command_bytes, kernel_bytes, rows_of};
+    use super::{command_bytes, command_errors, kernel_bytes, rows_of};
 
     #[test]
     fn only_a_small_matrix_is_shown_as_one() {
@@ -169,6 +180,8 @@ mod tests {
         assert_eq!(kernel_bytes("\"aGk=\"").as_deref(), Some(&b"hi"[..]));
         assert_eq!(command_bytes(r#"{"stdout":"aGk=","stderr":""}"#).as_deref(), Some(&b"hi"[..]));
         assert_eq!(command_bytes("{}"), None);
+        assert_eq!(command_errors(r#"{"stdout":"","stderr":"no"}"#).as_deref(), Some("no"));
+        assert_eq!(command_errors(r#"{"stdout":"","stderr":""}"#), None);
         assert_eq!(kernel_bytes("[1]"), None);
         assert_eq!(kernel_bytes("\"no base64!\""), None);
     }

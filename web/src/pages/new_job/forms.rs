@@ -335,7 +335,7 @@ impl Drawn<'_> {
                         Content::File { name: file, bytes } => {
                             let size = self.words.bytes(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
                             html! {
-                                <div class="field given">
+                                <div class="field given" data-testid={testid::file(name)}>
                                     <span>{ self.words.say(label) }</span>
                                     <p class="spread">
                                         <strong>{ self.words.fill(say::DATA_FROM_FILE, &[("name", file), ("size", &size)]) }</strong>

@@ -167,7 +167,6 @@ fn tab_id(tab: Tab) -> String {
 }
 
 fn focus_tab(tab: Tab) {
-    use wasm_bindgen::JsCast;
     let element = web_sys::window()
         .and_then(|window| window.document())
         .and_then(|document| document.get_element_by_id(&tab_id(tab)))
@@ -193,11 +192,12 @@ fn Examples(props: &ExamplesProps) -> Html {
     html! {
         <div class="examples" role="group" aria-label={words.say(say::EXAMPLES)}>
             <small>{ words.say(say::EXAMPLES) }</small>
-            { for examples.iter().map(|(name, fill)| {
+            { for examples.iter().enumerate().map(|(place, (name, fill))| {
                 let (fill, change, away) = (*fill, props.change.clone(), away.setter());
                 let onclick = Callback::from(move |_: MouseEvent| put(fill, change.clone(), away.clone()));
                 html! {
-                    <button key={words.say(*name)} type="button" class="small outline" {onclick}>{ words.say(*name) }</button>
+                    <button key={words.say(*name)} type="button" class="small outline" {onclick}
+                        data-testid={testid::example(place)}>{ words.say(*name) }</button>
                 }
             }) }
             if *away {
@@ -208,7 +208,7 @@ fn Examples(props: &ExamplesProps) -> Html {
 }
 
 /// Puts an example into the form, as soon as it is here.
-fn put(fill: Fill, change: Callback<Box<dyn FnOnce(&mut Draft)>>, away: UseStateSetter<bool>) {
+fn put(fill: Fill, change: forms::Change, away: UseStateSetter<bool>) {
     match fill {
         Fill::Here(fill) => change.emit(Box::new(fill)),
         Fill::Shipped { program, args, input, split } => spawn_local(async move {
