@@ -57,13 +57,18 @@ pub fn build_commands() -> Result<()> {
         .context("cannot write what the commands were made from")
 }
 
-/// Tests the guests. `line` gets every line that their test programs print.
+/// Tests the guests. Those without a standard library run as kernels only, in the tests of `shared`. `line` gets every line that their test programs print.
 pub fn test(mut line: impl FnMut(&str)) -> Result<()> {
     let binary = workspace::built("p2pnet");
     let target = workspace::target_dir().join("kernels");
+    let rust = COMMANDS.iter().filter(|example| example.language == Language::Rust).map(|example| example.name);
+    let with_tests: Vec<&str> = KERNELS.iter().map(|(package, _)| *package).chain(rust).collect();
     step_with_lines(
         "testing the kernels natively",
-        guest_cargo().args(["test", "--locked", "--quiet", "--workspace", "--target-dir"]).arg(&target),
+        guest_cargo()
+            .args(["test", "--locked", "--quiet", "--target-dir"])
+            .arg(&target)
+            .args(with_tests.iter().flat_map(|package| ["--package", package])),
         &mut line,
     )?;
     let mut build_kernels = guest_cargo();
