@@ -76,8 +76,8 @@ texts! {
     MATRIX_B: "Matrix B", "Матрица B";
     MATRIX_HELP: "A row a line, numbers apart by spaces or commas; or JSON.", "Строка матрицы — в строке текста, числа через пробел или запятую; либо JSON.";
     KERNEL: "Kernel (.wasm)", "Модуль (.wasm)";
-    KERNEL_HELP: "Base64 or the hash of a kernel this node knows; or drop a .wasm file here.",
-        "Base64 или хеш модуля, который этот узел уже знает; либо бросьте сюда файл .wasm.";
+    KERNEL_HELP: "The module in base64; or drop a .wasm file here.",
+        "Модуль в base64; либо бросьте сюда файл .wasm.";
     INPUT: "Input", "Ввод";
     INPUT_HELP: "Text, or drop any file here.", "Текст; можно бросить сюда любой файл.";
     SPLIT: "Cut the input", "Разделить ввод";
