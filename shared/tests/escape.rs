@@ -45,9 +45,9 @@ static ALLOCATOR: Counting = Counting;
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// Memory that looking at a module may take beside a multiple of its length.
-const MEMORY: usize = 32 << 20;
+const MEMORY: usize = 16 << 20;
 /// What looking at a module may take for each of its bytes.
-const MEMORY_A_BYTE: usize = 16;
+const MEMORY_A_BYTE: usize = 4;
 /// Far more than anything here takes, on any machine: it tells a second from an hour.
 const PATIENCE: Duration = Duration::from_secs(60);
 
