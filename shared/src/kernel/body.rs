@@ -215,6 +215,7 @@ impl BodyRewriter<'_> {
             }
             writer.before(&operator);
             detour::before_select(&operator, &mut compared, &mut writer.sink());
+            detour::before_block(&operator, &mut writer.sink());
             match &operator {
                 Operator::Return if writer.wraps => {
                     writer.sink().br(label);

@@ -38,6 +38,17 @@ pub fn instead(operator: &Operator<'_>, sink: &mut InstructionSink<'_>) -> bool 
     true
 }
 
+/// wasmi 2.0.0 forgets, when it enters a `block` or `if` that takes values, to put away what lies in registers below those
+/// values. It does so later, at the next block inside; whoever branched out before that finds something else instead. An
+/// empty block in front puts everything away in time.
+pub fn before_block(operator: &Operator<'_>, sink: &mut InstructionSink<'_>) {
+    if let Operator::Block { blockty: wasmparser::BlockType::FuncType(_) }
+    | Operator::If { blockty: wasmparser::BlockType::FuncType(_) } = operator
+    {
+        sink.block(BlockType::Empty).end();
+    }
+}
+
 /// wasmi 2.0.0 takes other values than those on the stack along a `br_table` whose labels lie at different heights. So a
 /// `br_table` that carries values first goes to blocks of ours, one for each label, which all lie at one height; from the
 /// end of its block an ordinary branch goes on. `through` is the type of a block that takes the values and gives them
@@ -58,7 +69,8 @@ pub fn branch_with_values(
     }
     let count = u32::try_from(places.len()).unwrap_or(u32::MAX);
     let place = |label: &u32| places.get(label).copied().unwrap_or(0);
-    sink.local_set(index);
+    // The empty block is that of [`before_block`].
+    sink.local_set(index).block(BlockType::Empty).end();
     (0..count).for_each(|_| {
         sink.block(through);
     });

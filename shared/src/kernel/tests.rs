@@ -339,6 +339,23 @@ fn a_branch_table_carries_its_values_to_every_label() {
     assert_eq!(call(&kernel(own, &run), b"", small()).output.unwrap(), (4u64 * 2_000).to_le_bytes());
 }
 
+/// wasmi 2.0.0 alone answers with what happens to lie about when a branch leaves a block that took values.
+#[test]
+fn what_lies_below_the_values_of_a_block_outlives_a_branch_out_of_it() {
+    for inside in [
+        "block (param f64) (br_if 0 (memory.size)) (drop) (loop) end",
+        "block (param f64) (br_if 0 (memory.size)) (drop) (block) end",
+        "block (param f64) (result f64) (br_if 0 (memory.size)) (loop (param f64) (result f64)) end (drop)",
+        "(memory.size) if (param f64) (drop) else (drop) (loop) end",
+    ] {
+        let run = format!(
+            "(f64.sqrt (f64.const 9)) (f64.const 1) {inside} (i64.reinterpret_f64) (local.set $x) {}",
+            answer("(local.get $x)")
+        );
+        assert_eq!(call(&kernel("", &run), b"", small()).output.unwrap(), 3f64.to_bits().to_le_bytes(), "{inside}");
+    }
+}
+
 #[test]
 fn a_nan_that_only_passes_through_costs_nothing_and_ends_canonical() {
     let through = kernel(
