@@ -37,7 +37,7 @@ use crate::{id::Hash, refusal::Refusal};
 
 /// Version of the rewrite. Whoever caches rewritten or compiled bytes keys them by this and the original's hash; it
 /// changes whenever the same kernel could be rewritten to other bytes.
-pub const REWRITE_VERSION: u32 = 2;
+pub const REWRITE_VERSION: u32 = 3;
 
 /// Bytes in a page of linear memory.
 pub const PAGE_BYTES: u64 = 65_536;
