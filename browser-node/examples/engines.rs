@@ -41,7 +41,7 @@ impl Guests {
     #[wasm_bindgen(constructor)]
     pub fn new(original: &[u8]) -> Result<Guests, JsValue> {
         let rewritten = kernel::prepare(original).map_err(|refusal| text(&refusal))?.rewritten;
-        let (mut browser, mut wasmi) = (BrowserEngine, WasmiEngine::new());
+        let (mut browser, mut wasmi) = (BrowserEngine::default(), WasmiEngine::new());
         Ok(Self {
             on_browser: browser.load(&rewritten).map_err(|trap| text(&format!("{trap:?}")))?,
             on_wasmi: wasmi.load(&rewritten).map_err(|trap| text(&format!("{trap:?}")))?,

@@ -92,13 +92,10 @@ fn guests(into: &Path) -> Result<()> {
             .current_dir(workspace::root().join("kernels"))
             .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+simd128\u{1f}-Clink-arg=-zstack-size=262144")
             .args(["build", "--release", "--locked", "--quiet", "--target", "wasm32-unknown-unknown"])
-            .args(["--package", "kernels-bench", "--package", "upper", "--target-dir"])
+            .args(["--package", "kernels-bench", "--target-dir"])
             .arg(&target),
     )?;
-    for (built, name) in [("kernels_bench", "kernels"), ("upper", "tiny")] {
-        let built = target.join("wasm32-unknown-unknown/release").join(built).with_extension("wasm");
-        fs::copy(&built, into.join(name).with_extension("wasm"))
-            .with_context(|| format!("cannot copy {}", built.display()))?;
-    }
+    let built = target.join("wasm32-unknown-unknown/release/kernels_bench.wasm");
+    fs::copy(&built, into.join("kernels.wasm")).with_context(|| format!("cannot copy {}", built.display()))?;
     Ok(())
 }

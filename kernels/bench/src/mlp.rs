@@ -63,7 +63,7 @@ impl Net {
                 add_scaled(&mut self.active, *x, weights);
             }
             for x in &mut self.active {
-                *x = x.max(0.0);
+                *x = if *x > 0.0 { *x } else { 0.0 };
             }
             let mut chosen = [0.0; CLASSES];
             for (x, weights) in self.active.iter().zip(self.second.chunks_exact(CLASSES)) {

@@ -11,8 +11,10 @@ mod table;
 use std::{env, fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kernels_bench::{KERNELS, answer, input};
 use p2pnet_e2e::{
+    kernels,
     process::given,
     report::{Row, write_as},
 };
@@ -104,8 +106,9 @@ async fn main() -> Result<()> {
     let read = |name: &str| fs::read(folder.join(name)).with_context(|| format!("cannot read {name}"));
     let original = read("kernels.wasm")?;
     let rewritten = kernel::prepare(&original).map_err(|refusal| anyhow::anyhow!("{refusal}"))?.rewritten;
+    let tiny = STANDARD.decode(kernels::upper_case())?;
     let mut here = Here::new(&original, &rewritten)?;
-    let mut tab = Tab::open(&folder).await?;
+    let mut tab = Tab::open(&folder, tiny.clone()).await?;
     let mut rows = Vec::new();
     for (index, (program, load)) in KERNELS.iter().zip(&LOADS).enumerate() {
         if only.as_ref().is_some_and(|only| !program.name.contains(only.as_str())) {
@@ -122,7 +125,7 @@ async fn main() -> Result<()> {
         return table::print(&rows);
     }
     rows.extend(table::means(&rows));
-    rows.push(here.tiny(&read("tiny.wasm")?, TINY_TASKS)?);
+    rows.push(here.tiny(&tiny, TINY_TASKS)?);
     rows.push(tab.tiny(TINY_TASKS).await?);
     write_as("engines", &rows, &table::matrix(&rows))
 }

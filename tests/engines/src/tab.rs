@@ -32,11 +32,11 @@ pub struct Tab {
 }
 
 impl Tab {
-    /// Serves what `cargo xtask` built into `folder`, and opens it.
-    pub async fn open(folder: &Path) -> Result<Self> {
+    /// Serves what `cargo xtask` built into `folder`, and the kernel for tiny tasks, and opens it.
+    pub async fn open(folder: &Path, tiny: Vec<u8>) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let url = format!("http://{}/", listener.local_addr()?);
-        let site = site(folder)?;
+        let site = site(folder, tiny)?;
         tokio::spawn(async move { axum::serve(listener, site).await });
         let browser = Browser::headless().await?;
         browser.driver.set_script_timeout(PATIENCE).await?;
@@ -87,7 +87,7 @@ impl Tab {
 }
 
 /// The page, isolated from other origins as the relay's is.
-fn site(folder: &Path) -> Result<Router> {
+fn site(folder: &Path, tiny: Vec<u8>) -> Result<Router> {
     let read = |name: &str| std::fs::read(folder.join(name)).with_context(|| format!("cannot read {name}"));
     let mut site = Router::new();
     for (path, kind, bytes) in [
@@ -96,7 +96,7 @@ fn site(folder: &Path) -> Result<Router> {
         ("/engines.js", "text/javascript", read("engines.js")?),
         ("/engines_bg.wasm", "application/wasm", read("engines_bg.wasm")?),
         ("/kernels.wasm", "application/wasm", read("kernels.wasm")?),
-        ("/tiny.wasm", "application/wasm", read("tiny.wasm")?),
+        ("/tiny.wasm", "application/wasm", tiny),
     ] {
         let headers = [
             (CONTENT_TYPE, kind),
