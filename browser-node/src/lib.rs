@@ -45,6 +45,7 @@ mod worker;
 pub use device::{Battery, Device};
 pub use dry_run::DryRun;
 pub use panics::show_panics;
+pub use pool::{Lane, Pool, PoolRun};
 pub use runtime::{Health, NodeRuntime, Options, SeedSearch, StartError, Storage, start};
 pub use settings::Settings;
 pub use worker::run_if_worker;

@@ -1,6 +1,8 @@
 //! Hands over to the programs in `tests/e2e` that measure the built relay and page, and that photograph them.
 
-use anyhow::Result;
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
 
 use crate::{
     relay::{self, NATIVE},
@@ -8,9 +10,16 @@ use crate::{
     tools, workspace,
 };
 
-/// `cargo xtask bench [name]`.
+/// The measurement that does not go through a relay.
+const ENGINES: &str = "engines";
+
+/// `cargo xtask bench [name]`; behind `engines`, the name of one of its programs shows that one only.
 pub fn run(names: &[String]) -> Result<()> {
-    measure("p2pnet-bench", "measuring", names)
+    match names {
+        [first, rest @ ..] if first == ENGINES => engines(rest),
+        [] => measure("p2pnet-bench", "measuring", names).and_then(|()| engines(names)),
+        [..] => measure("p2pnet-bench", "measuring", names),
+    }
 }
 
 /// `cargo xtask screenshots`.
@@ -37,4 +46,56 @@ fn measure(binary: &str, what: &str, args: &[String]) -> Result<()> {
             .env("P2PNET_DIST", workspace::dist_dir())
             .env("P2PNET_OUT", workspace::target_dir()),
     )
+}
+
+/// Kernels natively and on every engine: `tests/engines`.
+fn engines(args: &[String]) -> Result<()> {
+    let browser = tools::browser()?;
+    tools::wasm_target()?;
+    tools::page_tools()?;
+    let page = workspace::target_dir().join("bench/engines-page");
+    fs::create_dir_all(&page)?;
+    guests(&page)?;
+    let wasm = workspace::target_dir().join("wasm32-unknown-unknown/page/examples/engines.wasm");
+    step(
+        "building the engines for the browser",
+        // Together with the page, so that the dependencies are those that it is built of.
+        cargo()
+            .args(["build", "--locked", "--quiet", "--profile", "page", "--target", "wasm32-unknown-unknown"])
+            .args(["-p", "p2pnet-web", "-p", "p2pnet-browser", "--example", "engines"]),
+    )?;
+    step(
+        "binding them to JavaScript",
+        program("wasm-bindgen").args(["--target", "web", "--no-typescript", "--out-dir"]).arg(&page).arg(wasm),
+    )?;
+    step(
+        "building p2pnet-bench-engines",
+        cargo().args(["build", "--locked", "--release", "--quiet", "--bin", "p2pnet-bench-engines"]).args(NATIVE),
+    )?;
+    step(
+        "measuring engines",
+        program(&workspace::built("p2pnet-bench-engines").to_string_lossy())
+            .args(args)
+            .env("P2PNET_CHROMIUM", browser.chromium)
+            .env("P2PNET_CHROMEDRIVER", browser.chromedriver)
+            .env("P2PNET_BENCH_PAGE", page)
+            .env("P2PNET_OUT", workspace::target_dir()),
+    )
+}
+
+/// The measured kernels, built as `shared/build.rs` builds the shipped ones.
+fn guests(into: &Path) -> Result<()> {
+    let target = workspace::target_dir().join("guests");
+    step(
+        "building the kernels to measure",
+        cargo()
+            .current_dir(workspace::root().join("kernels"))
+            .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+simd128\u{1f}-Clink-arg=-zstack-size=262144")
+            .args(["build", "--release", "--locked", "--quiet", "--target", "wasm32-unknown-unknown"])
+            .args(["--package", "kernels-bench", "--target-dir"])
+            .arg(&target),
+    )?;
+    let built = target.join("wasm32-unknown-unknown/release/kernels_bench.wasm");
+    fs::copy(&built, into.join("kernels.wasm")).with_context(|| format!("cannot copy {}", built.display()))?;
+    Ok(())
 }

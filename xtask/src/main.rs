@@ -32,7 +32,8 @@ cargo xtask <command>
                  --only PART     lint, unit, kernels, fuzz or e2e; may be given several times
                  --filter TEXT   only the tests in Chromium whose name contains TEXT
   bench        Measure; writes docs/benchmarks.md and target/bench/*.json.
-                 NAME            only this one
+                 NAME            only this one: tasks, latency, page, cpu or engines
+                 engines TEXT    only the programs whose name contains TEXT, shown and not written
   fuzz         Random modules, wasmi against wasmtime.
                  --minutes N     for how long
                  --modules N     or how many

@@ -13,6 +13,20 @@
 //! end
 //! global gas := gas; global stack := stack + frame
 //! ```
+//!
+//! A loop in which nothing is called gets another around it, so that it stays so: a call, even one that never comes, makes
+//! compilers keep what the loop works on in memory. For the same reason the locals of such a loop go round the call in
+//! globals of their own ([`Shelf`]).
+//!
+//! ```text
+//! loop
+//!   gas := gas - run; below 0: globals := locals; refill; locals := globals
+//!   gas := gas + run
+//!   loop
+//!     gas below run: on with the outer loop; gas := gas - run
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use wasm_encoder::{BlockType, Function, InstructionSink, ValType as Encoded};
 use wasmparser::{FrameKind, FuncValidator, FunctionBody, Operator, ValType, ValidatorResources, WasmModuleResources};
@@ -20,6 +34,7 @@ use wasmparser::{FrameKind, FuncValidator, FunctionBody, Operator, ValType, Vali
 use super::{
     TrapReason, bounds, check, cost, detour,
     flow::{RunStart, Runs, TooDeep, Walker},
+    lazy::Plan,
     nan::{self, Float},
 };
 use crate::refusal::Refusal;
@@ -59,8 +74,16 @@ struct Shape {
     frame: u64,
     /// Needs an `i32` to keep a length or an index in.
     lengths: bool,
-    /// Float types whose NaNs it makes canonical.
+    /// Where NaNs are made canonical.
+    plan: Plan,
+    /// Float types of which a value on the operand stack is made canonical.
     floats: [bool; 4],
+    /// Which of its loops take no values and hold no other loop and nothing that calls or is made a call, in order.
+    leaves: Vec<bool>,
+    /// Locals that each of its loops names, outside loops within.
+    named: Vec<Named>,
+    /// Types of parameters and locals.
+    types: Vec<ValType>,
     /// Parameters and locals.
     locals: u32,
     /// For each `br_table` that is not dead, the type of a block that its values pass through; `None` if it has none.
@@ -70,12 +93,98 @@ struct Shape {
 /// Gives the type of a block that takes these values and gives them back.
 pub type Through<'a> = &'a mut dyn FnMut(&[ValType]) -> Result<BlockType, Refusal>;
 
+/// Locals that go round a call in globals, at most.
+const MOST_SHELVED: usize = 40;
+
+/// Locals that a loop names.
+struct Named {
+    /// Open blocks at its head.
+    nesting: usize,
+    /// Control has come from the head without a branch.
+    is_straight: bool,
+    /// Read from the round before, as far as is seen.
+    carried: BTreeSet<u32>,
+    /// Written before anything else, so that nothing of the round before is needed.
+    fresh: BTreeSet<u32>,
+}
+
+impl Named {
+    fn new(nesting: usize) -> Self {
+        Self { nesting, is_straight: true, carried: BTreeSet::new(), fresh: BTreeSet::new() }
+    }
+
+    fn name(&mut self, local: u32, reads: bool, nesting: usize) {
+        if self.carried.len() > MOST_SHELVED || self.fresh.contains(&local) || self.carried.contains(&local) {
+            return;
+        }
+        let is_fresh = !reads && self.is_straight && nesting == self.nesting;
+        if is_fresh {
+            self.fresh.insert(local)
+        } else {
+            self.carried.insert(local)
+        };
+    }
+}
+
+/// Globals behind all others, for locals to go round a call in. Bodies share them.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    /// Index of the first.
+    first: u32,
+    /// Their types, in order.
+    pub types: Vec<Encoded>,
+    /// The first, second, … of each type.
+    places: BTreeMap<(ValType, u32), u32>,
+}
+
+impl Shelf {
+    /// With globals from `first` on.
+    pub fn from(first: u32) -> Self {
+        Self { first, ..Self::default() }
+    }
+
+    /// The global for the `nth` local of type `ty`; `None` for a reference.
+    fn place(&mut self, ty: ValType, nth: u32) -> Option<u32> {
+        let encoded = match ty {
+            ValType::Ref(_) => return None,
+            ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64 | ValType::V128 => Encoded::try_from(ty).ok()?,
+        };
+        let next = self.first.checked_add(u32::try_from(self.types.len()).ok()?)?;
+        Some(*self.places.entry((ty, nth)).or_insert_with(|| {
+            self.types.push(encoded);
+            next
+        }))
+    }
+}
+
 /// Rewrites the bodies of one module.
 pub struct BodyRewriter<'a> {
     /// The module's bytes, in which bodies' positions count.
     pub original: &'a [u8],
     /// What was appended.
     pub appended: Appended,
+    /// When NaNs are made canonical.
+    pub nans: Nans,
+    /// Globals for locals.
+    pub shelf: &'a mut Shelf,
+}
+
+/// When what arithmetic gives is made canonical. What a kernel can see is the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Nans {
+    /// Where somebody looks at its bits: what engines get.
+    #[default]
+    Late,
+    /// At once, for tests to compare with.
+    Eager,
+}
+
+/// A body written anew.
+pub struct Written {
+    /// The body.
+    pub function: Function,
+    /// Where in it are branches that real work never takes, in bytes from its start.
+    pub unlikely: Vec<u32>,
 }
 
 /// The results of a body's function, as the type of the block that wraps it.
@@ -84,14 +193,14 @@ pub type WrapperType = BlockType;
 impl BodyRewriter<'_> {
     /// Validates `body` and writes it anew. `wrapper` is the type of a block that gives the function's results.
     pub fn rewrite(
-        &self,
+        self,
         validator: &mut FuncValidator<ValidatorResources>,
         body: &FunctionBody<'_>,
         parameters: u32,
         wrapper: WrapperType,
         through: Through,
-    ) -> Result<Function, Refusal> {
-        let shape = self.measure(validator, body, through)?;
+    ) -> Result<Written, Refusal> {
+        let shape = self.measure(validator, body, parameters, through)?;
         self.write(body, &shape, parameters, wrapper)
     }
 
@@ -99,6 +208,7 @@ impl BodyRewriter<'_> {
         &self,
         validator: &mut FuncValidator<ValidatorResources>,
         body: &FunctionBody<'_>,
+        parameters: u32,
         through: Through,
     ) -> Result<Shape, Refusal> {
         let number = validator.index();
@@ -120,10 +230,18 @@ impl BodyRewriter<'_> {
             counts: false,
             frame: 0,
             lengths: false,
+            plan: Plan::default(),
             floats: [false; 4],
+            leaves: Vec::new(),
+            named: Vec::new(),
+            types: (0..locals).map(|local| validator.get_local_type(local).unwrap_or(ValType::I32)).collect(),
             locals,
             tables: Vec::new(),
         };
+        // Of each open block, the loop that it is in or is.
+        let mut inside: Vec<Option<usize>> = vec![None];
+        let mut heights = Vec::new();
+        let mut has_floats = false;
         let mut walker = Walker::new();
         let mut runs = Runs::new();
         let mut height = 0;
@@ -141,6 +259,7 @@ impl BodyRewriter<'_> {
             };
             validator.op(offset, &operator).map_err(broken)?;
             height = height.max(validator.operand_stack_height());
+            heights.push(validator.operand_stack_height());
             let step = walker.step(&operator).map_err(|TooDeep| {
                 check::invalid(format!(
                     "Function {number} of the kernel nests blocks deeper than {}.",
@@ -151,6 +270,43 @@ impl BodyRewriter<'_> {
                 continue;
             }
             runs.spend(cost::of(&operator));
+            let around = inside.last().copied().flatten();
+            match &operator {
+                Operator::Block { .. } | Operator::If { .. } => inside.push(around),
+                Operator::Loop { blockty } => {
+                    inside.push(Some(shape.leaves.len()));
+                    // Two loops that hand values on would be one more thing for wasmi to get wrong; compilers write none.
+                    shape.leaves.push(!matches!(blockty, wasmparser::BlockType::FuncType(_)));
+                    shape.named.push(Named::new(inside.len()));
+                }
+                Operator::End => drop(inside.pop()),
+                Operator::LocalGet { local_index }
+                | Operator::LocalSet { local_index }
+                | Operator::LocalTee { local_index } => {
+                    let reads = matches!(operator, Operator::LocalGet { .. });
+                    if let Some(named) = around.and_then(|around| shape.named.get_mut(around)) {
+                        named.name(*local_index, reads, inside.len());
+                    }
+                }
+                Operator::Br { .. } | Operator::BrIf { .. } | Operator::BrTable { .. } | Operator::Return => {
+                    if let Some(named) = around.and_then(|around| shape.named.get_mut(around)) {
+                        named.is_straight = false;
+                    }
+                }
+                _ => {}
+            }
+            let calls = matches!(
+                operator,
+                Operator::Call { .. }
+                    | Operator::CallIndirect { .. }
+                    | Operator::MemoryGrow { .. }
+                    | Operator::Loop { .. }
+            );
+            if let (true, Some(leaf)) =
+                (calls || dynamic(&operator).is_some(), around.and_then(|around| shape.leaves.get_mut(around)))
+            {
+                *leaf = false;
+            }
             match &operator {
                 Operator::Call { .. } | Operator::CallIndirect { .. } => shape.calls = true,
                 Operator::MemoryGrow { .. } | Operator::Loop { .. } => shape.counts = true,
@@ -165,8 +321,8 @@ impl BodyRewriter<'_> {
                 shape.counts = true;
                 shape.lengths = true;
             }
-            if let Some(float) = nan::arithmetic(&operator) {
-                shape.floats[float as usize] = true;
+            if nan::arithmetic(&operator).is_some() {
+                has_floats = true;
             }
             // Wherever a vector comes from, it is on top of the stack then, or among what a call gave.
             vectors |=
@@ -176,6 +332,9 @@ impl BodyRewriter<'_> {
             }
         }
         operators.finish().map_err(broken)?;
+        if has_floats {
+            self.plan_nans(&mut shape, validator, body, parameters, &heights);
+        }
         shape.charges = runs.finish();
         shape.counts |= shape.calls || shape.charges.iter().skip(1).any(|charge| *charge > 0);
         let slot = if vectors { bounds::VECTOR_SLOT_BYTES } else { bounds::SLOT_BYTES };
@@ -189,21 +348,40 @@ impl BodyRewriter<'_> {
         Ok(shape)
     }
 
-    fn write(
+    fn plan_nans(
         &self,
+        shape: &mut Shape,
+        validator: &FuncValidator<ValidatorResources>,
+        body: &FunctionBody<'_>,
+        parameters: u32,
+        heights: &[u32],
+    ) {
+        shape.plan = match self.nans {
+            Nans::Late => Plan::late(body, validator, &shape.types, parameters, heights),
+            Nans::Eager => Plan::eager(body),
+        };
+        shape.floats = shape.plan.floats();
+    }
+
+    fn write(
+        self,
         body: &FunctionBody<'_>,
         shape: &Shape,
         parameters: u32,
         wrapper: WrapperType,
-    ) -> Result<Function, Refusal> {
+    ) -> Result<Written, Refusal> {
         let unread = |error: wasmparser::BinaryReaderError| invalid_body(0, &error);
-        let mut writer = Writer::new(self.appended, shape, body, parameters, wrapper)?;
+        let mut writer = Writer::new(self.appended, shape, body, parameters, wrapper, self.shelf)?;
         let mut operators = body.get_operators_reader().map_err(unread)?;
         let mut walker = Walker::new();
         let mut compared = false;
         let mut tables = shape.tables.iter();
+        let mut top = detour::TopBit::default();
+        let mut index = 0;
         while !operators.eof() {
             let (operator, start) = operators.read_with_offset().map_err(unread)?;
+            let at = index;
+            index += 1;
             let label = walker.function_label();
             let Ok(step) = walker.step(&operator) else { break };
             if step.dead {
@@ -213,56 +391,87 @@ impl BodyRewriter<'_> {
                 writer.leave();
                 break;
             }
+            for (local, float) in shape.plan.before(at) {
+                writer.canonical_local(local, float);
+            }
+            let after = shape.plan.after(at);
+            let bytes = usize::try_from(start)
+                .ok()
+                .zip(usize::try_from(operators.original_position()).ok())
+                .and_then(|(start, end)| self.original.get(start..end))
+                .unwrap_or_default();
             writer.before(&operator);
             detour::before_select(&operator, &mut compared, &mut writer.sink());
             detour::before_block(&operator, &mut writer.sink());
+            let slow = detour::instead_of_unsigned(&operator, &mut top, &mut writer.sink());
             match &operator {
-                Operator::Return if writer.wraps => {
-                    writer.sink().br(label);
+                Operator::Return if writer.wraps => writer.branch(label),
+                Operator::Br { relative_depth } => writer.branch(*relative_depth),
+                Operator::BrIf { relative_depth } => {
+                    let depth = writer.depth(*relative_depth);
+                    writer.sink().br_if(depth);
                 }
                 Operator::MemoryGrow { .. } => {
                     let grow = self.appended.grow;
                     writer.sink().call(grow);
                 }
+                // The local itself becomes canonical, so that it need not be done again.
+                Operator::LocalGet { local_index } | Operator::LocalTee { local_index } if after.is_some() => {
+                    if matches!(operator, Operator::LocalTee { .. }) {
+                        writer.sink().local_set(*local_index);
+                    }
+                    if let Some(float) = after {
+                        writer.canonical_local(*local_index, float);
+                    }
+                    writer.sink().local_get(*local_index);
+                }
                 Operator::BrTable { targets } if let Some(Some(block)) = tables.next() => {
                     let index = writer.length;
-                    detour::branch_with_values(targets, *block, index, &mut writer.sink()).map_err(unread)?;
+                    let labels = targets.targets().collect::<Result<Vec<u32>, _>>().map_err(unread)?;
+                    let labels: Vec<u32> = labels.into_iter().map(|label| writer.depth(label)).collect();
+                    let default = writer.depth(targets.default());
+                    detour::branch_with_values(&labels, default, *block, index, &mut writer.sink());
+                }
+                Operator::BrTable { targets } => {
+                    let all: Vec<u32> = targets.targets().flatten().map(|depth| writer.depth(depth)).collect();
+                    let default = writer.depth(targets.default());
+                    writer.sink().br_table(all, default);
                 }
                 _ if detour::instead(&operator, &mut writer.sink()) => {}
+                _ if slow => {}
                 _ => {
-                    let bytes = usize::try_from(start)
-                        .ok()
-                        .zip(usize::try_from(operators.original_position()).ok())
-                        .and_then(|(start, end)| self.original.get(start..end))
-                        .unwrap_or_default();
                     writer.function.raw(bytes.iter().copied());
                 }
             }
+            writer.nest(&operator, bytes);
             writer.after(&operator);
-            if let Some(float) = nan::arithmetic(&operator) {
-                // What the next instruction takes as a mere NaN need not be made canonical first.
-                let next = operators.clone().read().map_err(unread)?;
-                if nan::ignores_bits(&next) != Some(float) {
-                    writer.canonical(float);
-                }
+            let is_local = matches!(operator, Operator::LocalGet { .. } | Operator::LocalTee { .. });
+            if let (Some(float), false) = (after, is_local) {
+                writer.canonical(float);
             }
             if let Some(how) = step.starts {
                 writer.charge(how);
             }
         }
-        Ok(writer.function)
+        Ok(Written { function: writer.function, unlikely: writer.unlikely })
     }
 }
 
 /// Writes instructions of ours between the body's.
 struct Writer<'a> {
     function: Function,
+    unlikely: Vec<u32>,
     appended: Appended,
+    shelf: &'a mut Shelf,
     shape: &'a Shape,
     /// The body is inside a block, so that leaving it anywhere passes by its end.
     wraps: bool,
     /// Index of the next run.
     run: usize,
+    /// Index of the next loop.
+    next_loop: usize,
+    /// For each open block, from the function on: how many loops around loops are open, with its own.
+    doubled: Vec<u32>,
     gas: u32,
     stack: u32,
     length: u32,
@@ -276,6 +485,7 @@ impl<'a> Writer<'a> {
         body: &FunctionBody<'_>,
         parameters: u32,
         wrapper: WrapperType,
+        shelf: &'a mut Shelf,
     ) -> Result<Self, Refusal> {
         let mut locals: Vec<(u32, Encoded)> = Vec::new();
         let own = body.get_locals_reader().map_err(|error| invalid_body(0, &error))?;
@@ -303,10 +513,14 @@ impl<'a> Writer<'a> {
         }
         let mut writer = Self {
             function: Function::new(locals),
+            unlikely: Vec::new(),
             appended,
+            shelf,
             shape,
             wraps: shape.counts,
             run: 0,
+            next_loop: 0,
+            doubled: vec![0],
             gas,
             stack,
             length,
@@ -323,7 +537,7 @@ impl<'a> Writer<'a> {
     fn enter(&mut self, wrapper: WrapperType) {
         let charge = self.next_charge();
         let (gas, global) = (self.gas, self.appended.gas);
-        self.sink().global_get(global).i64_const(charge).i64_sub();
+        self.sink().global_get(global).i64_const(-charge).i64_add();
         if !self.shape.counts {
             self.sink().global_set(global);
             return;
@@ -341,8 +555,8 @@ impl<'a> Writer<'a> {
                 .global_set(global)
                 .local_get(stack)
                 .i32_const(0)
-                .i32_lt_s()
-                .if_(BlockType::Empty);
+                .i32_lt_s();
+            self.unlikely_if();
             self.flush();
             self.sink().i32_const(TrapReason::StackOverflow.code()).global_set(trap).unreachable().end();
         } else {
@@ -391,37 +605,120 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Makes the NaNs of the value on top of the stack canonical. The branch is never taken in real work, so it costs a
-    /// comparison and no waiting for its result.
+    /// The depth of a label, with the loops around loops between.
+    fn depth(&self, depth: u32) -> u32 {
+        let place = self.doubled.len().checked_sub(depth as usize + 1);
+        let (here, there) = (self.doubled.last(), place.and_then(|place| self.doubled.get(place)));
+        depth + here.copied().unwrap_or_default() - there.copied().unwrap_or_default()
+    }
+
+    fn branch(&mut self, depth: u32) {
+        let depth = self.depth(depth);
+        self.sink().br(depth);
+    }
+
+    /// Keeps count of open blocks; `bytes` are those of the instruction that was just written.
+    fn nest(&mut self, operator: &Operator<'_>, bytes: &[u8]) {
+        let open = self.doubled.last().copied().unwrap_or_default();
+        match operator {
+            Operator::Block { .. } | Operator::If { .. } => self.doubled.push(open),
+            Operator::Loop { .. } => {
+                let is_leaf = self.shape.leaves.get(self.next_loop).copied().unwrap_or_default();
+                self.next_loop += 1;
+                self.doubled.push(open + u32::from(is_leaf));
+                if is_leaf {
+                    self.refill_around(bytes);
+                }
+            }
+            Operator::End => {
+                self.doubled.pop();
+                if self.doubled.last().is_some_and(|outer| *outer < open) {
+                    self.sink().end();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Locals of the loop that was just opened, each with a global; none if they are too many.
+    fn shelved(&mut self) -> Vec<(u32, u32)> {
+        let named = self.next_loop.checked_sub(1).and_then(|index| self.shape.named.get(index));
+        let carried = named.map(|named| &named.carried).filter(|carried| carried.len() <= MOST_SHELVED);
+        let Some(carried) = carried else { return Vec::new() };
+        let mut counts: BTreeMap<ValType, u32> = BTreeMap::new();
+        let mut shelved = Vec::new();
+        for local in carried {
+            let Some(ty) = self.shape.types.get(*local as usize).copied() else { continue };
+            let nth = counts.entry(ty).or_default();
+            if let Some(global) = self.shelf.place(ty, *nth) {
+                shelved.push((*local, global));
+            }
+            *nth += 1;
+        }
+        shelved
+    }
+
+    /// At the head of the outer of two loops: sees that there is gas for the run that follows, then opens the inner one.
+    fn refill_around(&mut self, opener: &[u8]) {
+        let (gas, charge) = (self.gas, self.charge_of(self.run));
+        let shelved = self.shelved();
+        self.sink().local_get(gas).i64_const(-charge).i64_add().local_tee(gas).i64_const(0).i64_lt_s();
+        self.unlikely_if();
+        for (local, global) in &shelved {
+            self.sink().local_get(*local).global_set(*global);
+        }
+        let refill = self.appended.refill;
+        self.sink().local_get(gas).call(refill).local_set(gas);
+        for (local, global) in &shelved {
+            self.sink().global_get(*global).local_set(*local);
+        }
+        self.sink().end().local_get(gas).i64_const(charge).i64_add().local_set(gas);
+        self.function.raw(opener.iter().copied());
+        self.sink().local_get(gas).i64_const(charge).i64_lt_s();
+        self.unlikely_here();
+        self.sink().br_if(1);
+    }
+
+    /// Makes the NaNs of the value on top of the stack canonical.
     fn canonical(&mut self, float: Float) {
         let kept = self.floats[float as usize];
+        self.sink().local_set(kept);
+        self.canonical_local(kept, float);
+        self.sink().local_get(kept);
+    }
+
+    /// Makes the NaNs in a local canonical. The branch is never taken in real work, so it costs a comparison and no waiting
+    /// for its result.
+    fn canonical_local(&mut self, local: u32, float: Float) {
         let mut sink = self.sink();
-        sink.local_tee(kept).local_get(kept);
+        sink.local_get(local).local_get(local);
         match float {
-            Float::F32 => sink.f32_ne().if_(BlockType::Empty).f32_const(f32::from_bits(nan::NAN_32).into()),
-            Float::F64 => sink.f64_ne().if_(BlockType::Empty).f64_const(f64::from_bits(nan::NAN_64).into()),
+            Float::F32 => sink.f32_ne(),
+            Float::F64 => sink.f64_ne(),
+            Float::F32x4 => sink.f32x4_ne().v128_any_true(),
+            Float::F64x2 => sink.f64x2_ne().v128_any_true(),
+        };
+        self.unlikely_if();
+        let mut sink = self.sink();
+        match float {
+            Float::F32 => sink.f32_const(f32::from_bits(nan::NAN_32).into()),
+            Float::F64 => sink.f64_const(f64::from_bits(nan::NAN_64).into()),
             Float::F32x4 => sink
-                .f32x4_ne()
-                .v128_any_true()
-                .if_(BlockType::Empty)
-                .local_get(kept)
+                .local_get(local)
                 .v128_const(nan::NAN_32X4)
-                .local_get(kept)
-                .local_get(kept)
+                .local_get(local)
+                .local_get(local)
                 .f32x4_eq()
                 .v128_bitselect(),
             Float::F64x2 => sink
-                .f64x2_ne()
-                .v128_any_true()
-                .if_(BlockType::Empty)
-                .local_get(kept)
+                .local_get(local)
                 .v128_const(nan::NAN_64X2)
-                .local_get(kept)
-                .local_get(kept)
+                .local_get(local)
+                .local_get(local)
                 .f64x2_eq()
                 .v128_bitselect(),
         };
-        sink.local_set(kept).end().local_get(kept);
+        sink.local_set(local).end();
     }
 
     fn charge(&mut self, how: RunStart) {
@@ -430,22 +727,42 @@ impl<'a> Writer<'a> {
             return;
         }
         let gas = self.gas;
-        self.sink().local_get(gas).i64_const(charge).i64_sub();
+        self.sink().local_get(gas).i64_const(-charge).i64_add();
         match how {
-            RunStart::LoopHead => {
+            RunStart::LoopHead if !self.is_in_leaf() => {
                 self.sink().local_tee(gas);
                 self.refill_below_zero();
             }
-            RunStart::Plain | RunStart::BehindBranch => {
+            RunStart::LoopHead | RunStart::Plain | RunStart::BehindBranch => {
                 self.sink().local_set(gas);
             }
+        }
+    }
+
+    /// Whether the innermost open block is a loop with another around it.
+    fn is_in_leaf(&self) -> bool {
+        match self.doubled.as_slice() {
+            [.., outer, inner] => outer < inner,
+            _ => false,
         }
     }
 
     /// With gas on the stack: calls for more if it is below zero.
     fn refill_below_zero(&mut self) {
         let (gas, refill) = (self.gas, self.appended.refill);
-        self.sink().i64_const(0).i64_lt_s().if_(BlockType::Empty).local_get(gas).call(refill).local_set(gas).end();
+        self.sink().i64_const(0).i64_lt_s();
+        self.unlikely_if();
+        self.sink().local_get(gas).call(refill).local_set(gas).end();
+    }
+
+    /// An `if` that real work never enters; engines are told so.
+    fn unlikely_if(&mut self) {
+        self.unlikely_here();
+        self.sink().if_(BlockType::Empty);
+    }
+
+    fn unlikely_here(&mut self) {
+        self.unlikely.push(u32::try_from(self.function.byte_len()).unwrap_or(u32::MAX));
     }
 
     fn flush(&mut self) {
@@ -454,9 +771,15 @@ impl<'a> Writer<'a> {
     }
 
     fn next_charge(&mut self) -> i64 {
-        let charge = self.shape.charges.get(self.run).copied().unwrap_or_default();
+        let charge = self.charge_of(self.run);
         self.run += 1;
-        i64::try_from(charge).unwrap_or(i64::MAX)
+        charge
+    }
+
+    /// Written as the addition of a negative number: compilers do that from one register to another, so that gas in a loop need not share
+    /// the place, in memory, of gas around it.
+    fn charge_of(&self, run: usize) -> i64 {
+        self.shape.charges.get(run).copied().map_or(0, |charge| i64::try_from(charge).unwrap_or(i64::MAX))
     }
 }
 

@@ -1,12 +1,12 @@
-//! Ways round faults of engines: instructions that an engine gets wrong are written as others that mean the same.
+//! Ways round faults of engines: instructions that an engine gets wrong, or slow, are written as others that mean the same.
 //!
-//! All faults are of wasmi 2.0.0, found by comparing it with wasmtime on random modules, and cost next to nothing on
+//! All wrong results are of wasmi 2.0.0, found by comparing it with wasmtime on random modules, and cost next to nothing on
 //! the other engines. Gas is charged for the original instruction.
 
 use std::collections::BTreeMap;
 
 use wasm_encoder::{BlockType, InstructionSink, MemArg, MemArgTarget};
-use wasmparser::{BinaryReaderError, BrTable, Operator};
+use wasmparser::Operator;
 
 /// wasmi 2.0.0 joins a comparison with zero and the `select` behind it, and then takes the condition from a register
 /// that nothing was written to: `select(a, b, x == 0)` with `x` in a local gives the wrong one. A mask between the two,
@@ -54,14 +54,14 @@ pub fn before_block(operator: &Operator<'_>, sink: &mut InstructionSink<'_>) {
 /// end of its block an ordinary branch goes on. `through` is the type of a block that takes the values and gives them
 /// back, `index` a local to keep the table's index in.
 pub fn branch_with_values(
-    targets: &BrTable<'_>,
+    labels: &[u32],
+    default: u32,
     through: BlockType,
     index: u32,
     sink: &mut InstructionSink<'_>,
-) -> Result<(), BinaryReaderError> {
-    let labels = targets.targets().collect::<Result<Vec<u32>, _>>()?;
+) {
     let mut places = BTreeMap::new();
-    for label in labels.iter().copied().chain([targets.default()]) {
+    for label in labels.iter().copied().chain([default]) {
         places.insert(label, 0);
     }
     for (place, of_label) in (0..).zip(places.values_mut()) {
@@ -74,13 +74,46 @@ pub fn branch_with_values(
     (0..count).for_each(|_| {
         sink.block(through);
     });
-    sink.local_get(index).br_table(labels.iter().map(place).collect::<Vec<u32>>(), place(&targets.default()));
+    sink.local_get(index).br_table(labels.iter().map(place).collect::<Vec<u32>>(), place(&default));
     for (label, place) in &places {
         // Still inside the blocks of the later labels.
         let around = count - 1 - place;
         sink.end().br(label.saturating_add(around));
     }
-    Ok(())
+}
+
+/// Whether the top bit of the `i64` on top of the stack is known to be clear.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TopBit {
+    /// No.
+    #[default]
+    Unknown,
+    /// A shift by the constant on top of the stack would clear it.
+    Shift,
+    /// It is clear.
+    Clear,
+}
+
+/// Turning an unsigned 64-bit integer into a float takes compilers a dozen instructions and a branch, a signed one takes one. Where
+/// the top bit is clear (a 32-bit number, as LLVM writes it) the two are the same. Says whether it wrote something
+/// instead.
+pub fn instead_of_unsigned(operator: &Operator<'_>, top: &mut TopBit, sink: &mut InstructionSink<'_>) -> bool {
+    let before = std::mem::take(top);
+    match operator {
+        Operator::I64Const { value: 1..=63 } => *top = TopBit::Shift,
+        Operator::I64ShrU if before == TopBit::Shift => *top = TopBit::Clear,
+        Operator::I64ExtendI32U => *top = TopBit::Clear,
+        Operator::F32ConvertI64U if before == TopBit::Clear => {
+            sink.f32_convert_i64_s();
+            return true;
+        }
+        Operator::F64ConvertI64U if before == TopBit::Clear => {
+            sink.f64_convert_i64_s();
+            return true;
+        }
+        _ => {}
+    }
+    false
 }
 
 fn place(memarg: &wasmparser::MemArg) -> MemArg {

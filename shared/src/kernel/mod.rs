@@ -22,12 +22,14 @@ mod check;
 mod cost;
 mod detour;
 mod flow;
+mod lazy;
 mod nan;
 mod rewrite;
 
+pub use body::Nans;
 pub use bounds::{MOST_MODULE_BYTES, MOST_TABLE_ELEMENTS, MOST_TABLES, STACK_BYTES};
 pub use cost::{COST_VERSION, table as cost_table};
-pub use rewrite::{rewrite, within_bounds};
+pub use rewrite::{rewrite, rewrite_with, within_bounds};
 
 use std::borrow::Cow;
 
@@ -37,7 +39,7 @@ use crate::{id::Hash, refusal::Refusal};
 
 /// Version of the rewrite. Whoever caches rewritten or compiled bytes keys them by this and the original's hash; it
 /// changes whenever the same kernel could be rewritten to other bytes.
-pub const REWRITE_VERSION: u32 = 3;
+pub const REWRITE_VERSION: u32 = 4;
 
 /// Bytes in a page of linear memory.
 pub const PAGE_BYTES: u64 = 65_536;

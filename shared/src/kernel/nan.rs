@@ -57,6 +57,12 @@ pub fn ignores_bits(operator: &Operator<'_>) -> Option<Float> {
         O::F64Eq | O::F64Ne | O::F64Lt | O::F64Gt | O::F64Le | O::F64Ge => Some(Float::F64),
         O::F32x4Eq | O::F32x4Ne | O::F32x4Lt | O::F32x4Gt | O::F32x4Le | O::F32x4Ge => Some(Float::F32x4),
         O::F64x2Eq | O::F64x2Ne | O::F64x2Lt | O::F64x2Gt | O::F64x2Le | O::F64x2Ge => Some(Float::F64x2),
+        O::I32TruncF32S | O::I32TruncF32U | O::I64TruncF32S | O::I64TruncF32U => Some(Float::F32),
+        O::I32TruncF64S | O::I32TruncF64U | O::I64TruncF64S | O::I64TruncF64U => Some(Float::F64),
+        O::I32TruncSatF32S | O::I32TruncSatF32U | O::I64TruncSatF32S | O::I64TruncSatF32U => Some(Float::F32),
+        O::I32TruncSatF64S | O::I32TruncSatF64U | O::I64TruncSatF64S | O::I64TruncSatF64U => Some(Float::F64),
+        O::I32x4TruncSatF32x4S | O::I32x4TruncSatF32x4U => Some(Float::F32x4),
+        O::I32x4TruncSatF64x2SZero | O::I32x4TruncSatF64x2UZero => Some(Float::F64x2),
         other => arithmetic(other),
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, ExportKind, ExportSection, Function, FunctionSection, GlobalSection, GlobalType,
-    MemorySection, MemoryType, Module, RawSection, RefType, SectionId, TableSection, TableType, TypeSection, ValType,
+    BlockType, BranchHint, BranchHints, CodeSection, ConstExpr, ExportKind, ExportSection, Function, FunctionSection,
+    GlobalSection, GlobalType, MemorySection, MemoryType, Module, RawSection, RefType, SectionId, TableSection,
+    TableType, TypeSection, ValType,
 };
 use wasmparser::{
     DataKind, ElementKind, FuncToValidate, FuncType, FuncValidatorAllocations, FunctionBody, Operator, Parser, Payload,
@@ -13,7 +14,7 @@ use wasmparser::{
 
 use super::{
     TrapReason,
-    body::{Appended, BodyRewriter},
+    body::{Appended, BodyRewriter, Nans, Shelf},
     bounds, check, cost, exports,
 };
 use crate::refusal::{Code, Refusal};
@@ -25,8 +26,13 @@ const FEATURES: WasmFeatures = WasmFeatures::WASM2.difference(WasmFeatures::GC_T
 /// Rewrites any module that keeps the bounds, whether or not it keeps the kernel contract. Tests use it on modules that
 /// are no kernels; everybody else calls [`super::prepare`].
 pub fn rewrite(original: &[u8]) -> Result<Vec<u8>, Refusal> {
+    rewrite_with(original, Nans::Late)
+}
+
+/// The same, saying when NaNs are made canonical: tests compare what comes of it.
+pub fn rewrite_with(original: &[u8], nans: Nans) -> Result<Vec<u8>, Refusal> {
     check::length(original)?;
-    let mut rewriter = Rewriter { original, ..Rewriter::default() };
+    let mut rewriter = Rewriter { original, nans, ..Rewriter::default() };
     let mut validator = Validator::new_with_features(FEATURES);
     let mut parser = Parser::new(0);
     parser.set_features(FEATURES);
@@ -66,6 +72,7 @@ type Signature = (Vec<wasmparser::ValType>, Vec<wasmparser::ValType>);
 #[derive(Default)]
 struct Rewriter<'a> {
     original: &'a [u8],
+    nans: Nans,
     types: Vec<FuncType>,
     functions: Vec<u32>,
     /// Parameters and results of blocks of ours that need a type of their own, with their places behind the others.
@@ -79,6 +86,9 @@ struct Rewriter<'a> {
     data: Option<&'a [u8]>,
     data_count: Option<u32>,
     code: CodeSection,
+    /// Which branches are never taken in real work, for engines that arrange code by it (`metadata.code.branch_hint`).
+    hints: BranchHints,
+    shelf: Option<Shelf>,
     bodies: u32,
     appended: Option<Appended>,
 }
@@ -231,12 +241,24 @@ impl<'a> Rewriter<'a> {
             None => (0, BlockType::Empty),
         };
         let mut validator = function.into_validator(allocations);
-        let rewriter = BodyRewriter { original: self.original, appended };
+        let mut shelf = self.shelf.take().unwrap_or_else(|| Shelf::from(appended.slice.saturating_add(1)));
+        let rewriter = BodyRewriter { original: self.original, appended, nans: self.nans, shelf: &mut shelf };
         let parameters = u32::try_from(parameters).unwrap_or(u32::MAX);
         let mut through = |values: &[wasmparser::ValType]| self.block_type(values, values);
         let written = rewriter.rewrite(&mut validator, body, parameters, wrapper, &mut through)?;
-        self.code.function(&written);
+        self.shelf = Some(shelf);
+        self.hint(&written.unlikely);
+        self.code.function(&written.function);
         Ok(validator.into_allocations())
+    }
+
+    /// Notes branches of the last body that are never taken in real work.
+    fn hint(&mut self, unlikely: &[u32]) {
+        if unlikely.is_empty() {
+            return;
+        }
+        let hint = |offset: &u32| BranchHint { branch_func_offset: *offset, branch_hint_value: 0 };
+        self.hints.function_hints(self.bodies.saturating_sub(1), unlikely.iter().map(hint));
     }
 
     /// The type of a block that takes `parameters` and gives `results`.
@@ -331,6 +353,17 @@ impl<'a> Rewriter<'a> {
         ] {
             self.globals.global(GlobalType { val_type: ty, mutable: true, shared: false }, &value);
         }
+        for ty in self.shelf.iter().flat_map(|shelf| &shelf.types) {
+            let value = match ty {
+                ValType::I32 => ConstExpr::i32_const(0),
+                ValType::I64 => ConstExpr::i64_const(0),
+                ValType::F32 => ConstExpr::f32_const(0.0.into()),
+                ValType::F64 => ConstExpr::f64_const(0.0.into()),
+                ValType::V128 => ConstExpr::v128_const(0),
+                ValType::Ref(_) => continue, // never put there
+            };
+            self.globals.global(GlobalType { val_type: *ty, mutable: true, shared: false }, &value);
+        }
         module.section(&self.globals);
         self.exports.export(exports::GAS, ExportKind::Global, appended.gas);
         self.exports.export(exports::TRAP, ExportKind::Global, appended.trap);
@@ -348,6 +381,7 @@ impl<'a> Rewriter<'a> {
         if let Some(count) = self.data_count {
             module.section(&wasm_encoder::DataCountSection { count });
         }
+        module.section(&self.hints);
         module.section(&self.code);
         if let Some(data) = self.data {
             module.section(&RawSection { id: SectionId::Data as u8, data });

@@ -12,6 +12,7 @@ use wasmparser::ValType;
 
 use crate::{
     compare::Pair,
+    floats,
     machine::{Machine, Value},
 };
 
@@ -101,6 +102,32 @@ pub fn nans(machines: [&dyn Machine; 2]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Floats carried through locals, loops and branches by the functions of [`floats`], with NaNs among them. Gives the number
+/// of calls. An error is a difference.
+pub fn carried_nans(machines: [&dyn Machine; 2], modules: u64) -> Result<usize> {
+    let mut calls = 0;
+    for seed in 0..modules {
+        let rewritten = rewrite(&floats::module(seed))?;
+        calls += carried(machines, [&rewritten; 2]).with_context(|| format!("floats of seed {seed}"))?;
+    }
+    Ok(calls)
+}
+
+/// Compares two forms of such a module.
+pub fn carried(machines: [&dyn Machine; 2], forms: [&[u8]; 2]) -> Result<usize> {
+    let mut calls = 0;
+    for rounds in [0, 1, 3] {
+        for nan in NANS_64 {
+            let mut pair = Pair::start_each(machines, forms, i64::MAX, 1)?;
+            let arguments =
+                [Value::I64(nan.cast_signed()), Value::I64(nan.rotate_left(32).cast_signed()), Value::I32(rounds)];
+            pair.call("run", &arguments)?.map_err(|ended| anyhow!("it ended: {ended:?}"))?;
+            calls += 1;
+        }
+    }
+    Ok(calls)
 }
 
 /// One job of each kernel of this repository, with input that reaches its loops, floats and failures.

@@ -72,14 +72,20 @@ pub type Outcome = Result<Vec<Value>, Ended>;
 impl Pair {
     /// Makes an instance on each machine and gives it gas and pages.
     pub fn start(machines: [&dyn Machine; 2], rewritten: &[u8], gas: i64, pages: i32) -> Result<Self> {
-        let start = |machine: &dyn Machine| -> Result<_> {
+        Self::start_each(machines, [rewritten; 2], gas, pages)
+    }
+
+    /// The same with a form of the module for each machine; they export the same.
+    pub fn start_each(machines: [&dyn Machine; 2], rewritten: [&[u8]; 2], gas: i64, pages: i32) -> Result<Self> {
+        let start = |machine: &dyn Machine, rewritten: &[u8]| -> Result<_> {
             let mut running = machine.start(rewritten).with_context(|| format!("{} refuses", machine.name()))?;
             running.set(exports::GAS, Value::I64(gas))?;
             running.set(exports::PAGES, Value::I32(pages))?;
             Ok((machine.name(), running))
         };
         let [one, other] = machines;
-        Ok(Self { exports: Exports::of(rewritten)?, both: [start(one)?, start(other)?] })
+        let [first, second] = rewritten;
+        Ok(Self { exports: Exports::of(first)?, both: [start(one, first)?, start(other, second)?] })
     }
 
     /// What the module exports.

@@ -3,6 +3,7 @@
 
 pub mod cases;
 pub mod compare;
+pub mod floats;
 pub mod machine;
 pub mod record;
 pub mod smith;

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use arbitrary::Unstructured;
-use p2pnet_shared::kernel;
+use p2pnet_shared::kernel::{self, Nans};
 use wasmparser::ValType;
 
 use crate::{
     compare::Pair,
-    machine::{Machine, Value},
+    machine::{Machine, Value, Wasmi},
 };
 
 /// Gas of all calls of one module.
@@ -60,11 +60,26 @@ fn compare_module(machines: [&dyn Machine; 2], module: &[u8], chance: &mut Chanc
         return Ok(());
     };
     seen.modules += 1;
+    // NaNs that are made canonical late must look as if they had been at once.
+    let eager = kernel::rewrite_with(module, Nans::Eager).map_err(|refusal| anyhow!("{refusal}"))?;
+    let wasmi = Wasmi::new();
+    compare_with([&wasmi, &wasmi], [&rewritten, &eager], &mut Chance(chance.0), &mut Seen::default())
+        .context("late and eager")?;
     compare(machines, &rewritten, chance, seen)
 }
 
 fn compare(machines: [&dyn Machine; 2], rewritten: &[u8], chance: &mut Chance, seen: &mut Seen) -> Result<()> {
-    let mut pair = Pair::start(machines, rewritten, GAS, PAGES)?;
+    compare_with(machines, [rewritten; 2], chance, seen)
+}
+
+/// Runs `rewritten`, one form for each machine.
+fn compare_with(
+    machines: [&dyn Machine; 2],
+    rewritten: [&[u8]; 2],
+    chance: &mut Chance,
+    seen: &mut Seen,
+) -> Result<()> {
+    let mut pair = Pair::start_each(machines, rewritten, GAS, PAGES)?;
     if pair.begin()?.is_err() {
         seen.traps += 1;
         return Ok(());
@@ -76,7 +91,7 @@ fn compare(machines: [&dyn Machine; 2], rewritten: &[u8], chance: &mut Chance, s
         if pair.call(name, &arguments)?.is_err() {
             seen.traps += 1;
             // A kernel's instance is dropped after a trap.
-            pair = Pair::start(machines, rewritten, GAS, PAGES)?;
+            pair = Pair::start_each(machines, rewritten, GAS, PAGES)?;
             if pair.begin()?.is_err() {
                 return Ok(());
             }
@@ -135,10 +150,11 @@ fn module(chance: &mut Chance) -> Option<Vec<u8>> {
 }
 
 /// A small generator of our own (splitmix64), so that a seed means the same for ever.
-struct Chance(u64);
+pub struct Chance(pub u64);
 
 impl Chance {
-    fn next(&mut self) -> u64 {
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -146,7 +162,8 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    /// A number below `bound`, which is not zero.
+    pub fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % bound as u64).unwrap_or(0)
     }
 

@@ -100,6 +100,8 @@ fn record() -> Result<Recorded> {
     ensure!(seen.modules > MODULES / 2 && seen.calls > MODULES / 4, "{seen:?}");
     recorder.label("NaNs");
     cases::nans(machines)?;
+    recorder.label("NaNs in locals and loops");
+    cases::carried_nans(machines, 60)?;
     cases::bounds_in_memory(machines, &|name| recorder.label(name))?;
     Ok(recorder.finish())
 }

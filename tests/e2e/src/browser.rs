@@ -196,6 +196,11 @@ impl Browser {
         processor_time(&tree(self.chromedriver.id()))
     }
 
+    /// Its driver's process, of which all others are descendants.
+    pub fn process_id(&self) -> u32 {
+        self.chromedriver.id()
+    }
+
     /// Everything that the console holds, for looking into a failure.
     pub async fn console(&mut self) -> String {
         if let Ok(more) = self.driver.browser_log().await {

@@ -47,6 +47,11 @@ impl Row {
 
 /// Writes `target/bench/<bench>.json` and replaces this bench's table in `docs/benchmarks.md`.
 pub fn write(bench: &str, rows: &[Row]) -> Result<()> {
+    write_as(bench, rows, &table(rows))
+}
+
+/// The same with a table of one's own.
+pub fn write_as(bench: &str, rows: &[Row], table: &str) -> Result<()> {
     let folder = given("P2PNET_OUT")?.join("bench");
     fs::create_dir_all(&folder)?;
     let list: Vec<_> = rows
@@ -54,11 +59,10 @@ pub fn write(bench: &str, rows: &[Row]) -> Result<()> {
         .map(|row| json!({"name": row.name, "variant": row.variant, "value": row.value, "unit": row.unit, "ratio": row.ratio}))
         .collect();
     fs::write(folder.join(format!("{bench}.json")), serde_json::to_vec_pretty(&json!({ "rows": list }))?)?;
-    let table = table(rows);
     println!("{table}");
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/benchmarks.md");
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    fs::write(&file, replace_section(&text, bench, &table)).with_context(|| format!("cannot write {}", file.display()))
+    fs::write(&file, replace_section(&text, bench, table)).with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn table(rows: &[Row]) -> String {
@@ -72,7 +76,7 @@ fn table(rows: &[Row]) -> String {
 }
 
 /// Three digits that matter, thousands apart.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     if value.abs() < 100.0 {
         return format!("{value:.2}");
     }
