@@ -165,7 +165,7 @@ impl Function {
                 _ => format!("(local.get {})", self.local(ty)),
             };
         }
-        let mut next = |function: &mut Self, ty: &str| function.value(ty, depth + 1);
+        let next = |function: &mut Self, ty: &str| function.value(ty, depth + 1);
         match ty {
             "v128" => {
                 let float = ["f32x4", "f64x2"][self.chance.below(2)];

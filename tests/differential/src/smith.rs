@@ -107,7 +107,7 @@ pub fn module_of(seed: u64) -> Option<Vec<u8>> {
 
 fn module(chance: &mut Chance) -> Option<Vec<u8>> {
     let length = 256 + chance.below(6_000);
-    let bytes: Vec<u8> = std::iter::repeat_with(|| chance.next().to_le_bytes()).flatten().take(length).collect();
+    let bytes: Vec<u8> = std::iter::repeat_with(|| chance.number().to_le_bytes()).flatten().take(length).collect();
     let mut source = Unstructured::new(&bytes);
     let config = wasm_smith::Config {
         max_imports: 0,
@@ -153,8 +153,8 @@ fn module(chance: &mut Chance) -> Option<Vec<u8>> {
 pub struct Chance(pub u64);
 
 impl Chance {
-    /// The next number.
-    pub fn next(&mut self) -> u64 {
+    /// Sixty-four random bits.
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -164,7 +164,7 @@ impl Chance {
 
     /// A number below `bound`, which is not zero.
     pub fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound as u64).unwrap_or(0)
+        usize::try_from(self.number() % bound as u64).unwrap_or(0)
     }
 
     fn value(&mut self, ty: ValType) -> Value {
@@ -185,10 +185,10 @@ impl Chance {
     fn bits(&mut self) -> u64 {
         const KNOWN: [f64; 8] = [0.0, -0.0, 1.0, -1.5, f64::INFINITY, f64::NEG_INFINITY, 1e300, 5e-324];
         match self.below(4) {
-            0 => self.next() % 64,
+            0 => self.number() % 64,
             1 => KNOWN[self.below(KNOWN.len())].to_bits(),
-            2 => 0x7ff0_0000_0000_0000 | (self.next() & 0x800f_0000_0000_0003),
-            _ => self.next(),
+            2 => 0x7ff0_0000_0000_0000 | (self.number() & 0x800f_0000_0000_0003),
+            _ => self.number(),
         }
     }
 
@@ -196,8 +196,8 @@ impl Chance {
         const KNOWN: [f32; 8] = [0.0, -0.0, 1.0, -1.5, f32::INFINITY, f32::NEG_INFINITY, 1e38, 1e-45];
         match self.below(3) {
             0 => KNOWN[self.below(KNOWN.len())].to_bits(),
-            1 => 0x7f80_0000 | (self.next() as u32 & 0x807f_0003),
-            _ => self.next() as u32,
+            1 => 0x7f80_0000 | (self.number() as u32 & 0x807f_0003),
+            _ => self.number() as u32,
         }
     }
 }
