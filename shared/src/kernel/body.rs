@@ -1,6 +1,6 @@
 //! Rewrites one function body: gas, stack, memory growth, NaNs.
 //!
-//! A first pass validates the body and measures it ([`Shape`]); the second copies its instructions, byte for byte, and
+//! A first pass validates the body and measures it ([`super::measure`]); the second, here, copies its instructions, byte for byte, and
 //! puts ours between them. A body that counts gas in a local looks like this afterwards:
 //!
 //! ```text
@@ -26,16 +26,17 @@
 //!     gas below run: on with the outer loop; gas := gas - run
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use wasm_encoder::{BlockType, Function, InstructionSink, ValType as Encoded};
-use wasmparser::{FrameKind, FuncValidator, FunctionBody, Operator, ValType, ValidatorResources, WasmModuleResources};
+use wasmparser::{FuncValidator, FunctionBody, Operator, ValType, ValidatorResources};
 
 use super::{
-    TrapReason, bounds, check, cost, detour,
-    flow::{RunStart, Runs, TooDeep, Walker},
-    lazy::Plan,
+    TrapReason, check, detour,
+    flow::{RunStart, Walker},
+    measure::{MOST_SHELVED, Nans, Shape, Through, dynamic, invalid_body, measure},
     nan::{self, Float},
+    shelf::Shelf,
 };
 use crate::refusal::Refusal;
 
@@ -62,101 +63,6 @@ pub struct Appended {
     pub grow: u32,
 }
 
-/// What the first pass learns of a body.
-struct Shape {
-    /// One charge a run.
-    charges: Vec<u64>,
-    /// Calls other functions.
-    calls: bool,
-    /// Gas is kept in a local.
-    counts: bool,
-    /// Weight of the frame in bytes.
-    frame: u64,
-    /// Needs an `i32` to keep a length or an index in.
-    lengths: bool,
-    /// Where NaNs are made canonical.
-    plan: Plan,
-    /// Float types of which a value on the operand stack is made canonical.
-    floats: [bool; 4],
-    /// Which of its loops take no values and hold no other loop and nothing that calls or is made a call, in order.
-    leaves: Vec<bool>,
-    /// Locals that each of its loops names, outside loops within.
-    named: Vec<Named>,
-    /// Types of parameters and locals.
-    types: Vec<ValType>,
-    /// Parameters and locals.
-    locals: u32,
-    /// For each `br_table` that is not dead, the type of a block that its values pass through; `None` if it has none.
-    tables: Vec<Option<BlockType>>,
-}
-
-/// Gives the type of a block that takes these values and gives them back.
-pub type Through<'a> = &'a mut dyn FnMut(&[ValType]) -> Result<BlockType, Refusal>;
-
-/// Locals that go round a call in globals, at most.
-const MOST_SHELVED: usize = 40;
-
-/// Locals that a loop names.
-struct Named {
-    /// Open blocks at its head.
-    nesting: usize,
-    /// Control has come from the head without a branch.
-    is_straight: bool,
-    /// Read from the round before, as far as is seen.
-    carried: BTreeSet<u32>,
-    /// Written before anything else, so that nothing of the round before is needed.
-    fresh: BTreeSet<u32>,
-}
-
-impl Named {
-    fn new(nesting: usize) -> Self {
-        Self { nesting, is_straight: true, carried: BTreeSet::new(), fresh: BTreeSet::new() }
-    }
-
-    fn name(&mut self, local: u32, reads: bool, nesting: usize) {
-        if self.carried.len() > MOST_SHELVED || self.fresh.contains(&local) || self.carried.contains(&local) {
-            return;
-        }
-        let is_fresh = !reads && self.is_straight && nesting == self.nesting;
-        if is_fresh {
-            self.fresh.insert(local)
-        } else {
-            self.carried.insert(local)
-        };
-    }
-}
-
-/// Globals behind all others, for locals to go round a call in. Bodies share them.
-#[derive(Debug, Default)]
-pub struct Shelf {
-    /// Index of the first.
-    first: u32,
-    /// Their types, in order.
-    pub types: Vec<Encoded>,
-    /// The first, second, … of each type.
-    places: BTreeMap<(ValType, u32), u32>,
-}
-
-impl Shelf {
-    /// With globals from `first` on.
-    pub fn from(first: u32) -> Self {
-        Self { first, ..Self::default() }
-    }
-
-    /// The global for the `nth` local of type `ty`; `None` for a reference.
-    fn place(&mut self, ty: ValType, nth: u32) -> Option<u32> {
-        let encoded = match ty {
-            ValType::Ref(_) => return None,
-            ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64 | ValType::V128 => Encoded::try_from(ty).ok()?,
-        };
-        let next = self.first.checked_add(u32::try_from(self.types.len()).ok()?)?;
-        Some(*self.places.entry((ty, nth)).or_insert_with(|| {
-            self.types.push(encoded);
-            next
-        }))
-    }
-}
-
 /// Rewrites the bodies of one module.
 pub struct BodyRewriter<'a> {
     /// The module's bytes, in which bodies' positions count.
@@ -167,16 +73,6 @@ pub struct BodyRewriter<'a> {
     pub nans: Nans,
     /// Globals for locals.
     pub shelf: &'a mut Shelf,
-}
-
-/// When what arithmetic gives is made canonical. What a kernel can see is the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Nans {
-    /// Where somebody looks at its bits: what engines get.
-    #[default]
-    Late,
-    /// At once, for tests to compare with.
-    Eager,
 }
 
 /// A body written anew.
@@ -200,167 +96,8 @@ impl BodyRewriter<'_> {
         wrapper: WrapperType,
         through: Through,
     ) -> Result<Written, Refusal> {
-        let shape = self.measure(validator, body, parameters, through)?;
+        let shape = measure(self.nans, validator, body, parameters, through)?;
         self.write(body, &shape, parameters, wrapper)
-    }
-
-    fn measure(
-        &self,
-        validator: &mut FuncValidator<ValidatorResources>,
-        body: &FunctionBody<'_>,
-        parameters: u32,
-        through: Through,
-    ) -> Result<Shape, Refusal> {
-        let number = validator.index();
-        let broken = |error: wasmparser::BinaryReaderError| invalid_body(number, &error);
-        let range = body.range();
-        if range.end - range.start > bounds::MOST_BODY_BYTES {
-            return Err(check::invalid(format!("Function {number} of the kernel is longer than 2 MiB.")));
-        }
-        let mut reader = body.get_binary_reader();
-        validator.read_locals(&mut reader).map_err(broken)?;
-        let locals = validator.len_locals();
-        if locals > bounds::MOST_LOCALS {
-            return Err(check::invalid(format!("Function {number} of the kernel has {locals} locals.")));
-        }
-        let mut operators = body.get_operators_reader().map_err(broken)?;
-        let mut shape = Shape {
-            charges: Vec::new(),
-            calls: false,
-            counts: false,
-            frame: 0,
-            lengths: false,
-            plan: Plan::default(),
-            floats: [false; 4],
-            leaves: Vec::new(),
-            named: Vec::new(),
-            types: (0..locals).map(|local| validator.get_local_type(local).unwrap_or(ValType::I32)).collect(),
-            locals,
-            tables: Vec::new(),
-        };
-        // Of each open block, the loop that it is in or is.
-        let mut inside: Vec<Option<usize>> = vec![None];
-        let mut heights = Vec::new();
-        let mut has_floats = false;
-        let mut walker = Walker::new();
-        let mut runs = Runs::new();
-        let mut height = 0;
-        let mut vectors = (0..locals).any(|local| validator.get_local_type(local) == Some(ValType::V128));
-        while !operators.eof() {
-            let (operator, offset) = operators.read_with_offset().map_err(broken)?;
-            bound_block(&operator, validator.resources()).ok_or_else(|| {
-                check::invalid(format!(
-                    "A block in function {number} of the kernel has too many parameters or results."
-                ))
-            })?;
-            let carried = match &operator {
-                Operator::BrTable { targets } => label_types(validator, targets.default()),
-                _ => Vec::new(),
-            };
-            validator.op(offset, &operator).map_err(broken)?;
-            height = height.max(validator.operand_stack_height());
-            heights.push(validator.operand_stack_height());
-            let step = walker.step(&operator).map_err(|TooDeep| {
-                check::invalid(format!(
-                    "Function {number} of the kernel nests blocks deeper than {}.",
-                    bounds::MOST_NESTING
-                ))
-            })?;
-            if step.dead {
-                continue;
-            }
-            runs.spend(cost::of(&operator));
-            let around = inside.last().copied().flatten();
-            match &operator {
-                Operator::Block { .. } | Operator::If { .. } => inside.push(around),
-                Operator::Loop { blockty } => {
-                    inside.push(Some(shape.leaves.len()));
-                    // Two loops that hand values on would be one more thing for wasmi to get wrong; compilers write none.
-                    shape.leaves.push(!matches!(blockty, wasmparser::BlockType::FuncType(_)));
-                    shape.named.push(Named::new(inside.len()));
-                }
-                Operator::End => drop(inside.pop()),
-                Operator::LocalGet { local_index }
-                | Operator::LocalSet { local_index }
-                | Operator::LocalTee { local_index } => {
-                    let reads = matches!(operator, Operator::LocalGet { .. });
-                    if let Some(named) = around.and_then(|around| shape.named.get_mut(around)) {
-                        named.name(*local_index, reads, inside.len());
-                    }
-                }
-                Operator::Br { .. } | Operator::BrIf { .. } | Operator::BrTable { .. } | Operator::Return => {
-                    if let Some(named) = around.and_then(|around| shape.named.get_mut(around)) {
-                        named.is_straight = false;
-                    }
-                }
-                _ => {}
-            }
-            let calls = matches!(
-                operator,
-                Operator::Call { .. }
-                    | Operator::CallIndirect { .. }
-                    | Operator::MemoryGrow { .. }
-                    | Operator::Loop { .. }
-            );
-            if let (true, Some(leaf)) =
-                (calls || dynamic(&operator).is_some(), around.and_then(|around| shape.leaves.get_mut(around)))
-            {
-                *leaf = false;
-            }
-            match &operator {
-                Operator::Call { .. } | Operator::CallIndirect { .. } => shape.calls = true,
-                Operator::MemoryGrow { .. } | Operator::Loop { .. } => shape.counts = true,
-                Operator::BrTable { .. } => {
-                    let block = if carried.is_empty() { None } else { Some(through(&carried)?) };
-                    shape.lengths |= block.is_some();
-                    shape.tables.push(block);
-                }
-                _ => {}
-            }
-            if dynamic(&operator).is_some() {
-                shape.counts = true;
-                shape.lengths = true;
-            }
-            if nan::arithmetic(&operator).is_some() {
-                has_floats = true;
-            }
-            // Wherever a vector comes from, it is on top of the stack then, or among what a call gave.
-            vectors |=
-                validator.get_operand_type(0) == Some(Some(ValType::V128)) || gives_vectors(&operator, validator);
-            if let Some(how) = step.starts {
-                runs.start(how);
-            }
-        }
-        operators.finish().map_err(broken)?;
-        if has_floats {
-            self.plan_nans(&mut shape, validator, body, parameters, &heights);
-        }
-        shape.charges = runs.finish();
-        shape.counts |= shape.calls || shape.charges.iter().skip(1).any(|charge| *charge > 0);
-        let slot = if vectors { bounds::VECTOR_SLOT_BYTES } else { bounds::SLOT_BYTES };
-        shape.frame = bounds::FRAME_BYTES + slot * (u64::from(locals) + u64::from(height));
-        if shape.frame > bounds::MOST_FRAME_BYTES {
-            return Err(check::invalid(format!(
-                "Function {number} of the kernel needs a frame of {} bytes.",
-                shape.frame
-            )));
-        }
-        Ok(shape)
-    }
-
-    fn plan_nans(
-        &self,
-        shape: &mut Shape,
-        validator: &FuncValidator<ValidatorResources>,
-        body: &FunctionBody<'_>,
-        parameters: u32,
-        heights: &[u32],
-    ) {
-        shape.plan = match self.nans {
-            Nans::Late => Plan::late(body, validator, &shape.types, parameters, heights),
-            Nans::Eager => Plan::eager(body),
-        };
-        shape.floats = shape.plan.floats();
     }
 
     fn write(
@@ -781,62 +518,4 @@ impl<'a> Writer<'a> {
     fn charge_of(&self, run: usize) -> i64 {
         self.shape.charges.get(run).copied().map_or(0, |charge| i64::try_from(charge).unwrap_or(i64::MAX))
     }
-}
-
-/// Whether a call gives vectors, on top or below.
-fn gives_vectors(operator: &Operator<'_>, validator: &FuncValidator<ValidatorResources>) -> bool {
-    let resources = validator.resources();
-    let index = match operator {
-        Operator::Call { function_index } => resources.type_index_of_function(*function_index),
-        Operator::CallIndirect { type_index, .. } => Some(*type_index),
-        _ => None,
-    };
-    let Some(ty) = index.and_then(|index| resources.sub_type_at(index)) else { return false };
-    let wasmparser::CompositeInnerType::Func(ty) = &ty.composite_type.inner else { return false };
-    ty.results().contains(&ValType::V128)
-}
-
-/// For an instruction whose cost grows with the length on top of the stack: by how much the length is shifted down.
-fn dynamic(operator: &Operator<'_>) -> Option<i64> {
-    match operator {
-        Operator::MemoryFill { .. } | Operator::MemoryCopy { .. } | Operator::MemoryInit { .. } => {
-            Some(cost::BULK_SHIFT)
-        }
-        Operator::TableFill { .. } | Operator::TableCopy { .. } | Operator::TableInit { .. } => Some(0),
-        Operator::TableGrow { .. } => Some(0),
-        _ => None,
-    }
-}
-
-/// A block's type is looked at once for every block: its arity must not multiply.
-fn bound_block(operator: &Operator<'_>, resources: &ValidatorResources) -> Option<()> {
-    let (Operator::Block { blockty } | Operator::Loop { blockty } | Operator::If { blockty }) = operator else {
-        return Some(());
-    };
-    let wasmparser::BlockType::FuncType(index) = blockty else { return Some(()) };
-    let Some(ty) = resources.sub_type_at(*index) else { return Some(()) };
-    let wasmparser::CompositeInnerType::Func(ty) = &ty.composite_type.inner else { return Some(()) };
-    (ty.params().len() <= bounds::MOST_RESULTS && ty.results().len() <= bounds::MOST_RESULTS).then_some(())
-}
-
-/// What a branch to a label carries; nothing for a label that is not there, which the validator refuses.
-fn label_types(validator: &FuncValidator<ValidatorResources>, depth: u32) -> Vec<ValType> {
-    let Some(frame) = usize::try_from(depth).ok().and_then(|depth| validator.get_control_frame(depth)) else {
-        return Vec::new();
-    };
-    let is_loop = frame.kind == FrameKind::Loop;
-    match frame.block_type {
-        wasmparser::BlockType::Empty => Vec::new(),
-        wasmparser::BlockType::Type(_) if is_loop => Vec::new(),
-        wasmparser::BlockType::Type(ty) => vec![ty],
-        wasmparser::BlockType::FuncType(index) => {
-            let Some(ty) = validator.resources().sub_type_at(index) else { return Vec::new() };
-            let wasmparser::CompositeInnerType::Func(ty) = &ty.composite_type.inner else { return Vec::new() };
-            if is_loop { ty.params().to_vec() } else { ty.results().to_vec() }
-        }
-    }
-}
-
-fn invalid_body(number: u32, error: &wasmparser::BinaryReaderError) -> Refusal {
-    check::invalid(format!("Function {number} of the kernel is not valid: {error}."))
 }

@@ -23,12 +23,14 @@ mod cost;
 mod detour;
 mod flow;
 mod lazy;
+mod measure;
 mod nan;
 mod rewrite;
+mod shelf;
 
-pub use body::Nans;
 pub use bounds::{MOST_MODULE_BYTES, MOST_TABLE_ELEMENTS, MOST_TABLES, STACK_BYTES};
 pub use cost::{COST_VERSION, table as cost_table};
+pub use measure::Nans;
 pub use rewrite::{rewrite, rewrite_with, within_bounds};
 
 use std::borrow::Cow;

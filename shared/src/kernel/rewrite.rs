@@ -14,8 +14,10 @@ use wasmparser::{
 
 use super::{
     TrapReason,
-    body::{Appended, BodyRewriter, Nans, Shelf},
+    body::{Appended, BodyRewriter},
     bounds, check, cost, exports,
+    measure::Nans,
+    shelf::Shelf,
 };
 use crate::refusal::{Code, Refusal};
 
