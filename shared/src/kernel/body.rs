@@ -93,6 +93,10 @@ struct Shape {
 /// Gives the type of a block that takes these values and gives them back.
 pub type Through<'a> = &'a mut dyn FnMut(&[ValType]) -> Result<BlockType, Refusal>;
 
+/// In a longer body no loop gets another around it: what is written for each is many times the shortest loop, and V8 refuses
+/// functions of more than 7 MB.
+const MOST_DOUBLED_BYTES: u64 = 256 << 10;
+
 /// Locals that go round a call in globals, at most.
 const MOST_SHELVED: usize = 40;
 
@@ -276,7 +280,8 @@ impl BodyRewriter<'_> {
                 Operator::Loop { blockty } => {
                     inside.push(Some(shape.leaves.len()));
                     // Two loops that hand values on would be one more thing for wasmi to get wrong; compilers write none.
-                    shape.leaves.push(!matches!(blockty, wasmparser::BlockType::FuncType(_)));
+                    let takes_values = matches!(blockty, wasmparser::BlockType::FuncType(_));
+                    shape.leaves.push(!takes_values && range.end - range.start <= MOST_DOUBLED_BYTES);
                     shape.named.push(Named::new(inside.len()));
                 }
                 Operator::End => drop(inside.pop()),
