@@ -54,6 +54,10 @@ pub struct Shape {
 /// Gives the type of a block that takes these values and gives them back.
 pub type Through<'a> = &'a mut dyn FnMut(&[ValType]) -> Result<BlockType, Refusal>;
 
+/// In a longer body no loop gets another around it: what is written for each is many times the shortest loop, and V8 refuses
+/// functions of more than 7 MB.
+const MOST_DOUBLED_BYTES: u64 = 256 << 10;
+
 /// Locals that go round a call in globals, at most.
 pub const MOST_SHELVED: usize = 40;
 
@@ -158,7 +162,8 @@ pub fn measure(
             Operator::Loop { blockty } => {
                 inside.push(Some(shape.leaves.len()));
                 // Two loops that hand values on would be one more thing for wasmi to get wrong; compilers write none.
-                shape.leaves.push(!matches!(blockty, wasmparser::BlockType::FuncType(_)));
+                let takes_values = matches!(blockty, wasmparser::BlockType::FuncType(_));
+                shape.leaves.push(!takes_values && range.end - range.start <= MOST_DOUBLED_BYTES);
                 shape.named.push(Named::new(inside.len()));
             }
             Operator::End => drop(inside.pop()),

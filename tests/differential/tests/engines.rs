@@ -69,9 +69,9 @@ fn on_recursion_and_memory_up_to_their_bounds_and_on_what_a_call_leaves_behind()
 #[test]
 fn on_nans_that_are_carried_through_locals_and_loops() {
     let (wasmi, wasmtime) = (Wasmi::new(), Wasmtime::new().unwrap());
-    cases::carried_nans([&wasmi, &wasmtime], 400).unwrap();
+    cases::carried_nans([&wasmi, &wasmtime], 60).unwrap();
     let mut spared = 0;
-    for seed in 0..400 {
+    for seed in 0..200 {
         let module = wat::parse_str(floats::module(seed)).unwrap();
         let late = kernel::rewrite(&module).unwrap();
         let eager = kernel::rewrite_with(&module, Nans::Eager).unwrap();
@@ -79,7 +79,7 @@ fn on_nans_that_are_carried_through_locals_and_loops() {
         cases::carried([&wasmi as &dyn Machine, &wasmi], [&late, &eager])
             .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     }
-    assert!(spared > 300, "{spared}");
+    assert!(spared > 150, "{spared}");
 }
 
 #[test]
