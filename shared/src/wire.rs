@@ -8,14 +8,19 @@ use crate::{
     engine::{BatchReport, EngineName, Limits},
     id::{AttemptId, Hash, JobId, NodeId},
     job::{Priority, Requirements},
+    kernel::REWRITE_VERSION,
     units::Moment,
 };
 
 /// The libp2p protocol name of the stream.
 pub const PROTOCOL: &str = "/p2pnet/node/1";
 
-/// Goes up when a message changes.
-pub const PROTOCOL_VERSION: u16 = 1;
+/// Goes up when a message changes, and with [`REWRITE_VERSION`], since a kernel is named by the hash of its original
+/// bytes, and nodes that rewrite it differently might differ on its gas.
+pub const PROTOCOL_VERSION: u16 = MESSAGES << 8 | REWRITE_VERSION;
+
+/// Version of the messages.
+const MESSAGES: u16 = 1;
 
 /// The longest frame in bytes, its length prefix (4 bytes, big-endian) not counted. Whatever is larger is a blob.
 pub const MAX_FRAME: usize = 1 << 20;

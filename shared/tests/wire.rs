@@ -12,7 +12,7 @@ use p2pnet_shared::{
     id::{AttemptId, Hash, JobId, NodeId},
     job::{Priority, Requirements},
     units::{Gas, Moment},
-    wire::{self, Assignment, Message, Offer, PROTOCOL_VERSION, Payload, RefuseReason, Role, WireError},
+    wire::{self, Assignment, Message, Offer, Payload, RefuseReason, Role, WireError},
 };
 
 const NODE: NodeId = NodeId([0xa1; 32]);
@@ -53,15 +53,7 @@ fn messages() -> Vec<(&'static str, Message)> {
     let large = Payload::Blob { hash: HASH, len: 10_000_000 };
     let deliver = Payload::Inline(wire::encode_report(&report()).unwrap());
     vec![
-        (
-            "hello",
-            Message::Hello {
-                version: PROTOCOL_VERSION,
-                role: Role::Seed,
-                agent: "p2pnet 0.1.0".to_owned(),
-                session: 7,
-            },
-        ),
+        ("hello", Message::Hello { version: 1, role: Role::Seed, agent: "p2pnet 0.1.0".to_owned(), session: 7 }),
         ("offer", Message::Offer(offer())),
         ("withdraw", Message::Withdraw),
         ("find", Message::Find { query: 1, requirements: Requirements::default(), limit: 64 }),

@@ -82,8 +82,15 @@ pub fn call<G: Guest>(
     let mut output = steps(&mut guest, facts, input, limits);
     let (left, reserve) = guest.gas_left();
     let left = left.saturating_add(reserve);
-    if left < 0 && output.is_ok() {
-        output = Err(Trap::OutOfGas);
+    // Gas went below zero where nobody looked; whoever gives the same call more gas must not hear of another end.
+    if left < 0 {
+        output = match output {
+            Ok(_)
+            | Err(Trap::Trapped | Trap::BrokenContract | Trap::OutOfGas | Trap::OutOfMemory | Trap::StackOverflow) => {
+                Err(Trap::OutOfGas)
+            }
+            Err(Trap::TimedOut | Trap::Cancelled | Trap::HostFailed) => output,
+        };
     }
     CallOutcome { output, gas: Gas(gas.saturating_sub(left.max(0)).unsigned_abs()) }
 }

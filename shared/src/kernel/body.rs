@@ -277,6 +277,12 @@ impl<'a> Writer<'a> {
         self.sink().global_get(global).i64_const(-charge).i64_add();
         if !self.shape.counts {
             self.sink().global_set(global);
+            if self.shape.looks {
+                self.sink().global_get(global).i64_const(0).i64_lt_s();
+                self.unlikely_if();
+                let refill = self.appended.refill;
+                self.sink().global_get(global).call(refill).global_set(global).end();
+            }
             return;
         }
         if self.shape.calls {
@@ -296,6 +302,9 @@ impl<'a> Writer<'a> {
             self.unlikely_if();
             self.flush();
             self.sink().i32_const(TrapReason::StackOverflow.code()).global_set(trap).unreachable().end();
+        } else if self.shape.looks {
+            self.sink().local_tee(gas);
+            self.refill_below_zero();
         } else {
             self.sink().local_set(gas);
         }

@@ -45,3 +45,13 @@ pub const FRAME_BYTES: u64 = 96;
 pub const SLOT_BYTES: u64 = 8;
 /// The same in a function that handles vectors.
 pub const VECTOR_SLOT_BYTES: u64 = 16;
+
+/// Bytes of one rewritten body: V8 refuses functions of more than 7,654,321.
+pub const MOST_WRITTEN_BODY_BYTES: usize = 7_000_000;
+
+/// Bytes of all rewritten bodies.
+pub const MOST_WRITTEN_BYTES: usize = 128 << 20;
+
+/// Gas that a function which calls no other may take without looking whether there is any: a caller can call such
+/// functions a million times in a row without looking either.
+pub const MOST_UNSEEN_GAS: u64 = 128;

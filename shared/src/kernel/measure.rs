@@ -31,6 +31,8 @@ pub struct Shape {
     pub calls: bool,
     /// Gas is kept in a local.
     pub counts: bool,
+    /// Calls no other function, and yet could take so much gas that it looks at its entry whether there is any.
+    pub looks: bool,
     /// Weight of the frame in bytes.
     pub frame: u64,
     /// Needs an `i32` to keep a length or an index in.
@@ -116,6 +118,7 @@ pub fn measure(
         charges: Vec::new(),
         calls: false,
         counts: false,
+        looks: false,
         frame: 0,
         lengths: false,
         plan: Plan::default(),
@@ -224,6 +227,7 @@ pub fn measure(
     }
     shape.charges = runs.finish();
     shape.counts |= shape.calls || shape.charges.iter().skip(1).any(|charge| *charge > 0);
+    shape.looks = !shape.calls && shape.charges.iter().copied().fold(0, u64::saturating_add) > bounds::MOST_UNSEEN_GAS;
     let slot = if vectors { bounds::VECTOR_SLOT_BYTES } else { bounds::SLOT_BYTES };
     shape.frame = bounds::FRAME_BYTES + slot * (u64::from(locals) + u64::from(height));
     if shape.frame > bounds::MOST_FRAME_BYTES {

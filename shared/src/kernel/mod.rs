@@ -39,9 +39,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{id::Hash, refusal::Refusal};
 
-/// Version of the rewrite. Whoever caches rewritten or compiled bytes keys them by this and the original's hash; it
-/// changes whenever the same kernel could be rewritten to other bytes.
-pub const REWRITE_VERSION: u32 = 4;
+/// Version of the rewrite. It changes whenever the same kernel could be rewritten to other bytes, and with it the
+/// [protocol's version](crate::wire::PROTOCOL_VERSION): nodes that work together count alike.
+pub const REWRITE_VERSION: u16 = 5;
 
 /// Bytes in a page of linear memory.
 pub const PAGE_BYTES: u64 = 65_536;

@@ -88,6 +88,8 @@ struct Rewriter<'a> {
     data: Option<&'a [u8]>,
     data_count: Option<u32>,
     code: CodeSection,
+    /// Bytes of the bodies in it.
+    written: usize,
     /// Which branches are never taken in real work, for engines that arrange code by it (`metadata.code.branch_hint`).
     hints: BranchHints,
     shelf: Option<Shelf>,
@@ -249,6 +251,15 @@ impl<'a> Rewriter<'a> {
         let mut through = |values: &[wasmparser::ValType]| self.block_type(values, values);
         let written = rewriter.rewrite(&mut validator, body, parameters, wrapper, &mut through)?;
         self.shelf = Some(shelf);
+        let length = written.function.byte_len();
+        self.written += length;
+        if length > bounds::MOST_WRITTEN_BODY_BYTES || self.written > bounds::MOST_WRITTEN_BYTES {
+            return Err(Refusal::new(
+                Code::TooLarge,
+                "What counts gas in the kernel's loops makes its code too large for browsers.",
+                "Build it with optimisation, or split it into several kernels.",
+            ));
+        }
         self.hint(&written.unlikely);
         self.code.function(&written.function);
         Ok(validator.into_allocations())
@@ -401,7 +412,10 @@ impl<'a> Rewriter<'a> {
 const APPENDED_TYPES: usize = 3;
 
 /// `refill(gas: i64) -> i64`: called with gas below zero. It hands out the next slice of what the host has given, after
-/// asking the host's hook if there are slices; with nothing left it ends the call. Slices never change the count.
+/// asking the host's hook if there are slices; with nothing left it ends the call.
+///
+/// Slices never change the count, not even one that a trap leaves behind: what is handed out goes from one global to the
+/// other, and the caller's own count is written only where the call ends for want of gas.
 fn refill(appended: Appended) -> Function {
     const GAS: u32 = 0;
     const TAKEN: u32 = 1;
@@ -409,7 +423,6 @@ fn refill(appended: Appended) -> Function {
     let mut function = Function::new([(1, ValType::I64)]);
     let mut sink = function.instructions();
     sink.loop_(BlockType::Empty);
-    sink.local_get(GAS).global_set(gas);
     sink.global_get(slice).i64_eqz().if_(BlockType::Empty);
     sink.global_get(reserve).local_set(TAKEN);
     sink.else_();
@@ -418,10 +431,20 @@ fn refill(appended: Appended) -> Function {
     sink.global_get(slice).global_get(reserve).i64_lt_s().select().local_set(TAKEN);
     sink.end();
     sink.global_get(reserve).local_get(TAKEN).i64_sub().global_set(reserve);
-    sink.local_get(GAS).local_get(TAKEN).i64_add().local_tee(GAS).global_set(gas);
-    sink.local_get(GAS).i64_const(0).i64_ge_s().if_(BlockType::Empty).local_get(GAS).return_().end();
+    sink.global_get(gas).local_get(TAKEN).i64_add().global_set(gas);
+    sink.local_get(GAS)
+        .local_get(TAKEN)
+        .i64_add()
+        .local_tee(GAS)
+        .i64_const(0)
+        .i64_ge_s()
+        .if_(BlockType::Empty)
+        .local_get(GAS)
+        .return_()
+        .end();
     sink.global_get(reserve).i64_const(0).i64_gt_s().br_if(0);
     sink.end();
+    sink.local_get(GAS).global_set(gas);
     sink.i32_const(TrapReason::OutOfGas.code()).global_set(trap).unreachable().end();
     function
 }

@@ -1,6 +1,11 @@
 //! What the rewrite promises, on the referee.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
 use super::*;
 use crate::{
     engine::{CallOutcome, Engine, Limits, Trap, WasmiEngine},
@@ -256,10 +261,6 @@ fn returns_and_branches_out_of_a_body_keep_the_count() {
 
 #[test]
 fn a_watch_sees_a_kernel_run_and_may_end_it_without_changing_the_count() {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    };
     let rounds = "(loop $l (local.set $i (i32.add (local.get $i) (i32.const 1))) (br_if $l (i32.lt_u (local.get $i) (i32.const 10000000)))) (i64.const 0)";
     let prepared = prepare(&kernel("", rounds)).unwrap();
     let limits = Limits { gas: Gas(1_000_000_000), ..small() };
@@ -372,4 +373,68 @@ fn a_nan_that_only_passes_through_costs_nothing_and_ends_canonical() {
     let seen = kernel("", &answer("(i64x2.extract_lane 0 (f64x2.neg (f64x2.sqrt (v128.const f64x2 -1 4))))"));
     assert_eq!(checks(&seen), 1);
     assert_eq!(call(&seen, b"", small()).output.unwrap(), 0xfff8_0000_0000_0000u64.to_le_bytes());
+}
+
+#[test]
+fn a_trap_leaves_the_same_gas_whatever_the_slices() {
+    let run = "(loop $l (local.set $i (i32.add (local.get $i) (i32.const 1)))
+            (br_if $l (i32.lt_u (local.get $i) (i32.const 300000))))
+        (drop (i32.load (i32.const -8))) (unreachable)";
+    let prepared = prepare(&kernel("", run)).unwrap();
+    let outcomes: Vec<CallOutcome> = [None, Some(20_000), Some(200_000), Some(5_000_000)]
+        .into_iter()
+        .map(|slice| {
+            let mut engine = WasmiEngine::new();
+            if let Some(slice) = slice {
+                engine.set_slice(slice);
+                engine.set_watch(Some(Arc::new(|| None)));
+            }
+            let module = engine.load(&prepared.rewritten).unwrap();
+            engine.call(&module, &[b""], &small())
+        })
+        .collect();
+    assert_eq!(outcomes[0].output, Err(Trap::Trapped));
+    assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]), "{outcomes:?}");
+}
+
+#[test]
+fn calls_in_a_row_without_a_loop_end_with_their_gas() {
+    // Two functions that call no other: one counts in the global alone, the other in a local.
+    let plain = "(local.set $x (i64.const 1))".repeat(300);
+    let looping = format!("{plain} (loop $l (br_if $l (i32.const 0)))");
+    for body in [plain, looping] {
+        let many = "(call $leaf)".repeat(40_000);
+        let kernel = kernel(&format!("(func $leaf (local $x i64) {body})"), &format!("{many} (unreachable)"));
+        let limits = Limits { gas: Gas(100_000), ..small() };
+        let outcome = call(&kernel, b"", limits);
+        assert_eq!(outcome, CallOutcome { output: Err(Trap::OutOfGas), gas: limits.gas });
+        let mut engine = WasmiEngine::new();
+        let looks = Arc::new(AtomicU32::new(0));
+        let seen = Arc::clone(&looks);
+        engine.set_slice(10_000);
+        engine
+            .set_watch(Some(Arc::new(move || (seen.fetch_add(1, Ordering::Relaxed) == 3).then_some(Trap::Cancelled))));
+        let module = engine.load(&prepare(&kernel).unwrap().rewritten).unwrap();
+        let stopped = engine.call(&module, &[b""], &Limits { gas: Gas(1 << 40), ..small() });
+        assert_eq!(stopped.output, Err(Trap::Cancelled));
+        assert_eq!(looks.load(Ordering::Relaxed), 4);
+        // With enough, it gets to the end.
+        assert_eq!(trap(&kernel, Limits { gas: Gas(1 << 40), ..small() }), Trap::Trapped);
+    }
+}
+
+#[test]
+fn more_gas_does_not_turn_one_trap_into_another() {
+    // The gas of the straight run before the trap is not looked at on the way.
+    let run = format!("{} (unreachable)", "(local.set $x (i64.const 1))".repeat(100));
+    let kernel = kernel("", &run);
+    let needed = call(&kernel, b"", small()).gas;
+    assert_eq!(trap(&kernel, Limits { gas: Gas(needed.0 - 1), ..small() }), Trap::OutOfGas);
+    assert_eq!(trap(&kernel, Limits { gas: needed, ..small() }), Trap::Trapped);
+}
+
+#[test]
+fn a_body_that_the_rewrite_makes_too_large_for_browsers_is_refused() {
+    let run = "(loop)".repeat(500_000);
+    assert_eq!(refused(&kernel("", &format!("{run} (unreachable)"))), Code::TooLarge);
 }
