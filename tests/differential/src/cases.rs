@@ -2,6 +2,7 @@
 //! kind of NaN, this repository's kernels, recursion down to the bound, memory up to the limit.
 
 use anyhow::{Context, Result, anyhow};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use p2pnet_shared::{
     engine::Limits,
     job::kinds,
@@ -131,7 +132,7 @@ pub fn carried(machines: [&dyn Machine; 2], forms: [&[u8]; 2]) -> Result<usize> 
 }
 
 /// One job of each kernel of this repository, with input that reaches its loops, floats and failures.
-const JOBS: [&str; 10] = [
+const JOBS: &[&str] = &[
     r#"{"kind":"range_reduce","start":1,"end":20000,"map":"x","where":"x % 2 == 0","reduce":"sum"}"#,
     r#"{"kind":"range_reduce","start":1,"end":3000,"map":"sqrt(x) / 3","where":"is_prime(x)","reduce":"average"}"#,
     r#"{"kind":"range_reduce","start":1,"end":60,"map":"x ** 9","reduce":"product"}"#,
@@ -142,6 +143,26 @@ const JOBS: [&str; 10] = [
     r#"{"kind":"matrix","op":"multiply","a":[[1.5,2e300],[3,4]],"b":[[5,6e300],[7,8]]}"#,
     r#"{"kind":"matrix","op":"inverse","a":[[4,7,1],[2,6,0.5],[1,1,3]]}"#,
     r#"{"kind":"matrix","op":"determinant","a":[[4,7,1],[2,6,5],[1,1,3]]}"#,
+    r#"{"kind":"matrix","op":"lu","a":[[4,7,1],[2,6,0.5],[1,1,3]]}"#,
+    r#"{"kind":"matrix","op":"qr","a":[[4,7,1],[2,6,0.5],[1,1,3]]}"#,
+    r#"{"kind":"matrix","op":"eigenvalues","a":[[4,1,0.5],[1,3,2],[0.5,2,1]]}"#,
+    r#"{"kind":"map","data":[0.5,-3,1e22,1e300],"map":"sin(x) + cos(x) * tan(x) - exp(x) / ln(x) + log10(x) ** 0.5"}"#,
+    r#"{"kind":"map","data":["straße","Привет",""],"map":"replace(upper(trim(x)), 'S', 'z')"}"#,
+];
+
+/// The example programs, with arguments and input: one that ends by itself, one that ends by an exit code from deep inside,
+/// and one that asks for clock, chance, files and network.
+const COMMANDS: &[(&str, &[u8], &str, &str)] = &[
+    (
+        "frequencies",
+        include_bytes!("../../../kernels/commands/built/frequencies.wasm"),
+        r#"["--top","2"]"#,
+        "b a b c b a",
+    ),
+    ("statistics", include_bytes!("../../../kernels/commands/built/statistics.wasm"), "[]", "1 2.5 -3"),
+    ("statistics", include_bytes!("../../../kernels/commands/built/statistics.wasm"), "[]", ""),
+    ("darts", include_bytes!("../../../kernels/commands/built/darts.wasm"), "[]", "1000"),
+    ("surroundings", include_bytes!("../../../kernels/commands/built/surroundings.wasm"), r#"["a"]"#, "x"),
 ];
 
 /// A kernel and what it is called with.
@@ -158,12 +179,21 @@ pub struct Case {
 
 /// Jobs on all kernels of this repository. Each call gives an output.
 pub fn repository() -> Result<Vec<Case>> {
+    let commands = COMMANDS.iter().map(|(_, module, arguments, input)| {
+        format!(
+            r#"{{"kind":"command","module":"{}","args":{arguments},"input":"{}","split":"none"}}"#,
+            STANDARD.encode(module),
+            STANDARD.encode(input)
+        )
+    });
     JOBS.iter()
+        .map(|source| (*source).to_owned())
+        .chain(commands)
         .map(|source| {
-            let job = kinds::read(source, &|_| None).map_err(|refusal| anyhow!("{source}: {refusal}"))?;
+            let job = kinds::read(&source, &|_| None).map_err(|refusal| anyhow!("{source:.120}: {refusal}"))?;
             let inputs = job.plan.inputs(Span { start: 0, end: job.plan.units() });
             Ok(Case {
-                name: (*source).to_owned(),
+                name: source.chars().take(120).collect(),
                 kernel: job.plan.kernel().to_vec(),
                 inputs: inputs.into_iter().map(|input| [job.plan.common().to_vec(), input]).collect(),
                 limits: Limits::default(),
