@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     engine::EngineName,
-    id::{AttemptId, JobId, NodeId},
+    id::{AttemptId, JobId, NodeId, OwnerId},
     job::{AttemptState, Elapsed, JobState, Policy, Requirements, WaitReason},
     refusal::{Code, Refusal},
     units::{Gas, Moment, Span},
@@ -49,6 +49,9 @@ pub struct Progress {
 pub struct JobSummary {
     /// Its name.
     pub id: JobId,
+    /// Whose it is. Never told: the host decides by it who may see the job.
+    #[serde(skip)]
+    pub owner: OwnerId,
     /// Its kind, as in the JSON.
     pub kind: String,
     /// Where it stands.

@@ -96,6 +96,36 @@ impl FromStr for JobId {
     }
 }
 
+/// Whose a job is at the node that coordinates it: shares of that node's queue and store are counted by it. The host
+/// derives it, by [`OwnerId::of`], from whatever it knows of who submits; nobody can tell what from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct OwnerId(pub [u8; 16]);
+
+impl OwnerId {
+    /// The person at the node itself: the owner of what a tab's own page submits.
+    pub const LOCAL: Self = Self([0; 16]);
+
+    /// The owner that `secret` (a token, or an address with a salt) names.
+    pub fn of(secret: &[u8]) -> Self {
+        let mut id = [0; 16];
+        id.copy_from_slice(&Hash::of(secret).0[..16]);
+        Self(id)
+    }
+}
+
+impl fmt::Display for OwnerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+impl FromStr for OwnerId {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        read_hex(text).map(Self).ok_or_else(|| IdError::Malformed(shorten(text), "owner"))
+    }
+}
+
 /// One attempt of one batch, unique within the requester that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AttemptId(pub u64);
@@ -128,6 +158,7 @@ macro_rules! text_or_bytes {
 text_or_bytes!(NodeId, 32);
 text_or_bytes!(Hash, 32);
 text_or_bytes!(JobId, 16);
+text_or_bytes!(OwnerId, 16);
 
 fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -167,6 +198,9 @@ mod tests {
         assert_eq!(hash.to_string().parse::<Hash>().unwrap(), hash);
         let job = JobId([0xab; 16]);
         assert_eq!(job.to_string().parse::<JobId>().unwrap(), job);
+        let owner = OwnerId::of(b"token");
+        assert_eq!(owner.to_string().parse::<OwnerId>().unwrap(), owner);
+        assert_ne!(owner, OwnerId::LOCAL);
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Listener {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use p2pnet_shared::{api::Progress, job::JobState};
+    use p2pnet_shared::{api::Progress, id::OwnerId, job::JobState};
 
     use super::*;
 
@@ -134,6 +134,7 @@ mod tests {
     fn summary(id: JobId) -> Option<JobSummary> {
         Some(JobSummary {
             id,
+            owner: OwnerId::LOCAL,
             kind: "map".to_owned(),
             state: JobState::Running,
             waiting: None,

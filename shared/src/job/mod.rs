@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    id::OwnerId,
     refusal::Refusal,
     units::{Millis, Moment, Span},
 };
@@ -214,6 +215,8 @@ pub trait Plan: Send {
 
 /// A job as its requester keeps it.
 pub struct Job {
+    /// Whose it is; [`OwnerId::LOCAL`] until the host says otherwise.
+    pub owner: OwnerId,
     /// Kind name, as in the JSON.
     pub kind: &'static str,
     /// What was submitted, as JSON text, so that it can be read again after a restart and shown.

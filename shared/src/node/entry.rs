@@ -10,7 +10,7 @@ use super::scheduler::{Paces, SpanSet, probe_units};
 use crate::{
     api::{AttemptView, NodeShare},
     engine::{EngineName, Limits},
-    id::{AttemptId, Hash, JobId, NodeId},
+    id::{AttemptId, Hash, JobId, NodeId, OwnerId},
     job::{AttemptState, CallShape, Job, JobState, Outputs, Plan, Policy, Priority, Requirements},
     refusal::{Code, Refusal},
     units::{Gas, Millis, Moment, Span},
@@ -112,6 +112,7 @@ pub(super) enum Verdict {
 /// A job and how far it has come.
 pub(super) struct Entry {
     pub(super) id: JobId,
+    pub(super) owner: OwnerId,
     pub(super) kind: String,
     pub(super) source: Arc<str>,
     pub(super) requirements: Requirements,
@@ -167,11 +168,12 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(id: JobId, job: Job, now: Moment) -> Self {
-        let Job { kind, source, requirements, policy, plan } = job;
+        let Job { owner, kind, source, requirements, policy, plan } = job;
         let (units, shape) = (plan.units(), plan.shape());
         let common = (!plan.common().is_empty()).then(|| Hash::of(plan.common()));
         Self {
             id,
+            owner,
             kind: kind.to_owned(),
             source: source.into(),
             requirements,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Effect, ReadJob, StoreKey, core::Core, entry::Entry, requester::Requester, scheduler::Paces};
 use crate::{
     api::{AttemptView, NodeShare},
-    id::{AttemptId, Hash, JobId, NodeId},
+    id::{AttemptId, Hash, JobId, NodeId, OwnerId},
     job::{AttemptState, JobState, Outputs, Policy, Requirements},
     refusal::{Code, Refusal},
     units::{Gas, Moment, Span},
@@ -24,6 +24,9 @@ const MOST_KEPT: usize = 200;
 #[derive(Serialize, Deserialize)]
 struct JobRecord {
     version: u32,
+    /// Absent in records of before there were owners.
+    #[serde(default)]
+    owner: OwnerId,
     kind: String,
     source: String,
     requirements: Requirements,
@@ -59,6 +62,7 @@ pub(super) fn save_job(core: &mut Core, entry: &Entry) {
     let named = entry.plan.as_ref().and_then(|plan| plan.module()).filter(is_named);
     let record = JobRecord {
         version: VERSION,
+        owner: entry.owner,
         kind: entry.kind.clone(),
         source: entry.source.to_string(),
         requirements: entry.requirements,
@@ -145,7 +149,8 @@ fn revive(id: JobId, record: JobRecord, read: ReadJob<'_>) -> Entry {
     let find = |hash: Hash| kernel.clone().filter(|bytes| Hash::of(bytes) == hash);
     let job = if record.state.is_final() { None } else { Some(read(&record.source, &find)) };
     match job {
-        Some(Ok(job)) => {
+        Some(Ok(mut job)) => {
+            job.owner = record.owner;
             let mut entry = Entry::new(id, job, record.created_at);
             entry.started_at = record.started_at;
             entry.attempts_total = record.attempts_total;
@@ -161,6 +166,7 @@ fn revive(id: JobId, record: JobRecord, read: ReadJob<'_>) -> Entry {
 fn finished(id: JobId, record: JobRecord) -> Entry {
     Entry {
         id,
+        owner: record.owner,
         kind: record.kind,
         source: record.source.into(),
         requirements: record.requirements,

@@ -29,6 +29,7 @@ impl Node {
         let progress = entry.progress(self.core.now);
         JobSummary {
             id: entry.id,
+            owner: entry.owner,
             kind: entry.kind.clone(),
             state: entry.state,
             waiting: self.requester.waiting(&self.core, entry),

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use p2pnet_shared::{
-    id::Hash,
+    id::{Hash, OwnerId},
     job::{CallShape, Job, Outputs, Plan, Policy, Requirements, kinds},
     refusal::{Code, Refusal},
     units::Span,
@@ -46,6 +46,7 @@ pub fn expected_squares(units: u64) -> String {
 
 fn job(plan: Numbers) -> Job {
     Job {
+        owner: OwnerId::LOCAL,
         kind: "sim",
         source: format!(
             "{} {} {} {}",

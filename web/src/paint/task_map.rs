@@ -184,6 +184,7 @@ mod tests {
         JobStatus {
             summary: JobSummary {
                 id: JobId([0; 16]),
+                owner: p2pnet_shared::id::OwnerId::LOCAL,
                 kind: "map".into(),
                 state,
                 waiting: None,

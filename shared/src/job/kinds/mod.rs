@@ -13,7 +13,7 @@ mod range_reduce;
 
 use self::fields::{Fields, cut, missing};
 use crate::{
-    id::Hash,
+    id::{Hash, OwnerId},
     job::{Job, Plan},
     refusal::{Code, Refusal},
 };
@@ -60,7 +60,7 @@ pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Vec<u8>>) -> Result<Job,
     let (requirements, policy) = (fields.requirements()?, fields.policy()?);
     let plan = (kind.read)(&mut fields, blob)?;
     fields.end(kind.name, kind.fields)?;
-    Ok(Job { kind: kind.name, source: source.to_owned(), requirements, policy, plan })
+    Ok(Job { owner: OwnerId::LOCAL, kind: kind.name, source: source.to_owned(), requirements, policy, plan })
 }
 
 #[cfg(test)]
