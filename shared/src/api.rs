@@ -324,6 +324,7 @@ pub fn http_status(code: Code) -> u16 {
         | Code::MergeFailed => 422,
         Code::RateLimited | Code::TooManyJobs => 429,
         Code::Internal => 500,
-        Code::NoProvider | Code::ShuttingDown => 503,
+        Code::NoProvider | Code::ShuttingDown | Code::StoreFailed => 503,
+        Code::StoreFull => 507,
     }
 }

@@ -80,6 +80,10 @@ pub enum Code {
     Internal,
     /// The node is stopping.
     ShuttingDown,
+    /// The disk behind the node's store is full: nothing that must be kept can be taken.
+    StoreFull,
+    /// The node's store cannot be written or read for another reason.
+    StoreFailed,
 }
 
 /// One refusal, complete enough to act on.

@@ -12,11 +12,14 @@ use crate::{
 
 /// The measurement that does not go through a relay.
 const ENGINES: &str = "engines";
+/// The one that needs no browser.
+const SUBMISSIONS: &str = "submissions";
 
 /// `cargo xtask bench [name]`; behind `engines`, the name of one of its programs shows that one only.
 pub fn run(names: &[String]) -> Result<()> {
     match names {
         [first, rest @ ..] if first == ENGINES => engines(rest),
+        [first, others @ ..] if first == SUBMISSIONS => submissions(others),
         [] => measure("p2pnet-bench", "measuring", names).and_then(|()| engines(names)),
         [..] => measure("p2pnet-bench", "measuring", names),
     }
@@ -45,6 +48,18 @@ fn measure(binary: &str, what: &str, args: &[String]) -> Result<()> {
             .env("P2PNET_XVFB", browser.xvfb)
             .env("P2PNET_DIST", workspace::dist_dir())
             .env("P2PNET_OUT", workspace::target_dir()),
+    )
+}
+
+/// How many jobs a second the built relay takes; and `others`, the programs of further relays, by turns with it.
+fn submissions(others: &[String]) -> Result<()> {
+    relay::build()?;
+    step(
+        "measuring submissions",
+        cargo()
+            .args(["run", "--locked", "--release", "--quiet", "-p", "p2pnet", "--example", "submissions", "--"])
+            .arg(workspace::built("p2pnet"))
+            .args(others),
     )
 }
 

@@ -4,6 +4,7 @@
 //! everywhere and starts from nothing but rustup's toolchain and a C compiler.
 
 mod bench;
+mod drill;
 mod fuzz;
 mod kernels;
 mod page;
@@ -33,7 +34,12 @@ cargo xtask <command>
                  --filter TEXT   only the tests in Chromium whose name contains TEXT
   bench        Measure; writes docs/benchmarks.md and target/bench/*.json.
                  NAME            only this one: tasks, latency, page, cpu or engines
+                 submissions RELAY…  how many jobs a second a relay takes; other relays too, by turns; shown only
                  engines TEXT    only the programs whose name contains TEXT, shown and not written
+  drill        Does the relay keep what it promised?
+                 kill            when it is killed at any moment
+                 disk            when its disk fills up
+                 --rounds N      how often (20 and 4, as the tests do)
   fuzz         Random modules, wasmi against wasmtime.
                  --minutes N     for how long
                  --modules N     or how many
@@ -72,6 +78,7 @@ fn obey() -> Result<()> {
         }
         "test" => test::run(&test_options(&mut args)?),
         "bench" => bench::run(&rest(&mut args)?),
+        "drill" => drill::run(&mut args),
         "fuzz" => fuzz::run(&rest(&mut args)?),
         "commands" => {
             nothing_more(&mut args)?;

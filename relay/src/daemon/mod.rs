@@ -22,7 +22,7 @@ use crate::{
     config::Config,
     executor::{Executor, Sandbox},
     host::NativeHost,
-    store::{KeyRecord, Store, StoreError, folder::DataFolder},
+    store::{Store, StoreError, folder::DataFolder},
 };
 
 /// Facts that may wait for the loop; executors wait beyond that.
@@ -36,7 +36,6 @@ struct Running {
     outside: Outside,
     facts: mpsc::Sender<HostFact>,
     store: Store,
-    keys: Vec<KeyRecord>,
     node_loop: JoinHandle<()>,
     executor: Executor,
     /// Locked until the process ends.
@@ -56,7 +55,7 @@ impl Running {
         let me = node_id(secret).ok_or_else(|| {
             Failure::here("the identity in the data folder is no key", "move the file `identity` away")
         })?;
-        let (store, restored) = Store::open(folder.database()).await?;
+        let (store, records) = Store::open(folder.database()).await?;
         let (facts, incoming) = mpsc::channel(FACTS);
         let executor = Executor::new(facts.clone(), folder.compiled(), sandbox);
         let host = NativeHost::new(executor.clone(), store.writer().clone());
@@ -66,7 +65,7 @@ impl Running {
             agent: format!("p2pnet {} {agent}", env!("CARGO_PKG_VERSION")),
             seed: rand::random(),
         };
-        let start_with = Start { secret, config, restored: restored.records };
+        let start_with = Start { secret, config, restored: records };
         let (handle, outside, node_loop) = start(start_with, host, incoming, options).map_err(|error| {
             Failure::here(
                 format!("the network cannot start: {error}"),
@@ -74,7 +73,7 @@ impl Running {
             )
         })?;
         let node_loop = tokio::spawn(node_loop);
-        Ok(Self { handle, outside, facts, store, keys: restored.keys, node_loop, executor, _folder: folder })
+        Ok(Self { handle, outside, facts, store, node_loop, executor, _folder: folder })
     }
 
     /// Lends what the configuration says.

@@ -28,7 +28,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let client = Client::new(&config.url.value)?;
     let folder = open_folder(&config.data_folder("node"))?;
     let host = Ipv4Addr::UNSPECIFIED.into();
-    let last = folder.ports();
+    let last = folder.ports()?;
     let ports = Ports {
         port: 0,
         p2p_port: choose_port(host, 0, last.p2p_port, PortKind::TcpAndUdp),

@@ -27,7 +27,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let stopping = signals::stop_token();
     let folder = open_folder(&config.data_folder("relay"))?;
     let host = config.host.value;
-    let last = folder.ports();
+    let last = folder.ports()?;
     let listener = listen(host, config.port.value, last.port).await?;
     let port = listener.local_addr().map_err(|error| Failure::here(error.to_string(), ""))?.port();
     let ports = Ports {
@@ -45,7 +45,6 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let app = App::new(
         node.handle.clone(),
         node.store.clone(),
-        std::mem::take(&mut node.keys),
         node.outside.door.clone(),
         node.outside.addresses.clone(),
         external.addresses,

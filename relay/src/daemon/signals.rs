@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: the first asks to stop, the second does not wait.
+//! Ctrl-C and SIGTERM: the first asks to stop, the second does not wait. And the signal of a file that may not grow, which
+//! is no reason to die: the write fails, and whoever wrote says so.
 
 use tokio_util::sync::CancellationToken;
 
@@ -6,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 pub fn stop_token() -> CancellationToken {
     let token = CancellationToken::new();
     let stopping = token.clone();
+    outlive_full_files();
     tokio::spawn(async move {
         signal().await;
         eprintln!("stopping; press Ctrl-C again to stop at once");
@@ -15,6 +17,18 @@ pub fn stop_token() -> CancellationToken {
     });
     token
 }
+
+/// A listener takes the place of the signal's default action, the end of the process.
+#[cfg(target_os = "linux")]
+fn outlive_full_files() {
+    use tokio::signal::unix::{SignalKind, signal};
+    if let Err(error) = signal(SignalKind::from_raw(libc::SIGXFSZ)) {
+        tracing::warn!(%error, "a bound on the size of files would end this process");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn outlive_full_files() {}
 
 #[cfg(unix)]
 async fn signal() {

@@ -27,9 +27,10 @@ pub async fn check(State(app): State<Arc<App>>) -> Response {
             Err(_) => "stuck",
         }
     };
-    let store = if app.store.writer().figures().failing { "failing" } else { "ok" };
+    let trouble = app.store.writer().trouble();
+    let store = if trouble.is_some() { "failing" } else { "ok" };
     let fine = node == "ok" && store == "ok";
-    let body = json!({
+    let mut body = json!({
         "status": if fine { "ok" } else { "failing" },
         "node": node,
         "store": store,
@@ -37,5 +38,10 @@ pub async fn check(State(app): State<Arc<App>>) -> Response {
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": app.started.elapsed().as_secs(),
     });
+    if let Some(trouble) = trouble {
+        let (what, hint) = trouble.words();
+        body["reason"] = json!(what);
+        body["hint"] = json!(hint);
+    }
     (if fine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body)).into_response()
 }

@@ -1,71 +1,86 @@
 //! `Idempotency-Key`: a client that does not know whether its job arrived sends it again and gets the same id.
+//!
+//! What became of a key stands in the store, written in one transaction with its job; here is only which keys are being
+//! used at this moment.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use p2pnet_shared::{
-    id::{Hash, JobId},
+    id::Hash,
     refusal::{Code, Refusal},
 };
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::watch;
 
-use crate::store::{KEYS_KEPT, KeyRecord};
+use crate::store::KeyRecord;
 
 /// The longest key.
 const MOST_KEY_BYTES: usize = 128;
 
-/// Keys that were used, newest [`KEYS_KEPT`].
+/// Keys under which a job is being taken now. Cheap to clone.
+#[derive(Clone, Default)]
 pub struct Keys {
-    known: Mutex<Known>,
+    busy: Arc<Mutex<HashMap<String, watch::Receiver<()>>>>,
 }
 
-/// The table while nobody else looks at it: held over the submission, so that two requests with one key make one job.
-#[derive(Default)]
-pub struct Known {
-    by_key: HashMap<String, (Hash, JobId)>,
-    order: VecDeque<String>,
+/// The right to use a key, until it is dropped: of two equal requests one makes the job, the other finds it.
+pub struct Turn {
+    keys: Keys,
+    key: String,
+    /// Dropped with the turn, which wakes those who wait.
+    _done: watch::Sender<()>,
 }
 
 impl Keys {
-    /// The keys of the last run, oldest first.
-    pub fn new(records: Vec<KeyRecord>) -> Self {
-        let mut known = Known::default();
-        for record in records {
-            known.insert(&record);
+    /// Waits until nobody else uses `key`.
+    pub async fn turn(&self, key: &str) -> Turn {
+        loop {
+            let mut other = match self.begin(key) {
+                Ok(turn) => return turn,
+                Err(other) => other,
+            };
+            // An error is what is waited for: the other one is done.
+            while other.changed().await.is_ok() {}
         }
-        Self { known: Mutex::new(known) }
     }
 
-    /// The table, until the guard is dropped.
-    pub async fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().await
+    fn begin(&self, key: &str) -> Result<Turn, watch::Receiver<()>> {
+        let mut busy = self.lock();
+        if let Some(other) = busy.get(key) {
+            return Err(other.clone());
+        }
+        let (done, receiver) = watch::channel(());
+        busy.insert(key.to_owned(), receiver);
+        Ok(Turn { keys: self.clone(), key: key.to_owned(), _done: done })
+    }
+
+    /// A panic while the lock was held leaves plain data behind, which stays usable.
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Receiver<()>>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
-    /// The job made under `key`, if there is one; a refusal when it was made from another body.
-    pub fn find(&self, key: &str, body: Hash) -> Result<Option<JobId>, Refusal> {
-        match self.by_key.get(key) {
-            None => Ok(None),
-            Some((before, job)) if *before == body => Ok(Some(*job)),
-            Some((_, job)) => Err(Refusal::new(
-                Code::IdempotencyConflict,
-                format!("this Idempotency-Key was used for job {job}, with another body"),
-                "use a new key for a new job, and the same body for the same key",
-            )),
-        }
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.keys.lock().remove(&self.key);
     }
+}
 
-    /// Remembers what became of a key.
-    pub fn insert(&mut self, record: &KeyRecord) {
-        if self.by_key.insert(record.key.clone(), (record.body, record.job)).is_none() {
-            self.order.push_back(record.key.clone());
-        }
-        if self.order.len() > KEYS_KEPT
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.by_key.remove(&oldest);
-        }
+/// Whether a key that was used before may be used for `body` again.
+///
+/// # Errors
+/// It was used for another body.
+pub fn same_body(before: &KeyRecord, body: Hash) -> Result<(), Refusal> {
+    if before.body == body {
+        return Ok(());
     }
+    Err(Refusal::new(
+        Code::IdempotencyConflict,
+        format!("this Idempotency-Key was used for job {}, with another body", before.job),
+        "use a new key for a new job, and the same body for the same key",
+    ))
 }
 
 /// Reads the header's value.
@@ -84,31 +99,32 @@ pub fn read_key(value: &axum::http::HeaderValue) -> Result<String, Refusal> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use p2pnet_shared::units::Moment;
+    use p2pnet_shared::{id::JobId, units::Moment};
 
     use super::*;
 
-    fn record(key: &str, body: u8) -> KeyRecord {
-        KeyRecord { key: key.into(), body: Hash([body; 32]), job: JobId([body; 16]), at: Moment(0) }
-    }
-
     #[tokio::test]
-    async fn the_same_key_finds_the_same_job_and_refuses_another_body() {
-        let keys = Keys::new(vec![record("a", 1)]);
-        let known = keys.lock().await;
-        assert_eq!(known.find("a", Hash([1; 32])), Ok(Some(JobId([1; 16]))));
-        assert_eq!(known.find("b", Hash([1; 32])), Ok(None));
-        assert_eq!(known.find("a", Hash([2; 32])).unwrap_err().code, Code::IdempotencyConflict);
+    async fn a_key_is_used_by_one_request_at_a_time() {
+        let keys = Keys::default();
+        let first = keys.turn("a").await;
+        let _other = keys.turn("b").await;
+        assert!(keys.begin("a").is_err());
+        let waiting = tokio::spawn({
+            let keys = keys.clone();
+            async move { drop(keys.turn("a").await) }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(first);
+        waiting.await.unwrap();
+        assert_eq!(keys.lock().len(), 1, "only what is in use is remembered");
     }
 
     #[test]
-    fn only_the_newest_keys_are_kept() {
-        let mut known = Known::default();
-        for n in 0..=KEYS_KEPT {
-            known.insert(&record(&n.to_string(), 1));
-        }
-        assert_eq!(known.by_key.len(), KEYS_KEPT);
-        assert_eq!(known.find("0", Hash([1; 32])), Ok(None));
+    fn another_body_is_refused() {
+        let record = KeyRecord { key: "a".into(), body: Hash([1; 32]), job: JobId([1; 16]), at: Moment(0) };
+        assert_eq!(same_body(&record, Hash([1; 32])), Ok(()));
+        assert_eq!(same_body(&record, Hash([2; 32])).unwrap_err().code, Code::IdempotencyConflict);
     }
 
     #[test]

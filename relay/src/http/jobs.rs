@@ -11,21 +11,18 @@ use axum::{
 };
 use p2pnet_shared::{
     api::{JobStatus, JobSummary, Submitted},
-    id::{Hash, JobId},
-    job::{Job, JobState, kinds},
+    id::JobId,
+    job::JobState,
     refusal::{Code, Refusal},
 };
 use serde::{Deserialize, Serialize};
-use tokio::{runtime, task::spawn_blocking, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     App,
     answer::{Refused, refuse, short},
     idempotency, limits,
-};
-use crate::{
-    host::now,
-    store::{KeyRecord, Store},
+    submission::Submission,
 };
 
 /// `POST /api/v1/jobs`
@@ -48,34 +45,7 @@ pub async fn create(
     let key = headers.get("idempotency-key").map(idempotency::read_key).transpose()?;
     let place = Arc::clone(&app.uploads).acquire_owned().await.map_err(|_| stopping())?;
     let body = read_body(body, &headers).await?;
-    let Some(key) = key else {
-        let job = read_job(app.store.clone(), body).await?;
-        drop(place);
-        return Ok(accepted(submit(&app, job).await?));
-    };
-    let hash = Hash::of(&body);
-    let before = app.idempotency.lock().await.find(&key, hash)?;
-    if let Some(id) = still_there(&app, before).await {
-        return Ok(accepted(id));
-    }
-    let job = read_job(app.store.clone(), body).await?;
-    drop(place);
-    // Looked at again under the lock that is held until the job has its id: of two equal requests one makes the job.
-    let mut known = app.idempotency.lock().await;
-    if let Some(id) = still_there(&app, known.find(&key, hash)?).await {
-        return Ok(accepted(id));
-    }
-    let id = submit(&app, job).await?;
-    let record = KeyRecord { key, body: hash, job: id, at: now() };
-    known.insert(&record);
-    app.store.writer().save_key(record);
-    Ok(accepted(id))
-}
-
-/// The job of a known key, unless it was removed: then the key makes a new one.
-async fn still_there(app: &App, job: Option<JobId>) -> Option<JobId> {
-    let id = job?;
-    app.handle.job(id).await.map(|_| id)
+    Ok(accepted(Submission { key, body, place }.take(app).await?))
 }
 
 /// What a list may be narrowed to.
@@ -136,53 +106,20 @@ pub struct Stopped {
     state: &'static str,
 }
 
-/// `DELETE /api/v1/jobs/{id}`: cancels a job that runs, removes one that has ended.
+/// `DELETE /api/v1/jobs/{id}`: cancels a job that runs, removes one that has ended. Answered once that is on disk: what
+/// was stopped must not go on after a restart.
 pub async fn stop(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Stopped>, Refused> {
     let id = read_id(&id)?;
-    let Some(status) = app.handle.job(id).await else { return Err(Refused(unknown(&id.to_string()))) };
-    let (done, state) = if status.summary.state.is_final() {
-        (app.handle.remove(id).await, "removed")
-    } else {
-        (app.handle.cancel(id).await, "cancelled")
+    let (done, state) = match app.handle.is_over(id).await {
+        None => return Err(Refused(unknown(&id.to_string()))),
+        Some(true) => (app.handle.remove(id).await, "removed"),
+        Some(false) => (app.handle.cancel(id).await, "cancelled"),
     };
-    if done { Ok(Json(Stopped { id, state })) } else { Err(Refused(unknown(&id.to_string()))) }
-}
-
-async fn submit(app: &App, job: Job) -> Result<JobId, Refused> {
-    // A module that came with a job may be named by its hash in later ones.
-    let module = job.plan.module().map(<[u8]>::to_vec);
-    let id = app.handle.submit(job).await?;
-    app.metrics.job_submitted();
-    if let Some(bytes) = module {
-        app.store.writer().save_kernel(Hash::of(&bytes), bytes);
+    if !done {
+        return Err(Refused(unknown(&id.to_string())));
     }
-    Ok(id)
-}
-
-/// Reads a job's JSON on a thread of its own: a formula is compiled, a kernel checked.
-async fn read_job(store: Store, body: Bytes) -> Result<Job, Refused> {
-    let read = move || {
-        let text = std::str::from_utf8(&body).map_err(|error| {
-            Refusal::new(
-                Code::InvalidJson,
-                format!("the body is not UTF-8 text (byte {})", error.valid_up_to()),
-                "send JSON in UTF-8",
-            )
-        })?;
-        let runtime = runtime::Handle::current();
-        kinds::read(text, &|hash| runtime.block_on(store.kernel(hash)))
-    };
-    match spawn_blocking(read).await {
-        Ok(job) => Ok(job?),
-        Err(error) => {
-            tracing::error!(%error, "reading a job panicked");
-            refuse(
-                Code::Internal,
-                "the relay failed to read this job",
-                "please report it with the job and the relay's log",
-            )
-        }
-    }
+    app.store.writer().flush().await.map_err(|trouble| trouble.refusal_of_a_stop())?;
+    Ok(Json(Stopped { id, state }))
 }
 
 /// The whole body, within its bounds of size and time.

@@ -14,6 +14,7 @@ pub mod nodes;
 pub mod openapi;
 pub mod p2p;
 pub mod page;
+pub mod submission;
 pub mod well_known;
 
 use std::{
@@ -33,7 +34,7 @@ use p2pnet_net::{WebSocketDoor, handle::Handle};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{KeyRecord, Store};
+use crate::store::Store;
 
 /// What all endpoints share.
 pub struct App {
@@ -51,7 +52,7 @@ pub struct App {
     pub stopping: CancellationToken,
     /// When the process began.
     pub started: Instant,
-    /// Jobs accepted under a key.
+    /// Idempotency keys under which a job is being taken now.
     pub idempotency: idempotency::Keys,
     /// What one address may do.
     pub allowance: limits::Allowance,
@@ -70,7 +71,6 @@ impl App {
     pub fn new(
         handle: Handle,
         store: Store,
-        keys: Vec<KeyRecord>,
         door: WebSocketDoor,
         addresses: watch::Receiver<Vec<String>>,
         external: Vec<IpAddr>,
@@ -78,7 +78,7 @@ impl App {
     ) -> Arc<Self> {
         Arc::new(Self {
             handle,
-            idempotency: idempotency::Keys::new(keys),
+            idempotency: idempotency::Keys::default(),
             store,
             door,
             addresses,

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use p2pnet_shared::id::Hash;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
@@ -58,30 +59,30 @@ impl DataFolder {
     /// The secret behind the node's id; made at the first start. Readable by the owner only.
     pub fn identity(&self) -> Result<[u8; 32], StoreError> {
         let path = self.path.join("identity");
-        match fs::read_to_string(&path) {
-            Ok(text) => text.parse::<p2pnet_shared::id::Hash>().map(|hash| hash.0).or_else(|_| {
-                // 64 hexadecimal digits, as a hash has; an editor may have added a line end.
-                text.trim().parse::<p2pnet_shared::id::Hash>().map(|hash| hash.0).map_err(|_| StoreError::Damaged {
-                    path: path.clone(),
-                    cause: "expected 64 hexadecimal digits".into(),
-                })
-            }),
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+        match self.read(&path)? {
+            // 64 hexadecimal digits, as a hash has; an editor may have added a line end. What is there instead is not
+            // said: it may be most of a secret.
+            Some(text) => text
+                .trim()
+                .parse::<Hash>()
+                .map(|secret| secret.0)
+                .map_err(|_| damaged(&path, "it should hold 64 hexadecimal digits")),
+            None => {
                 let secret: [u8; 32] = rand::random();
-                self.write(&path, p2pnet_shared::id::Hash(secret).to_string().as_bytes())?;
+                self.write(&path, Hash(secret).to_string().as_bytes())?;
                 Ok(secret)
             }
-            Err(cause) => Err(StoreError::Folder { path, cause }),
         }
     }
 
-    /// The certificate (PEM) behind the webrtc-direct address, if one was kept.
+    /// The certificate (PEM, with its key) behind the webrtc-direct address, if one was kept.
     pub fn certificate(&self) -> Result<Option<String>, StoreError> {
         let path = self.certificate_path();
-        match fs::read_to_string(&path) {
-            Ok(pem) => Ok(Some(pem)),
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(cause) => Err(StoreError::Folder { path, cause }),
+        let pem = self.read(&path)?;
+        match pem.as_deref().map(p2pnet_net::check_certificate) {
+            None | Some(Ok(())) => Ok(pem),
+            // The reason may quote the file, which holds a secret.
+            Some(Err(_)) => Err(damaged(&path, "it should hold a certificate and its key in PEM")),
         }
     }
 
@@ -95,12 +96,12 @@ impl DataFolder {
         self.path.join("webrtc.pem")
     }
 
-    /// The ports of the last run; zeros when there was none or they cannot be read.
-    pub fn ports(&self) -> Ports {
-        fs::read_to_string(self.path.join("ports.toml"))
-            .ok()
-            .and_then(|text| toml::from_str(&text).ok())
-            .unwrap_or_default()
+    /// The ports of the last run; zeros when there was none.
+    pub fn ports(&self) -> Result<Ports, StoreError> {
+        let path = self.path.join("ports.toml");
+        let Some(text) = self.read(&path)? else { return Ok(Ports::default()) };
+        let ports = (!text.trim().is_empty()).then(|| toml::from_str(&text).ok()).flatten();
+        ports.ok_or_else(|| damaged(&path, "it should hold port, p2p_port and webrtc_port"))
     }
 
     /// Keeps the ports.
@@ -109,6 +110,16 @@ impl DataFolder {
         let text = toml::to_string(&ports)
             .map_err(|cause| StoreError::Folder { path: path.clone(), cause: io::Error::other(cause) })?;
         self.write(&path, text.as_bytes())
+    }
+
+    /// A small file as text, if there is one.
+    fn read(&self, path: &Path) -> Result<Option<String>, StoreError> {
+        match fs::read_to_string(path) {
+            Ok(text) => Ok(Some(text)),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) if cause.kind() == io::ErrorKind::InvalidData => Err(damaged(path, "it should hold text")),
+            Err(cause) => Err(StoreError::Folder { path: path.to_path_buf(), cause }),
+        }
     }
 
     /// Writes a whole file or nothing: a crash in between leaves the old one.
@@ -122,6 +133,10 @@ impl DataFolder {
         };
         write().map_err(|cause| StoreError::Folder { path: path.to_path_buf(), cause })
     }
+}
+
+fn damaged(path: &Path, cause: &str) -> StoreError {
+    StoreError::Damaged { path: path.to_path_buf(), cause: cause.to_owned() }
 }
 
 /// Files that only their owner may read, where the system knows that.
@@ -151,14 +166,15 @@ mod tests {
         let folder = DataFolder::open(&path).unwrap();
         let secret = folder.identity().unwrap();
         assert_eq!(folder.certificate().unwrap(), None);
-        folder.keep_certificate("pem").unwrap();
+        let pem = p2pnet_net::new_certificate().unwrap();
+        folder.keep_certificate(&pem).unwrap();
         let ports = Ports { port: 1, p2p_port: 2, webrtc_port: 3 };
         folder.keep_ports(ports).unwrap();
         drop(folder);
         let folder = DataFolder::open(&path).unwrap();
         assert_eq!(folder.identity().unwrap(), secret);
-        assert_eq!(folder.certificate().unwrap().as_deref(), Some("pem"));
-        assert_eq!(folder.ports(), ports);
+        assert_eq!(folder.certificate().unwrap().as_deref(), Some(&*pem));
+        assert_eq!(folder.ports().unwrap(), ports);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
@@ -173,9 +189,24 @@ mod tests {
         let first = DataFolder::open(&path).unwrap();
         let error = DataFolder::open(&path).unwrap_err().to_string();
         assert!(error.contains("in use by another p2pnet"), "{error}");
-        fs::write(path.join("identity"), "not a key").unwrap();
-        let error = first.identity().unwrap_err().to_string();
-        assert!(error.contains("is damaged"), "{error}");
+        for rubbish in [&b""[..], b"5ec2e7", b"\xff\x00\xfe", &[0; 4096], "5ec2e7 ключ".as_bytes()] {
+            for name in ["identity", "webrtc.pem", "ports.toml"] {
+                fs::write(path.join(name), rubbish).unwrap();
+            }
+            let errors = [
+                first.identity().unwrap_err().to_string(),
+                first.certificate().unwrap_err().to_string(),
+                first.ports().unwrap_err().to_string(),
+            ];
+            for (error, name) in errors.iter().zip(["identity", "webrtc.pem", "ports.toml"]) {
+                assert!(
+                    error.contains(name) && error.contains("is damaged") && error.contains("move it away"),
+                    "{error}"
+                );
+                assert!(!error.contains("5ec2e7"), "a secret is never printed: {error}");
+                assert_eq!(fs::read(path.join(name)).unwrap(), rubbish, "it is not replaced");
+            }
+        }
         let error = DataFolder::open(&path.join("identity").join("below")).unwrap_err().to_string();
         assert!(error.contains("--data-dir"), "{error}");
         fs::remove_dir_all(path).unwrap();

@@ -1,34 +1,31 @@
 //! What outlives the process: records of the node, kernels that jobs named, idempotency keys, all in one SQLite file of
 //! the data folder; and beside it the identity ([`folder`]).
 //!
-//! One connection writes ([`writer`]); a second one answers the few questions that come while it does.
+//! One connection writes ([`writer`]), in transactions that are on disk before anybody is told ([`database`]); a second
+//! one answers the questions that come while it does.
 
+mod database;
 pub mod folder;
+pub mod trouble;
 pub mod writer;
 
 use std::{path::PathBuf, sync::Arc};
 
+use axum::body::Bytes;
 use p2pnet_shared::{
     id::{Hash, JobId},
     node::StoreKey,
     units::Moment,
 };
-use sqlx::{
-    ConnectOptions as _, Connection as _, Row as _, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
-};
+use sqlx::{Connection as _, Row as _, SqliteConnection, sqlite::SqliteRow};
 use tokio::sync::Mutex;
 
-pub use writer::Writer;
-
-/// The version of the tables below; a file with a larger one belongs to a newer p2pnet.
-const SCHEMA_VERSION: i64 = 1;
+use database::{Database, SCHEMA_VERSION};
+pub use trouble::Trouble;
+pub use writer::{NewJob, Writer};
 
 /// Kernels of submitted jobs are kept so that later jobs may name them by hash: at most so many bytes, newest first.
 const KERNELS_KEPT_BYTES: i64 = 256 << 20;
-
-/// Idempotency keys kept, newest first.
-pub const KEYS_KEPT: usize = 10_000;
 
 /// Why the data folder or its database cannot be used. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -50,12 +47,18 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// A file in it is not what it should be.
-    #[error("{path} is damaged ({cause}); move it away to start with a new one")]
+    #[error("{path} is damaged: {cause}; put a copy from before in its place, or move it away to start with a new one")]
     Damaged {
         /// Which file.
         path: PathBuf,
         /// What is wrong.
         cause: String,
+    },
+    /// No room for it.
+    #[error("there is no room on the disk for {path}; free some, or give another folder with --data-dir")]
+    Full {
+        /// Which file.
+        path: PathBuf,
     },
     /// The database was written by a newer version.
     #[error(
@@ -94,47 +97,17 @@ pub struct KeyRecord {
 #[derive(Clone)]
 pub struct Store {
     path: PathBuf,
-    reader: Arc<Mutex<SqliteConnection>>,
+    reader: Arc<Mutex<Option<SqliteConnection>>>,
     writer: Writer,
 }
 
-/// What a store held when it was opened.
-pub struct Restored {
-    /// The node's records.
-    pub records: Vec<(StoreKey, Vec<u8>)>,
-    /// Idempotency keys, oldest first.
-    pub keys: Vec<KeyRecord>,
-}
-
 impl Store {
-    /// Opens or makes the database `path`, and reads what the node needs to go on.
-    pub async fn open(path: PathBuf) -> Result<(Self, Restored), StoreError> {
-        let explain = |cause| explain(&path, cause);
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
-            .disable_statement_logging();
-        let mut connection = SqliteConnection::connect_with(&options).await.map_err(explain)?;
-        let found: i64 = sqlx::query("PRAGMA user_version")
-            .fetch_one(&mut connection)
-            .await
-            .and_then(|row| row.try_get(0))
-            .map_err(explain)?;
-        if found > SCHEMA_VERSION {
-            return Err(StoreError::Newer { path, found });
-        }
-        for statement in SCHEMA.iter().copied() {
-            sqlx::query(statement).execute(&mut connection).await.map_err(explain)?;
-        }
-        let restored = Restored {
-            records: read_records(&mut connection).await.map_err(explain)?,
-            keys: read_keys(&mut connection).await.map_err(explain)?,
-        };
-        let reader = SqliteConnection::connect_with(&options).await.map_err(explain)?;
-        let writer = Writer::start(connection);
-        Ok((Self { path, reader: Arc::new(Mutex::new(reader)), writer }, restored))
+    /// Opens or makes the database `path`, and reads the records that the node needs to go on.
+    pub async fn open(path: PathBuf) -> Result<(Self, Vec<(StoreKey, Vec<u8>)>), StoreError> {
+        let mut connection = database::open(&path).await?;
+        let records = read_records(&mut connection).await.map_err(|cause| explain(&path, cause))?;
+        let writer = Writer::start(Database::new(path.clone(), connection));
+        Ok((Self { path, reader: Arc::default(), writer }, records))
     }
 
     /// Where changes go.
@@ -144,19 +117,50 @@ impl Store {
 
     /// The bytes of a kernel that an earlier job brought along.
     pub async fn kernel(&self, hash: Hash) -> Option<Vec<u8>> {
-        if let Some(bytes) = self.writer.pending_kernel(hash) {
-            return Some(bytes);
+        let query = sqlx::query("SELECT bytes FROM kernels WHERE hash = ?").bind(hash.0.to_vec());
+        self.read(query).await.ok()??.try_get(0).ok()
+    }
+
+    /// A record as it stands after every change so far.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn record(&self, key: StoreKey) -> Result<Option<Bytes>, Trouble> {
+        if let Some(record) = self.writer.pending(key) {
+            return Ok(record);
         }
-        let mut reader = self.reader.lock().await;
-        let row = sqlx::query("SELECT bytes FROM kernels WHERE hash = ?")
-            .bind(hash.0.as_slice())
-            .fetch_optional(&mut *reader)
-            .await
-            .inspect_err(
-                |error| tracing::warn!(path = %self.path.display(), %error, "a kernel cannot be read from the store"),
-            )
-            .ok()??;
-        row.try_get::<Vec<u8>, _>(0).ok()
+        let (kind, job, unit) = columns_of(key);
+        let query = sqlx::query("SELECT bytes FROM records WHERE job = ? AND kind = ? AND unit = ?");
+        let row = self.read(query.bind(job.0.to_vec()).bind(kind).bind(unit)).await?;
+        Ok(row.and_then(|row| row.try_get::<Vec<u8>, _>(0).ok()).map(Bytes::from))
+    }
+
+    /// What became of an idempotency key; it lives as long as its job is kept.
+    ///
+    /// # Errors
+    /// The store cannot be read: nobody may take that for "there is none".
+    pub async fn key(&self, key: &str) -> Result<Option<KeyRecord>, Trouble> {
+        let query = sqlx::query("SELECT name, body, job, at FROM keys WHERE name = ?").bind(key.to_owned());
+        Ok(self.read(query).await?.and_then(|row| read_key(&row)))
+    }
+
+    /// One row, by the connection for questions; it is opened when the first one comes, and anew after a failure.
+    async fn read(
+        &self,
+        query: sqlx::query::Query<'_, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
+    ) -> Result<Option<SqliteRow>, Trouble> {
+        let failed = |error: sqlx::Error| {
+            tracing::warn!(path = %self.path.display(), %error, "the store cannot be read");
+            Trouble::of(&error, &self.path)
+        };
+        let mut place = self.reader.lock().await;
+        let mut reader = match place.take() {
+            Some(reader) => reader,
+            None => SqliteConnection::connect_with(&database::options(&self.path)).await.map_err(failed)?,
+        };
+        let row = query.fetch_optional(&mut reader).await.map_err(failed)?;
+        *place = Some(reader);
+        Ok(row)
     }
 
     /// Writes what is pending and closes the file.
@@ -164,14 +168,6 @@ impl Store {
         self.writer.close().await;
     }
 }
-
-const SCHEMA: &[&str] = &[
-    "CREATE TABLE IF NOT EXISTS records (kind INTEGER NOT NULL, job BLOB NOT NULL, unit INTEGER NOT NULL, \
-     bytes BLOB NOT NULL, PRIMARY KEY (job, kind, unit))",
-    "CREATE TABLE IF NOT EXISTS kernels (hash BLOB PRIMARY KEY, bytes BLOB NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, body BLOB NOT NULL, job BLOB NOT NULL, at INTEGER NOT NULL)",
-    "PRAGMA user_version = 1",
-];
 
 async fn read_records(connection: &mut SqliteConnection) -> Result<Vec<(StoreKey, Vec<u8>)>, sqlx::Error> {
     let rows = sqlx::query("SELECT kind, job, unit, bytes FROM records").fetch_all(connection).await?;
@@ -187,17 +183,15 @@ async fn read_records(connection: &mut SqliteConnection) -> Result<Vec<(StoreKey
     Ok(records)
 }
 
-async fn read_keys(connection: &mut SqliteConnection) -> Result<Vec<KeyRecord>, sqlx::Error> {
-    let rows = sqlx::query("SELECT name, body, job, at FROM keys ORDER BY at, rowid").fetch_all(connection).await?;
-    let mut keys = Vec::with_capacity(rows.len());
-    for row in rows {
-        let (body, job): (Vec<u8>, Vec<u8>) = (row.try_get(1)?, row.try_get(2)?);
-        if let (Ok(body), Ok(job)) = (body.try_into(), job.try_into()) {
-            let at = Moment(u64::try_from(row.try_get::<i64, _>(3)?).unwrap_or(0));
-            keys.push(KeyRecord { key: row.try_get(0)?, body: Hash(body), job: JobId(job), at });
-        }
-    }
-    Ok(keys)
+fn read_key(row: &SqliteRow) -> Option<KeyRecord> {
+    let (body, job): (Vec<u8>, Vec<u8>) = (row.try_get(1).ok()?, row.try_get(2).ok()?);
+    let at = Moment(u64::try_from(row.try_get::<i64, _>(3).ok()?).unwrap_or(0));
+    Some(KeyRecord {
+        key: row.try_get(0).ok()?,
+        body: Hash(body.try_into().ok()?),
+        job: JobId(job.try_into().ok()?),
+        at,
+    })
 }
 
 /// The columns `kind`, `job` and `unit` of a record.
@@ -221,17 +215,19 @@ fn key_of(kind: i64, job: JobId, unit: i64) -> Option<StoreKey> {
 
 /// SQLite's reasons in the words of this program. Result codes: <https://sqlite.org/rescode.html>.
 fn explain(path: &std::path::Path, cause: sqlx::Error) -> StoreError {
-    let primary_code = cause
-        .as_database_error()
-        .and_then(|error| error.code())
-        .and_then(|code| code.parse::<i64>().ok())
-        .map(|code| code & 0xff);
     let path = path.to_path_buf();
-    match primary_code {
+    match trouble::primary_code(&cause) {
         Some(5 | 6) => StoreError::InUse { path },
         Some(11 | 26) => StoreError::Damaged { path, cause: cause.to_string() },
+        Some(13) => StoreError::Full { path },
         Some(3 | 8 | 14 | 23) => StoreError::Folder { path, cause: std::io::Error::other(cause) },
-        Some(_) | None => StoreError::Database { path, cause },
+        Some(_) | None => match Trouble::of(&cause, &path) {
+            Trouble::Full => StoreError::Full { path },
+            Trouble::ReadOnly => StoreError::Folder { path, cause: std::io::Error::other(cause) },
+            Trouble::Gone | Trouble::Damaged | Trouble::Closing | Trouble::Failed(_) => {
+                StoreError::Database { path, cause }
+            }
+        },
     }
 }
 
@@ -239,6 +235,8 @@ fn explain(path: &std::path::Path, cause: sqlx::Error) -> StoreError {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs;
+
+    use sqlx::sqlite::SqliteConnectOptions;
 
     use super::*;
 
@@ -253,56 +251,164 @@ mod tests {
         JobId([n; 16])
     }
 
+    fn new_job(n: u8, key: Option<&str>) -> NewJob {
+        let key = key.map(|key| KeyRecord { key: key.into(), body: Hash([1; 32]), job: job(n), at: Moment(7) });
+        NewJob { id: job(n), record: vec![n], key, kernel: Some((Hash([n; 32]), vec![0, n])) }
+    }
+
+    /// What `path` holds now, read by somebody else.
+    async fn on_disk(path: &std::path::Path) -> Vec<(StoreKey, Vec<u8>)> {
+        let options = SqliteConnectOptions::new().filename(path).read_only(true);
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        let mut records = read_records(&mut connection).await.unwrap();
+        records.sort();
+        records
+    }
+
     #[tokio::test]
-    async fn records_keys_and_kernels_survive_a_restart() {
+    async fn a_job_its_key_and_its_kernel_are_on_disk_when_the_promise_returns() {
+        let folder = new_folder("promise");
+        let path = folder.join("p2pnet.sqlite");
+        let (store, _) = Store::open(path.clone()).await.unwrap();
+        for n in 1..=50 {
+            store.writer().promise(new_job(n, Some(&n.to_string()))).await.unwrap();
+            assert_eq!(on_disk(&path).await.len(), usize::from(n));
+        }
+        assert_eq!(store.key("7").await.unwrap().unwrap().job, job(7));
+        assert_eq!(store.kernel(Hash([7; 32])).await, Some(vec![0, 7]));
+        // A key goes with its job, and may name the next one.
+        store.writer().forget(StoreKey::Job(job(7)));
+        store.writer().flush().await.unwrap();
+        assert_eq!(store.key("7").await, Ok(None));
+        store.close().await;
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn promises_made_at_once_share_a_transaction_and_are_all_kept() {
+        let folder = new_folder("group");
+        let path = folder.join("p2pnet.sqlite");
+        let (store, _) = Store::open(path.clone()).await.unwrap();
+        let promises = (0..200).map(|n| store.writer().promise(new_job(n, None)));
+        let kept = futures::future::join_all(promises).await;
+        assert!(kept.iter().all(Result::is_ok));
+        assert_eq!(on_disk(&path).await.len(), 200);
+        store.close().await;
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn records_survive_a_restart() {
         let folder = new_folder("restart");
         let path = folder.join("p2pnet.sqlite");
         let (store, restored) = Store::open(path.clone()).await.unwrap();
-        assert!(restored.records.is_empty() && restored.keys.is_empty());
+        assert!(restored.is_empty());
         let writer = store.writer();
         writer.save(StoreKey::Job(job(1)), vec![1]);
         writer.save(StoreKey::Span(job(1), u64::MAX), vec![2; 100_000]);
         writer.save(StoreKey::Span(job(1), 5), vec![3]);
         writer.save(StoreKey::Job(job(2)), vec![4]);
-        writer.flush().await;
+        writer.flush().await.unwrap();
         writer.forget(StoreKey::Job(job(2)));
         writer.save(StoreKey::Job(job(1)), vec![9]);
-        let key = KeyRecord { key: "once".into(), body: Hash([1; 32]), job: job(1), at: Moment(7) };
-        writer.save_key(key.clone());
-        writer.save_kernel(Hash([5; 32]), vec![0, 1]);
-        assert_eq!(store.kernel(Hash([5; 32])).await, Some(vec![0, 1]), "before it is written too");
         store.close().await;
 
         let (store, mut restored) = Store::open(path).await.unwrap();
-        restored.records.sort();
+        restored.sort();
         assert_eq!(
-            restored.records,
+            restored,
             vec![
                 (StoreKey::Job(job(1)), vec![9]),
                 (StoreKey::Span(job(1), 5), vec![3]),
                 (StoreKey::Span(job(1), u64::MAX), vec![2; 100_000]),
             ]
         );
-        assert_eq!(restored.keys, vec![key]);
-        assert_eq!(store.kernel(Hash([5; 32])).await, Some(vec![0, 1]));
-        assert_eq!(store.kernel(Hash([6; 32])).await, None);
         store.close().await;
         fs::remove_dir_all(folder).unwrap();
     }
 
+    /// A table that refuses rows stands for a disk that does.
+    async fn refuse_rows(path: &std::path::Path, refuse: bool) {
+        let mut connection = SqliteConnection::connect_with(&database::options(path)).await.unwrap();
+        let statement = if refuse {
+            "CREATE TRIGGER no BEFORE INSERT ON records WHEN NEW.unit = 0 BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        } else {
+            "DROP TRIGGER no"
+        };
+        sqlx::query(statement).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
     #[tokio::test]
-    async fn a_damaged_or_newer_database_is_refused_in_a_sentence() {
+    async fn a_failed_transaction_is_undone_and_what_comes_later_is_kept() {
+        let folder = new_folder("failed");
+        let path = folder.join("p2pnet.sqlite");
+        let (store, _) = Store::open(path.clone()).await.unwrap();
+        let writer = store.writer();
+        refuse_rows(&path, true).await;
+        writer.promise(new_job(1, Some("a"))).await.unwrap_err();
+        writer.save(StoreKey::Span(job(2), 1), vec![2]);
+        writer.save(StoreKey::Job(job(2)), vec![2]);
+        writer.flush().await.unwrap_err();
+        assert!(writer.trouble().is_some(), "monitors hear of it");
+        assert_eq!(on_disk(&path).await, vec![], "the whole transaction is undone");
+        refuse_rows(&path, false).await;
+        while writer.trouble().is_some() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        writer.promise(new_job(3, None)).await.unwrap();
+        let kept = vec![
+            (StoreKey::Job(job(2)), vec![2]),
+            (StoreKey::Job(job(3)), vec![3]),
+            (StoreKey::Span(job(2), 1), vec![2]),
+        ];
+        assert_eq!(on_disk(&path).await, kept);
+        assert_eq!(store.key("a").await, Ok(None));
+        store.close().await;
+        assert_eq!(on_disk(&path).await, kept, "and is there at the next start");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_database_deleted_while_in_use_promises_nothing() {
+        let folder = new_folder("gone");
+        let (store, _) = Store::open(folder.join("p2pnet.sqlite")).await.unwrap();
+        store.writer().promise(new_job(1, None)).await.unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(store.writer().promise(new_job(2, None)).await, Err(Trouble::Gone));
+        store.writer().save(StoreKey::Job(job(3)), vec![3]);
+        assert_eq!(store.writer().flush().await, Err(Trouble::Gone));
+        assert_eq!(store.writer().trouble(), Some(Trouble::Gone));
+        assert_eq!(Trouble::Gone.refusal().code, p2pnet_shared::refusal::Code::StoreFailed);
+    }
+
+    #[tokio::test]
+    async fn an_empty_cut_off_foreign_or_newer_database_is_refused_in_a_sentence_and_left_alone() {
         let folder = new_folder("damaged");
         let path = folder.join("p2pnet.sqlite");
-        fs::write(&path, vec![b'x'; 8192]).unwrap();
-        let error = Store::open(path.clone()).await.err().unwrap().to_string();
-        assert!(error.contains("is damaged") && error.contains("move it away"), "{error}");
-        fs::remove_file(&path).unwrap();
-
         let (store, _) = Store::open(path.clone()).await.unwrap();
+        for n in 0..200 {
+            store.writer().save(StoreKey::Job(job(n)), vec![n; 1000]);
+        }
         store.close().await;
-        let mut connection =
-            SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&path)).await.unwrap();
+        let whole = fs::read(&path).unwrap();
+        assert!(whole.len() > 100_000);
+        let halves = [whole[..whole.len() / 2].to_vec(), whole[..4096].to_vec(), whole[..1000].to_vec()];
+        for damaged in [Vec::new(), vec![b'x'; 8192], vec![0; 10]].into_iter().chain(halves) {
+            fs::write(&path, &damaged).unwrap();
+            let error = Store::open(path.clone()).await.err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains("is damaged") && error.contains("move it away"), "{} bytes: {error}", damaged.len());
+            assert!(fs::read(&path).unwrap() == damaged, "it is not replaced");
+        }
+        fs::remove_file(&path).unwrap();
+        fs::write(folder.join("p2pnet.sqlite-wal"), "left over").unwrap();
+        let error = Store::open(path.clone()).await.err().unwrap().to_string();
+        assert!(error.contains("it is missing, but its log"), "{error}");
+        fs::remove_file(folder.join("p2pnet.sqlite-wal")).unwrap();
+
+        fs::write(&path, whole).unwrap();
+        let mut connection = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
         sqlx::query("PRAGMA user_version = 99").execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         let error = Store::open(path).await.err().unwrap().to_string();

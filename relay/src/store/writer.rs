@@ -1,23 +1,29 @@
 //! The one writer: takes changes without ever blocking the node's loop and writes whatever has gathered in one
-//! transaction.
+//! transaction, which is on disk before anybody hears of it.
 //!
-//! Changes of the same record replace each other while they wait, so that what waits is bounded by what the node itself
-//! holds; beyond [`MOST_WAITING_BYTES`] finished spans are let go, which after a restart only costs their recomputation.
+//! There are two sorts. A **promise** ([`Writer::promise`]) is a job that somebody waits to hear was taken: it is on disk
+//! when the call returns `Ok`, and nowhere when it returns `Err`. A **change** ([`Writer::save`], [`Writer::forget`]) is
+//! what the node's loop says in passing: it waits until the disk takes it. Changes of the same record replace each other
+//! while they wait, so that what waits is bounded by what the node itself holds; beyond [`MOST_WAITING_BYTES`] finished
+//! spans are let go, which after a restart only costs their recomputation.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use p2pnet_shared::{id::Hash, node::StoreKey};
-use sqlx::{Connection as _, SqliteConnection};
+use axum::body::Bytes;
+use p2pnet_shared::{
+    id::{Hash, JobId},
+    node::StoreKey,
+};
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, oneshot, watch},
     time::sleep,
 };
 
-use super::{KERNELS_KEPT_BYTES, KEYS_KEPT, KeyRecord, columns_of};
+use super::{KeyRecord, database::Database, trouble::Trouble};
 
 /// Bytes of records that may wait to be written.
 const MOST_WAITING_BYTES: usize = 512 << 20;
@@ -26,20 +32,32 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How long a closing store waits for a disk that does not take its last changes.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Takes changes. Cheap to clone; no call blocks.
+/// Takes changes. Cheap to clone.
 #[derive(Clone)]
 pub struct Writer {
     shared: Arc<Shared>,
     written: watch::Receiver<Progress>,
 }
 
+/// A job that is to be kept before anybody is told that it was taken; all of it in one transaction.
+pub struct NewJob {
+    /// Its name.
+    pub id: JobId,
+    /// Its record ([`p2pnet_shared::node::new_record`]).
+    pub record: Vec<u8>,
+    /// The idempotency key that it came under.
+    pub key: Option<KeyRecord>,
+    /// The kernel that it brought along, which later jobs may name.
+    pub kernel: Option<(Hash, Vec<u8>)>,
+}
+
 /// How far the writing task is.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Progress {
     /// Changes written so far, of those counted by [`Waiting::taken`].
     written: u64,
-    /// Whether the last transaction failed.
-    failing: bool,
+    /// Why nothing can be written now.
+    trouble: Option<Trouble>,
     /// Whether the task has ended.
     ended: bool,
 }
@@ -51,15 +69,27 @@ struct Shared {
 
 #[derive(Default)]
 struct Waiting {
-    /// `None` forgets.
-    records: BTreeMap<StoreKey, Option<Vec<u8>>>,
-    kernels: BTreeMap<Hash, Vec<u8>>,
-    keys: VecDeque<KeyRecord>,
-    bytes: usize,
+    changes: Changes,
+    promises: Vec<Promise>,
+    /// What is being written now, for those who read it meanwhile.
+    flying: Option<Arc<Changes>>,
     /// Changes ever taken.
     taken: u64,
     dropped: u64,
     closing: bool,
+}
+
+/// Changes that replace each other while they wait.
+#[derive(Default)]
+struct Changes {
+    /// `None` forgets.
+    records: BTreeMap<StoreKey, Option<Bytes>>,
+    bytes: usize,
+}
+
+struct Promise {
+    job: NewJob,
+    kept: oneshot::Sender<Result<(), Trouble>>,
 }
 
 /// Figures for `/metrics`.
@@ -71,75 +101,83 @@ pub struct WriterFigures {
     pub waiting_bytes: u64,
     /// Finished spans that were let go because the disk was too slow.
     pub dropped: u64,
-    /// Whether the last transaction failed.
-    pub failing: bool,
 }
 
 impl Writer {
-    /// Starts the writing task on a connection.
-    pub(super) fn start(connection: SqliteConnection) -> Self {
+    /// Starts the writing task on a database.
+    pub(super) fn start(database: Database) -> Self {
         let shared = Arc::new(Shared { waiting: Mutex::default(), news: Notify::new() });
         let (progress, written) = watch::channel(Progress::default());
-        tokio::spawn(write_on(connection, Arc::clone(&shared), progress));
+        let task = Task { database, shared: Arc::clone(&shared), progress, doubt: false };
+        tokio::spawn(task.run());
         Self { shared, written }
+    }
+
+    /// Keeps a job; returns once it is on disk, together with its key and kernel.
+    ///
+    /// # Errors
+    /// Why it is not kept: then nothing of it is.
+    pub async fn promise(&self, job: NewJob) -> Result<(), Trouble> {
+        if let Some(trouble) = self.trouble() {
+            return Err(trouble);
+        }
+        let (kept, answer) = oneshot::channel();
+        let taken = self.change(|waiting| waiting.promises.push(Promise { job, kept }));
+        if !taken {
+            return Err(Trouble::Closing);
+        }
+        answer.await.unwrap_or_else(|_| Err(Trouble::Failed("its task has ended".into())))
     }
 
     /// Keeps a record, replacing what it held.
     pub fn save(&self, key: StoreKey, bytes: Vec<u8>) {
         self.change(|waiting| {
-            if is_span(key) && waiting.bytes.saturating_add(bytes.len()) > MOST_WAITING_BYTES {
+            if is_span(key) && waiting.changes.bytes.saturating_add(bytes.len()) > MOST_WAITING_BYTES {
                 waiting.dropped += 1;
                 tracing::warn!("the disk is too slow: a finished span is not kept for a restart");
                 return;
             }
-            waiting.put(key, Some(bytes));
+            waiting.changes.put(key, Some(bytes.into()));
         });
     }
 
     /// Forgets a record.
     pub fn forget(&self, key: StoreKey) {
-        self.change(|waiting| waiting.put(key, None));
+        self.change(|waiting| waiting.changes.put(key, None));
     }
 
-    /// Keeps an idempotency key.
-    pub fn save_key(&self, key: KeyRecord) {
-        self.change(|waiting| {
-            waiting.keys.push_back(key);
-            if waiting.keys.len() > KEYS_KEPT {
-                waiting.keys.pop_front();
-            }
-        });
-    }
-
-    /// Keeps a kernel so that later jobs may name it.
-    pub fn save_kernel(&self, hash: Hash, bytes: Vec<u8>) {
-        self.change(|waiting| {
-            let len = bytes.len();
-            if waiting.bytes.saturating_add(len) <= MOST_WAITING_BYTES && waiting.kernels.insert(hash, bytes).is_none()
-            {
-                waiting.bytes += len;
-            }
-        });
-    }
-
-    /// A kernel that waits to be written.
-    pub(super) fn pending_kernel(&self, hash: Hash) -> Option<Vec<u8>> {
-        self.shared.lock().kernels.get(&hash).cloned()
-    }
-
-    /// Figures for `/metrics` and `/healthz`.
-    pub fn figures(&self) -> WriterFigures {
-        let Progress { written, failing, ended: _ } = *self.written.borrow();
+    /// A record that is not on disk yet: `Some(None)` when it is to be forgotten.
+    pub(super) fn pending(&self, key: StoreKey) -> Option<Option<Bytes>> {
         let waiting = self.shared.lock();
-        WriterFigures { written, waiting_bytes: waiting.bytes as u64, dropped: waiting.dropped, failing }
+        let flying = || waiting.flying.as_ref().and_then(|flying| flying.records.get(&key));
+        waiting.changes.records.get(&key).or_else(flying).cloned()
     }
 
-    /// Returns once everything taken so far is on disk, or the task has ended.
-    pub async fn flush(&self) {
+    /// Why nothing can be kept at the moment.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.written.borrow().trouble.clone()
+    }
+
+    /// Figures for `/metrics`.
+    pub fn figures(&self) -> WriterFigures {
+        let written = self.written.borrow().written;
+        let waiting = self.shared.lock();
+        WriterFigures { written, waiting_bytes: waiting.changes.bytes as u64, dropped: waiting.dropped }
+    }
+
+    /// Returns once everything taken so far is on disk.
+    ///
+    /// # Errors
+    /// Why it is not now; it will be, once the disk takes it.
+    pub async fn flush(&self) -> Result<(), Trouble> {
         let target = self.shared.lock().taken;
         let mut written = self.written.clone();
-        // An error means that the task is gone: nothing to wait for.
-        let _ = written.wait_for(|progress| progress.ended || progress.written >= target).await;
+        let done = |progress: &Progress| progress.ended || progress.written >= target || progress.trouble.is_some();
+        match written.wait_for(done).await {
+            Ok(progress) if progress.written >= target => Ok(()),
+            Ok(progress) => Err(progress.trouble.clone().unwrap_or(Trouble::Closing)),
+            Err(_) => Err(Trouble::Closing),
+        }
     }
 
     /// Writes what waits, closes the file and returns; gives up after [`CLOSE_PATIENCE`].
@@ -152,14 +190,17 @@ impl Writer {
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Waiting)) {
+    /// Whether the change was taken: a closing store takes none.
+    fn change(&self, change: impl FnOnce(&mut Waiting)) -> bool {
         let mut waiting = self.shared.lock();
-        if !waiting.closing {
-            change(&mut waiting);
-            waiting.taken += 1;
-            drop(waiting);
-            self.shared.news.notify_one();
+        if waiting.closing {
+            return false;
         }
+        change(&mut waiting);
+        waiting.taken += 1;
+        drop(waiting);
+        self.shared.news.notify_one();
+        true
     }
 }
 
@@ -170,144 +211,146 @@ impl Shared {
     }
 }
 
-impl Waiting {
-    fn put(&mut self, key: StoreKey, value: Option<Vec<u8>>) {
-        self.bytes += value.as_ref().map_or(0, Vec::len);
+impl Changes {
+    fn put(&mut self, key: StoreKey, value: Option<Bytes>) {
+        self.bytes += value.as_ref().map_or(0, Bytes::len);
+        let forgets = value.is_none();
         if let Some(Some(old)) = self.records.insert(key, value) {
             self.bytes -= old.len();
+            if forgets && is_span(key) {
+                // A span is written once: one that still waits is not on disk.
+                self.records.remove(&key);
+            }
         }
     }
 
-    fn take(&mut self) -> Batch {
-        self.bytes = 0;
-        Batch {
-            records: std::mem::take(&mut self.records),
-            kernels: std::mem::take(&mut self.kernels),
-            keys: std::mem::take(&mut self.keys),
-            taken: self.taken,
-        }
-    }
-
-    /// Puts a batch that could not be written back under what has come since.
-    fn put_back(&mut self, batch: Batch) {
-        for (key, value) in batch.records {
-            if !self.records.contains_key(&key) {
-                self.put(key, value);
-            }
-        }
-        for (hash, bytes) in batch.kernels {
-            self.bytes += bytes.len();
-            if let Some(old) = self.kernels.insert(hash, bytes) {
-                self.bytes -= old.len();
-            }
-        }
-        for key in batch.keys.into_iter().rev() {
-            if self.keys.len() < KEYS_KEPT {
-                self.keys.push_front(key);
+    /// Puts what could not be written back under what has come since.
+    fn put_below(&mut self, older: &Self) {
+        for (key, value) in &older.records {
+            if !self.records.contains_key(key) {
+                self.put(*key, value.clone());
             }
         }
     }
 }
 
+impl Waiting {
+    fn take(&mut self) -> Batch {
+        let changes = Arc::new(std::mem::take(&mut self.changes));
+        self.flying = Some(Arc::clone(&changes));
+        Batch { changes, promises: std::mem::take(&mut self.promises), taken: self.taken }
+    }
+}
+
 /// What goes into one transaction.
-struct Batch {
-    records: BTreeMap<StoreKey, Option<Vec<u8>>>,
-    kernels: BTreeMap<Hash, Vec<u8>>,
-    keys: VecDeque<KeyRecord>,
+pub(super) struct Batch {
+    changes: Arc<Changes>,
+    promises: Vec<Promise>,
     taken: u64,
 }
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.kernels.is_empty() && self.keys.is_empty()
+        self.changes.records.is_empty() && self.promises.is_empty()
+    }
+
+    /// Records to forget.
+    pub(super) fn forgotten(&self) -> impl Iterator<Item = StoreKey> {
+        self.changes.records.iter().filter(|(_, value)| value.is_none()).map(|(key, _)| *key)
+    }
+
+    /// Records to keep. A promise comes before every change of the same job, which is newer.
+    pub(super) fn kept(&self) -> impl Iterator<Item = (StoreKey, &[u8])> {
+        let promised = self.promises.iter().map(|Promise { job, .. }| (StoreKey::Job(job.id), job.record.as_slice()));
+        let changed = self.changes.records.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?)));
+        promised.chain(changed)
+    }
+
+    /// Idempotency keys to keep.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &KeyRecord> {
+        self.promises.iter().filter_map(|promise| promise.job.key.as_ref())
+    }
+
+    /// Kernels to keep.
+    pub(super) fn kernels(&self) -> impl Iterator<Item = (Hash, &[u8])> {
+        self.promises.iter().filter_map(|promise| promise.job.kernel.as_ref()).map(|(hash, bytes)| (*hash, &**bytes))
+    }
+
+    fn answer(self, answer: &Result<(), Trouble>) {
+        for Promise { job: _, kept } in self.promises {
+            // Whoever asked may have gone.
+            let _ = kept.send(answer.clone());
+        }
     }
 }
 
-async fn write_on(mut connection: SqliteConnection, shared: Arc<Shared>, progress: watch::Sender<Progress>) {
-    loop {
-        let (batch, closing) = {
-            let mut waiting = shared.lock();
-            (waiting.take(), waiting.closing)
-        };
-        if batch.is_empty() {
-            progress.send_modify(|progress| progress.written = progress.written.max(batch.taken));
-            if closing {
+/// The writing task.
+struct Task {
+    database: Database,
+    shared: Arc<Shared>,
+    progress: watch::Sender<Progress>,
+    /// The last transaction failed: the next one has to find room too.
+    doubt: bool,
+}
+
+impl Task {
+    async fn run(mut self) {
+        loop {
+            let (batch, closing) = {
+                let mut waiting = self.shared.lock();
+                (waiting.take(), waiting.closing)
+            };
+            if batch.is_empty() && closing {
                 break;
             }
-            shared.news.notified().await;
-            continue;
-        }
-        match write(&mut connection, &batch).await {
-            Ok(()) => progress.send_modify(|progress| {
-                progress.written = batch.taken;
-                progress.failing = false;
-            }),
-            Err(error) => {
-                if !progress.borrow().failing {
-                    tracing::error!(%error, "the store cannot be written; trying again");
-                }
-                progress.send_modify(|progress| progress.failing = true);
-                shared.lock().put_back(batch);
+            if batch.is_empty() && !self.doubt {
+                self.progress.send_modify(|progress| progress.written = progress.written.max(batch.taken));
+                self.shared.news.notified().await;
+                continue;
+            }
+            let written = self.database.write(&batch, self.doubt).await;
+            match &written {
+                Ok(()) => self.succeeded(&batch),
+                Err(trouble) => self.failed(&batch, trouble),
+            }
+            let pause = written.is_err() && batch.promises.is_empty();
+            batch.answer(&written);
+            if pause {
                 sleep(TRY_AGAIN).await;
             }
         }
+        self.database.close().await;
+        self.progress.send_modify(|progress| progress.ended = true);
     }
-    if let Err(error) = connection.close().await {
-        tracing::warn!(%error, "the store did not close cleanly");
-    }
-    progress.send_modify(|progress| progress.ended = true);
-}
 
-async fn write(connection: &mut SqliteConnection, batch: &Batch) -> Result<(), sqlx::Error> {
-    let mut transaction = connection.begin().await?;
-    for (key, value) in &batch.records {
-        let (kind, job, unit) = columns_of(*key);
-        let query = match value {
-            Some(bytes) => sqlx::query("INSERT OR REPLACE INTO records (kind, job, unit, bytes) VALUES (?, ?, ?, ?)")
-                .bind(kind)
-                .bind(job.0.to_vec())
-                .bind(unit)
-                .bind(bytes.as_slice()),
-            None => sqlx::query("DELETE FROM records WHERE kind = ? AND job = ? AND unit = ?")
-                .bind(kind)
-                .bind(job.0.to_vec())
-                .bind(unit),
-        };
-        query.execute(&mut *transaction).await?;
+    fn succeeded(&mut self, batch: &Batch) {
+        self.doubt = false;
+        self.shared.lock().flying = None;
+        if self.progress.borrow().trouble.is_some() {
+            tracing::info!("the store can be written again");
+        }
+        self.progress.send_modify(|progress| {
+            progress.written = batch.taken;
+            progress.trouble = None;
+        });
     }
-    for (hash, bytes) in &batch.kernels {
-        // Replacing gives the row a new rowid: the newest are kept.
-        sqlx::query("INSERT OR REPLACE INTO kernels (hash, bytes) VALUES (?, ?)")
-            .bind(hash.0.to_vec())
-            .bind(bytes.as_slice())
-            .execute(&mut *transaction)
-            .await?;
+
+    /// A promise may just have been too large for what room there is: only a transaction without one that fails as well
+    /// says that nothing can be kept.
+    fn failed(&mut self, batch: &Batch, trouble: &Trouble) {
+        self.doubt = true;
+        {
+            let mut waiting = self.shared.lock();
+            waiting.changes.put_below(&batch.changes);
+            waiting.flying = None;
+        }
+        if batch.promises.is_empty() {
+            if self.progress.borrow().trouble.is_none() {
+                tracing::error!(?trouble, "the store cannot be written; trying again");
+            }
+            self.progress.send_modify(|progress| progress.trouble = Some(trouble.clone()));
+        }
     }
-    if !batch.kernels.is_empty() {
-        sqlx::query(
-            "DELETE FROM kernels WHERE rowid IN (SELECT rowid FROM (SELECT rowid, SUM(LENGTH(bytes)) OVER \
-             (ORDER BY rowid DESC) AS total FROM kernels) WHERE total > ?)",
-        )
-        .bind(KERNELS_KEPT_BYTES)
-        .execute(&mut *transaction)
-        .await?;
-    }
-    for KeyRecord { key, body, job, at } in &batch.keys {
-        sqlx::query("INSERT OR REPLACE INTO keys (name, body, job, at) VALUES (?, ?, ?, ?)")
-            .bind(key.as_str())
-            .bind(body.0.to_vec())
-            .bind(job.0.to_vec())
-            .bind(i64::try_from(at.0).unwrap_or(i64::MAX))
-            .execute(&mut *transaction)
-            .await?;
-    }
-    if !batch.keys.is_empty() {
-        sqlx::query("DELETE FROM keys WHERE rowid NOT IN (SELECT rowid FROM keys ORDER BY rowid DESC LIMIT ?)")
-            .bind(i64::try_from(KEYS_KEPT).unwrap_or(i64::MAX))
-            .execute(&mut *transaction)
-            .await?;
-    }
-    transaction.commit().await
 }
 
 fn is_span(key: StoreKey) -> bool {

@@ -3,7 +3,6 @@
 
 use std::{
     env, fs,
-    future::Future,
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -124,6 +123,11 @@ impl Relay {
         self.0.stop();
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.0.child.id()
+    }
+
     /// Process ids of its workers.
     pub fn children(&self) -> Vec<u32> {
         let parent = self.0.child.id().to_string();
@@ -175,7 +179,7 @@ pub async fn wait_for(relay: &Relay, id: &str, state: &str) -> Value {
 }
 
 /// Waits until `condition` holds.
-pub async fn until<F: Future<Output = bool>>(condition: impl Fn() -> F) {
+pub async fn until(condition: impl AsyncFn() -> bool) {
     let wait = async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(50)).await;

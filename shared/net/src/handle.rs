@@ -22,12 +22,18 @@ pub const EVENT_QUEUE: usize = 1024;
 pub enum Command {
     /// Take a job; its new name comes back.
     Submit(Box<Job>, oneshot::Sender<Result<JobId, Refusal>>),
+    /// Whether a job of so many bytes would be taken now.
+    MaySubmit(usize, oneshot::Sender<Result<(), Refusal>>),
+    /// Take a job that the store already holds under this name.
+    SubmitKept(JobId, Box<Job>, oneshot::Sender<Result<JobId, Refusal>>),
     /// Stop a job; `false` when there is none.
     Cancel(JobId, oneshot::Sender<bool>),
     /// Drop a finished job from the list; `false` when there is none.
     Remove(JobId, oneshot::Sender<bool>),
     /// All jobs, newest first.
     Jobs(oneshot::Sender<Vec<JobSummary>>),
+    /// Whether a job is over; `None` when there is none.
+    IsOver(JobId, oneshot::Sender<Option<bool>>),
     /// One job.
     Job(JobId, oneshot::Sender<Option<Box<JobStatus>>>),
     /// A job's result as JSON text.
@@ -66,6 +72,17 @@ impl Handle {
         self.ask(|reply| Command::Submit(Box::new(job), reply)).await.unwrap_or_else(|| Err(stopped()))
     }
 
+    /// Whether a job whose source has so many bytes would be taken now; for those who keep it first.
+    pub async fn may_submit(&self, source_bytes: usize) -> Result<(), Refusal> {
+        self.ask(|reply| Command::MaySubmit(source_bytes, reply)).await.unwrap_or_else(|| Err(stopped()))
+    }
+
+    /// Hands over a job that was put into the store under the name `id` before, by its
+    /// [`p2pnet_shared::node::new_record`]. When it is refused, the caller forgets the record.
+    pub async fn submit_kept(&self, id: JobId, job: Job) -> Result<JobId, Refusal> {
+        self.ask(|reply| Command::SubmitKept(id, Box::new(job), reply)).await.unwrap_or_else(|| Err(stopped()))
+    }
+
     /// Stops a job; `false` when there is none with this id.
     pub async fn cancel(&self, id: JobId) -> bool {
         self.ask(|reply| Command::Cancel(id, reply)).await.unwrap_or(false)
@@ -79,6 +96,11 @@ impl Handle {
     /// All jobs, newest first.
     pub async fn jobs(&self) -> Vec<JobSummary> {
         self.ask(Command::Jobs).await.unwrap_or_default()
+    }
+
+    /// Whether a job is known and, if so, whether it is over.
+    pub async fn is_over(&self, id: JobId) -> Option<bool> {
+        self.ask(|reply| Command::IsOver(id, reply)).await.flatten()
     }
 
     /// One job.

@@ -30,7 +30,7 @@ use p2pnet_shared::id::NodeId;
 
 pub use platform::{Options, Outside};
 #[cfg(not(target_arch = "wasm32"))]
-pub use platform::{WebRtc, new_certificate};
+pub use platform::{WebRtc, check_certificate, new_certificate};
 pub use run::start;
 #[cfg(not(target_arch = "wasm32"))]
 pub use transport::door::WebSocketDoor;

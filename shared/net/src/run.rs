@@ -201,16 +201,22 @@ impl<H: Host> Loop<H> {
         // Whoever asked may have gone: an answer that nobody takes is dropped.
         match command {
             Command::Submit(job, reply) => _ = reply.send(self.submit(now, job)),
+            Command::MaySubmit(source_bytes, reply) => _ = reply.send(self.node.may_submit(source_bytes)),
+            Command::SubmitKept(id, job, reply) => _ = reply.send(self.submit_kept(now, id, job)),
+            // What these two order is with the host before the answer goes: who asked may wait for the store then.
             Command::Cancel(id, reply) => {
                 let known = self.node.summary(id).is_some();
                 self.node.handle(now, Input::Cancelled { id });
+                self.carry_out(now);
                 _ = reply.send(known);
             }
             Command::Remove(id, reply) => {
                 let finished = self.node.summary(id).is_some_and(|job| job.state.is_final());
                 self.node.handle(now, Input::Removed { id });
+                self.carry_out(now);
                 _ = reply.send(finished);
             }
+            Command::IsOver(id, reply) => _ = reply.send(self.node.summary(id).map(|job| job.state.is_final())),
             Command::Jobs(reply) => _ = reply.send(self.node.jobs()),
             Command::Job(id, reply) => _ = reply.send(self.node.job(id).map(Box::new)),
             Command::JobResult(id, reply) => _ = reply.send(self.node.result(id)),
@@ -225,6 +231,12 @@ impl<H: Host> Loop<H> {
         self.node.may_submit(job.source.len())?;
         let id = self.node.next_job_id();
         self.node.handle(now, Input::Submitted { id, job });
+        Ok(id)
+    }
+
+    fn submit_kept(&mut self, now: Moment, id: JobId, job: Box<Job>) -> Result<JobId, Refusal> {
+        self.node.may_submit(job.source.len())?;
+        self.node.handle(now, Input::Kept { id, job });
         Ok(id)
     }
 

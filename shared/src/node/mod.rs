@@ -24,6 +24,7 @@ mod store;
 mod stragglers;
 mod view;
 
+pub use self::store::new_record;
 use self::{broker::Broker, core::Core, provider::Provider, requester::Requester};
 use crate::{
     api::{JobStatus, JobSummary, NetworkView, Path, ProviderSettings},
@@ -111,6 +112,13 @@ pub enum Input {
     /// A job was submitted; the host got its id from [`Node::next_job_id`] or kept one for idempotency.
     Submitted {
         /// Its name.
+        id: JobId,
+        /// What.
+        job: Box<Job>,
+    },
+    /// A job was submitted that the host has already put into its store, by its [`new_record`].
+    Kept {
+        /// Its name, which the host chose.
         id: JobId,
         /// What.
         job: Box<Job>,
@@ -352,7 +360,8 @@ impl Node {
                 }
             }
             Input::Settings(settings) => self.provider.configure(core, settings),
-            Input::Submitted { id, job } => self.requester.submitted(core, id, *job),
+            Input::Submitted { id, job } => self.requester.submitted(core, id, *job, false),
+            Input::Kept { id, job } => self.requester.submitted(core, id, *job, true),
             Input::Cancelled { id } => self.requester.cancel(core, id),
             Input::Removed { id } => self.requester.remove(core, id),
             Input::Executed { run, report } => self.provider.executed(core, run, &report),

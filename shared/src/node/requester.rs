@@ -84,13 +84,16 @@ impl Requester {
         Ok(())
     }
 
-    pub(super) fn submitted(&mut self, core: &mut Core, id: JobId, job: Job) {
+    /// Takes a job on. `kept`: its record is in the store as [`store::new_record`] makes it.
+    pub(super) fn submitted(&mut self, core: &mut Core, id: JobId, job: Job, kept: bool) {
         if self.jobs.contains_key(&id) {
             return;
         }
         let refusal = self.may_submit(job.source.len()).err();
         self.admit(core, Entry::new(id, job, core.now));
-        self.save(core, id);
+        if !kept {
+            self.save(core, id);
+        }
         match refusal {
             Some(refusal) => self.finish(core, id, Err((JobState::Failed, refusal))),
             None => self.start_looking(core),
@@ -201,10 +204,12 @@ impl Requester {
         }
         self.active.remove(&rank);
         self.call_off(core, live);
-        self.save(core, id);
+        // In this order: a host that dies in between must find a job that goes on, never one that is over without its
+        // result.
         if let Some(result) = self.jobs.get(&id).and_then(|entry| entry.result.clone()) {
             core.effects.push_back(Effect::Save(StoreKey::Result(id), result.as_bytes().to_vec()));
         }
+        self.save(core, id);
         for start in spans {
             core.effects.push_back(Effect::Forget(StoreKey::Span(id, start)));
         }

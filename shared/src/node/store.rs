@@ -11,7 +11,7 @@ use super::{Effect, ReadJob, StoreKey, core::Core, entry::Entry, requester::Requ
 use crate::{
     api::{AttemptView, NodeShare},
     id::{AttemptId, Hash, JobId, NodeId, OwnerId},
-    job::{AttemptState, JobState, Outputs, Policy, Requirements},
+    job::{AttemptState, Job, JobState, Outputs, Plan, Policy, Requirements},
     refusal::{Code, Refusal},
     units::{Gas, Moment, Span},
 };
@@ -54,12 +54,41 @@ struct SpanRecord {
     gas: Gas,
 }
 
+/// The record of a job that nobody has worked on yet, for [`super::Input::Kept`].
+pub fn new_record(job: &Job, now: Moment) -> Vec<u8> {
+    let record = JobRecord {
+        version: VERSION,
+        owner: job.owner,
+        kind: job.kind.to_owned(),
+        source: job.source.to_string(),
+        requirements: job.requirements,
+        policy: job.policy,
+        state: JobState::Queued,
+        error: None,
+        created_at: now,
+        started_at: None,
+        finished_at: None,
+        units: job.plan.units(),
+        done_units: 0,
+        gas: Gas(0),
+        attempts_total: 0,
+        attempts: Vec::new(),
+        shares: Vec::new(),
+        kernel: named_module(&*job.plan, &job.source),
+    };
+    // Nothing in a record can fail to become JSON; an empty one would be forgotten at the next start.
+    serde_json::to_vec(&record).unwrap_or_default()
+}
+
+/// The module in base64, if the source only names it; a source that holds the module is longer than it.
+fn named_module(plan: &dyn Plan, source: &str) -> Option<String> {
+    let module = plan.module()?;
+    let named = module.len() > source.len() || source.contains(&Hash::of(module).to_string());
+    named.then(|| STANDARD.encode(module))
+}
+
 /// Keeps a job as it stands.
 pub(super) fn save_job(core: &mut Core, entry: &Entry) {
-    // A source that holds the module is longer than it.
-    let is_named =
-        |module: &&[u8]| module.len() > entry.source.len() || entry.source.contains(&Hash::of(module).to_string());
-    let named = entry.plan.as_ref().and_then(|plan| plan.module()).filter(is_named);
     let record = JobRecord {
         version: VERSION,
         owner: entry.owner,
@@ -78,7 +107,7 @@ pub(super) fn save_job(core: &mut Core, entry: &Entry) {
         attempts_total: entry.attempts_total,
         attempts: entry.ended.iter().rev().take(MOST_KEPT).rev().cloned().collect(),
         shares: entry.shares.values().cloned().collect(),
-        kernel: named.map(|module| STANDARD.encode(module)),
+        kernel: entry.plan.as_deref().and_then(|plan| named_module(plan, &entry.source)),
     };
     if let Ok(bytes) = serde_json::to_vec(&record) {
         core.effects.push_back(Effect::Save(StoreKey::Job(entry.id), bytes));

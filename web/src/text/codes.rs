@@ -50,4 +50,6 @@ codes! {
     IdempotencyConflict IDEMPOTENCY_CONFLICT: "The same key was sent with another job", "Тот же ключ прислан с другим заданием";
     Internal INTERNAL: "A fault of this node", "Сбой на этом узле";
     ShuttingDown SHUTTING_DOWN: "This node is stopping", "Узел завершает работу";
+    StoreFull STORE_FULL: "The disk of this node is full", "На диске этого узла нет места";
+    StoreFailed STORE_FAILED: "This node cannot keep jobs now", "Этот узел сейчас не может сохранять задания";
 }

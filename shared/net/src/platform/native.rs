@@ -79,6 +79,17 @@ pub fn new_certificate() -> Result<String, StartError> {
         .map_err(|error| StartError::Certificate(error.to_string()))
 }
 
+/// Whether `pem` is what [`new_certificate`] makes.
+///
+/// # Errors
+/// What is wrong with it. The words may quote it, and it holds a secret: show them to nobody.
+pub fn check_certificate(pem: &str) -> Result<(), StartError> {
+    install_crypto();
+    libp2p_webrtc::tokio::Certificate::from_pem(pem)
+        .map(|_| ())
+        .map_err(|error| StartError::Certificate(error.to_string()))
+}
+
 /// What a native node shows to the rest of its program.
 pub struct Outside {
     /// Where WebSockets of the HTTP server come in.

@@ -1,0 +1,116 @@
+//! What happens between the body of a job and its 202. A 202 is a promise: the job, its idempotency key and its kernel
+//! are on disk, in one transaction, before the node runs it and before anybody is told.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use p2pnet_shared::{
+    id::{Hash, JobId},
+    job::{Job, kinds},
+    node::{StoreKey, new_record},
+    refusal::{Code, Refusal},
+};
+use tokio::{runtime, sync::OwnedSemaphorePermit, task::spawn_blocking};
+
+use super::{
+    App,
+    answer::{Refused, refuse},
+    idempotency,
+};
+use crate::{
+    host::now,
+    store::{KeyRecord, NewJob, Store},
+};
+
+/// A job as it was sent.
+pub struct Submission {
+    /// The idempotency key that came with it.
+    pub key: Option<String>,
+    /// Its JSON.
+    pub body: Bytes,
+    /// A place among those whose jobs are read now.
+    pub place: OwnedSemaphorePermit,
+}
+
+impl Submission {
+    /// Takes the job in and returns its name once it is kept, or why it is not. Goes on when the client hangs up: half
+    /// of it would leave a job that nobody was told of, and a key that names none.
+    pub async fn take(self, app: Arc<App>) -> Result<JobId, Refused> {
+        match tokio::spawn(self.take_here(app)).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                tracing::error!(%error, "taking a job panicked");
+                refuse(Code::Internal, "the relay failed to take this job", "please report it with the relay's log")
+            }
+        }
+    }
+
+    async fn take_here(self, app: Arc<App>) -> Result<JobId, Refused> {
+        let Self { key, body, place } = self;
+        if let Some(trouble) = app.store.writer().trouble() {
+            return Err(Refused(trouble.refusal()));
+        }
+        let Some(key) = key else {
+            let job = read(app.store.clone(), body).await?;
+            drop(place);
+            return keep(&app, job, None).await;
+        };
+        let _turn = app.idempotency.turn(&key).await;
+        let hash = Hash::of(&body);
+        if let Some(before) = app.store.key(&key).await.map_err(|trouble| trouble.refusal())?
+            // The key of a job that was removed makes a new one.
+            && app.handle.is_over(before.job).await.is_some()
+        {
+            idempotency::same_body(&before, hash)?;
+            return Ok(before.job);
+        }
+        let job = read(app.store.clone(), body).await?;
+        drop(place);
+        keep(&app, job, Some((key, hash))).await
+    }
+}
+
+/// Keeps a job, then hands it to the node.
+async fn keep(app: &App, job: Job, key: Option<(String, Hash)>) -> Result<JobId, Refused> {
+    app.handle.may_submit(job.source.len()).await?;
+    let (id, at) = (JobId(rand::random()), now());
+    let record = new_record(&job, at);
+    // A module that came with a job may be named by its hash in later ones.
+    let kernel = job.plan.module().map(|module| (Hash::of(module), module.to_vec()));
+    let key = key.map(|(key, body)| KeyRecord { key, body, job: id, at });
+    let writer = app.store.writer();
+    writer.promise(NewJob { id, record, key, kernel }).await.map_err(|trouble| trouble.refusal())?;
+    if let Err(refusal) = app.handle.submit_kept(id, job).await {
+        // Others were faster. Nobody has heard of the job: a crash before this is written brings it back unasked, no more.
+        writer.forget(StoreKey::Job(id));
+        return Err(Refused(refusal));
+    }
+    app.metrics.job_submitted();
+    Ok(id)
+}
+
+/// Reads a job's JSON on a thread of its own: a formula is compiled, a kernel checked.
+async fn read(store: Store, body: Bytes) -> Result<Job, Refused> {
+    let read = move || {
+        let text = std::str::from_utf8(&body).map_err(|error| {
+            Refusal::new(
+                Code::InvalidJson,
+                format!("the body is not UTF-8 text (byte {})", error.valid_up_to()),
+                "send JSON in UTF-8",
+            )
+        })?;
+        let runtime = runtime::Handle::current();
+        kinds::read(text, &|hash| runtime.block_on(store.kernel(hash)))
+    };
+    match spawn_blocking(read).await {
+        Ok(job) => Ok(job?),
+        Err(error) => {
+            tracing::error!(%error, "reading a job panicked");
+            refuse(
+                Code::Internal,
+                "the relay failed to read this job",
+                "please report it with the job and the relay's log",
+            )
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! The database file: made whole or not at all, looked at before it is trusted, and written in transactions that are on
+//! disk or undone when they return.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+use p2pnet_shared::node::StoreKey;
+use sqlx::{
+    ConnectOptions as _, Connection as _, Row as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+
+use super::{
+    KERNELS_KEPT_BYTES, KeyRecord, StoreError, columns_of, explain,
+    trouble::{ROOM, Trouble},
+    writer::Batch,
+};
+
+/// The version of the tables below; a file with a larger one belongs to a newer p2pnet.
+pub(super) const SCHEMA_VERSION: i64 = 2;
+
+/// Rows that one statement writes: each statement costs a way to the database's thread and back.
+const ROWS: usize = 32;
+
+/// What makes any older file one of this version; each statement changes nothing where it was done before.
+const SCHEMA: &[&str] = &[
+    "CREATE TABLE IF NOT EXISTS records (kind INTEGER NOT NULL, job BLOB NOT NULL, unit INTEGER NOT NULL, \
+     bytes BLOB NOT NULL, PRIMARY KEY (job, kind, unit))",
+    "CREATE INDEX IF NOT EXISTS records_by_kind ON records (kind)",
+    "CREATE TABLE IF NOT EXISTS kernels (hash BLOB PRIMARY KEY, bytes BLOB NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, body BLOB NOT NULL, job BLOB NOT NULL, at INTEGER NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS keys_by_job ON keys (job)",
+    "CREATE TABLE IF NOT EXISTS room (one INTEGER PRIMARY KEY, bytes BLOB NOT NULL)",
+    "PRAGMA user_version = 2",
+];
+
+/// How the file is opened. `FULL`: a transaction that was reported as done survives a loss of power.
+pub(super) fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("journal_size_limit", "16777216")
+        .disable_statement_logging()
+}
+
+/// Opens `path`, which is made if there is none. A file that is there but holds no database of ours is refused, never
+/// replaced: it may be what is left of promises.
+pub(super) async fn open(path: &Path) -> Result<SqliteConnection, StoreError> {
+    let damaged = |cause: &str| StoreError::Damaged { path: path.to_path_buf(), cause: cause.to_owned() };
+    let unusable = |cause| StoreError::Folder { path: path.to_path_buf(), cause };
+    let log_bytes = fs::metadata(log_of(path)).map_or(0, |log| log.len());
+    match fs::metadata(path) {
+        Ok(file) if file.len() == 0 => return Err(damaged("it is empty")),
+        Ok(_) => {}
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound && log_bytes > 0 => {
+            return Err(damaged("it is missing, but its log beside it, whose name ends in -wal, is not"));
+        }
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => make(path).await?,
+        Err(cause) => return Err(unusable(cause)),
+    }
+    let explain = |cause| explain(path, cause);
+    let mut connection = SqliteConnection::connect_with(&options(path)).await.map_err(explain)?;
+    let found: i64 = number(&mut connection, "PRAGMA user_version").await.map_err(explain)?;
+    if found > SCHEMA_VERSION {
+        return Err(StoreError::Newer { path: path.to_path_buf(), found });
+    }
+    // What the log holds goes into the file, so that the file's length can be told right from wrong.
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.map_err(explain)?;
+    let pages: i64 = number(&mut connection, "PRAGMA page_count").await.map_err(explain)?;
+    let page: i64 = number(&mut connection, "PRAGMA page_size").await.map_err(explain)?;
+    let log_is_empty = fs::metadata(log_of(path)).map_or(0, |log| log.len()) == 0;
+    let len = fs::metadata(path).map_err(unusable)?.len();
+    let expected = u64::try_from(pages.saturating_mul(page)).unwrap_or(0);
+    if log_is_empty && len < expected {
+        return Err(damaged(&format!("it was cut off: {len} bytes of {expected}")));
+    }
+    if found < SCHEMA_VERSION {
+        set_up(&mut connection).await.map_err(explain)?;
+    }
+    Ok(connection)
+}
+
+/// Makes the file under another name first: a crash in between must not leave half a database.
+async fn make(path: &Path) -> Result<(), StoreError> {
+    let unusable = |cause| StoreError::Folder { path: path.to_path_buf(), cause };
+    let beside = path.with_extension("new");
+    for left_over in [beside.clone(), log_of(&beside)] {
+        match fs::remove_file(left_over) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(unusable(cause)),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    let explain = |cause| explain(path, cause);
+    let mut connection =
+        SqliteConnection::connect_with(&options(&beside).create_if_missing(true)).await.map_err(explain)?;
+    set_up(&mut connection).await.map_err(explain)?;
+    connection.close().await.map_err(explain)?;
+    let placed = File::open(&beside)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| fs::rename(&beside, path))
+        .and_then(|()| sync_folder(path));
+    placed.map_err(unusable)
+}
+
+/// Brings the tables up to date, all at once.
+async fn set_up(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    for statement in SCHEMA.iter().copied() {
+        sqlx::query(statement).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await
+}
+
+async fn number(connection: &mut SqliteConnection, question: &'static str) -> Result<i64, sqlx::Error> {
+    sqlx::query(question).fetch_one(connection).await?.try_get(0)
+}
+
+/// A new name is on disk once its folder is.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    match path.parent().filter(|_| cfg!(unix)) {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+/// The connection that writes. After a failure it is closed, which undoes what was begun, and opened anew.
+pub(super) struct Database {
+    path: PathBuf,
+    connection: Option<SqliteConnection>,
+    /// Which files were opened: others may come to lie under their names.
+    files: Files,
+}
+
+impl Database {
+    pub(super) fn new(path: PathBuf, connection: SqliteConnection) -> Self {
+        let files = Files::at(&path);
+        Self { path, connection: Some(connection), files }
+    }
+
+    /// Writes a batch in one transaction. When this returns `Ok` it is on disk, otherwise nothing of it is.
+    /// `find_room` asks for more room than the batch itself needs.
+    pub(super) async fn write(&mut self, batch: &Batch, find_room: bool) -> Result<(), Trouble> {
+        self.check_files()?;
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => SqliteConnection::connect_with(&options(&self.path))
+                .await
+                .map_err(|error| Trouble::of(&error, &self.path))?,
+        };
+        match transact(&mut connection, batch, find_room).await {
+            Ok(()) => {
+                self.connection = Some(connection);
+                // The log is made by the first transaction.
+                self.files.complete(&self.path);
+                self.check_files()
+            }
+            Err(error) => {
+                tracing::debug!(path = %self.path.display(), %error, "a transaction failed");
+                // SQLite may have undone it by itself; then there is nothing to undo, which is no error.
+                let _ = sqlx::query("ROLLBACK").execute(&mut connection).await;
+                if let Err(error) = connection.close().await {
+                    tracing::debug!(%error, "the store's connection did not close cleanly");
+                }
+                // Whoever closes the last connection removes the log; the next one makes another.
+                self.files.log = None;
+                Err(Trouble::of(&error, &self.path))
+            }
+        }
+    }
+
+    pub(super) async fn close(self) {
+        if let Some(connection) = self.connection
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(%error, "the store did not close cleanly");
+        }
+    }
+
+    /// Writing to a deleted file succeeds and keeps nothing.
+    fn check_files(&self) -> Result<(), Trouble> {
+        if self.files.still_at(&self.path) { Ok(()) } else { Err(Trouble::Gone) }
+    }
+}
+
+/// Which files lie under the database's names, where the system tells.
+#[derive(PartialEq, Eq)]
+struct Files {
+    database: Option<(u64, u64)>,
+    log: Option<(u64, u64)>,
+}
+
+impl Files {
+    fn at(path: &Path) -> Self {
+        Self { database: file_id(path), log: file_id(&log_of(path)) }
+    }
+
+    fn complete(&mut self, path: &Path) {
+        if self.log.is_none() {
+            self.log = file_id(&log_of(path));
+        }
+    }
+
+    fn still_at(&self, path: &Path) -> bool {
+        let now = Self::at(path);
+        self.database == now.database && (self.log.is_none() || self.log == now.log)
+    }
+}
+
+#[cfg(unix)]
+fn file_id(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+/// Open files cannot be deleted there.
+#[cfg(not(unix))]
+fn file_id(_: &Path) -> Option<(u64, u64)> {
+    None
+}
+
+static PUT_MANY: LazyLock<String> = LazyLock::new(|| format!("{PUT}{}", ", (?, ?, ?, ?)".repeat(ROWS - 1)));
+const PUT: &str = "INSERT OR REPLACE INTO records (kind, job, unit, bytes) VALUES (?, ?, ?, ?)";
+
+async fn transact(connection: &mut SqliteConnection, batch: &Batch, find_room: bool) -> Result<(), sqlx::Error> {
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+    // First what goes: a key whose job was removed may name a new one.
+    for key in batch.forgotten() {
+        forget(connection, key).await?;
+    }
+    put(connection, &batch.kept().collect::<Vec<_>>()).await?;
+    for key in batch.keys() {
+        put_key(connection, key).await?;
+    }
+    put_kernels(connection, batch).await?;
+    if find_room {
+        sqlx::query("INSERT OR REPLACE INTO room (one, bytes) VALUES (1, zeroblob(?))")
+            .bind(i64::try_from(ROOM).unwrap_or(i64::MAX))
+            .execute(&mut *connection)
+            .await?;
+    }
+    sqlx::query("COMMIT").execute(&mut *connection).await?;
+    if find_room {
+        // Whatever becomes of it: the batch is on disk.
+        let _ = sqlx::query("DELETE FROM room").execute(&mut *connection).await;
+    }
+    Ok(())
+}
+
+async fn put(connection: &mut SqliteConnection, rows: &[(StoreKey, &[u8])]) -> Result<(), sqlx::Error> {
+    let (many, rest) = rows.as_chunks::<ROWS>();
+    let statements = many.iter().map(|rows| (PUT_MANY.as_str(), rows.as_slice()));
+    for (statement, rows) in statements.chain(rest.chunks(1).map(|row| (PUT, row))) {
+        let mut query = sqlx::query(statement);
+        for (key, bytes) in rows {
+            let (kind, job, unit) = columns_of(*key);
+            query = query.bind(kind).bind(job.0.to_vec()).bind(unit).bind(*bytes);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// A job takes the key that it was sent under along.
+async fn forget(connection: &mut SqliteConnection, key: StoreKey) -> Result<(), sqlx::Error> {
+    let (kind, job, unit) = columns_of(key);
+    sqlx::query("DELETE FROM records WHERE job = ? AND kind = ? AND unit = ?")
+        .bind(job.0.to_vec())
+        .bind(kind)
+        .bind(unit)
+        .execute(&mut *connection)
+        .await?;
+    if matches!(key, StoreKey::Job(_)) {
+        sqlx::query("DELETE FROM keys WHERE job = ?").bind(job.0.to_vec()).execute(connection).await?;
+    }
+    Ok(())
+}
+
+async fn put_key(connection: &mut SqliteConnection, record: &KeyRecord) -> Result<(), sqlx::Error> {
+    let KeyRecord { key, body, job, at } = record;
+    sqlx::query("INSERT OR REPLACE INTO keys (name, body, job, at) VALUES (?, ?, ?, ?)")
+        .bind(key.as_str())
+        .bind(body.0.to_vec())
+        .bind(job.0.to_vec())
+        .bind(i64::try_from(at.0).unwrap_or(i64::MAX))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn put_kernels(connection: &mut SqliteConnection, batch: &Batch) -> Result<(), sqlx::Error> {
+    let mut any = false;
+    for (hash, bytes) in batch.kernels() {
+        any = true;
+        // Replacing gives the row a new rowid: the newest are kept.
+        sqlx::query("INSERT OR REPLACE INTO kernels (hash, bytes) VALUES (?, ?)")
+            .bind(hash.0.to_vec())
+            .bind(bytes)
+            .execute(&mut *connection)
+            .await?;
+    }
+    if any {
+        sqlx::query(
+            "DELETE FROM kernels WHERE rowid IN (SELECT rowid FROM (SELECT rowid, SUM(LENGTH(bytes)) OVER \
+             (ORDER BY rowid DESC) AS total FROM kernels) WHERE total > ?)",
+        )
+        .bind(KERNELS_KEPT_BYTES)
+        .execute(connection)
+        .await?;
+    }
+    Ok(())
+}

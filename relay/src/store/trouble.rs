@@ -1,0 +1,114 @@
+//! Why the store cannot be written at the moment: in words for monitors and for those who send jobs, which name no path.
+
+use std::{
+    fs,
+    io::{self, ErrorKind, Write as _},
+    path::Path,
+};
+
+use p2pnet_shared::refusal::{Code, Refusal};
+
+/// How much room a store must find before jobs are taken again after it found none.
+pub(super) const ROOM: usize = 64 << 10;
+
+/// Why nothing can be kept now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// No room: the disk, a quota, the largest size of a file.
+    Full,
+    /// The data folder cannot be written.
+    ReadOnly,
+    /// The database's files were deleted or replaced while they were open.
+    Gone,
+    /// The file holds what no database holds.
+    Damaged,
+    /// The process is ending.
+    Closing,
+    /// Anything else, in the system's words.
+    Failed(String),
+}
+
+impl Trouble {
+    /// What lies behind an error of the database `path`. SQLite says "I/O error" of much; the file system says more.
+    pub(super) fn of(error: &sqlx::Error, path: &Path) -> Self {
+        match primary_code(error) {
+            Some(13) => Trouble::Full,
+            Some(11 | 26) => Trouble::Damaged,
+            _ => match try_to_write(path) {
+                Ok(()) => Trouble::Failed(error.to_string()),
+                Err(cause) => Self::of_file(&cause),
+            },
+        }
+    }
+
+    fn of_file(cause: &io::Error) -> Self {
+        match cause.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Trouble::Full,
+            ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => Trouble::ReadOnly,
+            ErrorKind::NotFound => Trouble::Gone,
+            _ => Trouble::Failed(cause.to_string()),
+        }
+    }
+
+    /// What is wrong, and what the operator does about it.
+    pub fn words(&self) -> (String, &'static str) {
+        match self {
+            Trouble::Full => (
+                "the disk that holds this relay's data folder is full".into(),
+                "free some room there; the relay goes on by itself",
+            ),
+            Trouble::ReadOnly => {
+                ("this relay's data folder cannot be written".into(), "make it writable; the relay goes on by itself")
+            }
+            Trouble::Gone => (
+                "this relay's database was deleted or replaced while it was in use".into(),
+                "restart the relay, with the files from before if there is a copy",
+            ),
+            Trouble::Damaged => {
+                ("this relay's database is damaged".into(), "restart the relay: it names the file and says what to do")
+            }
+            Trouble::Closing => ("this relay is stopping".into(), "send the request again in a few seconds"),
+            Trouble::Failed(cause) => {
+                (format!("this relay's store cannot be written: {cause}"), "see the relay's log, and its disk")
+            }
+        }
+    }
+
+    /// Why a job is not taken: it could not be kept.
+    pub fn refusal(&self) -> Refusal {
+        let (what, hint) = self.words();
+        match self {
+            Trouble::Closing => Refusal::new(Code::ShuttingDown, what, hint),
+            Trouble::Full => Refusal::new(Code::StoreFull, format!("the job was not taken: {what}"), hint),
+            Trouble::ReadOnly | Trouble::Gone | Trouble::Damaged | Trouble::Failed(_) => {
+                Refusal::new(Code::StoreFailed, format!("the job was not taken: {what}"), hint)
+            }
+        }
+    }
+
+    /// Why a job that was stopped may come back after a restart.
+    pub fn refusal_of_a_stop(&self) -> Refusal {
+        let (what, hint) = self.words();
+        let code = if *self == Trouble::Full { Code::StoreFull } else { Code::StoreFailed };
+        let message =
+            format!("the job is stopped, but that is not on disk yet, so a restart may bring it back: {what}");
+        Refusal::new(code, message, hint)
+    }
+}
+
+/// The result code without its details: <https://sqlite.org/rescode.html>.
+pub(super) fn primary_code(error: &sqlx::Error) -> Option<i64> {
+    let code = error.as_database_error()?.code()?.parse::<i64>().ok()?;
+    Some(code & 0xff)
+}
+
+/// Writes and removes a small file beside the database.
+fn try_to_write(path: &Path) -> io::Result<()> {
+    let beside = path.with_extension("probe");
+    let written = fs::File::create(&beside).and_then(|mut file| {
+        file.write_all(&[0; ROOM])?;
+        file.sync_all()
+    });
+    let removed = fs::remove_file(&beside);
+    written.and(removed)
+}

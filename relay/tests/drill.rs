@@ -1,0 +1,366 @@
+//! Drills on the built relay: it is killed at any moment, and its disk fills up. What it promised must hold.
+//!
+//! `cargo xtask drill kill|disk --rounds N` runs more rounds than the tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    path::Path,
+    process::Command,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::future::join_all;
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use support::{Folder, Relay, refusal, until};
+use tokio::time::sleep;
+
+/// Connections that submit jobs at once.
+const CONNECTIONS: u64 = 8;
+/// Jobs that each of them submits in a round at most: all of them together are fewer than a relay keeps.
+const JOBS: u64 = 20;
+
+/// A number of rounds that the command line may raise.
+fn rounds(default: u64) -> u64 {
+    env::var("P2PNET_DRILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// What somebody was promised, and what became of the rest.
+#[derive(Default)]
+struct Ledger {
+    /// Jobs that got a 202: name, and the number that tells one from the other.
+    accepted: BTreeMap<String, u64>,
+    /// The keys under which they were sent.
+    keys: BTreeMap<u64, String>,
+    /// Numbers of jobs that were sent, with a key, to a relay that died before it answered.
+    unanswered: BTreeSet<u64>,
+    /// Jobs whose removal or cancelling was answered.
+    removed: BTreeSet<String>,
+    cancelled: BTreeSet<String>,
+    /// Jobs that somebody asked to stop: they may be there or not.
+    loose: BTreeSet<String>,
+}
+
+/// A job that nobody else sends: the sum from 1 to its number.
+fn body(number: u64) -> String {
+    json!({"kind": "range_reduce", "start": 1, "end": number, "map": "x", "reduce": "sum"}).to_string()
+}
+
+fn sum(number: u64) -> Value {
+    json!(number * (number + 1) / 2)
+}
+
+async fn send(http: &Client, relay: &str, number: u64, key: Option<&str>) -> reqwest::Result<(StatusCode, Value)> {
+    let mut request = http.post(format!("{relay}api/v1/jobs")).body(body(number));
+    if let Some(key) = key {
+        request = request.header("idempotency-key", key);
+    }
+    let answer = request.send().await?;
+    let (status, text) = (answer.status(), answer.text().await?);
+    Ok((status, serde_json::from_str(&text).unwrap()))
+}
+
+async fn get(http: &Client, relay: &str, path: &str) -> (StatusCode, Value) {
+    let answer = http.get(format!("{relay}{path}")).send().await.unwrap();
+    let status = answer.status();
+    (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap())
+}
+
+/// Submits, removes and cancels until the relay is gone.
+async fn submit_until_it_dies(relay: String, next: Arc<AtomicU64>, ledger: Arc<Mutex<Ledger>>) {
+    let http = Client::new();
+    for _ in 0..JOBS {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        let key = (number % 2 == 0).then(|| format!("key {number}"));
+        let answer = send(&http, &relay, number, key.as_deref()).await;
+        let id = match answer {
+            Ok((StatusCode::ACCEPTED, body)) => body["id"].as_str().unwrap().to_owned(),
+            // As many jobs as it can hold: later.
+            Ok((StatusCode::TOO_MANY_REQUESTS, _)) => {
+                sleep(Duration::from_millis(5)).await;
+                continue;
+            }
+            Ok((status, body)) => panic!("{status}: {body}"),
+            Err(_) => {
+                if let Some(key) = key {
+                    let mut ledger = ledger.lock().unwrap();
+                    ledger.unanswered.insert(number);
+                    ledger.keys.insert(number, key);
+                }
+                return;
+            }
+        };
+        {
+            let mut ledger = ledger.lock().unwrap();
+            ledger.accepted.insert(id.clone(), number);
+            if let Some(key) = key {
+                ledger.keys.insert(number, key);
+            }
+        }
+        if number % 5 == 0 {
+            stop(&http, &relay, &id, &ledger).await;
+        }
+    }
+}
+
+/// `DELETE`: what was answered counts; what was not may have happened or not.
+async fn stop(http: &Client, relay: &str, id: &str, ledger: &Mutex<Ledger>) {
+    {
+        let mut ledger = ledger.lock().unwrap();
+        let number = ledger.accepted.remove(id).unwrap();
+        ledger.keys.remove(&number);
+        ledger.loose.insert(id.to_owned());
+    }
+    let Ok(answer) = http.delete(format!("{relay}api/v1/jobs/{id}")).send().await else { return };
+    assert_eq!(answer.status(), StatusCode::OK);
+    let Ok(text) = answer.text().await else { return };
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    let mut ledger = ledger.lock().unwrap();
+    match answer["state"].as_str().unwrap() {
+        "removed" => ledger.removed.insert(id.to_owned()),
+        "cancelled" => ledger.cancelled.insert(id.to_owned()),
+        other => panic!("{other}"),
+    };
+}
+
+/// Everything that was promised is there, once, and right.
+async fn audit(relay: &Relay, ledger: &mut Ledger) {
+    let http = Client::new();
+    for number in std::mem::take(&mut ledger.unanswered) {
+        // Whoever got no answer asks again, under the same key.
+        let id = accepted_id(&http, relay, number, ledger.keys.get(&number).map(String::as_str)).await;
+        ledger.accepted.insert(id, number);
+    }
+    for (id, number) in ledger.accepted.clone() {
+        if let Some(key) = ledger.keys.get(&number) {
+            assert_eq!(accepted_id(&http, relay, number, Some(key)).await, id, "the same key gives the same job");
+        }
+    }
+    let ids: BTreeSet<String> = ledger.accepted.keys().cloned().collect();
+    assert_eq!(ids.len(), ledger.accepted.values().collect::<BTreeSet<_>>().len(), "two names for one job");
+    join_all(ids.iter().map(|id| completes(&http, relay, id, ledger.accepted[id]))).await;
+    let (_, list) = get(&http, relay.url(), "api/v1/jobs").await;
+    for job in list.as_array().unwrap() {
+        let id = job["id"].as_str().unwrap();
+        if ids.contains(id) || ledger.loose.contains(id) {
+            assert!(!ledger.removed.contains(id), "{id} was removed and came back");
+            assert!(!ledger.cancelled.contains(id) || job["state"] == "cancelled", "{id} was cancelled and ran on");
+            continue;
+        }
+        // Sent without a key to a relay that died before it answered: it may be there, but it is nobody else's.
+        let (_, status) = get(&http, relay.url(), &format!("api/v1/jobs/{id}")).await;
+        let source: Value = serde_json::from_str(status["source"].as_str().unwrap()).unwrap();
+        let number = source["end"].as_u64().unwrap();
+        assert!(!ledger.accepted.values().any(|accepted| *accepted == number), "job {number} is there twice");
+    }
+}
+
+async fn accepted_id(http: &Client, relay: &Relay, number: u64, key: Option<&str>) -> String {
+    loop {
+        let (status, body) = send(http, relay.url(), number, key).await.unwrap();
+        match status {
+            StatusCode::ACCEPTED => return body["id"].as_str().unwrap().to_owned(),
+            StatusCode::TOO_MANY_REQUESTS => sleep(Duration::from_millis(20)).await,
+            other => panic!("{other}: {body}"),
+        }
+    }
+}
+
+async fn completes(http: &Client, relay: &Relay, id: &str, number: u64) {
+    until(async || {
+        let (status, job) = get(http, relay.url(), &format!("api/v1/jobs/{id}")).await;
+        assert_eq!(status, StatusCode::OK, "job {number} was accepted as {id} and is lost");
+        assert!(!["failed", "cancelled", "expired"].contains(&job["state"].as_str().unwrap()), "{job}");
+        job["state"] == "completed"
+    })
+    .await;
+    let (status, result) = get(http, relay.url(), &format!("api/v1/jobs/{id}/result")).await;
+    assert_eq!((status, &result["result"]), (StatusCode::OK, &sum(number)), "job {number}");
+}
+
+/// Removes what was audited, so that rounds do not add up to more than a relay keeps.
+async fn clear(relay: &Relay, ledger: &mut Ledger) {
+    let http = Client::new();
+    let (_, list) = get(&http, relay.url(), "api/v1/jobs").await;
+    for job in list.as_array().unwrap() {
+        let id = job["id"].as_str().unwrap();
+        if job["state"] == "completed" || job["state"] == "cancelled" {
+            http.delete(relay.at(&format!("/api/v1/jobs/{id}"))).send().await.unwrap();
+            ledger.removed.insert(id.to_owned());
+            ledger.loose.insert(id.to_owned());
+        }
+    }
+    ledger.accepted.clear();
+    ledger.keys.clear();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill() {
+    let folder = Folder::new("drill-kill");
+    let next = Arc::new(AtomicU64::new(1));
+    let ledger = Arc::new(Mutex::new(Ledger::default()));
+    let mut promised = 0;
+    let rounds = rounds(20);
+    for round in 1..=rounds {
+        let relay = Relay::start(&folder, &["--cores", "2"]);
+        let submitting: Vec<_> = (0..CONNECTIONS)
+            .map(|_| tokio::spawn(submit_until_it_dies(relay.url().to_owned(), Arc::clone(&next), Arc::clone(&ledger))))
+            .collect();
+        // Any moment from before the first answer on.
+        sleep(Duration::from_micros(rand::random_range(1_000..400_000))).await;
+        drop(relay); // kill -9
+        for task in submitting {
+            task.await.unwrap();
+        }
+        let relay = Relay::start(&folder, &["--cores", "2"]);
+        let mut books = std::mem::take(&mut *ledger.lock().unwrap());
+        promised += books.accepted.len();
+        audit(&relay, &mut books).await;
+        clear(&relay, &mut books).await;
+        *ledger.lock().unwrap() = books;
+        println!("round {round} of {rounds}: {promised} jobs promised, none lost, none doubled");
+    }
+    assert!(promised as u64 > rounds, "the drill itself does not submit: {promised} jobs in {rounds} rounds");
+}
+
+/// A data folder whose disk can be filled and freed: a small file system where one may be mounted, else a bound on the
+/// size of the relay's files.
+enum Disk {
+    Mounted(Folder),
+    Bounded(Folder),
+}
+
+impl Disk {
+    fn new() -> Self {
+        let folder = Folder::new("drill-disk");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"]).arg(folder.path()).output();
+        if mount.is_ok_and(|output| output.status.success()) { Disk::Mounted(folder) } else { Disk::Bounded(folder) }
+    }
+
+    fn folder(&self) -> &Folder {
+        match self {
+            Disk::Mounted(folder) | Disk::Bounded(folder) => folder,
+        }
+    }
+
+    fn fill(&self, relay: &Relay) {
+        match self {
+            Disk::Mounted(folder) => fill(&folder.path().join("ballast")),
+            Disk::Bounded(_) => bound_files(relay, "4096"),
+        }
+    }
+
+    fn free(&self, relay: &Relay) {
+        match self {
+            Disk::Mounted(folder) => fs::remove_file(folder.path().join("ballast")).unwrap(),
+            Disk::Bounded(_) => bound_files(relay, "unlimited"),
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if let Disk::Mounted(folder) = self {
+            let _ = Command::new("umount").arg("-l").arg(folder.path()).status();
+        }
+    }
+}
+
+/// Writes until not one byte more fits.
+fn fill(path: &Path) {
+    use std::io::Write as _;
+    let mut file = fs::File::create(path).unwrap();
+    for step in [64 << 10, 4 << 10, 1] {
+        while file.write(&vec![0; step]).is_ok_and(|written| written == step) {}
+    }
+}
+
+fn bound_files(relay: &Relay, bytes: &str) {
+    let bound = format!("--fsize={bytes}:unlimited");
+    let pid = relay.id().to_string();
+    assert!(Command::new("prlimit").args(["--pid", &pid, &bound]).status().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disk() {
+    let disk = Disk::new();
+    let http = Client::new();
+    let mut ledger = Ledger::default();
+    let mut next = 1;
+    let mut refused = BTreeSet::new();
+    let rounds = rounds(4);
+    for round in 1..=rounds {
+        let relay = Relay::start(disk.folder(), &["--cores", "1"]);
+        for _ in 0..20 {
+            let id = accepted_id(&http, &relay, next, None).await;
+            ledger.accepted.insert(id, next);
+            next += 1;
+        }
+        disk.fill(&relay);
+        // What still fits into the file is taken, and then nothing is.
+        let mut refusals = 0;
+        while refusals < 20 {
+            let key = format!("key {next}");
+            let answer = http.post(relay.at("/api/v1/jobs")).header("idempotency-key", &key).body(body(next));
+            let answer = answer.send().await.unwrap();
+            if answer.status() == StatusCode::ACCEPTED {
+                let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+                ledger.accepted.insert(answer["id"].as_str().unwrap().to_owned(), next);
+                ledger.keys.insert(next, key);
+            } else {
+                assert_eq!(refusal(answer).await, (StatusCode::INSUFFICIENT_STORAGE, "store_full".into()));
+                refused.insert(next);
+                refusals += 1;
+            }
+            next += 1;
+        }
+        let (status, health) = get(&http, relay.url(), "healthz").await;
+        assert_eq!((status, &health["store"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("failing")), "{health}");
+        assert!(health["reason"].as_str().unwrap().contains("is full"), "{health}");
+        if round % 2 == 0 {
+            // It dies meanwhile.
+            let folder = disk.folder();
+            if let Disk::Mounted(_) = &disk {
+                drop(relay);
+                fs::remove_file(folder.path().join("ballast")).unwrap();
+                audit_round(&disk, &mut ledger, &refused, round, rounds).await;
+                continue;
+            }
+        }
+        disk.free(&relay);
+        until(async || http.get(relay.at("/healthz")).send().await.unwrap().status() == StatusCode::OK).await;
+        let id = accepted_id(&http, &relay, next, None).await;
+        ledger.accepted.insert(id, next);
+        next += 1;
+        nothing_refused_is_there(&http, &relay, &refused).await;
+        drop(relay);
+        audit_round(&disk, &mut ledger, &refused, round, rounds).await;
+    }
+}
+
+async fn audit_round(disk: &Disk, ledger: &mut Ledger, refused: &BTreeSet<u64>, round: u64, rounds: u64) {
+    let relay = Relay::start(disk.folder(), &["--cores", "1"]);
+    audit(&relay, ledger).await;
+    nothing_refused_is_there(&Client::new(), &relay, refused).await;
+    let promised = ledger.accepted.len();
+    clear(&relay, ledger).await;
+    println!("round {round} of {rounds}: {promised} jobs promised and kept, {} refused and not there", refused.len());
+}
+
+async fn nothing_refused_is_there(http: &Client, relay: &Relay, refused: &BTreeSet<u64>) {
+    let (_, list) = get(http, relay.url(), "api/v1/jobs").await;
+    for job in list.as_array().unwrap() {
+        let (_, status) = get(http, relay.url(), &format!("api/v1/jobs/{}", job["id"].as_str().unwrap())).await;
+        let source: Value = serde_json::from_str(status["source"].as_str().unwrap()).unwrap();
+        let number = source["end"].as_u64().unwrap();
+        assert!(!refused.contains(&number), "job {number} was refused and is there");
+    }
+}
