@@ -1,6 +1,14 @@
-//! Integers of 128 bits: every operation is exact or fails.
+//! Integers of 128 bits, alone and beside floats: every operation is exact, rounded once to a float, or fails.
 
-use crate::{exchange::Failure, give, give_or, wide};
+use core::cmp::Ordering;
+
+use crate::{
+    exchange::{
+        Failure,
+        number::{self, Number},
+    },
+    give, give_or, wide,
+};
 
 #[unsafe(no_mangle)]
 extern "C" fn int_add(a: u64, a_high: u64, b: u64, b_high: u64) -> i32 {
@@ -94,6 +102,57 @@ extern "C" fn int_compare(a: u64, a_high: u64, b: u64, b_high: u64) -> i32 {
 #[unsafe(no_mangle)]
 extern "C" fn int_to_float(a: u64, a_high: u64) -> f64 {
     wide(a, a_high) as f64
+}
+
+/// The divisor is not 0.
+#[unsafe(no_mangle)]
+extern "C" fn int_quotient(a: u64, a_high: u64, b: u64, b_high: u64) -> f64 {
+    number::quotient(wide(a, a_high), wide(b, b_high))
+}
+
+/// -1, 0 or 1; 2 beside not-a-number.
+#[unsafe(no_mangle)]
+extern "C" fn int_float_compare(low: u64, high: u64, float: f64) -> i32 {
+    match number::compare(wide(low, high), float) {
+        Some(Ordering::Less) => -1,
+        Some(Ordering::Equal) => 0,
+        Some(Ordering::Greater) => 1,
+        None => 2,
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn float_floor_divide(a: f64, b: f64) -> i32 {
+    floor_divide(Number::Float(a), Number::Float(b))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn int_float_floor_divide(low: u64, high: u64, b: f64) -> i32 {
+    floor_divide(Number::Integer(wide(low, high)), Number::Float(b))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn float_int_floor_divide(a: f64, low: u64, high: u64) -> i32 {
+    floor_divide(Number::Float(a), Number::Integer(wide(low, high)))
+}
+
+fn floor_divide(a: Number, b: Number) -> i32 {
+    match number::floor_quotient(a, b) {
+        Ok(quotient) => give(quotient),
+        Err(failure) => failure as i32,
+    }
+}
+
+/// The divisor is not 0.
+#[unsafe(no_mangle)]
+extern "C" fn int_float_remainder(low: u64, high: u64, b: f64) -> f64 {
+    number::remainder(Number::Integer(wide(low, high)), Number::Float(b))
+}
+
+/// The divisor is not 0.
+#[unsafe(no_mangle)]
+extern "C" fn float_int_remainder(a: f64, low: u64, high: u64) -> f64 {
+    number::remainder(Number::Float(a), Number::Integer(wide(low, high)))
 }
 
 #[unsafe(no_mangle)]

@@ -15,6 +15,7 @@ mod angle;
 mod heap;
 mod integer;
 mod items;
+mod power;
 mod real;
 mod reduction;
 #[cfg(feature = "text")]

@@ -1,12 +1,15 @@
-//! Functions of floats, from libm: plain arithmetic, so the same bits on every engine.
+//! Functions of floats: plain arithmetic, so the same bits on every engine.
 
-use crate::angle;
+use crate::{angle, power};
 
-/// The remainder with the divisor's sign.
+/// The remainder with the divisor's sign, a zero too; only the last addition rounds.
 #[unsafe(no_mangle)]
 extern "C" fn float_remainder(a: f64, b: f64) -> f64 {
     let rest = libm::fmod(a, b);
-    if rest != 0.0 && (rest < 0.0) != (b < 0.0) { rest + b } else { rest }
+    if rest == 0.0 {
+        return rest.copysign(b);
+    }
+    if (rest < 0.0) != (b < 0.0) { rest + b } else { rest }
 }
 
 /// Halves go away from zero.
@@ -17,7 +20,7 @@ extern "C" fn float_round(a: f64) -> f64 {
 
 #[unsafe(no_mangle)]
 extern "C" fn float_power(a: f64, b: f64) -> f64 {
-    libm::pow(a, b)
+    power::pow(a, b)
 }
 
 #[unsafe(no_mangle)]
@@ -37,15 +40,15 @@ extern "C" fn float_tan(a: f64) -> f64 {
 
 #[unsafe(no_mangle)]
 extern "C" fn float_exp(a: f64) -> f64 {
-    libm::exp(a)
+    power::exp(a)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn float_ln(a: f64) -> f64 {
-    libm::log(a)
+    power::ln(a)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn float_log10(a: f64) -> f64 {
-    libm::log10(a)
+    power::log10(a)
 }

@@ -8,6 +8,7 @@ use crate::{
     exchange::{
         Failure,
         grid::{Grid, Numbers},
+        product::Product,
     },
     modular,
 };
@@ -57,7 +58,11 @@ fn decompose(mut packed: Vec<f64>, n: usize) -> Lu {
 
 pub fn determinant(matrix: Vec<f64>, n: usize) -> f64 {
     let lu = decompose(matrix, n);
-    (0..n).fold(lu.sign, |product, i| product * lu.packed[i * n + i])
+    // A product that neither overflows nor vanishes on the way.
+    let mut product = Product::new();
+    product.by_float(lu.sign);
+    (0..n).for_each(|i| product.by_float(lu.packed[i * n + i]));
+    product.as_float() + 0.0
 }
 
 /// Row order, L with ones on its diagonal, U.

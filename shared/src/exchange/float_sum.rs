@@ -182,7 +182,8 @@ impl FloatSum {
     }
 }
 
-fn negate(value: [u64; 3]) -> [u64; 3] {
+/// An integer of three limbs, its sign changed.
+pub fn negate(value: [u64; 3]) -> [u64; 3] {
     let mut carry = true;
     value.map(|limb| {
         let (negated, over) = (!limb).overflowing_add(u64::from(carry));

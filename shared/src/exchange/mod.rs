@@ -5,6 +5,7 @@
 
 pub mod float_sum;
 pub mod grid;
+pub mod number;
 pub mod partial;
 pub mod product;
 pub mod value;

@@ -1,8 +1,9 @@
 //! What a reduction knows of a part of its items: enough to merge parts in any order and cut into the same result.
 
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
-use super::{float_sum::FloatSum, product::Product, value::CANONICAL_NAN};
+use super::{float_sum::FloatSum, number::compare, product::Product, value::CANONICAL_NAN};
 
 /// How items become one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +174,7 @@ impl Partial {
             (None, Some(float)) => Reduced::Float(canonical(float)),
             (Some(_), Some(float)) if float.is_nan() => Reduced::Float(canonical(float)),
             (Some(integer), Some(float)) => {
-                let integer_is_less = is_less(integer, float);
+                let integer_is_less = compare(integer, float) == Some(Ordering::Less);
                 if integer_is_less == (reduce == Reduce::Min) {
                     Reduced::Integer(integer)
                 } else {
@@ -249,19 +250,6 @@ fn better(a: f64, b: f64, smaller: bool) -> f64 {
     }
     let a_below = a < b || (a == b && a.is_sign_negative());
     if a_below == smaller { a } else { b }
-}
-
-/// Whether `integer < float`, exactly. The float is a number.
-fn is_less(integer: i128, float: f64) -> bool {
-    const LIMIT: f64 = 170_141_183_460_469_231_731_687_303_715_884_105_728.0; // 2^127
-    if float >= LIMIT {
-        return true;
-    }
-    if float < -LIMIT {
-        return false;
-    }
-    let whole = float as i128; // toward zero
-    integer < whole || (integer == whole && float > whole as f64)
 }
 
 fn narrow(sum: [u64; 3]) -> Option<i128> {

@@ -24,6 +24,11 @@ impl Whole {
         self.least >= i128::from(i64::MIN) && self.most <= i128::from(i64::MAX)
     }
 
+    /// Whether every value is a float, too: no conversion rounds.
+    pub fn is_exact_as_float(self) -> bool {
+        self.magnitude() <= 1 << 53
+    }
+
     /// Whether no value is negative and all fit 32 bits.
     pub fn is_short(self) -> bool {
         self.least >= 0 && self.most <= i128::from(u32::MAX)

@@ -4,14 +4,15 @@
 //! condition an `i32`, a text two `i32` (address, length). A failure sets the error local and leaves the item's block.
 
 mod integers;
+mod mixed;
 
 use wasm_encoder::{BlockType, Instruction as I, MemArg, MemArgTarget, ValType};
 
 use super::{
     bounds::Whole,
-    parser::{Function, Operator},
+    parser::{Arithmetic, Comparison},
     template::Helper,
-    typing::{Node, Rounding, Shape, Typed},
+    typing::{Change, Curve, Node, Rounding, Shape, Typed},
 };
 use crate::exchange::Failure;
 
@@ -274,10 +275,7 @@ impl<'t> Body<'t> {
                 }
             }
             Node::Let { slot, value, body } => {
-                self.value(value);
-                if let Some(place) = self.slots.get(*slot).copied() {
-                    self.store(place);
-                }
+                self.bind(*slot, value);
                 self.value(body);
             }
             Node::IntegerToFloat(inner) => {
@@ -301,7 +299,15 @@ impl<'t> Body<'t> {
                 Shape::Integer(bounds) => self.integer_arithmetic(*operator, a, b, bounds),
                 Shape::Float(_) | Shape::Bool | Shape::Text => self.real_arithmetic(*operator, a, b),
             },
-            Node::Compare(operator, a, b) => self.compare(*operator, a, b),
+            Node::Quotient(a, b) => self.quotient(a, b),
+            Node::FloorQuotient(a, b) => self.floor_quotient(a, b, value.whole()),
+            Node::MixedRemainder(a, b) => self.mixed_remainder(a, b),
+            Node::NonZero(inner) => {
+                self.value(inner);
+                self.fail_if_zero();
+            }
+            Node::Compare(comparison, a, b) => self.compare(*comparison, a, b),
+            Node::MixedCompare(comparison, integer, float) => self.mixed_compare(*comparison, integer, float),
             Node::And(a, b) => self.branch(a, Shape::Bool, |body| body.value(b), |body| body.push(I::I32Const(0))),
             Node::Or(a, b) => self.branch(a, Shape::Bool, |body| body.push(I::I32Const(1)), |body| body.value(b)),
             Node::If(test, a, b) => {
@@ -316,15 +322,15 @@ impl<'t> Body<'t> {
                 self.value(inner);
                 self.push(I::F64Sqrt);
             }
-            Node::Real(function, inner) => {
+            Node::Curve(curve, inner) => {
                 self.value(inner);
-                self.helper(match function {
-                    Function::Sin => Helper::FloatSin,
-                    Function::Cos => Helper::FloatCos,
-                    Function::Tan => Helper::FloatTan,
-                    Function::Exp => Helper::FloatExp,
-                    Function::Ln => Helper::FloatLn,
-                    _ => Helper::FloatLog10,
+                self.helper(match curve {
+                    Curve::Sin => Helper::FloatSin,
+                    Curve::Cos => Helper::FloatCos,
+                    Curve::Tan => Helper::FloatTan,
+                    Curve::Exp => Helper::FloatExp,
+                    Curve::Ln => Helper::FloatLn,
+                    Curve::Log10 => Helper::FloatLog10,
                 });
             }
             Node::Gcd(a, b) => {
@@ -335,16 +341,16 @@ impl<'t> Body<'t> {
                 self.result_integer(value.whole());
             }
             Node::IsPrime(inner) => self.is_prime(inner),
-            Node::Text1(Function::Len, inner) => {
+            Node::Length(inner) => {
                 self.value(inner);
                 self.helper(Helper::TextLength);
             }
-            Node::Text1(function, inner) => {
+            Node::Change(change, inner) => {
                 self.value(inner);
-                self.helper(match function {
-                    Function::Upper => Helper::TextUpper,
-                    Function::Lower => Helper::TextLower,
-                    _ => Helper::TextTrim,
+                self.helper(match change {
+                    Change::Upper => Helper::TextUpper,
+                    Change::Lower => Helper::TextLower,
+                    Change::Trim => Helper::TextTrim,
                 });
                 self.check();
                 self.result_text();
@@ -395,6 +401,24 @@ impl<'t> Body<'t> {
         self.release_place(place);
     }
 
+    /// `if test { a } else { b }` that leaves nothing on the stack.
+    pub fn either(&mut self, test: &Typed, a: impl FnOnce(&mut Self), b: impl FnOnce(&mut Self)) {
+        self.value(test);
+        self.open(I::If(BlockType::Empty));
+        a(self);
+        self.push(I::Else);
+        b(self);
+        self.close();
+    }
+
+    /// Computes what `let` binds.
+    pub fn bind(&mut self, slot: usize, value: &Typed) {
+        self.value(value);
+        if let Some(place) = self.slots.get(slot).copied() {
+            self.store(place);
+        }
+    }
+
     fn release_place(&mut self, place: Place) {
         match place {
             Place::Narrow(a) => self.release(ValType::I64, a),
@@ -432,67 +456,70 @@ impl<'t> Body<'t> {
         }
     }
 
-    fn real_arithmetic(&mut self, operator: Operator, a: &Typed, b: &Typed) {
+    fn real_arithmetic(&mut self, operator: Arithmetic, a: &Typed, b: &Typed) {
         self.value(a);
         self.value(b);
         match operator {
-            Operator::Add => self.push(I::F64Add),
-            Operator::Subtract => self.push(I::F64Sub),
-            Operator::Multiply => self.push(I::F64Mul),
-            Operator::Power => self.helper(Helper::FloatPower),
-            Operator::Divide | Operator::FloorDivide | Operator::Remainder => {
-                let zero_possible = match b.shape {
-                    Shape::Float(bounds) => bounds.contains_zero(),
-                    Shape::Integer(_) | Shape::Bool | Shape::Text => true,
-                };
-                if zero_possible {
-                    let word = self.take(ValType::F64);
-                    self.extend([I::LocalTee(word), I::LocalGet(word), I::F64Const(0.0.into()), I::F64Eq]);
-                    self.fail_if(Failure::DivisionByZero);
-                    self.release(ValType::F64, word);
-                }
-                if operator == Operator::Remainder {
-                    self.helper(Helper::FloatRemainder);
-                } else {
-                    self.push(I::F64Div);
-                }
+            Arithmetic::Add => self.push(I::F64Add),
+            Arithmetic::Subtract => self.push(I::F64Sub),
+            Arithmetic::Multiply => self.push(I::F64Mul),
+            Arithmetic::Power => self.helper(Helper::FloatPower),
+            Arithmetic::Divide => {
+                self.check_divisor(b);
+                self.push(I::F64Div);
             }
-            Operator::Equal
-            | Operator::Unequal
-            | Operator::Less
-            | Operator::LessOrEqual
-            | Operator::More
-            | Operator::MoreOrEqual
-            | Operator::And
-            | Operator::Or => {}
+            // Rounded down, a quotient is an integer: another node.
+            Arithmetic::Remainder | Arithmetic::FloorDivide => {
+                self.check_divisor(b);
+                self.helper(Helper::FloatRemainder);
+            }
         }
     }
 
-    fn compare(&mut self, operator: Operator, a: &Typed, b: &Typed) {
+    /// Fails if the divisor on the stack is 0 and its bounds do not exclude that.
+    fn check_divisor(&mut self, divisor: &Typed) {
+        let may_be_zero = match divisor.shape {
+            Shape::Float(bounds) => bounds.contains_zero(),
+            Shape::Integer(_) | Shape::Bool | Shape::Text => true,
+        };
+        if may_be_zero {
+            self.fail_if_zero();
+        }
+    }
+
+    /// Fails if the float on the stack is 0.
+    fn fail_if_zero(&mut self) {
+        let word = self.take(ValType::F64);
+        self.extend([I::LocalTee(word), I::LocalGet(word), I::F64Const(0.0.into()), I::F64Eq]);
+        self.fail_if(Failure::DivisionByZero);
+        self.release(ValType::F64, word);
+    }
+
+    fn compare(&mut self, comparison: Comparison, a: &Typed, b: &Typed) {
         match (a.shape, b.shape) {
             (Shape::Integer(left), Shape::Integer(right)) if left.is_narrow() && right.is_narrow() => {
                 self.value(a);
                 self.value(b);
-                self.push(match operator {
-                    Operator::Equal => I::I64Eq,
-                    Operator::Unequal => I::I64Ne,
-                    Operator::Less => I::I64LtS,
-                    Operator::LessOrEqual => I::I64LeS,
-                    Operator::More => I::I64GtS,
-                    _ => I::I64GeS,
+                self.push(match comparison {
+                    Comparison::Equal => I::I64Eq,
+                    Comparison::Unequal => I::I64Ne,
+                    Comparison::Less => I::I64LtS,
+                    Comparison::LessOrEqual => I::I64LeS,
+                    Comparison::More => I::I64GtS,
+                    Comparison::MoreOrEqual => I::I64GeS,
                 });
                 return;
             }
             (Shape::Float(_), Shape::Float(_)) => {
                 self.value(a);
                 self.value(b);
-                self.push(match operator {
-                    Operator::Equal => I::F64Eq,
-                    Operator::Unequal => I::F64Ne,
-                    Operator::Less => I::F64Lt,
-                    Operator::LessOrEqual => I::F64Le,
-                    Operator::More => I::F64Gt,
-                    _ => I::F64Ge,
+                self.push(match comparison {
+                    Comparison::Equal => I::F64Eq,
+                    Comparison::Unequal => I::F64Ne,
+                    Comparison::Less => I::F64Lt,
+                    Comparison::LessOrEqual => I::F64Le,
+                    Comparison::More => I::F64Gt,
+                    Comparison::MoreOrEqual => I::F64Ge,
                 });
                 return;
             }
@@ -508,13 +535,13 @@ impl<'t> Body<'t> {
             }
         }
         self.push(I::I32Const(0));
-        self.push(match operator {
-            Operator::Equal => I::I32Eq,
-            Operator::Unequal => I::I32Ne,
-            Operator::Less => I::I32LtS,
-            Operator::LessOrEqual => I::I32LeS,
-            Operator::More => I::I32GtS,
-            _ => I::I32GeS,
+        self.push(match comparison {
+            Comparison::Equal => I::I32Eq,
+            Comparison::Unequal => I::I32Ne,
+            Comparison::Less => I::I32LtS,
+            Comparison::LessOrEqual => I::I32LeS,
+            Comparison::More => I::I32GtS,
+            Comparison::MoreOrEqual => I::I32GeS,
         });
     }
 

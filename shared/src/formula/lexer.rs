@@ -3,9 +3,13 @@
 use super::{MAX_CHARACTERS, invalid};
 use crate::refusal::{Code, Refusal};
 
+/// The magnitude of the least integer of 128 bits: one more than the largest.
+pub const LEAST_MAGNITUDE: u128 = i128::MIN.unsigned_abs();
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Token {
-    Integer(i128),
+    /// Up to 2^127, which only a minus makes an integer of 128 bits.
+    Integer(u128),
     Float(f64),
     Text(String),
     Name(String),
@@ -101,13 +105,15 @@ fn number(rest: &[char], at: usize) -> Result<(Token, usize), Refusal> {
     let token = if float {
         text.parse().ok().filter(|value: &f64| value.is_finite()).map(Token::Float)
     } else {
-        text.parse().ok().map(Token::Integer)
+        text.parse().ok().filter(|value| *value <= LEAST_MAGNITUDE).map(Token::Integer)
     };
-    let token = token.ok_or_else(|| {
-        let hint = "integers have up to 128 bits; write a decimal point for a float";
-        Refusal::new(Code::InvalidNumber, format!("the number {text:.60} is too large"), hint).at(at)
-    })?;
-    Ok((token, len))
+    Ok((token.ok_or_else(|| too_large(&text, at))?, len))
+}
+
+/// The refusal of a number that does not fit.
+pub fn too_large(text: &str, at: usize) -> Refusal {
+    let hint = "integers lie between -2^127 and 2^127 - 1; write a decimal point for a float";
+    Refusal::new(Code::InvalidNumber, format!("the number {text:.60} is too large"), hint).at(at)
 }
 
 fn quoted(rest: &[char], quote: char, at: usize) -> Result<(Token, usize), Refusal> {

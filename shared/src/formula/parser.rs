@@ -4,7 +4,7 @@
 
 use super::{
     MAX_DEPTH, MAX_LEVELS, MAX_NODES, invalid,
-    lexer::{Spot, Token, tokens},
+    lexer::{LEAST_MAGNITUDE, Spot, Token, tokens, too_large},
 };
 use crate::refusal::Refusal;
 
@@ -44,8 +44,41 @@ pub enum Kind {
     Call(Function, Vec<Expression>),
 }
 
+/// What stands between two values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
+    And,
+    Or,
+    Compare(Comparison),
+    Arithmetic(Arithmetic),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    Equal,
+    Unequal,
+    Less,
+    LessOrEqual,
+    More,
+    MoreOrEqual,
+}
+
+impl Comparison {
+    /// The comparison that says the same with its sides exchanged.
+    pub fn exchanged(self) -> Self {
+        match self {
+            Comparison::Equal => Comparison::Equal,
+            Comparison::Unequal => Comparison::Unequal,
+            Comparison::Less => Comparison::More,
+            Comparison::LessOrEqual => Comparison::MoreOrEqual,
+            Comparison::More => Comparison::Less,
+            Comparison::MoreOrEqual => Comparison::LessOrEqual,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arithmetic {
     Add,
     Subtract,
     Multiply,
@@ -53,14 +86,6 @@ pub enum Operator {
     FloorDivide,
     Remainder,
     Power,
-    Equal,
-    Unequal,
-    Less,
-    LessOrEqual,
-    More,
-    MoreOrEqual,
-    And,
-    Or,
 }
 
 macro_rules! functions {
@@ -119,19 +144,19 @@ fn binding(token: &Token) -> Option<(Operator, u8)> {
             _ => return None,
         },
         Token::Sign(sign) => match *sign {
-            "==" => (Operator::Equal, COMPARISON),
-            "!=" => (Operator::Unequal, COMPARISON),
-            "<" => (Operator::Less, COMPARISON),
-            "<=" => (Operator::LessOrEqual, COMPARISON),
-            ">" => (Operator::More, COMPARISON),
-            ">=" => (Operator::MoreOrEqual, COMPARISON),
-            "+" => (Operator::Add, 5),
-            "-" => (Operator::Subtract, 5),
-            "*" => (Operator::Multiply, 6),
-            "/" => (Operator::Divide, 6),
-            "//" => (Operator::FloorDivide, 6),
-            "%" => (Operator::Remainder, 6),
-            "**" => (Operator::Power, POWER),
+            "==" => (Operator::Compare(Comparison::Equal), COMPARISON),
+            "!=" => (Operator::Compare(Comparison::Unequal), COMPARISON),
+            "<" => (Operator::Compare(Comparison::Less), COMPARISON),
+            "<=" => (Operator::Compare(Comparison::LessOrEqual), COMPARISON),
+            ">" => (Operator::Compare(Comparison::More), COMPARISON),
+            ">=" => (Operator::Compare(Comparison::MoreOrEqual), COMPARISON),
+            "+" => (Operator::Arithmetic(Arithmetic::Add), 5),
+            "-" => (Operator::Arithmetic(Arithmetic::Subtract), 5),
+            "*" => (Operator::Arithmetic(Arithmetic::Multiply), 6),
+            "/" => (Operator::Arithmetic(Arithmetic::Divide), 6),
+            "//" => (Operator::Arithmetic(Arithmetic::FloorDivide), 6),
+            "%" => (Operator::Arithmetic(Arithmetic::Remainder), 6),
+            "**" => (Operator::Arithmetic(Arithmetic::Power), POWER),
             _ => return None,
         },
         Token::Integer(_) | Token::Float(_) | Token::Text(_) | Token::End => return None,
@@ -184,6 +209,12 @@ impl Parser {
         matches!(self.peek(), Token::Sign(found) if *found == sign)
     }
 
+    /// Whether what follows a minus makes the least integer with it: a power binds tighter than the minus.
+    fn is_least(&self) -> bool {
+        let power = matches!(self.spots.get(self.next + 1).map(|spot| &spot.token), Some(Token::Sign("**")));
+        self.peek() == &Token::Integer(LEAST_MAGNITUDE) && !power
+    }
+
     fn expect(&mut self, sign: &str, hint: &str) -> Result<(), Refusal> {
         if self.is(sign) {
             self.next += 1;
@@ -230,7 +261,7 @@ impl Parser {
             let at = self.at();
             self.next += 1;
             // The right side of a power binds itself from the right, and may carry a sign.
-            let right = self.expression(if operator == Operator::Power { POWER - 1 } else { tightness })?;
+            let right = self.expression(if tightness == POWER { POWER - 1 } else { tightness })?;
             if tightness == COMPARISON && matches!(binding(self.peek()), Some((_, COMPARISON))) {
                 return Err(invalid(self.at(), "comparisons cannot be chained", "write `1 < x and x < 5`"));
             }
@@ -246,9 +277,15 @@ impl Parser {
     fn operand(&mut self) -> Result<Expression, Refusal> {
         let at = self.at();
         let kind = match self.take() {
-            Token::Integer(value) => Kind::Integer(value),
+            Token::Integer(value) => {
+                Kind::Integer(i128::try_from(value).map_err(|_| too_large(&value.to_string(), at))?)
+            }
             Token::Float(value) => Kind::Float(value),
             Token::Text(text) => Kind::Text(text),
+            Token::Sign("-") if self.is_least() => {
+                self.next += 1;
+                Kind::Integer(i128::MIN)
+            }
             Token::Sign("-") => Kind::Negate(Box::new(self.expression(NEGATION)?)),
             Token::Sign("+") => return self.expression(NEGATION),
             Token::Sign("(") => {

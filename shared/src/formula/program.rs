@@ -8,7 +8,7 @@ use super::{
     emit::{Body, Place, memory_at},
     invalid,
     template::{Guest, Helper},
-    typing::{Node, Shape, Typed, Typing, as_condition, type_of},
+    typing::{Node, Outcome, Shape, Typed, Typing, as_condition, type_of},
 };
 use crate::{
     exchange::{Failure, partial::Reduce},
@@ -87,22 +87,31 @@ type Pair = (Option<Typing>, Typing);
 fn typed(work: &Work, subject: Subject) -> Result<Pair, Refusal> {
     let filter = work.filter.as_ref().map(|filter| {
         let typing = type_of(&filter.root, subject)?;
-        as_condition(&typing).map(|()| typing)
+        as_condition(&typing).map(|_| ())?;
+        Ok(typing)
     });
     let filter = filter.transpose().map_err(|refusal| within("where", refusal))?;
     let mut map = type_of(&work.map.root, subject).map_err(|refusal| within("map", refusal))?;
     if let Target::Reduce(reduce) = work.target {
-        match map.root.shape {
-            Shape::Integer(_) | Shape::Float(_) => {}
-            Shape::Bool => map.root = as_number(map.root),
-            Shape::Text if reduce == Reduce::Count => {}
-            Shape::Text => {
-                let hint = "reduce numbers, for example `len(x)`, or use \"reduce\": \"count\"";
-                return Err(within("map", invalid(map.root.at, "texts can only be counted", hint)));
-            }
+        map.root = match map.root {
+            Outcome::Value(value) => match value.shape {
+                Shape::Integer(_) | Shape::Float(_) => Outcome::Value(value),
+                Shape::Bool => Outcome::Value(as_number(value)),
+                Shape::Text => Outcome::Value(counted(reduce, value.at).map(|()| value)?),
+            },
+            other @ (Outcome::Let { .. } | Outcome::Choice { .. }) => counted(reduce, other.at()).map(|()| other)?,
         }
     }
     Ok((filter, map))
+}
+
+/// Texts, and what may be one, can be counted and nothing else.
+fn counted(reduce: Reduce, at: usize) -> Result<(), Refusal> {
+    if reduce == Reduce::Count {
+        return Ok(());
+    }
+    let hint = "reduce numbers, for example `len(x)`, or use \"reduce\": \"count\"";
+    Err(within("map", invalid(at, "texts can only be counted", hint)))
 }
 
 /// Names the field that a formula stands in.
@@ -190,7 +199,7 @@ fn range_run(guest: &mut Guest, filter: Option<&Typing>, map: &Typing, reduce: R
     let next = body.depth();
     if let Some(filter) = filter {
         body.set_slots(&filter.slots);
-        body.value(&filter.root);
+        condition(&mut body, filter);
         let label = body.label(next);
         body.extend([I::I32Eqz, I::BrIf(label)]);
         body.extend([I::LocalGet(count), I::I64Const(1), I::I64Add, I::LocalSet(count)]);
@@ -216,12 +225,20 @@ fn range_run(guest: &mut Guest, filter: Option<&Typing>, map: &Typing, reduce: R
     body.finish()
 }
 
+/// Leaves the truth of a filter, which was typed as a condition.
+fn condition(body: &mut Body, filter: &Typing) {
+    match filter.root.value() {
+        Some(root) => body.value(root),
+        None => body.push(I::I32Const(0)),
+    }
+}
+
 fn start_gathering(body: &mut Body, map: &Typing, reduce: Reduce, most_items: u128) -> Gather {
-    let bounds = match map.root.shape {
+    let bounds = match map.root.value().map(|root| root.shape) {
         _ if reduce == Reduce::Count => return Gather::Nothing,
-        Shape::Integer(bounds) => bounds,
-        Shape::Float(_) => return Gather::Float(float_helper(reduce)),
-        Shape::Bool | Shape::Text => return Gather::Nothing,
+        Some(Shape::Integer(bounds)) => bounds,
+        Some(Shape::Float(_)) => return Gather::Float(float_helper(reduce)),
+        Some(Shape::Bool | Shape::Text) | None => return Gather::Nothing,
     };
     let most = bounds.magnitude().checked_mul(most_items);
     let adds = matches!(reduce, Reduce::Sum | Reduce::Average);
@@ -251,43 +268,44 @@ fn start_gathering(body: &mut Body, map: &Typing, reduce: Reduce, most_items: u1
 }
 
 fn gather_value(body: &mut Body, gather: &Gather, map: &Typing, reduce: Reduce) {
+    let Some(root) = map.root.value() else { return };
     match *gather {
         Gather::Nothing => {}
         Gather::Narrow(sum) => {
-            body.value(&map.root);
+            body.value(root);
             body.extend([I::LocalGet(sum), I::I64Add, I::LocalSet(sum)]);
         }
         Gather::Wide(low, high) => {
             let value = body.take(ValType::I64);
-            body.value(&map.root);
+            body.value(root);
             body.extend([I::LocalTee(value), I::LocalGet(low), I::I64Add, I::LocalTee(low)]);
             // The carry: the low word became smaller than what was added.
             body.extend([I::LocalGet(value), I::I64LtU, I::I64ExtendI32U]);
-            if map.root.whole().least < 0 {
+            if root.whole().least < 0 {
                 body.extend([I::LocalGet(value), I::I64Const(63), I::I64ShrS, I::I64Add]);
             }
             body.extend([I::LocalGet(high), I::I64Add, I::LocalSet(high)]);
         }
         Gather::WideOfWide(low, high) => {
             let (value, value_high) = (body.take(ValType::I64), body.take(ValType::I64));
-            body.wide(&map.root);
+            body.wide(root);
             body.extend([I::LocalSet(value_high), I::LocalSet(value)]);
             body.add_wide(Place::Wide(low, high), Place::Wide(value, value_high));
             body.store(Place::Wide(low, high));
         }
         Gather::Best(best) => {
             let value = body.take(ValType::I64);
-            body.value(&map.root);
+            body.value(root);
             let better = if reduce == Reduce::Min { I::I64LtS } else { I::I64GtS };
             body.extend([I::LocalTee(value), I::LocalGet(best), I::LocalGet(value), I::LocalGet(best), better]);
             body.extend([I::Select, I::LocalSet(best)]);
         }
         Gather::Integer(helper) => {
-            body.wide(&map.root);
+            body.wide(root);
             body.helper(helper);
         }
         Gather::Float(helper) => {
-            body.value(&map.root);
+            body.value(root);
             body.helper(helper);
         }
     }
@@ -344,12 +362,12 @@ fn items_run(guest: &mut Guest, typings: &[(Subject, Pair)], target: Target) -> 
         let again = body.label(again);
         if let Some(filter) = filter {
             body.set_slots(&filter.slots);
-            body.value(&filter.root);
+            condition(&mut body, filter);
             body.extend([I::I32Eqz, I::BrIf(again)]);
         }
         body.set_slots(&map.slots);
         body.extend([I::LocalGet(count), I::I64Const(1), I::I64Add, I::LocalSet(count)]);
-        take_value(&mut body, map, target);
+        take_outcome(&mut body, &map.root, target);
         body.push(I::Br(again));
         body.close();
     }
@@ -388,31 +406,44 @@ fn load_item(body: &mut Body, subject: Subject) {
     body.set_x(place);
 }
 
-fn take_value(body: &mut Body, map: &Typing, target: Target) {
-    match (target, map.root.shape) {
+fn take_outcome(body: &mut Body, outcome: &Outcome, target: Target) {
+    match outcome {
+        Outcome::Value(value) => take_value(body, value, target),
+        Outcome::Let { slot, value, body: inner } => {
+            body.bind(*slot, value);
+            take_outcome(body, inner, target);
+        }
+        Outcome::Choice { test, value, other } => {
+            body.either(test, |body| take_outcome(body, value, target), |body| take_outcome(body, other, target))
+        }
+    }
+}
+
+fn take_value(body: &mut Body, value: &Typed, target: Target) {
+    match (target, value.shape) {
         (Target::Reduce(Reduce::Count), _) => {}
         (Target::Reduce(reduce), Shape::Float(_)) => {
-            body.value(&map.root);
+            body.value(value);
             body.helper(float_helper(reduce));
         }
         (Target::Reduce(reduce), Shape::Integer(_) | Shape::Bool | Shape::Text) => {
-            body.wide(&map.root);
+            body.wide(value);
             body.helper(integer_helper(reduce));
         }
         (Target::Values, Shape::Integer(_)) => {
-            body.wide(&map.root);
+            body.wide(value);
             body.helper(Helper::PushInteger);
         }
         (Target::Values, Shape::Float(_)) => {
-            body.value(&map.root);
+            body.value(value);
             body.helper(Helper::PushFloat);
         }
         (Target::Values, Shape::Bool) => {
-            body.value(&map.root);
+            body.value(value);
             body.helper(Helper::PushBool);
         }
         (Target::Values, Shape::Text) => {
-            body.value(&map.root);
+            body.value(value);
             body.helper(Helper::PushText);
         }
     }

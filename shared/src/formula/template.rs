@@ -48,6 +48,13 @@ helpers! {
     IntAbsolute "int_absolute";
     IntCompare "int_compare";
     IntToFloat "int_to_float";
+    IntQuotient "int_quotient";
+    IntFloatCompare "int_float_compare";
+    FloatFloorDivide "float_floor_divide";
+    IntFloatFloorDivide "int_float_floor_divide";
+    FloatIntFloorDivide "float_int_floor_divide";
+    IntFloatRemainder "int_float_remainder";
+    FloatIntRemainder "float_int_remainder";
     FloatToInt "float_to_int";
     IntIsPrime "int_is_prime";
     IsPrime "is_prime";

@@ -1,10 +1,12 @@
 //! An expression with the type and bounds of every part, given what `x` is.
 
+mod arithmetic;
+
 use super::{
     Subject,
     bounds::{ANY, Real, UNKNOWN, Whole},
     invalid,
-    parser::{Expression, Function, Kind, Operator},
+    parser::{Arithmetic, Comparison, Expression, Function, Kind, Operator},
 };
 use crate::refusal::Refusal;
 
@@ -44,6 +46,25 @@ pub enum Rounding {
     Round,
 }
 
+/// A float function of one float.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Curve {
+    Sin,
+    Cos,
+    Tan,
+    Exp,
+    Ln,
+    Log10,
+}
+
+/// What makes another text of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Upper,
+    Lower,
+    Trim,
+}
+
 #[derive(Clone, Debug)]
 pub enum Node {
     Integer(i128),
@@ -62,9 +83,19 @@ pub enum Node {
     Negate(Box<Typed>),
     Not(Box<Typed>),
     /// Both sides have the result's type.
-    Arithmetic(Operator, Box<Typed>, Box<Typed>),
+    Arithmetic(Arithmetic, Box<Typed>, Box<Typed>),
+    /// The float nearest to the quotient of two integers.
+    Quotient(Box<Typed>, Box<Typed>),
+    /// The quotient of two numbers, a float among them, rounded down to an integer.
+    FloorQuotient(Box<Typed>, Box<Typed>),
+    /// The remainder of an integer and a float, in either order, as a float.
+    MixedRemainder(Box<Typed>, Box<Typed>),
+    /// A float that must not be 0.
+    NonZero(Box<Typed>),
     /// Both sides have one type.
-    Compare(Operator, Box<Typed>, Box<Typed>),
+    Compare(Comparison, Box<Typed>, Box<Typed>),
+    /// An integer beside a float.
+    MixedCompare(Comparison, Box<Typed>, Box<Typed>),
     And(Box<Typed>, Box<Typed>),
     Or(Box<Typed>, Box<Typed>),
     If(Box<Typed>, Box<Typed>, Box<Typed>),
@@ -74,20 +105,48 @@ pub enum Node {
     Most(Box<Typed>, Box<Typed>),
     ToInteger(Rounding, Box<Typed>),
     SquareRoot(Box<Typed>),
-    /// A float function of one float.
-    Real(Function, Box<Typed>),
+    Curve(Curve, Box<Typed>),
     Gcd(Box<Typed>, Box<Typed>),
     IsPrime(Box<Typed>),
-    /// A text function: texts in, text, integer (`len`) or condition (`contains`) out.
-    Text1(Function, Box<Typed>),
+    /// Characters of a text.
+    Length(Box<Typed>),
+    Change(Change, Box<Typed>),
     Contains(Box<Typed>, Box<Typed>),
     Replace(Box<Typed>, Box<Typed>, Box<Typed>),
     Concatenate(Box<Typed>, Box<Typed>),
 }
 
-/// A typed expression and the values that it keeps.
+/// What a whole formula gives: one type, or what an `if` chooses between texts and numbers. Such an `if` stands only where
+/// nothing is computed with it, so no value has two types.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    Value(Typed),
+    Let { slot: usize, value: Typed, body: Box<Outcome> },
+    Choice { test: Typed, value: Box<Outcome>, other: Box<Outcome> },
+}
+
+impl Outcome {
+    /// What it is, if that is one type.
+    pub fn value(&self) -> Option<&Typed> {
+        match self {
+            Outcome::Value(value) => Some(value),
+            Outcome::Let { .. } | Outcome::Choice { .. } => None,
+        }
+    }
+
+    /// The character that messages point at.
+    pub fn at(&self) -> usize {
+        match self {
+            Outcome::Value(value) => value.at,
+            Outcome::Let { body, .. } => body.at(),
+            Outcome::Choice { test, .. } => test.at,
+        }
+    }
+}
+
+/// A typed formula and the values that it keeps.
 pub struct Typing {
-    pub root: Typed,
+    pub root: Outcome,
     /// Shapes of what `let` binds.
     pub slots: Vec<Shape>,
     /// Whether a part of it is a text.
@@ -97,20 +156,24 @@ pub struct Typing {
 pub fn type_of(expression: &Expression, subject: Subject) -> Result<Typing, Refusal> {
     let has_text = subject == Subject::Text;
     let mut typer = Typer { subject, names: Vec::new(), slots: Vec::new(), has_text };
-    let root = typer.expression(expression)?;
+    let root = typer.outcome(expression)?;
     Ok(Typing { root, slots: typer.slots, has_text: typer.has_text })
 }
 
-/// Makes a truth value of a `where` formula.
-pub fn as_condition(typing: &Typing) -> Result<(), Refusal> {
-    match typing.root.shape {
-        Shape::Bool => Ok(()),
-        Shape::Integer(_) | Shape::Float(_) | Shape::Text => Err(invalid(
-            typing.root.at,
-            format!("`where` needs a condition, but this is {}", typing.root.shape.name()),
-            "compare it with something, as in `x % 2 == 0`",
-        )),
-    }
+/// The truth value that a `where` formula must be.
+pub fn as_condition(typing: &Typing) -> Result<&Typed, Refusal> {
+    let found = match &typing.root {
+        Outcome::Value(value) => match value.shape {
+            Shape::Bool => return Ok(value),
+            Shape::Integer(_) | Shape::Float(_) | Shape::Text => value.shape.name(),
+        },
+        Outcome::Let { .. } | Outcome::Choice { .. } => "a text or a number",
+    };
+    Err(invalid(
+        typing.root.at(),
+        format!("`where` needs a condition, but this is {found}"),
+        "compare it with something, as in `x % 2 == 0`",
+    ))
 }
 
 struct Typer {
@@ -123,6 +186,51 @@ struct Typer {
 type Answer = Result<Typed, Refusal>;
 
 impl Typer {
+    /// A whole formula, or what stands where its value is the whole formula's.
+    fn outcome(&mut self, expression: &Expression) -> Result<Outcome, Refusal> {
+        let at = expression.at;
+        match &expression.kind {
+            Kind::Let(name, value, body) => {
+                let (slot, value) = self.bind(name, value)?;
+                let body = self.outcome(body)?;
+                self.names.pop();
+                Ok(match body {
+                    Outcome::Value(body) => Outcome::Value(bound(at, slot, value, body)),
+                    Outcome::Let { .. } | Outcome::Choice { .. } => Outcome::Let { slot, value, body: Box::new(body) },
+                })
+            }
+            Kind::Call(Function::If, values) => {
+                let [test, value, other] = &values[..] else { return Err(invalid(at, "a value is missing", "")) };
+                let test = condition(self.expression(test)?)?;
+                match (self.outcome(value)?, self.outcome(other)?) {
+                    (Outcome::Value(value), Outcome::Value(other)) if suit(value.shape, other.shape) => {
+                        choose(at, test, value, other).map(Outcome::Value)
+                    }
+                    (value, other) => Ok(Outcome::Choice { test, value: Box::new(value), other: Box::new(other) }),
+                }
+            }
+            Kind::Integer(_)
+            | Kind::Float(_)
+            | Kind::Bool(_)
+            | Kind::Text(_)
+            | Kind::X
+            | Kind::Name(_)
+            | Kind::Negate(_)
+            | Kind::Not(_)
+            | Kind::Binary(_, _, _)
+            | Kind::Call(_, _) => self.expression(expression).map(Outcome::Value),
+        }
+    }
+
+    /// Types a value and gives it its name, until the name is popped.
+    fn bind(&mut self, name: &str, value: &Expression) -> Result<(usize, Typed), Refusal> {
+        let value = self.expression(value)?;
+        let slot = self.slots.len();
+        self.slots.push(value.shape);
+        self.names.push((name.to_owned(), slot));
+        Ok((slot, value))
+    }
+
     fn expression(&mut self, expression: &Expression) -> Answer {
         let at = expression.at;
         match &expression.kind {
@@ -147,16 +255,12 @@ impl Typer {
                 Ok(plain(at, self.slots.get(slot).copied().unwrap_or(Shape::Bool), Node::Local(slot)))
             }
             Kind::Let(name, value, body) => {
-                let value = self.expression(value)?;
-                let slot = self.slots.len();
-                self.slots.push(value.shape);
-                self.names.push((name.clone(), slot));
+                let (slot, value) = self.bind(name, value)?;
                 let body = self.expression(body)?;
                 self.names.pop();
-                let (shape, can_fail) = (body.shape, value.can_fail || body.can_fail);
-                Ok(Typed { at, shape, can_fail, node: Node::Let { slot, value: value.boxed(), body: body.boxed() } })
+                Ok(bound(at, slot, value, body))
             }
-            Kind::Negate(inner) => negate(at, self.expression(inner)?),
+            Kind::Negate(inner) => arithmetic::negate(at, self.expression(inner)?),
             Kind::Not(inner) => {
                 let inner = condition(self.expression(inner)?)?;
                 Ok(Typed { at, shape: Shape::Bool, can_fail: inner.can_fail, node: Node::Not(inner.boxed()) })
@@ -164,11 +268,11 @@ impl Typer {
             Kind::Binary(operator, left, right) => {
                 let (left, right) = (self.expression(left)?, self.expression(right)?);
                 match (operator, left.shape, &right.node) {
-                    (Operator::Power, Shape::Integer(base), Node::Integer(exponent @ 2..=MOST_UNROLLED))
-                        if !base.power(right.whole()).0.is_narrow() =>
-                    {
-                        self.unrolled_power(at, left, *exponent)
-                    }
+                    (
+                        Operator::Arithmetic(Arithmetic::Power),
+                        Shape::Integer(base),
+                        Node::Integer(exponent @ 2..=MOST_UNROLLED),
+                    ) if !base.power(right.whole()).0.is_narrow() => self.unrolled_power(at, left, *exponent),
                     (_, _, _) => binary(at, *operator, left, right),
                 }
             }
@@ -194,21 +298,16 @@ impl Typer {
         let mut kept = vec![base];
         for bit in (0..127 - exponent.leading_zeros()).rev() {
             let half = self.keep(power);
-            power = binary(at, Operator::Multiply, local(&half), local(&half))?;
+            power = arithmetic::multiply(at, local(&half), local(&half))?;
             kept.push(half);
             if exponent >> bit & 1 == 1 {
-                power = binary(at, Operator::Multiply, power, local(&kept[0]))?;
+                power = arithmetic::multiply(at, power, local(&kept[0]))?;
             }
         }
         if let (Shape::Integer(_), false) = (power.shape, fails) {
             power.shape = Shape::Integer(bounds);
         }
-        Ok(kept.into_iter().rev().fold(power, |body, Kept { slot, value, .. }| Typed {
-            at,
-            shape: body.shape,
-            can_fail: body.can_fail || value.can_fail,
-            node: Node::Let { slot, value: value.boxed(), body: body.boxed() },
-        }))
+        Ok(kept.into_iter().rev().fold(power, |body, Kept { slot, value, .. }| bound(at, slot, value, body)))
     }
 
     fn keep(&mut self, value: Typed) -> Kept {
@@ -243,6 +342,12 @@ impl Typed {
             Shape::Integer(_) | Shape::Bool | Shape::Text => UNKNOWN,
         }
     }
+}
+
+/// `let` around a body.
+fn bound(at: usize, slot: usize, value: Typed, body: Typed) -> Typed {
+    let (shape, can_fail) = (body.shape, value.can_fail || body.can_fail);
+    Typed { at, shape, can_fail, node: Node::Let { slot, value: value.boxed(), body: body.boxed() } }
 }
 
 fn plain(at: usize, shape: Shape, node: Node) -> Typed {
@@ -327,135 +432,52 @@ fn text(value: Typed, what: &str) -> Answer {
     }
 }
 
-/// Two values as one type: integers stay integers, any float makes both floats.
-fn alike(a: Typed, b: Typed) -> Result<(Typed, Typed), Refusal> {
-    let (a, b) = (number(a)?, number(b)?);
-    match (a.shape, b.shape) {
-        (Shape::Integer(_), Shape::Integer(_)) => Ok((a, b)),
-        (_, _) => Ok((float(a)?, float(b)?)),
-    }
-}
-
-fn negate(at: usize, inner: Typed) -> Answer {
-    let inner = number(inner)?;
-    let can_fail = inner.can_fail;
-    Ok(match inner.shape {
-        Shape::Float(real) => {
-            Typed { at, shape: Shape::Float(real.map(|a| -a)), can_fail, node: Node::Negate(inner.boxed()) }
-        }
-        Shape::Integer(bounds) => {
-            let result = Whole::exactly(0).corners(bounds, i128::checked_sub);
-            whole(at, result, can_fail, Node::Negate(inner.boxed()))
-        }
-        Shape::Bool | Shape::Text => inner,
-    })
-}
-
 fn binary(at: usize, operator: Operator, left: Typed, right: Typed) -> Answer {
-    let can_fail = left.can_fail || right.can_fail;
     match operator {
         Operator::And | Operator::Or => {
+            let can_fail = left.can_fail || right.can_fail;
             let (left, right) = (condition(left)?.boxed(), condition(right)?.boxed());
             let node = if operator == Operator::And { Node::And(left, right) } else { Node::Or(left, right) };
             Ok(Typed { at, shape: Shape::Bool, can_fail, node })
         }
-        Operator::Equal
-        | Operator::Unequal
-        | Operator::Less
-        | Operator::LessOrEqual
-        | Operator::More
-        | Operator::MoreOrEqual => {
-            let (left, right) = match (left.shape, right.shape) {
-                (Shape::Text, Shape::Text) => (left, right),
-                (_, _) => alike(left, right)?,
-            };
-            Ok(Typed { at, shape: Shape::Bool, can_fail, node: Node::Compare(operator, left.boxed(), right.boxed()) })
-        }
-        Operator::Add if left.shape == Shape::Text || right.shape == Shape::Text => {
+        Operator::Compare(comparison) => compare(at, comparison, left, right),
+        Operator::Arithmetic(Arithmetic::Add) if left.shape == Shape::Text || right.shape == Shape::Text => {
             let (left, right) = (text(left, "joining texts by `+`")?, text(right, "joining texts by `+`")?);
             Ok(Typed { at, shape: Shape::Text, can_fail: true, node: Node::Concatenate(left.boxed(), right.boxed()) })
         }
-        Operator::Divide => {
-            let (left, right) = (float(left)?, float(right)?);
-            let fails = right.real().contains_zero();
-            let bounds = if fails { UNKNOWN } else { left.real().corners(right.real(), |a, b| a / b) };
-            let node = Node::Arithmetic(operator, left.boxed(), right.boxed());
-            Ok(Typed { at, shape: Shape::Float(bounds), can_fail: can_fail || fails, node })
-        }
-        Operator::Power => power(at, left, right),
-        Operator::Add | Operator::Subtract | Operator::Multiply | Operator::FloorDivide | Operator::Remainder => {
-            let (left, right) = alike(left, right)?;
-            match (left.shape, right.shape) {
-                (Shape::Integer(a), Shape::Integer(b)) => {
-                    let zero = matches!(operator, Operator::FloorDivide | Operator::Remainder) && b.contains(0);
-                    let result = match operator {
-                        Operator::Add => a.corners(b, i128::checked_add),
-                        Operator::Subtract => a.corners(b, i128::checked_sub),
-                        Operator::Multiply => a.corners(b, i128::checked_mul),
-                        Operator::FloorDivide => a.floor_quotient(b),
-                        _ => (a.remainder(b), false),
-                    };
-                    Ok(whole(at, result, can_fail || zero, Node::Arithmetic(operator, left.boxed(), right.boxed())))
-                }
-                (_, _) => real_arithmetic(at, operator, left, right),
-            }
-        }
+        Operator::Arithmetic(operator) => arithmetic::binary(at, operator, left, right),
     }
 }
 
-fn real_arithmetic(at: usize, operator: Operator, left: Typed, right: Typed) -> Answer {
-    let (a, b) = (left.real(), right.real());
-    let mut can_fail = left.can_fail || right.can_fail;
-    let bounds = match operator {
-        Operator::Add => a.corners(b, |a, b| a + b),
-        Operator::Subtract => a.corners(b, |a, b| a - b),
-        Operator::Multiply => a.corners(b, |a, b| a * b),
-        Operator::FloorDivide => {
-            // The float quotient, rounded down to an integer, as `floor(a / b)` would.
-            let quotient = binary(at, Operator::Divide, left, right)?;
-            return Ok(to_integer(at, Rounding::Floor, quotient));
+fn compare(at: usize, comparison: Comparison, left: Typed, right: Typed) -> Answer {
+    if (left.shape, right.shape) == (Shape::Text, Shape::Text) {
+        let can_fail = left.can_fail || right.can_fail;
+        let node = Node::Compare(comparison, left.boxed(), right.boxed());
+        return Ok(Typed { at, shape: Shape::Bool, can_fail, node });
+    }
+    arithmetic::compare(at, comparison, left, right)
+}
+
+/// Whether two values of an `if` become one type.
+fn suit(a: Shape, b: Shape) -> bool {
+    (a == Shape::Text) == (b == Shape::Text)
+}
+
+fn choose(at: usize, test: Typed, a: Typed, b: Typed) -> Answer {
+    let can_fail = test.can_fail || a.can_fail || b.can_fail;
+    let (a, b) = match (a.shape, b.shape) {
+        (Shape::Bool, Shape::Bool) | (Shape::Text, Shape::Text) => (a, b),
+        (Shape::Text, Shape::Integer(_) | Shape::Float(_) | Shape::Bool)
+        | (Shape::Integer(_) | Shape::Float(_) | Shape::Bool, Shape::Text) => {
+            let hint = "let the `if` be the whole formula: nothing can be computed with what may be either";
+            return Err(invalid(at, "this `if` gives a text in one case and a number in the other", hint));
         }
-        _ => {
-            can_fail |= b.contains_zero();
-            UNKNOWN
+        (Shape::Integer(_) | Shape::Float(_) | Shape::Bool, Shape::Integer(_) | Shape::Float(_) | Shape::Bool) => {
+            arithmetic::alike(a, b)?
         }
     };
-    let node = Node::Arithmetic(operator, left.boxed(), right.boxed());
-    Ok(Typed { at, shape: Shape::Float(bounds), can_fail, node })
-}
-
-fn power(at: usize, left: Typed, right: Typed) -> Answer {
-    let (left, mut right) = (number(left)?, number(right)?);
-    if let Node::Integer(exponent @ i128::MIN..0) = right.node
-        && exponent != i128::MIN
-        && (exponent == -1 || matches!(left.shape, Shape::Integer(_)))
-    {
-        // `1 / x ** n`, so that zero divides by zero here, too. Other powers of a float may vanish without being zero.
-        right.node = Node::Integer(-exponent);
-        right.shape = Shape::Integer(Whole::exactly(-exponent));
-        let (left, right) = (float(left)?, float(right)?);
-        let can_fail = left.can_fail || right.can_fail;
-        let node = Node::Arithmetic(Operator::Power, left.boxed(), right.boxed());
-        let one = plain(at, Shape::Integer(Whole::exactly(1)), Node::Integer(1));
-        return binary(at, Operator::Divide, one, Typed { at, shape: Shape::Float(UNKNOWN), can_fail, node });
-    }
-    let can_fail = left.can_fail || right.can_fail;
-    if let (Shape::Integer(a), Shape::Integer(b)) = (left.shape, right.shape) {
-        // A constant negative exponent makes a fraction, as in `x ** -1`. Bounds alone must not decide: they depend on
-        // the data, and a type must not.
-        if !matches!(right.node, Node::Integer(..0)) {
-            return Ok(whole(at, a.power(b), can_fail, Node::Arithmetic(Operator::Power, left.boxed(), right.boxed())));
-        }
-    }
-    let (left, right) = (float(left)?, float(right)?);
-    let node = Node::Arithmetic(Operator::Power, left.boxed(), right.boxed());
-    Ok(Typed { at, shape: Shape::Float(UNKNOWN), can_fail, node })
-}
-
-fn to_integer(at: usize, rounding: Rounding, value: Typed) -> Typed {
-    let bounds = value.real().rounded();
-    let can_fail = value.can_fail;
-    whole(at, bounds, can_fail, Node::ToInteger(rounding, value.boxed()))
+    let shape = arithmetic::join(a.shape, b.shape);
+    Ok(Typed { at, shape, can_fail, node: Node::If(test.boxed(), a.boxed(), b.boxed()) })
 }
 
 fn call(at: usize, function: Function, values: Vec<Typed>) -> Answer {
@@ -464,29 +486,17 @@ fn call(at: usize, function: Function, values: Vec<Typed>) -> Answer {
     let mut next = || values.next().ok_or_else(|| invalid(at, "a value is missing", ""));
     let name = format!("`{}`", function.name());
     match function {
-        Function::Abs => absolute(at, number(next()?)?),
+        Function::Abs => arithmetic::absolute(at, number(next()?)?),
         Function::Min | Function::Max => {
             let mut best = number(next()?)?;
             while let Ok(other) = next() {
-                best = extreme(at, function == Function::Min, best, other)?;
+                best = arithmetic::extreme(at, function == Function::Min, best, other)?;
             }
             Ok(best)
         }
-        Function::Floor | Function::Ceil | Function::Round => {
-            let value = number(next()?)?;
-            let rounding = match function {
-                Function::Floor => Rounding::Floor,
-                Function::Ceil => Rounding::Ceil,
-                _ => Rounding::Round,
-            };
-            match (value.shape, value.node) {
-                (Shape::Integer(bounds), node) => Ok(Typed { at, shape: Shape::Integer(bounds), can_fail, node }),
-                (_, Node::Arithmetic(Operator::Divide, a, b)) if rounding == Rounding::Floor => {
-                    floor_quotient(at, *a, *b)
-                }
-                (shape, node) => Ok(to_integer(at, rounding, Typed { at: value.at, shape, can_fail, node })),
-            }
-        }
+        Function::Floor => arithmetic::rounded(at, Rounding::Floor, next()?),
+        Function::Ceil => arithmetic::rounded(at, Rounding::Ceil, next()?),
+        Function::Round => arithmetic::rounded(at, Rounding::Round, next()?),
         Function::Sqrt => {
             let value = float(next()?)?;
             let shape = Shape::Float(value.real().square_root());
@@ -505,29 +515,25 @@ fn call(at: usize, function: Function, values: Vec<Typed>) -> Answer {
         }
         Function::If => {
             let (test, a, b) = (condition(next()?)?, next()?, next()?);
-            let (a, b) = match (a.shape, b.shape) {
-                (Shape::Bool, Shape::Bool) | (Shape::Text, Shape::Text) => (a, b),
-                (_, _) => alike(a, b)?,
-            };
-            let shape = join(a.shape, b.shape);
-            Ok(Typed { at, shape, can_fail, node: Node::If(test.boxed(), a.boxed(), b.boxed()) })
+            choose(at, test, a, b)
         }
-        Function::Sin | Function::Cos | Function::Tan | Function::Exp | Function::Ln | Function::Log10 => {
-            let value = float(next()?)?;
-            Ok(Typed { at, shape: Shape::Float(UNKNOWN), can_fail, node: Node::Real(function, value.boxed()) })
-        }
+        Function::Sin => curve(at, Curve::Sin, next()?),
+        Function::Cos => curve(at, Curve::Cos, next()?),
+        Function::Tan => curve(at, Curve::Tan, next()?),
+        Function::Exp => curve(at, Curve::Exp, next()?),
+        Function::Ln => curve(at, Curve::Ln, next()?),
+        Function::Log10 => curve(at, Curve::Log10, next()?),
         Function::Pow => {
             let (a, b) = (next()?, next()?);
-            power(at, a, b)
+            arithmetic::binary(at, Arithmetic::Power, a, b)
         }
-        Function::Upper | Function::Lower | Function::Trim => {
-            let value = text(next()?, &name)?;
-            Ok(Typed { at, shape: Shape::Text, can_fail: true, node: Node::Text1(function, value.boxed()) })
-        }
+        Function::Upper => change(at, Change::Upper, text(next()?, &name)?),
+        Function::Lower => change(at, Change::Lower, text(next()?, &name)?),
+        Function::Trim => change(at, Change::Trim, text(next()?, &name)?),
         Function::Len => {
             let value = text(next()?, &name)?;
             let shape = Shape::Integer(Whole::new(0, i128::from(u32::MAX)));
-            Ok(Typed { at, shape, can_fail, node: Node::Text1(function, value.boxed()) })
+            Ok(Typed { at, shape, can_fail, node: Node::Length(value.boxed()) })
         }
         Function::Replace => {
             let (whole, from, to) = (text(next()?, &name)?, text(next()?, &name)?, text(next()?, &name)?);
@@ -541,56 +547,11 @@ fn call(at: usize, function: Function, values: Vec<Typed>) -> Answer {
     }
 }
 
-fn join(a: Shape, b: Shape) -> Shape {
-    match (a, b) {
-        (Shape::Integer(a), Shape::Integer(b)) => Shape::Integer(a.join(b)),
-        (Shape::Float(a), Shape::Float(b)) => Shape::Float(a.join(b)),
-        (_, _) => a,
-    }
+fn curve(at: usize, curve: Curve, value: Typed) -> Answer {
+    let value = float(value)?;
+    Ok(Typed { at, shape: Shape::Float(UNKNOWN), can_fail: value.can_fail, node: Node::Curve(curve, value.boxed()) })
 }
 
-fn absolute(at: usize, value: Typed) -> Answer {
-    let can_fail = value.can_fail;
-    Ok(match value.shape {
-        Shape::Integer(bounds) if bounds.least >= 0 => value,
-        Shape::Integer(bounds) => {
-            let most = i128::try_from(bounds.magnitude());
-            let least = if bounds.contains(0) { 0 } else { bounds.most.saturating_neg() };
-            let result = (Whole::new(least, most.unwrap_or(i128::MAX)), most.is_err());
-            whole(at, result, can_fail, Node::Absolute(value.boxed()))
-        }
-        Shape::Float(bounds) => {
-            Typed { at, shape: Shape::Float(bounds.absolute()), can_fail, node: Node::Absolute(value.boxed()) }
-        }
-        Shape::Bool | Shape::Text => value,
-    })
-}
-
-fn extreme(at: usize, least: bool, a: Typed, b: Typed) -> Answer {
-    let (a, b) = alike(a, b)?;
-    let can_fail = a.can_fail || b.can_fail;
-    let shape = match (a.shape, b.shape) {
-        (Shape::Integer(a), Shape::Integer(b)) if least => {
-            Shape::Integer(Whole::new(a.least.min(b.least), a.most.min(b.most)))
-        }
-        (Shape::Integer(a), Shape::Integer(b)) => Shape::Integer(Whole::new(a.least.max(b.least), a.most.max(b.most))),
-        (a, b) => join(a, b),
-    };
-    let node = if least { Node::Least(a.boxed(), b.boxed()) } else { Node::Most(a.boxed(), b.boxed()) };
-    Ok(Typed { at, shape, can_fail, node })
-}
-
-/// `floor(a / b)`: exact where both are integers.
-fn floor_quotient(at: usize, a: Typed, b: Typed) -> Answer {
-    match (a.node, b.node) {
-        (Node::IntegerToFloat(a), Node::IntegerToFloat(b)) => binary(at, Operator::FloorDivide, *a, *b),
-        (Node::IntegerToFloat(a), Node::Float(divisor)) if divisor == divisor.trunc() && divisor.abs() < 9e15 => {
-            binary(at, Operator::FloorDivide, *a, integer(b.at, divisor as i128))
-        }
-        (a_node, b_node) => {
-            let (a, b) = (Typed { node: a_node, ..a }, Typed { node: b_node, ..b });
-            let quotient = binary(at, Operator::Divide, a, b)?;
-            Ok(to_integer(at, Rounding::Floor, quotient))
-        }
-    }
+fn change(at: usize, change: Change, value: Typed) -> Answer {
+    Ok(Typed { at, shape: Shape::Text, can_fail: true, node: Node::Change(change, value.boxed()) })
 }

@@ -8,52 +8,62 @@ use crate::{
     exchange::Failure,
     formula::{
         bounds::Whole,
-        parser::Operator,
+        parser::Arithmetic,
         template::Helper,
         typing::{Node, Typed},
     },
 };
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Division {
+    Quotient,
+    Remainder,
+}
+
 impl Body<'_> {
-    pub(super) fn integer_arithmetic(&mut self, operator: Operator, a: &Typed, b: &Typed, bounds: Whole) {
-        let narrow = bounds.is_narrow() && a.whole().is_narrow() && b.whole().is_narrow();
+    pub(super) fn integer_arithmetic(&mut self, operator: Arithmetic, a: &Typed, b: &Typed, bounds: Whole) {
+        let words = a.whole().is_narrow() && b.whole().is_narrow();
+        let narrow = bounds.is_narrow() && words;
         match operator {
-            Operator::Add | Operator::Subtract | Operator::Multiply if narrow => {
-                self.value(a);
-                self.value(b);
-                self.push(match operator {
-                    Operator::Add => I::I64Add,
-                    Operator::Subtract => I::I64Sub,
-                    _ => I::I64Mul,
-                });
-            }
-            Operator::FloorDivide | Operator::Remainder if narrow => self.narrow_division(operator, a, b),
-            Operator::Power if narrow && matches!(b.node, Node::Integer(1..=64)) => {
-                self.value(a);
-                self.small_power(b.whole().most as u64);
-            }
-            Operator::Multiply if a.whole().is_narrow() && b.whole().is_narrow() => self.multiply_words(a, b),
-            Operator::Add if !bounds.is_narrow() && !a.whole().corners(b.whole(), i128::checked_add).1 => {
+            Arithmetic::Add if narrow => self.words(a, b, I::I64Add),
+            Arithmetic::Add if !bounds.is_narrow() && !a.whole().corners(b.whole(), i128::checked_add).1 => {
                 let (first, second) = (self.wide_place(a), self.wide_place(b));
                 self.add_wide(first, second);
                 self.release_place(first);
                 self.release_place(second);
             }
-            _ => {
-                self.wide(a);
-                self.wide(b);
-                self.helper(match operator {
-                    Operator::Add => Helper::IntAdd,
-                    Operator::Subtract => Helper::IntSubtract,
-                    Operator::Multiply => Helper::IntMultiply,
-                    Operator::FloorDivide => Helper::IntFloorDivide,
-                    Operator::Remainder => Helper::IntRemainder,
-                    _ => Helper::IntPower,
-                });
-                self.check();
-                self.result_integer(bounds);
+            Arithmetic::Add => self.checked(Helper::IntAdd, a, b, bounds),
+            Arithmetic::Subtract if narrow => self.words(a, b, I::I64Sub),
+            Arithmetic::Subtract => self.checked(Helper::IntSubtract, a, b, bounds),
+            Arithmetic::Multiply if narrow => self.words(a, b, I::I64Mul),
+            Arithmetic::Multiply if words => self.multiply_words(a, b),
+            Arithmetic::Multiply => self.checked(Helper::IntMultiply, a, b, bounds),
+            Arithmetic::FloorDivide if narrow => self.narrow_division(Division::Quotient, a, b),
+            // A quotient that is no integer has a node of its own.
+            Arithmetic::FloorDivide | Arithmetic::Divide => self.checked(Helper::IntFloorDivide, a, b, bounds),
+            Arithmetic::Remainder if narrow => self.narrow_division(Division::Remainder, a, b),
+            Arithmetic::Remainder => self.checked(Helper::IntRemainder, a, b, bounds),
+            Arithmetic::Power if narrow && matches!(b.node, Node::Integer(1..=64)) => {
+                self.value(a);
+                self.small_power(b.whole().most as u64);
             }
+            Arithmetic::Power => self.checked(Helper::IntPower, a, b, bounds),
         }
+    }
+
+    fn words(&mut self, a: &Typed, b: &Typed, instruction: I<'static>) {
+        self.value(a);
+        self.value(b);
+        self.push(instruction);
+    }
+
+    /// By the guest, which fails where the result does not fit.
+    fn checked(&mut self, helper: Helper, a: &Typed, b: &Typed, bounds: Whole) {
+        self.wide(a);
+        self.wide(b);
+        self.helper(helper);
+        self.check();
+        self.result_integer(bounds);
     }
 
     fn wide_place(&mut self, value: &Typed) -> Place {
@@ -139,9 +149,9 @@ impl Body<'_> {
     }
 
     /// Quotient rounded down or remainder with the divisor's sign, of words.
-    fn narrow_division(&mut self, operator: Operator, a: &Typed, b: &Typed) {
+    fn narrow_division(&mut self, division: Division, a: &Typed, b: &Typed) {
         let (dividend, divisor) = (a.whole(), b.whole());
-        let remainder = operator == Operator::Remainder;
+        let remainder = division == Division::Remainder;
         if let (Node::Integer(constant), true) = (&b.node, dividend.least >= 0 && divisor.least > 0) {
             // By a power of two, of what is never negative: bits.
             if constant.count_ones() == 1 {

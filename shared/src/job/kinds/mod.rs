@@ -72,3 +72,6 @@ mod tests_command;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests_matrix;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests_numbers;

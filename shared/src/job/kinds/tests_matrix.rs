@@ -114,6 +114,11 @@ fn integer_determinants_are_exact_at_any_size() {
     assert_eq!(result(&of("determinant", &json!([[0, 0], [0, 0]]), None)).unwrap(), "0");
     assert_eq!(result(&of("determinant", &json!([[2, 0, 0], [1, 3, 0], [4, 5, 7]]), None)).unwrap(), "42");
     assert_eq!(result(&of("determinant", &json!([[0.5, 0], [0, 3]]), None)).unwrap(), "1.5");
+    let tall = json!([[1e200, 0.5, 0], [0, 1e200, 0], [0, 0, 1e-200]]);
+    assert_eq!(value(&of("determinant", &tall, None)), json!(1e200));
+    let flat = json!([[1e-200, 0, 0], [0, 1e-200, 0.5], [0, 0, 3e250]]);
+    assert_eq!(value(&of("determinant", &flat, None)), json!(2.9999999999999996e-150));
+    assert_eq!(result(&of("determinant", &json!([[0, 0.5], [0, -1]]), None)).unwrap(), "0.0");
     // Far beyond 128 bits: a triangle's determinant is the product of its diagonal.
     let triangle: Whole =
         (0..20).map(|row| (0..20).map(|column| if column > row { 0 } else { 1_000_000_000 }).collect()).collect();
