@@ -1,6 +1,9 @@
 //! The browser's own compiler. Used inside a Web Worker, where compiling and calling may block.
 
-use std::{cell::Cell, rc::Rc};
+use std::{
+    cell::{Cell, OnceCell},
+    rc::Rc,
+};
 
 use js_sys::{
     BigInt, Function, Object, Reflect, Uint8Array,
@@ -8,19 +11,26 @@ use js_sys::{
 };
 use p2pnet_shared::{
     engine::{
-        CallOutcome, Engine, EngineName, Limits, Trap, Watch,
+        CallOutcome, Engine, EngineName, Limits, Trap, WasmiEngine, WasmiModule, Watch,
         drive::{self, Guest, Settings, Stop},
     },
     kernel::{Facts, TrapReason, exports},
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use wasm_encoder::{
+    BlockType, CodeSection, CustomSection, EntityType, ExportKind, ExportSection, FunctionSection, ImportSection,
+    Section, TypeSection, ValType,
+};
 
 /// Gas between two looks at the watch: a millisecond or so of compiled code, a few of V8's baseline tier.
 const SLICE: i64 = 2_000_000;
 
-/// A module that imports a function `h.h` of JavaScript's and exports it as `h`: only so can it stand in a table.
-/// `(module (import "h" "h" (func $h)) (export "h" (func $h)))`
-const HOOK_MODULE: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x07\x01\x01h\x01h\0\0\x07\x05\x01\x01h\0\0";
+/// Name of the custom section in which a compiled module carries its own bytes, for wasmi: whoever gets the module has them.
+const REWRITTEN: &str = "p2pnet.rewritten";
+
+/// Calls inside one another with which the hook sees that there is room for the host's code, and parameters of each: some
+/// fifty kilobytes.
+const PROBE: (i32, usize) = (64, 100);
 
 const HOST: Stop = Stop::Host(Trap::HostFailed);
 
@@ -28,6 +38,7 @@ const HOST: Stop = Stop::Host(Trap::HostFailed);
 #[derive(Default)]
 pub struct BrowserEngine {
     hook: Option<Hook>,
+    exhausted: Rc<Cell<bool>>,
 }
 
 /// What kernels call between two slices of gas.
@@ -39,16 +50,17 @@ struct Hook {
 }
 
 /// A kernel that the browser has compiled. It may be posted to other workers, which then share the compiled code.
-#[derive(Debug)]
 pub struct BrowserModule {
     module: Module,
     facts: Facts,
+    /// The same for wasmi, once that was needed.
+    interpreted: OnceCell<Option<WasmiModule>>,
 }
 
 impl BrowserModule {
     /// One that was compiled before, from the rewritten bytes that `facts` are of.
     pub fn new(module: Module, facts: Facts) -> Self {
-        Self { module, facts }
+        Self { module, facts, interpreted: OnceCell::new() }
     }
 
     /// What other workers may have.
@@ -60,12 +72,26 @@ impl BrowserModule {
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
+
+    /// The same kernel for wasmi, read from the bytes that the module carries.
+    pub fn interpreted(&self, wasmi: &mut WasmiEngine) -> Option<&WasmiModule> {
+        let read = || {
+            let bytes = Module::custom_sections(&self.module, REWRITTEN).get(0);
+            wasmi.load(&Uint8Array::new(&bytes).to_vec()).ok()
+        };
+        self.interpreted.get_or_init(read).as_ref()
+    }
 }
 
 impl BrowserEngine {
     /// Has `watch` asked while kernels run, from the next call on, where the page's policy lets anything be compiled.
     pub fn set_watch(&mut self, watch: Watch) {
         self.hook = Hook::new(watch).ok();
+    }
+
+    /// Whether the last call ended because the browser's own stack did, which says nothing about the kernel.
+    pub fn ran_out_of_stack(&self) -> bool {
+        self.exhausted.get()
     }
 }
 
@@ -79,14 +105,15 @@ impl Engine for BrowserEngine {
     fn load(&mut self, rewritten: &[u8]) -> Result<BrowserModule, Trap> {
         let facts = Facts::of(rewritten).ok_or(Trap::HostFailed)?;
         // Throws where the page's policy forbids compiling.
-        let module = Module::new(&Uint8Array::from(rewritten)).map_err(|_| Trap::HostFailed)?;
-        Ok(BrowserModule { module, facts })
+        let module = Module::new(&Uint8Array::from(&*carrying_itself(rewritten))).map_err(|_| Trap::HostFailed)?;
+        Ok(BrowserModule::new(module, facts))
     }
 
     fn call(&mut self, module: &BrowserModule, input: &[&[u8]], limits: &Limits) -> CallOutcome {
         let slice = self.hook.as_ref().map(|_| SLICE);
+        self.exhausted.set(false);
         drive::call(&module.facts, input, limits, slice, || {
-            BrowserGuest::new(&module.module, self.hook.as_ref()).map_err(|_| Trap::HostFailed)
+            BrowserGuest::new(&module.module, self.hook.as_ref(), &self.exhausted).map_err(|_| Trap::HostFailed)
         })
     }
 }
@@ -106,7 +133,7 @@ impl Hook {
         let (imports, functions) = (Object::new(), Object::new());
         Reflect::set(&functions, &"h".into(), closure.as_ref())?;
         Reflect::set(&imports, &"h".into(), &functions)?;
-        let module = Module::new(&Uint8Array::from(HOOK_MODULE))?;
+        let module = Module::new(&Uint8Array::from(&*hook_module()))?;
         let function = export(&Instance::new(&module, &imports)?.exports(), "h")?;
         Ok(Self { function, stopped, _closure: closure })
     }
@@ -114,6 +141,7 @@ impl Hook {
 
 struct BrowserGuest {
     stopped: Option<Rc<Cell<Option<Trap>>>>,
+    exhausted: Rc<Cell<bool>>,
     exports: Object,
     memory: Memory,
     gas: Global,
@@ -126,7 +154,7 @@ struct BrowserGuest {
 }
 
 impl BrowserGuest {
-    fn new(module: &Module, hook: Option<&Hook>) -> Result<Self, JsValue> {
+    fn new(module: &Module, hook: Option<&Hook>, exhausted: &Rc<Cell<bool>>) -> Result<Self, JsValue> {
         let exported = Instance::new(module, &Object::new())?.exports();
         if let Some(hook) = hook {
             hook.stopped.set(None);
@@ -134,6 +162,7 @@ impl BrowserGuest {
         }
         Ok(Self {
             stopped: hook.map(|hook| hook.stopped.clone()),
+            exhausted: exhausted.clone(),
             memory: export(&exported, "memory")?,
             gas: export(&exported, exports::GAS)?,
             trap: export(&exported, exports::TRAP)?,
@@ -146,13 +175,20 @@ impl BrowserGuest {
         })
     }
 
-    /// Only a trap of WebAssembly is the kernel's. A `RangeError` (V8's stack) or `InternalError` (Firefox's) never
-    /// decides: the rewrite's bounds come first, and if they did not, that says nothing about the kernel.
+    /// Only a trap of WebAssembly is the kernel's. A `RangeError` (the stack of V8 and Safari) or `InternalError` (Firefox's)
+    /// never decides: that stack is smaller than what a kernel may use, so wasmi is asked.
     fn stop(&self, error: &JsValue) -> Stop {
         if let Some(trap) = self.stopped.as_ref().and_then(|stopped| stopped.take()) {
             return Stop::Host(trap);
         }
-        if error.is_instance_of::<RuntimeError>() { Stop::Trap } else { HOST }
+        if error.is_instance_of::<RuntimeError>() {
+            return Stop::Trap;
+        }
+        let name = Reflect::get(error, &"name".into()).ok().and_then(|name| name.as_string());
+        if matches!(name.as_deref(), Some("RangeError" | "InternalError")) {
+            self.exhausted.set(true);
+        }
+        HOST
     }
 
     /// The bytes from `pointer` on, if they are inside memory as it is now.
@@ -217,6 +253,59 @@ impl Guest for BrowserGuest {
     fn read(&mut self, pointer: u32, length: u32) -> Option<Vec<u8>> {
         self.view(pointer, length as usize).map(|view| view.to_vec())
     }
+}
+
+/// A module that imports a function `h.h` of JavaScript's and exports another, which calls it: only so can it stand in a table.
+/// The host's own code must not run out of stack in its middle: it would leave behind what it had begun. So a kernel's stack
+/// is tried first, and if too little is left, ends there.
+///
+/// ```text
+/// (module (import "h" "h" (func $h))
+///   (func $probe (param i32 i64 i64 …)
+///     (if (local.get 0) (then (call $probe (i32.sub (local.get 0) (i32.const 1)) (local.get 1) (local.get 2) …))))
+///   (func (export "h") (call $probe (i32.const 64) (i64.const 0) (i64.const 0) …) (call $h)))
+/// ```
+fn hook_module() -> Vec<u8> {
+    const PROBE_FUNCTION: u32 = 1;
+    let (depth, parameters) = PROBE;
+    let mut types = TypeSection::new();
+    types.ty().function([], []);
+    let mut taken = vec![ValType::I32];
+    taken.resize(1 + parameters, ValType::I64);
+    types.ty().function(taken, []);
+    let mut imports = ImportSection::new();
+    imports.import("h", "h", EntityType::Function(0));
+    let mut functions = FunctionSection::new();
+    functions.function(1).function(0);
+    let mut exports = ExportSection::new();
+    exports.export("h", ExportKind::Func, 2);
+    let mut probe = wasm_encoder::Function::new([]);
+    let mut sink = probe.instructions();
+    sink.local_get(0).if_(BlockType::Empty).local_get(0).i32_const(1).i32_sub();
+    for parameter in (1..).take(parameters) {
+        sink.local_get(parameter);
+    }
+    sink.call(PROBE_FUNCTION).end().end();
+    let mut hook = wasm_encoder::Function::new([]);
+    let mut sink = hook.instructions();
+    sink.i32_const(depth);
+    for _ in 0..parameters {
+        sink.i64_const(0);
+    }
+    sink.call(PROBE_FUNCTION).call(0).end();
+    let mut code = CodeSection::new();
+    code.function(&probe).function(&hook);
+    let mut module = wasm_encoder::Module::new();
+    module.section(&types).section(&imports).section(&functions).section(&exports).section(&code);
+    module.finish()
+}
+
+/// The module with its own bytes in a custom section at its end.
+fn carrying_itself(rewritten: &[u8]) -> Vec<u8> {
+    let section = CustomSection { name: REWRITTEN.into(), data: rewritten.into() };
+    let mut bytes = rewritten.to_vec();
+    section.append_to(&mut bytes);
+    bytes
 }
 
 fn export<T: JsCast>(exports: &Object, name: &str) -> Result<T, JsValue> {

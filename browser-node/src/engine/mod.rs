@@ -1,4 +1,4 @@
-//! The engines of a tab: the browser's own compiler, and wasmi where compiling is forbidden.
+//! The engines of a tab: the browser's own compiler, and wasmi where compiling is forbidden or the browser's stack ends.
 
 mod browser;
 
@@ -59,10 +59,18 @@ impl Engines {
         }
     }
 
-    /// One call in a fresh instance.
+    /// One call in a fresh instance. One that the browser's own stack is too small for is made again on wasmi, whose stack is
+    /// as large as a kernel's may be; its answer counts.
     pub fn call(&mut self, loaded: &Loaded, input: &[&[u8]], limits: &Limits) -> CallOutcome {
         match loaded {
-            Loaded::Browser(module) => self.browser.call(module, input, limits),
+            Loaded::Browser(module) => {
+                let outcome = self.browser.call(module, input, limits);
+                let asks_wasmi = self.browser.ran_out_of_stack();
+                match asks_wasmi.then(|| module.interpreted(&mut self.wasmi)).flatten() {
+                    Some(module) => self.wasmi.call(module, input, limits),
+                    None => outcome,
+                }
+            }
             Loaded::Wasmi(module) => self.wasmi.call(module, input, limits),
         }
     }

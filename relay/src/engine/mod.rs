@@ -5,6 +5,7 @@
 //! cost [`WORTHWHILE_GAS`], instances included, or its compiled code is found on disk, all its calls go to wasmtime.
 
 mod compiled;
+mod room;
 mod wasmtime;
 
 use std::{
@@ -20,7 +21,10 @@ use p2pnet_shared::{
     units::Gas,
 };
 
-pub use self::wasmtime::{WasmtimeEngine, WasmtimeModule};
+pub use self::{
+    room::{spawn, with_room},
+    wasmtime::{WasmtimeEngine, WasmtimeModule},
+};
 
 /// Gas that a single call may use on wasmi before it is given to wasmtime: some milliseconds.
 const PROBE_GAS: Gas = Gas(1_000_000);

@@ -10,19 +10,20 @@ use p2pnet_shared::{
         CallOutcome, Engine, EngineName, Limits, Trap, Watch,
         drive::{self, Guest, Settings, Stop},
     },
-    kernel::{Facts, MOST_TABLE_ELEMENTS, MOST_TABLES, STACK_BYTES, TrapReason, exports},
+    kernel::{Facts, MOST_MEMORIES, MOST_TABLE_ELEMENTS, MOST_TABLES, STACK_BYTES, TrapReason, exports},
+    units::Gas,
 };
 use wasmtime::{
     Config, Engine as Compiler, Func, Global, Instance, InstanceAllocationStrategy, InstancePre, Linker, Memory,
     Module, ModuleExport, PoolingAllocationConfig, Ref, Store, TypedFunc, Val,
 };
 
-use super::compiled::CompiledFolder;
+use super::{compiled::CompiledFolder, room::with_room};
 
 /// Gas between two looks at the watch: some milliseconds.
 const SLICE: i64 = 20_000_000;
-/// wasmtime's stack in bytes: above what the rewrite's bound lets through, and below what a thread has.
-const MOST_STACK_BYTES: usize = 4 * STACK_BYTES as usize;
+/// wasmtime's stack in bytes: above what the rewrite's bound lets through, and below what a thread has ([`super::room`]).
+pub const MOST_STACK_BYTES: usize = 4 * STACK_BYTES as usize;
 /// Instances at once; each thread that runs kernels needs one.
 const MOST_INSTANCES: u32 = 128;
 /// Address space of one instance's own structures.
@@ -128,9 +129,12 @@ impl Engine for WasmtimeEngine {
 
     fn call(&mut self, module: &WasmtimeModule, input: &[&[u8]], limits: &Limits) -> CallOutcome {
         let slice = self.watch.is_some().then_some(SLICE);
-        drive::call(&module.facts, input, limits, slice, || {
-            WasmtimeGuest::new(&self.compiler, module, self.watch.clone()).ok_or(Trap::HostFailed)
-        })
+        let call = || {
+            drive::call(&module.facts, input, limits, slice, || {
+                WasmtimeGuest::new(&self.compiler, module, self.watch.clone()).ok_or(Trap::HostFailed)
+            })
+        };
+        with_room(call).unwrap_or(CallOutcome { output: Err(Trap::HostFailed), gas: Gas(0) })
     }
 }
 
@@ -138,17 +142,20 @@ fn config(pooled: bool) -> Config {
     let mut config = Config::new();
     config
         .max_wasm_stack(MOST_STACK_BYTES)
+        // Nothing runs on such stacks here, and yet the other may not be larger.
+        .async_stack_size(MOST_STACK_BYTES)
         .memory_may_move(false)
         .wasm_backtrace_max_frames(None)
         .wasm_relaxed_simd(false)
-        .wasm_tail_call(false)
-        .wasm_multi_memory(false)
+        .wasm_tail_call(true)
+        .wasm_multi_memory(true)
         .wasm_memory64(false)
         .wasm_extended_const(false);
     if pooled {
         let mut pool = PoolingAllocationConfig::new();
         pool.total_core_instances(MOST_INSTANCES)
-            .total_memories(MOST_INSTANCES)
+            .total_memories(MOST_INSTANCES * MOST_MEMORIES)
+            .max_memories_per_module(MOST_MEMORIES)
             .total_tables(MOST_INSTANCES * 2)
             .max_tables_per_module(MOST_TABLES + 1)
             .table_elements(usize::try_from(MOST_TABLE_ELEMENTS).unwrap_or(usize::MAX))

@@ -35,10 +35,8 @@ use serde::Deserialize;
 use kernels::Kernels;
 use process::{Remote, STOP_PATIENCE, Worker};
 
-use crate::engine::NativeEngines;
+use crate::engine::{self, NativeEngines};
 
-/// Stack of a thread that runs kernels: above what the engines let a kernel use.
-const STACK_BYTES: usize = 32 << 20;
 /// How long the watching thread sleeps when nothing runs.
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -229,7 +227,7 @@ impl Shared {
             state.watched = true;
         }
         let shared = Arc::clone(self);
-        thread::Builder::new().name("kernels".into()).stack_size(STACK_BYTES).spawn(move || shared.work())?;
+        engine::spawn("kernels", move || shared.work())?;
         Ok(())
     }
 

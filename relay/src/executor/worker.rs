@@ -12,18 +12,17 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
-    thread,
 };
 
 use p2pnet_shared::{engine::Trap, id::Hash, node::RunId};
 
 use super::{
-    Order, STACK_BYTES,
+    Order,
     frames::{self, FromWorker, MOST_ORDER_BYTES, ToWorker},
     kernels::Kernels,
     nothing, run, sandbox,
 };
-use crate::engine::NativeEngines;
+use crate::engine::{self, NativeEngines};
 
 /// The first argument that makes this binary a worker; not for people.
 pub const ARGUMENT: &str = "kernel-worker";
@@ -53,10 +52,7 @@ fn work(compiled: Option<PathBuf>) -> io::Result<()> {
     let (orders, queue) = mpsc::channel::<Order>();
     let ended = Arc::clone(&stops);
     // Not joined: it ends with the process, in the middle of a kernel if need be.
-    thread::Builder::new()
-        .name("kernels".into())
-        .stack_size(STACK_BYTES)
-        .spawn(move || compute(compiled, &queue, &ended))?;
+    engine::spawn("kernels", move || compute(compiled, &queue, &ended))?;
 
     let mut input = BufReader::new(io::stdin().lock());
     let mut known: BTreeMap<Hash, Arc<[u8]>> = BTreeMap::new();

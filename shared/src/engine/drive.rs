@@ -12,6 +12,10 @@ use crate::{
 /// parameters, and its answer is the output.
 pub const ENDS_EARLY: &str = "ends_early";
 
+/// A kernel that exports a function `() -> i64` of this name gets another body for it: one that answers with the gas used
+/// since it was first called, the same on every engine.
+pub const GAS_USED: &str = "gas_used";
+
 /// A function of the kernel did not return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
@@ -31,7 +35,7 @@ pub struct Settings {
     pub reserve: i64,
     /// Gas handed out at a time; zero for no slices.
     pub slice: i64,
-    /// Pages that memory may have.
+    /// Pages that all memories together may have.
     pub pages: i32,
 }
 

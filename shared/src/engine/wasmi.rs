@@ -41,8 +41,8 @@ impl WasmiEngine {
         config
             .set_max_recursion_depth(MOST_CALLS)
             .set_max_stack_height(MOST_STACK_BYTES)
-            .wasm_multi_memory(false)
-            .wasm_tail_call(false)
+            .wasm_multi_memory(true)
+            .wasm_tail_call(true)
             .wasm_extended_const(false)
             .wasm_relaxed_simd(false)
             .ignore_custom_sections(true);

@@ -10,6 +10,7 @@
 //!   ... at a run's start: gas := gas - run               (at a loop's head also: below 0: refill)
 //!   ... around a call: global gas := gas; call; gas := global gas
 //!   ... `return` becomes a branch to the block's end
+//!   ... in front of a tail call: what stands behind the block's end
 //! end
 //! global gas := gas; global stack := stack + frame
 //! ```
@@ -32,9 +33,11 @@ use wasm_encoder::{BlockType, Function, InstructionSink, ValType as Encoded};
 use wasmparser::{FuncValidator, FunctionBody, Operator, ValType, ValidatorResources};
 
 use super::{
-    TrapReason, check, detour,
+    TrapReason, detour,
+    features::{encoded, invalid_body},
     flow::{RunStart, Walker},
-    measure::{MOST_SHELVED, Nans, Shape, Through, dynamic, invalid_body, measure},
+    lower,
+    measure::{MOST_SHELVED, Nans, Shape, Through, dynamic, measure},
     nan::{self, Float},
     shelf::Shelf,
 };
@@ -53,13 +56,17 @@ pub struct Appended {
     pub reserve: u32,
     /// Global: gas handed out at a time, or zero for all.
     pub slice: u32,
+    /// Global: gas left when the kernel first asked for the gas used, if it can ask.
+    pub first: u32,
+    /// First of the globals in which locals go round a call.
+    pub shelf: u32,
     /// Table: the host's hook.
     pub hook: u32,
     /// Type of the host's hook.
     pub hook_type: u32,
     /// Function: called with gas below zero, answers with gas to go on with or traps.
     pub refill: u32,
-    /// Function: `memory.grow` within the limit.
+    /// Function: `memory.grow` of the first memory within the limit; that of the second follows it.
     pub grow: u32,
 }
 
@@ -137,6 +144,8 @@ impl BodyRewriter<'_> {
                 .zip(usize::try_from(operators.original_position()).ok())
                 .and_then(|(start, end)| self.original.get(start..end))
                 .unwrap_or_default();
+            let lowered = lower::instruction(&operator);
+            let bytes = lowered.unwrap_or(bytes);
             writer.before(&operator);
             detour::before_select(&operator, &mut compared, &mut writer.sink());
             detour::before_block(&operator, &mut writer.sink());
@@ -148,8 +157,8 @@ impl BodyRewriter<'_> {
                     let depth = writer.depth(*relative_depth);
                     writer.sink().br_if(depth);
                 }
-                Operator::MemoryGrow { .. } => {
-                    let grow = self.appended.grow;
+                Operator::MemoryGrow { mem } => {
+                    let grow = self.appended.grow.saturating_add(*mem);
                     writer.sink().call(grow);
                 }
                 // The local itself becomes canonical, so that it need not be done again.
@@ -228,8 +237,7 @@ impl<'a> Writer<'a> {
         let own = body.get_locals_reader().map_err(|error| invalid_body(0, &error))?;
         for group in own {
             let (count, ty) = group.map_err(|error| invalid_body(0, &error))?;
-            let ty = Encoded::try_from(ty).map_err(|_| check::invalid("A local has a type of no use to a kernel."))?;
-            locals.push((count, ty));
+            locals.push((count, encoded(ty)?));
         }
         debug_assert!(parameters <= shape.locals);
         let mut next = shape.locals;
@@ -317,16 +325,25 @@ impl<'a> Writer<'a> {
             self.flush();
         }
         if self.shape.calls {
-            let frame = i32::try_from(self.shape.frame).unwrap_or(i32::MAX);
-            let (stack, global) = (self.stack, self.appended.stack);
-            self.sink().local_get(stack).i32_const(frame).i32_add().global_set(global);
+            self.give_back();
         }
         self.sink().end();
+    }
+
+    /// Gives the frame's weight back.
+    fn give_back(&mut self) {
+        let frame = i32::try_from(self.shape.frame).unwrap_or(i32::MAX);
+        let (stack, global) = (self.stack, self.appended.stack);
+        self.sink().local_get(stack).i32_const(frame).i32_add().global_set(global);
     }
 
     fn before(&mut self, operator: &Operator<'_>) {
         match operator {
             Operator::Call { .. } | Operator::CallIndirect { .. } | Operator::MemoryGrow { .. } => self.flush(),
+            Operator::ReturnCall { .. } | Operator::ReturnCallIndirect { .. } => {
+                self.flush();
+                self.give_back();
+            }
             Operator::Unreachable if self.shape.counts => self.flush(),
             _ => {}
         }

@@ -21,14 +21,20 @@ pub const MOST_GLOBALS: u32 = 10_000;
 pub const MOST_EXPORTS: u32 = 10_000;
 /// Tables.
 pub const MOST_TABLES: u32 = 8;
-/// Elements of one table, at the start and ever.
-pub const MOST_TABLE_ELEMENTS: u64 = 1 << 17;
-/// Pages of memory, at the start and ever: all that 32-bit addresses reach.
+/// Elements of all tables together, at the start and ever.
+pub const MOST_TABLE_ELEMENTS: u64 = 1 << 20;
+/// Labels of one `br_table` beside its default: what V8 takes.
+pub const MOST_LABELS: u32 = 65_520;
+/// Memories: a program's own, and one for what lies beside it.
+pub const MOST_MEMORIES: u32 = 2;
+/// Pages of one memory, at the start and ever: all that 32-bit addresses reach.
 pub const MOST_PAGES: u64 = 65_536;
 /// Element segments.
 pub const MOST_ELEMENT_SEGMENTS: u32 = 10_000;
 /// Data segments.
-pub const MOST_DATA_SEGMENTS: u32 = 50_000;
+pub const MOST_DATA_SEGMENTS: u32 = 200_000;
+/// Data segments from which on they are merged: V8 takes no more than 100,000.
+pub const MOST_SEGMENTS_UNMERGED: u32 = 50_000;
 /// Locals of one function, parameters included.
 pub const MOST_LOCALS: u32 = 8_000;
 /// Blocks, loops and ifs inside one another.
@@ -36,9 +42,10 @@ pub const MOST_NESTING: usize = 4_000;
 /// Weight of one frame in bytes; see [`FRAME_BYTES`].
 pub const MOST_FRAME_BYTES: u64 = 64 << 10;
 
-/// Stack that a call of a kernel may use, in bytes as the rewrite weighs frames. Chosen so that it ends before V8's
-/// stack in a Web Worker does, the smallest of all.
-pub const STACK_BYTES: u64 = 256 << 10;
+/// Stack that a call of a kernel may use, in bytes as the rewrite weighs frames: what Linux gives a program, so that what
+/// recurses well there does so here. 10,000 calls inside one another with a hundred locals each fit. wasmi and wasmtime keep
+/// it; where V8's own stack, half a megabyte in a Web Worker, ends earlier, the tab asks wasmi.
+pub const STACK_BYTES: u64 = 8 << 20;
 /// Weight of an empty frame in bytes: return address, saved registers, engine's own fields, the rewrite's locals.
 pub const FRAME_BYTES: u64 = 96;
 /// Weight of a local or operand in bytes.

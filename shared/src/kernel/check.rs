@@ -103,7 +103,7 @@ pub fn facts(rewritten: &[u8]) -> Option<Facts> {
         match payload.ok()? {
             Payload::MemorySection(section) => {
                 for memory in section {
-                    facts.initial_pages = memory.ok()?.initial;
+                    facts.initial_pages = facts.initial_pages.saturating_add(memory.ok()?.initial);
                 }
             }
             Payload::ExportSection(section) => {

@@ -36,8 +36,8 @@ pub fn of(operator: &Operator<'_>) -> u64 {
     match operator {
         O::Block { .. } | O::Loop { .. } | O::Else | O::End | O::Nop | O::Drop => 0,
 
-        O::Call { .. } => CALL,
-        O::CallIndirect { .. } => CALL_INDIRECT,
+        O::Call { .. } | O::ReturnCall { .. } => CALL,
+        O::CallIndirect { .. } | O::ReturnCallIndirect { .. } => CALL_INDIRECT,
         O::BrTable { .. } => BRANCH_TABLE,
         O::GlobalGet { .. } | O::GlobalSet { .. } => GLOBAL,
 
@@ -81,8 +81,8 @@ pub fn table() -> Vec<(&'static str, u64)> {
         ("block, loop, else, end, nop, drop", 0),
         ("entering a function", ENTRY),
         ("going round a loop", LOOP),
-        ("call", CALL),
-        ("call_indirect", CALL_INDIRECT),
+        ("call, return_call", CALL),
+        ("call_indirect, return_call_indirect", CALL_INDIRECT),
         ("br_table", BRANCH_TABLE),
         ("global.get, global.set", GLOBAL),
         ("division, remainder, square root", DIVISION),

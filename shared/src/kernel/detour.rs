@@ -117,5 +117,9 @@ pub fn instead_of_unsigned(operator: &Operator<'_>, top: &mut TopBit, sink: &mut
 }
 
 fn place(memarg: &wasmparser::MemArg) -> MemArg {
-    MemArg { offset: memarg.offset, align: u32::from(memarg.align), target: MemArgTarget::Memory(0), ordering: None }
+    let target = match memarg.target {
+        wasmparser::MemArgTarget::Memory(index) => MemArgTarget::Memory(index),
+        wasmparser::MemArgTarget::Array(index) => MemArgTarget::Array(index),
+    };
+    MemArg { offset: memarg.offset, align: u32::from(memarg.align), target, ordering: None }
 }

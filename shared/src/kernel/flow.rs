@@ -98,7 +98,10 @@ impl Walker {
                 }
                 self.dead = Some(0);
             }
-            Operator::Return | Operator::Unreachable => self.dead = Some(0),
+            Operator::Return
+            | Operator::ReturnCall { .. }
+            | Operator::ReturnCallIndirect { .. }
+            | Operator::Unreachable => self.dead = Some(0),
             _ => {}
         }
         Ok(step)

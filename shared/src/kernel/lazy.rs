@@ -304,7 +304,7 @@ impl Walk {
                 }
                 return Some(false);
             }
-            _ => return Some(false), // `return` and `unreachable`: nobody reads locals any more
+            _ => return Some(false), // `return`, tail calls and `unreachable`: nobody reads locals any more
         }
         Some(true)
     }
@@ -611,6 +611,8 @@ fn is_control(operator: &Operator<'_>) -> bool {
             | O::BrIf { .. }
             | O::BrTable { .. }
             | O::Return
+            | O::ReturnCall { .. }
+            | O::ReturnCallIndirect { .. }
             | O::Unreachable
     )
 }

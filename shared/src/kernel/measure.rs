@@ -7,11 +7,12 @@ use wasmparser::{FrameKind, FuncValidator, FunctionBody, Operator, ValType, Vali
 
 use super::{
     bounds, check, cost,
+    features::{self, invalid_body},
     flow::{Runs, TooDeep, Walker},
     lazy::Plan,
     nan,
 };
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 
 /// When what arithmetic gives is made canonical. What a kernel can see is the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,6 +140,8 @@ pub fn measure(
     let mut vectors = (0..locals).any(|local| validator.get_local_type(local) == Some(ValType::V128));
     while !operators.eof() {
         let (operator, offset) = operators.read_with_offset().map_err(broken)?;
+        features::exception(number, &operator)?;
+        bound_labels(number, &operator)?;
         bound_block(&operator, validator.resources()).ok_or_else(|| {
             check::invalid(format!("A block in function {number} of the kernel has too many parameters or results."))
         })?;
@@ -178,7 +181,12 @@ pub fn measure(
                     named.name(*local_index, reads, inside.len());
                 }
             }
-            Operator::Br { .. } | Operator::BrIf { .. } | Operator::BrTable { .. } | Operator::Return => {
+            Operator::Br { .. }
+            | Operator::BrIf { .. }
+            | Operator::BrTable { .. }
+            | Operator::Return
+            | Operator::ReturnCall { .. }
+            | Operator::ReturnCallIndirect { .. } => {
                 if let Some(named) = around.and_then(|around| shape.named.get_mut(around)) {
                     named.is_straight = false;
                 }
@@ -187,7 +195,12 @@ pub fn measure(
         }
         let calls = matches!(
             operator,
-            Operator::Call { .. } | Operator::CallIndirect { .. } | Operator::MemoryGrow { .. } | Operator::Loop { .. }
+            Operator::Call { .. }
+                | Operator::CallIndirect { .. }
+                | Operator::ReturnCall { .. }
+                | Operator::ReturnCallIndirect { .. }
+                | Operator::MemoryGrow { .. }
+                | Operator::Loop { .. }
         );
         if let (true, Some(leaf)) =
             (calls || dynamic(&operator).is_some(), around.and_then(|around| shape.leaves.get_mut(around)))
@@ -195,7 +208,10 @@ pub fn measure(
             *leaf = false;
         }
         match &operator {
-            Operator::Call { .. } | Operator::CallIndirect { .. } => shape.calls = true,
+            Operator::Call { .. }
+            | Operator::CallIndirect { .. }
+            | Operator::ReturnCall { .. }
+            | Operator::ReturnCallIndirect { .. } => shape.calls = true,
             Operator::MemoryGrow { .. } | Operator::Loop { .. } => shape.counts = true,
             Operator::BrTable { .. } => {
                 let block = if carried.is_empty() { None } else { Some(through(&carried)?) };
@@ -261,6 +277,23 @@ pub fn dynamic(operator: &Operator<'_>) -> Option<i64> {
     }
 }
 
+/// V8 refuses a branch table with more labels.
+fn bound_labels(number: u32, operator: &Operator<'_>) -> Result<(), Refusal> {
+    let Operator::BrTable { targets } = operator else { return Ok(()) };
+    if targets.len() <= bounds::MOST_LABELS {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::TooLarge,
+        format!(
+            "A branch table in function {number} of the kernel has {} labels; browsers take at most {}.",
+            targets.len(),
+            bounds::MOST_LABELS
+        ),
+        "Write the `switch` with fewer cases side by side, or build it with `-fno-jump-tables`.",
+    ))
+}
+
 /// A block's type is looked at once for every block: its arity must not multiply.
 fn bound_block(operator: &Operator<'_>, resources: &ValidatorResources) -> Option<()> {
     let (Operator::Block { blockty } | Operator::Loop { blockty } | Operator::If { blockty }) = operator else {
@@ -288,9 +321,4 @@ fn label_types(validator: &FuncValidator<ValidatorResources>, depth: u32) -> Vec
             if is_loop { ty.params().to_vec() } else { ty.results().to_vec() }
         }
     }
-}
-
-/// A body that is not valid.
-pub fn invalid_body(number: u32, error: &wasmparser::BinaryReaderError) -> Refusal {
-    check::invalid(format!("Function {number} of the kernel is not valid: {error}."))
 }

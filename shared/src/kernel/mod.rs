@@ -1,6 +1,6 @@
 //! Kernels: the contract that a guest keeps, and the one rewrite after which every engine does the same.
 //!
-//! A kernel is a WebAssembly 2.0 module (SIMD included) that imports nothing and exports `memory`,
+//! A kernel is a WebAssembly module ([`features`] says of which parts) that imports nothing and exports `memory`,
 //! `alloc(len: i32) -> ptr: i32` and `run(ptr: i32, len: i32) -> i64` (`ptr << 32 | len` of the output). A host makes a
 //! fresh instance, calls `alloc` with the input's length, writes the input there, calls `run`, and copies the output.
 //! If the kernel exports `_initialize()`, that is called first.
@@ -10,25 +10,29 @@
 //!
 //! - **gas** is counted by the table in [`cost`], in a local, and checked wherever a body could go on for long;
 //! - **the stack** is bounded by the weight of frames, far below what any engine offers;
-//! - **memory** grows only up to the limit of the call, and growth beyond it is a trap with that name;
+//! - **memory**, which may be two memories, grows only up to the limit of the call, and growth beyond it is a trap with that name;
 //! - **NaNs** have one bit pattern before their bits can be seen.
 //!
 //! The host and the rewritten module share the exported globals and the table named in [`exports`]. Nothing is re-indexed: types,
 //! functions and globals are only appended, so a kernel's own indices stay true.
 
+mod appended;
 mod body;
 mod bounds;
 mod check;
 mod cost;
 mod detour;
+mod features;
 mod flow;
 mod lazy;
+mod lower;
 mod measure;
 mod nan;
 mod rewrite;
+mod segments;
 mod shelf;
 
-pub use bounds::{MOST_MODULE_BYTES, MOST_TABLE_ELEMENTS, MOST_TABLES, STACK_BYTES};
+pub use bounds::{MOST_MEMORIES, MOST_MODULE_BYTES, MOST_TABLE_ELEMENTS, MOST_TABLES, STACK_BYTES};
 pub use cost::{COST_VERSION, table as cost_table};
 pub use measure::Nans;
 pub use rewrite::{rewrite, rewrite_with, within_bounds};
@@ -41,7 +45,7 @@ use crate::{id::Hash, refusal::Refusal};
 
 /// Version of the rewrite. It changes whenever the same kernel could be rewritten to other bytes, and with it the
 /// [protocol's version](crate::wire::PROTOCOL_VERSION): nodes that work together count alike.
-pub const REWRITE_VERSION: u16 = 5;
+pub const REWRITE_VERSION: u16 = 6;
 
 /// Bytes in a page of linear memory.
 pub const PAGE_BYTES: u64 = 65_536;
@@ -53,7 +57,7 @@ pub mod exports {
     pub const GAS: &str = "p2pnet.gas";
     /// Why the kernel was trapped by the rewrite, a mutable `i32`: see [`super::TrapReason`].
     pub const TRAP: &str = "p2pnet.trap";
-    /// Pages that memory may have, a mutable `i32`. The host sets it before the first call.
+    /// Pages that all memories together may have, a mutable `i32`. The host sets it before the first call.
     pub const PAGES: &str = "p2pnet.pages";
     /// Gas not handed out yet, a mutable `i64`.
     pub const RESERVE: &str = "p2pnet.reserve";
@@ -126,7 +130,7 @@ pub fn prepare(original: &[u8]) -> Result<Prepared, Refusal> {
 /// What an engine must know of a rewritten module before it makes an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// Pages of memory at the start.
+    /// Pages of all memories together at the start.
     pub initial_pages: u64,
     /// Functions without parameters and results to call before `alloc`, by export name, in order.
     pub start: Vec<Cow<'static, str>>,

@@ -1,29 +1,31 @@
 //! Rewrites a whole module: validates it, bounds it, appends what the host and the bodies need.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use wasm_encoder::{
-    BlockType, BranchHint, BranchHints, CodeSection, ConstExpr, ExportKind, ExportSection, Function, FunctionSection,
+    BlockType, BranchHint, BranchHints, CodeSection, ConstExpr, ExportKind, ExportSection, FunctionSection,
     GlobalSection, GlobalType, MemorySection, MemoryType, Module, RawSection, RefType, SectionId, TableSection,
     TableType, TypeSection, ValType,
 };
 use wasmparser::{
-    DataKind, ElementKind, FuncToValidate, FuncType, FuncValidatorAllocations, FunctionBody, Operator, Parser, Payload,
-    ValidPayload, Validator, ValidatorResources, WasmFeatures,
+    DataKind, ElementKind, ExternalKind, FuncToValidate, FuncType, FuncValidatorAllocations, FunctionBody, Parser,
+    Payload, ValidPayload, Validator, ValidatorResources,
 };
 
 use super::{
-    TrapReason,
+    TrapReason, appended,
     body::{Appended, BodyRewriter},
-    bounds, check, cost, exports,
+    bounds, check, exports,
+    features::{self, all_encoded, encoded, unreadable},
+    lower,
     measure::Nans,
+    segments,
     shelf::Shelf,
 };
-use crate::refusal::{Code, Refusal};
-
-/// WebAssembly 2.0 without `externref`, which is of no use to a module without imports: what every engine of ours, and
-/// V8 since 2022, understands in the same way.
-const FEATURES: WasmFeatures = WasmFeatures::WASM2.difference(WasmFeatures::GC_TYPES);
+use crate::{
+    engine::drive::GAS_USED,
+    refusal::{Code, Refusal},
+};
 
 /// Rewrites any module that keeps the bounds, whether or not it keeps the kernel contract. Tests use it on modules that
 /// are no kernels; everybody else calls [`super::prepare`].
@@ -34,13 +36,16 @@ pub fn rewrite(original: &[u8]) -> Result<Vec<u8>, Refusal> {
 /// The same, saying when NaNs are made canonical: tests compare what comes of it.
 pub fn rewrite_with(original: &[u8], nans: Nans) -> Result<Vec<u8>, Refusal> {
     check::length(original)?;
+    let merged = segments::merged(original);
+    let original = merged.as_ref();
     let mut rewriter = Rewriter { original, nans, ..Rewriter::default() };
-    let mut validator = Validator::new_with_features(FEATURES);
+    let mut validator = Validator::new_with_features(features::ACCEPTED);
     let mut parser = Parser::new(0);
-    parser.set_features(FEATURES);
+    parser.set_features(features::ACCEPTED);
     let mut allocations = FuncValidatorAllocations::default();
     for payload in parser.parse_all(original) {
         let payload = payload.map_err(|error| unreadable(&error))?;
+        features::named(&payload)?;
         rewriter.bound(&payload)?;
         match validator.payload(&payload).map_err(|error| unreadable(&error))? {
             ValidPayload::Func(function, body) => allocations = rewriter.body(function, &body, allocations)?,
@@ -62,6 +67,7 @@ pub fn within_bounds(payload: &Payload) -> Result<(), Refusal> {
         Payload::ExportSection(section) => ("exports", section.count(), bounds::MOST_EXPORTS),
         Payload::ElementSection(section) => ("element segments", section.count(), bounds::MOST_ELEMENT_SEGMENTS),
         Payload::DataSection(section) => ("data segments", section.count(), bounds::MOST_DATA_SEGMENTS),
+        Payload::DataCountSection { count, .. } => ("data segments", *count, bounds::MOST_DATA_SEGMENTS),
         Payload::CodeSectionStart { count, .. } => ("functions", *count, bounds::MOST_FUNCTIONS),
         _ => return Ok(()),
     };
@@ -80,12 +86,14 @@ struct Rewriter<'a> {
     /// Parameters and results of blocks of ours that need a type of their own, with their places behind the others.
     wrappers: BTreeMap<Signature, usize>,
     tables: Vec<TableType>,
-    memory: Option<MemoryType>,
+    memories: Vec<MemoryType>,
     globals: GlobalSection,
     exports: ExportSection,
+    /// The function that answers with the gas used, if the kernel exports one: its body is ours.
+    gas_used: Option<u32>,
     start: Option<u32>,
-    elements: Option<&'a [u8]>,
-    data: Option<&'a [u8]>,
+    elements: Option<Cow<'a, [u8]>>,
+    data: Option<Cow<'a, [u8]>>,
     data_count: Option<u32>,
     code: CodeSection,
     /// Bytes of the bodies in it.
@@ -130,6 +138,9 @@ impl<'a> Rewriter<'a> {
                             bounds::MOST_RESULTS as u64,
                         ));
                     }
+                    for value in ty.params().iter().chain(ty.results()) {
+                        encoded(*value)?;
+                    }
                     self.types.push(ty);
                 }
             }
@@ -139,15 +150,24 @@ impl<'a> Rewriter<'a> {
                 }
             }
             Payload::TableSection(section) => {
+                let mut types = Vec::new();
                 for table in section.clone() {
-                    self.table(&table.map_err(unread)?.ty)?;
+                    types.push(table.map_err(unread)?.ty);
                 }
+                self.tables = tables(&types)?;
             }
             Payload::MemorySection(section) => {
+                if section.count() > bounds::MOST_MEMORIES {
+                    return Err(check::invalid(format!(
+                        "The kernel has {} memories; at most {} are accepted.",
+                        section.count(),
+                        bounds::MOST_MEMORIES
+                    )));
+                }
                 for memory in section.clone() {
                     let memory = memory.map_err(unread)?;
                     let maximum = memory.maximum.unwrap_or(bounds::MOST_PAGES).min(bounds::MOST_PAGES);
-                    self.memory = Some(MemoryType {
+                    self.memories.push(MemoryType {
                         minimum: memory.initial,
                         maximum: Some(maximum),
                         memory64: false,
@@ -157,14 +177,22 @@ impl<'a> Rewriter<'a> {
                 }
             }
             Payload::GlobalSection(section) => {
-                let items = section.clone().into_iter_with_offsets();
-                let mut starts = Vec::new();
-                for item in items {
-                    starts.push(item.map_err(unread)?.0);
+                let mut items = Vec::new();
+                for item in section.clone().into_iter_with_offsets() {
+                    items.push(item.map_err(unread)?);
                 }
-                for (index, start) in starts.iter().enumerate() {
-                    let end = starts.get(index + 1).copied().unwrap_or(section.range().end);
-                    self.globals.raw(self.bytes(*start, end));
+                for (index, (start, global)) in items.iter().enumerate() {
+                    let end = items.get(index + 1).map_or(section.range().end, |(start, _)| *start);
+                    let ty = encoded(global.ty.content_type)?;
+                    match lower::initial(&global.init_expr) {
+                        Some(value) => {
+                            let ty = GlobalType { val_type: ty, mutable: global.ty.mutable, shared: false };
+                            self.globals.global(ty, &value);
+                        }
+                        None => {
+                            self.globals.raw(self.bytes(*start, end));
+                        }
+                    }
                 }
             }
             Payload::ExportSection(section) => {
@@ -176,7 +204,13 @@ impl<'a> Rewriter<'a> {
                             exports::RESERVED
                         )));
                     }
-                    self.exports.export(export.name, ExportKind::from(export.kind), export.index);
+                    if export.name == GAS_USED && export.kind == ExternalKind::Func && self.gives_an_i64(export.index) {
+                        self.gas_used = Some(export.index);
+                    }
+                    // Nothing throws, so tags are left out.
+                    if export.kind != ExternalKind::Tag {
+                        self.exports.export(export.name, ExportKind::from(export.kind), export.index);
+                    }
                 }
             }
             Payload::StartSection { func, .. } => self.start = Some(*func),
@@ -191,44 +225,40 @@ impl<'a> Rewriter<'a> {
                     total += count;
                     if let ElementKind::Active { table_index, offset_expr } = &segment.kind {
                         let table = self.tables.get(table_index.unwrap_or(0) as usize);
-                        fits("element", constant(offset_expr), count, table.map_or(0, |table| table.minimum))?;
+                        fits("element", lower::offset(offset_expr), count, table.map_or(0, |table| table.minimum))?;
                     }
                 }
-                let most = bounds::MOST_TABLE_ELEMENTS * u64::from(bounds::MOST_TABLES);
-                if total > most {
-                    return Err(too_many("table elements", total, most));
+                if total > bounds::MOST_TABLE_ELEMENTS {
+                    return Err(too_many("table elements", total, bounds::MOST_TABLE_ELEMENTS));
                 }
-                self.elements = Some(self.bytes(section.range().start, section.range().end));
+                self.elements = Some(match lower::elements(section).map_err(unread)? {
+                    Some(lowered) => Cow::Owned(lowered),
+                    None => Cow::Borrowed(self.bytes(section.range().start, section.range().end)),
+                });
             }
             Payload::DataCountSection { count, .. } => self.data_count = Some(*count),
             Payload::DataSection(section) => {
                 for segment in section.clone() {
                     let segment = segment.map_err(unread)?;
-                    if let DataKind::Active { offset_expr, .. } = &segment.kind {
-                        let pages = self.memory.map_or(0, |memory| memory.minimum);
-                        fits("data", constant(offset_expr), segment.data.len() as u64, pages * super::PAGE_BYTES)?;
+                    if let DataKind::Active { memory_index, offset_expr } = &segment.kind {
+                        let pages = self.memories.get(*memory_index as usize).map_or(0, |memory| memory.minimum);
+                        fits("data", lower::offset(offset_expr), segment.data.len() as u64, pages * super::PAGE_BYTES)?;
                     }
                 }
-                self.data = Some(self.bytes(section.range().start, section.range().end));
+                self.data = Some(match lower::data(section).map_err(unread)? {
+                    Some(lowered) => Cow::Owned(lowered),
+                    None => Cow::Borrowed(self.bytes(section.range().start, section.range().end)),
+                });
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn table(&mut self, ty: &wasmparser::TableType) -> Result<(), Refusal> {
-        if ty.initial > bounds::MOST_TABLE_ELEMENTS {
-            return Err(too_many("elements in a table", ty.initial, bounds::MOST_TABLE_ELEMENTS));
-        }
-        let most = bounds::MOST_TABLE_ELEMENTS;
-        self.tables.push(TableType {
-            element_type: RefType::FUNCREF,
-            table64: false,
-            minimum: ty.initial,
-            maximum: Some(ty.maximum.unwrap_or(most).min(most)),
-            shared: false,
-        });
-        Ok(())
+    /// Whether the function takes nothing and gives an `i64`.
+    fn gives_an_i64(&self, function: u32) -> bool {
+        let ty = self.functions.get(function as usize).and_then(|ty| self.types.get(*ty as usize));
+        ty.is_some_and(|ty| ty.params().is_empty() && ty.results() == [wasmparser::ValType::I64])
     }
 
     fn body(
@@ -239,18 +269,24 @@ impl<'a> Rewriter<'a> {
     ) -> Result<FuncValidatorAllocations, Refusal> {
         let appended = self.append();
         let ty = self.functions.get(self.bodies as usize).and_then(|ty| self.types.get(*ty as usize)).cloned();
+        let is_gas_used = self.gas_used == Some(self.bodies);
         self.bodies += 1;
         let (parameters, wrapper) = match &ty {
             Some(ty) => (ty.params().len(), self.block_type(&[], ty.results())?),
             None => (0, BlockType::Empty),
         };
         let mut validator = function.into_validator(allocations);
-        let mut shelf = self.shelf.take().unwrap_or_else(|| Shelf::from(appended.slice.saturating_add(1)));
+        let mut shelf = self.shelf.take().unwrap_or_else(|| Shelf::from(appended.shelf));
         let rewriter = BodyRewriter { original: self.original, appended, nans: self.nans, shelf: &mut shelf };
         let parameters = u32::try_from(parameters).unwrap_or(u32::MAX);
         let mut through = |values: &[wasmparser::ValType]| self.block_type(values, values);
         let written = rewriter.rewrite(&mut validator, body, parameters, wrapper, &mut through)?;
         self.shelf = Some(shelf);
+        if is_gas_used {
+            // What it holds has been validated like any other, and is left out.
+            self.code.function(&appended::gas_used(appended));
+            return Ok(validator.into_allocations());
+        }
         let length = written.function.byte_len();
         self.written += length;
         if length > bounds::MOST_WRITTEN_BODY_BYTES || self.written > bounds::MOST_WRITTEN_BYTES {
@@ -302,6 +338,8 @@ impl<'a> Rewriter<'a> {
             stack: globals + 3,
             reserve: globals + 4,
             slice: globals + 5,
+            first: globals + 6,
+            shelf: globals + 6 + u32::from(self.gas_used.is_some()),
             hook: u32::try_from(self.tables.len()).unwrap_or(u32::MAX),
             hook_type: u32::try_from(self.types.len()).unwrap_or(u32::MAX),
             refill: functions,
@@ -334,10 +372,11 @@ impl<'a> Rewriter<'a> {
             functions.function(*ty);
         }
         functions.function(refill_type);
-        self.code.function(&refill(appended));
-        if let Some(memory) = self.memory {
+        self.code.function(&appended::refill(appended));
+        for (index, memory) in (0..).zip(&self.memories) {
             functions.function(refill_type.saturating_add(1));
-            self.code.function(&grow(appended, pages, memory.maximum.unwrap_or(bounds::MOST_PAGES)));
+            let maximum = memory.maximum.unwrap_or(bounds::MOST_PAGES);
+            self.code.function(&appended::grow(appended, pages, index, self.memories.len() > 1, maximum));
         }
         module.section(&functions);
 
@@ -353,8 +392,12 @@ impl<'a> Rewriter<'a> {
             shared: false,
         });
         module.section(&tables);
-        if let Some(memory) = self.memory {
-            module.section(MemorySection::new().memory(memory));
+        if !self.memories.is_empty() {
+            let mut memories = MemorySection::new();
+            for memory in &self.memories {
+                memories.memory(*memory);
+            }
+            module.section(&memories);
         }
         for (ty, value) in [
             (ValType::I64, ConstExpr::i64_const(0)),
@@ -365,6 +408,10 @@ impl<'a> Rewriter<'a> {
             (ValType::I64, ConstExpr::i64_const(0)),
         ] {
             self.globals.global(GlobalType { val_type: ty, mutable: true, shared: false }, &value);
+        }
+        if self.gas_used.is_some() {
+            let ty = GlobalType { val_type: ValType::I64, mutable: true, shared: false };
+            self.globals.global(ty, &ConstExpr::i64_const(appended::NOT_YET));
         }
         for ty in self.shelf.iter().flat_map(|shelf| &shelf.types) {
             let value = match ty {
@@ -388,7 +435,7 @@ impl<'a> Rewriter<'a> {
             self.exports.export(exports::START, ExportKind::Func, start);
         }
         module.section(&self.exports);
-        if let Some(data) = self.elements {
+        if let Some(data) = &self.elements {
             module.section(&RawSection { id: SectionId::Element as u8, data });
         }
         if let Some(count) = self.data_count {
@@ -396,7 +443,7 @@ impl<'a> Rewriter<'a> {
         }
         module.section(&self.hints);
         module.section(&self.code);
-        if let Some(data) = self.data {
+        if let Some(data) = &self.data {
             module.section(&RawSection { id: SectionId::Data as u8, data });
         }
         module.finish()
@@ -411,79 +458,26 @@ impl<'a> Rewriter<'a> {
 /// Types appended before those of wrappers: of the hook, of `refill` and of `grow`.
 const APPENDED_TYPES: usize = 3;
 
-/// `refill(gas: i64) -> i64`: called with gas below zero. It hands out the next slice of what the host has given, after
-/// asking the host's hook if there are slices; with nothing left it ends the call.
-///
-/// Slices never change the count, not even one that a trap leaves behind: what is handed out goes from one global to the
-/// other, and the caller's own count is written only where the call ends for want of gas.
-fn refill(appended: Appended) -> Function {
-    const GAS: u32 = 0;
-    const TAKEN: u32 = 1;
-    let Appended { gas, trap, reserve, slice, hook, hook_type, .. } = appended;
-    let mut function = Function::new([(1, ValType::I64)]);
-    let mut sink = function.instructions();
-    sink.loop_(BlockType::Empty);
-    sink.global_get(slice).i64_eqz().if_(BlockType::Empty);
-    sink.global_get(reserve).local_set(TAKEN);
-    sink.else_();
-    sink.i32_const(0).call_indirect(hook, hook_type);
-    sink.global_get(slice).global_get(reserve);
-    sink.global_get(slice).global_get(reserve).i64_lt_s().select().local_set(TAKEN);
-    sink.end();
-    sink.global_get(reserve).local_get(TAKEN).i64_sub().global_set(reserve);
-    sink.global_get(gas).local_get(TAKEN).i64_add().global_set(gas);
-    sink.local_get(GAS)
-        .local_get(TAKEN)
-        .i64_add()
-        .local_tee(GAS)
-        .i64_const(0)
-        .i64_ge_s()
-        .if_(BlockType::Empty)
-        .local_get(GAS)
-        .return_()
-        .end();
-    sink.global_get(reserve).i64_const(0).i64_gt_s().br_if(0);
-    sink.end();
-    sink.local_get(GAS).global_set(gas);
-    sink.i32_const(TrapReason::OutOfGas.code()).global_set(trap).unreachable().end();
-    function
-}
-
-/// `grow(pages: i32) -> i32`: `memory.grow` that answers -1 only beyond the module's own maximum, traps beyond the
-/// call's limit, and takes gas for what it gives. The caller has written its gas to the global.
-fn grow(appended: Appended, limit: u32, maximum: u64) -> Function {
-    const PAGES: u32 = 0;
-    const WANTED: u32 = 1;
-    let mut function = Function::new([(1, ValType::I64)]);
-    let mut sink = function.instructions();
-    sink.memory_size(0).i64_extend_i32_u().local_get(PAGES).i64_extend_i32_u().i64_add().local_tee(WANTED);
-    sink.i64_const(i64::try_from(maximum).unwrap_or(i64::MAX)).i64_gt_s().if_(BlockType::Empty);
-    sink.i32_const(-1).return_().end();
-    sink.local_get(WANTED).global_get(limit).i64_extend_i32_u().i64_gt_s().if_(BlockType::Empty);
-    sink.i32_const(TrapReason::OutOfMemory.code()).global_set(appended.trap).unreachable().end();
-    sink.global_get(appended.gas).local_get(PAGES).i64_extend_i32_u().i64_const(cost::PAGE).i64_mul().i64_sub();
-    sink.global_set(appended.gas).global_get(appended.gas).i64_const(0).i64_lt_s().if_(BlockType::Empty);
-    sink.global_get(appended.gas).call(appended.refill).global_set(appended.gas).end();
-    sink.local_get(PAGES).memory_grow(0).local_tee(PAGES).i32_const(-1).i32_eq().if_(BlockType::Empty);
-    sink.i32_const(TrapReason::HostFailed.code()).global_set(appended.trap).unreachable().end();
-    sink.local_get(PAGES).end();
-    function
-}
-
-fn encoded(ty: wasmparser::ValType) -> Result<ValType, Refusal> {
-    ValType::try_from(ty).map_err(|_| check::invalid("The kernel uses a type that is not WebAssembly 2.0."))
-}
-
-fn all_encoded(types: &[wasmparser::ValType]) -> Vec<ValType> {
-    types.iter().filter_map(|ty| encoded(*ty).ok()).collect()
-}
-
-/// The offset of an active segment: without imports it can only be a constant.
-fn constant(expression: &wasmparser::ConstExpr<'_>) -> Option<u64> {
-    match expression.get_operators_reader().read().ok()? {
-        Operator::I32Const { value } => Some(u64::from(value.cast_unsigned())),
-        _ => None,
+/// The module's tables, none of which may grow so far that all of them could have more elements than are accepted.
+fn tables(types: &[wasmparser::TableType]) -> Result<Vec<TableType>, Refusal> {
+    let most = bounds::MOST_TABLE_ELEMENTS;
+    let total = types.iter().fold(0u64, |total, ty| total.saturating_add(ty.initial));
+    if total > most {
+        return Err(too_many("elements in its tables", total, most));
     }
+    let room = (most - total) / (types.len() as u64).max(1);
+    let table = |ty: &wasmparser::TableType| {
+        encoded(wasmparser::ValType::Ref(ty.element_type))?;
+        let most = ty.initial + room;
+        Ok(TableType {
+            element_type: RefType::FUNCREF,
+            table64: false,
+            minimum: ty.initial,
+            maximum: Some(ty.maximum.unwrap_or(most).min(most)),
+            shared: false,
+        })
+    };
+    types.iter().map(table).collect()
 }
 
 /// A segment that does not fit would trap while the instance is made, where nothing is counted yet: refused here.
@@ -494,10 +488,6 @@ fn fits(what: &str, offset: Option<u64>, length: u64, space: u64) -> Result<(), 
             Err(check::invalid(format!("A {what} segment of the kernel lies outside its memory or table.")))
         }
     }
-}
-
-fn unreadable(error: &wasmparser::BinaryReaderError) -> Refusal {
-    check::invalid(format!("The kernel is not valid WebAssembly 2.0: {error}."))
 }
 
 fn too_many(what: &str, count: u64, most: u64) -> Refusal {

@@ -7,12 +7,13 @@ use p2pnet_shared::{
     engine::Limits,
     job::kinds,
     kernel::{self, PAGE_BYTES},
-    units::Span,
+    units::{Gas, Span},
 };
 use wasmparser::ValType;
 
 use crate::{
     compare::Pair,
+    features::features,
     floats,
     machine::{Machine, Value},
 };
@@ -430,7 +431,7 @@ pub fn leftovers() -> Vec<(String, String)> {
     .to_vec()
 }
 
-/// All of [`recursions`], [`growths`] and [`leftovers`] as kernels. Some end in a trap.
+/// All of [`recursions`], [`growths`], [`leftovers`] and [`features`] as kernels. Some end in a trap.
 pub fn bounds() -> Result<Vec<Case>> {
     let deep = recursions().into_iter().map(|(name, text)| (name, text, 8_192, vec![vec![0]]));
     let wide = growths().into_iter().flat_map(|(name, text, pages)| {
@@ -440,12 +441,16 @@ pub fn bounds() -> Result<Vec<Case>> {
     });
     // Inputs longer and shorter in turns, so that calls of both kinds follow each other.
     let calls: Vec<Vec<u8>> = [1, 1, 3, 1, 2, 4, 4, 0].map(|length| vec![7; length]).to_vec();
+    let new = features().into_iter().map(|(name, text)| (name.to_owned(), text, 8_192, vec![Vec::new(), vec![7; 3]]));
     let left = leftovers().into_iter().map(|(name, text)| (name, text, 8_192, calls.clone()));
     deep.chain(wide)
         .chain(left)
+        .chain(new)
         .map(|(name, text, pages, inputs)| {
             let kernel = wat::parse_str(&text).with_context(|| name.clone())?;
-            let limits = Limits { memory_bytes: pages * PAGE_BYTES, ..Limits::default() };
+            // What has no end is to end soon.
+            let gas = if name.ends_with("without end") { Gas(50_000_000) } else { Limits::default().gas };
+            let limits = Limits { gas, memory_bytes: pages * PAGE_BYTES, ..Limits::default() };
             let inputs = inputs.into_iter().map(|input| [Vec::new(), input]).collect();
             Ok(Case { name, kernel, inputs, limits })
         })
@@ -467,6 +472,13 @@ pub fn bounds_in_memory(machines: [&dyn Machine; 2], label: &dyn Fn(&str)) -> Re
         calls += 1;
     }
     Ok(calls)
+}
+
+/// A kernel of [`features`] as plain calls, after which its whole memory is compared as well. An error is a difference.
+pub fn as_plain_calls(machines: [&dyn Machine; 2], text: &str) -> Result<()> {
+    let mut pair = Pair::start(machines, &rewrite(text)?, 50_000_000, 1_024)?;
+    let _ = pair.call("run", &[Value::I32(1_024), Value::I32(3)])?;
+    Ok(())
 }
 
 fn rewrite(text: &str) -> Result<Vec<u8>> {

@@ -3,6 +3,7 @@
 
 pub mod cases;
 pub mod compare;
+pub mod features;
 pub mod floats;
 pub mod machine;
 pub mod record;

@@ -2,7 +2,7 @@
 //! reason, memory by its bytes.
 
 use anyhow::{Context, Result, anyhow};
-use p2pnet_native::engine::WasmtimeEngine;
+use p2pnet_native::engine::{WasmtimeEngine, with_room};
 use p2pnet_shared::{
     engine::WasmiEngine,
     kernel::{TrapReason, exports},
@@ -168,7 +168,8 @@ impl Running for OnWasmtime {
         let function = self.instance.get_func(&mut self.store, name).ok_or_else(|| host("no such function".into()))?;
         let arguments: Vec<wasmtime::Val> = arguments.iter().map(|value| to_wasmtime(*value)).collect();
         let mut results = vec![wasmtime::Val::I32(0); function.ty(&self.store).results().len()];
-        match function.call(&mut self.store, &arguments, &mut results) {
+        let called = with_room(|| function.call(&mut self.store, &arguments, &mut results));
+        match called.map_err(|error| host(error.to_string()))? {
             Ok(()) => Ok(results.iter().filter_map(from_wasmtime).collect()),
             Err(error) => match error.downcast_ref::<wasmtime::Trap>() {
                 None | Some(wasmtime::Trap::StackOverflow) => Err(host(format!("{error:?}"))),

@@ -24,7 +24,7 @@ const MOST_CALLS: usize = 12;
 pub struct Seen {
     /// Modules that were rewritten and run.
     pub modules: u64,
-    /// Modules that were refused: most name a type or lie beyond a bound that no kernel may.
+    /// Modules that were refused: most lie beyond a bound.
     pub refused: u64,
     /// Calls compared.
     pub calls: u64,
@@ -117,7 +117,7 @@ fn module(chance: &mut Chance) -> Option<Vec<u8>> {
         max_funcs: 12,
         max_instructions: 400,
         export_everything: true,
-        max_memories: 1,
+        max_memories: 1 + usize::from(chance.below(3) == 0),
         min_memories: u32::from(chance.below(4) > 0),
         max_memory32_bytes: 3 << 20,
         memory_max_size_required: false,
@@ -125,20 +125,19 @@ fn module(chance: &mut Chance) -> Option<Vec<u8>> {
         max_table_elements: 1_000,
         allow_start_export: true,
         bulk_memory_enabled: true,
-        // Half of those name `externref`, which no kernel may.
-        reference_types_enabled: chance.below(4) == 0,
+        reference_types_enabled: chance.below(3) == 0,
         multi_value_enabled: true,
         saturating_float_to_int_enabled: true,
         sign_extension_ops_enabled: true,
         simd_enabled: chance.below(4) > 0,
         relaxed_simd_enabled: false,
         exceptions_enabled: false,
-        tail_call_enabled: false,
+        tail_call_enabled: chance.below(2) == 0,
         threads_enabled: false,
         shared_everything_threads_enabled: false,
         memory64_enabled: false,
         gc_enabled: false,
-        extended_const_enabled: false,
+        extended_const_enabled: chance.below(2) == 0,
         custom_page_sizes_enabled: false,
         wide_arithmetic_enabled: false,
         disallow_traps: chance.below(2) > 0,

@@ -16,6 +16,7 @@ use anyhow::{Context, Result, ensure};
 use axum::{Router, http::header, response::Html, routing::get};
 use p2pnet_differential::{
     cases,
+    features::features,
     machine::Wasmi,
     record::{Recorded, Recorder},
     smith, spec,
@@ -52,6 +53,7 @@ struct Said {
     modules: u64,
     calls: u64,
     traps: u64,
+    beyond: u64,
     memories: u64,
     baseline: u64,
     optimised: u64,
@@ -67,12 +69,15 @@ async fn chromium_does_in_both_compilers_what_the_referee_does() -> Result<()> {
     for tier in [Tier::Baseline, Tier::Optimising] {
         let began = Instant::now();
         let said = replay(&url, tier).await?;
-        let Said { modules, calls: compared, traps, memories, baseline, optimised, differences } = &said;
+        let Said { modules, calls: compared, traps, beyond, memories, baseline, optimised, differences } = &said;
         println!("{tier:?}, {:?}: {modules} modules, {compared} calls, {traps} traps", began.elapsed());
         println!("  {memories} memories, {baseline} calls of baseline code, {optimised} of optimised");
+        println!("  {beyond} calls ended with V8's own stack");
         println!("  differences: {differences:#?}");
         ensure!(said.differences.is_empty(), "{tier:?}:\n{}", said.differences.join("\n"));
         ensure!(said.calls == calls, "{tier:?}: {} of {calls} calls", said.calls);
+        // The recursions among the cases, and few others.
+        ensure!(*beyond > 10 && *beyond < calls / 100, "{beyond} of {calls} calls ended with V8's own stack");
         let (wanted, other) = match tier {
             Tier::Baseline => (said.baseline, said.optimised),
             Tier::Optimising => (said.optimised, said.baseline),
@@ -102,6 +107,10 @@ fn record() -> Result<Recorded> {
     cases::nans(machines)?;
     recorder.label("NaNs in locals and loops");
     cases::carried_nans(machines, 60)?;
+    for (name, text) in features() {
+        recorder.label(name);
+        cases::as_plain_calls(machines, &text)?;
+    }
     cases::bounds_in_memory(machines, &|name| recorder.label(name))?;
     Ok(recorder.finish())
 }

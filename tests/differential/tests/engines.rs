@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use p2pnet_differential::{
-    cases, floats,
+    cases, features, floats,
     machine::{Machine, Wasmi, Wasmtime},
     smith, spec,
 };
@@ -61,6 +61,14 @@ fn on_recursion_and_memory_up_to_their_bounds_and_on_what_a_call_leaves_behind()
             assert_eq!(wasmtime.call(&on_wasmtime, &[common, own], &case.limits), outcome, "{}", case.name);
             let expected = if case.name.starts_with("recursion") { Some(Trap::StackOverflow) } else { None };
             assert!(expected.is_none_or(|trap| outcome.output == Err(trap)), "{}: {outcome:?}", case.name);
+            if features::features().iter().any(|(name, _)| *name == case.name) {
+                let ends = match case.name.as_str() {
+                    "tail calls without end" => Some(Trap::OutOfGas),
+                    "two memories beyond the limit of both" => Some(Trap::OutOfMemory),
+                    _ => None,
+                };
+                assert_eq!(outcome.output.clone().err(), ends, "{}", case.name);
+            }
         }
     }
 }

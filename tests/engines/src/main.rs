@@ -18,6 +18,7 @@ use p2pnet_e2e::{
     process::given,
     report::{Row, write_as},
 };
+use p2pnet_native::engine::with_room;
 use p2pnet_shared::{id::Hash, kernel};
 
 use self::{clock::own_time, here::Here, tab::Tab};
@@ -99,8 +100,12 @@ pub fn variants() -> Vec<Variant> {
     Engine::ALL.into_iter().flat_map(|engine| [(engine, true), (engine, false)]).collect()
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
+    // One thread with all the stack that kernels need: none is made for each call.
+    with_room(|| tokio::runtime::Runtime::new()?.block_on(measure()))?
+}
+
+async fn measure() -> Result<()> {
     let only = env::args().nth(1);
     let folder = given("P2PNET_BENCH_PAGE")?;
     let read = |name: &str| fs::read(folder.join(name)).with_context(|| format!("cannot read {name}"));

@@ -35,7 +35,7 @@ async function hash(buffer) {
 }
 
 async function replay(script) {
-  const said = { modules: 0, calls: 0, traps: 0, memories: 0, baseline: 0, optimised: 0, differences: [] };
+  const said = { modules: 0, calls: 0, traps: 0, beyond: 0, memories: 0, baseline: 0, optimised: 0, differences: [] };
   const reader = new Reader(new Uint8Array(script));
   let label, module, shim, functions, globals, exported, slots, moved;
   const differs = (text) => said.differences.length < MOST_DIFFERENCES && said.differences.push(`${label}: ${text}`);
@@ -70,27 +70,32 @@ async function replay(script) {
         slots.fill(0);
         slots.set(given);
         let ended = 0;
+        let isBeyond = false;
         try {
           moved[number]();
         } catch (error) {
           ended = 1;
-          // V8's own stack, its memory, a bug: no trap of a kernel.
-          if (!(error instanceof WebAssembly.RuntimeError)) differs(`${what}: ${error}`);
+          // V8's own stack is smaller than a kernel's: in a tab the referee is asked then, so nothing is left to compare.
+          isBeyond = error instanceof RangeError;
+          // Its memory, a bug: no trap of a kernel.
+          if (!isBeyond && !(error instanceof WebAssembly.RuntimeError)) differs(`${what}: ${error}`);
         }
-        if (ended !== traps) differs(`${what}: ${ended ? "trapped" : "returned"}, and wasmi did not`);
+        if (!isBeyond && ended !== traps) differs(`${what}: ${ended ? "trapped" : "returned"}, and wasmi did not`);
         const came = slots.subarray(RESULTS, RESULTS + results.length);
         if (!ended && !same(came, results)) differs(`${what}: ${shown(came)} instead of ${shown(results)}`);
         moved.globals();
         const now = slots.subarray(GLOBALS, GLOBALS + after.length);
-        if (!same(now, after)) differs(`${what}: globals ${globals} are ${shown(now)} instead of ${shown(after)}`);
+        if (!isBeyond && !same(now, after)) differs(`${what}: globals ${globals} are ${shown(now)} instead of ${shown(after)}`);
         for (let left = reader.number(); left > 0; left -= 1) {
           const [name, length, expected] = [reader.text(), Number(reader.long()), reader.run(32)];
           const { buffer } = exported[name];
           said.memories += 1;
+          if (isBeyond) continue;
           if (buffer.byteLength !== length || !same(await hash(buffer), expected)) differs(`${what}: memory differs`);
         }
         said.calls += 1;
         said.traps += ended;
+        said.beyond += isBeyond ? 1 : 0;
         said.baseline += isBaseline(exported[functions[number]]) ? 1 : 0;
         said.optimised += isOptimised(exported[functions[number]]) ? 1 : 0;
         break;

@@ -180,6 +180,36 @@ async fn the_workers_of_a_tab_give_what_the_referee_gives_in_both_compilers() ->
     Ok(())
 }
 
+/// A worker's own stack ends after some thousand calls of this kind; the answer is the referee's all the same, also on a
+/// worker that got the module from another, and with a host that looks after the kernel on top of its stack.
+#[tokio::test]
+async fn calls_ten_thousand_deep_are_answered_in_a_tab_as_anywhere() -> Result<()> {
+    let deep: Vec<Case> = cases::bounds()?
+        .into_iter()
+        .filter(|case| {
+            ["ten thousand calls inside one another", "recursion of a leaf that works for some time"]
+                .contains(&case.name.as_str())
+        })
+        .collect();
+    ensure!(deep.len() == 2, "{} cases", deep.len());
+    for tier in [Tier::Baseline, Tier::Optimising] {
+        let mut tab = Tab::open(&[tier.flags()], "").await?;
+        for case in &deep {
+            let compared = tab.compare(case, EngineName::Browser).await.with_context(|| case.name.clone())?;
+            ensure!(compared > 0, "nothing was compared");
+            let original = SourceRef::Original(Bytes::new(&case.kernel));
+            let made = tab.run(&case.kernel, original, &case.inputs, case.limits, (100, None)).await?;
+            let facts = made.compiled.context("it was not compiled")?;
+            tab.start_worker("").await?;
+            let given = SourceRef::Compiled(&facts);
+            let taken = tab.run(&case.kernel, given, &case.inputs, case.limits, (50, None)).await?;
+            ensure!(!made.outcomes.is_empty() && taken.outcomes == made.outcomes, "{}: other outcomes", case.name);
+        }
+        tab.browser.no_errors().await?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_one_worker_has_compiled_another_runs_without_compiling() -> Result<()> {
     let mut tab = Tab::open(&[], "").await?;
