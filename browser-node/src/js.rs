@@ -38,6 +38,15 @@ pub fn locks() -> Option<LockManager> {
     (!locks.is_undefined() && !locks.is_null()).then(|| locks.unchecked_into())
 }
 
+/// The path below which this page and its relay stand, without a slash at its end: what the relay wrote into the
+/// `<base>` element, or nothing.
+pub fn base_path() -> String {
+    let document = web_sys::window().and_then(|window| window.document());
+    let base = document.and_then(|document| document.query_selector("base[href]").ok().flatten());
+    let path = base.and_then(|base| base.get_attribute("href")).unwrap_or_default();
+    path.trim_end_matches('/').to_owned()
+}
+
 /// The text of whatever was thrown, at most 300 characters.
 pub fn thrown_text(thrown: &JsValue) -> String {
     let text = match thrown.dyn_ref::<js_sys::Error>() {

@@ -44,6 +44,7 @@ mod worker;
 
 pub use device::{Battery, Device};
 pub use dry_run::DryRun;
+pub use js::base_path;
 pub use panics::show_panics;
 pub use pool::{Lane, Pool, PoolRun};
 pub use runtime::{Health, NodeRuntime, Options, SeedSearch, StartError, Storage, start};

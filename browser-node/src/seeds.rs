@@ -28,7 +28,8 @@ async fn fetch(cache: RequestCache) -> Result<WellKnown, String> {
     let window = web_sys::window().ok_or("there is no window")?;
     let init = RequestInit::new();
     init.set_cache(cache);
-    let request = Request::new_with_str_and_init(WELL_KNOWN, &init).map_err(|thrown| js::thrown_text(&thrown))?;
+    let request = Request::new_with_str_and_init(&format!("{}{WELL_KNOWN}", js::base_path()), &init)
+        .map_err(|thrown| js::thrown_text(&thrown))?;
     let answer =
         JsFuture::from(window.fetch_with_request(&request)).await.map_err(|thrown| js::thrown_text(&thrown))?;
     let answer: Response = answer.dyn_into().map_err(|thrown: JsValue| js::thrown_text(&thrown))?;

@@ -4,7 +4,7 @@
 
 use std::{
     env, fmt, fs,
-    net::IpAddr,
+    net::{IpAddr, ToSocketAddrs as _},
     num::NonZeroU16,
     path::{Path, PathBuf},
     str::FromStr,
@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use crate::executor::Sandbox;
+use crate::{executor::Sandbox, http::address::Base};
 
 /// The most cores that a node says it lends.
 const MOST_CORES: u16 = 1024;
@@ -183,6 +183,8 @@ pub struct Flags {
     pub config: Option<PathBuf>,
     /// `--host`
     pub host: Option<IpAddr>,
+    /// `--base-path`
+    pub base_path: Option<Base>,
     /// `--port`
     pub port: Option<u16>,
     /// `--p2p-port`
@@ -211,7 +213,8 @@ pub struct Flags {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    host: Option<IpAddr>,
+    host: Option<String>,
+    base_path: Option<Base>,
     port: Option<u16>,
     p2p_port: Option<u16>,
     webrtc_port: Option<u16>,
@@ -230,6 +233,8 @@ struct Written {
 pub struct Config {
     /// Address that HTTP and libp2p listen on.
     pub host: Setting<IpAddr>,
+    /// The path below which page and API stand.
+    pub base_path: Setting<Base>,
     /// HTTP port; 0 picks a free one and keeps it in the data folder.
     pub port: Setting<u16>,
     /// TCP and QUIC port of libp2p; 0 likewise.
@@ -279,6 +284,10 @@ impl Config {
             Some(path) => (read_file(&path, named.is_some())?, path),
             None => (Written::default(), PathBuf::new()),
         };
+        let written_host = written
+            .host
+            .map(|text| read_host(&text).map_err(|why| ConfigError::Value { name: "host".into(), value: text, why }));
+        let written_host = written_host.transpose()?;
         let layers = Layers { environment, path: &path };
         let memory_mib = layers.pick("memory_mib", flags.memory_mib, written.memory_mib, 1024, parse)?;
         if !(16..=65_536).contains(&memory_mib.value) {
@@ -289,7 +298,14 @@ impl Config {
             });
         }
         Ok(Self {
-            host: layers.pick("host", flags.host, written.host, IpAddr::from([0, 0, 0, 0]), parse)?,
+            host: layers.pick("host", flags.host, written_host, IpAddr::from([0, 0, 0, 0]), read_host)?,
+            base_path: layers.pick(
+                "base_path",
+                flags.base_path.clone(),
+                written.base_path,
+                Base::default(),
+                str::parse,
+            )?,
             port: layers.pick("port", flags.port, written.port, 8080, parse)?,
             p2p_port: layers.pick("p2p_port", flags.p2p_port, written.p2p_port, 5557, parse)?,
             webrtc_port: layers.pick("webrtc_port", flags.webrtc_port, written.webrtc_port, 5558, parse)?,
@@ -345,6 +361,7 @@ impl Config {
         };
         vec![
             line("host", &self.host, self.host.value.to_string()),
+            line("base_path", &self.base_path, self.base_path.value.to_string()),
             line("port", &self.port, self.port.value.to_string()),
             line("p2p_port", &self.p2p_port, self.p2p_port.value.to_string()),
             line("webrtc_port", &self.webrtc_port, self.webrtc_port.value.to_string()),
@@ -394,6 +411,23 @@ impl Layers<'_> {
 
 fn parse<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+/// An address to listen on: an IP address, an IPv6 one also in brackets, or a name of this machine.
+pub fn read_host(text: &str) -> Result<IpAddr, String> {
+    let text = text.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    if let Ok(address) = bare.parse() {
+        return Ok(address);
+    }
+    let is_name = !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
+    let expected = "expected an IP address or a name of this machine, without a port";
+    if !is_name {
+        return Err(expected.to_owned());
+    }
+    let found = (bare, 0).to_socket_addrs().map_err(|error| format!("{expected}; this name is not known: {error}"))?;
+    // IPv4 first: what asks for a name reaches it there from everywhere.
+    found.map(|address| address.ip()).min_by_key(IpAddr::is_ipv6).ok_or_else(|| expected.to_owned())
 }
 
 fn read_file(path: &Path, must_exist: bool) -> Result<Written, ConfigError> {
@@ -468,6 +502,22 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let error = Config::read_with(&flags, &nothing).unwrap_err().to_string();
         assert!(error.contains("cannot be read"), "{error}");
+    }
+
+    #[test]
+    fn hosts_are_addresses_in_every_usual_form_and_names_of_this_machine() {
+        for (text, address) in [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("[::1]", "::1"), ("[::]", "::")] {
+            assert_eq!(read_host(text), Ok(address.parse().unwrap()), "{text}");
+        }
+        assert!(read_host("localhost").unwrap().is_loopback());
+        for text in ["", "127.0.0.1:80", "[::1]:80", "http://localhost", "a b"] {
+            assert!(read_host(text).unwrap_err().contains("IP address"), "{text}");
+        }
+        let (path, flags) = in_file("host = \"localhost\"\nbase_path = \"/p2pnet/\"\n");
+        let config = Config::read_with(&flags, &nothing).unwrap();
+        assert!(config.host.value.is_loopback());
+        assert_eq!(config.base_path.value.as_str(), "/p2pnet");
+        fs::remove_file(path).unwrap();
     }
 
     #[test]

@@ -12,7 +12,7 @@ use p2pnet_shared::{
 };
 
 pub use self::trial::test;
-use crate::cli::failure::Failure;
+use crate::cli::{failure::Failure, output::say};
 
 /// A file's module, made ready for engines.
 struct Ready {
@@ -41,9 +41,9 @@ pub struct Trial<'a> {
 pub fn check(file: &Path) -> Result<(), Failure> {
     let Ready { hash, bytes, is_command, prepared } = read(file)?;
     let what = if is_command { "a command for jobs of kind `command`" } else { "a kernel" };
-    println!("{} is {what}", file.display());
-    println!("hash       {hash}");
-    println!("size       {bytes} bytes, {} after the rewrite", prepared.rewritten.len());
+    say(format_args!("{} is {what}", file.display()))?;
+    say(format_args!("hash       {hash}"))?;
+    say(format_args!("size       {bytes} bytes, {} after the rewrite", prepared.rewritten.len()))?;
     Ok(())
 }
 
@@ -54,7 +54,7 @@ pub fn rewrite(file: &Path, output: Option<&Path>) -> Result<(), Failure> {
         fs::write(output, &prepared.rewritten)
             .map_err(|error| Failure::here(format!("{} cannot be written: {error}", output.display()), ""))?;
     }
-    println!("{bytes} bytes became {}", prepared.rewritten.len());
+    say(format_args!("{bytes} bytes became {}", prepared.rewritten.len()))?;
     Ok(())
 }
 

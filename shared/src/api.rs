@@ -1,5 +1,7 @@
 //! What people and programs see of a node: the JSON of HTTP, command line and page, all from one place.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -52,6 +54,12 @@ pub struct JobSummary {
     /// Whose it is. Never told: the host decides by it who may see the job.
     #[serde(skip)]
     pub owner: OwnerId,
+    /// What its owner calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// By what its owner finds it again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// Its kind, as in the JSON.
     pub kind: String,
     /// Where it stands.
@@ -313,6 +321,7 @@ pub fn http_status(code: Code) -> u16 {
         Code::MethodNotAllowed => 405,
         Code::NotFinished | Code::NoResult | Code::IdempotencyConflict => 409,
         Code::TooLarge => 413,
+        Code::UnsupportedEncoding => 415,
         Code::KernelTrapped
         | Code::OutOfMemory
         | Code::StackOverflow

@@ -84,6 +84,8 @@ pub enum Code {
     StoreFull,
     /// The node's store cannot be written or read for another reason.
     StoreFailed,
+    /// A body in an encoding that is not taken.
+    UnsupportedEncoding,
 }
 
 /// One refusal, complete enough to act on.

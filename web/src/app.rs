@@ -1,5 +1,6 @@
 //! The frame around every page: header, menu, banners, footer.
 
+use wasm_bindgen::JsCast;
 use yew::prelude::*;
 use yew_router::prelude::*;
 
@@ -34,9 +35,19 @@ pub fn App() -> Html {
 #[component]
 fn Frame() -> Html {
     let words = use_words();
+    // Done by hand: below a `<base>` element the address alone would lead to another page.
+    let skip = Callback::from(|event: MouseEvent| {
+        let document = web_sys::window().and_then(|window| window.document());
+        let content = document.and_then(|document| document.get_element_by_id("content"));
+        if let Some(content) = content.and_then(|content| content.dyn_into::<web_sys::HtmlElement>().ok()) {
+            event.prevent_default();
+            // Without the focus, the reader is where they were.
+            let _ = content.focus();
+        }
+    });
     html! {
         <>
-            <a class="skip" href="#content">{ words.say(shell::SKIP) }</a>
+            <a class="skip" href="#content" onclick={skip}>{ words.say(shell::SKIP) }</a>
             <header class="top">
                 <Go to={Route::Donate} class="brand">
                     <Logo />

@@ -1,15 +1,21 @@
 //! Asking a relay over HTTP: the one place that knows how the command line speaks the API.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    time::{Duration, UNIX_EPOCH},
+};
 
+use hyper_util::client::proxy::matcher::Matcher;
 use p2pnet_shared::{
     api::ErrorBody,
     refusal::{Code, Refusal},
+    units::Moment,
 };
 use reqwest::{Method, Response, Url, header};
 use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
+use crate::host::now;
 
 /// How long a relay may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,12 +27,30 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 pub struct Client {
     base: Url,
     http: reqwest::Client,
+    /// The proxy that questions go through, as the environment names it.
+    proxy: Option<String>,
+}
+
+/// A part of a list.
+pub struct Page<T> {
+    /// What is in it.
+    pub items: T,
+    /// Where the next one begins, if there is one.
+    pub next: Option<String>,
+    /// The relay's time when it answered: what it says of the past is told from there.
+    pub now: Moment,
 }
 
 impl Client {
     /// A client of the relay at `url`; `host:port` is taken as `http://host:port`.
     pub fn new(url: &str) -> Result<Self, Failure> {
-        let text = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+        let text = if url.contains("://") {
+            url.to_owned()
+        } else if url.parse::<Ipv6Addr>().is_ok() {
+            format!("http://[{url}]")
+        } else {
+            format!("http://{url}")
+        };
         let hint = "expected something like http://localhost:8080";
         let mut base =
             Url::parse(&text).map_err(|error| Failure::usage(format!("{url:?} is no URL: {error}"), hint))?;
@@ -36,8 +60,17 @@ impl Client {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
+        // A proxy is elsewhere, and there this machine's own addresses mean another machine.
+        let host = base.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let is_here = match host.parse::<IpAddr>() {
+            Ok(address) => address.is_loopback(),
+            Err(_) => host == "localhost" || host.ends_with(".localhost"),
+        };
+        let proxy = if is_here { None } else { proxy_of(&base) };
         let builder = || {
-            reqwest::Client::builder()
+            let client = reqwest::Client::builder();
+            let client = if is_here { client.no_proxy() } else { client };
+            client
                 .connect_timeout(CONNECT_TIMEOUT)
                 .timeout(ANSWER_TIMEOUT)
                 .user_agent(concat!("p2pnet/", env!("CARGO_PKG_VERSION")))
@@ -50,7 +83,7 @@ impl Client {
                 "https:// needs this system's certificates (Debian: ca-certificates)",
             )
         })?;
-        Ok(Self { base, http })
+        Ok(Self { base, http, proxy })
     }
 
     /// Where it asks.
@@ -63,6 +96,27 @@ impl Client {
         self.read(self.send(Method::GET, path, None).await?).await
     }
 
+    /// The same, with the relay's time when it answered.
+    pub async fn get_with_time<T: DeserializeOwned>(&self, path: &str) -> Result<(T, Moment), Failure> {
+        let response = self.send(Method::GET, path, None).await?;
+        let now = time_of(&response);
+        Ok((self.read(response).await?, now))
+    }
+
+    /// A part of a list.
+    pub async fn page<T: DeserializeOwned>(&self, path: &str) -> Result<Page<T>, Failure> {
+        let response = self.send(Method::GET, path, None).await?;
+        let now = time_of(&response);
+        let next = response.headers().get("x-next-cursor").and_then(|next| next.to_str().ok()).map(str::to_owned);
+        Ok(Page { items: self.read(response).await?, next, now })
+    }
+
+    /// `PUT` of bytes, read as JSON.
+    pub async fn put<T: DeserializeOwned>(&self, path: &str, bytes: Vec<u8>) -> Result<T, Failure> {
+        let body = Sent { kind: "application/wasm", bytes, key: None };
+        self.read(self.send(Method::PUT, path, Some(body)).await?).await
+    }
+
     /// `GET`, as text.
     pub async fn get_text(&self, path: &str) -> Result<String, Failure> {
         self.text(self.send(Method::GET, path, None).await?).await
@@ -70,7 +124,8 @@ impl Client {
 
     /// `POST` of JSON text, read as JSON.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: String, key: Option<&str>) -> Result<T, Failure> {
-        self.read(self.send(Method::POST, path, Some((body, key))).await?).await
+        let body = Sent { kind: "application/json", bytes: body.into_bytes(), key };
+        self.read(self.send(Method::POST, path, Some(body)).await?).await
     }
 
     /// `DELETE`, read as JSON.
@@ -78,28 +133,30 @@ impl Client {
         self.read(self.send(Method::DELETE, path, None).await?).await
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<(String, Option<&str>)>,
-    ) -> Result<Response, Failure> {
+    async fn send(&self, method: Method, path: &str, body: Option<Sent<'_>>) -> Result<Response, Failure> {
         let url = self.base.join(path).map_err(|error| Failure::usage(format!("{path:?}: {error}"), ""))?;
         let mut request = self.http.request(method, url);
-        if let Some((body, key)) = body {
-            request = request.header(header::CONTENT_TYPE, "application/json").body(body);
+        if let Some(Sent { kind, bytes, key }) = body {
+            request = request.header(header::CONTENT_TYPE, kind).body(bytes);
             if let Some(key) = key {
                 request = request.header("idempotency-key", key);
             }
         }
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        if response.status().is_success() {
+        let status = response.status();
+        let is_page =
+            response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+        if status.is_success() && !is_page {
             return Ok(response);
         }
-        let status = response.status();
         let body = self.text(response).await?;
+        if is_page || body.trim_start().starts_with('<') {
+            return Err(self.no_api(format!("a web page ({status}{})", title_of(&body))));
+        }
+        let of_gateway = matches!(status.as_u16(), 502..=504);
         Err(match serde_json::from_str::<ErrorBody>(&body) {
             Ok(ErrorBody { error }) => Failure::Refused(error),
+            Err(_) if of_gateway => self.no_api(status.to_string()),
             Err(_) => Failure::Refused(Refusal::new(
                 Code::Internal,
                 format!("{} answered {status}, but not as a relay does", self.base),
@@ -111,13 +168,22 @@ impl Client {
     async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, Failure> {
         let body = self.text(response).await?;
         // By way of a `Value`: numbers of any size inside flattened structures are only read from there.
-        serde_json::from_str::<serde_json::Value>(&body).and_then(serde_json::from_value).map_err(|error| {
-            Failure::Refused(Refusal::new(
-                Code::Internal,
-                format!("{} gave an answer that is not understood: {error}", self.base),
-                "check that the URL is a p2pnet relay of the same version",
-            ))
-        })
+        serde_json::from_str::<serde_json::Value>(&body)
+            .and_then(serde_json::from_value)
+            .map_err(|error| self.not_understood(&error))
+    }
+
+    /// An answer that another version may have given.
+    pub fn not_understood(&self, error: &serde_json::Error) -> Failure {
+        Failure::Refused(Refusal::new(
+            Code::Internal,
+            format!("{} gave an answer that is not understood: {error}", self.base),
+            "check that the URL is a p2pnet relay of the same version",
+        ))
+    }
+
+    fn no_api(&self, what: String) -> Failure {
+        Failure::NoApi { url: self.base.to_string(), what, proxy: self.proxy.clone() }
     }
 
     async fn text(&self, response: Response) -> Result<String, Failure> {
@@ -125,8 +191,41 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        Failure::Unreachable { url: self.base.to_string(), cause: chain(error) }
+        Failure::Unreachable { url: self.base.to_string(), cause: chain(error), proxy: self.proxy.clone() }
     }
+}
+
+/// A body to send.
+struct Sent<'a> {
+    kind: &'static str,
+    bytes: Vec<u8>,
+    /// Its idempotency key.
+    key: Option<&'a str>,
+}
+
+/// The proxy for a URL by the rules of the HTTP client itself, without what it asks for as a password.
+fn proxy_of(url: &Url) -> Option<String> {
+    let uri = url.as_str().parse().ok()?;
+    let proxy = Matcher::from_env().intercept(&uri)?;
+    let (scheme, authority) = (proxy.uri().scheme_str()?, proxy.uri().authority()?.as_str());
+    Some(format!("{scheme}://{}", authority.rsplit('@').next().unwrap_or(authority)))
+}
+
+/// The time at the relay; ours, where it does not say.
+fn time_of(response: &Response) -> Moment {
+    let date =
+        response.headers().get(header::DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+    let millis = date.and_then(|date| date.duration_since(UNIX_EPOCH).ok()).map(|since| since.as_millis());
+    millis.and_then(|millis| u64::try_from(millis).ok()).map_or_else(now, Moment)
+}
+
+/// `: "title"` of a web page, if it has one.
+fn title_of(page: &str) -> String {
+    let start = page.find("<title>").map(|at| at + "<title>".len());
+    let title =
+        start.and_then(|start| page.get(start..)?.split('<').next()).map(str::trim).filter(|title| !title.is_empty());
+    let shown: String = title.unwrap_or_default().chars().filter(|c| !c.is_control()).take(80).collect();
+    if shown.is_empty() { shown } else { format!(", {shown:?}") }
 }
 
 /// The innermost reason, which is the one that says something ("connection refused").
@@ -147,7 +246,11 @@ mod tests {
     fn urls_are_read_leniently_and_refused_clearly() {
         crate::install_crypto();
         assert_eq!(Client::new("localhost:8080").ok().unwrap().url(), "http://localhost:8080/");
+        assert_eq!(Client::new("::1").ok().unwrap().url(), "http://[::1]/");
+        assert_eq!(Client::new("[::1]:8080").ok().unwrap().url(), "http://[::1]:8080/");
         assert_eq!(Client::new("https://a.example/p2p").ok().unwrap().url(), "https://a.example/p2p/");
+        assert_eq!(title_of("<html><title> 502 Bad\n Gateway</title>"), ", \"502 Bad Gateway\"");
+        assert_eq!(title_of("<html>"), "");
         assert!(Client::new("ftp://a").is_err() && Client::new("http://").is_err());
     }
 }

@@ -34,6 +34,17 @@ pub enum Failure {
         url: String,
         /// The system's words.
         cause: String,
+        /// The proxy that it was asked through.
+        proxy: Option<String>,
+    },
+    /// Something answered that is no relay: a proxy's page of errors, a login. Exit code 4.
+    NoApi {
+        /// Whom we asked.
+        url: String,
+        /// What came.
+        what: String,
+        /// The proxy that it was asked through.
+        proxy: Option<String>,
     },
     /// The job ended, but not with a result. Exit code 5.
     NoResult {
@@ -44,6 +55,8 @@ pub enum Failure {
         /// Why, if it said.
         reason: Option<Refusal>,
     },
+    /// Whoever read the output wants no more of it. Exit code 0: that is no fault of anybody's.
+    ReaderLeft,
     /// The person pressed Ctrl-C. Exit code 130.
     Interrupted {
         /// What goes on nevertheless.
@@ -65,10 +78,11 @@ impl Failure {
     /// What the process returns.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
+            Failure::ReaderLeft => 0,
             Failure::Here { .. } => 1,
             Failure::Usage { .. } => 2,
             Failure::Refused(_) => 3,
-            Failure::Unreachable { .. } => 4,
+            Failure::Unreachable { .. } | Failure::NoApi { .. } => 4,
             Failure::NoResult { .. } => 5,
             Failure::Interrupted { .. } => 130,
         })
@@ -78,11 +92,17 @@ impl Failure {
         match self {
             Failure::Here { hint, .. } | Failure::Usage { hint, .. } => hint,
             Failure::Refused(refusal) => &refusal.hint,
-            Failure::Unreachable { .. } => {
+            Failure::Unreachable { proxy: Some(_), .. } => {
+                "the environment names this proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY); NO_PROXY lists names that are asked without it"
+            }
+            Failure::NoApi { .. } => {
+                "is the URL right, and the relay behind it running? A proxy or a network that wants a login answers for others"
+            }
+            Failure::Unreachable { proxy: None, .. } => {
                 "start one with `p2pnet relay`, or name another with --url (or P2PNET_URL); see `p2pnet config`"
             }
             Failure::NoResult { reason, .. } => reason.as_ref().map_or("", |reason| &reason.hint),
-            Failure::Interrupted { .. } => "",
+            Failure::Interrupted { .. } | Failure::ReaderLeft => "",
         }
     }
 }
@@ -92,7 +112,12 @@ impl fmt::Display for Failure {
         match self {
             Failure::Here { message, .. } | Failure::Usage { message, .. } => write!(f, "error: {message}")?,
             Failure::Refused(refusal) => write_refusal(f, refusal)?,
-            Failure::Unreachable { url, cause } => write!(f, "error: no relay answers at {url}: {cause}")?,
+            Failure::Unreachable { url, cause, proxy } => {
+                write!(f, "error: no relay answers at {url}: {cause}{}", through(proxy.as_ref()))?;
+            }
+            Failure::NoApi { url, what, proxy } => {
+                write!(f, "error: the answer of {url} is {what}, not p2pnet's API{}", through(proxy.as_ref()))?;
+            }
             Failure::NoResult { id, state, reason } => {
                 write!(f, "error: job {id} ended {}", word(state))?;
                 if let Some(reason) = reason {
@@ -100,6 +125,7 @@ impl fmt::Display for Failure {
                 }
             }
             Failure::Interrupted { message } => f.write_str(message)?,
+            Failure::ReaderLeft => {}
         }
         if self.hint().is_empty() { Ok(()) } else { write!(f, "\n hint: {}", self.hint()) }
     }
@@ -115,6 +141,10 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         Failure::Refused(refusal)
     }
+}
+
+fn through(proxy: Option<&String>) -> String {
+    proxy.map_or_else(String::new, |proxy| format!(" (asked through the proxy {proxy})"))
 }
 
 fn write_refusal(f: &mut fmt::Formatter<'_>, refusal: &Refusal) -> fmt::Result {

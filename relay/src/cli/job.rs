@@ -1,13 +1,16 @@
-//! `p2pnet job run|list|describe|get|stop`
+//! `p2pnet job run|describe|get|stop`; `list` is in `job_list.rs`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use p2pnet_shared::{
     api::{JobStatus, JobSummary, Submitted},
+    id::Hash,
     job::{
         JobState, kinds,
         local::{LocalRun, run_locally},
     },
+    refusal::{Code, Refusal},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -17,12 +20,17 @@ use super::{
     client::Client,
     failure::{Failure, word},
     job_source::RunArgs,
+    output::{aside, put, say},
     text,
 };
-use crate::{engine::WasmtimeEngine, host::now};
+use crate::engine::WasmtimeEngine;
 
-/// First and longest pause between two looks at a job that is waited for.
+/// How long the relay may hold a question back until the job has ended.
+const WAIT_SECONDS: u64 = 30;
+/// First and longest pause between two looks at a relay that does not hold questions back.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+/// A job's text above which its module is sent on its own, as bytes.
+const LARGE_JOB: usize = 8 << 20;
 /// How often a relay that went away while we wait is tried again, once a second.
 const MOST_SILENCE: u32 = 60;
 
@@ -33,6 +41,12 @@ const DRY_RUN_UNITS: u64 = 100_000;
 #[derive(Deserialize)]
 struct Stopped {
     state: String,
+}
+
+/// What `PUT /api/v1/kernels` answers.
+#[derive(Deserialize)]
+struct KeptModule {
+    hash: Hash,
 }
 
 /// The answer to `GET …/result`.
@@ -46,16 +60,17 @@ pub async fn run(client: &Client, args: &RunArgs) -> Result<(), Failure> {
     if args.dry_run {
         return dry_run(&args.job_json()?, args.ask.json);
     }
-    let Submitted { id } = client.post("api/v1/jobs", args.job_json()?, args.idempotency_key.as_deref()).await?;
+    let job = module_apart(client, args.job_json()?).await?;
+    let Submitted { id } = client.post("api/v1/jobs", job, args.idempotency_key.as_deref()).await?;
     let id = id.to_string();
     if args.wait {
         return wait_and_print(client, &id, args.ask.json).await;
     }
     if args.ask.json {
-        println!("{{\"id\":\"{id}\"}}");
+        say(format_args!("{{\"id\":\"{id}\"}}"))?;
     } else {
-        println!("{id}");
-        eprintln!("see `p2pnet job describe {id}`; its result: `p2pnet job get --wait {id}`");
+        say(format_args!("{id}"))?;
+        aside(format_args!("see `p2pnet job describe {id}`; its result: `p2pnet job get --wait {id}`"));
     }
     Ok(())
 }
@@ -69,48 +84,14 @@ fn dry_run(source: &str, json: bool) -> Result<(), Failure> {
     let LocalRun { result, units, gas } = run_locally(&job, &mut engine, DRY_RUN_UNITS)?;
     let all = job.plan.units();
     if json {
-        println!("{{\"result\":{result},\"units\":{units},\"units_total\":{all},\"gas\":{}}}", gas.0);
+        say(format_args!("{{\"result\":{result},\"units\":{units},\"units_total\":{all},\"gas\":{}}}", gas.0))?;
         return Ok(());
     }
-    println!("{result}");
+    say(format_args!("{result}"))?;
     if units < all {
-        eprintln!("this is the result of the first {} of {} units", text::grouped(units), text::grouped(all));
+        aside(format_args!("this is the result of the first {} of {} units", text::grouped(units), text::grouped(all)));
     }
-    eprintln!("{} gas; nothing was sent", text::grouped(gas.0));
-    Ok(())
-}
-
-/// Prints all jobs, newest first.
-pub async fn list(client: &Client, json: bool) -> Result<(), Failure> {
-    if json {
-        println!("{}", client.get_text("api/v1/jobs").await?);
-        return Ok(());
-    }
-    let jobs: Vec<JobSummary> = client.get("api/v1/jobs").await?;
-    let now = now();
-    let rows: Vec<Vec<String>> = jobs
-        .iter()
-        .map(|job| {
-            let note = match (&job.error, &job.waiting) {
-                (Some(error), _) => error.message.clone(),
-                (None, Some(reason)) => text::waiting(reason),
-                (None, None) => String::new(),
-            };
-            vec![
-                job.id.to_string(),
-                job.kind.clone(),
-                word(&job.state),
-                format!("{} %", job.progress.percent),
-                text::ago(job.created_at, now),
-                note,
-            ]
-        })
-        .collect();
-    if rows.is_empty() {
-        println!("no jobs yet; send one with `p2pnet job run`");
-    } else {
-        print!("{}", text::table(&["JOB", "KIND", "STATE", "DONE", "SUBMITTED", "NOTE"], &rows));
-    }
+    aside(format_args!("{} gas; nothing was sent", text::grouped(gas.0)));
     Ok(())
 }
 
@@ -118,46 +99,52 @@ pub async fn list(client: &Client, json: bool) -> Result<(), Failure> {
 pub async fn describe(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
     let path = path_of(id, "")?;
     if json {
-        println!("{}", client.get_text(&path).await?);
+        say(client.get_text(&path).await?)?;
         return Ok(());
     }
-    let status: JobStatus = client.get(&path).await?;
+    let (status, now) = client.get_with_time::<JobStatus>(&path).await?;
     let JobStatus { summary, requirements, policy, elapsed, source, attempts, attempts_total, nodes, partial } =
         &status;
     let progress = &summary.progress;
-    println!("job        {}", summary.id);
-    println!("kind       {}", summary.kind);
-    println!("state      {}", word(&summary.state));
+    say(format_args!("job        {}", summary.id))?;
+    if let Some(name) = &summary.name {
+        say(format_args!("name       {name}"))?;
+    }
+    if !summary.labels.is_empty() {
+        say(format_args!("labels     {}", text::labels(&summary.labels)))?;
+    }
+    say(format_args!("kind       {}", summary.kind))?;
+    say(format_args!("state      {}", word(&summary.state)))?;
     if let Some(reason) = &summary.waiting {
-        println!("waits      {}", text::waiting(reason));
+        say(format_args!("waits      {}", text::waiting(reason)))?;
     }
     if let Some(error) = &summary.error {
-        println!("error      {} [{}]", error.message, word(&error.code));
+        say(format_args!("error      {} [{}]", error.message, word(&error.code)))?;
         if !error.hint.is_empty() {
-            println!("           {}", error.hint);
+            say(format_args!("           {}", error.hint))?;
         }
     }
-    println!(
+    say(format_args!(
         "progress   {} % ({} of {} units, {} at nodes now)",
         progress.percent,
         text::grouped(progress.units_done),
         text::grouped(progress.units_total),
         text::grouped(progress.units_running)
-    );
+    ))?;
     if let Some(seconds) = progress.remaining_seconds {
-        println!("remains    about {}", text::seconds(seconds));
+        say(format_args!("remains    about {}", text::seconds(seconds)))?;
     }
-    println!("gas        {}", text::grouped(progress.gas.0));
-    println!("submitted  {}", text::ago(summary.created_at, now()));
-    println!("time       waited {} ms, ran {} ms", elapsed.waited.0, elapsed.ran.0);
-    println!(
+    say(format_args!("gas        {}", text::grouped(progress.gas.0)))?;
+    say(format_args!("submitted  {}", text::ago(summary.created_at, now)))?;
+    say(format_args!("time       waited {} ms, ran {} ms", elapsed.waited.0, elapsed.ran.0))?;
+    say(format_args!(
         "needs      {} % of a core, {} MiB, at most {} s an attempt",
         requirements.cpu_percent, requirements.memory_mib, requirements.timeout_seconds
-    );
-    println!("policy     priority {}, {} retries", word(&policy.priority), policy.retries);
-    println!("source     {}", source.chars().take(200).collect::<String>());
+    ))?;
+    say(format_args!("policy     priority {}, {} retries", word(&policy.priority), policy.retries))?;
+    say(format_args!("source     {}", source.chars().take(200).collect::<String>()))?;
     if let Some(partial) = partial {
-        println!("so far     {}", partial.chars().take(200).collect::<String>());
+        say(format_args!("so far     {}", partial.chars().take(200).collect::<String>()))?;
     }
     if !nodes.is_empty() {
         let rows: Vec<Vec<String>> = nodes
@@ -171,7 +158,7 @@ pub async fn describe(client: &Client, id: &str, json: bool) -> Result<(), Failu
                 ]
             })
             .collect();
-        print!("\n{}", text::table(&["NODE", "UNITS", "TASKS", "GAS"], &rows));
+        put(format_args!("\n{}", text::table(&["NODE", "UNITS", "TASKS", "GAS"], &rows)))?;
     }
     const SHOWN: usize = 20;
     if !attempts.is_empty() {
@@ -190,9 +177,9 @@ pub async fn describe(client: &Client, id: &str, json: bool) -> Result<(), Failu
                 ]
             })
             .collect();
-        print!("\n{}", text::table(&["ATTEMPT", "UNITS", "STATE", "ENGINE", "NODE", "ERROR"], &rows));
+        put(format_args!("\n{}", text::table(&["ATTEMPT", "UNITS", "STATE", "ENGINE", "NODE", "ERROR"], &rows)))?;
         if *attempts_total > SHOWN as u64 {
-            println!("({} attempts in all; --json shows the newest 1 000)", text::grouped(*attempts_total));
+            say(format_args!("({} attempts in all; --json shows the newest 1 000)", text::grouped(*attempts_total)))?;
         }
     }
     Ok(())
@@ -207,9 +194,9 @@ pub async fn get(client: &Client, id: &str, wait: bool, json: bool) -> Result<()
 pub async fn stop(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
     let stopped: Stopped = client.delete(&path_of(id, "")?).await?;
     if json {
-        println!("{}", serde_json::json!({ "id": id, "state": stopped.state }));
+        say(format_args!("{}", serde_json::json!({ "id": id, "state": stopped.state })))?;
     } else {
-        println!("{id} {}", stopped.state);
+        say(format_args!("{id} {}", stopped.state))?;
     }
     Ok(())
 }
@@ -235,37 +222,66 @@ async fn wait_and_print(client: &Client, id: &str, json: bool) -> Result<(), Fai
     }
 }
 
-/// Looks again and again until the job has ended; a relay that restarts meanwhile is waited for.
+/// Asks until the job has ended; a relay that restarts meanwhile, or a proxy that misses it, is waited for.
 async fn ended(client: &Client, id: &str) -> Result<JobSummary, Failure> {
-    let path = path_of(id, "")?;
+    let path = path_of(id, &format!("?wait={WAIT_SECONDS}"))?;
     let (mut pause, longest) = LOOK_AGAIN;
     let mut silent = 0;
     loop {
+        let asked = Instant::now();
         match client.get::<JobStatus>(&path).await {
             Ok(status) if status.summary.state.is_final() => return Ok(status.summary),
             Ok(_) => silent = 0,
-            Err(Failure::Unreachable { .. }) if silent < MOST_SILENCE => {
+            Err(Failure::Unreachable { .. } | Failure::NoApi { .. }) if silent < MOST_SILENCE => {
                 silent += 1;
                 pause = Duration::from_secs(1);
             }
+            // Too many questions wait there already: look now and then instead.
+            Err(Failure::Refused(refusal)) if refusal.code == Code::RateLimited => pause = Duration::from_secs(1),
             Err(failure) => return Err(failure),
         }
-        sleep(pause).await;
-        pause = (pause * 3 / 2).min(longest);
+        // A relay that holds questions back was worth no pause.
+        if asked.elapsed() < longest {
+            sleep(pause).await;
+            pause = (pause * 3 / 2).min(longest.max(pause));
+        }
     }
+}
+
+/// A large job with its module sent ahead and named by its hash: in JSON it would take a third more, and more than a
+/// relay takes at once. A job that cannot be read stays as it is: the relay says what is wrong with it.
+async fn module_apart(client: &Client, job: String) -> Result<String, Failure> {
+    if job.len() <= LARGE_JOB {
+        return Ok(job);
+    }
+    let Ok(mut fields) = serde_json::from_str::<serde_json::Map<String, Value>>(&job) else { return Ok(job) };
+    for name in ["kernel", "module"] {
+        let Some(module) = fields.get(name).and_then(Value::as_str).and_then(|text| BASE64_STANDARD.decode(text).ok())
+        else {
+            continue;
+        };
+        match client.put::<KeptModule>("api/v1/kernels", module).await {
+            Ok(KeptModule { hash }) => fields.insert(name.to_owned(), hash.to_string().into()),
+            // An older relay knows this way not.
+            Err(Failure::Refused(Refusal { code: Code::NotFound | Code::MethodNotAllowed, .. })) => return Ok(job),
+            Err(failure) => return Err(failure),
+        };
+        return Ok(Value::Object(fields).to_string());
+    }
+    Ok(job)
 }
 
 async fn print_result(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
     let path = path_of(id, "/result")?;
     if json {
-        println!("{}", client.get_text(&path).await?);
+        say(client.get_text(&path).await?)?;
         return Ok(());
     }
     let answer: Answer = client.get(&path).await?;
     // A text is printed as itself, so that it can be piped on; everything else as JSON.
     match answer.result.as_str() {
-        Some(text) => println!("{text}"),
-        None => println!("{}", answer.result),
+        Some(text) => say(format_args!("{text}"))?,
+        None => say(format_args!("{}", answer.result))?,
     }
     Ok(())
 }

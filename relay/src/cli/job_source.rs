@@ -8,9 +8,10 @@ use std::{
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use clap::Args;
+use p2pnet_shared::job::kinds::text_of;
 use serde_json::{Map, Value};
 
-use super::{AskArgs, failure::Failure};
+use super::{AskArgs, failure::Failure, text::split_label};
 
 /// `p2pnet job run`
 #[derive(Debug, Args)]
@@ -90,6 +91,12 @@ pub struct RunArgs {
     /// How often a failed task is tried again.
     #[arg(long, requires = "kind")]
     pub retries: Option<u32>,
+    /// A name to find the job again by; need not be the only one.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// A label to find the job again by; may be given several times.
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub labels: Vec<String>,
     /// Wait for the job to end and print its result.
     #[arg(long)]
     pub wait: bool,
@@ -108,14 +115,31 @@ impl RunArgs {
     /// The JSON text to send. Only what the relay cannot know is checked here (files); the rest is its word.
     pub fn job_json(&self) -> Result<String, Failure> {
         match (&self.source, &self.kind) {
-            (Some(source), _) => read_source(source),
+            (Some(source), _) => Ok(with_fields(read_source(source)?, &self.metadata()?)),
             (None, Some(kind)) => Ok(Value::Object(self.flags_as_json(kind)?).to_string()),
             (None, None) => Err(Failure::usage("no job was given", "see `p2pnet job run --help`")),
         }
     }
 
+    /// `--name` and `--label`.
+    fn metadata(&self) -> Result<Map<String, Value>, Failure> {
+        let mut fields = Map::new();
+        self.name.clone().map(|name| fields.insert("name".to_owned(), name.into()));
+        let mut labels = Map::new();
+        for label in &self.labels {
+            let (key, Some(value)) = split_label(label) else {
+                return Err(Failure::usage(format!("--label {label:?} has no ="), "write --label key=value"));
+            };
+            labels.insert(key.to_owned(), value.into());
+        }
+        if !labels.is_empty() {
+            fields.insert("labels".to_owned(), Value::Object(labels));
+        }
+        Ok(fields)
+    }
+
     fn flags_as_json(&self, kind: &str) -> Result<Map<String, Value>, Failure> {
-        let mut job = Map::new();
+        let mut job = self.metadata()?;
         let mut put = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
                 job.insert(name.to_owned(), value);
@@ -174,13 +198,25 @@ impl RunArgs {
     }
 }
 
+/// A job's text with more fields, put in front of the others: what it says itself stays as it is written, and a field
+/// that it has already is there twice, which the relay refuses.
+fn with_fields(job: String, fields: &Map<String, Value>) -> String {
+    let Some(open) = job.find('{').filter(|_| !fields.is_empty()) else { return job };
+    let added: Vec<String> =
+        fields.iter().map(|(name, value)| format!("{}:{value}", Value::from(name.as_str()))).collect();
+    let (before, after) = job.split_at(open + 1);
+    let comma = if after.trim_start().starts_with('}') { "" } else { "," };
+    format!("{before}{}{comma}{after}", added.join(","))
+}
+
 fn read_source(source: &str) -> Result<String, Failure> {
     if source.trim_start().starts_with('{') {
         return Ok(source.to_owned());
     }
-    String::from_utf8(read_bytes(source)?).map_err(|_| {
-        Failure::usage(format!("{source} is not UTF-8 text"), "a job is JSON; see `p2pnet job run --help`")
-    })
+    let bytes = read_bytes(source)?;
+    let text =
+        text_of(&bytes).map_err(|refusal| Failure::usage(format!("{source}: {}", refusal.message), refusal.hint))?;
+    Ok(text.to_owned())
 }
 
 fn read_bytes(path: &str) -> Result<Vec<u8>, Failure> {
@@ -281,6 +317,17 @@ mod tests {
             json(&["--kind", "command", "--arg", "-v", "--arg", "b", "--set", "extra=[1]"]),
             read(r#"{"args":["-v","b"],"extra":[1],"kind":"command"}"#)
         );
+    }
+
+    #[test]
+    fn a_name_and_labels_go_with_flags_and_with_json() {
+        let named = ["--name", "nightly", "--label", "team=physics", "--label", "run:7"];
+        let expected = read(r#"{"name":"nightly","labels":{"team":"physics","run":"7"},"kind":"map","map":"x"}"#);
+        assert_eq!(json(&[&["--kind", "map", "--map", "x"][..], &named].concat()), expected);
+        assert_eq!(json(&[&[r#" {"kind":"map","map":"x"}"#][..], &named].concat()), expected);
+        assert_eq!(json(&["{}", "--name", "a"]), read(r#"{"name":"a"}"#));
+        let without = Line::parse_from(["run", "{}", "--label", "team"]).run.job_json().unwrap_err();
+        assert!(without.to_string().contains("key=value"), "{without}");
     }
 
     #[test]

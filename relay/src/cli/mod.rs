@@ -4,8 +4,10 @@ pub mod client;
 pub mod config;
 pub mod failure;
 pub mod job;
+pub mod job_list;
 pub mod job_source;
 pub mod node;
+pub mod output;
 pub mod text;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
@@ -13,9 +15,10 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    config::{Config, Cores, Flags, Percent},
+    config::{Config, Cores, Flags, Percent, read_host},
     daemon,
     executor::Sandbox,
+    http::address::Base,
     kernel,
 };
 use failure::Failure;
@@ -82,9 +85,12 @@ pub struct RelayArgs {
     /// UDP port for browsers (webrtc-direct); 0 picks a free one. [default: 5558]
     #[arg(long)]
     pub webrtc_port: Option<u16>,
-    /// Address to listen on. [default: 0.0.0.0]
-    #[arg(long, value_name = "ADDR")]
+    /// Address to listen on, or a name of this machine. [default: 0.0.0.0]
+    #[arg(long, value_name = "ADDR", value_parser = read_host)]
     pub host: Option<IpAddr>,
+    /// Path below which page and API stand, behind a proxy that shares its name with others. [default: /]
+    #[arg(long, value_name = "PATH")]
+    pub base_path: Option<Base>,
     /// An IP address, host name or multiaddress under which others reach this relay; may be given several times.
     #[arg(long = "external-address", value_name = "ADDR")]
     pub external_addresses: Vec<String>,
@@ -143,6 +149,29 @@ pub struct AskArgs {
     pub json: bool,
 }
 
+/// `p2pnet job list`
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// The newest so many.
+    #[arg(long, value_name = "N", conflicts_with = "all")]
+    pub limit: Option<usize>,
+    /// Every job that the relay keeps; without this and --limit the newest 1000.
+    #[arg(long)]
+    pub all: bool,
+    /// Only jobs in this state: queued, running, verifying, completed, failed, cancelled or expired.
+    #[arg(long)]
+    pub state: Option<String>,
+    /// Only jobs of this name.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Only jobs with this label; may be given several times.
+    #[arg(long = "label", value_name = "KEY[=VALUE]")]
+    pub labels: Vec<String>,
+    /// Where to ask.
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
 /// `p2pnet job …`
 #[derive(Debug, Args)]
 pub struct JobArgs {
@@ -157,7 +186,7 @@ pub enum JobCommand {
     /// Send a job.
     Run(Box<job_source::RunArgs>),
     /// List jobs, newest first.
-    List(AskArgs),
+    List(ListArgs),
     /// Show one job: state, progress, attempts, and why it waits.
     Describe {
         /// The job's id.
@@ -259,6 +288,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
                 p2p_port: args.p2p_port,
                 webrtc_port: args.webrtc_port,
                 host: args.host,
+                base_path: args.base_path,
                 external_addresses: Some(args.external_addresses).filter(|list| !list.is_empty()),
                 data_dir: args.data_dir,
                 provider: args.no_provider.then_some(false),
@@ -275,7 +305,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Job(JobArgs { command }) => match command {
             JobCommand::Run(args) => job::run(&args.ask.client(file)?, &args).await,
-            JobCommand::List(ask) => job::list(&ask.client(file)?, ask.json).await,
+            JobCommand::List(args) => job_list::list(&args.ask.client(file)?, &args).await,
             JobCommand::Describe { id, ask } => job::describe(&ask.client(file)?, &id, ask.json).await,
             JobCommand::Get { id, wait, ask } => job::get(&ask.client(file)?, &id, wait, ask.json).await,
             JobCommand::Stop { id, ask } => job::stop(&ask.client(file)?, &id, ask.json).await,

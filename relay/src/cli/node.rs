@@ -5,13 +5,14 @@ use p2pnet_shared::api::{NetworkView, Path};
 use super::{
     client::Client,
     failure::{Failure, word},
+    output::{put, say},
     text,
 };
 
 /// Prints the nodes that the relay knows.
 pub async fn list(client: &Client, json: bool) -> Result<(), Failure> {
     if json {
-        println!("{}", client.get_text("api/v1/nodes").await?);
+        say(client.get_text("api/v1/nodes").await?)?;
         return Ok(());
     }
     let view: NetworkView = client.get("api/v1/nodes").await?;
@@ -39,15 +40,15 @@ pub async fn list(client: &Client, json: bool) -> Result<(), Failure> {
             ]
         })
         .collect();
-    println!("relay {} ({}), {} node(s) known", view.me, word(&view.role), view.nodes_total);
+    say(format_args!("relay {} ({}), {} node(s) known", view.me, word(&view.role), view.nodes_total))?;
     let lending = &view.provider.settings;
     if lending.lending {
-        println!("it lends {} core(s), {} % of each", lending.cores, lending.cpu_percent);
+        say(format_args!("it lends {} core(s), {} % of each", lending.cores, lending.cpu_percent))?;
     }
     if rows.is_empty() {
-        println!("no other node is connected: open {} in a browser, or run `p2pnet node`", client.url());
+        say(format_args!("no other node is connected: open {} in a browser, or run `p2pnet node`", client.url()))?;
     } else {
-        print!("{}", text::table(&["NODE", "ROLE", "LENDS (CORES)", "PATH", "ROUND TRIP", "AGENT"], &rows));
+        put(format_args!("{}", text::table(&["NODE", "ROLE", "LENDS (CORES)", "PATH", "ROUND TRIP", "AGENT"], &rows)))?;
     }
     Ok(())
 }

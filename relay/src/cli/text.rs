@@ -1,5 +1,7 @@
 //! Tables and numbers as a person reads them in a terminal.
 
+use std::collections::BTreeMap;
+
 use p2pnet_shared::{job::WaitReason, units::Moment};
 
 /// Columns as wide as their widest cell, two spaces between; the last one is not padded.
@@ -50,6 +52,27 @@ pub fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// `run=7 team=physics`.
+pub fn labels(labels: &BTreeMap<String, String>) -> String {
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+}
+
+/// A label as people type it, `key=value` or `key:value`: the two parts, if there are two.
+pub fn split_label(text: &str) -> (&str, Option<&str>) {
+    match text.split_once(['=', ':']) {
+        Some((key, value)) => (key, Some(value)),
+        None => (text, None),
+    }
+}
+
+/// The same as the API's query has it.
+pub fn label_for_query(text: &str) -> String {
+    match split_label(text) {
+        (key, Some(value)) => format!("{key}:{value}"),
+        (key, None) => key.to_owned(),
+    }
 }
 
 /// Why a job waits, in a sentence.

@@ -2,7 +2,7 @@
 
 use std::{
     io::Write as _,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use super::{PortKind, Running, certificate, choose_port, open_folder, options, s
 use crate::{
     cli::failure::Failure,
     config::Config,
-    http::{self, App},
+    http::{self, App, Entrance, address::Base},
     store::folder::Ports,
 };
 
@@ -47,7 +47,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         node.store.clone(),
         node.outside.door.clone(),
         node.outside.addresses.clone(),
-        external.addresses,
+        Entrance { external: external.addresses, base: config.base_path.value.clone() },
         stopping.clone(),
     );
     let mut server = tokio::spawn(http::serve(listener, app));
@@ -86,11 +86,22 @@ pub async fn run(config: Config) -> Result<(), Failure> {
 fn announce(config: &Config, ports: Ports) {
     let mut out = std::io::stdout();
     // A closed standard output is no reason to end.
-    let _ = writeln!(out, "http://localhost:{}/", ports.port);
+    let _ = writeln!(out, "{}", page_url(config.host.value, ports.port, &config.base_path.value));
     if config.p2p_port.value == 0 || config.webrtc_port.value == 0 {
         let _ = writeln!(out, "p2p-port {} webrtc-port {}", ports.p2p_port, ports.webrtc_port);
     }
     let _ = out.flush();
+}
+
+/// Where the page is, for somebody on this machine.
+fn page_url(host: IpAddr, port: u16, base: &Base) -> String {
+    let everywhere = host.is_unspecified() || host == IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let base = base.as_str();
+    if everywhere {
+        format!("http://localhost:{port}{base}/")
+    } else {
+        format!("http://{}{base}/", SocketAddr::new(host, port))
+    }
 }
 
 async fn listen(host: IpAddr, wanted: u16, last: u16) -> Result<TcpListener, Failure> {
@@ -161,6 +172,15 @@ impl External {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_printed_url_is_one_that_works_on_this_machine() {
+        let url = |host: &str, base: &str| page_url(host.parse().unwrap(), 80, &base.parse().unwrap());
+        assert_eq!(url("0.0.0.0", ""), "http://localhost:80/");
+        assert_eq!(url("127.0.0.1", "/a"), "http://localhost:80/a/");
+        assert_eq!(url("::1", ""), "http://[::1]:80/");
+        assert_eq!(url("192.0.2.7", ""), "http://192.0.2.7:80/");
+    }
 
     #[test]
     fn external_addresses_become_what_libp2p_reads() {

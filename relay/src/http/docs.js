@@ -1,4 +1,6 @@
 
+// Everything may stand below a path: this page is `api/v1/docs` there.
+const root = new URL("../..", location).href.replace(/\/$/, "");
 const make = (tag, text, ...children) => {
   const element = document.createElement(tag);
   if (text) element.textContent = text;
@@ -31,7 +33,7 @@ const fields = (schema) => {
 };
 const foldable = (head, ...body) => make("details", "", make("summary", "", ...head), make("div", "", ...body));
 const curl = (method, path, example) => {
-  const url = `${location.origin}${path}`;
+  const url = `${root}${path}`;
   if (!example) return method === "GET" ? `curl ${url}` : `curl -X ${method} ${url}`;
   return `curl ${url} -d '${JSON.stringify(example)}'`;
 };
@@ -40,7 +42,7 @@ const tryIt = (path) => {
   const shown = make("pre");
   shown.hidden = true;
   button.addEventListener("click", async () => {
-    const answer = await fetch(path);
+    const answer = await fetch(`${root}${path}`);
     const text = await answer.text();
     shown.hidden = false;
     try {

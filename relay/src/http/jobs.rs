@@ -5,22 +5,24 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 use axum::{
     Json,
     body::{Body, Bytes},
-    extract::{ConnectInfo, Path, Query, State, rejection::QueryRejection},
+    extract::{ConnectInfo, Path, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use p2pnet_shared::{
-    api::{JobStatus, JobSummary, Submitted},
+    api::{JobStatus, Submitted},
     id::JobId,
-    job::JobState,
+    job::kinds::limits::MAX_SOURCE_BYTES,
     refusal::{Code, Refusal},
 };
-use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
+use serde::Serialize;
+use tokio::task::spawn_blocking;
 
 use super::{
     App,
     answer::{Refused, refuse, short},
+    body,
+    compress::{self, Encoding},
     idempotency, limits,
     submission::Submission,
 };
@@ -43,43 +45,29 @@ pub async fn create(
         );
     }
     let key = headers.get("idempotency-key").map(idempotency::read_key).transpose()?;
+    let encoding = Encoding::of(&headers)?;
     let place = Arc::clone(&app.uploads).acquire_owned().await.map_err(|_| stopping())?;
-    let body = read_body(body, &headers).await?;
+    let body = unfolded(encoding, body::receive(body, &headers).await?).await?;
     Ok(accepted(Submission { key, body, place }.take(app).await?))
-}
-
-/// What a list may be narrowed to.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListQuery {
-    /// Only jobs in this state.
-    state: Option<JobState>,
-    /// At most so many, newest first.
-    limit: Option<usize>,
-}
-
-/// `GET /api/v1/jobs`
-pub async fn list(
-    State(app): State<Arc<App>>,
-    query: Result<Query<ListQuery>, QueryRejection>,
-) -> Result<Json<Vec<JobSummary>>, Refused> {
-    let Query(query) = query.map_err(|rejection| {
-        Refusal::new(
-            Code::InvalidField,
-            format!("the query is not understood: {}", short(&rejection.body_text())),
-            "it may have state (queued, running, verifying, completed, failed, cancelled, expired) and limit (a number)",
-        )
-    })?;
-    let mut jobs = app.handle.jobs().await;
-    jobs.retain(|job| query.state.is_none_or(|state| job.state == state));
-    jobs.truncate(query.limit.unwrap_or(limits::JOBS_IN_A_LIST).min(limits::JOBS_IN_A_LIST));
-    Ok(Json(jobs))
 }
 
 /// `GET /api/v1/jobs/{id}`
 pub async fn describe(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<JobStatus>, Refused> {
     let id = read_id(&id)?;
     app.handle.job(id).await.map(Json).ok_or_else(|| Refused(unknown(&id.to_string())))
+}
+
+/// What stands around a result in its answer.
+const BEFORE: &[u8] = b"{\"result\":";
+const AFTER: &[u8] = b"}";
+
+/// A result that the node keeps too: sent as it lies there, not copied.
+struct Kept(Arc<str>);
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
 /// `GET /api/v1/jobs/{id}/result`
@@ -91,11 +79,13 @@ pub async fn result(State(app): State<Arc<App>>, Path(id): Path<String>) -> Resu
         }
         refusal
     })?;
-    let mut body = String::with_capacity(result.len() + 12);
-    body.push_str("{\"result\":");
-    body.push_str(&result);
-    body.push('}');
-    Ok(([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response())
+    let headers = [
+        (header::CONTENT_TYPE, "application/json".to_owned()),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+        (header::CONTENT_LENGTH, (BEFORE.len() + result.len() + AFTER.len()).to_string()),
+    ];
+    let parts = [Bytes::from_static(BEFORE), Bytes::from_owner(Kept(result)), Bytes::from_static(AFTER)];
+    Ok((headers, compress::pieces(parts)).into_response())
 }
 
 /// What became of a job that was asked to stop.
@@ -122,33 +112,18 @@ pub async fn stop(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result
     Ok(Json(Stopped { id, state }))
 }
 
-/// The whole body, within its bounds of size and time.
-async fn read_body(body: Body, headers: &HeaderMap) -> Result<Bytes, Refused> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|len| len > limits::MOST_BODY_BYTES as u64) {
-        return Err(Refused(too_large()));
+/// The body as it was before it was compressed, if it was.
+async fn unfolded(encoding: Encoding, body: Bytes) -> Result<Bytes, Refused> {
+    match encoding {
+        Encoding::Plain => Ok(body),
+        Encoding::Gzip => match spawn_blocking(move || encoding.unfold(body, MAX_SOURCE_BYTES)).await {
+            Ok(body) => Ok(body?),
+            Err(error) => {
+                tracing::error!(%error, "unfolding a body panicked");
+                refuse(Code::Internal, "the relay failed to unfold this body", "send it without Content-Encoding")
+            }
+        },
     }
-    match timeout(limits::BODY_PATIENCE, axum::body::to_bytes(body, limits::MOST_BODY_BYTES)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_length_limit(&error) => Err(Refused(too_large())),
-        Ok(Err(error)) => refuse(Code::InvalidJson, format!("the body broke off: {error}"), "send the request again"),
-        Err(_) => refuse(
-            Code::InvalidJson,
-            format!("the body did not arrive within {} s", limits::BODY_PATIENCE.as_secs()),
-            "send less data, or over a faster line",
-        ),
-    }
-}
-
-fn is_length_limit(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut error = Some(error);
-    while let Some(inner) = error {
-        if inner.to_string().contains("length limit exceeded") {
-            return true;
-        }
-        error = inner.source();
-    }
-    false
 }
 
 fn accepted(id: JobId) -> Response {
@@ -162,14 +137,6 @@ fn read_id(text: &str) -> Result<JobId, Refused> {
 
 fn unknown(id: &str) -> Refusal {
     Refusal::new(Code::UnknownJob, format!("no job has the id {id}"), "GET /api/v1/jobs lists the jobs of this relay")
-}
-
-fn too_large() -> Refusal {
-    Refusal::new(
-        Code::TooLarge,
-        format!("a job may have at most {} MiB", limits::MOST_BODY_BYTES >> 20),
-        "split the data over several jobs",
-    )
 }
 
 fn stopping() -> Refusal {

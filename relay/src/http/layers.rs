@@ -1,6 +1,10 @@
 //! What happens to every request: access log, figures, panics caught, headers that make the page isolated and safe.
 
-use std::{any::Any, sync::Arc, time::Instant};
+use std::{
+    any::Any,
+    sync::Arc,
+    time::{Duration, Instant, UNIX_EPOCH},
+};
 
 use axum::{
     extract::{Request, State},
@@ -15,6 +19,7 @@ use tower_http::{
 };
 
 use super::{App, answer::Refused};
+use crate::host::now;
 
 /// Any web page may read the API and send jobs; none but ours may delete.
 pub fn cross_origin() -> CorsLayer {
@@ -22,7 +27,7 @@ pub fn cross_origin() -> CorsLayer {
         .allow_origin(AnyOrigin)
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([header::CONTENT_TYPE, HeaderName::from_static("idempotency-key")])
-        .expose_headers([header::LOCATION, header::RETRY_AFTER])
+        .expose_headers([header::LOCATION, header::RETRY_AFTER, header::LINK, super::list::NEXT_CURSOR])
 }
 
 /// A panic in an endpoint is an answer like any other.
@@ -62,6 +67,11 @@ pub async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) 
     app.metrics.request(&method, response.status(), took);
     tracing::debug!(%method, path, status = response.status().as_u16(), micros = took.as_micros(), "request");
     let headers = response.headers_mut();
+    // By the clock that jobs' moments are made of, so that a client can tell how long ago they were.
+    let now = UNIX_EPOCH + Duration::from_millis(now().0);
+    if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now)) {
+        headers.insert(header::DATE, date);
+    }
     for (name, value) in HEADERS {
         headers.entry(HeaderName::from_static(name)).or_insert(HeaderValue::from_static(value));
     }

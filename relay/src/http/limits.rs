@@ -12,6 +12,8 @@ use axum::http::HeaderMap;
 
 /// The largest body of a request: a job with its data or kernel.
 pub const MOST_BODY_BYTES: usize = 32 << 20;
+/// Of a larger body so much is read and thrown away, so that its sender comes to see the answer.
+pub const MOST_BYTES_BEYOND: usize = 32 << 20;
 /// How long a body may take to arrive.
 pub const BODY_PATIENCE: Duration = Duration::from_secs(300);
 /// Jobs being received or read at once; later ones wait.
@@ -34,6 +36,12 @@ pub const POSTS_AT_ONCE: f64 = 200.0;
 pub const POSTS_PER_SECOND: f64 = 20.0;
 /// Addresses whose pace is remembered; beyond that the one that was silent longest is forgotten.
 pub const ADDRESSES: usize = 10_000;
+/// Questions that wait for the end of a job, from one address.
+pub const WAITERS_PER_ADDRESS: usize = 64;
+/// Questions that wait for the end of a job in all.
+pub const WAITERS: usize = 1_024;
+/// The longest that a question waits; whoever wants more asks again.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Jobs in a list, unless told otherwise, and at most.
 pub const JOBS_IN_A_LIST: usize = 1_000;
 

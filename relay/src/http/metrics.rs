@@ -49,7 +49,9 @@ impl Metrics {
     pub fn request(&self, method: &Method, status: StatusCode, took: Duration) {
         // Methods are a stranger's words: only those that the relay knows become labels.
         let method = match *method {
-            Method::GET | Method::POST | Method::DELETE | Method::HEAD | Method::OPTIONS => method.to_string(),
+            Method::GET | Method::POST | Method::PUT | Method::DELETE | Method::HEAD | Method::OPTIONS => {
+                method.to_string()
+            }
             _ => "other".to_owned(),
         };
         self.requests.get_or_create(&vec![("method", method), ("status", status.as_u16().to_string())]).inc();

@@ -1,13 +1,18 @@
 //! HTTP: the API, the page, and the door for WebSockets, all on one port. One file for each noun.
 
+pub mod address;
 pub mod answer;
+pub mod body;
+pub mod compress;
 pub mod docs;
 pub mod events;
 pub mod health;
 pub mod idempotency;
 pub mod jobs;
+pub mod kernels;
 pub mod layers;
 pub mod limits;
+pub mod list;
 pub mod listener;
 pub mod metrics;
 pub mod nodes;
@@ -15,6 +20,7 @@ pub mod openapi;
 pub mod p2p;
 pub mod page;
 pub mod submission;
+pub mod wait;
 pub mod well_known;
 
 use std::{
@@ -27,7 +33,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware,
-    routing::{any, get, post},
+    routing::{any, get, post, put},
     serve::ListenerExt as _,
 };
 use p2pnet_net::{WebSocketDoor, handle::Handle};
@@ -62,8 +68,22 @@ pub struct App {
     pub listeners: Arc<Semaphore>,
     /// WebSockets connected now.
     pub sockets: limits::Places,
+    /// The path below which everything stands, unless a proxy says another.
+    pub base: address::Base,
+    /// Questions that wait for the end of a job.
+    pub waiters: limits::Places,
+    /// Who tells them of it.
+    pub ends: wait::Ends,
     /// What `/metrics` counts.
     pub metrics: metrics::Metrics,
+}
+
+/// How this relay is reached, where nobody can see it from inside.
+pub struct Entrance {
+    /// IP addresses beyond its own interfaces.
+    pub external: Vec<IpAddr>,
+    /// The path below which everything stands.
+    pub base: address::Base,
 }
 
 impl App {
@@ -73,10 +93,14 @@ impl App {
         store: Store,
         door: WebSocketDoor,
         addresses: watch::Receiver<Vec<String>>,
-        external: Vec<IpAddr>,
+        entrance: Entrance,
         stopping: CancellationToken,
     ) -> Arc<Self> {
+        let Entrance { external, base } = entrance;
         Arc::new(Self {
+            ends: wait::Ends::of(&handle),
+            waiters: limits::Places::new(limits::WAITERS, limits::WAITERS_PER_ADDRESS),
+            base,
             handle,
             idempotency: idempotency::Keys::default(),
             store,
@@ -96,10 +120,12 @@ impl App {
 
 /// Every address that the relay answers.
 pub fn router(app: Arc<App>) -> Router {
+    let hold = || middleware::from_fn_with_state(Arc::clone(&app), wait::hold);
     let api = Router::new()
-        .route("/api/v1/jobs", post(jobs::create).get(jobs::list))
-        .route("/api/v1/jobs/{id}", get(jobs::describe).delete(jobs::stop))
-        .route("/api/v1/jobs/{id}/result", get(jobs::result))
+        .route("/api/v1/jobs", post(jobs::create).get(list::list))
+        .route("/api/v1/jobs/{id}", get(jobs::describe).delete(jobs::stop).layer(hold()))
+        .route("/api/v1/jobs/{id}/result", get(jobs::result).layer(hold()))
+        .route("/api/v1/kernels", put(kernels::keep))
         .route("/api/v1/nodes", get(nodes::list))
         .route("/api/v1/events", get(events::listen))
         .route("/api/v1/openapi.json", get(openapi::document))
@@ -116,11 +142,15 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/p2p", get(p2p::enter))
         .method_not_allowed_fallback(answer::method_not_allowed)
         .fallback(page::file);
-    api.merge(rest)
+    let routes = api
+        .merge(rest)
+        .layer(compress::answers())
         .layer(DefaultBodyLimit::max(limits::MOST_BODY_BYTES))
         .layer(layers::catch_panics())
         .layer(middleware::from_fn_with_state(Arc::clone(&app), layers::observe))
-        .with_state(app)
+        .with_state(Arc::clone(&app));
+    // Around the routes: it decides which of them a request means.
+    Router::new().fallback_service(routes).layer(middleware::from_fn_with_state(app, address::resolve))
 }
 
 /// Serves until [`App::stopping`] is cancelled, then ends streams and returns once the last answer is out.

@@ -3,14 +3,17 @@
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
-    response::{IntoResponse, Response},
+    response::{Html, IntoResponse, Response},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use p2pnet_shared::refusal::{Code, Refusal};
 use rust_embed::{EmbeddedFile, RustEmbed};
 use sha2::{Digest, Sha256};
 
-use super::answer::{Refused, short};
+use super::{
+    address::Base,
+    answer::{Refused, short},
+};
 
 /// Trunk's output, with a `.br` file beside each file that compresses well.
 #[derive(RustEmbed)]
@@ -29,7 +32,7 @@ const PLACEHOLDER: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-
 <p>Build page and relay together with <code>cargo xtask run</code>. The <a href=\"/api/v1/docs\">API</a> works.</p>";
 
 /// Any address that is no endpoint: a file of the page, or, for addresses of the page itself, its index.
-pub async fn file(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+pub async fn file(base: Base, method: Method, uri: Uri, headers: HeaderMap) -> Response {
     if method != Method::GET && method != Method::HEAD {
         let text = format!("{} cannot be asked with {}", short(uri.path()), short(method.as_str()));
         return Refused(Refusal::new(Code::MethodNotAllowed, text, "files can only be read: GET or HEAD"))
@@ -52,8 +55,14 @@ pub async fn file(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     }
     match Dist::get(INDEX) {
         Some(file) => {
-            let mut response = send(INDEX, &file, &headers);
-            let policy = policy(&String::from_utf8_lossy(&file.data));
+            let text = String::from_utf8_lossy(&file.data);
+            let (mut response, policy) = if base.as_str().is_empty() {
+                (send(INDEX, &file, &headers), policy(&text))
+            } else {
+                let index = below(&base, &text);
+                let policy = policy(&index);
+                (send_text(index, &headers), policy)
+            };
             if let Ok(policy) = HeaderValue::from_str(&policy) {
                 response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
             }
@@ -61,9 +70,48 @@ pub async fn file(method: Method, uri: Uri, headers: HeaderMap) -> Response {
         }
         None => {
             let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, ASK_EVERY_TIME)];
-            (StatusCode::OK, headers, PLACEHOLDER).into_response()
+            (StatusCode::OK, headers, below(&base, PLACEHOLDER)).into_response()
         }
     }
+}
+
+/// The index for a page that stands below `base`: addresses of its files begin there, and its program finds it in the
+/// `<base>` element.
+fn below(base: &Base, index: &str) -> String {
+    if base.as_str().is_empty() {
+        return index.to_owned();
+    }
+    let mut text = String::with_capacity(index.len() + 1_024);
+    let mut rest = index;
+    // Trunk writes every address from the root on, in attributes and in the script that starts the program.
+    while let Some(at) = rest.find("=\"/").into_iter().chain(rest.find(" '/")).min() {
+        let (before, after) = rest.split_at(at + 2);
+        text.push_str(before);
+        if !after.starts_with("//") {
+            text.push_str(base.as_str());
+        }
+        rest = after;
+    }
+    text.push_str(rest);
+    let head = find_ignoring_case(&text, "<head>").map_or(0, |at| at + "<head>".len());
+    text.insert_str(head, &format!("<base href=\"{}/\">", base.as_str()));
+    text
+}
+
+/// The index as it is sent below a base path.
+fn send_text(text: String, headers: &HeaderMap) -> Response {
+    let tag = format!("\"{}\"", BASE64_STANDARD.encode(Sha256::digest(&text)));
+    let cached = [(header::ETAG, tag.as_str()), (header::CACHE_CONTROL, ASK_EVERY_TIME)];
+    if is_known(headers, &tag) {
+        return (StatusCode::NOT_MODIFIED, cached).into_response();
+    }
+    (cached, Html(text)).into_response()
+}
+
+/// Whether the asker has what this tag names.
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok());
+    known.is_some_and(|tags| tags.split(',').any(|known| known.trim().trim_start_matches("W/") == tag))
 }
 
 fn send(path: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
@@ -73,8 +121,7 @@ fn send(path: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
         .header(header::ETAG, &tag)
         .header(header::CACHE_CONTROL, caching)
         .header(header::VARY, "accept-encoding");
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok());
-    let body = if known.is_some_and(|tags| tags.split(',').any(|known| known.trim().trim_start_matches("W/") == tag)) {
+    let body = if is_known(headers, &tag) {
         response = response.status(StatusCode::NOT_MODIFIED);
         Body::empty()
     } else {
@@ -153,6 +200,7 @@ fn find_ignoring_case(text: &str, needle: &str) -> Option<usize> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -166,6 +214,30 @@ mod tests {
         assert!(policy.contains("'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI='"), "{policy}");
         assert_eq!(policy.matches("sha256-").count(), 2);
         assert!(inline_scripts("<script").is_empty() && inline_scripts("<script>never closed").is_empty());
+    }
+
+    #[test]
+    fn below_a_base_path_every_address_of_the_index_begins_there() {
+        let index = "<!doctype html><html lang=\"en\"><head>\n<link rel=\"icon\" href=\"data:x\" />\
+            <link rel=\"preload\" href=\"/.well-known/p2pnet.json\"><link rel=\"stylesheet\" href=\"/a-1.css\"/>\
+            <script type=\"module\">\nimport init, * as bindings from '/web-1.js';\n\
+            const wasm = await init({ module_or_path: '/web-1_bg.wasm' });\n</script>\
+            <link rel=\"modulepreload\" href=\"/web-1.js\"></head><body><a href=\"//elsewhere\">a / b</a></body></html>";
+        let base: Base = "/p2pnet".parse().unwrap();
+        let text = below(&base, index);
+        assert!(text.contains("<head><base href=\"/p2pnet/\">"), "{text}");
+        for part in [
+            "\"/p2pnet/.well-known/p2pnet.json\"",
+            "\"/p2pnet/a-1.css\"",
+            "'/p2pnet/web-1.js'",
+            "'/p2pnet/web-1_bg.wasm'",
+            "\"//elsewhere\"",
+            "data:x",
+            "a / b",
+        ] {
+            assert!(text.contains(part), "{part} is missing in {text}");
+        }
+        assert_eq!(below(&Base::default(), index), index);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use p2pnet_shared::{
     id::{Hash, JobId},
     job::{Job, kinds},
     node::{StoreKey, new_record},
-    refusal::{Code, Refusal},
+    refusal::Code,
 };
 use tokio::{runtime, sync::OwnedSemaphorePermit, task::spawn_blocking};
 
@@ -92,13 +92,7 @@ async fn keep(app: &App, job: Job, key: Option<(String, Hash)>) -> Result<JobId,
 /// Reads a job's JSON on a thread of its own: a formula is compiled, a kernel checked.
 async fn read(store: Store, body: Bytes) -> Result<Job, Refused> {
     let read = move || {
-        let text = std::str::from_utf8(&body).map_err(|error| {
-            Refusal::new(
-                Code::InvalidJson,
-                format!("the body is not UTF-8 text (byte {})", error.valid_up_to()),
-                "send JSON in UTF-8",
-            )
-        })?;
+        let text = kinds::text_of(&body)?;
         let runtime = runtime::Handle::current();
         kinds::read(text, &|hash| runtime.block_on(store.kernel(hash)))
     };

@@ -16,7 +16,7 @@ use axum::{
 };
 use p2pnet_shared::{api::WellKnown, wire::PROTOCOL_VERSION};
 
-use super::App;
+use super::{App, address::Base};
 
 /// Where WebSockets come in, on the HTTP port.
 pub const WEBSOCKET_PATH: &str = "/p2p";
@@ -25,22 +25,37 @@ pub const WEBSOCKET_PATH: &str = "/p2p";
 pub async fn document(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    base: Base,
     headers: HeaderMap,
 ) -> Response {
     let listening = app.addresses.borrow().clone();
     let me = app.handle.me().to_string();
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let secure = headers.get("x-forwarded-proto").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"https"));
+    let secure = is_secure(&headers);
+    let path = format!("{}{WEBSOCKET_PATH}", base.as_str());
     let host = text(header::HOST).and_then(read_host);
-    let addresses = addresses(&listening, &app.external, host.as_ref(), secure, peer.ip(), &me);
+    let addresses = addresses(&listening, &app.external, host.as_ref(), secure, &path, peer.ip(), &me);
     let body = WellKnown {
         node: app.handle.me(),
         addresses,
-        websocket_path: WEBSOCKET_PATH.to_owned(),
+        websocket_path: path,
         protocol: PROTOCOL_VERSION,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+/// Whether the asker speaks TLS to whatever stands before this relay: `X-Forwarded-Proto`, or `Forwarded` (RFC 7239),
+/// whose first element is the asker's.
+fn is_secure(headers: &HeaderMap) -> bool {
+    let first = |name: &str| headers.get(name)?.to_str().ok()?.split(',').next().map(str::trim);
+    if let Some(protocol) = first("x-forwarded-proto") {
+        return protocol.eq_ignore_ascii_case("https");
+    }
+    let pairs =
+        first("forwarded").into_iter().flat_map(|element| element.split(';')).filter_map(|pair| pair.split_once('='));
+    let mut protocol = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("proto"));
+    protocol.any(|(_, value)| value.trim().trim_matches('"').eq_ignore_ascii_case("https"))
 }
 
 /// A `Host` header.
@@ -89,6 +104,7 @@ fn addresses(
     external: &[IpAddr],
     host: Option<&Host>,
     secure: bool,
+    path: &str,
     peer: IpAddr,
     me: &str,
 ) -> Vec<String> {
@@ -103,7 +119,7 @@ fn addresses(
         };
         let port = host.port.unwrap_or(if secure { 443 } else { 80 });
         let scheme = if secure { "/tls" } else { "" };
-        let path = WEBSOCKET_PATH.replace('/', "%2F");
+        let path = path.replace('/', "%2F");
         addresses.push(format!("{name}/tcp/{port}{scheme}/x-parity-ws/{path}/p2p/{me}"));
     }
     let mut rest: Vec<String> = listening.iter().filter(|address| here || !is_loopback(address)).cloned().collect();
@@ -173,7 +189,7 @@ mod tests {
 
     fn ask(host: &str, secure: bool, peer: &str) -> Vec<String> {
         let listening: Vec<String> = LISTENING.iter().map(|text| (*text).to_owned()).collect();
-        addresses(&listening, &[], read_host(host).as_ref(), secure, peer.parse().unwrap(), "me")
+        addresses(&listening, &[], read_host(host).as_ref(), secure, WEBSOCKET_PATH, peer.parse().unwrap(), "me")
     }
 
     #[test]
@@ -203,6 +219,18 @@ mod tests {
         let found = ask("relay.example.org", true, "127.0.0.1");
         assert_eq!(found[0], "/dns/relay.example.org/tcp/443/tls/x-parity-ws/%2Fp2p/p2p/me");
         assert!(found.iter().all(|address| !address.contains("127.0.0.1")), "{found:?}");
+    }
+
+    #[test]
+    fn a_proxy_says_in_either_way_that_the_asker_speaks_tls() {
+        let secure = |name: &'static str, text: &'static str| {
+            is_secure(&HeaderMap::from_iter([(header::HeaderName::from_static(name), text.parse().unwrap())]))
+        };
+        assert!(secure("x-forwarded-proto", "https") && secure("x-forwarded-proto", "HTTPS, http"));
+        assert!(secure("forwarded", "for=1.2.3.4;proto=https;host=r.example"));
+        assert!(secure("forwarded", "Proto=\"HTTPS\", for=10.0.0.1;proto=http"));
+        assert!(!secure("forwarded", "for=1.2.3.4;proto=http") && !secure("x-forwarded-proto", "http"));
+        assert!(!is_secure(&HeaderMap::new()));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     cli::{
         failure::{Failure, word},
+        output::say,
         text::grouped,
     },
     engine::WasmtimeEngine,
@@ -100,38 +101,40 @@ impl Tally {
         if timed_out(referee) || timed_out(native) {
             self.wrong += 1;
             let engine = if timed_out(native) { "wasmtime" } else { "wasmi" };
-            println!("WRONG  {}  {engine} was not done in {} s", case.name, trial.patience.as_secs_f64());
-            println!("       give it less to do, or more time: --timeout-seconds");
+            say(format_args!("WRONG  {}  {engine} was not done in {} s", case.name, trial.patience.as_secs_f64()))?;
+            say(format_args!("       give it less to do, or more time: --timeout-seconds"))?;
             return Ok(());
         }
         if referee.call != native.call {
             self.different += 1;
-            println!("DIFFER {}  the engines do not agree", case.name);
-            println!("       wasmi:    {}", in_words(&referee.call));
-            println!("       wasmtime: {}", in_words(&native.call));
+            say(format_args!("DIFFER {}  the engines do not agree", case.name))?;
+            say(format_args!("       wasmi:    {}", in_words(&referee.call)))?;
+            say(format_args!("       wasmtime: {}", in_words(&native.call)))?;
             return Ok(());
         }
         let came = came(ready, &referee.call)?;
         if trial.write {
             let written = case.write(&came)?;
             if !written.is_empty() {
-                println!("wrote  {}", written.join(", "));
+                say(format_args!("wrote  {}", written.join(", ")))?;
             }
         }
         let complaints = complaints(case, &came, trial.write);
         if complaints.is_empty() {
-            println!("ok     {}  {figures}", case.name);
+            say(format_args!("ok     {}  {figures}", case.name))?;
         } else {
             self.wrong += 1;
-            println!("WRONG  {}  {figures}", case.name);
+            say(format_args!("WRONG  {}  {figures}", case.name))?;
         }
-        complaints.iter().for_each(|complaint| println!("       {complaint}"));
+        for complaint in complaints {
+            say(format_args!("       {complaint}"))?;
+        }
         Ok(())
     }
 
     fn end(&self, trial: &Trial) -> Result<(), Failure> {
         let Self { cases, wrong, different } = self;
-        println!("{cases} cases, {wrong} wrong, {different} on which the engines differ");
+        say(format_args!("{cases} cases, {wrong} wrong, {different} on which the engines differ"))?;
         if *different > 0 {
             let message = format!("wasmi and wasmtime differ on {different} of {cases} cases");
             return Err(Failure::here(message, REPORT));

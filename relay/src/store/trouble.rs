@@ -76,12 +76,21 @@ impl Trouble {
 
     /// Why a job is not taken: it could not be kept.
     pub fn refusal(&self) -> Refusal {
+        self.refusal_saying("the job was not taken")
+    }
+
+    /// Why a kernel is not taken: it could not be kept.
+    pub fn refusal_of_a_kernel(&self) -> Refusal {
+        self.refusal_saying("the module was not taken")
+    }
+
+    fn refusal_saying(&self, outcome: &str) -> Refusal {
         let (what, hint) = self.words();
         match self {
             Trouble::Closing => Refusal::new(Code::ShuttingDown, what, hint),
-            Trouble::Full => Refusal::new(Code::StoreFull, format!("the job was not taken: {what}"), hint),
+            Trouble::Full => Refusal::new(Code::StoreFull, format!("{outcome}: {what}"), hint),
             Trouble::ReadOnly | Trouble::Gone | Trouble::Damaged | Trouble::Failed(_) => {
-                Refusal::new(Code::StoreFailed, format!("the job was not taken: {what}"), hint)
+                Refusal::new(Code::StoreFailed, format!("{outcome}: {what}"), hint)
             }
         }
     }

@@ -87,8 +87,15 @@ struct Changes {
     bytes: usize,
 }
 
+/// What is on disk before anybody is told of it.
+enum Promised {
+    Job(NewJob),
+    /// A kernel that came on its own.
+    Kernel(Hash, Vec<u8>),
+}
+
 struct Promise {
-    job: NewJob,
+    what: Promised,
     kept: oneshot::Sender<Result<(), Trouble>>,
 }
 
@@ -118,11 +125,23 @@ impl Writer {
     /// # Errors
     /// Why it is not kept: then nothing of it is.
     pub async fn promise(&self, job: NewJob) -> Result<(), Trouble> {
+        self.keep(Promised::Job(job)).await
+    }
+
+    /// Keeps a kernel that jobs will name; returns once it is on disk.
+    ///
+    /// # Errors
+    /// Why it is not kept.
+    pub async fn promise_kernel(&self, hash: Hash, bytes: Vec<u8>) -> Result<(), Trouble> {
+        self.keep(Promised::Kernel(hash, bytes)).await
+    }
+
+    async fn keep(&self, what: Promised) -> Result<(), Trouble> {
         if let Some(trouble) = self.trouble() {
             return Err(trouble);
         }
         let (kept, answer) = oneshot::channel();
-        let taken = self.change(|waiting| waiting.promises.push(Promise { job, kept }));
+        let taken = self.change(|waiting| waiting.promises.push(Promise { what, kept }));
         if !taken {
             return Err(Trouble::Closing);
         }
@@ -261,23 +280,33 @@ impl Batch {
 
     /// Records to keep. A promise comes before every change of the same job, which is newer.
     pub(super) fn kept(&self) -> impl Iterator<Item = (StoreKey, &[u8])> {
-        let promised = self.promises.iter().map(|Promise { job, .. }| (StoreKey::Job(job.id), job.record.as_slice()));
+        let promised = self.jobs().map(|job| (StoreKey::Job(job.id), job.record.as_slice()));
         let changed = self.changes.records.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?)));
         promised.chain(changed)
     }
 
     /// Idempotency keys to keep.
     pub(super) fn keys(&self) -> impl Iterator<Item = &KeyRecord> {
-        self.promises.iter().filter_map(|promise| promise.job.key.as_ref())
+        self.jobs().filter_map(|job| job.key.as_ref())
     }
 
     /// Kernels to keep.
     pub(super) fn kernels(&self) -> impl Iterator<Item = (Hash, &[u8])> {
-        self.promises.iter().filter_map(|promise| promise.job.kernel.as_ref()).map(|(hash, bytes)| (*hash, &**bytes))
+        self.promises.iter().filter_map(|promise| match &promise.what {
+            Promised::Job(job) => job.kernel.as_ref().map(|(hash, bytes)| (*hash, &**bytes)),
+            Promised::Kernel(hash, bytes) => Some((*hash, &**bytes)),
+        })
+    }
+
+    fn jobs(&self) -> impl Iterator<Item = &NewJob> {
+        self.promises.iter().filter_map(|promise| match &promise.what {
+            Promised::Job(job) => Some(job),
+            Promised::Kernel(..) => None,
+        })
     }
 
     fn answer(self, answer: &Result<(), Trouble>) {
-        for Promise { job: _, kept } in self.promises {
+        for Promise { what: _, kept } in self.promises {
             // Whoever asked may have gone.
             let _ = kept.send(answer.clone());
         }

@@ -40,7 +40,8 @@ impl Drop for Folder {
     }
 }
 
-fn command() -> Command {
+/// The binary, free of what this machine is set to.
+pub fn command() -> Command {
     let mut command = Command::new(BINARY);
     // Nothing of this machine's own configuration.
     for (name, _) in env::vars().filter(|(name, _)| name.starts_with("P2PNET_")) {
@@ -99,8 +100,10 @@ pub struct Relay(Process);
 impl Relay {
     pub fn start(folder: &Folder, more: &[&str]) -> Self {
         let dir = folder.path().to_str().unwrap();
-        let ports = ["--port", "0", "--p2p-port", "0", "--webrtc-port", "0", "--host", "127.0.0.1"];
-        let args: Vec<&str> = ["relay", "--data-dir", dir].iter().chain(&ports).chain(more).copied().collect();
+        let ports = ["--port", "0", "--p2p-port", "0", "--webrtc-port", "0"];
+        let host: &[&str] = if more.contains(&"--host") { &[] } else { &["--host", "127.0.0.1"] };
+        let args: Vec<&str> =
+            ["relay", "--data-dir", dir].iter().chain(&ports).chain(host).chain(more).copied().collect();
         Self(Process::start(&args))
     }
 

@@ -135,6 +135,8 @@ mod tests {
         Some(JobSummary {
             id,
             owner: OwnerId::LOCAL,
+            name: None,
+            labels: std::collections::BTreeMap::new(),
             kind: "map".to_owned(),
             state: JobState::Running,
             waiting: None,

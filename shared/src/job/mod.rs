@@ -6,6 +6,7 @@
 
 pub mod kinds;
 pub mod local;
+pub mod metadata;
 
 use std::collections::BTreeMap;
 
@@ -219,6 +220,8 @@ pub struct Job {
     pub owner: OwnerId,
     /// Kind name, as in the JSON.
     pub kind: &'static str,
+    /// What its owner calls it.
+    pub metadata: metadata::Metadata,
     /// What was submitted, as JSON text, so that it can be read again after a restart and shown.
     pub source: String,
     /// What nodes must have.

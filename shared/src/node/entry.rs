@@ -11,7 +11,7 @@ use crate::{
     api::{AttemptView, NodeShare},
     engine::{EngineName, Limits},
     id::{AttemptId, Hash, JobId, NodeId, OwnerId},
-    job::{AttemptState, CallShape, Job, JobState, Outputs, Plan, Policy, Priority, Requirements},
+    job::{AttemptState, CallShape, Job, JobState, Outputs, Plan, Policy, Priority, Requirements, metadata::Metadata},
     refusal::{Code, Refusal},
     units::{Gas, Millis, Moment, Span},
     wire::MAX_OUTPUT,
@@ -114,6 +114,7 @@ pub(super) struct Entry {
     pub(super) id: JobId,
     pub(super) owner: OwnerId,
     pub(super) kind: String,
+    pub(super) metadata: Metadata,
     pub(super) source: Arc<str>,
     pub(super) requirements: Requirements,
     pub(super) policy: Policy,
@@ -168,13 +169,14 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(id: JobId, job: Job, now: Moment) -> Self {
-        let Job { owner, kind, source, requirements, policy, plan } = job;
+        let Job { owner, kind, metadata, source, requirements, policy, plan } = job;
         let (units, shape) = (plan.units(), plan.shape());
         let common = (!plan.common().is_empty()).then(|| Hash::of(plan.common()));
         Self {
             id,
             owner,
             kind: kind.to_owned(),
+            metadata,
             source: source.into(),
             requirements,
             policy,

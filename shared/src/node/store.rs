@@ -11,7 +11,7 @@ use super::{Effect, ReadJob, StoreKey, core::Core, entry::Entry, requester::Requ
 use crate::{
     api::{AttemptView, NodeShare},
     id::{AttemptId, Hash, JobId, NodeId, OwnerId},
-    job::{AttemptState, Job, JobState, Outputs, Plan, Policy, Requirements},
+    job::{AttemptState, Job, JobState, Outputs, Plan, Policy, Requirements, metadata::Metadata},
     refusal::{Code, Refusal},
     units::{Gas, Moment, Span},
 };
@@ -28,6 +28,9 @@ struct JobRecord {
     #[serde(default)]
     owner: OwnerId,
     kind: String,
+    /// Absent in records of before there were names and labels.
+    #[serde(default)]
+    metadata: Metadata,
     source: String,
     requirements: Requirements,
     policy: Policy,
@@ -60,6 +63,7 @@ pub fn new_record(job: &Job, now: Moment) -> Vec<u8> {
         version: VERSION,
         owner: job.owner,
         kind: job.kind.to_owned(),
+        metadata: job.metadata.clone(),
         source: job.source.to_string(),
         requirements: job.requirements,
         policy: job.policy,
@@ -93,6 +97,7 @@ pub(super) fn save_job(core: &mut Core, entry: &Entry) {
         version: VERSION,
         owner: entry.owner,
         kind: entry.kind.clone(),
+        metadata: entry.metadata.clone(),
         source: entry.source.to_string(),
         requirements: entry.requirements,
         policy: entry.policy,
@@ -197,6 +202,7 @@ fn finished(id: JobId, record: JobRecord) -> Entry {
         id,
         owner: record.owner,
         kind: record.kind,
+        metadata: record.metadata,
         source: record.source.into(),
         requirements: record.requirements,
         policy: record.policy,

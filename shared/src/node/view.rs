@@ -30,6 +30,8 @@ impl Node {
         JobSummary {
             id: entry.id,
             owner: entry.owner,
+            name: entry.metadata.name.clone(),
+            labels: entry.metadata.labels.clone(),
             kind: entry.kind.clone(),
             state: entry.state,
             waiting: self.requester.waiting(&self.core, entry),

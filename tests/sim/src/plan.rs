@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use p2pnet_shared::{
     id::{Hash, OwnerId},
-    job::{CallShape, Job, Outputs, Plan, Policy, Requirements, kinds},
+    job::{CallShape, Job, Outputs, Plan, Policy, Requirements, kinds, metadata::Metadata},
     refusal::{Code, Refusal},
     units::Span,
 };
@@ -48,6 +48,7 @@ fn job(plan: Numbers) -> Job {
     Job {
         owner: OwnerId::LOCAL,
         kind: "sim",
+        metadata: Metadata::default(),
         source: format!(
             "{} {} {} {}",
             plan.units,

@@ -1,6 +1,6 @@
 //! Jobs: everything that this node leads.
 
-use std::rc::Rc;
+use std::{collections::BTreeMap, rc::Rc};
 
 use p2pnet_shared::{api::JobSummary, id::JobId};
 use wasm_bindgen_futures::spawn_local;
@@ -107,6 +107,7 @@ fn JobRow(props: &JobRowProps) -> Html {
         <li class="card job" data-testid={testid::JOB_ROW} data-job={id.to_string()} data-state={state_word(job.state)}>
             <div class="job-head">
                 <Go to={Route::Job { id: id.to_string() }} class="job-name">
+                    if let Some(name) = &job.name { <strong>{ name }</strong>{ " · " } }
                     { kind_name(words, &job.kind) }{ " " }<code title={short.clone()}>{ line }</code>
                 </Go>
                 <StateBadge state={job.state} />
@@ -118,6 +119,7 @@ fn JobRow(props: &JobRowProps) -> Html {
                 <ProgressBar progress={job.progress} {over} label={words.fill(jobs::PROGRESS, &[("id", &short)])} />
                 <span class="figure">{ format!("{} %", job.progress.percent) }</span>
             </div>
+            { labels(&job.labels) }
             if let Some(waiting) = &job.waiting {
                 <small>{ waiting_sentence(words, waiting) }</small>
             }
@@ -126,6 +128,15 @@ fn JobRow(props: &JobRowProps) -> Html {
             }
         </li>
     }
+}
+
+/// What a job's owner finds it again by.
+pub fn labels(labels: &BTreeMap<String, String>) -> Html {
+    if labels.is_empty() {
+        return Html::default();
+    }
+    let text = labels.iter().map(|(key, value)| format!("{key}: {value}")).collect::<Vec<_>>().join(" · ");
+    html! { <small class="quiet">{ text }</small> }
 }
 
 /// A kind's name for people; unknown kinds stand as they are.

@@ -27,6 +27,9 @@ pub struct GoProps {
 pub fn Go(props: &GoProps) -> Html {
     let navigator = use_navigator();
     let here = use_route::<Route>().as_ref() == Some(&props.to);
+    // Everything may stand below a path of a server that has others too.
+    let base = navigator.as_ref().and_then(Navigator::basename).unwrap_or_default();
+    let href = format!("{base}{}", props.to.to_path());
     let onclick = use_callback((props.to.clone(), navigator), |event: MouseEvent, (to, navigator)| {
         let modified = event.meta_key() || event.ctrl_key() || event.shift_key() || event.alt_key();
         if let (false, Some(navigator)) = (modified, navigator) {
@@ -35,7 +38,7 @@ pub fn Go(props: &GoProps) -> Html {
         }
     });
     html! {
-        <a href={props.to.to_path()} class={props.class.clone()} {onclick} aria-current={here.then_some("page")}>
+        <a {href} class={props.class.clone()} {onclick} aria-current={here.then_some("page")}>
             { props.children.clone() }
         </a>
     }

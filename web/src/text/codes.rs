@@ -52,4 +52,5 @@ codes! {
     ShuttingDown SHUTTING_DOWN: "This node is stopping", "Узел завершает работу";
     StoreFull STORE_FULL: "The disk of this node is full", "На диске этого узла нет места";
     StoreFailed STORE_FAILED: "This node cannot keep jobs now", "Этот узел сейчас не может сохранять задания";
+    UnsupportedEncoding UNSUPPORTED_ENCODING: "This encoding of a request is not taken", "Запрос в такой кодировке не принимается";
 }

@@ -1,172 +1,29 @@
 //! A job's JSON as fields that a kind takes one by one; what nobody takes is an unknown field.
-//!
-//! Long lists (`data`, `a`, `b`) are packed while they are read, so that ten million items never stand in memory as
-//! JSON values.
 
 use std::{collections::BTreeMap, fmt};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::Value as Json;
 
-use super::limits::{
-    MAX_CELLS, MAX_ITEM_BYTES, MAX_ITEMS, MAX_MEMORY_MIB, MAX_RETRIES, MAX_SOURCE_BYTES, MAX_TIMEOUT_SECONDS,
+use super::{
+    json::{Notes, Strict, explain},
+    limits::{MAX_MEMORY_MIB, MAX_RETRIES, MAX_SOURCE_BYTES, MAX_TIMEOUT_SECONDS},
+    packed::{A, B, Items, Number, Packed, Rows, read_number},
+    suggest::question,
 };
 use crate::{
-    exchange::value::{self, Value},
     job::{Policy, Priority, Requirements},
     refusal::{Code, Refusal},
 };
 
-/// A number as JSON has it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Number {
-    /// Written without fraction and exponent.
-    Integer(i128),
-    /// Written with one.
-    Float(f64),
-}
-
-/// Items of `data`, packed as a guest reads them.
-#[derive(Clone, Debug, Default)]
-pub struct Items {
-    /// The items' bytes, one after the other.
-    pub bytes: Vec<u8>,
-    /// Where every [`Items::STRIDE`]th item begins.
-    pub marks: Vec<u32>,
-    /// How many there are.
-    pub count: u64,
-    /// Least and most integer, if there is one.
-    pub integers: Option<(i128, i128)>,
-    /// The first float's place, if there is one.
-    pub first_float: Option<u64>,
-    /// The first text's place, if there is one.
-    pub first_text: Option<u64>,
-}
-
-impl Items {
-    /// Items between two marks.
-    pub const STRIDE: u64 = 64;
-
-    fn add(&mut self, name: &str, item: Json) -> Result<(), Refusal> {
-        if self.count == MAX_ITEMS {
-            let hint = "split the job, or use a range";
-            return Err(Refusal::new(Code::TooLarge, format!("`{name}` has more than {MAX_ITEMS} items"), hint));
-        }
-        if self.count.is_multiple_of(Self::STRIDE) {
-            self.marks.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
-        }
-        let place = self.count;
-        match item {
-            Json::Number(number) => match read_number(&number, &format!("`{name}` item {place}"))? {
-                Number::Integer(integer) => {
-                    let (least, most) = self.integers.unwrap_or((integer, integer));
-                    self.integers = Some((least.min(integer), most.max(integer)));
-                    value::put(&mut self.bytes, Value::Integer(integer));
-                }
-                Number::Float(float) => {
-                    self.first_float.get_or_insert(place);
-                    value::put(&mut self.bytes, Value::Float(float));
-                }
-            },
-            Json::String(text) => {
-                if text.len() > MAX_ITEM_BYTES {
-                    let message = format!("`{name}` item {place} has more than {MAX_ITEM_BYTES} bytes");
-                    return Err(Refusal::new(Code::TooLarge, message, "cut it into several items"));
-                }
-                self.first_text.get_or_insert(place);
-                value::put(&mut self.bytes, Value::Text(text.as_bytes()));
-            }
-            Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => {
-                let message = format!("`{name}` item {place} is {}", shown(&item));
-                return Err(Refusal::new(Code::InvalidField, message, "items are numbers or texts"));
-            }
-        }
-        self.count += 1;
-        Ok(())
-    }
-
-    /// Where a stride begins in the bytes; their end behind the last one.
-    pub fn mark(&self, stride: u64) -> usize {
-        usize::try_from(stride).ok().and_then(|i| self.marks.get(i)).map_or(self.bytes.len(), |mark| *mark as usize)
-    }
-
-    /// Where an item begins in the bytes.
-    pub fn offset(&self, item: u64) -> usize {
-        if item >= self.count {
-            return self.bytes.len();
-        }
-        let mut at = self.mark(item / Self::STRIDE);
-        for _ in 0..item % Self::STRIDE {
-            if value::take(&self.bytes, &mut at).is_none() {
-                break;
-            }
-        }
-        at
-    }
-
-    /// An item as JSON text, cut to what fits into a message.
-    pub fn show(&self, item: u64) -> String {
-        let mut at = self.offset(item);
-        match value::take(&self.bytes, &mut at) {
-            Some(Value::Integer(integer)) => integer.to_string(),
-            Some(Value::Float(float)) => format!("{float:?}"),
-            Some(Value::Text(text)) => format!("{:?}", cut(&String::from_utf8_lossy(text))),
-            Some(Value::Bool(_)) | None => String::new(),
-        }
-    }
-}
-
-/// A matrix as JSON has it: rows of equal length.
-#[derive(Clone, Debug, Default)]
-pub struct Rows {
-    /// How many rows.
-    pub rows: usize,
-    /// Numbers in each.
-    pub columns: usize,
-    /// Row by row.
-    pub cells: Vec<Number>,
-}
-
-impl Rows {
-    fn add(&mut self, name: &str, row: Json) -> Result<(), Refusal> {
-        let place = self.rows;
-        let Json::Array(cells) = row else {
-            let message = format!("`{name}` row {place} is {}", shown(&row));
-            return Err(Refusal::new(
-                Code::InvalidField,
-                message,
-                "a matrix is a list of rows, as in [[1, 2], [3, 4]]",
-            ));
-        };
-        if place == 0 {
-            self.columns = cells.len();
-        }
-        if cells.is_empty() {
-            let message = format!("`{name}` row {place} has no number");
-            return Err(Refusal::new(Code::EmptyInput, message, "give every row at least one number"));
-        }
-        if cells.len() != self.columns {
-            let message = format!("`{name}` row {place} has {} numbers, row 0 has {}", cells.len(), self.columns);
-            return Err(Refusal::new(Code::RaggedMatrix, message, "give every row the same length"));
-        }
-        if self.cells.len() + cells.len() > MAX_CELLS {
-            let message = format!("`{name}` has more than {MAX_CELLS} numbers");
-            return Err(Refusal::new(Code::TooLarge, message, "split the matrix into several jobs"));
-        }
-        for (column, cell) in cells.iter().enumerate() {
-            let Json::Number(number) = cell else {
-                let message = format!("`{name}` row {place}, column {column} is {}", shown(cell));
-                return Err(Refusal::new(Code::InvalidField, message, "a matrix holds numbers"));
-            };
-            self.cells.push(read_number(number, &format!("`{name}` row {place}, column {column}"))?);
-        }
-        self.rows += 1;
-        Ok(())
-    }
-}
+/// The fields that every kind has.
+pub const COMMON: [&str; 5] = ["kind", "name", "labels", "requirements", "policy"];
+/// Fields of `requirements`.
+const REQUIREMENTS: [&str; 3] = ["cpu_percent", "ram_gb", "timeout_seconds"];
+/// Fields of `policy`.
+const POLICY: [&str; 2] = ["priority", "retries"];
+/// Different fields of a job that are looked at; more are too many whatever they are.
+const MOST_FIELDS: usize = 64;
 
 enum Field {
     Plain(Json),
@@ -186,24 +43,59 @@ impl Fields {
             let message = format!("the job has {} bytes; at most {MAX_SOURCE_BYTES} are taken", source.len());
             return Err(Refusal::new(Code::TooLarge, message, "send less data, or split the job"));
         }
-        let hint = "send one JSON object, for example {\"kind\": \"map\", \"data\": [1, 2], \"map\": \"x*x\"}";
-        let read: Collected = serde_json::from_str(source)
-            .map_err(|error| Refusal::new(Code::InvalidJson, format!("the job is not valid: {error}"), hint))?;
-        if let Some(name) = read.twice {
-            let message = format!("`{name}` stands there twice");
-            return Err(Refusal::new(Code::InvalidField, message, "remove one of them"));
+        let mut notes = Notes::new();
+        let mut json = serde_json::Deserializer::from_str(source);
+        let read = Collector(&mut notes).deserialize(&mut json).and_then(|fields| json.end().map(|()| fields));
+        let fields = read.map_err(|error| explain(source, &error))?;
+        match notes.refusal() {
+            Some(refusal) => Err(refusal),
+            None => Ok(Self { fields }),
         }
-        Ok(Self { fields: read.fields })
+    }
+
+    /// What somebody wrote who meant `name`.
+    pub fn misspelt(&self, name: &str) -> Option<Refusal> {
+        let written = self.fields.keys().find(|written| !question(written, [name]).is_empty())?;
+        let message = format!("there is no field `{}`; did you mean `{name}`?", cut(written));
+        Some(Refusal::new(Code::UnknownField, message, format!("write it as `{name}`")))
+    }
+
+    /// Refuses fields that a kind does not have, whatever else is wrong. `elsewhere` says which kinds have a field.
+    pub fn check_names(
+        &self,
+        kind: &str,
+        known: &[&'static str],
+        elsewhere: &dyn Fn(&str) -> Vec<&'static str>,
+    ) -> Result<(), Refusal> {
+        let is_known = |name: &str| known.contains(&name) || COMMON.contains(&name);
+        let Some(name) = self.fields.keys().find(|name| !is_known(name)) else { return Ok(()) };
+        let nested = |object: &'static str, names: &'static [&str]| {
+            (!question(name, names.iter().copied()).is_empty()).then_some((object, names))
+        };
+        let others = elsewhere(name);
+        let named = question(name, known.iter().copied().chain(COMMON));
+        let advice = if !others.is_empty() {
+            format!("; it is a field of {}", others.join(" and "))
+        } else if !named.is_empty() {
+            named
+        } else if let Some((object, names)) = nested("requirements", &REQUIREMENTS).or(nested("policy", &POLICY)) {
+            let field = super::suggest::nearest(name, names.iter().copied()).unwrap_or_default();
+            format!("; did you mean `{object}.{field}`?")
+        } else {
+            String::new()
+        };
+        let hint = format!("`{kind}` has the fields {}, name, labels, requirements and policy", known.join(", "));
+        let message = format!("`{kind}` has no field `{}`{advice}", cut(name));
+        Err(Refusal::new(Code::UnknownField, message, hint))
     }
 
     /// What is left must be nothing.
-    pub fn end(self, kind: &str, known: &[&str]) -> Result<(), Refusal> {
+    pub fn end(self, kind: &str) -> Result<(), Refusal> {
         match self.fields.keys().next() {
             None => Ok(()),
             Some(name) => {
-                let hint = format!("`{kind}` has the fields {}, requirements and policy", known.join(", "));
-                let name: String = name.chars().take(64).collect();
-                Err(Refusal::new(Code::UnknownField, format!("`{kind}` has no field `{name}`"), hint))
+                let message = format!("`{}` has no meaning in this `{kind}`", cut(name));
+                Err(Refusal::new(Code::UnknownField, message, "remove it"))
             }
         }
     }
@@ -293,10 +185,7 @@ impl Fields {
                 "cpu_percent" => requirements.cpu_percent = read_u32(&path, &json, 1, 100)?,
                 "ram_gb" => requirements.memory_mib = read_gibibytes(&path, &json)?,
                 "timeout_seconds" => requirements.timeout_seconds = read_u32(&path, &json, 1, MAX_TIMEOUT_SECONDS)?,
-                _ => {
-                    let hint = "requirements are cpu_percent, ram_gb and timeout_seconds";
-                    return Err(Refusal::new(Code::UnknownField, format!("there is no `{path:.64}`"), hint));
-                }
+                _ => return Err(unknown("requirements", &name, &REQUIREMENTS)),
             }
         }
         Ok(requirements)
@@ -318,16 +207,14 @@ impl Fields {
                     }
                 }
                 "retries" => policy.retries = read_u32(&path, &json, 0, MAX_RETRIES)?,
-                _ => {
-                    let hint = "policy has priority and retries";
-                    return Err(Refusal::new(Code::UnknownField, format!("there is no `{path:.64}`"), hint));
-                }
+                _ => return Err(unknown("policy", &name, &POLICY)),
             }
         }
         Ok(policy)
     }
 
-    fn object(&mut self, name: &str) -> Result<serde_json::Map<String, Json>, Refusal> {
+    /// An object, empty if it is not there.
+    pub fn object(&mut self, name: &str) -> Result<serde_json::Map<String, Json>, Refusal> {
         match self.plain(name) {
             None => Ok(serde_json::Map::new()),
             Some(Json::Object(object)) => Ok(object),
@@ -346,14 +233,23 @@ pub fn missing(name: &str, hint: &str) -> Refusal {
     Refusal::new(Code::MissingField, format!("`{name}` is missing"), hint)
 }
 
-fn invalid(name: &str, json: &Json, hint: &str) -> Refusal {
+/// A field of an object that the object does not have.
+fn unknown(object: &str, name: &str, known: &[&str]) -> Refusal {
+    let near = super::suggest::nearest(name, known.iter().copied());
+    let advice = near.map_or_else(String::new, |name| format!("; did you mean `{object}.{name}`?"));
+    let message = format!("there is no `{object}.{}`{advice}", cut(name));
+    Refusal::new(Code::UnknownField, message, format!("`{object}` has {}", known.join(", ")))
+}
+
+/// A field whose value cannot be what it is.
+pub fn invalid(name: &str, json: &Json, hint: &str) -> Refusal {
     Refusal::new(Code::InvalidField, format!("`{name:.64}` cannot be {}", shown(json)), hint)
 }
 
 fn read_integer(name: &str, json: &Json, least: i64, most: i64) -> Result<i64, Refusal> {
     let range = format!("it is an integer from {least} to {most}");
     let Json::Number(number) = json else { return Err(invalid(name, json, &range)) };
-    match read_number(number, &format!("`{name}`"))? {
+    match read_number(number.as_str(), &format!("`{name}`"))? {
         Number::Float(float) => {
             let message = format!("`{name}` must be an integer, not {float:?}");
             Err(Refusal::new(Code::InvalidNumber, message, "write it without a point or an exponent"))
@@ -379,16 +275,6 @@ fn read_gibibytes(name: &str, json: &Json) -> Result<u32, Refusal> {
     }
 }
 
-fn read_number(number: &serde_json::Number, what: &str) -> Result<Number, Refusal> {
-    let text = number.as_str();
-    let too_large = |hint| Refusal::new(Code::InvalidNumber, format!("{what} is too large: {text:.60}"), hint);
-    if text.contains(['.', 'e', 'E']) {
-        let float = text.parse().ok().filter(|float: &f64| float.is_finite());
-        return float.map(Number::Float).ok_or_else(|| too_large("floats go up to 1.7e308"));
-    }
-    text.parse().map(Number::Integer).map_err(|_| too_large("integers have up to 128 bits"))
-}
-
 fn shown(json: &Json) -> String {
     match json {
         Json::Null => "null".to_owned(),
@@ -400,139 +286,39 @@ fn shown(json: &Json) -> String {
     }
 }
 
-/// The whole object, while serde reads it.
-struct Collected {
-    fields: BTreeMap<String, Field>,
-    twice: Option<String>,
-}
+/// Collects the whole object, while serde reads it.
+struct Collector<'a>(&'a mut Notes);
 
-impl<'de> Deserialize<'de> for Collected {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Collector)
+impl<'de> DeserializeSeed<'de> for Collector<'_> {
+    type Value = BTreeMap<String, Field>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
     }
 }
 
-struct Collector;
-
-impl<'de> Visitor<'de> for Collector {
-    type Value = Collected;
+impl<'de> Visitor<'de> for Collector<'_> {
+    type Value = BTreeMap<String, Field>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Collected, A::Error> {
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
         let mut fields = BTreeMap::new();
-        let mut twice = None;
         while let Some(name) = map.next_key::<String>()? {
             let field = match name.as_str() {
                 "data" => Field::Items(map.next_value::<Packed<Items>>()?.0),
-                "a" => Field::Rows(map.next_value::<Packed<A_>>()?.0.map(|rows| rows.0)),
-                "b" => Field::Rows(map.next_value::<Packed<B_>>()?.0.map(|rows| rows.0)),
-                _ => Field::Plain(map.next_value()?),
+                "a" => Field::Rows(map.next_value::<Packed<A>>()?.0.map(|rows| rows.0)),
+                "b" => Field::Rows(map.next_value::<Packed<B>>()?.0.map(|rows| rows.0)),
+                _ => Field::Plain(self.0.within(&name, |notes| map.next_value_seed(Strict(notes)))?),
             };
-            if fields.len() < 64 && fields.insert(name.clone(), field).is_some() {
-                twice = Some(name.chars().take(64).collect());
+            if fields.contains_key(&name) {
+                self.0.twice(&name);
+            } else if fields.len() < MOST_FIELDS {
+                fields.insert(name, field);
             }
         }
-        Ok(Collected { fields, twice })
-    }
-}
-
-/// What packs the items of a list as they come.
-trait Packer: Default {
-    const NAME: &str;
-    fn take(&mut self, item: Json) -> Result<(), Refusal>;
-}
-
-impl Packer for Items {
-    const NAME: &str = "data";
-    fn take(&mut self, item: Json) -> Result<(), Refusal> {
-        self.add(Self::NAME, item)
-    }
-}
-
-#[derive(Default)]
-struct A_(Rows);
-
-impl Packer for A_ {
-    const NAME: &str = "a";
-    fn take(&mut self, item: Json) -> Result<(), Refusal> {
-        self.0.add(Self::NAME, item)
-    }
-}
-
-#[derive(Default)]
-struct B_(Rows);
-
-impl Packer for B_ {
-    const NAME: &str = "b";
-    fn take(&mut self, item: Json) -> Result<(), Refusal> {
-        self.0.add(Self::NAME, item)
-    }
-}
-
-struct Packed<P>(Result<P, Refusal>);
-
-impl<'de, P: Packer> Deserialize<'de> for Packed<P> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PackVisitor(core::marker::PhantomData))
-    }
-}
-
-struct PackVisitor<P>(core::marker::PhantomData<P>);
-
-impl<P: Packer> PackVisitor<P> {
-    fn no_list<E>() -> Result<Packed<P>, E> {
-        let message = format!("`{}` must be a list", P::NAME);
-        Ok(Packed(Err(Refusal::new(Code::InvalidField, message, "write it in [ and ]"))))
-    }
-}
-
-impl<'de, P: Packer> Visitor<'de> for PackVisitor<P> {
-    type Value = Packed<P>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Packed<P>, A::Error> {
-        let mut packer = P::default();
-        while let Some(item) = seq.next_element::<Json>()? {
-            if let Err(refusal) = packer.take(item) {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                return Ok(Packed(Err(refusal)));
-            }
-        }
-        Ok(Packed(Ok(packer)))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Packed<P>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Self::no_list()
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Packed<P>, E> {
-        Self::no_list()
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Packed<P>, E> {
-        Self::no_list()
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Packed<P>, E> {
-        Self::no_list()
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Packed<P>, E> {
-        Self::no_list()
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Packed<P>, E> {
-        Self::no_list()
-    }
-
-    fn visit_unit<E>(self) -> Result<Packed<P>, E> {
-        Self::no_list()
+        Ok(fields)
     }
 }

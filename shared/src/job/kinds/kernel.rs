@@ -3,7 +3,7 @@
 //! ```json
 //! {"kind":"kernel","kernel":"<base64 or hash>","input":"<base64>","split":"lines","merge":"concat"}
 //! ```
-//! `split` says what one call gets: `lines` a line with its line end, `bytes:N` N bytes (the last call what is left),
+//! Without `input` there is none. `split` says what one call gets: `lines` a line with its line end, `bytes:N` N bytes (the last call what is left),
 //! `json_items` one item of a JSON list as its text, `none` (unless said) the whole input. `merge` says what becomes of
 //! the outputs: `concat` (unless said) puts them one after the other in the input's order; `kernel` runs the kernel once
 //! more over that. The result is base64, whatever the bytes are.
@@ -58,7 +58,7 @@ pub fn read_module(fields: &mut Fields, name: &str, blob: Blobs) -> Result<Vec<u
     if let Ok(hash) = text.parse::<Hash>() {
         let unknown = || {
             let message = format!("`{name}`: no kernel {hash} is known here");
-            Refusal::new(Code::UnknownKernel, message, "send its bytes in base64")
+            Refusal::new(Code::UnknownKernel, message, "send its bytes: in base64 here, or with PUT /api/v1/kernels")
         };
         return blob(hash).ok_or_else(unknown);
     }
@@ -93,8 +93,7 @@ enum Cut {
 
 /// `input` and `split`.
 pub fn read_parts(fields: &mut Fields) -> Result<Parts, Refusal> {
-    let text = fields.needed_text("input", "give the input's bytes in base64; \"\" for none")?;
-    let input = decode(&text, "input")?;
+    let input = fields.text("input")?.map_or_else(|| Ok(Vec::new()), |text| decode(&text, "input"))?;
     if input.len() > MAX_INPUT_BYTES {
         let message = format!("`input` has {} bytes; at most {MAX_INPUT_BYTES} are taken", input.len());
         return Err(Refusal::new(Code::TooLarge, message, "split the job"));

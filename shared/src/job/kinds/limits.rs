@@ -1,7 +1,7 @@
 //! How large a job may be. One place, so that documents and messages can name the same numbers.
 
 /// The JSON text of a job, in bytes.
-pub const MAX_SOURCE_BYTES: usize = 32 << 20;
+pub const MAX_SOURCE_BYTES: usize = 64 << 20;
 /// Items of `data`.
 pub const MAX_ITEMS: u64 = 10_000_000;
 /// One text item, in bytes.
@@ -9,7 +9,7 @@ pub const MAX_ITEM_BYTES: usize = 1 << 20;
 /// Numbers of one matrix.
 pub const MAX_CELLS: usize = 4 << 20;
 /// A kernel that comes with a job, in bytes.
-pub const MAX_KERNEL_BYTES: usize = 16 << 20;
+pub const MAX_KERNEL_BYTES: usize = crate::kernel::MOST_MODULE_BYTES;
 /// The input of the `kernel` kind, in bytes, decoded.
 pub const MAX_INPUT_BYTES: usize = 24 << 20;
 /// The result's JSON text, in bytes.

@@ -8,10 +8,11 @@
 use std::collections::BTreeMap;
 
 use super::{
-    fields::{Fields, Items, missing},
+    fields::{Fields, missing},
     formulas::{read_reduce, read_work},
     limits::{BATCH_BYTES, MAX_RESULT_BYTES},
     outcome::{Answer, content, failed, foreign, put_float, put_integer},
+    packed::Items,
     range_reduce::merge_partials,
 };
 use crate::{

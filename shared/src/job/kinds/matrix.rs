@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 
 use super::{
     big::Big,
-    fields::{Fields, Number, Rows, cut, missing},
+    fields::{Fields, cut, missing},
     limits::MAX_RESULT_BYTES,
     outcome::{Answer, content, failed, foreign, put_float, put_integer},
+    packed::{Number, Rows},
 };
 use crate::{
     exchange::{

@@ -4,17 +4,21 @@ mod big;
 pub mod command;
 mod fields;
 mod formulas;
+mod json;
 mod kernel;
 pub mod limits;
 mod map;
 mod matrix;
 mod outcome;
+mod packed;
 mod range_reduce;
+mod suggest;
 
-use self::fields::{Fields, cut, missing};
+use self::fields::{Fields, cut, invalid, missing};
+pub use self::json::text_of;
 use crate::{
     id::{Hash, OwnerId},
-    job::{Job, Plan},
+    job::{Job, Plan, metadata::Metadata},
     refusal::{Code, Refusal},
 };
 
@@ -41,7 +45,10 @@ const ALL: &[Kind] = &[
 /// Names of all kinds, as they stand in `"kind"`.
 pub const KINDS: &[&str] = &["range_reduce", "map", "map_reduce", "matrix", "kernel", "command"];
 
-/// The fields of a kind of job beside `kind`, `requirements` and `policy`; none for an unknown kind.
+/// The fields that every kind of job has.
+pub use self::fields::COMMON as COMMON_FIELDS;
+
+/// The fields of a kind of job beside those that every kind has; none for an unknown kind.
 pub fn fields_of(kind: &str) -> &'static [&'static str] {
     ALL.iter().find(|known| known.name == kind).map_or(&[], |known| known.fields)
 }
@@ -50,17 +57,39 @@ pub fn fields_of(kind: &str) -> &'static [&'static str] {
 ///
 /// `blob` finds the bytes of kernels that are named by hash.
 pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Vec<u8>>) -> Result<Job, Refusal> {
+    let source = json::without_mark(source);
     let mut fields = Fields::read(source)?;
     let hint = format!("kinds are {}", KINDS.join(", "));
-    let name = fields.text("kind")?.ok_or_else(|| missing("kind", &hint))?;
-    let kind = ALL
-        .iter()
-        .find(|kind| kind.name == name)
-        .ok_or_else(|| Refusal::new(Code::UnknownKind, format!("there is no kind {:?}", cut(&name)), hint))?;
+    let Some(name) = fields.text("kind")? else {
+        return Err(fields.misspelt("kind").unwrap_or_else(|| missing("kind", &hint)));
+    };
+    let kind = ALL.iter().find(|kind| kind.name == name).ok_or_else(|| {
+        let advice = suggest::question(&name, KINDS.iter().copied());
+        Refusal::new(Code::UnknownKind, format!("there is no kind {:?}{advice}", cut(&name)), hint)
+    })?;
+    fields.check_names(kind.name, kind.fields, &|field| {
+        ALL.iter().filter(|other| other.fields.contains(&field)).map(|other| other.name).collect()
+    })?;
+    let metadata = read_metadata(&mut fields)?;
     let (requirements, policy) = (fields.requirements()?, fields.policy()?);
     let plan = (kind.read)(&mut fields, blob)?;
-    fields.end(kind.name, kind.fields)?;
-    Ok(Job { owner: OwnerId::LOCAL, kind: kind.name, source: source.to_owned(), requirements, policy, plan })
+    fields.end(kind.name)?;
+    Ok(Job { owner: OwnerId::LOCAL, kind: kind.name, metadata, source: source.to_owned(), requirements, policy, plan })
+}
+
+/// `name` and `labels`.
+fn read_metadata(fields: &mut Fields) -> Result<Metadata, Refusal> {
+    let mut metadata = Metadata::default();
+    if let Some(name) = fields.text("name")? {
+        metadata.set_name(&name)?;
+    }
+    for (key, value) in fields.object("labels")? {
+        let path = format!("labels.{key}");
+        let text =
+            value.as_str().ok_or_else(|| invalid(&path, &value, "labels are texts, as in {\"team\": \"physics\"}"))?;
+        metadata.add_label(&key, text)?;
+    }
+    Ok(metadata)
 }
 
 #[cfg(test)]
@@ -69,6 +98,9 @@ mod tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests_command;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests_fields;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests_matrix;

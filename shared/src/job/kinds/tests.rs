@@ -455,7 +455,6 @@ fn bad_kernel_jobs_are_refused_with_their_code() {
     });
     let with = |kernel: &str, rest: &str| format!(r#"{{"kind":"kernel","kernel":"{kernel}"{rest}}}"#);
     for (source, code) in [
-        (with(&echo(), ""), Code::MissingField),
         (with(&echo(), r#","input":"?""#), Code::InvalidField),
         (with(&echo(), r#","input":"","split":"words""#), Code::InvalidField),
         (with(&echo(), r#","input":"","split":"bytes:0""#), Code::InvalidField),

@@ -21,7 +21,7 @@ use self::outcome::Outcome;
 pub use self::tables::engine_name;
 use super::{
     Route,
-    jobs::{kind_name, waiting_sentence},
+    jobs::{kind_name, labels, waiting_sentence},
     new_job,
 };
 use crate::{
@@ -131,7 +131,7 @@ fn Heading(props: &HeadingProps) -> Html {
     let state = status.summary.state;
     let kind = kind_name(words, &status.summary.kind);
     let short: String = id.to_string().chars().take(8).collect();
-    let title = words.fill(say::TITLE, &[("kind", &kind)]);
+    let title = status.summary.name.clone().unwrap_or_else(|| words.fill(say::TITLE, &[("kind", &kind)]));
     use_title(&format!("{title} {short} · {}", words.say(text::job_state(state))));
     let stop = {
         let (node, navigator) = (node.clone(), navigator.clone());
@@ -186,6 +186,7 @@ fn Heading(props: &HeadingProps) -> Html {
                             }
                         }
                     </p>
+                    { labels(&status.summary.labels) }
                     if let Some(what) = summary::of(&status.source) {
                         <code class="what">{ what }</code>
                     }

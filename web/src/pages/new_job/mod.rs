@@ -213,7 +213,7 @@ fn put(fill: Fill, change: forms::Change, away: UseStateSetter<bool>) {
         Fill::Here(fill) => change.emit(Box::new(fill)),
         Fill::Shipped { program, args, input, split } => spawn_local(async move {
             let name = format!("{program}.wasm");
-            let bytes = fetch(&format!("/examples/{name}")).await;
+            let bytes = fetch(&format!("{}/examples/{name}", p2pnet_browser::base_path())).await;
             away.set(bytes.is_none());
             if let Some(bytes) = bytes {
                 let module = Content::File { name: name.into(), bytes: bytes.into() };

@@ -1,0 +1,201 @@
+//! Which address a request means: below the base path that a proxy or the operator put before everything, with or
+//! without a slash at its end, and, when it asks with OPTIONS, which methods that address takes.
+
+use std::{convert::Infallible, fmt, net::SocketAddr, str::FromStr, sync::Arc};
+
+use axum::{
+    body::Body,
+    extract::{ConnectInfo, FromRequestParts, Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts, uri::PathAndQuery},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use super::App;
+
+/// What a proxy that takes a prefix away says that it took.
+const PREFIX_HEADER: &str = "x-forwarded-prefix";
+/// The longest base path.
+const MOST_BASE: usize = 200;
+
+/// The path below which everything stands: empty, or `/` and names, without a slash at its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Base(String);
+
+impl Base {
+    /// As it stands before a path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What of a path stands below this base; `None` if it does not.
+    fn rest<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let rest = path.strip_prefix(&self.0)?;
+        match rest {
+            "" => Some("/"),
+            rest => rest.starts_with('/').then_some(rest),
+        }
+    }
+}
+
+impl FromStr for Base {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let path = text.trim_end_matches('/');
+        let sound = |name: &str| {
+            !name.is_empty()
+                && name != "."
+                && name != ".."
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'))
+        };
+        let names = path.strip_prefix('/');
+        if path.is_empty() || (path.len() <= MOST_BASE && names.is_some_and(|names| names.split('/').all(sound))) {
+            return Ok(Self(path.to_owned()));
+        }
+        Err("expected a path such as /p2pnet, of letters, digits and - . _ ~".to_owned())
+    }
+}
+
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "/" } else { &self.0 })
+    }
+}
+
+impl Serialize for Base {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Base {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// The base under which this request was sent by whoever sent it first.
+impl<S: Sync> FromRequestParts<S> for Base {
+    type Rejection = Infallible;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Base>().cloned().unwrap_or_default())
+    }
+}
+
+/// Turns a request into the one that the routes know, and its answer into the one that the asker can use.
+pub async fn resolve(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let near = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
+    let taken_away = forwarded_base(request.headers()).filter(|_| near);
+    let base = taken_away.unwrap_or_else(|| app.base.clone());
+    let asked = request.uri().path();
+    let path = app.base.rest(asked).unwrap_or(asked);
+    let trimmed = path.trim_end_matches('/');
+    if trimmed.len() < path.len() && !trimmed.is_empty() && !trimmed.starts_with("//") {
+        if !is_endpoint(trimmed) {
+            // The page's own addresses are read by the page: the address bar must show the right one.
+            return moved(&base, trimmed, request.uri().query());
+        }
+        let trimmed = trimmed.to_owned();
+        set_path(&mut request, &trimmed);
+    } else if path.len() < asked.len() {
+        let path = path.to_owned();
+        set_path(&mut request, &path);
+    }
+    request.extensions_mut().insert(base.clone());
+    // Of a preflight a browser wants to know what CORS allows; everybody else what there is. TRACE is a method that no
+    // address takes, so the answer to it names those that it does.
+    let is_question =
+        request.method() == Method::OPTIONS && !request.headers().contains_key("access-control-request-method");
+    if is_question {
+        *request.method_mut() = Method::TRACE;
+    }
+    let response = next.run(request).await;
+    let mut response = if is_question { allowed(response) } else { response };
+    let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
+    let here =
+        location.filter(|location| location.starts_with("/api/")).map(|location| format!("{}{location}", base.0));
+    if let Some(Ok(location)) = here.map(HeaderValue::try_from) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+/// The base that a proxy took away, if it says a sound one.
+fn forwarded_base(headers: &HeaderMap) -> Option<Base> {
+    headers.get(PREFIX_HEADER)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// Whether an address is for programs: there a slash at the end changes nothing.
+fn is_endpoint(path: &str) -> bool {
+    // The manual of the API is read by people, and finds its parts beside itself.
+    path != "/api/v1/docs"
+        && ["/api", "/.well-known", "/healthz", "/metrics", "/p2p"]
+            .iter()
+            .any(|known| path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
+fn set_path(request: &mut Request, path: &str) {
+    let text = match request.uri().query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let mut parts = request.uri().clone().into_parts();
+    // A part of a path that was read once can be read again.
+    if let Ok(path_and_query) = text.parse::<PathAndQuery>() {
+        parts.path_and_query = Some(path_and_query);
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+}
+
+fn moved(base: &Base, path: &str, query: Option<&str>) -> Response {
+    let query = query.map_or_else(String::new, |query| format!("?{query}"));
+    (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, format!("{}{path}{query}", base.0))]).into_response()
+}
+
+/// What OPTIONS says where it is no preflight.
+fn allowed(mut response: Response) -> Response {
+    if response.status() != StatusCode::METHOD_NOT_ALLOWED {
+        return response;
+    }
+    let known = response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok()).unwrap_or("GET,HEAD");
+    if let Ok(allow) = HeaderValue::try_from(format!("{known},OPTIONS")) {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    let (mut parts, _) = response.into_parts();
+    parts.status = StatusCode::NO_CONTENT;
+    parts.headers.remove(header::CONTENT_TYPE);
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(parts, Body::empty())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base_paths_are_names_between_slashes() {
+        for (text, base) in [("/p2pnet", "/p2pnet"), ("/a/b.c/", "/a/b.c"), ("/", ""), ("", "")] {
+            assert_eq!(text.parse::<Base>().unwrap().as_str(), base, "{text}");
+        }
+        for text in ["p2pnet", "//a", "/a//b", "/a/../b", "/a b", "/<script>", "/\"", "http://a", &"/a".repeat(200)] {
+            assert!(text.parse::<Base>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_whole_names_are_below_a_base() {
+        let base: Base = "/p2pnet".parse().unwrap();
+        assert_eq!(base.rest("/p2pnet"), Some("/"));
+        assert_eq!(base.rest("/p2pnet/api/v1/jobs"), Some("/api/v1/jobs"));
+        assert_eq!(base.rest("/p2pnets"), None);
+        assert_eq!(base.rest("/other"), None);
+        assert_eq!(Base::default().rest("/x"), Some("/x"));
+    }
+}

@@ -1,0 +1,81 @@
+//! `PUT /api/v1/kernels`: a module on its own, as bytes, so that jobs may name it by its hash. JSON in base64 is a third
+//! longer, and a job is read as a whole; this is the way for modules of any size that a node takes.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    extract::{ConnectInfo, State},
+    http::HeaderMap,
+    response::{IntoResponse, Response},
+};
+use p2pnet_shared::{
+    id::Hash,
+    job::kinds::command,
+    kernel::{self, MOST_MODULE_BYTES},
+    refusal::{Code, Refusal},
+};
+use serde::Serialize;
+use tokio::task::spawn_blocking;
+
+use super::{
+    App,
+    answer::{Refused, refuse},
+    body,
+    compress::Encoding,
+    limits,
+};
+
+/// What a module is named by from now on.
+#[derive(Debug, Serialize)]
+pub struct Kept {
+    /// BLAKE3 of its bytes.
+    hash: Hash,
+    /// How many they are.
+    bytes: usize,
+}
+
+/// `PUT /api/v1/kernels`: answers when the module is on the disk.
+pub async fn keep(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    if app.stopping.is_cancelled() {
+        return refuse(Code::ShuttingDown, "this relay is stopping", "send the module again in a few seconds");
+    }
+    if !app.allowance.take(limits::client_address(peer, &headers), Instant::now()) {
+        return refuse(Code::RateLimited, "too many modules and jobs from one address", "wait a second");
+    }
+    let encoding = Encoding::of(&headers)?;
+    let place = Arc::clone(&app.uploads).acquire_owned().await;
+    let body = body::receive(body, &headers).await?;
+    let module = match spawn_blocking(move || check(encoding, body)).await {
+        Ok(module) => module?,
+        Err(error) => {
+            tracing::error!(%error, "reading a module panicked");
+            return refuse(Code::Internal, "the relay failed to read this module", "please report it with the module");
+        }
+    };
+    drop(place);
+    let (hash, bytes) = (Hash::of(&module), module.len());
+    app.store.writer().promise_kernel(hash, module.to_vec()).await.map_err(|trouble| trouble.refusal_of_a_kernel())?;
+    Ok(Json(Kept { hash, bytes }).into_response())
+}
+
+/// A module that some job could use.
+fn check(encoding: Encoding, body: Bytes) -> Result<Bytes, Refusal> {
+    let module = encoding.unfold(body, MOST_MODULE_BYTES)?;
+    if module.len() > MOST_MODULE_BYTES {
+        let message = format!("a module may have at most {} MiB", MOST_MODULE_BYTES >> 20);
+        return Err(Refusal::new(Code::TooLarge, message, "build it with optimisation and without debug information"));
+    }
+    if command::is_command(&module) {
+        kernel::prepare(&command::adapt(&module)?)?;
+    } else {
+        kernel::prepare(&module)?;
+    }
+    Ok(module)
+}

@@ -1,0 +1,253 @@
+//! `GET /api/v1/jobs`: the jobs of this relay, newest first, page by page, narrowed by state, name and labels.
+//!
+//! A page ends with a cursor in the headers, never in the body, which stays a plain list. A cursor is the place of the
+//! last job shown, by the time of its submission and its id: jobs that come or go meanwhile neither repeat others nor
+//! hide them.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use axum::{
+    Json,
+    extract::{Query, State, rejection::QueryRejection},
+    http::{HeaderName, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use p2pnet_shared::{
+    api::JobSummary,
+    id::JobId,
+    job::JobState,
+    refusal::{Code, Refusal},
+    units::Moment,
+};
+use serde::Deserialize as _;
+use serde::de::{IntoDeserializer as _, value::StrDeserializer};
+
+use super::{
+    App,
+    address::Base,
+    answer::{Refused, short},
+    limits,
+};
+
+/// Where the next page begins.
+pub const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
+
+const HINT: &str = "it may have state (queued, running, verifying, completed, failed, cancelled, expired), name, label \
+                    (key:value or key, several times), limit (a number), cursor (from X-Next-Cursor) and before (an id)";
+
+/// A place in the list: jobs behind it are older, or as old and of a smaller id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Cursor(Moment, JobId);
+
+impl Cursor {
+    fn of(job: &JobSummary) -> Self {
+        Self(job.created_at, job.id)
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.0.0, self.1)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (at, id) = text.split_once('-').ok_or(())?;
+        Ok(Self(Moment(at.parse().map_err(|_| ())?), id.parse().map_err(|_| ())?))
+    }
+}
+
+/// What a list is narrowed to.
+#[derive(Debug, Default)]
+struct Wanted {
+    state: Option<JobState>,
+    name: Option<String>,
+    /// Keys, and what they must say if that matters.
+    labels: Vec<(String, Option<String>)>,
+    limit: Option<usize>,
+    cursor: Option<Cursor>,
+    before: Option<JobId>,
+}
+
+impl Wanted {
+    fn read(pairs: &[(String, String)]) -> Result<Self, Refusal> {
+        let mut wanted = Self::default();
+        for (name, value) in pairs {
+            let bad = || {
+                let message = format!("the query's {} cannot be {:?}", short(name), short(value));
+                Refusal::new(Code::InvalidField, message, HINT)
+            };
+            match name.as_str() {
+                "state" => {
+                    let word: StrDeserializer<'_, serde::de::value::Error> = value.as_str().into_deserializer();
+                    wanted.state = Some(JobState::deserialize(word).map_err(|_| bad())?);
+                }
+                "name" => wanted.name = Some(value.clone()),
+                "label" => wanted.labels.push(match value.split_once(':') {
+                    Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+                    None => (value.clone(), None),
+                }),
+                "limit" => wanted.limit = Some(value.parse().map_err(|_| bad())?),
+                "cursor" => wanted.cursor = Some(value.parse().map_err(|()| bad())?),
+                "before" => wanted.before = Some(value.parse().map_err(|_| bad())?),
+                _ => {
+                    let message = format!("the query has no {:?}", short(name));
+                    return Err(Refusal::new(Code::InvalidField, message, HINT));
+                }
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn takes(&self, job: &JobSummary) -> bool {
+        self.state.is_none_or(|state| job.state == state)
+            && self.name.as_ref().is_none_or(|name| job.name.as_ref() == Some(name))
+            && self.labels.iter().all(|(key, value)| match (job.labels.get(key), value) {
+                (Some(have), Some(want)) => have == want,
+                (Some(_), None) => true,
+                (None, _) => false,
+            })
+    }
+
+    /// The page that is wanted of all jobs, newest first, and where the next one begins, if there is one.
+    fn page(&self, jobs: Vec<JobSummary>) -> Result<(Vec<JobSummary>, Option<Cursor>), Refusal> {
+        let before = match self.before {
+            None => None,
+            Some(id) => Some(jobs.iter().find(|job| job.id == id).map(Cursor::of).ok_or_else(|| {
+                Refusal::new(Code::UnknownJob, format!("no job has the id {id}"), "go on with cursor instead of before")
+            })?),
+        };
+        let from = self.cursor.into_iter().chain(before).min();
+        let mut jobs = jobs;
+        jobs.retain(|job| from.is_none_or(|from| Cursor::of(job) < from) && self.takes(job));
+        let limit = self.limit.unwrap_or(limits::JOBS_IN_A_LIST).min(limits::JOBS_IN_A_LIST);
+        let more = jobs.len() > limit;
+        jobs.truncate(limit);
+        let next = jobs.last().map(Cursor::of).filter(|_| more);
+        Ok((jobs, next))
+    }
+}
+
+/// `GET /api/v1/jobs`
+pub async fn list(
+    State(app): State<Arc<App>>,
+    base: Base,
+    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+) -> Result<Response, Refused> {
+    let Query(pairs) = query.map_err(|rejection| {
+        let message = format!("the query is not understood: {}", short(&rejection.body_text()));
+        Refusal::new(Code::InvalidField, message, HINT)
+    })?;
+    let (jobs, next) = Wanted::read(&pairs)?.page(app.handle.jobs().await)?;
+    let mut response = Json(jobs).into_response();
+    if let Some(next) = next {
+        let headers = response.headers_mut();
+        for (name, value) in [(NEXT_CURSOR, next.to_string()), (header::LINK, link(&base, &pairs, next))] {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        }
+    }
+    Ok(response)
+}
+
+/// The same question about the next page, as RFC 8288 writes it.
+fn link(base: &Base, pairs: &[(String, String)], next: Cursor) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in pairs.iter().filter(|(name, _)| name != "cursor" && name != "before") {
+        query.append_pair(name, value);
+    }
+    let query = query.append_pair("cursor", &next.to_string()).finish();
+    format!("<{}/api/v1/jobs?{query}>; rel=\"next\"", base.as_str())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use p2pnet_shared::{api::Progress, id::OwnerId};
+
+    use super::*;
+
+    fn job(n: u8, at: u64, name: Option<&str>, labels: &[(&str, &str)]) -> JobSummary {
+        JobSummary {
+            id: JobId([n; 16]),
+            owner: OwnerId::LOCAL,
+            name: name.map(str::to_owned),
+            labels: labels
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect::<BTreeMap<_, _>>(),
+            kind: "map".to_owned(),
+            state: JobState::Queued,
+            waiting: None,
+            error: None,
+            progress: Progress::default(),
+            created_at: Moment(at),
+            finished_at: None,
+        }
+    }
+
+    fn wanted(pairs: &[(&str, &str)]) -> Wanted {
+        Wanted::read(&owned(pairs)).unwrap()
+    }
+
+    fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn ids(jobs: &[JobSummary]) -> Vec<u8> {
+        jobs.iter().map(|job| job.id.0[0]).collect()
+    }
+
+    #[test]
+    fn pages_neither_repeat_nor_miss_a_job_while_others_come_and_go() {
+        let all = vec![job(5, 30, None, &[]), job(4, 20, None, &[]), job(3, 20, None, &[]), job(2, 10, None, &[])];
+        let (first, next) = wanted(&[("limit", "2")]).page(all.clone()).unwrap();
+        assert_eq!(ids(&first), [5, 4]);
+        let mut later = all.clone();
+        later.insert(0, job(9, 40, None, &[]));
+        later.retain(|job| job.id.0[0] != 4);
+        let cursor = next.unwrap().to_string();
+        let (second, end) = wanted(&[("limit", "2"), ("cursor", &cursor)]).page(later).unwrap();
+        assert_eq!((ids(&second), end), (vec![3, 2], None));
+        let four = JobId([4; 16]).to_string();
+        assert_eq!(ids(&wanted(&[("before", &four)]).page(all.clone()).unwrap().0), [3, 2]);
+        let gone = wanted(&[("before", &JobId([7; 16]).to_string())]).page(all).unwrap_err();
+        assert_eq!(gone.code, Code::UnknownJob);
+    }
+
+    #[test]
+    fn names_and_labels_narrow_the_list() {
+        let all = vec![job(2, 2, Some("nightly"), &[("team", "a:b"), ("run", "1")]), job(1, 1, None, &[("team", "c")])];
+        for (pairs, expected) in [
+            (&[("name", "nightly")][..], &[2][..]),
+            (&[("label", "team")], &[2, 1]),
+            (&[("label", "team:a:b")], &[2]),
+            (&[("label", "team:c"), ("label", "run:1")], &[]),
+            (&[("state", "failed")], &[]),
+        ] {
+            assert_eq!(ids(&wanted(pairs).page(all.clone()).unwrap().0), expected, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn queries_that_are_none_are_named() {
+        for pair in
+            [("limit", "-1"), ("limit", ""), ("state", "asleep"), ("cursor", "x"), ("before", "x"), ("colour", "red")]
+        {
+            let refusal = Wanted::read(&owned(&[pair])).unwrap_err();
+            assert!(refusal.code == Code::InvalidField && refusal.message.contains(pair.0), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn the_link_asks_the_same_of_the_next_page() {
+        let pairs = owned(&[("limit", "2"), ("label", "a:b c"), ("cursor", "1-0")]);
+        let link = link(&"/x".parse().unwrap(), &pairs, Cursor(Moment(7), JobId([0xab; 16])));
+        assert_eq!(link, format!("</x/api/v1/jobs?limit=2&label=a%3Ab+c&cursor=7-{}>; rel=\"next\"", "ab".repeat(16)));
+    }
+}

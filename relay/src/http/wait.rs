@@ -1,0 +1,208 @@
+//! `?wait=SECONDS` and `Prefer: wait=SECONDS`: a question about a job that is answered when the job has ended, or when
+//! the time is over, whichever comes first.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    extract::{ConnectInfo, Path, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, uri::PathAndQuery},
+    middleware::Next,
+    response::Response,
+};
+use futures::StreamExt as _;
+use p2pnet_net::handle::Handle;
+use p2pnet_shared::{
+    api::Event,
+    id::JobId,
+    refusal::{Code, Refusal},
+};
+use tokio::{
+    sync::broadcast::{self, error::RecvError},
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{
+    App,
+    answer::{Refused, short},
+    limits,
+};
+
+/// RFC 7240.
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+/// Ends that a waiter may be behind with before it looks for itself.
+const ENDS: usize = 256;
+/// A waiter looks for itself this often, should an end have come before it was listened for.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Tells waiters of the ends of jobs: one listener at the node for all of them.
+pub struct Ends(broadcast::Sender<JobId>);
+
+impl Ends {
+    /// Listens until the node stops.
+    pub fn of(handle: &Handle) -> Self {
+        let (sender, _) = broadcast::channel(ENDS);
+        let (events, told) = (handle.events(), sender.clone());
+        tokio::spawn(async move {
+            let mut events = std::pin::pin!(events);
+            while let Some(event) = events.next().await {
+                let ended = match event {
+                    Event::Job(summary) => summary.state.is_final().then_some(summary.id),
+                    Event::JobRemoved { id } => Some(id),
+                    Event::Network => None,
+                };
+                // An error says that nobody waits just now.
+                let _ = ended.map(|id| told.send(id));
+            }
+        });
+        Self(sender)
+    }
+}
+
+/// How long a request wants to wait.
+#[derive(Debug, PartialEq, Eq)]
+struct Wish {
+    seconds: u64,
+    /// It came in the header, so the answer says that it was heard.
+    preferred: bool,
+}
+
+/// Holds a question about a job back until it can be answered as its asker wishes.
+pub async fn hold(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(id): Path<String>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Refused> {
+    if request.method() != Method::GET {
+        return Ok(next.run(request).await);
+    }
+    let wish = read(request.uri(), request.headers())?;
+    drop_wait(&mut request);
+    let Some(wish) = wish else { return Ok(next.run(request).await) };
+    if let Ok(id) = id.parse::<JobId>()
+        && wish.seconds > 0
+    {
+        let Some(_place) = app.waiters.enter(limits::client_address(peer, request.headers())) else {
+            let message = format!("{} questions wait already", limits::WAITERS_PER_ADDRESS);
+            let hint = "ask without wait, or let one program wait for several jobs at /api/v1/events";
+            return Err(Refused(Refusal::new(Code::RateLimited, message, hint)));
+        };
+        ended(&app, id, Duration::from_secs(wish.seconds)).await;
+    }
+    let mut response = next.run(request).await;
+    if wish.preferred
+        && let Ok(value) = HeaderValue::try_from(format!("wait={}", wish.seconds))
+    {
+        response.headers_mut().insert(PREFERENCE_APPLIED, value);
+    }
+    Ok(response)
+}
+
+/// Returns when the job has ended or is gone, the time is over, or the relay stops.
+async fn ended(app: &App, id: JobId, patience: Duration) {
+    let until = Instant::now() + patience;
+    // Before the first look: an end between the two is not missed.
+    let mut ends = app.ends.0.subscribe();
+    while app.handle.job(id).await.is_some_and(|status| !status.summary.state.is_final()) {
+        let its_end = async {
+            loop {
+                match timeout(LOOK, ends.recv()).await {
+                    Ok(Ok(ended)) if ended == id => return true,
+                    Ok(Ok(_)) => {}
+                    Ok(Err(RecvError::Lagged(_))) | Err(_) => return true,
+                    Ok(Err(RecvError::Closed)) => return false,
+                }
+            }
+        };
+        tokio::select! {
+            look = its_end => if !look { return },
+            () = sleep_until(until) => return,
+            () = app.stopping.cancelled() => return,
+        }
+    }
+}
+
+/// The wish of a request: the query's, else the header's. A header that is not understood is passed over, as RFC 7240
+/// wants it; a query that is not is refused.
+fn read(uri: &Uri, headers: &HeaderMap) -> Result<Option<Wish>, Refusal> {
+    let most = limits::LONGEST_WAIT.as_secs();
+    let asked = pairs(uri).find(|(name, _)| name == "wait");
+    if let Some((_, text)) = asked {
+        return match text.parse::<u64>() {
+            Ok(seconds) => Ok(Some(Wish { seconds: seconds.min(most), preferred: false })),
+            Err(_) => {
+                let message = format!("wait cannot be {:?}", short(&text));
+                Err(Refusal::new(Code::InvalidField, message, format!("it is a number of seconds from 0 to {most}")))
+            }
+        };
+    }
+    let preferences = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    let seconds = preferences.flat_map(|value| value.split(',')).find_map(|preference| {
+        let (name, value) = preference.split(';').next()?.split_once('=')?;
+        let value = value.trim().trim_matches('"');
+        if name.trim().eq_ignore_ascii_case("wait") { value.parse::<u64>().ok() } else { None }
+    });
+    Ok(seconds.map(|seconds| Wish { seconds: seconds.min(most), preferred: true }))
+}
+
+fn pairs(uri: &Uri) -> impl Iterator<Item = (String, String)> {
+    form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned()
+}
+
+/// The endpoints know nothing of waiting.
+fn drop_wait(request: &mut Request) {
+    if !pairs(request.uri()).any(|(name, _)| name == "wait") {
+        return;
+    }
+    let rest = pairs(request.uri()).filter(|(name, _)| name != "wait");
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(rest).finish();
+    let path = request.uri().path();
+    let text = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+    let mut parts = request.uri().clone().into_parts();
+    if let Ok(path_and_query) = text.parse::<PathAndQuery>() {
+        parts.path_and_query = Some(path_and_query);
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn wish(uri: &str, prefer: Option<&'static str>) -> Result<Option<Wish>, Refusal> {
+        let mut headers = HeaderMap::new();
+        if let Some(prefer) = prefer {
+            headers.insert(PREFER, HeaderValue::from_static(prefer));
+        }
+        read(&uri.parse().unwrap(), &headers)
+    }
+
+    #[test]
+    fn the_query_is_heard_before_the_header() {
+        let of = |seconds, preferred| Ok(Some(Wish { seconds, preferred }));
+        assert_eq!(wish("/x", None), Ok(None));
+        assert_eq!(wish("/x?wait=5", Some("wait=9")), of(5, false));
+        assert_eq!(wish("/x?wait=5000", None), of(60, false));
+        assert_eq!(wish("/x", Some("respond-async, WAIT=10; x=y")), of(10, true));
+        assert_eq!(wish("/x", Some("wait=\"7\"")), of(7, true));
+        assert_eq!(wish("/x", Some("wait=soon")), Ok(None));
+        for bad in ["/x?wait=", "/x?wait=-1", "/x?wait=1.5", "/x?wait=ever"] {
+            assert_eq!(wish(bad, None).unwrap_err().code, Code::InvalidField, "{bad}");
+        }
+    }
+
+    #[test]
+    fn endpoints_do_not_see_the_wish() {
+        let mut request = Request::builder().uri("/x?wait=5&format=raw").body(axum::body::Body::empty()).unwrap();
+        drop_wait(&mut request);
+        assert_eq!(request.uri(), "/x?format=raw");
+        let mut request = Request::builder().uri("/x?wait=5").body(axum::body::Body::empty()).unwrap();
+        drop_wait(&mut request);
+        assert_eq!(request.uri(), "/x");
+    }
+}

@@ -1,0 +1,408 @@
+//! JSON read strictly and within bounds: no field twice in an object, wherever it stands; no value of a stranger's that
+//! takes many times its text in memory; and errors that say what a program of the usual kinds has written instead.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::Value as Json;
+
+use super::limits::MAX_CELLS;
+use crate::refusal::{Code, Refusal};
+
+/// Values that the fields of a job may have together, beside the lists that are packed while they are read.
+const MOST_VALUES: usize = 100_000;
+/// Characters of a field's name in a message.
+const SHOWN: usize = 40;
+
+/// What serde_json calls the only field of a number, when numbers keep their digits.
+const NUMBER: &str = "$serde_json::private::Number";
+
+/// What the reader notices beside the values.
+pub struct Notes {
+    path: Vec<String>,
+    left: usize,
+    refusal: Option<Refusal>,
+}
+
+impl Notes {
+    /// Nothing noticed yet.
+    pub fn new() -> Self {
+        Self { path: Vec::new(), left: MOST_VALUES, refusal: None }
+    }
+
+    /// The first thing that is wrong although it is valid JSON.
+    pub fn refusal(&mut self) -> Option<Refusal> {
+        self.refusal.take()
+    }
+
+    /// Notes that an object has a field twice.
+    pub fn twice(&mut self, name: &str) {
+        let path = self.path.iter().map(String::as_str).chain([shortened(name).as_str()]).collect::<Vec<_>>().join(".");
+        self.note(Code::InvalidField, format!("`{path:.120}` stands there twice"), "remove one of them");
+    }
+
+    fn note(&mut self, code: Code, message: String, hint: &str) {
+        self.refusal.get_or_insert_with(|| Refusal::new(code, message, hint));
+    }
+
+    /// Reads what stands behind `name`.
+    pub fn within<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(shortened(name));
+        let value = read(self);
+        self.path.pop();
+        value
+    }
+
+    fn count(&mut self) -> bool {
+        if self.left == 0 {
+            let path = self.path.join(".");
+            let message = format!("`{path:.120}`: the job has more than {MOST_VALUES} values in lists and objects");
+            self.note(Code::TooLarge, message, "long lists belong into `data`, `a` and `b`, long texts into `input`");
+            return false;
+        }
+        self.left -= 1;
+        true
+    }
+}
+
+fn shortened(name: &str) -> String {
+    name.chars().take(SHOWN).collect()
+}
+
+/// Reads one value of any shape.
+pub struct Strict<'a>(pub &'a mut Notes);
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Json;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+        Ok(Json::Number(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
+        Ok(Json::Number(value.into()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Json, E> {
+        Ok(Json::String(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Json, E> {
+        Ok(Json::String(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json, A::Error> {
+        let mut list = Vec::new();
+        while let Some(value) = seq.next_element_seed(Strict(&mut *self.0))? {
+            if !self.0.count() {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                break;
+            }
+            list.push(value);
+        }
+        Ok(Json::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
+        let mut object = serde_json::Map::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if name == NUMBER && object.is_empty() {
+                let digits: String = map.next_value()?;
+                return digits.parse().map(Json::Number).map_err(A::Error::custom);
+            }
+            if !self.0.count() {
+                map.next_value::<IgnoredAny>()?;
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                break;
+            }
+            let value = self.0.within(&name, |notes| map.next_value_seed(Strict(notes)))?;
+            if object.contains_key(&name) {
+                self.0.twice(&name);
+            }
+            object.insert(name, value);
+        }
+        Ok(Json::Object(object))
+    }
+}
+
+/// A value of a long list: what it holds counts only if it is a number or a text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scalar {
+    /// As it is written.
+    Number(String),
+    /// Without its quotes.
+    Text(String),
+    /// Neither; in the words of a message.
+    Other(&'static str),
+}
+
+impl Scalar {
+    /// Its beginning, for a message.
+    pub fn shown(&self) -> String {
+        match self {
+            Scalar::Number(digits) => format!("{digits:.60}"),
+            Scalar::Text(text) => format!("{:?}", shortened(text)),
+            Scalar::Other(what) => (*what).to_owned(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+struct ScalarVisitor;
+
+impl<'de> Visitor<'de> for ScalarVisitor {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number or a text")
+    }
+
+    fn visit_unit<E>(self) -> Result<Scalar, E> {
+        Ok(Scalar::Other("null"))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Scalar, E> {
+        Ok(Scalar::Other(if value { "true" } else { "false" }))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Scalar, E> {
+        Ok(Scalar::Number(value.to_string()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Scalar, E> {
+        Ok(Scalar::Number(value.to_string()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar::Text(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Scalar, E> {
+        Ok(Scalar::Text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Scalar, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Scalar::Other("a list"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
+        if let Some(name) = map.next_key::<String>()? {
+            if name == NUMBER {
+                return map.next_value().map(Scalar::Number);
+            }
+            map.next_value::<IgnoredAny>()?;
+        }
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Scalar::Other("an object"))
+    }
+}
+
+/// A row of a matrix.
+pub enum Row {
+    /// Its values; not more than one more than a matrix may have.
+    Cells(Vec<Scalar>),
+    /// No list.
+    Other(Scalar),
+}
+
+impl<'de> Deserialize<'de> for Row {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RowVisitor)
+    }
+}
+
+struct RowVisitor;
+
+impl<'de> Visitor<'de> for RowVisitor {
+    type Value = Row;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of numbers")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Row, A::Error> {
+        let mut cells = Vec::new();
+        while let Some(cell) = seq.next_element::<Scalar>()? {
+            cells.push(cell);
+            if cells.len() > MAX_CELLS {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                break;
+            }
+        }
+        Ok(Row::Cells(cells))
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Row, E> {
+        ScalarVisitor.visit_unit().map(Row::Other)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Row, E> {
+        ScalarVisitor.visit_bool(value).map(Row::Other)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Row, E> {
+        ScalarVisitor.visit_u64(value).map(Row::Other)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Row, E> {
+        ScalarVisitor.visit_i64(value).map(Row::Other)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Row, E> {
+        ScalarVisitor.visit_str(text).map(Row::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Row, A::Error> {
+        ScalarVisitor.visit_map(map).map(Row::Other)
+    }
+}
+
+/// The text of a job's bytes, without a byte order mark.
+pub fn text_of(bytes: &[u8]) -> Result<&str, Refusal> {
+    const HINT: &str = "send JSON in UTF-8; in PowerShell, pass `-Encoding utf8` to what writes the file";
+    let utf16 = match bytes {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'{' | b' ' | b'\r' | b'\n', 0, ..] | [0, b'{' | b' ' | b'\n', ..] => {
+            true
+        }
+        _ => false,
+    };
+    if utf16 {
+        return Err(Refusal::new(Code::InvalidJson, "the job is in UTF-16, not in UTF-8", HINT));
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(without_mark(text)),
+        Err(error) => {
+            let message = format!("the job is not UTF-8 text (byte {})", error.valid_up_to());
+            Err(Refusal::new(Code::InvalidJson, message, HINT))
+        }
+    }
+}
+
+/// A text without the byte order mark that editors of some systems put before it.
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// Why a text is no JSON object, in words for a person.
+pub fn explain(source: &str, error: &serde_json::Error) -> Refusal {
+    const EXAMPLE: &str = "send one JSON object, for example {\"kind\": \"map\", \"data\": [1, 2], \"map\": \"x*x\"}";
+    let here = rest_at(source, error.line(), error.column());
+    let begins = |word: &str| here.strip_prefix('-').unwrap_or(here).starts_with(word);
+    let place = format!("(line {}, column {})", error.line(), error.column());
+    let of_python = ["True", "False", "None"].into_iter().find(|word| begins(word));
+    let (message, hint) = if source.trim().is_empty() {
+        ("the job is empty".to_owned(), EXAMPLE)
+    } else if begins("NaN") || begins("Infinity") {
+        (format!("JSON has no NaN and no Infinity {place}"), "leave them out, or let the formula make them")
+    } else if let Some(word) = of_python {
+        (format!("JSON has no {word} {place}"), "write true, false and null; Python's json.dumps does")
+    } else if here.starts_with('\'') {
+        (format!("JSON has no single quotes {place}"), "put names and texts into double quotes: \"map\"")
+    } else if ["hex escape", "surrogate"].iter().any(|part| error.to_string().contains(part)) {
+        let message = format!("a text holds half a character, a lone surrogate {place}");
+        (message, "write a character beyond U+FFFF as itself, or as both of its \\u escapes")
+    } else if error.to_string().contains("recursion limit") {
+        (format!("the job is nested too deep {place}"), "lists and objects may stand 100 deep in one another")
+    } else {
+        (format!("the job is not valid: {error}"), EXAMPLE)
+    };
+    Refusal::new(Code::InvalidJson, message, hint)
+}
+
+/// The text from just before the place that serde_json names; it counts bytes and may stand on a word's last letter read.
+fn rest_at(source: &str, line: usize, column: usize) -> &str {
+    let text = source.split('\n').nth(line.saturating_sub(1)).unwrap_or_default();
+    let at = column.saturating_sub(1);
+    text.get(at..).or_else(|| text.get(column..)).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Json, Option<Refusal>) {
+        let mut notes = Notes::new();
+        let value = Strict(&mut notes).deserialize(&mut serde_json::Deserializer::from_str(text)).unwrap();
+        (value, notes.refusal())
+    }
+
+    #[test]
+    fn values_are_read_as_serde_json_reads_them() {
+        let text = r#"{"a":[1,-2.5e3,"x",null,true,{"b":{}}],"c":123456789012345678901234567890}"#;
+        assert_eq!(read(text), (serde_json::from_str(text).unwrap(), None));
+    }
+
+    #[test]
+    fn a_field_twice_is_named_with_its_path() {
+        let (_, refusal) = read(r#"{"a":{"b":{"c":1,"d":2,"c":3}}}"#);
+        assert_eq!(refusal.unwrap().message, "`a.b.c` stands there twice");
+        assert_eq!(read(r#"{"a":{"b":1},"c":{"b":1}}"#).1, None);
+    }
+
+    #[test]
+    fn many_values_outside_the_packed_lists_are_not_kept() {
+        let (value, refusal) = read(&format!("[{}1]", "1,".repeat(MOST_VALUES)));
+        assert_eq!(value.as_array().unwrap().len(), MOST_VALUES);
+        assert_eq!(refusal.unwrap().code, Code::TooLarge);
+    }
+
+    #[test]
+    fn what_other_programs_write_is_named() {
+        for (source, part) in [
+            ("{\"data\":[1, NaN]}", "NaN"),
+            ("{\"data\":[-Infinity]}", "Infinity"),
+            ("{\n\"data\": True}", "True"),
+            ("{'kind': 1}", "single quotes"),
+            (" ", "empty"),
+        ] {
+            let error = serde_json::from_str::<IgnoredAny>(source).unwrap_err();
+            let refusal = explain(source, &error);
+            assert!(refusal.message.contains(part), "{source}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn encodings_are_told_apart() {
+        let job = "{\"kind\":1}";
+        let little: Vec<u8> = job.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = job.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        assert_eq!(text_of("\u{feff}{}".as_bytes()).unwrap(), "{}");
+        assert_eq!(text_of(b"").unwrap(), "");
+        for bytes in
+            [little.clone(), big.clone(), [vec![0xff, 0xfe], little].concat(), [vec![0xfe, 0xff], big].concat()]
+        {
+            assert!(text_of(&bytes).unwrap_err().message.contains("UTF-16"));
+        }
+        assert!(text_of(&[b'{', 0xe9]).unwrap_err().message.contains("byte 1"));
+    }
+}

@@ -1,0 +1,121 @@
+//! What people's programs send: fields twice, misspelt, misplaced, with marks of their editors, too deep, too many.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::{
+    tests::{job, result},
+    text_of,
+};
+use crate::refusal::{Code, Refusal};
+
+fn refusal(source: &str) -> Refusal {
+    job(source).map(|_| ()).unwrap_err()
+}
+
+#[test]
+fn a_field_twice_is_refused_wherever_it_stands() {
+    for (rest, path) in [
+        (r#""map":"x","map":"x + 1""#, "`map`"),
+        (r#""data":[2]"#, "`data`"),
+        (r#""policy":{"retries":1,"retries":2}"#, "`policy.retries`"),
+        (r#""requirements":{"ram_gb":1,"ram_gb":1}"#, "`requirements.ram_gb`"),
+        (r#""labels":{"a":"1","b":"2","a":"3"}"#, "`labels.a`"),
+        (r#""zzz":{"a":[{"b":1},{"b":{"c":1,"c":2}}]}"#, "`zzz.a.b.c`"),
+    ] {
+        let refusal = refusal(&format!(r#"{{"kind":"map","data":[1],{rest}}}"#));
+        assert_eq!(refusal.message, format!("{path} stands there twice"), "{rest}");
+        assert_eq!(refusal.code, Code::InvalidField);
+    }
+    assert!(job(r#"{"kind":"map","data":[1],"map":"x","labels":{"retries":"1"},"policy":{"retries":1}}"#).is_ok());
+}
+
+#[test]
+fn a_misspelt_field_is_named_before_what_is_missing_and_says_what_may_be_meant() {
+    for (source, parts) in [
+        (r#"{"kind":"map","data":[1],"mpa":"x"}"#, &["`mpa`", "`map`?"][..]),
+        (r#"{"kind":"map","dta":[1],"map":"x +"}"#, &["`dta`", "`data`?"]),
+        (r#"{"kind":"map","Data":[1],"map":"x"}"#, &["`Data`", "`data`?"]),
+        (r#"{"knid":"map","data":[1],"map":"x"}"#, &["`knid`", "`kind`?"]),
+        (r#"{"kind":"map","data":[1],"map":"x","policy":{"retires":1}}"#, &["`policy.retires`", "`policy.retries`?"]),
+        (r#"{"kind":"map","data":[1],"map":"x","requirements":{"timeout":1}}"#, &["`requirements.timeout_seconds`?"]),
+        (r#"{"kind":"map","data":[1],"map":"x","retries":1}"#, &["`retries`", "`policy.retries`?"]),
+        (r#"{"kind":"map","data":[1],"map":"x","ram":1}"#, &["`ram`", "`requirements.ram_gb`?"]),
+        (r#"{"kind":"map","data":[1],"map":"x","label":{}}"#, &["`label`", "`labels`?"]),
+        (r#"{"kind":"map","data":[1],"map":"x","start":1}"#, &["`start`", "a field of range_reduce"]),
+        (r#"{"kind":"range_reduce","strat":1,"end":2,"reduce":"sum"}"#, &["`strat`", "`start`?"]),
+        (r#"{"kind":"kernel","kernal":"AAAA"}"#, &["`kernal`", "`kernel`?"]),
+    ] {
+        let refusal = refusal(source);
+        assert_eq!(refusal.code, Code::UnknownField, "{source}: {refusal}");
+        for part in parts {
+            assert!(refusal.message.contains(part), "{source}: {refusal}");
+        }
+        assert!(!refusal.hint.is_empty());
+    }
+    let colour = refusal(r#"{"kind":"map","data":[1],"map":"x","colour":"red"}"#);
+    assert!(!colour.message.contains("did you mean"), "{colour}");
+    let kind = refusal(r#"{"kind":"mapreduce"}"#);
+    assert!(kind.code == Code::UnknownKind && kind.message.contains("`map_reduce`?"), "{kind}");
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_job() {
+    let plain = r#"{"kind":"map","data":[1],"map":"x"}"#;
+    let marked = format!("\u{feff}{plain}");
+    assert_eq!(job(&marked).unwrap().source, plain);
+    assert_eq!(job(text_of(marked.as_bytes()).unwrap()).unwrap().source, plain);
+    assert_eq!(refusal(&format!("\u{feff}{marked}")).code, Code::InvalidJson, "one mark, not two");
+}
+
+#[test]
+fn what_is_no_job_is_refused_with_its_reason() {
+    let deep = |inner: &str| format!(r#"{{"kind":"map","data":[1],"map":"x","zzz":{inner}}}"#);
+    for (source, code, part) in [
+        (r#"{"kind":"map","data":[NaN],"map":"x"}"#.to_owned(), Code::InvalidJson, "NaN"),
+        (r#"{"kind":"map","data":[-Infinity],"map":"x"}"#.to_owned(), Code::InvalidJson, "Infinity"),
+        (r#"{"kind":"map","data":["\ud800"],"map":"x"}"#.to_owned(), Code::InvalidJson, "surrogate"),
+        (r#"{"kind":"map","data":[1],"map":"x"} {}"#.to_owned(), Code::InvalidJson, "trailing"),
+        (deep(&format!("{}1{}", "[".repeat(50_000), "]".repeat(50_000))), Code::InvalidJson, "too deep"),
+        (deep(&format!("{}1{}", r#"{"a":"#.repeat(50_000), "}".repeat(50_000))), Code::InvalidJson, "too deep"),
+        (deep(&format!("[{}1]", "1,".repeat(200_000))), Code::TooLarge, "`zzz`"),
+        (r#"{"kind":"map","data":[1e400],"map":"x"}"#.to_owned(), Code::InvalidNumber, "too large"),
+        (r#"{"kind":"map","data":[01],"map":"x"}"#.to_owned(), Code::InvalidJson, "number"),
+        (r#"{"kind":"map","data":[1],"map":"x","name":"a\nb"}"#.to_owned(), Code::InvalidField, "`name`"),
+        (r#"{"kind":"map","data":[1],"map":"x","labels":{"a":1}}"#.to_owned(), Code::InvalidField, "`labels.a`"),
+        (r#"{"kind":"map","data":[1],"map":"x","labels":["a"]}"#.to_owned(), Code::InvalidField, "`labels`"),
+    ] {
+        let refusal = refusal(&source);
+        let shown: String = source.chars().take(60).collect();
+        assert_eq!(refusal.code, code, "{shown}: {refusal}");
+        assert!(refusal.message.contains(part), "{shown}: {refusal}");
+    }
+    assert_eq!(result(r#"{"kind":"map","data":[1e-400,-0,-0.0],"map":"x"}"#).unwrap(), "[0.0,0,-0.0]");
+}
+
+#[test]
+fn a_lists_own_name_for_numbers_is_no_number() {
+    // What serde_json calls a number inside; a person who writes it gets what stands there, or a refusal.
+    let odd = r#"{"kind":"map","data":[{"$serde_json::private::Number":"inf"}],"map":"x"}"#;
+    assert_eq!(refusal(odd).code, Code::InvalidNumber);
+    let odd = r#"{"kind":"map","data":[1],"map":"x","policy":{"retries":{"$serde_json::private::Number":"many"}}}"#;
+    assert_eq!(refusal(odd).code, Code::InvalidJson);
+}
+
+#[test]
+fn a_job_without_input_reads_nothing() {
+    let kernel = STANDARD.encode(p2pnet_test_kernels::echo());
+    assert_eq!(result(&format!(r#"{{"kind":"kernel","kernel":"{kernel}"}}"#)).unwrap(), "\"\"");
+    let lines = refusal(&format!(r#"{{"kind":"kernel","kernel":"{kernel}","split":"lines"}}"#));
+    assert_eq!(lines.code, Code::EmptyInput);
+}
+
+#[test]
+fn name_and_labels_are_read_and_reach_no_kernel() {
+    let plain = job(r#"{"kind":"map","data":[1,2],"map":"x"}"#).unwrap();
+    let source = r#"{"kind":"map","data":[1,2],"map":"x","name":"nightly","labels":{"team":"physics","run":"7"}}"#;
+    let named = job(source).unwrap();
+    assert_eq!(named.metadata.name.as_deref(), Some("nightly"));
+    assert_eq!(named.metadata.labels.get("team").map(String::as_str), Some("physics"));
+    let span = crate::units::Span { start: 0, end: 2 };
+    assert_eq!((plain.plan.kernel(), plain.plan.inputs(span)), (named.plan.kernel(), named.plan.inputs(span)));
+}

@@ -1,0 +1,86 @@
+//! What a person calls a job: a name and labels, to find it again. Nothing of it reaches a kernel.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::refusal::{Code, Refusal};
+
+/// Characters of a name.
+pub const MOST_NAME: usize = 100;
+/// Labels of one job.
+pub const MOST_LABELS: usize = 32;
+/// Characters of a label's key.
+pub const MOST_KEY: usize = 63;
+/// Characters of a label's value.
+pub const MOST_VALUE: usize = 255;
+
+/// A job's name and labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// 1 to [`MOST_NAME`] characters; need not be the only one of its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Up to [`MOST_LABELS`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Metadata {
+    /// Takes a name, if it may be one.
+    pub fn set_name(&mut self, name: &str) -> Result<(), Refusal> {
+        let name = name.trim();
+        if name.is_empty() || name.chars().count() > MOST_NAME || name.chars().any(char::is_control) {
+            let message = format!("`name` must have 1 to {MOST_NAME} characters on one line");
+            return Err(Refusal::new(Code::InvalidField, message, "choose a shorter one, or leave it out"));
+        }
+        self.name = Some(name.to_owned());
+        Ok(())
+    }
+
+    /// Takes a label, if it may be one.
+    pub fn add_label(&mut self, key: &str, value: &str) -> Result<(), Refusal> {
+        let shown: String = key.chars().take(40).collect();
+        let sound = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+        if key.is_empty() || key.chars().count() > MOST_KEY || !key.chars().all(sound) {
+            let message = format!("`labels.{shown}` is no key of a label");
+            let hint = format!("a key has 1 to {MOST_KEY} letters, digits, and - _ . / between them");
+            return Err(Refusal::new(Code::InvalidField, message, hint));
+        }
+        if value.chars().count() > MOST_VALUE || value.chars().any(char::is_control) {
+            let message = format!("`labels.{shown}` must have at most {MOST_VALUE} characters on one line");
+            return Err(Refusal::new(Code::InvalidField, message, "long texts belong into the job's input"));
+        }
+        if self.labels.len() >= MOST_LABELS && !self.labels.contains_key(key) {
+            let message = format!("a job may have {MOST_LABELS} labels");
+            return Err(Refusal::new(Code::TooLarge, message, "leave some out"));
+        }
+        self.labels.insert(key.to_owned(), value.to_owned());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_labels_are_bounded() {
+        let mut metadata = Metadata::default();
+        metadata.set_name(" ночной прогон ").unwrap();
+        assert_eq!(metadata.name.as_deref(), Some("ночной прогон"));
+        for bad in ["", "  ", "a\nb", &"я".repeat(MOST_NAME + 1)] {
+            assert_eq!(metadata.set_name(bad).unwrap_err().code, Code::InvalidField, "{bad:?}");
+        }
+        metadata.add_label("team/a", "").unwrap();
+        for (key, value) in [("", "x"), ("a:b", "x"), ("a b", "x"), ("a", "x\ny"), ("a", &"x".repeat(MOST_VALUE + 1))] {
+            assert_eq!(metadata.add_label(key, value).unwrap_err().code, Code::InvalidField, "{key:?}");
+        }
+        for n in 1..MOST_LABELS {
+            metadata.add_label(&n.to_string(), "x").unwrap();
+        }
+        assert_eq!(metadata.add_label("more", "x").unwrap_err().code, Code::TooLarge);
+        metadata.add_label("team/a", "another").unwrap();
+    }
+}
