@@ -2,7 +2,7 @@
 
 use wasmparser::{ExternalKind, FuncType, Parser, Payload, ValType};
 
-use super::{Facts, bounds::MOST_MODULE_BYTES, exports};
+use super::{Facts, bounds::MOST_MODULE_BYTES, exports, features};
 use crate::engine::drive::ENDS_EARLY;
 use crate::refusal::{Code, Refusal};
 
@@ -42,12 +42,14 @@ pub fn import(module: &str, name: &str) -> Refusal {
 /// Checks that the three exports are there and have the right types.
 pub fn contract(original: &[u8]) -> Result<(), Refusal> {
     length(original)?;
-    let broken = |error: wasmparser::BinaryReaderError| invalid(format!("The kernel cannot be read: {error}."));
+    let broken = |error: wasmparser::BinaryReaderError| features::unreadable(&error);
     let mut types: Vec<FuncType> = Vec::new();
     let mut functions: Vec<u32> = Vec::new();
     let (mut memory, mut alloc, mut run) = (false, None, None);
     for payload in Parser::new(0).parse_all(original) {
-        match payload.map_err(broken)? {
+        let payload = payload.map_err(broken)?;
+        features::named(&payload)?;
+        match payload {
             Payload::TypeSection(section) => {
                 for ty in section.into_iter_err_on_gc_types().take(super::bounds::MOST_TYPES as usize) {
                     types.push(ty.map_err(broken)?);

@@ -150,6 +150,10 @@ fn what_a_kernel_may_not_use_is_refused_by_its_name() {
     assert!(rewrite(legacy).unwrap_err().message.contains("exceptions"));
     let component = wat::parse_str("(component)").unwrap();
     assert!(rewrite(&component).unwrap_err().message.contains("component"));
+    // Whoever submits hears the same, though the contract is looked at first.
+    assert!(prepare(&component).unwrap_err().message.contains("component"));
+    let with_structures = prepare(&kernel("(type (struct))", "(i64.const 0)")).unwrap_err();
+    assert!(with_structures.message.contains("gc"), "{with_structures}");
 }
 
 #[test]
