@@ -72,7 +72,7 @@ impl Submission {
 
 /// Keeps a job, then hands it to the node.
 async fn keep(app: &App, job: Job, key: Option<(String, Hash)>) -> Result<JobId, Refused> {
-    app.handle.may_submit(job.source.len()).await?;
+    app.handle.may_submit(job.owner, job.source.len()).await?;
     let (id, at) = (JobId(rand::random()), now());
     let record = new_record(&job, at);
     // A module that came with a job may be named by its hash in later ones.

@@ -6,7 +6,7 @@ use futures::{
 };
 use p2pnet_shared::{
     api::{Event, JobStatus, JobSummary, NetworkView, ProviderSettings},
-    id::{JobId, NodeId},
+    id::{JobId, NodeId, OwnerId},
     job::Job,
     refusal::{Code, Refusal},
 };
@@ -22,8 +22,8 @@ pub const EVENT_QUEUE: usize = 1024;
 pub enum Command {
     /// Take a job; its new name comes back.
     Submit(Box<Job>, oneshot::Sender<Result<JobId, Refusal>>),
-    /// Whether a job of so many bytes would be taken now.
-    MaySubmit(usize, oneshot::Sender<Result<(), Refusal>>),
+    /// Whether a job of so many bytes would be taken from an owner now.
+    MaySubmit(OwnerId, usize, oneshot::Sender<Result<(), Refusal>>),
     /// Take a job that the store already holds under this name.
     SubmitKept(JobId, Box<Job>, oneshot::Sender<Result<JobId, Refusal>>),
     /// Stop a job; `false` when there is none.
@@ -72,9 +72,9 @@ impl Handle {
         self.ask(|reply| Command::Submit(Box::new(job), reply)).await.unwrap_or_else(|| Err(stopped()))
     }
 
-    /// Whether a job whose source has so many bytes would be taken now; for those who keep it first.
-    pub async fn may_submit(&self, source_bytes: usize) -> Result<(), Refusal> {
-        self.ask(|reply| Command::MaySubmit(source_bytes, reply)).await.unwrap_or_else(|| Err(stopped()))
+    /// Whether a job whose source has so many bytes would be taken from an owner now; for those who keep it first.
+    pub async fn may_submit(&self, owner: OwnerId, source_bytes: usize) -> Result<(), Refusal> {
+        self.ask(|reply| Command::MaySubmit(owner, source_bytes, reply)).await.unwrap_or_else(|| Err(stopped()))
     }
 
     /// Hands over a job that was put into the store under the name `id` before, by its

@@ -66,6 +66,8 @@ struct Connection {
     /// Streams of the other side that wait until the node knows of the connection.
     held: Vec<Stream>,
     carried: bool,
+    /// The Hello that came over it last.
+    hello: Option<Message>,
     last_message: Moment,
     /// Bytes written when last looked, and when that number last changed or nothing waited.
     progress: (u64, Moment),
@@ -353,6 +355,7 @@ impl Links {
                 outgoing: None,
                 held: Vec::new(),
                 carried: false,
+                hello: None,
                 last_message: now,
                 progress: (0, now),
                 failed_pings: 0,
@@ -426,6 +429,11 @@ impl Links {
         self.dials.remove(&node);
         self.inputs.push_back(Input::Connected { node, path, transport });
         for (id, connection) in self.connections.iter_mut().filter(|(_, connection)| connection.node == node) {
+            // The other side may have moved to this connection before we saw the last one break: it will not say again
+            // who it is.
+            if let Some(message) = connection.hello.clone() {
+                self.inputs.push_back(Input::Received { from: node, message });
+            }
             for stream in connection.held.drain(..) {
                 platform::spawn(frames::read(stream, *id, self.facts.0.clone()));
             }
@@ -440,6 +448,9 @@ impl Links {
             LinkFact::Received(message) => {
                 connection.carried = true;
                 connection.last_message = now;
+                if let Message::Hello { .. } = &message {
+                    connection.hello = Some(message.clone());
+                }
                 self.inputs.push_back(Input::Received { from, message });
             }
             LinkFact::Garbled => self.inputs.push_back(Input::Garbled { from }),

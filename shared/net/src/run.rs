@@ -201,7 +201,7 @@ impl<H: Host> Loop<H> {
         // Whoever asked may have gone: an answer that nobody takes is dropped.
         match command {
             Command::Submit(job, reply) => _ = reply.send(self.submit(now, job)),
-            Command::MaySubmit(source_bytes, reply) => _ = reply.send(self.node.may_submit(source_bytes)),
+            Command::MaySubmit(owner, bytes, reply) => _ = reply.send(self.node.may_submit(owner, bytes)),
             Command::SubmitKept(id, job, reply) => _ = reply.send(self.submit_kept(now, id, job)),
             // What these two order is with the host before the answer goes: who asked may wait for the store then.
             Command::Cancel(id, reply) => {
@@ -228,14 +228,14 @@ impl<H: Host> Loop<H> {
     }
 
     fn submit(&mut self, now: Moment, job: Box<Job>) -> Result<JobId, Refusal> {
-        self.node.may_submit(job.source.len())?;
+        self.node.may_submit(job.owner, job.source.len())?;
         let id = self.node.next_job_id();
         self.node.handle(now, Input::Submitted { id, job });
         Ok(id)
     }
 
     fn submit_kept(&mut self, now: Moment, id: JobId, job: Box<Job>) -> Result<JobId, Refusal> {
-        self.node.may_submit(job.source.len())?;
+        self.node.may_submit(job.owner, job.source.len())?;
         self.node.handle(now, Input::Kept { id, job });
         Ok(id)
     }
@@ -250,7 +250,7 @@ impl<H: Host> Loop<H> {
             match effect {
                 // Its failure, if it fails at once, is the next turn's business.
                 Effect::Dial { node, addresses } => self.links.dial(now, node, &addresses),
-                Effect::Hang { node } => self.links.hang(node),
+                Effect::Hang { node, .. } => self.links.hang(node),
                 Effect::Send { to, message } => self.links.send(now, to, &message),
                 Effect::Execute { run, kernel, batch, cpu_percent } => {
                     self.host.carry_out(HostOrder::Execute { run, kernel, batch, cpu_percent });

@@ -68,7 +68,7 @@ pub enum AttemptState {
     Lost,
 }
 
-/// How urgent a job is among the jobs of all requesters at a provider.
+/// How urgent a job is among the jobs of its owner; it counts against nobody else's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {

@@ -143,6 +143,11 @@ impl Requester {
         entry.begin(core.now);
         let engine = report.engine;
         let micros = measured_micros(core.now, attempt, &report);
+        // A provider's word alone makes nobody owe work: no batch takes longer than it was away.
+        let away = (core.now - attempt.assigned_at).0.saturating_add(1).saturating_mul(1000);
+        if let Some(attempt) = self.attempts.get_mut(&id) {
+            attempt.took = Some(micros.min(away));
+        }
         let mut gas = Gas(0);
         report.outcomes.iter().for_each(|outcome| gas += outcome.gas);
         match entry.judge(span, calls, report) {
@@ -301,6 +306,8 @@ impl Requester {
             entry.paces.ended(attempt.node);
             entry.note(attempt.end(id, state, engine, gas, core.now, error));
         }
+        let ran = attempt.started_at.map_or(0, |at| (core.now - at).0.saturating_mul(1000));
+        self.charge(attempt.job, attempt.took.unwrap_or(ran), attempt.charged);
     }
 
     /// Tells nodes that attempts are no longer wanted.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     Effect, RunId,
     core::Core,
-    provider::{Customer, Provider, Work, WorkState},
+    provider::{Customer, Provider, Run, Work, WorkState},
     queue::Key,
 };
 use crate::{
@@ -139,7 +139,7 @@ impl Provider {
     /// Puts batches on idle cores.
     pub(super) fn run_ready(&mut self, core: &mut Core) {
         while self.is_lending() && self.runs.len() < usize::from(self.settings.cores) {
-            let Some(key) = self.queue.pop() else { break };
+            let Some((key, counted)) = self.queue.pop() else { break };
             let Some(work) = self.works.get_mut(&key) else { continue };
             let run = RunId(self.next_run);
             let Some((kernel, batch)) = prepare(core, &mut work.assignment) else {
@@ -151,7 +151,7 @@ impl Provider {
             work.tasks = batch.calls.len() as u64;
             work.state = WorkState::Running(run);
             work.since = core.now;
-            self.runs.insert(run, Some(key));
+            self.runs.insert(run, Run { of: key.0, wanted: Some(key), since: core.now, counted });
             core.send(key.0, Message::Started { attempt: key.1 });
             core.effects.push_back(Effect::Execute { run, kernel, batch, cpu_percent: self.settings.cpu_percent });
             core.network_changed = true;
@@ -160,14 +160,15 @@ impl Provider {
 
     /// The host finished a run.
     pub(super) fn executed(&mut self, core: &mut Core, run: RunId, report: &BatchReport) {
-        let Some(wanted) = self.runs.remove(&run) else { return };
+        let Some(run) = self.runs.remove(&run) else { return };
+        self.queue.took(run.of, (core.now - run.since).0.saturating_mul(1000), run.counted);
         core.network_changed = true;
         self.busy_micros = self.busy_micros.saturating_add(report.busy_micros);
         self.tasks_done += report.outcomes.iter().filter(|outcome| outcome.output.is_ok()).count() as u64;
         for outcome in &report.outcomes {
             self.gas_done += outcome.gas;
         }
-        if let Some(key) = wanted {
+        if let Some(key) = run.wanted {
             self.deliver(core, key, report);
         }
         self.run_ready(core);
@@ -253,8 +254,8 @@ impl Provider {
             }
             WorkState::Ready => self.queue.remove(work.assignment.priority, key),
             WorkState::Running(run) => {
-                if let Some(wanted) = self.runs.get_mut(run) {
-                    *wanted = None;
+                if let Some(known) = self.runs.get_mut(run) {
+                    known.wanted = None;
                     core.effects.push_back(Effect::Abort { run: *run });
                 }
             }
@@ -319,7 +320,7 @@ fn blob_of(payload: &Payload) -> Option<Hash> {
     }
 }
 
-fn payload_len(payload: &Payload) -> u64 {
+pub(super) fn payload_len(payload: &Payload) -> u64 {
     match payload {
         Payload::Inline(bytes) => bytes.len() as u64,
         Payload::Blob { len, .. } => *len,

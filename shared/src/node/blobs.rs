@@ -70,6 +70,11 @@ impl Blobs {
         self.held.contains_key(&hash)
     }
 
+    /// Whether a node is among those who are to give a blob.
+    pub(super) fn is_fetched_from(&self, hash: Hash, node: NodeId) -> bool {
+        self.fetches.get(&hash).is_some_and(|fetch| fetch.sources.contains(&node))
+    }
+
     /// Holds bytes until they are unpinned as often as they were pinned.
     pub(super) fn pin(&mut self, hash: Hash, bytes: impl FnOnce() -> Arc<[u8]>) {
         let clock = self.tick();
@@ -147,6 +152,16 @@ impl Blobs {
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock
+    }
+
+    /// Whether the parts agree and keep their bounds.
+    pub(super) fn audit(&self) -> Result<(), &'static str> {
+        let loose: u64 = self.loose.values().filter_map(|hash| self.held.get(hash)).map(|h| h.bytes.len() as u64).sum();
+        let unpinned = self.held.values().filter(|held| held.pins == 0).count();
+        let fetching: usize = self.fetches.values().map(|fetch| fetch.got.len()).sum();
+        let agree = loose == self.loose_bytes && unpinned == self.loose.len();
+        let bounded = self.fetches.len() <= MOST_FETCHES && fetching as u64 <= FETCH_BYTES + MAX_BLOB;
+        if agree && bounded { Ok(()) } else { Err("the blobs that are held and fetched") }
     }
 
     fn fetching_bytes(&self) -> u64 {

@@ -239,7 +239,7 @@ impl Candidates {
             let idle = self.nodes.get(node).is_none_or(|candidate| candidate.outstanding.is_empty());
             let silent = core.peers.get(*node).is_some_and(|peer| now >= peer.heard_at + SILENCE);
             if idle && silent && !core.peers.is_seed(*node) {
-                core.effects.push_back(Effect::Hang { node: *node });
+                core.hang(*node);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Effect, NodeConfig, blobs::Blobs, chance::Chance, peers::Peers};
+use super::{Effect, NodeConfig, blobs::Blobs, chance::Chance, manners::Manners, peers::Peers};
 use crate::{
     id::NodeId,
     units::Moment,
@@ -20,6 +20,7 @@ pub(super) struct Core {
     /// Messages from this node to itself: it is its own provider, and a seed its own broker.
     pub(super) loopback: VecDeque<Message>,
     pub(super) peers: Peers,
+    pub(super) manners: Manners,
     pub(super) blobs: Blobs,
     /// Where this node can be dialled, best first.
     pub(super) addresses: Vec<String>,
@@ -39,6 +40,7 @@ impl Core {
             effects: VecDeque::new(),
             loopback: VecDeque::new(),
             peers: Peers::default(),
+            manners: Manners::default(),
             blobs: Blobs::default(),
             addresses: Vec::new(),
             network_changed: false,
@@ -66,12 +68,5 @@ impl Core {
     /// Whether at least one seed is connected; a seed is its own.
     pub(super) fn is_online(&self) -> bool {
         self.config.role == Role::Seed || self.peers.connected_seeds().next().is_some()
-    }
-
-    /// Counts a message that an honest node would not have sent. Too many of them end the connection.
-    pub(super) fn nonsense(&mut self, from: NodeId, weight: u32) {
-        if from != self.config.me && self.peers.blame(from, weight, self.now) {
-            self.effects.push_back(Effect::Hang { node: from });
-        }
     }
 }

@@ -1,17 +1,18 @@
 //! The requester's way out: finds providers, connects to them, gives them batches, sends stragglers to a second node.
 
-use std::ops::Bound;
+use std::collections::BTreeSet;
 
 use super::{
     broker::{MOST_FOUND, is_sane, meets},
     core::Core,
-    entry::{Attempt, Entry, Task, Turn},
+    entry::{Attempt, Entry, Task},
+    owners::Owners,
     requester::Requester,
     scheduler::window,
 };
 use crate::{
     id::{AttemptId, Hash, JobId, NodeId},
-    job::{AttemptState, Requirements},
+    job::{AttemptState, Priority, Requirements},
     units::{Millis, Span},
     wire::{self, Assignment, MAX_INLINE, Message, Offer, Payload},
 };
@@ -23,6 +24,8 @@ const ASK_PERIOD_SHORT: Millis = Millis(500);
 const FEW_LEFT: usize = 16;
 /// When a batch of a node whose speed nobody knows is looked at.
 const UNKNOWN_DURATION: Millis = Millis(3_000);
+/// What such a batch counts as work of its owner until more is known.
+const UNKNOWN_WORK: Millis = Millis(50);
 
 impl Requester {
     // ---- offers --------------------------------------------------------------------------------------------------
@@ -82,7 +85,7 @@ impl Requester {
             requirements.cpu_percent < asked.cpu_percent || requirements.memory_mib < asked.memory_mib
         });
         let (fresh, left) = self.candidates.known(core);
-        let short = !self.hungry.is_empty() && left < FEW_LEFT && (self.known_offers as usize) > fresh;
+        let short = !self.owners.is_idle() && left < FEW_LEFT && (self.known_offers as usize) > fresh;
         let period = if short { ASK_PERIOD_SHORT } else { ASK_PERIOD };
         let seeds: Vec<NodeId> = core.peers.connected_seeds().collect();
         for seed in seeds {
@@ -108,8 +111,8 @@ impl Requester {
     fn dial(&mut self, core: &mut Core) {
         let mut waiting = Vec::new();
         let mut wanted = 0u64;
-        for turn in &self.hungry {
-            if let Some(entry) = self.jobs.get(&turn.job) {
+        for job in self.owners.turns() {
+            if let Some(entry) = self.jobs.get(&job) {
                 waiting.push(entry.requirements);
                 wanted = wanted.saturating_add(entry.open.units()).saturating_add(entry.retries.len() as u64);
             }
@@ -132,7 +135,8 @@ impl Requester {
                 && let Some(entry) = self.jobs.get_mut(&attempt.job)
             {
                 entry.paces.present(node, true);
-                if let Some(prepared) = prepare(entry, id, attempt.span) {
+                let priority = priority(&self.owners, entry);
+                if let Some(prepared) = prepare(entry, id, attempt.span, priority) {
                     core.send(node, Message::Assign(prepared.assignment));
                 }
             }
@@ -162,49 +166,41 @@ impl Requester {
 
     /// Gives work to every node that has room.
     pub(super) fn fill_all(&mut self, core: &mut Core) {
-        if self.hungry.is_empty() {
+        if self.owners.is_idle() {
             return;
         }
         for node in self.candidates.reachable(core) {
-            if self.hungry.is_empty() {
+            if self.owners.is_idle() {
                 break;
             }
             self.fill(core, node);
         }
     }
 
-    /// Gives work to one node, until it has enough: jobs of the highest priority first, and among them one batch each in
-    /// turn, so that a long job does not keep out a short one.
+    /// Gives work to one node, until it has enough: one batch at a time of whoever's turn it is, so that neither a long
+    /// job keeps out a short one, nor an owner of many jobs one of few.
     pub(super) fn fill(&mut self, core: &mut Core, node: NodeId) {
         let Some(candidate) = self.candidates.get(node) else { return };
         let Some(offer) = candidate.fresh(core.now) else { return };
-        if self.hungry.is_empty() || !core.reaches(node) || candidate.is_busy(core.now) {
+        if self.owners.is_idle() || !core.reaches(node) || candidate.is_busy(core.now) {
             return;
         }
         let cores = offer.cores;
         let offer = offer.clone();
         let mut room = window(cores).saturating_sub(candidate.outstanding.len());
-        let mut passed: Option<Turn> = None;
+        // Jobs that have nothing for this node now.
+        let mut passed: BTreeSet<JobId> = BTreeSet::new();
         while room > 0 {
-            let from = passed.map_or(Bound::Unbounded, Bound::Excluded);
-            let Some(turn) = self.hungry.range((from, Bound::Unbounded)).next().copied() else { return };
-            if self.issue(core, &offer, turn.job) {
-                room -= 1;
-                self.served(turn);
-            } else {
-                passed = Some(turn); // it has nothing for this node now
+            let line: Vec<JobId> = self.owners.turns().filter(|job| !passed.contains(job)).collect();
+            let served = line.into_iter().find(|job| {
+                let issued = self.issue(core, &offer, *job);
+                issued || !passed.insert(*job)
+            });
+            if served.is_none() {
+                return;
             }
+            room -= 1;
         }
-    }
-
-    /// A job gave out a batch: those of its priority that still wait come before it.
-    fn served(&mut self, turn: Turn) {
-        self.hungry.remove(&turn);
-        self.turns += 1;
-        if let Some(entry) = self.jobs.get_mut(&turn.job) {
-            entry.served = self.turns;
-        }
-        self.refresh(turn.job);
     }
 
     /// Sends one batch of a job to a node; `false` when the job has none for it now.
@@ -216,6 +212,7 @@ impl Requester {
         let (candidates, requirements) = (&self.candidates, entry.requirements);
         let alone = |task: &Task| !candidates.another(core.now, &task.failed_on(), &requirements);
         let Some(task) = entry.next_task(core.now, offer.node, offer.cores, &alone) else { return false };
+        self.owners.serves(entry.owner, entry.work);
         self.send_task(core, offer.node, offer.cores, job, task)
     }
 
@@ -225,13 +222,16 @@ impl Requester {
         let id = AttemptId(self.next_attempt);
         self.next_attempt += 1;
         let span = task.span;
-        let Some(Prepared { assignment, calls, blob }) = prepare(entry, id, span) else { return false };
+        let priority = priority(&self.owners, entry);
+        let Some(Prepared { assignment, calls, blob }) = prepare(entry, id, span, priority) else { return false };
         let blob = blob.map(|(hash, bytes)| {
             core.blobs.pin(hash, || bytes.into());
             hash
         });
         core.send(node, Message::Assign(assignment));
-        let duration = entry.paces.duration(node, span.len()).unwrap_or(UNKNOWN_DURATION);
+        let known = entry.paces.duration(node, span.len());
+        let duration = known.unwrap_or(UNKNOWN_DURATION);
+        let charged = known.unwrap_or(UNKNOWN_WORK).0.saturating_mul(1000);
         let turns = u64::from(entry.paces.get(node).outstanding) / u64::from(cores.max(1)) + 1;
         let due = core.now + Millis(duration.0.saturating_mul(turns));
         entry.paces.sent(node, cores);
@@ -252,9 +252,12 @@ impl Requester {
             assigned_at: core.now,
             started_at: None,
             due,
+            charged,
+            took: None,
             blob,
         };
         self.attempts.insert(id, attempt);
+        self.charge(job, charged, 0);
         true
     }
 }
@@ -267,8 +270,14 @@ struct Prepared {
     blob: Option<(Hash, Vec<u8>)>,
 }
 
+/// The place of a job's batches in a provider's queue. It counts among the batches of this node only, so where several
+/// owners share this node nobody's urgency may hold up another's.
+fn priority(owners: &Owners, entry: &Entry) -> Priority {
+    if owners.count() > 1 { Priority::default() } else { entry.policy.priority }
+}
+
 /// Makes the message for a span. Pure, so that it can be made again for a node that may not have heard it.
-fn prepare(entry: &Entry, attempt: AttemptId, span: Span) -> Option<Prepared> {
+fn prepare(entry: &Entry, attempt: AttemptId, span: Span, priority: Priority) -> Option<Prepared> {
     let plan = entry.plan.as_ref()?;
     let inputs = if entry.is_last_step(span) { vec![plan.last_input(&entry.done)] } else { plan.inputs(span) };
     let calls = inputs.len() as u64;
@@ -284,7 +293,7 @@ fn prepare(entry: &Entry, attempt: AttemptId, span: Span) -> Option<Prepared> {
         job: entry.id,
         kernel: entry.kernel,
         common: entry.common,
-        priority: entry.policy.priority,
+        priority,
         limits: entry.limits(),
         calls: payload,
     };

@@ -32,11 +32,12 @@ const GAS_A_SECOND: u64 = 4_000_000_000;
 /// Where a job stands among those that are not over: priority, age, name.
 pub(super) type Rank = (Reverse<Priority>, Moment, JobId);
 
-/// When it is a job's turn to give out a batch: by priority; within one, who was served longest ago comes first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// When it is a job's turn to give out a batch, among the jobs of its owner: by priority; within one, who was given least
+/// comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Turn {
     priority: Reverse<Priority>,
-    served: u64,
+    work: u64,
     created_at: Moment,
     pub(super) job: JobId,
 }
@@ -50,6 +51,8 @@ pub(super) struct Task {
     pub(super) failures: Vec<Failure>,
     /// Failures that count against the policy.
     pub(super) tries: u32,
+    /// How often it gave way to the job of another owner.
+    pub(super) interrupted: u32,
     pub(super) not_before: Moment,
     /// When a failure that waits for confirmation is believed without.
     pub(super) believe_at: Option<Moment>,
@@ -68,7 +71,15 @@ pub(super) struct Failure {
 
 impl Task {
     pub(super) fn new(span: Span) -> Self {
-        Self { span, live: Vec::new(), failures: Vec::new(), tries: 0, not_before: Moment(0), believe_at: None }
+        Self {
+            span,
+            live: Vec::new(),
+            failures: Vec::new(),
+            tries: 0,
+            interrupted: 0,
+            not_before: Moment(0),
+            believe_at: None,
+        }
     }
 
     pub(super) fn failed_on(&self) -> Vec<NodeId> {
@@ -87,6 +98,10 @@ pub(super) struct Attempt {
     pub(super) started_at: Option<Moment>,
     /// When it should be done, by the node's speed.
     pub(super) due: Moment,
+    /// What of it is counted as work of its owner so far, in microseconds of one core.
+    pub(super) charged: u64,
+    /// What it took in the end, if it was delivered.
+    pub(super) took: Option<u64>,
     /// The blob that holds its calls, pinned.
     pub(super) blob: Option<Hash>,
 }
@@ -157,8 +172,10 @@ pub(super) struct Entry {
     /// Nodes that said they cannot run it.
     pub(super) unfit: BTreeSet<NodeId>,
 
-    /// The number of the batch that it gave out last, counted over all jobs of this node; 0 before the first.
-    pub(super) served: u64,
+    /// What it was given, in microseconds of one core; where its owner's others stood, when it began to wait.
+    pub(super) work: u64,
+    /// Its place in the line, while it has one.
+    pub(super) waits: Option<Turn>,
     /// When a node that meets its requirements was last seen connected; before that, when the wait began.
     pub(super) chance_at: Moment,
 
@@ -209,7 +226,8 @@ impl Entry {
             shares: BTreeMap::new(),
             paces: Paces::default(),
             unfit: BTreeSet::new(),
-            served: 0,
+            work: 0,
+            waits: None,
             chance_at: now,
             changed: true,
             told_at: Moment(0),
@@ -221,7 +239,7 @@ impl Entry {
     }
 
     pub(super) fn turn(&self) -> Turn {
-        Turn { priority: Reverse(self.policy.priority), served: self.served, created_at: self.created_at, job: self.id }
+        Turn { priority: Reverse(self.policy.priority), work: self.work, created_at: self.created_at, job: self.id }
     }
 
     /// Whether there is something that could go out, now or after a pause.
@@ -296,6 +314,11 @@ impl Entry {
         self.open.first().is_some_and(|first| {
             !self.is_last_step(Span { start: first, end: self.units }) || self.done_units + 1 == self.units
         })
+    }
+
+    /// Whether something of it could go out at once, if there were a node for it.
+    pub(super) fn could_go(&self, now: Moment) -> bool {
+        self.can_give() || self.retries.values().any(|task| now >= task.not_before)
     }
 
     /// What one call of a batch covers.
@@ -449,7 +472,7 @@ impl Entry {
 
     /// Puts a task that is not out any more back among what waits, without blame.
     pub(super) fn reopen(&mut self, task: Task) {
-        if task.failures.is_empty() {
+        if task.failures.is_empty() && task.interrupted == 0 {
             self.open.put(task.span);
         } else {
             self.retries.insert(task.span.start, task);

@@ -7,6 +7,7 @@
 //! ```
 
 mod attempts;
+mod audit;
 mod batches;
 mod blobs;
 mod broker;
@@ -15,10 +16,13 @@ mod chance;
 mod core;
 mod dispatch;
 mod entry;
+mod manners;
+mod owners;
 mod peers;
 mod provider;
 mod queue;
 mod requester;
+mod room;
 mod scheduler;
 mod store;
 mod stragglers;
@@ -29,7 +33,7 @@ use self::{broker::Broker, core::Core, provider::Provider, requester::Requester}
 use crate::{
     api::{JobStatus, JobSummary, NetworkView, Path, ProviderSettings},
     engine::{Batch, BatchReport},
-    id::{Hash, JobId, NodeId},
+    id::{Hash, JobId, NodeId, OwnerId},
     job::Job,
     refusal::{Code, Refusal},
     units::{Millis, Moment},
@@ -156,6 +160,9 @@ pub enum Effect {
     Hang {
         /// To whom.
         node: NodeId,
+        /// It misbehaved so much that it is not taken back for a while; the host may hold that against its address, since
+        /// a new name costs nothing.
+        banned: bool,
     },
     /// Say something to a connected node.
     Send {
@@ -282,9 +289,10 @@ impl Node {
         JobId(id)
     }
 
-    /// Whether one more job of `source_bytes` would be taken now.
-    pub fn may_submit(&self, source_bytes: usize) -> Result<(), Refusal> {
-        self.requester.may_submit(source_bytes)
+    /// Whether one more job of `source_bytes` would be taken from an owner now; if not, which bound is in the way
+    /// ([`Code::TooManyJobs`]).
+    pub fn may_submit(&self, owner: OwnerId, source_bytes: usize) -> Result<(), Refusal> {
+        self.requester.may_submit(owner, source_bytes)
     }
 
     /// A blob that this node holds: a kernel that a job may name by its hash.
@@ -345,8 +353,7 @@ impl Node {
             }
             Input::RoundTrip { node, millis } => core.peers.round_trip(node, millis),
             Input::Received { from, message } => {
-                if core.peers.is_connected(from) {
-                    core.peers.heard(from, core.now);
+                if self.listens(from, &message) {
                     self.receive(from, message);
                 }
             }

@@ -1,8 +1,8 @@
-//! Who is connected, which seeds to stay connected to, and who talks nonsense.
+//! Who is connected, and which seeds to stay connected to.
 
 use std::collections::BTreeMap;
 
-use super::{Effect, core::Core};
+use super::{Effect, core::Core, manners::Standing};
 use crate::{
     api::Path,
     id::NodeId,
@@ -14,12 +14,6 @@ use crate::{
 const MOST_PEERS: usize = 8192;
 /// Seeds beyond this are not remembered.
 const MOST_SEEDS: usize = 64;
-/// Nodes whose calls are not taken, remembered at once.
-const MOST_BANNED: usize = 1024;
-/// Nonsense above which a connection is closed. It fades by one a second.
-pub(super) const NONSENSE_BOUND: u32 = 100;
-/// How long a node that was hung up on is not taken back.
-const BAN: Millis = Millis(60_000);
 /// First and longest pause before a lost seed is dialled again.
 const REDIAL_MILLIS: (u64, u64) = (250, 10_000);
 /// An ordered dial that is not answered counts as failed.
@@ -36,8 +30,9 @@ pub(super) struct Peer {
     pub(super) greeting: Option<Greeting>,
     /// When it last said anything.
     pub(super) heard_at: Moment,
-    nonsense: u32,
-    nonsense_at: Moment,
+    pub(super) standing: Standing,
+    /// It was hung up on, and its connection has not ended yet.
+    pub(super) leaving: bool,
 }
 
 /// What a node said of itself.
@@ -59,7 +54,6 @@ struct Seed {
 pub(super) struct Peers {
     connected: BTreeMap<NodeId, Peer>,
     seeds: BTreeMap<NodeId, Seed>,
-    banned: BTreeMap<NodeId, Moment>,
 }
 
 impl Peers {
@@ -69,6 +63,10 @@ impl Peers {
 
     pub(super) fn get(&self, node: NodeId) -> Option<&Peer> {
         self.connected.get(&node)
+    }
+
+    pub(super) fn get_mut(&mut self, node: NodeId) -> Option<&mut Peer> {
+        self.connected.get_mut(&node)
     }
 
     pub(super) fn connected(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
@@ -83,33 +81,10 @@ impl Peers {
         self.seeds.keys().copied().filter(|seed| self.connected.contains_key(seed))
     }
 
-    pub(super) fn heard(&mut self, node: NodeId, now: Moment) {
-        if let Some(peer) = self.connected.get_mut(&node) {
-            peer.heard_at = now;
-        }
-    }
-
     pub(super) fn round_trip(&mut self, node: NodeId, millis: u32) {
         if let Some(peer) = self.connected.get_mut(&node) {
             peer.round_trip_millis = Some(millis);
         }
-    }
-
-    /// Adds nonsense to a node's account; `true` when that was too much and the connection has to go.
-    pub(super) fn blame(&mut self, node: NodeId, weight: u32, now: Moment) -> bool {
-        let Some(peer) = self.connected.get_mut(&node) else { return false };
-        let faded = u32::try_from((now - peer.nonsense_at).0 / 1000).unwrap_or(u32::MAX);
-        peer.nonsense = peer.nonsense.saturating_sub(faded).saturating_add(weight);
-        peer.nonsense_at = now;
-        if peer.nonsense <= NONSENSE_BOUND {
-            return false;
-        }
-        peer.nonsense = 0;
-        if self.banned.len() >= MOST_BANNED {
-            self.banned.pop_first();
-        }
-        self.banned.insert(node, now + BAN);
-        true
     }
 
     /// When a seed has to be dialled next.
@@ -125,13 +100,12 @@ impl Peers {
 impl Core {
     /// A connection is there; `false` when it is not wanted and was closed again.
     pub(super) fn connected(&mut self, node: NodeId, path: Path, transport: &'static str) -> bool {
-        let banned = self.peers.banned.get(&node).is_some_and(|until| *until > self.now);
+        let banned = self.manners.is_banned(node, self.now);
         let full = self.peers.connected.len() >= MOST_PEERS && !self.peers.is_connected(node);
         if node == self.me() || banned || full {
-            self.effects.push_back(Effect::Hang { node });
+            self.effects.push_back(Effect::Hang { node, banned: false });
             return false;
         }
-        self.peers.banned.remove(&node);
         if let Some(seed) = self.peers.seeds.get_mut(&node) {
             seed.dialled_at = None;
         }
@@ -145,8 +119,8 @@ impl Core {
                 round_trip_millis: None,
                 greeting: None,
                 heard_at: now,
-                nonsense: 0,
-                nonsense_at: now,
+                standing: self.manners.comes(node),
+                leaving: false,
             },
         };
         self.peers.connected.insert(node, peer);
@@ -164,7 +138,7 @@ impl Core {
     /// A node said who it is. `false` when it cannot be talked with.
     pub(super) fn greeted(&mut self, from: NodeId, version: u16, role: Role, agent: String, session: u64) -> bool {
         if version != PROTOCOL_VERSION {
-            self.effects.push_back(Effect::Hang { node: from });
+            self.hang(from);
             return false;
         }
         if agent.chars().count() > MOST_AGENT_CHARACTERS {
@@ -186,6 +160,7 @@ impl Core {
         let mute = match self.peers.connected.remove(&node) {
             Some(peer) => {
                 self.network_changed = true;
+                self.manners.goes(node, peer.standing, self.now);
                 peer.greeting.is_none()
             }
             None => true,

@@ -54,14 +54,25 @@ pub(super) struct Customer {
     pub(super) batches: usize,
 }
 
+/// A batch on a core.
+pub(super) struct Run {
+    /// Whose it is.
+    pub(super) of: NodeId,
+    /// `None` when nobody wants the outcome any more.
+    pub(super) wanted: Option<Key>,
+    pub(super) since: Moment,
+    /// What it counts as given to its requester so far, in microseconds.
+    pub(super) counted: u64,
+}
+
 /// The lending side of a node.
 pub(super) struct Provider {
     pub(super) settings: ProviderSettings,
     pub(super) works: BTreeMap<Key, Work>,
     pub(super) queue: Queue,
     pub(super) customers: BTreeMap<NodeId, Customer>,
-    /// Runs that the host has; `None` when nobody wants the outcome any more.
-    pub(super) runs: BTreeMap<RunId, Option<Key>>,
+    /// Runs that the host has.
+    pub(super) runs: BTreeMap<RunId, Run>,
     pub(super) next_run: u64,
     pub(super) waiting: BTreeMap<Hash, BTreeSet<Key>>,
     pub(super) done_bytes: u64,
@@ -199,6 +210,7 @@ impl Provider {
         for node in gone {
             self.forget_works(core, node);
             self.customers.remove(&node);
+            self.queue.forget(node);
         }
         let unsettled: Vec<Key> = self
             .works

@@ -1,9 +1,9 @@
-//! The provider's queue: by priority, and among requesters of one priority in turn, so that nobody who sends much keeps
-//! out those who send little.
+//! The provider's queue. Requesters take turns by the core time that they were given, so that nobody who sends much, or
+//! long, or calls everything urgent keeps out those who send little. Priority orders the batches of one requester.
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
 };
 
 use crate::{
@@ -14,20 +14,37 @@ use crate::{
 /// A batch: whose, and which.
 pub(super) type Key = (NodeId, AttemptId);
 
+/// What a batch counts until it is known what it took, in microseconds.
+const UNKNOWN_MICROS: u64 = 50_000;
+
 /// Batches that wait for a core.
 #[derive(Default)]
 pub(super) struct Queue {
-    /// By priority (highest first), then by the turn of the requester (lowest first).
-    turns: BTreeMap<(Reverse<Priority>, u64), NodeId>,
-    lines: BTreeMap<(Reverse<Priority>, NodeId), Line>,
-    turn: u64,
+    lines: BTreeMap<NodeId, Line>,
+    /// Requesters with batches that wait: who was given least first; among equals, who was served longest ago.
+    turns: BTreeSet<(u64, u64, NodeId)>,
+    /// Where the requester who was served last stood. Whoever begins to wait begins there.
+    reached: u64,
+    served: u64,
     len: usize,
 }
 
-/// What one requester has waiting at one priority.
+/// What one requester has waiting, and what it was given.
+#[derive(Default)]
 struct Line {
-    turn: u64,
-    attempts: VecDeque<AttemptId>,
+    /// Core time, in microseconds.
+    given: u64,
+    /// When it was served last, as a count of servings.
+    served: u64,
+    /// What its last batch took.
+    took: Option<u64>,
+    waiting: BTreeMap<Reverse<Priority>, VecDeque<AttemptId>>,
+}
+
+impl Line {
+    fn turn(&self, node: NodeId) -> (u64, u64, NodeId) {
+        (self.given, self.served, node)
+    }
 }
 
 impl Queue {
@@ -36,44 +53,77 @@ impl Queue {
     }
 
     pub(super) fn push(&mut self, priority: Priority, key: Key) {
-        let place = (Reverse(priority), key.0);
-        if let Some(line) = self.lines.get_mut(&place) {
-            line.attempts.push_back(key.1);
-        } else {
-            self.turn += 1;
-            self.turns.insert((place.0, self.turn), key.0);
-            self.lines.insert(place, Line { turn: self.turn, attempts: VecDeque::from([key.1]) });
+        let line = self.lines.entry(key.0).or_default();
+        if line.waiting.is_empty() {
+            line.given = line.given.max(self.reached);
+            self.turns.insert(line.turn(key.0));
         }
+        line.waiting.entry(Reverse(priority)).or_default().push_back(key.1);
         self.len += 1;
     }
 
-    /// The next batch to run. Its requester goes to the end of its priority's line.
-    pub(super) fn pop(&mut self) -> Option<Key> {
-        let ((priority, _), node) = self.turns.pop_first()?;
-        let line = self.lines.get_mut(&(priority, node))?;
-        let attempt = line.attempts.pop_front()?;
-        self.len -= 1;
-        if line.attempts.is_empty() {
-            self.lines.remove(&(priority, node));
-        } else {
-            self.turn += 1;
-            line.turn = self.turn;
-            self.turns.insert((priority, self.turn), node);
+    /// The next batch to run, and what it counts until [`Queue::took`] says better.
+    pub(super) fn pop(&mut self) -> Option<(Key, u64)> {
+        let (given, _, node) = self.turns.pop_first()?;
+        self.reached = self.reached.max(given);
+        self.served += 1;
+        let line = self.lines.get_mut(&node)?;
+        let mut first = line.waiting.first_entry()?;
+        let attempt = first.get_mut().pop_front()?;
+        if first.get().is_empty() {
+            first.remove();
         }
-        Some((node, attempt))
+        self.len -= 1;
+        let counted = line.took.unwrap_or(UNKNOWN_MICROS);
+        line.given = line.given.saturating_add(counted);
+        line.served = self.served;
+        if !line.waiting.is_empty() {
+            self.turns.insert(line.turn(node));
+        }
+        Some(((node, attempt), counted))
+    }
+
+    /// A batch of a requester took so long, and was counted otherwise.
+    pub(super) fn took(&mut self, node: NodeId, micros: u64, counted: u64) {
+        let Some(line) = self.lines.get_mut(&node) else { return };
+        let waits = self.turns.remove(&line.turn(node));
+        line.took = Some(micros);
+        line.given = line.given.saturating_add(micros).saturating_sub(counted);
+        if waits {
+            self.turns.insert(line.turn(node));
+        }
     }
 
     pub(super) fn remove(&mut self, priority: Priority, key: Key) {
-        let place = (Reverse(priority), key.0);
-        let Some(line) = self.lines.get_mut(&place) else { return };
-        let before = line.attempts.len();
-        line.attempts.retain(|attempt| *attempt != key.1);
-        self.len -= before - line.attempts.len();
-        if line.attempts.is_empty() {
-            let turn = line.turn;
-            self.lines.remove(&place);
-            self.turns.remove(&(place.0, turn));
+        let Some(line) = self.lines.get_mut(&key.0) else { return };
+        let Some(attempts) = line.waiting.get_mut(&Reverse(priority)) else { return };
+        let before = attempts.len();
+        attempts.retain(|attempt| *attempt != key.1);
+        self.len -= before - attempts.len();
+        if attempts.is_empty() {
+            line.waiting.remove(&Reverse(priority));
         }
+        if line.waiting.is_empty() {
+            self.turns.remove(&line.turn(key.0));
+        }
+    }
+
+    /// A requester is gone for good, with all that it had waiting.
+    pub(super) fn forget(&mut self, node: NodeId) {
+        if let Some(line) = self.lines.remove(&node) {
+            self.turns.remove(&line.turn(node));
+            self.len -= line.waiting.values().map(VecDeque::len).sum::<usize>();
+        }
+    }
+
+    /// Whether the parts agree.
+    pub(super) fn audit(&self, customers: usize) -> Result<(), &'static str> {
+        let waiting = self.lines.values().flat_map(|line| line.waiting.values()).map(VecDeque::len).sum::<usize>();
+        let turns = self.lines.iter().filter(|(_, line)| !line.waiting.is_empty());
+        let agree = turns.clone().all(|(node, line)| self.turns.contains(&line.turn(*node)));
+        let bounded = self.lines.len() <= customers;
+        let right = waiting == self.len && agree && turns.count() == self.turns.len() && bounded;
+        if right { Ok(()) } else { Err("the provider's queue") }
     }
 }
 
@@ -81,22 +131,49 @@ impl Queue {
 mod tests {
     use super::*;
 
+    const A: NodeId = NodeId([1; 32]);
+    const B: NodeId = NodeId([2; 32]);
+
     #[test]
-    fn priorities_first_then_requesters_in_turn() {
-        let (a, b) = (NodeId([1; 32]), NodeId([2; 32]));
+    fn requesters_take_turns_and_priority_orders_the_batches_of_each() {
         let mut queue = Queue::default();
         for attempt in 0..3 {
-            queue.push(Priority::Normal, (a, AttemptId(attempt)));
+            queue.push(Priority::Normal, (A, AttemptId(attempt)));
         }
-        queue.push(Priority::Normal, (b, AttemptId(7)));
-        queue.push(Priority::High, (b, AttemptId(8)));
-        queue.remove(Priority::Normal, (a, AttemptId(1)));
+        queue.push(Priority::Normal, (B, AttemptId(7)));
+        queue.push(Priority::High, (B, AttemptId(8)));
+        queue.remove(Priority::Normal, (A, AttemptId(1)));
         assert_eq!(queue.len(), 4);
-        let order: Vec<Key> = std::iter::from_fn(|| queue.pop()).collect();
-        assert_eq!(order, [(b, AttemptId(8)), (a, AttemptId(0)), (b, AttemptId(7)), (a, AttemptId(2))]);
-        assert_eq!(queue.len(), 0);
-        queue.push(Priority::Low, (a, AttemptId(9)));
-        queue.remove(Priority::Low, (a, AttemptId(9)));
+        let order: Vec<Key> = std::iter::from_fn(|| queue.pop()).map(|(key, _)| key).collect();
+        assert_eq!(order, [(A, AttemptId(0)), (B, AttemptId(8)), (A, AttemptId(2)), (B, AttemptId(7))]);
+        assert_eq!((queue.len(), queue.audit(2)), (0, Ok(())));
+        queue.push(Priority::Low, (A, AttemptId(9)));
+        queue.remove(Priority::Low, (A, AttemptId(9)));
         assert_eq!(queue.pop(), None);
+    }
+
+    #[test]
+    fn whoever_calls_everything_critical_and_long_gets_no_more_time_than_another() {
+        let mut queue = Queue::default();
+        let mut given = [0, 0];
+        for attempt in 0..1000 {
+            queue.push(Priority::Critical, (A, AttemptId(attempt)));
+            queue.push(Priority::Low, (B, AttemptId(attempt)));
+        }
+        for _ in 0..1000 {
+            let ((node, _), counted) = queue.pop().unwrap();
+            let micros = if node == A { 1_500_000 } else { 100_000 };
+            queue.took(node, micros, counted);
+            given[usize::from(node == B)] += micros;
+        }
+        assert!(given[0] <= given[1] + 3_000_000 && given[1] <= given[0] + 3_000_000, "{given:?}");
+        // One who comes later waits for one turn, not for all that the others had before.
+        let c = NodeId([3; 32]);
+        queue.push(Priority::Low, (c, AttemptId(0)));
+        let waited = (0..10).position(|_| queue.pop().is_some_and(|(key, _)| key.0 == c));
+        assert!(waited.is_some_and(|waited| waited <= 2), "{waited:?}");
+        queue.forget(A);
+        assert_eq!(queue.audit(2), Ok(()));
+        assert!(std::iter::from_fn(|| queue.pop()).all(|(key, _)| key.0 != A));
     }
 }

@@ -7,21 +7,18 @@ use super::{
     Effect, StoreKey,
     candidates::Candidates,
     core::Core,
-    entry::{Attempt, Entry, Failure, Rank, Turn},
+    entry::{Attempt, Entry, Failure, Rank},
+    owners::Owners,
     store,
 };
 use crate::{
-    id::{AttemptId, Hash, JobId, NodeId},
+    id::{AttemptId, Hash, JobId, NodeId, OwnerId},
     job::{Job, JobState, Requirements},
     refusal::{Code, Refusal},
     units::{Gas, Millis, Moment},
     wire::Message,
 };
 
-/// Jobs that are not over, at most.
-const MOST_ACTIVE: usize = 256;
-/// Bytes of their sources, at most.
-const MOST_SOURCE_BYTES: usize = 256 << 20;
 /// Finished jobs that are kept, newest first, and bytes of their results.
 const MOST_FINISHED: usize = 200;
 const MOST_RESULT_BYTES: usize = 128 << 20;
@@ -47,10 +44,8 @@ pub(super) struct Requester {
     pub(super) jobs: BTreeMap<JobId, Entry>,
     /// Jobs that are not over.
     pub(super) active: BTreeSet<Rank>,
-    /// Jobs with something that could go out.
-    pub(super) hungry: BTreeSet<Turn>,
-    /// Batches that were given out: the number of the last.
-    pub(super) turns: u64,
+    /// Whose those are, and whose turn it is.
+    pub(super) owners: Owners,
     pub(super) attempts: BTreeMap<AttemptId, Attempt>,
     pub(super) next_attempt: u64,
     /// Deliveries whose blob is being fetched.
@@ -63,6 +58,8 @@ pub(super) struct Requester {
     pub(super) asked_for: Option<Requirements>,
     /// What the brokers knew before the requirements were applied.
     pub(super) known_offers: u32,
+    /// Owners with work that waits and nothing under way, and since when.
+    pub(super) kept_out: BTreeMap<OwnerId, Moment>,
     step_at: Moment,
     chance_step_at: Moment,
     changed: BTreeSet<JobId>,
@@ -71,17 +68,8 @@ pub(super) struct Requester {
 impl Requester {
     // ---- jobs ----------------------------------------------------------------------------------------------------
 
-    pub(super) fn may_submit(&self, source_bytes: usize) -> Result<(), Refusal> {
-        let held: usize = self.active.iter().filter_map(|rank| self.jobs.get(&rank.2)).map(|e| e.source.len()).sum();
-        if self.active.len() >= MOST_ACTIVE {
-            let message = format!("this node already has {MOST_ACTIVE} jobs that are not finished");
-            return Err(Refusal::new(Code::TooManyJobs, message, "wait for one to finish, or cancel one"));
-        }
-        if held.saturating_add(source_bytes) > MOST_SOURCE_BYTES {
-            let message = format!("the unfinished jobs of this node may hold {} MiB", MOST_SOURCE_BYTES >> 20);
-            return Err(Refusal::new(Code::TooManyJobs, message, "wait for one to finish, or submit less data"));
-        }
-        Ok(())
+    pub(super) fn may_submit(&self, owner: OwnerId, source_bytes: usize) -> Result<(), Refusal> {
+        self.owners.may_submit(owner, source_bytes)
     }
 
     /// Takes a job on. `kept`: its record is in the store as [`store::new_record`] makes it.
@@ -89,7 +77,7 @@ impl Requester {
         if self.jobs.contains_key(&id) {
             return;
         }
-        let refusal = self.may_submit(job.source.len()).err();
+        let refusal = self.may_submit(job.owner, job.source.len()).err();
         self.admit(core, Entry::new(id, job, core.now));
         if !kept {
             self.save(core, id);
@@ -111,6 +99,7 @@ impl Requester {
         let (id, rank) = (entry.id, entry.rank());
         if !entry.state.is_final() {
             self.active.insert(rank);
+            self.owners.joins(entry.owner, entry.source.len());
         }
         self.jobs.insert(id, entry);
         self.refresh(id);
@@ -136,11 +125,21 @@ impl Requester {
 
     /// Brings the lists up to date with a job.
     pub(super) fn refresh(&mut self, id: JobId) {
-        let Some(entry) = self.jobs.get(&id) else { return };
+        let Some(entry) = self.jobs.get_mut(&id) else { return };
+        let waited = entry.waits;
         if entry.is_hungry() {
-            self.hungry.insert(entry.turn());
+            if waited.is_none() {
+                entry.work = entry.work.max(self.owners.reached(entry.owner));
+            }
+            entry.waits = Some(entry.turn());
         } else {
-            self.hungry.remove(&entry.turn());
+            entry.waits = None;
+        }
+        if let Some(turn) = entry.waits.filter(|turn| waited != Some(*turn)) {
+            self.owners.waits(entry.owner, turn);
+        }
+        if let Some(turn) = waited.filter(|turn| entry.waits != Some(*turn)) {
+            self.owners.rests(entry.owner, &turn);
         }
         if entry.changed {
             self.changed.insert(id);
@@ -174,6 +173,7 @@ impl Requester {
             return;
         }
         let rank = entry.rank();
+        self.owners.leaves(entry.owner, entry.source.len());
         match end {
             Ok(result) => {
                 entry.state = JobState::Completed;
@@ -264,6 +264,7 @@ impl Requester {
                 self.leave(node);
             }
             self.give_up_late(core);
+            self.charge_running(now);
             self.note_chances(core);
             let mut ends = Vec::new();
             for rank in &self.active {
@@ -282,6 +283,7 @@ impl Requester {
             }
             self.start_looking(core);
             self.resend_stragglers(core);
+            self.make_room(core);
         }
         self.candidates.close_silent(core);
         self.tell(core);
@@ -298,6 +300,30 @@ impl Requester {
             if self.candidates.connected_to_one(core, &entry.requirements) {
                 entry.chance_at = core.now;
             }
+        }
+    }
+
+    /// Counts what runs longer than was thought, while it runs: who blocks cores for long gets none meanwhile.
+    fn charge_running(&mut self, now: Moment) {
+        let mut more = Vec::new();
+        for attempt in self.attempts.values_mut() {
+            let ran = attempt.started_at.map_or(0, |at| (now - at).0.saturating_mul(1000));
+            if ran > attempt.charged {
+                more.push((attempt.job, ran - attempt.charged));
+                attempt.charged = ran;
+            }
+        }
+        for (job, more) in more {
+            self.charge(job, more, 0);
+        }
+    }
+
+    /// A job was given `more` work, in microseconds of one core, and `less` of what was counted before.
+    pub(super) fn charge(&mut self, job: JobId, more: u64, less: u64) {
+        if let Some(entry) = self.jobs.get_mut(&job) {
+            entry.work = entry.work.saturating_add(more).saturating_sub(less);
+            self.owners.charge(entry.owner, more, less);
+            self.refresh(job);
         }
     }
 

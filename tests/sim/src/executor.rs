@@ -11,13 +11,14 @@ use p2pnet_shared::{
 
 /// All nodes of a world share one: the same bytes give the same outcome anyway.
 #[derive(Default)]
-pub(crate) struct Executor {
+pub struct Executor {
     engine: WasmiEngine,
     modules: BTreeMap<Hash, Option<WasmiModule>>,
 }
 
 impl Executor {
-    pub(crate) fn run(&mut self, kernel: &Arc<[u8]>, batch: &Batch, busy_micros: u64) -> BatchReport {
+    /// Runs a batch, and says that it took so long.
+    pub fn run(&mut self, kernel: &Arc<[u8]>, batch: &Batch, busy_micros: u64) -> BatchReport {
         let Self { engine, modules } = self;
         let module = modules.entry(batch.kernel).or_insert_with(|| {
             let prepared = kernel::prepare(kernel).ok()?;
@@ -40,13 +41,13 @@ impl Executor {
 }
 
 /// What a run that was stopped comes to.
-pub(crate) fn cancelled() -> BatchReport {
+pub fn cancelled() -> BatchReport {
     let outcomes = vec![CallOutcome { output: Err(Trap::Cancelled), gas: Gas(0) }];
     BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 10 }
 }
 
 /// Every call fails, as on a machine whose engine does not work.
-pub(crate) fn broken() -> BatchReport {
+pub fn broken() -> BatchReport {
     let outcomes = vec![CallOutcome { output: Err(Trap::HostFailed), gas: Gas(0) }];
     BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 10 }
 }

@@ -20,6 +20,8 @@ const MOST_HEARD: usize = 256;
 pub struct Hostile {
     chance: Chance,
     met: BTreeSet<usize>,
+    /// Machines that it has said Hello to: who does not is not listened to.
+    greeted: BTreeSet<usize>,
     hashes: Vec<Hash>,
     attempts: Vec<AttemptId>,
 }
@@ -27,7 +29,13 @@ pub struct Hostile {
 impl Hostile {
     /// One that the seed decides.
     pub fn new(seed: u64) -> Self {
-        Self { chance: Chance::new(seed), met: BTreeSet::new(), hashes: Vec::new(), attempts: Vec::new() }
+        Self {
+            chance: Chance::new(seed),
+            met: BTreeSet::new(),
+            greeted: BTreeSet::new(),
+            hashes: Vec::new(),
+            attempts: Vec::new(),
+        }
     }
 
     pub(crate) fn met(&mut self, machine: usize) {
@@ -36,6 +44,7 @@ impl Hostile {
 
     pub(crate) fn lost(&mut self, machine: usize) {
         self.met.remove(&machine);
+        self.greeted.remove(&machine);
     }
 
     /// Remembers names: a lie is best told with them.
@@ -71,6 +80,10 @@ impl Hostile {
         }
         let place = self.chance.below(self.met.len() as u64) as usize;
         let to = self.met.iter().nth(place).copied().unwrap_or(anybody);
+        if self.chance.below(20) > 0 && self.greeted.insert(to) {
+            let bytes = wire::encode(&self.hello()).unwrap_or_default();
+            return (to, Some(bytes));
+        }
         let bytes = match self.chance.below(12) {
             0 => {
                 let len = self.chance.below(64) as usize;
@@ -83,6 +96,12 @@ impl Hostile {
             }
         };
         (to, Some(bytes))
+    }
+
+    /// What an honest node says first.
+    pub fn hello(&mut self) -> Message {
+        let session = self.chance.number();
+        Message::Hello { version: PROTOCOL_VERSION, role: Role::Client, agent: "trust me".to_owned(), session }
     }
 
     /// Any message, in its own name or in somebody else's.

@@ -19,7 +19,7 @@
 
 pub mod actor;
 mod chance;
-mod executor;
+pub mod executor;
 pub mod hostile;
 pub mod plan;
 pub mod scenario;

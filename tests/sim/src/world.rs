@@ -24,6 +24,9 @@ use crate::{
 const BEGINNING: Moment = Moment(1_790_000_000_000);
 /// What a node takes that fails every task at once.
 const BROKEN_MILLIS: u64 = 5;
+/// Facts after each of which its node is audited; later, after one in so many. An audit looks at everything.
+const AUDITED: u64 = 3_000;
+const AUDITED_LATER: u64 = 1_000;
 /// Events after which a world is stuck in a circle.
 const MOST_EVENTS: u64 = 50_000_000;
 
@@ -86,6 +89,7 @@ pub struct World {
     sequence: u64,
     epoch: u64,
     executor: Executor,
+    inputs: u64,
     trace: blake3::Hasher,
     /// Messages that arrived.
     pub messages: u64,
@@ -109,6 +113,7 @@ impl World {
             sequence: 0,
             epoch: 0,
             executor: Executor::default(),
+            inputs: 0,
             trace: blake3::Hasher::new(),
             messages: 0,
             bytes: 0,
@@ -165,6 +170,10 @@ impl World {
         let now = self.now;
         if let Some(node) = &mut self.machines[machine].node {
             node.handle(now, input);
+            self.inputs += 1;
+            if self.inputs <= AUDITED || self.inputs % AUDITED_LATER == 0 {
+                node.audit().unwrap_or_else(|what| panic!("machine {machine} at {now:?}: {what}"));
+            }
             self.carry_out(machine);
         }
     }
@@ -416,7 +425,7 @@ impl World {
                         self.input(machine, Input::DialFailed { node });
                     }
                 }
-                Effect::Hang { node } => {
+                Effect::Hang { node, .. } => {
                     if let Some(to) = self.by_id.get(&node).copied() {
                         self.unlink(machine, to);
                     }

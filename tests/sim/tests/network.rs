@@ -5,6 +5,7 @@
 
 use p2pnet_shared::{
     api::{IdleReason, ProviderSettings},
+    id::OwnerId,
     job::{AttemptState, JobState, Policy, Priority, Requirements, WaitReason},
     node::Input,
     refusal::Code,
@@ -322,19 +323,21 @@ fn a_job_that_nobody_takes_expires_after_a_day() {
 }
 
 #[test]
-fn a_node_takes_only_so_many_jobs() {
+fn a_node_takes_only_so_many_jobs_of_one_owner() {
     let mut world = World::new(16);
     let me = world.add(Actor::Requester);
+    let mine = OwnerId::LOCAL;
     let first = world.submit(me, plan::sum(1_000));
-    while world.node(me).may_submit(100).is_ok() {
+    while world.node(me).may_submit(mine, 100).is_ok() {
         world.submit(me, plan::sum(1_000));
         assert!(world.node(me).jobs().len() <= 10_000);
     }
-    assert_eq!(world.node(me).may_submit(100).unwrap_err().code, Code::TooManyJobs);
+    assert_eq!(world.node(me).may_submit(mine, 100).unwrap_err().code, Code::TooManyJobs);
+    assert_eq!(world.node(me).may_submit(OwnerId::of(b"another"), 100), Ok(()), "and that refuses nobody else");
     let refused = world.submit(me, plan::sum(1_000));
     assert_eq!(world.job(me, refused).summary.state, JobState::Failed);
     world.input(me, Input::Cancelled { id: first });
-    assert!(world.node(me).may_submit(100).is_ok());
-    assert_eq!(world.node(me).may_submit(1 << 40).unwrap_err().code, Code::TooManyJobs);
+    assert!(world.node(me).may_submit(mine, 100).is_ok());
+    assert_eq!(world.node(me).may_submit(mine, 1 << 40).unwrap_err().code, Code::TooManyJobs);
     assert_eq!(world.node(me).result(first).unwrap_err().code, Code::NoResult);
 }

@@ -140,7 +140,7 @@ fn a_mixed_world_runs_the_same_way_twice() {
 }
 
 #[test]
-fn liars_change_no_result_and_stop_nobody() {
+fn peers_that_talk_nonsense_change_no_result_and_stop_nobody() {
     for seed in 0..20 {
         let mut world = World::new(seed);
         world.set_weather(Weather { failed_dials: 5, ..Weather::default() });

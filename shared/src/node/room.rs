@@ -1,0 +1,91 @@
+//! Room for an owner whom long calls of others keep out. Batches are short, but one call may run for an hour: an owner
+//! with work that waits and nothing under way is given a core that a long call of another owner has.
+//!
+//! A call that was interrupted begins anew, and may run four times as long before that happens to it again. So it ends
+//! some day, having lost no more than a third of its time.
+
+use std::collections::BTreeMap;
+
+use super::{broker::meets, core::Core, entry::Attempt, requester::Requester};
+use crate::{
+    id::{AttemptId, JobId, OwnerId},
+    job::Requirements,
+    refusal::{Code, Refusal},
+    units::{Millis, Moment},
+    wire::Message,
+};
+
+/// How long an owner waits with nothing under way.
+const PATIENCE: Millis = Millis(1_500);
+/// How long a call may run at least.
+const PROTECTED: Millis = Millis(5_000);
+/// Owners looked at in one step, who was given least first.
+const MOST_LOOKED_AT: usize = 16;
+
+impl Requester {
+    /// Interrupts one long call for each owner who has waited too long.
+    pub(super) fn make_room(&mut self, core: &mut Core) {
+        let mut live: BTreeMap<OwnerId, usize> = BTreeMap::new();
+        for attempt in self.attempts.values() {
+            if let Some(entry) = self.jobs.get(&attempt.job) {
+                *live.entry(entry.owner).or_default() += 1;
+            }
+        }
+        let mut waiting: Vec<(OwnerId, JobId)> = Vec::new();
+        for job in self.owners.turns() {
+            let Some(entry) = self.jobs.get(&job) else { continue };
+            let known = waiting.iter().any(|(owner, _)| *owner == entry.owner);
+            if !known && !live.contains_key(&entry.owner) && entry.could_go(core.now) {
+                waiting.push((entry.owner, job));
+                if waiting.len() == MOST_LOOKED_AT {
+                    break;
+                }
+            }
+        }
+        let since: BTreeMap<OwnerId, Moment> =
+            waiting.iter().map(|(owner, _)| (*owner, self.kept_out.get(owner).copied().unwrap_or(core.now))).collect();
+        self.kept_out = since;
+        for (owner, job) in waiting {
+            let waited = self.kept_out.get(&owner).is_some_and(|since| core.now >= *since + PATIENCE);
+            if waited && let Some(id) = self.longest(core, job, &live) {
+                self.interrupt(core, id);
+                self.kept_out.remove(&owner);
+            }
+        }
+    }
+
+    /// The attempt that gives way to a job: of the owner who has most under way, the one that ran longest.
+    fn longest(&self, core: &Core, job: JobId, live: &BTreeMap<OwnerId, usize>) -> Option<AttemptId> {
+        let entry = self.jobs.get(&job)?;
+        let fits = |attempt: &Attempt, requirements: &Requirements| {
+            let candidate = self.candidates.get(attempt.node).filter(|_| !entry.unfit.contains(&attempt.node));
+            candidate.and_then(|candidate| candidate.fresh(core.now)).is_some_and(|offer| meets(offer, requirements))
+        };
+        self.attempts
+            .iter()
+            .filter(|(_, attempt)| attempt.started_at.is_some() && fits(attempt, &entry.requirements))
+            .filter_map(|(id, attempt)| {
+                let other = self.jobs.get(&attempt.job)?;
+                let task = other.issued.get(&attempt.span.start)?;
+                let protected = Millis(PROTECTED.0 << (2 * task.interrupted).min(20));
+                let ran = core.now - attempt.started_at?;
+                let held = live.get(&other.owner).copied().unwrap_or(0);
+                (ran >= protected && task.live == [*id]).then_some((held, ran, *id))
+            })
+            .max()
+            .map(|(.., id)| id)
+    }
+
+    fn interrupt(&mut self, core: &mut Core, id: AttemptId) {
+        let Some(attempt) = self.attempts.get(&id) else { return };
+        let (job, node, start) = (attempt.job, attempt.node, attempt.span.start);
+        if let Some(task) = self.jobs.get_mut(&job).and_then(|entry| entry.issued.get_mut(&start)) {
+            task.interrupted += 1;
+        }
+        core.send(node, Message::Cancel { attempts: vec![id] });
+        let why =
+            Refusal::new(Code::NoProvider, "its node was needed for the job of another owner; it begins anew", "");
+        self.lose(core, id, why);
+        self.fill(core, node);
+    }
+}

@@ -1,0 +1,157 @@
+//! Nobody shuts others out: owners of many jobs, of urgent jobs, of jobs that never end, beside one with a small wish.
+
+#![allow(clippy::unwrap_used)]
+
+use p2pnet_shared::{
+    id::{JobId, OwnerId},
+    job::{Job, JobState, Policy, Priority},
+    node::Input,
+    refusal::Code,
+    units::Millis,
+};
+use p2pnet_sim::{actor::Actor, plan, world::World};
+
+/// A job that nobody will see the end of.
+const ENDLESS: u64 = 1 << 60;
+/// The longest that a batch takes, as the scheduler plans it.
+const BATCH: u64 = 1_500;
+
+fn network(seed: u64, donors: &[Actor]) -> (World, usize) {
+    let mut world = World::new(seed);
+    world.add(Actor::Seed);
+    let me = world.add(Actor::Requester);
+    for donor in donors {
+        world.add(*donor);
+    }
+    world.run_until(Millis(1_000), |_| false);
+    (world, me)
+}
+
+fn of(owner: &str, mut job: Job) -> Job {
+    job.owner = OwnerId::of(owner.as_bytes());
+    job
+}
+
+fn with(priority: Priority, mut job: Job) -> Job {
+    job.policy = Policy { priority, ..Policy::default() };
+    job
+}
+
+/// How long a tiny job of an owner takes from now, in milliseconds.
+fn tiny(world: &mut World, me: usize, owner: &str) -> u64 {
+    let job = world.submit(me, of(owner, plan::sum(1)));
+    let begun = world.elapsed().0;
+    assert!(world.run_until(Millis(120_000), |world| world.is_over(me, job)));
+    assert_eq!(world.result(me, job), plan::expected_sum(1));
+    world.elapsed().0 - begun
+}
+
+fn done(world: &World, me: usize, jobs: &[JobId]) -> u64 {
+    jobs.iter().map(|job| world.node(me).summary(*job).unwrap().progress.units_done).sum()
+}
+
+#[test]
+fn hundreds_of_endless_jobs_of_one_owner_do_not_hold_up_a_tiny_job_of_another() {
+    for donors in [1, 3] {
+        let (mut world, me) = network(1, &vec![Actor::Donor { cores: 2, units_per_second: 1_000_000 }; donors]);
+        tiny(&mut world, me, "first"); // the kernel is there
+        let idle = tiny(&mut world, me, "small");
+        let jobs: Vec<JobId> = (0..256).map(|_| world.submit(me, of("greedy", plan::sum(ENDLESS)))).collect();
+        world.run_until(Millis(60_000), |_| false);
+        assert_eq!(jobs.iter().filter(|job| world.is_over(me, **job)).count(), 0, "all were taken");
+        let times: Vec<u64> = (0..10).map(|_| tiny(&mut world, me, "small")).collect();
+        // In front of it are the batch that runs and the one that waits for the core.
+        assert!(times.iter().all(|time| *time <= idle + 2 * BATCH + 200), "{idle} ms alone, then {times:?}");
+    }
+}
+
+#[test]
+fn an_owner_with_one_job_gets_as_much_as_one_with_a_hundred() {
+    let (mut world, me) = network(2, &[Actor::Donor { cores: 2, units_per_second: 100_000 }; 2]);
+    let many: Vec<JobId> = (0..100).map(|_| world.submit(me, of("many", plan::sum(ENDLESS)))).collect();
+    world.run_until(Millis(60_000), |_| false);
+    let one = [world.submit(me, of("one", plan::sum(ENDLESS)))];
+    let before = done(&world, me, &many);
+    world.run_until(Millis(200_000), |_| false);
+    let (many, one) = (done(&world, me, &many) - before, done(&world, me, &one));
+    assert!(many < one * 3 / 2 && one < many * 3 / 2, "a hundred jobs got {many}, one got {one}");
+}
+
+#[test]
+fn urgency_counts_among_an_owners_own_jobs_and_not_against_others() {
+    let (mut world, me) = network(3, &[Actor::Donor { cores: 1, units_per_second: 100_000 }]);
+    let endless = with(Priority::Critical, plan::sum(ENDLESS));
+    let urgent = [world.submit(me, of("urgent", endless))];
+    let late = world.submit(me, of("urgent", with(Priority::Low, plan::sum(ENDLESS))));
+    world.run_until(Millis(30_000), |_| false);
+    let patient = [world.submit(me, of("patient", with(Priority::Low, plan::sum(ENDLESS))))];
+    let before = done(&world, me, &urgent);
+    world.run_until(Millis(200_000), |_| false);
+    let (urgent, patient) = (done(&world, me, &urgent) - before, done(&world, me, &patient));
+    assert!(urgent < patient * 3 / 2, "the urgent one got {urgent}, the patient one {patient}");
+    // It got what was left while the urgent one's first batch was out.
+    let late = done(&world, me, &[late]);
+    assert!(late * 1000 < urgent, "the same owner's less urgent job waits: {late}");
+}
+
+#[test]
+fn calls_that_run_for_long_give_way_to_one_who_has_nothing_and_still_end() {
+    // A first batch of a thousand units takes ten seconds, and all cores have one.
+    let (mut world, me) = network(4, &[Actor::Donor { cores: 2, units_per_second: 100 }]);
+    let long: Vec<JobId> = (0..4).map(|_| world.submit(me, of("long", plan::sum(1 << 16)))).collect();
+    world.run_until(Millis(4_000), |_| false);
+    let times: Vec<u64> = (0..5).map(|_| tiny(&mut world, me, "small")).collect();
+    // The first time a call gives way after five seconds; it may then run for twenty, and ends after ten.
+    assert!(times[0] < 7_500 && times.iter().all(|time| *time < 11_000), "{times:?}");
+    assert!(world.run_until(Millis(4_000_000), |world| long.iter().all(|job| world.is_over(me, *job))));
+    for job in long {
+        assert_eq!(world.result(me, job), plan::expected_sum(1 << 16));
+    }
+}
+
+#[test]
+fn one_owners_full_queue_refuses_only_him() {
+    let (mut world, me) = network(5, &[]);
+    let submit = |world: &mut World, owner: &str| {
+        let job = world.submit(me, of(owner, plan::sum(10)));
+        let summary = world.node(me).summary(job).unwrap();
+        (summary.state == JobState::Queued, summary.error)
+    };
+    let mut taken = 0;
+    let refusal = loop {
+        match submit(&mut world, "greedy") {
+            (true, _) => taken += 1,
+            (false, error) => break error.unwrap(),
+        }
+    };
+    assert_eq!(refusal.code, Code::TooManyJobs);
+    assert!(refusal.message.contains(&format!("you already have {taken} jobs")), "{}", refusal.message);
+    assert!(submit(&mut world, "small").0);
+    // However many greedy owners there are, one who comes is let in.
+    for number in 0..30 {
+        let owner = format!("greedy {number}");
+        for _ in 0..taken {
+            if !submit(&mut world, &owner).0 {
+                break;
+            }
+        }
+        assert!(submit(&mut world, &format!("small {number}")).0, "after {number} greedy owners");
+    }
+}
+
+#[test]
+fn a_requester_that_calls_all_its_work_critical_gets_no_more_of_a_donor_than_another() {
+    let mut world = World::new(6);
+    world.add(Actor::Seed);
+    let requesters = [world.add(Actor::Requester), world.add(Actor::Requester)];
+    world.add(Actor::Donor { cores: 1, units_per_second: 100_000 });
+    world.run_until(Millis(1_000), |_| false);
+    let urgent = world.submit(requesters[0], with(Priority::Critical, plan::sum(ENDLESS)));
+    world.run_until(Millis(20_000), |_| false);
+    let patient = world.submit(requesters[1], with(Priority::Low, plan::sum(ENDLESS)));
+    let before = done(&world, requesters[0], &[urgent]);
+    world.run_until(Millis(200_000), |_| false);
+    let (urgent, patient) = (done(&world, requesters[0], &[urgent]) - before, done(&world, requesters[1], &[patient]));
+    assert!(urgent < patient * 3 / 2, "the urgent one got {urgent}, the patient one {patient}");
+    world.input(requesters[0], Input::Tick);
+}
