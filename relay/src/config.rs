@@ -13,7 +13,10 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use crate::{executor::Sandbox, http::address::Base};
+use crate::{
+    executor::Sandbox,
+    http::{address::Base, owners},
+};
 
 /// The most cores that a node says it lends.
 const MOST_CORES: u16 = 1024;
@@ -193,6 +196,16 @@ pub struct Flags {
     pub webrtc_port: Option<u16>,
     /// `--external-address`, several times
     pub external_addresses: Option<Vec<String>>,
+    /// `--host-name`, several times
+    pub host_names: Option<Vec<String>>,
+    /// `--allow-origin`, several times
+    pub allow_origins: Option<Vec<String>>,
+    /// `--trust-proxy`, several times
+    pub trusted_proxies: Option<Vec<String>>,
+    /// `--admin-token`
+    pub admin_token: Option<String>,
+    /// `--token`
+    pub token: Option<String>,
     /// `--data-dir`
     pub data_dir: Option<PathBuf>,
     /// `--no-provider` says `false`
@@ -219,6 +232,11 @@ struct Written {
     p2p_port: Option<u16>,
     webrtc_port: Option<u16>,
     external_addresses: Option<Vec<String>>,
+    host_names: Option<Vec<String>>,
+    allow_origins: Option<Vec<String>>,
+    trusted_proxies: Option<Vec<String>>,
+    admin_token: Option<String>,
+    token: Option<String>,
     data_dir: Option<PathBuf>,
     provider: Option<bool>,
     cores: Option<Cores>,
@@ -243,6 +261,16 @@ pub struct Config {
     pub webrtc_port: Setting<u16>,
     /// IP addresses, host names or multiaddresses under which others reach this relay, beyond its own interfaces.
     pub external_addresses: Setting<Vec<String>>,
+    /// Names by which this relay is asked where only its own network reaches it, as behind a proxy.
+    pub host_names: Setting<Vec<String>>,
+    /// Origins whose web pages may use the API; `*` is every one.
+    pub allow_origins: Setting<Vec<String>>,
+    /// Addresses and networks of proxies that are believed when they say for whom they ask; `none` is nobody.
+    pub trusted_proxies: Setting<Vec<String>>,
+    /// With this token one sees and stops every job.
+    pub admin_token: Setting<Option<String>>,
+    /// Whose jobs the command line sends and sees: those with this token.
+    pub token: Setting<Option<String>>,
     /// The data folder; `None` means the default of the command.
     pub data_dir: Setting<Option<PathBuf>>,
     /// Whether a relay lends its own processor too.
@@ -314,8 +342,25 @@ impl Config {
                 flags.external_addresses.clone(),
                 written.external_addresses,
                 Vec::new(),
-                |text| Ok(text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()),
+                list,
             )?,
+            host_names: layers.pick("host_names", flags.host_names.clone(), written.host_names, Vec::new(), list)?,
+            allow_origins: layers.pick(
+                "allow_origins",
+                flags.allow_origins.clone(),
+                written.allow_origins,
+                Vec::new(),
+                list,
+            )?,
+            trusted_proxies: layers.pick(
+                "trusted_proxies",
+                flags.trusted_proxies.clone(),
+                written.trusted_proxies,
+                vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()],
+                list,
+            )?,
+            admin_token: layers.pick_token("admin_token", flags.admin_token.clone(), written.admin_token)?,
+            token: layers.pick_token("token", flags.token.clone(), written.token)?,
             data_dir: layers.pick(
                 "data_dir",
                 flags.data_dir.clone().map(Some),
@@ -366,6 +411,11 @@ impl Config {
             line("p2p_port", &self.p2p_port, self.p2p_port.value.to_string()),
             line("webrtc_port", &self.webrtc_port, self.webrtc_port.value.to_string()),
             line("external_addresses", &self.external_addresses, self.external_addresses.value.join(",")),
+            line("host_names", &self.host_names, self.host_names.value.join(",")),
+            line("allow_origins", &self.allow_origins, self.allow_origins.value.join(",")),
+            line("trusted_proxies", &self.trusted_proxies, self.trusted_proxies.value.join(",")),
+            line("admin_token", &self.admin_token, hidden(&self.admin_token.value)),
+            line("token", &self.token, hidden(&self.token.value)),
             line("data_dir", &self.data_dir, folder),
             line("provider", &self.provider, self.provider.value.to_string()),
             line("cores", &self.cores, format!("{} ({})", self.cores.value, self.cores.value.count())),
@@ -407,6 +457,40 @@ impl Layers<'_> {
             None => Setting { value: default, source: Source::Default },
         })
     }
+}
+
+impl Layers<'_> {
+    /// A secret, which no message repeats.
+    fn pick_token(
+        &self,
+        name: &str,
+        flag: Option<String>,
+        written: Option<String>,
+    ) -> Result<Setting<Option<String>>, ConfigError> {
+        let setting = self.pick(name, flag.map(Some), written.map(Some), None, |text| Ok(Some(text.to_owned())))?;
+        if setting.value.as_deref().is_some_and(|token| !owners::is_token(token)) {
+            return Err(ConfigError::Value {
+                name: format!("{name} ({})", setting.source),
+                value: "…".into(),
+                why: format!(
+                    "expected {} to {} visible ASCII characters without spaces",
+                    owners::TOKEN_BYTES.start(),
+                    owners::TOKEN_BYTES.end()
+                ),
+            });
+        }
+        Ok(setting)
+    }
+}
+
+/// Commas in the environment.
+fn list(text: &str) -> Result<Vec<String>, String> {
+    Ok(text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect())
+}
+
+/// What is shown of a secret.
+fn hidden(secret: &Option<String>) -> String {
+    secret.as_ref().map(|_| "(set)".to_owned()).unwrap_or_default()
 }
 
 fn parse<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
@@ -502,6 +586,21 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let error = Config::read_with(&flags, &nothing).unwrap_err().to_string();
         assert!(error.contains("cannot be read"), "{error}");
+    }
+
+    #[test]
+    fn lists_have_commas_in_the_environment_and_secrets_are_not_shown() {
+        let environment = |name: &str| match name {
+            "P2PNET_ALLOW_ORIGINS" => Some("https://a.example, https://b.example,".to_owned()),
+            "P2PNET_ADMIN_TOKEN" => Some("only-for-the-operator".to_owned()),
+            _ => None,
+        };
+        let config = Config::read_with(&Flags::default(), &environment).unwrap();
+        assert_eq!(config.allow_origins.value, ["https://a.example", "https://b.example"]);
+        assert!(config.lines().iter().all(|line| !line.value.contains("operator")));
+        let environment = |name: &str| (name == "P2PNET_TOKEN").then(|| "hunter2".to_owned());
+        let error = Config::read_with(&Flags::default(), &environment).unwrap_err().to_string();
+        assert!(error.contains("P2PNET_TOKEN") && error.contains("16") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

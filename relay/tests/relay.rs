@@ -73,15 +73,11 @@ async fn bodies_are_bounded_whether_announced_or_not() {
     let folder = Folder::new("large");
     let relay = Relay::start(&folder, &["--no-provider"]);
     let http = Client::new();
-    let announced = http.post(relay.at("/api/v1/jobs")).body(vec![b' '; (32 << 20) + 1]).send().await;
-    // The relay may answer and close before the body is through; a client then sees either.
-    if let Ok(answer) = announced {
-        assert_eq!(refusal(answer).await, (StatusCode::PAYLOAD_TOO_LARGE, "too_large".into()));
-    }
+    let announced = http.post(relay.at("/api/v1/jobs")).body(vec![b' '; (32 << 20) + 1]).send().await.unwrap();
+    assert_eq!(refusal(announced).await, (StatusCode::PAYLOAD_TOO_LARGE, "too_large".into()));
     let chunks = futures::stream::iter((0..33).map(|_| Ok::<_, std::io::Error>(vec![b' '; 1 << 20])));
-    if let Ok(answer) = http.post(relay.at("/api/v1/jobs")).body(reqwest::Body::wrap_stream(chunks)).send().await {
-        assert_eq!(refusal(answer).await, (StatusCode::PAYLOAD_TOO_LARGE, "too_large".into()));
-    }
+    let answer = http.post(relay.at("/api/v1/jobs")).body(reqwest::Body::wrap_stream(chunks)).send().await.unwrap();
+    assert_eq!(refusal(answer).await, (StatusCode::PAYLOAD_TOO_LARGE, "too_large".into()));
     // Not over the connection that the relay has just given up.
     assert_eq!(Client::new().get(relay.at("/healthz")).send().await.unwrap().status(), StatusCode::OK);
 }
@@ -268,20 +264,6 @@ async fn page_documents_figures_and_headers_are_served() {
         assert_eq!(headers["cross-origin-embedder-policy"], "require-corp");
         assert_eq!(headers["x-content-type-options"], "nosniff");
     }
-    let answer =
-        http.get(relay.at("/api/v1/nodes")).header("origin", "https://elsewhere.example").send().await.unwrap();
-    assert_eq!(answer.headers()["access-control-allow-origin"], "*");
-    let asked = http
-        .request(Method::OPTIONS, relay.at("/api/v1/jobs"))
-        .header("origin", "https://elsewhere.example")
-        .header("access-control-request-method", "POST")
-        .header("access-control-request-headers", "content-type,idempotency-key")
-        .send()
-        .await
-        .unwrap();
-    let methods = asked.headers()["access-control-allow-methods"].to_str().unwrap().to_owned();
-    assert!(methods.contains("POST") && !methods.contains("DELETE"), "{methods}");
-
     let document = relay.get("/api/v1/openapi.json").await;
     for (path, methods) in document["paths"].as_object().unwrap() {
         for method in methods.as_object().unwrap().keys() {

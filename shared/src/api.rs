@@ -320,8 +320,12 @@ pub fn http_status(code: Code) -> u16 {
         Code::UnknownKernel | Code::UnknownJob | Code::NotFound => 404,
         Code::MethodNotAllowed => 405,
         Code::NotFinished | Code::NoResult | Code::IdempotencyConflict => 409,
+        Code::InvalidToken => 401,
+        Code::ForeignOrigin => 403,
+        Code::BodyTooSlow => 408,
         Code::TooLarge => 413,
-        Code::UnsupportedEncoding => 415,
+        Code::UnsupportedContentType | Code::UnsupportedEncoding => 415,
+        Code::UnknownHost => 421,
         Code::KernelTrapped
         | Code::OutOfMemory
         | Code::StackOverflow

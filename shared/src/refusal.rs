@@ -86,6 +86,16 @@ pub enum Code {
     StoreFailed,
     /// A body in an encoding that is not taken.
     UnsupportedEncoding,
+    /// A request's body came too slowly, or gave way to others.
+    BodyTooSlow,
+    /// A body of a kind that is no job.
+    UnsupportedContentType,
+    /// A web page that is not this relay's own.
+    ForeignOrigin,
+    /// A name that is not this relay's.
+    UnknownHost,
+    /// An `Authorization` header whose token cannot be one.
+    InvalidToken,
 }
 
 /// One refusal, complete enough to act on.

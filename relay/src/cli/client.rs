@@ -27,6 +27,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 pub struct Client {
     base: Url,
     http: reqwest::Client,
+    token: Option<String>,
     /// The proxy that questions go through, as the environment names it.
     proxy: Option<String>,
 }
@@ -83,7 +84,12 @@ impl Client {
                 "https:// needs this system's certificates (Debian: ca-certificates)",
             )
         })?;
-        Ok(Self { base, http, proxy })
+        Ok(Self { base, http, token: None, proxy })
+    }
+
+    /// The same, asking with this token.
+    pub fn with_token(self, token: Option<String>) -> Self {
+        Self { token, ..self }
     }
 
     /// Where it asks.
@@ -136,6 +142,9 @@ impl Client {
     async fn send(&self, method: Method, path: &str, body: Option<Sent<'_>>) -> Result<Response, Failure> {
         let url = self.base.join(path).map_err(|error| Failure::usage(format!("{path:?}: {error}"), ""))?;
         let mut request = self.http.request(method, url);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
         if let Some(Sent { kind, bytes, key }) = body {
             request = request.header(header::CONTENT_TYPE, kind).body(bytes);
             if let Some(key) = key {

@@ -94,6 +94,19 @@ pub struct RelayArgs {
     /// An IP address, host name or multiaddress under which others reach this relay; may be given several times.
     #[arg(long = "external-address", value_name = "ADDR")]
     pub external_addresses: Vec<String>,
+    /// A name by which this relay is asked, as behind a proxy; may be given several times.
+    #[arg(long = "host-name", value_name = "NAME")]
+    pub host_names: Vec<String>,
+    /// An origin (https://name) whose web pages may use the API, or *; may be given several times.
+    #[arg(long = "allow-origin", value_name = "ORIGIN")]
+    pub allow_origins: Vec<String>,
+    /// An address or network of proxies that are believed when they say for whom they ask, or none; may be given several
+    /// times. [default: this machine]
+    #[arg(long = "trust-proxy", value_name = "CIDR")]
+    pub trusted_proxies: Vec<String>,
+    /// With this token one sees and stops every job; better in P2PNET_ADMIN_TOKEN, where other users do not see it.
+    #[arg(long, value_name = "TOKEN")]
+    pub admin_token: Option<String>,
     /// Folder for identity, jobs and results.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -144,6 +157,9 @@ pub struct AskArgs {
     /// The relay to ask; also P2PNET_URL. [default: http://localhost:8080]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
+    /// Your secret, at least 16 characters: jobs sent with it are seen and stopped only with it; also P2PNET_TOKEN.
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -290,6 +306,10 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
                 host: args.host,
                 base_path: args.base_path,
                 external_addresses: Some(args.external_addresses).filter(|list| !list.is_empty()),
+                host_names: Some(args.host_names).filter(|list| !list.is_empty()),
+                allow_origins: Some(args.allow_origins).filter(|list| !list.is_empty()),
+                trusted_proxies: Some(args.trusted_proxies).filter(|list| !list.is_empty()),
+                admin_token: args.admin_token,
                 data_dir: args.data_dir,
                 provider: args.no_provider.then_some(false),
                 ..args.lending.into_flags(file)
@@ -336,7 +356,9 @@ impl LendingArgs {
 
 impl AskArgs {
     fn client(&self, file: Flags) -> Result<client::Client, Failure> {
-        client::Client::new(&Config::read(&Flags { url: self.url.clone(), ..file })?.url.value)
+        let flags = Flags { url: self.url.clone(), token: self.token.clone(), ..file };
+        let config = Config::read(&flags)?;
+        Ok(client::Client::new(&config.url.value)?.with_token(config.token.value))
     }
 }
 

@@ -13,7 +13,7 @@ use super::{PortKind, Running, certificate, choose_port, open_folder, options, s
 use crate::{
     cli::failure::Failure,
     config::Config,
-    http::{self, App, Entrance, address::Base},
+    http::{self, Access, App, Entrance, address::Base, browsers::Pages, owners::Owners, source::Trust},
     store::folder::Ports,
 };
 
@@ -37,6 +37,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     };
     folder.keep_ports(ports)?;
     let external = External::read(&config.external_addresses.value, ports)?;
+    let access = access(&config, folder.identity()?)?;
     let options = options(host, ports.p2p_port, ports.webrtc_port, certificate(&folder)?, external.multiaddresses);
     let mut node = Running::start(folder, Role::Seed, "relay", config.sandbox.value, options).await?;
     node.lend(&config, config.provider.value).await;
@@ -48,6 +49,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         node.outside.door.clone(),
         node.outside.addresses.clone(),
         Entrance { external: external.addresses, base: config.base_path.value.clone() },
+        access,
         stopping.clone(),
     );
     let mut server = tokio::spawn(http::serve(listener, app));
@@ -80,6 +82,24 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     node.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Who may ask what, as the configuration says.
+fn access(config: &Config, secret: [u8; 32]) -> Result<Access, Failure> {
+    // Outside addresses are names of this relay too.
+    let outside =
+        config.external_addresses.value.iter().filter(|text| !text.starts_with('/') && text.parse::<IpAddr>().is_err());
+    let names: Vec<String> = config.host_names.value.iter().chain(outside).cloned().collect();
+    Ok(Access {
+        owners: Owners::new(secret, config.admin_token.value.as_deref()),
+        proxies: Trust::read(&config.trusted_proxies.value).map_err(|text| {
+            Failure::usage(
+                format!("the trusted proxy {text:?} is not understood"),
+                "give an IP address, a network (10.0.0.0/8), or none",
+            )
+        })?,
+        pages: Pages::read(&config.allow_origins.value, &names).map_err(|why| Failure::usage(why, ""))?,
+    })
 }
 
 /// The line that people click and programs wait for; ports too where they were not known before.

@@ -88,7 +88,7 @@ pub async fn resolve(State(app): State<Arc<App>>, mut request: Request, next: Ne
     let near = request
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
-        .is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
+        .is_some_and(|ConnectInfo(peer)| app.proxies.holds(peer.ip()));
     let taken_away = forwarded_base(request.headers()).filter(|_| near);
     let base = taken_away.unwrap_or_else(|| app.base.clone());
     let asked = request.uri().path();

@@ -1,43 +1,77 @@
 //! `GET /api/v1/events`: what changes, as server-sent events.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
-    extract::State,
+    extract::{ConnectInfo, State},
+    http::HeaderMap,
     response::{
         IntoResponse, Response,
         sse::{self, KeepAlive, Sse},
     },
 };
-use futures::{Stream, StreamExt, stream};
-use p2pnet_shared::{api::Event, refusal::Code};
+use futures::{Stream, StreamExt, future::ready, stream};
+use p2pnet_shared::{api::Event, id::JobId, refusal::Code};
 
 use super::{
     App,
     answer::{Refused, refuse},
     limits,
+    owners::Asker,
+    source::Source,
 };
 
 /// A silent stream says so this often, so that proxies keep it open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// Jobs of one listener that are remembered, so that it hears of their removal.
+const MOST_KNOWN: usize = 4_096;
+
 /// `GET /api/v1/events`
 ///
 /// The first event is always `network`: a listener then knows that it is connected and should fetch what it shows.
-pub async fn listen(State(app): State<Arc<App>>) -> Result<Response, Refused> {
-    let Ok(place) = Arc::clone(&app.listeners).try_acquire_owned() else {
+/// Jobs are the listener's own.
+pub async fn listen(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    asker: Asker,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let source = Source::of(app.proxies.client(peer, &headers));
+    let Some(place) = app.listeners.enter(source, false) else {
         return refuse(
             Code::RateLimited,
-            format!("{} listeners are connected, which is as many as this relay serves", limits::LISTENERS),
+            format!("{} listeners are connected, which is as many as this relay serves", limits::LISTENERS.all),
             "look at GET /api/v1/jobs now and then instead",
         );
     };
-    let events = stream::once(async { Event::Network }).chain(app.handle.events()).map(move |event| {
+    let gone = place.gone();
+    let changes = app.handle.events();
+    let mut own: BTreeSet<JobId> = BTreeSet::new();
+    own.extend(app.handle.jobs().await.iter().filter(|job| asker.lists(job.owner)).map(|job| job.id));
+    let own_changes = changes.filter(move |event| {
+        let shown = match event {
+            Event::Job(summary) if asker.lists(summary.owner) => {
+                // The newest are kept; one that is removed so much later is not missed.
+                if own.len() >= MOST_KNOWN {
+                    own.pop_first();
+                }
+                own.insert(summary.id);
+                true
+            }
+            Event::Job(_) => false,
+            Event::JobRemoved { id } => own.remove(id),
+            Event::Network => true,
+        };
+        ready(shown)
+    });
+    let events = stream::once(async { Event::Network }).chain(own_changes).map(move |event| {
         // Held as long as the stream lives.
         let _ = &place;
         Ok::<_, Infallible>(to_sse(&event))
     });
-    Ok(Sse::new(until(events, app.stopping.clone())).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+    let events = until(events, app.stopping.clone()).take_until(gone);
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
 /// Ends with the process: a listener would otherwise hold the shutdown up for ever.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use p2pnet_shared::{
-    id::Hash,
+    id::{Hash, OwnerId},
     refusal::{Code, Refusal},
 };
 use tokio::sync::watch;
@@ -83,8 +83,8 @@ pub fn same_body(before: &KeyRecord, body: Hash) -> Result<(), Refusal> {
     ))
 }
 
-/// Reads the header's value.
-pub fn read_key(value: &axum::http::HeaderValue) -> Result<String, Refusal> {
+/// Reads the header's value. Every owner has keys of its own.
+pub fn read_key(value: &axum::http::HeaderValue, owner: OwnerId) -> Result<String, Refusal> {
     let key = value.to_str().unwrap_or_default().trim();
     if key.is_empty() || key.len() > MOST_KEY_BYTES {
         return Err(Refusal::new(
@@ -93,7 +93,7 @@ pub fn read_key(value: &axum::http::HeaderValue) -> Result<String, Refusal> {
             "a random UUID is a good key",
         ));
     }
-    Ok(key.to_owned())
+    Ok(format!("{owner} {key}"))
 }
 
 #[cfg(test)]
@@ -129,8 +129,10 @@ mod tests {
 
     #[test]
     fn keys_are_bounded() {
-        assert!(read_key(&"x".repeat(129).parse().unwrap()).is_err());
-        assert!(read_key(&" ".parse().unwrap()).is_err());
-        assert_eq!(read_key(&" k ".parse().unwrap()).unwrap(), "k");
+        let read = |text: &str| read_key(&text.parse().unwrap(), OwnerId::LOCAL);
+        assert!(read(&"x".repeat(129)).is_err());
+        assert!(read(" ").is_err());
+        assert_eq!(read(" k "), read("k"));
+        assert_ne!(read("k").unwrap(), read_key(&"k".parse().unwrap(), OwnerId([1; 16])).unwrap());
     }
 }

@@ -12,18 +12,18 @@ use axum::{
 use p2pnet_shared::{
     api::{JobStatus, Submitted},
     id::JobId,
-    job::kinds::limits::MAX_SOURCE_BYTES,
     refusal::{Code, Refusal},
 };
 use serde::Serialize;
-use tokio::task::spawn_blocking;
 
 use super::{
     App,
     answer::{Refused, refuse, short},
-    body,
+    browsers,
     compress::{self, Encoding},
     idempotency, limits,
+    owners::Asker,
+    source::Source,
     submission::Submission,
 };
 
@@ -31,30 +31,41 @@ use super::{
 pub async fn create(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    asker: Asker,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
     if app.stopping.is_cancelled() {
         return refuse(Code::ShuttingDown, "this relay is stopping", "send the job again in a few seconds");
     }
-    if !app.allowance.take(limits::client_address(peer, &headers), Instant::now()) {
+    browsers::check_content_type(&headers)?;
+    let source = Source::of(app.proxies.client(peer, &headers));
+    if !app.allowance.take(source, Instant::now()) {
         return refuse(
             Code::RateLimited,
             format!("one address may send {} jobs a second", limits::POSTS_PER_SECOND),
             "wait a second; one job with more data is better than many small ones",
         );
     }
-    let key = headers.get("idempotency-key").map(idempotency::read_key).transpose()?;
+    let key = headers.get("idempotency-key").map(|value| idempotency::read_key(value, asker.owner)).transpose()?;
     let encoding = Encoding::of(&headers)?;
-    let place = Arc::clone(&app.uploads).acquire_owned().await.map_err(|_| stopping())?;
-    let body = unfolded(encoding, body::receive(body, &headers).await?).await?;
-    Ok(accepted(Submission { key, body, place }.take(app).await?))
+    let body = app.intake.receive(source, body, &headers).await?;
+    Ok(accepted(Submission { key, body, encoding, source, owner: asker.owner }.take(app).await?))
 }
 
 /// `GET /api/v1/jobs/{id}`
-pub async fn describe(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<JobStatus>, Refused> {
-    let id = read_id(&id)?;
-    app.handle.job(id).await.map(Json).ok_or_else(|| Refused(unknown(&id.to_string())))
+pub async fn describe(
+    State(app): State<Arc<App>>,
+    asker: Asker,
+    Path(id): Path<String>,
+) -> Result<Json<JobStatus>, Refused> {
+    open(&app, asker, read_id(&id)?).await.map(Json)
+}
+
+/// The job with this id, if the asker may see it; else as if there were none.
+async fn open(app: &App, asker: Asker, id: JobId) -> Result<JobStatus, Refused> {
+    let status = app.handle.job(id).await.filter(|status| asker.may_open(status.summary.owner));
+    status.ok_or_else(|| Refused(unknown(&id.to_string())))
 }
 
 /// What stands around a result in its answer.
@@ -71,8 +82,9 @@ impl AsRef<[u8]> for Kept {
 }
 
 /// `GET /api/v1/jobs/{id}/result`
-pub async fn result(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Refused> {
+pub async fn result(State(app): State<Arc<App>>, asker: Asker, Path(id): Path<String>) -> Result<Response, Refused> {
     let id = read_id(&id)?;
+    open(&app, asker, id).await?;
     let result = app.handle.result(id).await.map_err(|mut refusal| {
         if refusal.hint.is_empty() {
             refusal.hint = format!("GET /api/v1/jobs/{id} says where the job stands and why");
@@ -98,8 +110,9 @@ pub struct Stopped {
 
 /// `DELETE /api/v1/jobs/{id}`: cancels a job that runs, removes one that has ended. Answered once that is on disk: what
 /// was stopped must not go on after a restart.
-pub async fn stop(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Stopped>, Refused> {
+pub async fn stop(State(app): State<Arc<App>>, asker: Asker, Path(id): Path<String>) -> Result<Json<Stopped>, Refused> {
     let id = read_id(&id)?;
+    open(&app, asker, id).await?;
     let (done, state) = match app.handle.is_over(id).await {
         None => return Err(Refused(unknown(&id.to_string()))),
         Some(true) => (app.handle.remove(id).await, "removed"),
@@ -110,20 +123,6 @@ pub async fn stop(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result
     }
     app.store.writer().flush().await.map_err(|trouble| trouble.refusal_of_a_stop())?;
     Ok(Json(Stopped { id, state }))
-}
-
-/// The body as it was before it was compressed, if it was.
-async fn unfolded(encoding: Encoding, body: Bytes) -> Result<Bytes, Refused> {
-    match encoding {
-        Encoding::Plain => Ok(body),
-        Encoding::Gzip => match spawn_blocking(move || encoding.unfold(body, MAX_SOURCE_BYTES)).await {
-            Ok(body) => Ok(body?),
-            Err(error) => {
-                tracing::error!(%error, "unfolding a body panicked");
-                refuse(Code::Internal, "the relay failed to unfold this body", "send it without Content-Encoding")
-            }
-        },
-    }
 }
 
 fn accepted(id: JobId) -> Response {
@@ -137,8 +136,4 @@ fn read_id(text: &str) -> Result<JobId, Refused> {
 
 fn unknown(id: &str) -> Refusal {
     Refusal::new(Code::UnknownJob, format!("no job has the id {id}"), "GET /api/v1/jobs lists the jobs of this relay")
-}
-
-fn stopping() -> Refusal {
-    Refusal::new(Code::ShuttingDown, "this relay is stopping", "send the job again in a few seconds")
 }

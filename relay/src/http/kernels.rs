@@ -22,9 +22,8 @@ use tokio::task::spawn_blocking;
 use super::{
     App,
     answer::{Refused, refuse},
-    body,
     compress::Encoding,
-    limits,
+    source::Source,
 };
 
 /// What a module is named by from now on.
@@ -46,20 +45,22 @@ pub async fn keep(
     if app.stopping.is_cancelled() {
         return refuse(Code::ShuttingDown, "this relay is stopping", "send the module again in a few seconds");
     }
-    if !app.allowance.take(limits::client_address(peer, &headers), Instant::now()) {
+    let source = Source::of(app.proxies.client(peer, &headers));
+    if !app.allowance.take(source, Instant::now()) {
         return refuse(Code::RateLimited, "too many modules and jobs from one address", "wait a second");
     }
     let encoding = Encoding::of(&headers)?;
-    let place = Arc::clone(&app.uploads).acquire_owned().await;
-    let body = body::receive(body, &headers).await?;
-    let module = match spawn_blocking(move || check(encoding, body)).await {
+    let body = app.intake.receive(source, body, &headers).await?;
+    let turn = app.turns.wait(source).await;
+    let bytes = body.bytes.clone();
+    let module = match spawn_blocking(move || check(encoding, bytes)).await {
         Ok(module) => module?,
         Err(error) => {
             tracing::error!(%error, "reading a module panicked");
             return refuse(Code::Internal, "the relay failed to read this module", "please report it with the module");
         }
     };
-    drop(place);
+    drop((turn, body));
     let (hash, bytes) = (Hash::of(&module), module.len());
     app.store.writer().promise_kernel(hash, module.to_vec()).await.map_err(|trouble| trouble.refusal_of_a_kernel())?;
     Ok(Json(Kept { hash, bytes }).into_response())

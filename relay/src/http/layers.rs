@@ -8,27 +8,15 @@ use std::{
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, Method, header},
+    http::{HeaderName, HeaderValue, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use p2pnet_shared::refusal::{Code, Refusal};
-use tower_http::{
-    catch_panic::{CatchPanicLayer, ResponseForPanic},
-    cors::{Any as AnyOrigin, CorsLayer},
-};
+use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
 
 use super::{App, answer::Refused};
 use crate::host::now;
-
-/// Any web page may read the API and send jobs; none but ours may delete.
-pub fn cross_origin() -> CorsLayer {
-    CorsLayer::new()
-        .allow_origin(AnyOrigin)
-        .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::CONTENT_TYPE, HeaderName::from_static("idempotency-key")])
-        .expose_headers([header::LOCATION, header::RETRY_AFTER, header::LINK, super::list::NEXT_CURSOR])
-}
 
 /// A panic in an endpoint is an answer like any other.
 pub fn catch_panics() -> CatchPanicLayer<Panicked> {

@@ -1,4 +1,4 @@
-//! `GET /api/v1/jobs`: the jobs of this relay, newest first, page by page, narrowed by state, name and labels.
+//! `GET /api/v1/jobs`: the asker's own jobs, newest first, page by page, narrowed by state, name and labels.
 //!
 //! A page ends with a cursor in the headers, never in the body, which stays a plain list. A cursor is the place of the
 //! last job shown, by the time of its submission and its id: jobs that come or go meanwhile neither repeat others nor
@@ -27,6 +27,7 @@ use super::{
     address::Base,
     answer::{Refused, short},
     limits,
+    owners::Asker,
 };
 
 /// Where the next page begins.
@@ -133,6 +134,7 @@ impl Wanted {
 /// `GET /api/v1/jobs`
 pub async fn list(
     State(app): State<Arc<App>>,
+    asker: Asker,
     base: Base,
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Result<Response, Refused> {
@@ -140,7 +142,10 @@ pub async fn list(
         let message = format!("the query is not understood: {}", short(&rejection.body_text()));
         Refusal::new(Code::InvalidField, message, HINT)
     })?;
-    let (jobs, next) = Wanted::read(&pairs)?.page(app.handle.jobs().await)?;
+    let wanted = Wanted::read(&pairs)?;
+    let mut jobs = app.handle.jobs().await;
+    jobs.retain(|job| asker.lists(job.owner));
+    let (jobs, next) = wanted.page(jobs)?;
     let mut response = Json(jobs).into_response();
     if let Some(next) = next {
         let headers = response.headers_mut();

@@ -2,12 +2,14 @@
 
 pub mod address;
 pub mod answer;
-pub mod body;
+pub mod browsers;
 pub mod compress;
+pub mod crowd;
 pub mod docs;
 pub mod events;
 pub mod health;
 pub mod idempotency;
+pub mod intake;
 pub mod jobs;
 pub mod kernels;
 pub mod layers;
@@ -17,9 +19,12 @@ pub mod listener;
 pub mod metrics;
 pub mod nodes;
 pub mod openapi;
+pub mod owners;
 pub mod p2p;
 pub mod page;
+pub mod source;
 pub mod submission;
+pub mod unread;
 pub mod wait;
 pub mod well_known;
 
@@ -31,13 +36,13 @@ use std::{
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
+    extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Request},
+    http::request::Parts,
     middleware,
     routing::{any, get, post, put},
-    serve::ListenerExt as _,
 };
 use p2pnet_net::{WebSocketDoor, handle::Handle};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::Store;
@@ -62,20 +67,42 @@ pub struct App {
     pub idempotency: idempotency::Keys,
     /// What one address may do.
     pub allowance: limits::Allowance,
-    /// Jobs being received or read now.
-    pub uploads: Arc<Semaphore>,
+    /// Who may ask, and as whom.
+    pub owners: owners::Owners,
+    /// The proxies that are believed.
+    pub proxies: source::Trust,
+    /// The web pages and names that are allowed.
+    pub pages: browsers::Pages,
+    /// Bodies on their way.
+    pub intake: intake::Intake,
+    /// Jobs being read now.
+    pub turns: intake::Turns,
+    /// Connections to the HTTP port.
+    pub connections: crowd::Crowd,
+    /// Requests that were answered before their end.
+    pub draining: crowd::Crowd,
     /// Event listeners connected now.
-    pub listeners: Arc<Semaphore>,
+    pub listeners: crowd::Crowd,
     /// WebSockets connected now.
-    pub sockets: limits::Places,
+    pub sockets: crowd::Crowd,
     /// The path below which everything stands, unless a proxy says another.
     pub base: address::Base,
     /// Questions that wait for the end of a job.
-    pub waiters: limits::Places,
+    pub waiters: crowd::Crowd,
     /// Who tells them of it.
     pub ends: wait::Ends,
     /// What `/metrics` counts.
     pub metrics: metrics::Metrics,
+}
+
+/// Who may ask what: what the operator says about it.
+pub struct Access {
+    /// Whose jobs are whose.
+    pub owners: owners::Owners,
+    /// The proxies that are believed.
+    pub proxies: source::Trust,
+    /// The web pages and names that are allowed.
+    pub pages: browsers::Pages,
 }
 
 /// How this relay is reached, where nobody can see it from inside.
@@ -94,12 +121,14 @@ impl App {
         door: WebSocketDoor,
         addresses: watch::Receiver<Vec<String>>,
         entrance: Entrance,
+        access: Access,
         stopping: CancellationToken,
     ) -> Arc<Self> {
         let Entrance { external, base } = entrance;
+        let Access { owners, proxies, pages } = access;
         Arc::new(Self {
             ends: wait::Ends::of(&handle),
-            waiters: limits::Places::new(limits::WAITERS, limits::WAITERS_PER_ADDRESS),
+            waiters: crowd::Crowd::new(limits::WAITERS),
             base,
             handle,
             idempotency: idempotency::Keys::default(),
@@ -110,9 +139,15 @@ impl App {
             stopping,
             started: Instant::now(),
             allowance: limits::Allowance::default(),
-            uploads: Arc::new(Semaphore::new(limits::UPLOADS_AT_ONCE)),
-            listeners: Arc::new(Semaphore::new(limits::LISTENERS)),
-            sockets: limits::Places::new(limits::SOCKETS, limits::SOCKETS_PER_ADDRESS),
+            owners,
+            proxies,
+            pages,
+            intake: intake::Intake::default(),
+            turns: intake::Turns::default(),
+            connections: crowd::Crowd::new(limits::CONNECTIONS),
+            draining: crowd::Crowd::new(limits::DRAINS),
+            listeners: crowd::Crowd::new(limits::LISTENERS),
+            sockets: crowd::Crowd::new(limits::SOCKETS),
             metrics: metrics::Metrics::default(),
         })
     }
@@ -133,31 +168,51 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/{*rest}", any(answer::not_found))
         .route("/healthz", get(health::check))
         .route("/.well-known/p2pnet.json", get(well_known::document))
-        // Before the layer, so that it sees OPTIONS, which no endpoint takes.
         .method_not_allowed_fallback(answer::method_not_allowed)
-        .layer(layers::cross_origin());
+        .layer(layers::catch_panics())
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), browsers::check))
+        // Outside of all that refuses: a page that may ask may also read why it is refused.
+        .layer(app.pages.cross_origin());
     let rest = Router::new()
         .route("/api/v1/docs", get(docs::page))
         .route("/metrics", get(metrics::text))
         .route("/p2p", get(p2p::enter))
         .method_not_allowed_fallback(answer::method_not_allowed)
-        .fallback(page::file);
+        .fallback(page::file)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), browsers::check));
     let routes = api
         .merge(rest)
         .layer(compress::answers())
         .layer(DefaultBodyLimit::max(limits::MOST_BODY_BYTES))
         .layer(layers::catch_panics())
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), unread::drain))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), layers::observe))
         .with_state(Arc::clone(&app));
     // Around the routes: it decides which of them a request means.
     Router::new().fallback_service(routes).layer(middleware::from_fn_with_state(app, address::resolve))
 }
 
+/// Whom a request counts for.
+fn source_of(app: &App, request: &Request) -> source::Source {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
+    source::Source::of(match peer {
+        Some(peer) => app.proxies.client(peer, request.headers()),
+        None => std::net::Ipv4Addr::UNSPECIFIED.into(),
+    })
+}
+
+impl FromRequestParts<Arc<App>> for owners::Asker {
+    type Rejection = answer::Refused;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, answer::Refused> {
+        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or(unknown, |peer| peer.0);
+        Ok(app.owners.asker(&app.proxies, peer, &parts.headers)?)
+    }
+}
+
 /// Serves until [`App::stopping`] is cancelled, then ends streams and returns once the last answer is out.
 pub async fn serve(listener: tokio::net::TcpListener, app: Arc<App>) -> std::io::Result<()> {
-    let stopping = app.stopping.clone();
-    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
-    // The closure does nothing: axum knows the peer's address of such listeners only.
-    let listener = listener::Bounded::new(listener).tap_io(|_| {});
-    axum::serve(listener, service).with_graceful_shutdown(stopping.cancelled_owned()).await
+    let (connections, stopping) = (app.connections.clone(), app.stopping.clone());
+    listener::serve(listener, router(Arc::clone(&app)), connections, &app.proxies, stopping).await
 }

@@ -13,7 +13,13 @@ use super::{
 /// `GET /api/v1/nodes`
 pub async fn list(State(app): State<Arc<App>>) -> Result<Json<NetworkView>, Refused> {
     match app.handle.network().await {
-        Some(view) => Ok(Json(view)),
+        Some(mut view) => {
+            // With a job's id one could read and stop it; which runs belong together is no secret.
+            for run in &mut view.provider.running {
+                run.job = app.owners.cover(run.job);
+            }
+            Ok(Json(view))
+        }
         None => refuse(Code::ShuttingDown, "this relay is stopping", "ask again in a few seconds"),
     }
 }

@@ -162,6 +162,6 @@ mod tests {
             assert!(guide.contains(&format!("| `{}` |", code.as_str().unwrap())), "{code} is not in docs/operators.md");
         }
         // The other direction: the last variant's position says how many there are.
-        assert_eq!(codes.as_array().unwrap().len(), Code::UnsupportedEncoding as usize + 1);
+        assert_eq!(codes.as_array().unwrap().len(), Code::InvalidToken as usize + 1);
     }
 }

@@ -1,6 +1,7 @@
 //! `/p2p`: a WebSocket becomes a libp2p connection, through the door of the network loop.
 
 use std::{
+    future::Future,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -19,11 +20,13 @@ use axum::{
 };
 use futures::{AsyncRead, AsyncWrite, Sink, Stream};
 use p2pnet_shared::refusal::Code;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{
     App,
     answer::{Refused, refuse},
-    limits::{self, Place},
+    crowd::Place,
+    source::Source,
 };
 
 /// The largest WebSocket message taken; libp2p's muxer writes at most 1 MiB at once.
@@ -48,16 +51,21 @@ pub async fn enter(
             );
         }
     };
-    let client = limits::client_address(peer, &headers);
-    let Some(place) = app.sockets.enter(client) else {
+    let client = app.proxies.client(peer, &headers);
+    let source = Source::of(client);
+    let Some(place) = app.sockets.enter(source, source.is_this_machine()) else {
         return refuse(Code::RateLimited, "as many WebSockets are connected as this relay takes", "try again later");
     };
-    let remote = client.map_or(peer, |address| SocketAddr::new(address, peer.port()));
+    let remote = SocketAddr::new(client, peer.port());
     let (door, stopping) = (app.door.clone(), app.stopping.clone());
     Ok(upgrade.max_message_size(MOST_MESSAGE_BYTES).max_frame_size(MOST_MESSAGE_BYTES).on_upgrade(
         move |socket| async move {
-            let socket = Bytestream { socket, unread: Bytes::new(), _place: place };
-            if !stopping.is_cancelled() && !door.accept(socket, remote).await {
+            let place = Arc::new(place);
+            let gone = Box::pin(place.gone());
+            let socket = Bytestream { socket, unread: Bytes::new(), gone, _place: Arc::clone(&place) };
+            // Once both sides know each other, the place is its own.
+            let known = Box::new(move || place.busy());
+            if !stopping.is_cancelled() && !door.accept(socket, remote, known).await {
                 tracing::debug!(%remote, "a WebSocket came while the node was stopping");
             }
         },
@@ -68,12 +76,17 @@ pub async fn enter(
 struct Bytestream {
     socket: WebSocket,
     unread: Bytes,
+    /// Completes when the place was given to another before the handshake was over.
+    gone: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Free again when the connection ends.
-    _place: Place,
+    _place: Arc<Place>,
 }
 
 impl AsyncRead for Bytestream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.gone.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         while self.unread.is_empty() {
             match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
                 Some(Ok(Message::Binary(bytes))) => self.unread = bytes,

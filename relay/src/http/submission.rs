@@ -5,17 +5,20 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use p2pnet_shared::{
-    id::{Hash, JobId},
-    job::{Job, kinds},
+    id::{Hash, JobId, OwnerId},
+    job::{Job, kinds, kinds::limits::MAX_SOURCE_BYTES},
     node::{StoreKey, new_record},
     refusal::Code,
 };
-use tokio::{runtime, sync::OwnedSemaphorePermit, task::spawn_blocking};
+use tokio::{runtime, task::spawn_blocking};
 
 use super::{
     App,
     answer::{Refused, refuse},
+    compress::Encoding,
     idempotency,
+    intake::Received,
+    source::Source,
 };
 use crate::{
     host::now,
@@ -27,9 +30,13 @@ pub struct Submission {
     /// The idempotency key that came with it.
     pub key: Option<String>,
     /// Its JSON.
-    pub body: Bytes,
-    /// A place among those whose jobs are read now.
-    pub place: OwnedSemaphorePermit,
+    pub body: Received,
+    /// How that was written.
+    pub encoding: Encoding,
+    /// Whom reading it counts for.
+    pub source: Source,
+    /// Whose it is.
+    pub owner: OwnerId,
 }
 
 impl Submission {
@@ -46,17 +53,22 @@ impl Submission {
     }
 
     async fn take_here(self, app: Arc<App>) -> Result<JobId, Refused> {
-        let Self { key, body, place } = self;
+        let Self { key, body, encoding, source, owner } = self;
         if let Some(trouble) = app.store.writer().trouble() {
             return Err(Refused(trouble.refusal()));
         }
+        // Held from before the body is unfolded until the job is read: both take time and memory.
+        let Some(turn) = app.turns.wait(source).await else {
+            return refuse(Code::ShuttingDown, "this relay is stopping", "send the job again in a few seconds");
+        };
+        let text = unfolded(encoding, body.bytes.clone()).await?;
         let Some(key) = key else {
-            let job = read(app.store.clone(), body).await?;
-            drop(place);
+            let job = read(app.store.clone(), owner, text).await?;
+            drop((turn, body));
             return keep(&app, job, None).await;
         };
         let _turn = app.idempotency.turn(&key).await;
-        let hash = Hash::of(&body);
+        let hash = Hash::of(&text);
         if let Some(before) = app.store.key(&key).await.map_err(|trouble| trouble.refusal())?
             // The key of a job that was removed makes a new one.
             && app.handle.is_over(before.job).await.is_some()
@@ -64,9 +76,23 @@ impl Submission {
             idempotency::same_body(&before, hash)?;
             return Ok(before.job);
         }
-        let job = read(app.store.clone(), body).await?;
-        drop(place);
+        let job = read(app.store.clone(), owner, text).await?;
+        drop((turn, body));
         keep(&app, job, Some((key, hash))).await
+    }
+}
+
+/// The body as it was before it was compressed, if it was.
+async fn unfolded(encoding: Encoding, body: Bytes) -> Result<Bytes, Refused> {
+    match encoding {
+        Encoding::Plain => Ok(body),
+        Encoding::Gzip => match spawn_blocking(move || encoding.unfold(body, MAX_SOURCE_BYTES)).await {
+            Ok(body) => Ok(body?),
+            Err(error) => {
+                tracing::error!(%error, "unfolding a body panicked");
+                refuse(Code::Internal, "the relay failed to unfold this body", "send it without Content-Encoding")
+            }
+        },
     }
 }
 
@@ -90,14 +116,14 @@ async fn keep(app: &App, job: Job, key: Option<(String, Hash)>) -> Result<JobId,
 }
 
 /// Reads a job's JSON on a thread of its own: a formula is compiled, a kernel checked.
-async fn read(store: Store, body: Bytes) -> Result<Job, Refused> {
+async fn read(store: Store, owner: OwnerId, body: Bytes) -> Result<Job, Refused> {
     let read = move || {
         let text = kinds::text_of(&body)?;
         let runtime = runtime::Handle::current();
         kinds::read(text, &|hash| runtime.block_on(store.kernel(hash)))
     };
     match spawn_blocking(read).await {
-        Ok(job) => Ok(job?),
+        Ok(job) => Ok(Job { owner, ..job? }),
         Err(error) => {
             tracing::error!(%error, "reading a job panicked");
             refuse(

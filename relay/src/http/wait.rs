@@ -25,6 +25,7 @@ use super::{
     App,
     answer::{Refused, short},
     limits,
+    source::Source,
 };
 
 /// RFC 7240.
@@ -84,11 +85,13 @@ pub async fn hold(
     if let Ok(id) = id.parse::<JobId>()
         && wish.seconds > 0
     {
-        let Some(_place) = app.waiters.enter(limits::client_address(peer, request.headers())) else {
-            let message = format!("{} questions wait already", limits::WAITERS_PER_ADDRESS);
+        let source = Source::of(app.proxies.client(peer, request.headers()));
+        let Some(place) = app.waiters.enter(source, source.is_this_machine()) else {
+            let message = format!("{} questions wait already", limits::WAITERS.per_address);
             let hint = "ask without wait, or let one program wait for several jobs at /api/v1/events";
             return Err(Refused(Refusal::new(Code::RateLimited, message, hint)));
         };
+        place.busy();
         ended(&app, id, Duration::from_secs(wish.seconds)).await;
     }
     let mut response = next.run(request).await;

@@ -16,7 +16,11 @@ use axum::{
 };
 use p2pnet_shared::{api::WellKnown, wire::PROTOCOL_VERSION};
 
-use super::{App, address::Base};
+use super::{
+    App,
+    address::Base,
+    source::{asked_host, is_https},
+};
 
 /// Where WebSockets come in, on the HTTP port.
 pub const WEBSOCKET_PATH: &str = "/p2p";
@@ -30,11 +34,10 @@ pub async fn document(
 ) -> Response {
     let listening = app.addresses.borrow().clone();
     let me = app.handle.me().to_string();
-    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let secure = is_secure(&headers);
     let path = format!("{}{WEBSOCKET_PATH}", base.as_str());
-    let host = text(header::HOST).and_then(read_host);
-    let addresses = addresses(&listening, &app.external, host.as_ref(), secure, &path, peer.ip(), &me);
+    let host = asked_host(&headers).as_deref().and_then(read_host);
+    let asker = app.proxies.client(peer, &headers);
+    let addresses = addresses(&listening, &app.external, host.as_ref(), is_https(&headers), &path, asker, &me);
     let body = WellKnown {
         node: app.handle.me(),
         addresses,
@@ -43,19 +46,6 @@ pub async fn document(
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
-}
-
-/// Whether the asker speaks TLS to whatever stands before this relay: `X-Forwarded-Proto`, or `Forwarded` (RFC 7239),
-/// whose first element is the asker's.
-fn is_secure(headers: &HeaderMap) -> bool {
-    let first = |name: &str| headers.get(name)?.to_str().ok()?.split(',').next().map(str::trim);
-    if let Some(protocol) = first("x-forwarded-proto") {
-        return protocol.eq_ignore_ascii_case("https");
-    }
-    let pairs =
-        first("forwarded").into_iter().flat_map(|element| element.split(';')).filter_map(|pair| pair.split_once('='));
-    let mut protocol = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("proto"));
-    protocol.any(|(_, value)| value.trim().trim_matches('"').eq_ignore_ascii_case("https"))
 }
 
 /// A `Host` header.
@@ -219,18 +209,6 @@ mod tests {
         let found = ask("relay.example.org", true, "127.0.0.1");
         assert_eq!(found[0], "/dns/relay.example.org/tcp/443/tls/x-parity-ws/%2Fp2p/p2p/me");
         assert!(found.iter().all(|address| !address.contains("127.0.0.1")), "{found:?}");
-    }
-
-    #[test]
-    fn a_proxy_says_in_either_way_that_the_asker_speaks_tls() {
-        let secure = |name: &'static str, text: &'static str| {
-            is_secure(&HeaderMap::from_iter([(header::HeaderName::from_static(name), text.parse().unwrap())]))
-        };
-        assert!(secure("x-forwarded-proto", "https") && secure("x-forwarded-proto", "HTTPS, http"));
-        assert!(secure("forwarded", "for=1.2.3.4;proto=https;host=r.example"));
-        assert!(secure("forwarded", "Proto=\"HTTPS\", for=10.0.0.1;proto=http"));
-        assert!(!secure("forwarded", "for=1.2.3.4;proto=http") && !secure("x-forwarded-proto", "http"));
-        assert!(!is_secure(&HeaderMap::new()));
     }
 
     #[test]

@@ -208,6 +208,7 @@ fn transport(
     let tcp = || tcp::tokio::Transport::new(tcp::Config::default());
 
     let relayed = relay.upgrade(Version::V1Lazy).authenticate(noise.clone()).multiplex(yamux.clone());
+    let greeter = door.greeter();
     let through_door = door.upgrade(Version::V1Lazy).authenticate(noise.clone()).multiplex(yamux.clone());
     let websocket = websocket::Config::new(with_dns(tcp())?)
         .upgrade(Version::V1Lazy)
@@ -233,7 +234,10 @@ fn transport(
     };
     let all = relayed
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
-        .or_transport(through_door.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
+        .or_transport(through_door.map(move |(peer, muxer), point| {
+            greeter.greet(&point);
+            (peer, StreamMuxerBox::new(muxer))
+        }))
         .map(|either, _| either.into_inner())
         .or_transport(websocket.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
         .map(|either, _| either.into_inner())

@@ -51,7 +51,7 @@ async fn garbage_on_every_listener_leaves_the_node_working() {
             udp.send_to(&garbage(len), ("127.0.0.1", to)).await.unwrap();
         }
         let (ours, mut theirs) = tokio::io::duplex(1 << 16);
-        assert!(b.outside.door.accept(ours.compat(), "127.0.0.1:9".parse().unwrap()).await);
+        assert!(b.outside.door.accept(ours.compat(), "127.0.0.1:9".parse().unwrap(), Box::new(|| {})).await);
         let _ = theirs.write_all(&garbage(len)).await;
     }
     for address in [Some(tcp), Some(quic), None] {

@@ -92,7 +92,7 @@ async fn frames_of_every_size_cross_a_socket_handed_in_at_the_door() {
     let door = b.outside.door.clone();
     tokio::spawn(async move {
         let (socket, remote) = listener.accept().await.unwrap();
-        assert!(door.accept(socket.compat(), remote).await);
+        assert!(door.accept(socket.compat(), remote, Box::new(|| {})).await);
     });
     a.dial(b.me, &[format!("/ip4/127.0.0.1/tcp/{port}")]);
     let (from_a, from_b) = met(&mut a, &mut b).await;

@@ -3,16 +3,21 @@
 //! any other socket.
 
 use std::{
+    collections::HashMap,
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
 use futures::{AsyncRead, AsyncWrite, SinkExt, StreamExt, channel::mpsc, future};
 use libp2p::{
     Multiaddr,
-    core::transport::{DialOpts, ListenerId, Transport, TransportError, TransportEvent},
+    core::{
+        ConnectedPoint,
+        transport::{DialOpts, ListenerId, Transport, TransportError, TransportEvent},
+    },
     multiaddr::Protocol,
 };
 
@@ -22,7 +27,13 @@ use crate::limits;
 pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
-type Arrival = (Box<dyn Socket>, SocketAddr);
+/// Called once, when both sides of a socket know who the other is.
+pub type Known = Box<dyn FnOnce() + Send>;
+
+type Arrival = (Box<dyn Socket>, SocketAddr, Known);
+
+/// What to call for sockets in the middle of their handshake, by the address that they have here.
+type Expected = Arc<Mutex<HashMap<Multiaddr, Known>>>;
 
 /// The outer side of the door. Cheap to clone.
 #[derive(Clone)]
@@ -32,13 +43,14 @@ pub struct WebSocketDoor {
 
 impl WebSocketDoor {
     /// Hands a socket in; `remote` is the true address of the other side. Waits while too many wait already. `false`
-    /// when the node has stopped.
+    /// when the node has stopped. `known` is called when the handshake is over; never if it fails.
     pub async fn accept(
         &self,
         socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         remote: SocketAddr,
+        known: Known,
     ) -> bool {
-        self.arrivals.clone().send((Box::new(socket), remote)).await.is_ok()
+        self.arrivals.clone().send((Box::new(socket), remote, known)).await.is_ok()
     }
 }
 
@@ -46,16 +58,82 @@ impl WebSocketDoor {
 pub struct DoorTransport {
     id: ListenerId,
     arrivals: mpsc::Receiver<Arrival>,
+    /// How many came: each has an address of its own.
+    count: u64,
+    expected: Expected,
+}
+
+impl DoorTransport {
+    /// To be told of handshakes that are over.
+    pub fn greeter(&self) -> Greeter {
+        Greeter { expected: Arc::clone(&self.expected) }
+    }
+}
+
+/// Tells whoever handed a socket in that its handshake is over.
+#[derive(Clone)]
+pub struct Greeter {
+    expected: Expected,
+}
+
+impl Greeter {
+    /// The socket of this connection is through.
+    pub fn greet(&self, point: &ConnectedPoint) {
+        let known = lock(&self.expected).remove(point.get_remote_address());
+        if let Some(known) = known {
+            known();
+        }
+    }
+}
+
+/// A socket that is forgotten when it goes.
+pub struct Arrived {
+    socket: Box<dyn Socket>,
+    address: Multiaddr,
+    expected: Expected,
+}
+
+impl AsyncRead for Arrived {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Arrived {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_close(cx)
+    }
+}
+
+impl Drop for Arrived {
+    fn drop(&mut self) {
+        lock(&self.expected).remove(&self.address);
+    }
+}
+
+fn lock(expected: &Expected) -> MutexGuard<'_, HashMap<Multiaddr, Known>> {
+    expected.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Both sides of a new door.
 pub fn door() -> (WebSocketDoor, DoorTransport) {
     let (sender, arrivals) = mpsc::channel(limits::DOOR_QUEUE);
-    (WebSocketDoor { arrivals: sender }, DoorTransport { id: ListenerId::next(), arrivals })
+    (
+        WebSocketDoor { arrivals: sender },
+        DoorTransport { id: ListenerId::next(), arrivals, count: 0, expected: Expected::default() },
+    )
 }
 
 impl Transport for DoorTransport {
-    type Output = Box<dyn Socket>;
+    type Output = Arrived;
     type Error = io::Error;
     type ListenerUpgrade = future::Ready<Result<Self::Output, io::Error>>;
     type Dial = future::Pending<Result<Self::Output, io::Error>>;
@@ -74,14 +152,20 @@ impl Transport for DoorTransport {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
         match self.arrivals.poll_next_unpin(cx) {
-            Poll::Ready(Some((socket, remote))) => Poll::Ready(TransportEvent::Incoming {
-                listener_id: self.id,
-                upgrade: future::ready(Ok(socket)),
-                local_addr: Multiaddr::empty().with(Protocol::Ws("/p2p".into())),
-                send_back_addr: Multiaddr::from(remote.ip())
+            Poll::Ready(Some((socket, remote, known))) => {
+                self.count += 1;
+                let address = Multiaddr::from(remote.ip())
                     .with(Protocol::Tcp(remote.port()))
-                    .with(Protocol::Ws("/".into())),
-            }),
+                    .with(Protocol::Ws(format!("/{}", self.count).into()));
+                lock(&self.expected).insert(address.clone(), known);
+                let socket = Arrived { socket, address: address.clone(), expected: Arc::clone(&self.expected) };
+                Poll::Ready(TransportEvent::Incoming {
+                    listener_id: self.id,
+                    upgrade: future::ready(Ok(socket)),
+                    local_addr: Multiaddr::empty().with(Protocol::Ws("/p2p".into())),
+                    send_back_addr: address,
+                })
+            }
             // Nobody holds the door any more: nothing will come.
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }

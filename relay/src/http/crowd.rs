@@ -1,0 +1,282 @@
+//! Bounded places for what lasts (connections, WebSockets, listeners), shared by address, where a newcomer always gets
+//! in: when places are short, the one that has waited longest without doing anything goes first.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::source::Source;
+
+/// Whoever came so lately has hardly had time to do anything: a burst from one address goes beyond that address's bounds
+/// for so long, but not beyond those of all.
+const YOUNG: Duration = Duration::from_secs(2);
+
+/// How many there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// In all.
+    pub all: usize,
+    /// From one address; not for those that may take all.
+    pub per_address: usize,
+    /// Of those that have done nothing yet: in all,
+    pub waiting: usize,
+    /// from one network,
+    pub waiting_per_network: usize,
+    /// and from one address; the last two but for those that have just come.
+    pub waiting_per_address: usize,
+}
+
+/// The places. Cheap to clone.
+#[derive(Clone)]
+pub struct Crowd {
+    bounds: Bounds,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// The number of the last one: older ones have lower numbers.
+    last: u64,
+    members: HashMap<u64, Member>,
+    /// Those that have done nothing yet, and those that do nothing now, oldest first.
+    waiting: BTreeMap<u64, (Source, Instant)>,
+    idle: BTreeMap<u64, Source>,
+    by_address: HashMap<IpAddr, Tally>,
+    by_network: HashMap<IpAddr, usize>,
+}
+
+struct Member {
+    source: Source,
+    gone: CancellationToken,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    all: usize,
+    waiting: usize,
+}
+
+/// One place; free again when dropped.
+pub struct Place {
+    number: u64,
+    crowd: Crowd,
+    gone: CancellationToken,
+}
+
+impl Crowd {
+    /// Places within `bounds`.
+    pub fn new(bounds: Bounds) -> Self {
+        Self { bounds, inner: Arc::default() }
+    }
+
+    /// A place for one more from `source`, which waits until it says otherwise; `None` when all are busy.
+    /// `may_take_all` lifts the bound by address, for proxies and for this machine, behind which many stand.
+    pub fn enter(&self, source: Source, may_take_all: bool) -> Option<Place> {
+        self.enter_at(source, may_take_all, Instant::now())
+    }
+
+    fn enter_at(&self, source: Source, may_take_all: bool, now: Instant) -> Option<Place> {
+        let mut inner = self.lock();
+        let tally = inner.by_address.get(&source.address).copied().unwrap_or_default();
+        let of_network = inner.by_network.get(&source.network).copied().unwrap_or(0);
+        let before = now.checked_sub(YOUNG);
+        if tally.waiting >= self.bounds.waiting_per_address {
+            inner.drop_oldest_waiting(before, |other| other.address == source.address);
+        } else if of_network >= self.bounds.waiting_per_network {
+            inner.drop_oldest_waiting(before, |other| other.network == source.network);
+        }
+        if inner.waiting.len() >= self.bounds.waiting {
+            let fullest = inner.by_network.iter().max_by_key(|(_, count)| **count).map(|(network, _)| *network);
+            inner.drop_oldest_waiting(Some(now), |other| Some(other.network) == fullest);
+        }
+        let here = inner.by_address.get(&source.address).map_or(0, |tally| tally.all);
+        let room = may_take_all
+            || here < self.bounds.per_address
+            || inner.drop_oldest_waiting(Some(now), |other| other.address == source.address)
+            || inner.drop_oldest_idle(|other| other.address == source.address);
+        let room = room
+            && (inner.members.len() < self.bounds.all
+                || inner.drop_oldest_waiting(Some(now), |_| true)
+                || inner.drop_oldest_idle(|_| true));
+        if !room {
+            return None;
+        }
+        inner.last += 1;
+        let (number, gone) = (inner.last, CancellationToken::new());
+        inner.members.insert(number, Member { source, gone: gone.clone() });
+        inner.waiting.insert(number, (source, now));
+        let tally = inner.by_address.entry(source.address).or_default();
+        tally.all += 1;
+        tally.waiting += 1;
+        *inner.by_network.entry(source.network).or_default() += 1;
+        drop(inner);
+        Some(Place { number, crowd: self.clone(), gone })
+    }
+
+    /// How many are taken.
+    pub fn taken(&self) -> usize {
+        self.lock().members.len()
+    }
+
+    /// Makes one of those that do nothing go; `false` when all are busy.
+    pub fn shrink(&self) -> bool {
+        let mut inner = self.lock();
+        inner.drop_oldest_waiting(Some(Instant::now()), |_| true) || inner.drop_oldest_idle(|_| true)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Takes the oldest of `which` out, if it came at `before` or earlier.
+    fn drop_oldest_waiting(&mut self, before: Option<Instant>, which: impl Fn(&Source) -> bool) -> bool {
+        let oldest = self.waiting.iter().find(|(_, (source, _))| which(source));
+        let oldest = oldest.filter(|(_, (_, since))| before.is_some_and(|before| *since <= before));
+        let oldest = oldest.map(|(number, _)| *number);
+        oldest.is_some_and(|number| self.remove(number))
+    }
+
+    fn drop_oldest_idle(&mut self, which: impl Fn(&Source) -> bool) -> bool {
+        let oldest = self.idle.iter().find(|(_, source)| which(source)).map(|(number, _)| *number);
+        oldest.is_some_and(|number| self.remove(number))
+    }
+
+    /// Takes one out and tells it.
+    fn remove(&mut self, number: u64) -> bool {
+        self.stop_waiting(number);
+        self.idle.remove(&number);
+        let Some(member) = self.members.remove(&number) else { return false };
+        if let Some(tally) = self.by_address.get_mut(&member.source.address) {
+            tally.all = tally.all.saturating_sub(1);
+            if tally.all == 0 {
+                self.by_address.remove(&member.source.address);
+            }
+        }
+        member.gone.cancel();
+        true
+    }
+
+    fn stop_waiting(&mut self, number: u64) {
+        let Some((source, _)) = self.waiting.remove(&number) else { return };
+        if let Some(tally) = self.by_address.get_mut(&source.address) {
+            tally.waiting = tally.waiting.saturating_sub(1);
+        }
+        if let Some(count) = self.by_network.get_mut(&source.network) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.by_network.remove(&source.network);
+            }
+        }
+    }
+}
+
+impl Place {
+    /// It does something: nobody takes its place now.
+    pub fn busy(&self) {
+        let mut inner = self.crowd.lock();
+        inner.stop_waiting(self.number);
+        inner.idle.remove(&self.number);
+    }
+
+    /// It has done something, and does nothing now.
+    pub fn idle(&self) {
+        let mut inner = self.crowd.lock();
+        inner.stop_waiting(self.number);
+        if let Some(source) = inner.members.get(&self.number).map(|member| member.source) {
+            inner.idle.insert(self.number, source);
+        }
+    }
+
+    /// Completes when the place was given to another.
+    pub fn gone(&self) -> WaitForCancellationFutureOwned {
+        self.gone.clone().cancelled_owned()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.crowd.lock().remove(self.number);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds =
+        Bounds { all: 10, per_address: 6, waiting: 8, waiting_per_network: 5, waiting_per_address: 3 };
+
+    fn source(text: &str) -> Source {
+        Source::of(text.parse().unwrap())
+    }
+
+    /// The `n`th comes `n` seconds later.
+    fn come(crowd: &Crowd, n: u64, text: &str) -> Place {
+        let start = Instant::now() + Duration::from_secs(60);
+        crowd.enter_at(source(text), false, start + Duration::from_secs(n)).unwrap()
+    }
+
+    fn alive(places: &[Place]) -> Vec<usize> {
+        (0..places.len()).filter(|&n| !places[n].gone.is_cancelled()).collect()
+    }
+
+    #[test]
+    fn of_those_that_wait_the_oldest_of_the_same_address_goes() {
+        let crowd = Crowd::new(BOUNDS);
+        let places: Vec<Place> = (0..9).map(|n| come(&crowd, n, "1.1.1.1")).collect();
+        assert_eq!(alive(&places), [6, 7, 8]);
+        assert_eq!(crowd.taken(), 3);
+        drop(places);
+        assert_eq!(crowd.taken(), 0);
+        assert!(crowd.lock().by_address.is_empty() && crowd.lock().by_network.is_empty());
+    }
+
+    #[test]
+    fn a_network_of_many_addresses_and_many_networks_are_bounded_as_well() {
+        let crowd = Crowd::new(BOUNDS);
+        let near: Vec<Place> = (1..9).map(|n| come(&crowd, n, &format!("1.1.1.{n}"))).collect();
+        assert_eq!(alive(&near), [3, 4, 5, 6, 7]);
+        let far: Vec<Place> = (1..5).map(|n| come(&crowd, 9 + n, &format!("{n}.2.3.4"))).collect();
+        assert_eq!((alive(&near), alive(&far)), (vec![4, 5, 6, 7], vec![0, 1, 2, 3]), "the fullest network gives");
+    }
+
+    #[test]
+    fn a_burst_goes_beyond_the_bounds_of_an_address_but_not_of_all() {
+        let crowd = Crowd::new(Bounds { per_address: 10, ..BOUNDS });
+        let now = Instant::now();
+        let burst: Vec<Place> = (0..10).map(|_| crowd.enter_at(source("1.1.1.1"), false, now).unwrap()).collect();
+        assert_eq!(alive(&burst), [2, 3, 4, 5, 6, 7, 8, 9]);
+    }
+
+    #[test]
+    fn one_that_works_keeps_its_place_and_one_that_is_idle_gives_it_up_last() {
+        let crowd = Crowd::new(BOUNDS);
+        let busy: Vec<Place> = (0..6).map(|_| crowd.enter(source("1.1.1.1"), false).unwrap()).collect::<Vec<_>>();
+        busy.iter().for_each(Place::busy);
+        let mine: Vec<Place> =
+            (0..9).filter_map(|_| crowd.enter(source("1.1.1.1"), false)).inspect(Place::busy).collect();
+        assert_eq!(mine.len() + alive(&busy).len(), 6, "busy ones of an address are bounded, and none is dropped");
+        let local: Vec<Place> =
+            (0..9).filter_map(|_| crowd.enter(source("127.0.0.1"), true)).inspect(Place::busy).collect();
+        assert_eq!((local.len(), crowd.taken()), (4, 10), "this machine takes what there is, and no more");
+        assert!(crowd.enter(source("2.2.2.2"), false).is_none() && !crowd.shrink());
+        local[1].idle();
+        let other = crowd.enter(source("2.2.2.2"), false).unwrap();
+        assert_eq!(alive(&local), [0, 2, 3]);
+        local[3].idle();
+        let third = crowd.enter(source("3.3.3.3"), false).unwrap();
+        assert!(other.gone.is_cancelled() && !third.gone.is_cancelled(), "the silent one goes before the idle one");
+        local[1].busy();
+        local[1].idle();
+        assert!(crowd.lock().idle.len() == 1, "one that is gone does not come back");
+    }
+}

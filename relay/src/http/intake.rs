@@ -1,0 +1,426 @@
+//! Bodies on their way in. They are received outside of what is expensive (reading and compiling a job), so that a slow
+//! sender holds up nobody; each address has a share of the bodies and of the memory that they take, and when there is no
+//! room, the slowest body of the address that takes most gives way.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes, HttpBody as _},
+    http::{HeaderMap, header},
+};
+use futures::future::poll_fn;
+use p2pnet_shared::refusal::{Code, Refusal};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep_until, timeout, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{limits, source::Source};
+
+/// How soon one that waits for room looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// A body is this old before it can be called slow.
+const YOUNG: Duration = Duration::from_millis(250);
+/// A body that is whole within this time, and within so many bytes or little more, needs no place.
+const AT_ONCE: Duration = Duration::from_millis(250);
+const SMALL: usize = 16 << 10;
+
+/// The bodies under way and those that wait to be read. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Intake {
+    table: Arc<Mutex<Table>>,
+    changed: Arc<Notify>,
+}
+
+/// A body that is here; its bytes count for its address until this is dropped.
+pub struct Received {
+    /// All of it.
+    pub bytes: Bytes,
+    _held: Held,
+}
+
+struct Held {
+    number: u64,
+    intake: Intake,
+}
+
+#[derive(Default)]
+struct Table {
+    last: u64,
+    bodies: BTreeMap<u64, Arriving>,
+}
+
+struct Arriving {
+    address: IpAddr,
+    since: Instant,
+    bytes: usize,
+    /// Nothing more comes.
+    whole: bool,
+    gone: CancellationToken,
+}
+
+/// What is shared: bodies, or their bytes.
+#[derive(Clone, Copy)]
+enum Shared {
+    Bodies,
+    Bytes,
+}
+
+impl Intake {
+    /// Receives a body, within its bounds of size, speed and share.
+    pub async fn receive(&self, source: Source, body: Body, headers: &HeaderMap) -> Result<Received, Refusal> {
+        let announced = headers.get(header::CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|len| len > limits::MOST_BODY_BYTES as u64) {
+            return Err(too_large());
+        }
+        let mut body = body;
+        let mut bytes = Vec::new();
+        // Most jobs are small and here at once: they need no place among those that are on their way.
+        let soon = Instant::now() + AT_ONCE;
+        let mut is_whole = false;
+        while !is_whole && bytes.len() < SMALL {
+            match timeout_at(soon, next(&mut body)).await {
+                Ok(Ok(Some(data))) => bytes.extend_from_slice(&data),
+                Ok(Ok(None)) => is_whole = true,
+                Ok(Err(refusal)) => return Err(refusal),
+                Err(_) => break,
+            }
+        }
+        let (held, gone) =
+            if is_whole { self.insert(source.address, Instant::now()) } else { self.enter(source).await? };
+        let mut since = Instant::now();
+        self.grow(&held, &gone, bytes.len()).await?;
+        while !is_whole {
+            let data = tokio::select! {
+                data = next(&mut body) => data?,
+                () = gone.cancelled() => return Err(gave_way()),
+                () = sleep_until(deadline(since, bytes.len())) => return Err(too_slow()),
+            };
+            let Some(data) = data else { break };
+            if bytes.len() + data.len() > limits::MOST_BODY_BYTES {
+                return Err(too_large());
+            }
+            let waited = self.grow(&held, &gone, bytes.len() + data.len()).await?;
+            since += waited; // waiting for room is not slowness
+            bytes.extend_from_slice(&data);
+        }
+        if let Some(arriving) = self.lock().bodies.get_mut(&held.number) {
+            arriving.whole = true;
+        }
+        Ok(Received { bytes: bytes.into(), _held: held })
+    }
+
+    async fn enter(&self, source: Source) -> Result<(Held, CancellationToken), Refusal> {
+        let until = Instant::now() + limits::ROOM_PATIENCE;
+        loop {
+            if let Some(entered) = self.try_enter(source.address, Instant::now()) {
+                return Ok(entered);
+            }
+            if Instant::now() >= until {
+                return Err(full());
+            }
+            // Whichever comes first; both mean to look again.
+            let _ = timeout(LOOK_AGAIN, self.changed.notified()).await;
+        }
+    }
+
+    fn try_enter(&self, address: IpAddr, now: Instant) -> Option<(Held, CancellationToken)> {
+        let mut table = self.lock();
+        let here = table.bodies.values().filter(|body| body.address == address).count();
+        if here >= limits::BODIES_PER_ADDRESS {
+            table.drop_slowest(Some(address), now, None)?;
+        } else if table.bodies.len() >= limits::BODIES {
+            let heaviest = table.heaviest(Shared::Bodies);
+            table.drop_slowest(heaviest, now, None)?;
+        }
+        drop(table);
+        Some(self.insert(address, now))
+    }
+
+    fn insert(&self, address: IpAddr, since: Instant) -> (Held, CancellationToken) {
+        let mut table = self.lock();
+        table.last += 1;
+        let (number, gone) = (table.last, CancellationToken::new());
+        table.bodies.insert(number, Arriving { address, since, bytes: 0, whole: false, gone: gone.clone() });
+        (Held { number, intake: self.clone() }, gone)
+    }
+
+    /// Counts a body as `bytes` long, making room if need be; returns how long that took.
+    async fn grow(&self, held: &Held, gone: &CancellationToken, bytes: usize) -> Result<Duration, Refusal> {
+        let start = Instant::now();
+        loop {
+            if self.try_grow(held.number, bytes, Instant::now()) {
+                return Ok(start.elapsed());
+            }
+            if start.elapsed() >= limits::ROOM_PATIENCE {
+                return Err(full());
+            }
+            tokio::select! {
+                () = gone.cancelled() => return Err(gave_way()),
+                _ = timeout(LOOK_AGAIN, self.changed.notified()) => {}
+            }
+        }
+    }
+
+    fn try_grow(&self, number: u64, bytes: usize, now: Instant) -> bool {
+        let mut table = self.lock();
+        // One that gave way meanwhile is told so by its token.
+        let Some(address) = table.bodies.get(&number).map(|body| body.address) else { return false };
+        loop {
+            let others = |body: (&u64, &Arriving)| if *body.0 == number { 0 } else { body.1.bytes };
+            let all: usize = table.bodies.iter().map(others).sum();
+            let here: usize = table.bodies.iter().filter(|(_, body)| body.address == address).map(others).sum();
+            let scope = if here + bytes > limits::BODY_BYTES_PER_ADDRESS {
+                Some(address)
+            } else if all + bytes > limits::BODY_BYTES {
+                table.heaviest(Shared::Bytes)
+            } else {
+                break;
+            };
+            if table.drop_slowest(scope, now, Some(number)).is_none() {
+                return false;
+            }
+        }
+        if let Some(body) = table.bodies.get_mut(&number) {
+            body.bytes = bytes;
+        }
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// The address that takes most.
+    fn heaviest(&self, of: Shared) -> Option<IpAddr> {
+        let mut weights: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        for body in self.bodies.values() {
+            *weights.entry(body.address).or_default() += match of {
+                Shared::Bodies => 1,
+                Shared::Bytes => body.bytes,
+            };
+        }
+        weights.into_iter().max_by_key(|(_, weight)| *weight).map(|(address, _)| address)
+    }
+
+    /// Takes the slowest body of `address` out, unless that is `asker` itself; `None` when nobody can go now.
+    fn drop_slowest(&mut self, address: Option<IpAddr>, now: Instant, asker: Option<u64>) -> Option<()> {
+        let (number, _) = self
+            .bodies
+            .iter()
+            .filter(|(number, body)| {
+                !body.whole
+                    && address.is_none_or(|address| body.address == address)
+                    && (Some(**number) == asker || now.duration_since(body.since) >= YOUNG)
+            })
+            .max_by_key(|(_, body)| body.behind(now))?;
+        let number = *number;
+        if Some(number) == asker {
+            return None;
+        }
+        let body = self.bodies.remove(&number)?;
+        body.gone.cancel();
+        Some(())
+    }
+}
+
+impl Arriving {
+    /// By how many milliseconds it is behind the least speed; negative while it is faster.
+    fn behind(&self, now: Instant) -> i64 {
+        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        millis(now.duration_since(self.since)) - millis(due(self.bytes))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.intake.lock().bodies.remove(&self.number);
+        self.intake.changed.notify_waiters();
+    }
+}
+
+/// More of a body; `None` at its end.
+async fn next(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
+    loop {
+        match poll_fn(|cx| std::pin::Pin::new(&mut *body).poll_frame(cx)).await {
+            None => return Ok(None),
+            Some(Err(error)) => {
+                let text = format!("the body broke off: {error}");
+                return Err(Refusal::new(Code::InvalidJson, text, "send the request again"));
+            }
+            Some(Ok(frame)) => {
+                // Trailers say nothing here.
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+/// How long so many bytes take at the least speed.
+fn due(bytes: usize) -> Duration {
+    Duration::from_secs_f64(bytes as f64 / limits::LEAST_BODY_SPEED as f64)
+}
+
+fn deadline(since: Instant, bytes: usize) -> Instant {
+    since + limits::BODY_GRACE + due(bytes)
+}
+
+/// Places for reading jobs, which is what costs: a few at once, and of one address at most half of them, so that its
+/// other bodies wait behind its own.
+#[derive(Clone)]
+pub struct Turns {
+    all: Arc<Semaphore>,
+    by_address: Arc<Mutex<HashMap<IpAddr, Weak<Semaphore>>>>,
+}
+
+/// A job may be read as long as this is held.
+pub struct Turn {
+    _here: OwnedSemaphorePermit,
+    _all: OwnedSemaphorePermit,
+    _own: Arc<Semaphore>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { all: Arc::new(Semaphore::new(limits::READ_AT_ONCE)), by_address: Arc::default() }
+    }
+}
+
+impl Turns {
+    /// Waits for a turn; `None` only while the process ends.
+    pub async fn wait(&self, source: Source) -> Option<Turn> {
+        let own = {
+            let mut table = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+            table.retain(|_, known| known.strong_count() > 0);
+            let known = table.get(&source.address).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let new = Arc::new(Semaphore::new(limits::READ_AT_ONCE / 2));
+                table.insert(source.address, Arc::downgrade(&new));
+                new
+            })
+        };
+        let here = Arc::clone(&own).acquire_owned().await.ok()?;
+        let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
+        Some(Turn { _here: here, _all: all, _own: own })
+    }
+}
+
+fn too_large() -> Refusal {
+    let text = format!("a body may have at most {} MiB", limits::MOST_BODY_BYTES >> 20);
+    let hint = "send it with Content-Encoding: gzip, a large module with PUT /api/v1/kernels, or split the data over several jobs";
+    Refusal::new(Code::TooLarge, text, hint)
+}
+
+fn too_slow() -> Refusal {
+    let text = format!(
+        "the body came more slowly than {} KiB a second, after {} s to begin with",
+        limits::LEAST_BODY_SPEED >> 10,
+        limits::BODY_GRACE.as_secs()
+    );
+    Refusal::new(Code::BodyTooSlow, text, "send less data, or over a faster line")
+}
+
+fn gave_way() -> Refusal {
+    let text =
+        "there was no room for all bodies that are on their way here, and this one was the slowest of its address";
+    Refusal::new(Code::BodyTooSlow, text, "send it again, with fewer others at once or over a faster line")
+}
+
+fn full() -> Refusal {
+    let text = "as many jobs are on their way here as this relay takes at once";
+    Refusal::new(Code::RateLimited, text, "send it again in a few seconds, with fewer others at once")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([127, 0, 0, last])
+    }
+
+    #[test]
+    fn a_newcomer_takes_the_place_of_the_slowest_body_of_its_address() {
+        let intake = Intake::default();
+        let start = Instant::now();
+        let held: Vec<_> =
+            (0..limits::BODIES_PER_ADDRESS).map(|_| intake.try_enter(address(1), start).unwrap()).collect();
+        assert!(intake.try_enter(address(1), start).is_none(), "none of them is old enough to be slow");
+        assert!(intake.try_enter(address(2), start).is_some(), "another address has its own share");
+        for (number, _) in held.iter().enumerate().filter(|(number, _)| *number != 7) {
+            assert!(intake.try_grow(held[number].0.number, 1 << 20, start));
+        }
+        let later = start + Duration::from_secs(2);
+        assert!(intake.try_enter(address(1), later).is_some());
+        assert!(held[7].1.is_cancelled() && held.iter().filter(|(_, gone)| gone.is_cancelled()).count() == 1);
+    }
+
+    #[test]
+    fn when_all_is_taken_the_address_with_most_bodies_gives_way() {
+        let intake = Intake::default();
+        let start = Instant::now();
+        let few: Vec<_> = (0..3).map(|_| intake.try_enter(address(200), start).unwrap()).collect();
+        let mut many = Vec::new();
+        let mut last = 0;
+        while intake.lock().bodies.len() < limits::BODIES {
+            let taken = intake.lock().bodies.len();
+            last = u8::try_from(1 + (taken - 3) / limits::BODIES_PER_ADDRESS).unwrap();
+            many.push(intake.try_enter(address(last), start).unwrap());
+        }
+        assert!(last > 1);
+        let later = start + Duration::from_secs(2);
+        assert!(intake.try_enter(address(201), later).is_some());
+        assert!(few.iter().all(|(_, gone)| !gone.is_cancelled()));
+        assert_eq!(many.iter().filter(|(_, gone)| gone.is_cancelled()).count(), 1);
+    }
+
+    #[test]
+    fn memory_is_shared_by_address_and_whole_bodies_stay() {
+        let intake = Intake::default();
+        let start = Instant::now();
+        let later = start + Duration::from_secs(5);
+        let most = limits::MOST_BODY_BYTES;
+        let fits = limits::BODY_BYTES_PER_ADDRESS / most;
+        let whole = intake.try_enter(address(1), start).unwrap();
+        assert!(intake.try_grow(whole.0.number, most, later));
+        intake.lock().bodies.get_mut(&whole.0.number).unwrap().whole = true;
+        let others: Vec<_> = (1..fits).map(|_| intake.try_enter(address(1), start).unwrap()).collect();
+        for (held, _) in &others {
+            assert!(intake.try_grow(held.number, most - (1 << 10), later));
+        }
+        let new = intake.try_enter(address(1), later).unwrap();
+        assert!(!intake.try_grow(new.0.number, most, later), "it is the slowest itself, having sent nothing");
+        assert!(intake.try_grow(new.0.number, 64, later));
+        let much_later = later + Duration::from_secs(7_200);
+        assert!(intake.try_grow(new.0.number, 1 << 10, later));
+        intake.lock().bodies.get_mut(&new.0.number).unwrap().since = much_later;
+        assert!(intake.try_grow(new.0.number, most, much_later));
+        assert!(!whole.1.is_cancelled() && others.iter().filter(|(_, gone)| gone.is_cancelled()).count() == 1);
+        assert!(intake.lock().bodies.values().map(|body| body.bytes).sum::<usize>() <= limits::BODY_BYTES_PER_ADDRESS);
+    }
+
+    #[tokio::test]
+    async fn half_of_the_turns_are_for_other_addresses() {
+        let turns = Turns::default();
+        let (one, other) = (Source::of(address(1)), Source::of(address(2)));
+        let mut held = Vec::new();
+        for _ in 0..limits::READ_AT_ONCE / 2 {
+            held.push(turns.wait(one).await.unwrap());
+        }
+        assert!(futures::poll!(Box::pin(turns.wait(one))).is_pending());
+        assert!(futures::poll!(Box::pin(turns.wait(other))).is_ready());
+        held.pop();
+        assert!(futures::poll!(Box::pin(turns.wait(one))).is_ready());
+    }
+}

@@ -1,0 +1,162 @@
+//! Whose a job is: of whoever knows the token that it came with, or else of the address that it came from.
+//!
+//! A list shows only what is the asker's. A job that came with a token is seen and stopped with that token alone; one
+//! that came without is everybody's who knows its id, which nobody can guess and only its submitter is told.
+
+use std::net::SocketAddr;
+
+use axum::http::{HeaderMap, header};
+use p2pnet_shared::{
+    id::{Hash, JobId, OwnerId},
+    refusal::{Code, Refusal},
+};
+
+use super::source::{Source, Trust};
+
+/// Lengths of a token.
+pub const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=512;
+/// The first bit of an owner that is known by a token; of one known by an address it is not set.
+const BY_TOKEN: u8 = 0x80;
+
+/// How owners are told apart.
+pub struct Owners {
+    /// Kept in the data folder: without it nobody can find out whose address an owner is.
+    salt: [u8; 32],
+    admin: Option<OwnerId>,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// Whom new jobs belong to, and whose jobs are listed.
+    pub owner: OwnerId,
+    /// Whether it is the operator, who sees and stops everything.
+    pub is_admin: bool,
+}
+
+impl Owners {
+    /// Owners of a relay whose secret is `secret`, and whose operator has the token `admin`.
+    pub fn new(secret: [u8; 32], admin: Option<&str>) -> Self {
+        let salt = Hash::of(&[b"p2pnet: owners of jobs".as_slice(), &secret].concat()).0;
+        Self { salt, admin: admin.map(of_token) }
+    }
+
+    /// Who sends this request.
+    pub fn asker(&self, trust: &Trust, peer: SocketAddr, headers: &HeaderMap) -> Result<Asker, Refusal> {
+        Ok(match token(headers)? {
+            Some(token) => {
+                let owner = of_token(token);
+                Asker { owner, is_admin: self.admin == Some(owner) }
+            }
+            None => Asker { owner: self.of_address(Source::of(trust.client(peer, headers))), is_admin: false },
+        })
+    }
+
+    /// A job's name for those who may know that there is one, but not its id, with which they could stop it.
+    pub fn cover(&self, job: JobId) -> JobId {
+        let mut name = [0; 16];
+        name.copy_from_slice(&Hash::of(&[b"job".as_slice(), &self.salt, &job.0].concat()).0[..16]);
+        JobId(name)
+    }
+
+    fn of_address(&self, source: Source) -> OwnerId {
+        let mut owner = OwnerId::of(&[self.salt.as_slice(), source.address.to_string().as_bytes()].concat());
+        owner.0[0] &= !BY_TOKEN;
+        owner
+    }
+}
+
+impl Asker {
+    /// Whether a job of `owner` is in this asker's list.
+    pub fn lists(self, owner: OwnerId) -> bool {
+        self.is_admin || self.owner == owner
+    }
+
+    /// Whether this asker may see and stop a job of `owner` whose id it knows.
+    pub fn may_open(self, owner: OwnerId) -> bool {
+        self.lists(owner) || owner.0[0] & BY_TOKEN == 0
+    }
+}
+
+/// Whether a text can be a token.
+pub fn is_token(text: &str) -> bool {
+    TOKEN_BYTES.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The owner that a token names. Its hash, so that comparing takes as long whatever was guessed right.
+fn of_token(token: &str) -> OwnerId {
+    let mut owner = OwnerId::of(&[b"token ".as_slice(), token.as_bytes()].concat());
+    owner.0[0] |= BY_TOKEN;
+    owner
+}
+
+/// The bearer token of a request. Other schemes are a proxy's own business.
+fn token(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let bytes = value.as_bytes();
+    let Some((scheme, rest)) = bytes.split_at_checked(6) else { return Ok(None) };
+    if !scheme.eq_ignore_ascii_case(b"bearer") || rest.first().is_some_and(|byte| *byte != b' ') {
+        return Ok(None);
+    }
+    match std::str::from_utf8(rest).map(str::trim).ok().filter(|token| is_token(token)) {
+        Some(token) => Ok(Some(token)),
+        None => Err(Refusal::new(
+            Code::InvalidToken,
+            format!(
+                "a token has {} to {} visible ASCII characters without spaces",
+                TOKEN_BYTES.start(),
+                TOKEN_BYTES.end()
+            ),
+            "choose a long random one, for example with: openssl rand -hex 16",
+        )),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn ask(owners: &Owners, peer: &str, authorization: Option<&str>) -> Result<Asker, Code> {
+        let headers = authorization.map(|text| (header::AUTHORIZATION, text.parse().unwrap())).into_iter().collect();
+        owners.asker(&Trust::default(), SocketAddr::new(peer.parse().unwrap(), 1), &headers).map_err(|error| error.code)
+    }
+
+    #[test]
+    fn a_token_is_the_owner_wherever_it_comes_from() {
+        let owners = Owners::new([7; 32], Some("the-operators-own-token"));
+        let one = ask(&owners, "1.1.1.1", Some("Bearer 0123456789abcdef")).unwrap();
+        assert_eq!(ask(&owners, "2.2.2.2", Some("bearer  0123456789abcdef")).unwrap(), one);
+        let other = ask(&owners, "1.1.1.1", Some("Bearer 0123456789abcdeg")).unwrap();
+        let nobody = ask(&owners, "1.1.1.1", None).unwrap();
+        assert!(other.owner != one.owner && nobody.owner != one.owner);
+        assert!(one.may_open(one.owner) && !other.may_open(one.owner) && !nobody.may_open(one.owner));
+        assert!(one.may_open(nobody.owner) && !one.lists(nobody.owner));
+        let admin = ask(&owners, "3.3.3.3", Some("Bearer the-operators-own-token")).unwrap();
+        assert!(admin.may_open(one.owner) && admin.lists(one.owner) && admin.lists(nobody.owner) && !one.is_admin);
+    }
+
+    #[test]
+    fn without_a_token_the_household_is_the_owner_and_the_salt_hides_it() {
+        let owners = Owners::new([7; 32], None);
+        let here = ask(&owners, "2001:db8:1:2::3", None).unwrap();
+        assert_eq!(ask(&owners, "2001:db8:1:2::4", None).unwrap(), here);
+        assert_ne!(ask(&owners, "2001:db8:1:3::4", None).unwrap(), here);
+        assert_ne!(ask(&Owners::new([8; 32], None), "2001:db8:1:2::3", None).unwrap(), here);
+        assert!(here.may_open(OwnerId::LOCAL) && !here.lists(OwnerId::LOCAL), "jobs of before there were owners");
+        let job = JobId([3; 16]);
+        assert!(owners.cover(job) != job && owners.cover(job) == owners.cover(job));
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused_and_a_proxys_login_is_none_of_ours() {
+        let owners = Owners::new([7; 32], None);
+        for bad in ["Bearer short", "Bearer", "Bearer 0123456789abcde f", "bearer \u{e9}0123456789abcdef"] {
+            assert_eq!(ask(&owners, "1.1.1.1", Some(bad)), Err(Code::InvalidToken), "{bad}");
+        }
+        let plain = ask(&owners, "1.1.1.1", None);
+        for other in ["Basic dXNlcjpwYXNz", "x", "BearerToken 0123456789abcdef", ""] {
+            assert_eq!(ask(&owners, "1.1.1.1", Some(other)), plain, "{other}");
+        }
+    }
+}

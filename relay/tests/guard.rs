@@ -1,0 +1,300 @@
+//! No client shuts others out, and no web page uses a relay that is not its own: the built binary, over raw sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use futures::StreamExt;
+use reqwest::{Client, Method, RequestBuilder, StatusCode, header};
+use serde_json::{Value, json};
+use support::{Folder, Process, Relay, cli, post_job, refusal, until};
+
+const JOB: &str = r#"{"kind":"map","data":[1],"map":"x"}"#;
+const TOKEN: &str = "correct-horse-battery";
+
+/// A connection of our own, with `head` sent over it.
+fn open(relay: &Relay, head: &str) -> TcpStream {
+    let port = relay.url().trim_end_matches('/').rsplit(':').next().unwrap().parse::<u16>().unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    stream
+}
+
+/// What comes back until the relay closes: status and JSON.
+fn answer(stream: &mut TcpStream) -> (u16, Value) {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+    (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+#[tokio::test]
+async fn jobs_get_in_while_many_bodies_dribble_from_the_same_address() {
+    let folder = Folder::new("dribble");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let head = "POST /api/v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{";
+    let mut slow: Vec<TcpStream> = (0..100).map(|_| open(&relay, head)).collect();
+    for _ in 0..5 {
+        post_job(&relay, JOB).await;
+        for stream in &mut slow {
+            let _ = stream.write_all(b" "); // those that gave way are closed
+        }
+    }
+    drop(slow);
+    post_job(&relay, JOB).await;
+}
+
+#[tokio::test]
+async fn nodes_join_and_pages_load_while_many_connections_say_nothing() {
+    let (folder, node_folder) = (Folder::new("half-open"), Folder::new("half-open-node"));
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let upgrade = "GET /p2p HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let silent: Vec<TcpStream> = (0..600).map(|_| open(&relay, "")).collect();
+    let begun: Vec<TcpStream> = (0..600).map(|_| open(&relay, "GET /")).collect();
+    let half: Vec<TcpStream> = (0..600).map(|_| open(&relay, upgrade)).collect();
+    assert_eq!(relay.get("/healthz").await["status"], "ok");
+    let mut late = open(&relay, upgrade);
+    let mut status = [0; 12];
+    late.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 101");
+    let node = Process::node(&relay, &node_folder);
+    let joined = |view: &Value| view["nodes"].as_array().unwrap().iter().any(|other| other["node"] == node.id());
+    until(|| async { joined(&relay.get("/api/v1/nodes").await) }).await;
+    drop((silent, begun, half));
+}
+
+#[tokio::test]
+async fn refusals_are_read_by_clients_that_send_everything_first() {
+    let folder = Folder::new("early");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let body = vec![b' '; 33 << 20];
+    for (more, status, code) in [
+        ("Content-Type: application/json\r\n", 413, "too_large"),
+        ("Content-Type: text/plain\r\n", 415, "unsupported_content_type"),
+        ("Origin: https://evil.example\r\n", 403, "foreign_origin"),
+        ("Authorization: Bearer short\r\n", 401, "invalid_token"),
+    ] {
+        let head = format!("POST /api/v1/jobs HTTP/1.1\r\nHost: a\r\n{more}Content-Length: {}\r\n\r\n", body.len());
+        let mut stream = open(&relay, &head);
+        stream.write_all(&body).unwrap();
+        let (got, said) = answer(&mut stream);
+        assert_eq!((got, said["error"]["code"].as_str().unwrap()), (status, code));
+    }
+    let mut stream = open(&relay, "POST /api/v1/jobs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for chunk in body.chunks(1 << 20) {
+        stream.write_all(format!("{:x}\r\n", chunk.len()).as_bytes()).unwrap();
+        stream.write_all(chunk).unwrap();
+        stream.write_all(b"\r\n").unwrap();
+    }
+    stream.write_all(b"0\r\n\r\n").unwrap();
+    assert_eq!(answer(&mut stream).0, 413);
+    // One who asks first is told at once, and sends nothing.
+    let head = "POST /api/v1/jobs HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n\r\n";
+    assert_eq!(answer(&mut open(&relay, head)).0, 413);
+}
+
+#[tokio::test]
+async fn pages_of_others_neither_send_nor_read_jobs() {
+    let folder = Folder::new("foreign");
+    let relay = Relay::start(&folder, &["--no-provider", "--host-name", "relay.example.org"]);
+    let id = post_job(&relay, JOB).await;
+    let own = relay.url().trim_end_matches('/').to_owned();
+    let http = Client::new();
+    let job = format!("/api/v1/jobs/{id}");
+    let ask = |method: Method, path: &str| http.request(method, relay.at(path));
+    let foreign = |request: RequestBuilder| request.header("origin", "https://evil.example");
+    let rebound = |request: RequestBuilder| request.header("host", "evil.example");
+    for (request, status, code) in [
+        (foreign(ask(Method::POST, "/api/v1/jobs")).body(JOB), 403, "foreign_origin"),
+        (foreign(ask(Method::GET, "/api/v1/jobs")), 403, "foreign_origin"),
+        (foreign(ask(Method::DELETE, &job)), 403, "foreign_origin"),
+        (foreign(ask(Method::GET, "/api/v1/events")), 403, "foreign_origin"),
+        (foreign(ask(Method::GET, "/p2p")), 403, "foreign_origin"),
+        (ask(Method::GET, "/api/v1/jobs").header("sec-fetch-site", "cross-site"), 403, "foreign_origin"),
+        (
+            ask(Method::POST, "/api/v1/jobs").header("content-type", "text/plain").body(JOB),
+            415,
+            "unsupported_content_type",
+        ),
+        (rebound(ask(Method::DELETE, &job)), 421, "unknown_host"),
+        (rebound(ask(Method::GET, "/api/v1/jobs")), 421, "unknown_host"),
+        (rebound(ask(Method::GET, "/")), 421, "unknown_host"),
+        (rebound(ask(Method::GET, "/metrics")), 421, "unknown_host"),
+    ] {
+        let answer = request.send().await.unwrap();
+        assert!(!answer.headers().contains_key("access-control-allow-origin"));
+        assert_eq!(refusal(answer).await, (StatusCode::from_u16(status).unwrap(), code.to_owned()));
+    }
+    let form = "application/x-www-form-urlencoded";
+    for request in [
+        ask(Method::POST, "/api/v1/jobs").header("origin", &own).body(JOB),
+        ask(Method::POST, "/api/v1/jobs").header("content-type", form).body(JOB),
+        ask(Method::GET, "/api/v1/jobs").header("host", "relay.example.org"),
+        ask(Method::GET, "/api/v1/jobs").header("host", "localhost:1"),
+        rebound(ask(Method::GET, "/healthz")),
+        rebound(ask(Method::GET, "/.well-known/p2pnet.json")),
+    ] {
+        let answer = request.send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.status());
+    }
+    let browser = ask(Method::POST, "/api/v1/jobs").header("content-type", form).header("origin", &own).body(JOB);
+    assert_eq!(browser.send().await.unwrap().status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}
+
+#[tokio::test]
+async fn pages_that_are_allowed_use_the_api_and_read_its_refusals() {
+    let folder = Folder::new("allowed");
+    let relay = Relay::start(&folder, &["--no-provider", "--allow-origin", "https://friend.example"]);
+    let http = Client::new();
+    let friend =
+        |method: Method, path: &str| http.request(method, relay.at(path)).header("origin", "https://friend.example");
+    let asked = friend(Method::OPTIONS, "/api/v1/jobs")
+        .header("access-control-request-method", "DELETE")
+        .header("access-control-request-headers", "authorization")
+        .send()
+        .await
+        .unwrap();
+    let list = |name: &str| asked.headers()[name].to_str().unwrap().to_lowercase();
+    for method in ["get", "post", "delete"] {
+        assert!(list("access-control-allow-methods").contains(method), "{method}");
+    }
+    for name in ["authorization", "content-type", "idempotency-key", "prefer"] {
+        assert!(list("access-control-allow-headers").contains(name), "{name}");
+    }
+    for (request, status) in [
+        (friend(Method::POST, "/api/v1/jobs").body(JOB), 202),
+        (friend(Method::POST, "/api/v1/jobs").body("{"), 400),
+        (friend(Method::POST, "/api/v1/jobs").header("authorization", "Bearer short").body(JOB), 401),
+        (friend(Method::GET, "/api/v1/nothing"), 404),
+        (friend(Method::PUT, "/api/v1/jobs"), 405),
+        (friend(Method::POST, "/api/v1/jobs").body(vec![b' '; (32 << 20) + 1]), 413),
+        (friend(Method::POST, "/api/v1/jobs").header("content-type", "text/plain").body(JOB), 415),
+        (friend(Method::GET, "/api/v1/jobs").header("host", "evil.example"), 421),
+    ] {
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status);
+        assert_eq!(answer.headers()["access-control-allow-origin"], "https://friend.example", "{status}");
+    }
+}
+
+#[tokio::test]
+async fn everybody_lists_their_own_jobs_and_a_token_keeps_others_away() {
+    let folder = Folder::new("owners");
+    let relay = Relay::start(&folder, &["--cores", "1", "--admin-token", "the-operators-own-token"]);
+    let http = Client::new();
+    let with = |method: Method, path: &str, token: Option<&str>| {
+        let request = http.request(method, relay.at(path));
+        match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    };
+    let listed = async |token: Option<&str>| {
+        let jobs: Value = with(Method::GET, "/api/v1/jobs", token).send().await.unwrap().json().await.unwrap();
+        jobs.as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let send = async |token: Option<&str>| {
+        let request = with(Method::POST, "/api/v1/jobs", token).header("idempotency-key", "k").body(JOB);
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        answer["id"].as_str().unwrap().to_owned()
+    };
+    let mut events =
+        with(Method::GET, "/api/v1/events", Some("somebody-elses-token")).send().await.unwrap().bytes_stream();
+    assert!(events.next().await.unwrap().unwrap().starts_with(b"event: network"));
+
+    let (mine, open) = (send(Some(TOKEN)).await, send(None).await);
+    assert_ne!(mine, open, "each owner has keys of its own");
+    assert_eq!((listed(Some(TOKEN)).await, listed(None).await), (vec![mine.clone()], vec![open.clone()]));
+    assert_eq!(listed(Some("somebody-elses-token")).await, Vec::<String>::new());
+    assert_eq!(listed(Some("the-operators-own-token")).await.len(), 2);
+    for path in [format!("/api/v1/jobs/{mine}"), format!("/api/v1/jobs/{mine}/result")] {
+        for token in [None, Some("somebody-elses-token")] {
+            let answer = with(Method::GET, &path, token).send().await.unwrap();
+            assert_eq!(refusal(answer).await, (StatusCode::NOT_FOUND, "unknown_job".into()));
+        }
+    }
+    let answer = with(Method::DELETE, &format!("/api/v1/jobs/{mine}"), None).send().await.unwrap();
+    assert_eq!(refusal(answer).await.0, StatusCode::NOT_FOUND);
+    let path = format!("/api/v1/jobs/{mine}");
+    assert_eq!(with(Method::GET, &path, Some(TOKEN)).send().await.unwrap().status(), StatusCode::OK);
+    let path = format!("/api/v1/jobs/{open}");
+    assert_eq!(
+        with(Method::GET, &path, Some(TOKEN)).send().await.unwrap().status(),
+        StatusCode::OK,
+        "its id is enough"
+    );
+
+    // The command line speaks of the same jobs.
+    let (code, out, _) = cli(&["job", "get", "--wait", "--url", relay.url(), "--token", TOKEN, &mine], "");
+    assert_eq!((code, out.trim()), (0, "[1]"));
+    assert_eq!(cli(&["job", "stop", "--url", relay.url(), &mine], "").0, 3);
+    assert_eq!(cli(&["job", "stop", "--url", relay.url(), "--token", "the-operators-own-token", &mine], "").0, 0);
+    assert_eq!(listed(Some(TOKEN)).await, Vec::<String>::new());
+
+    // A listener hears of its own jobs only: the first that this one hears of is the one that it sends.
+    let seen = send(Some("somebody-elses-token")).await;
+    let mut text = String::new();
+    let told = async {
+        while !text.contains(&seen) {
+            text.push_str(&String::from_utf8_lossy(&events.next().await.unwrap().unwrap()));
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), told).await.unwrap();
+    assert!(!text.contains(&mine) && !text.contains(&open), "{text}");
+}
+
+#[tokio::test]
+async fn a_running_jobs_id_is_told_to_nobody_else() {
+    let folder = Folder::new("cover");
+    let relay = Relay::start(&folder, &["--cores", "1"]);
+    let long = r#"{"kind":"range_reduce","start":1,"end":4000000000,"map":"x % 7","reduce":"sum"}"#;
+    let id = post_job(&relay, long).await;
+    let running = async || relay.get("/api/v1/nodes").await["provider"]["running"].clone();
+    until(|| async { running().await.as_array().is_some_and(|list| !list.is_empty()) }).await;
+    assert_ne!(running().await[0]["job"], json!(id));
+    assert_eq!(cli(&["job", "stop", "--url", relay.url(), &id], "").0, 0);
+}
+
+#[tokio::test]
+async fn clients_behind_a_trusted_proxy_are_told_apart() {
+    let folder = Folder::new("proxied");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let http = Client::new();
+    let of = |method: Method, header: &'static str, client: &'static str| {
+        http.request(method, relay.at("/api/v1/jobs")).header(header, client)
+    };
+    let count = async |header: &'static str, client: &'static str| {
+        let jobs: Value = of(Method::GET, header, client).send().await.unwrap().json().await.unwrap();
+        jobs.as_array().unwrap().len()
+    };
+    assert!(
+        of(Method::POST, "x-forwarded-for", "6.6.6.6, 9.9.9.9").body(JOB).send().await.unwrap().status().is_success()
+    );
+    assert_eq!(count("x-forwarded-for", "9.9.9.9").await, 1);
+    assert_eq!(count("x-forwarded-for", "9.9.9.9, 127.0.0.5").await, 1, "through two proxies");
+    assert_eq!(count("forwarded", "for=9.9.9.9;proto=https").await, 1);
+    assert_eq!(count("x-forwarded-for", "6.6.6.6").await, 0);
+    let secure = http.get(relay.at("/.well-known/p2pnet.json")).header("x-forwarded-proto", "https, http");
+    let document: Value = secure.send().await.unwrap().json().await.unwrap();
+    assert!(document["addresses"][0].as_str().unwrap().contains("/tls/"), "{document}");
+    // Jobs of one address have a pace, which is no other's.
+    let posts = (0..20_000).map(|_| of(Method::POST, "x-forwarded-for", "9.9.9.9").body("{}").send());
+    let mut answers = futures::stream::iter(posts).buffer_unordered(16);
+    let refused = loop {
+        let answer = answers.next().await.expect("no pace").unwrap();
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+            break answer;
+        }
+    };
+    assert!(refused.headers().contains_key(header::RETRY_AFTER));
+    let other = of(Method::POST, "x-forwarded-for", "8.8.8.8").body(JOB).send().await.unwrap();
+    assert_eq!(other.status(), StatusCode::ACCEPTED);
+}
