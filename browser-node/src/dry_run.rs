@@ -126,6 +126,9 @@ fn read(plan: &dyn Plan, span: Span, report: BatchReport) -> Result<DryRun, Refu
     let is_whole = span.len() == plan.units();
     let says_part = is_whole || plan.has_partial_result();
     let done = BTreeMap::from([(span, outputs)]);
+    if let Some(refusal) = plan.failure(&done) {
+        return Err(refusal);
+    }
     let result = if says_part { Some(plan.merge(&done)?) } else { None };
     Ok(DryRun { units: span.len(), units_total: plan.units(), tasks, gas, busy_micros, engine, result })
 }

@@ -60,6 +60,8 @@ pub const JOB_PARTIAL: &str = "job-partial";
 pub const JOB_RESULT: &str = "job-result";
 /// What a program wrote to standard error, as text.
 pub const JOB_ERRORS: &str = "job-errors";
+/// The parts of a program that failed.
+pub const JOB_FAILED_PARTS: &str = "job-failed-parts";
 /// A node that worked on the job.
 pub const JOB_NODE: &str = "job-node";
 /// Cancels the job.

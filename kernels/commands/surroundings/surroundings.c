@@ -17,7 +17,12 @@ int main(int argc, char **argv) {
     struct timespec now[2];
     clock_gettime(CLOCK_REALTIME, &now[0]);
     clock_gettime(CLOCK_MONOTONIC, &now[1]);
-    for (int clock = 0; clock < 2; clock++) printf("clock: %lld.%09ld\n", (long long)now[clock].tv_sec, now[clock].tv_nsec);
+    for (int clock = 0; clock < 2; clock++) printf("clock: second %lld\n", (long long)now[clock].tv_sec);
+    long long before = now[1].tv_sec * 1000000000LL + now[1].tv_nsec;
+    nanosleep(&(struct timespec){.tv_sec = 3600}, NULL);
+    clock_gettime(CLOCK_MONOTONIC, &now[1]);
+    long long waited = now[1].tv_sec * 1000000000LL + now[1].tv_nsec - before;
+    printf("clock: %lld seconds after waiting for an hour\n", waited / 1000000000);
 
     unsigned char chance[8];
     if (getentropy(chance, sizeof chance) != 0) return 1;

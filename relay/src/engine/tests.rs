@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
-use p2pnet_shared::kernel::prepare;
+use p2pnet_shared::{job::kinds::command, kernel::prepare};
 use p2pnet_test_kernels as kernels;
 
 /// Rewritten; see [`kernels::counting`].
@@ -70,4 +70,22 @@ fn an_endless_kernel_is_stopped_from_outside_on_both_engines() {
     let module = wasmi.load(&rewritten).unwrap();
     assert_eq!(wasmi.call(&module, &[b""], &Limits::default()).output, Err(Trap::Cancelled));
     assert_eq!(looks.load(Ordering::Relaxed), 8);
+}
+
+#[test]
+fn programs_come_to_the_same_end_with_the_same_gas_on_both_engines() {
+    let mut wasmi = WasmiEngine::new();
+    let mut wasmtime = WasmtimeEngine::new(None).unwrap();
+    for program in kernels::programs::programs() {
+        let rewritten = prepare(&command::adapt(&program.module).unwrap()).unwrap().rewritten;
+        let input = [command::arguments(&[]).unwrap(), command::part_input(0, program.input)].concat();
+        let referee = wasmi.load(&rewritten).unwrap();
+        let native = wasmtime.load(&rewritten).unwrap();
+        let outcome = wasmtime.call(&native, &[&input], &Limits::default());
+        assert_eq!(wasmi.call(&referee, &[&input], &Limits::default()), outcome, "{}", program.name);
+        let output = outcome.output.unwrap();
+        let ended = command::ended(&output).unwrap();
+        assert_eq!(ended.exit_code, program.exit_code, "{}", program.name);
+        assert_eq!((ended.output, ended.errors), (program.output, program.errors), "{}", program.name);
+    }
 }

@@ -68,7 +68,11 @@ pub fn run_spans<E: Engine>(
         units += span.len();
         done.insert(span, outputs);
     }
-    Ok(LocalRun { result: job.plan.merge(&done)?, units, gas })
+    let result = job.plan.merge(&done)?;
+    match job.plan.failure(&done) {
+        None => Ok(LocalRun { result, units, gas }),
+        Some(refusal) => Err(refusal),
+    }
 }
 
 fn trapped(trap: crate::engine::Trap, span: Span) -> Refusal {

@@ -210,6 +210,12 @@ pub trait Plan: Send {
     /// result, where the kind has a meaningful one.
     fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal>;
 
+    /// Why the job counts as failed although every task has delivered, from all spans; its result is kept nevertheless.
+    fn failure(&self, done: &BTreeMap<Span, Outputs>) -> Option<Refusal> {
+        let _ = done;
+        None
+    }
+
     /// Whether [`Plan::merge`] makes sense before everything has arrived.
     fn has_partial_result(&self) -> bool;
 }

@@ -159,14 +159,19 @@ impl Requester {
             return;
         }
         entry.state = JobState::Verifying;
-        let merged = match &entry.plan {
-            Some(plan) => plan.merge(&entry.done),
-            None => return,
+        let Some(plan) = &entry.plan else { return };
+        let end = match (plan.merge(&entry.done), plan.failure(&entry.done)) {
+            (Ok(result), None) => Ok(result),
+            (Ok(result), Some(refusal)) => {
+                entry.result = Some(result.into());
+                Err(refusal)
+            }
+            (Err(refusal), _) => Err(refusal),
         };
-        self.finish(core, id, merged.map_err(|refusal| (JobState::Failed, refusal)));
+        self.finish(core, id, end.map_err(|refusal| (JobState::Failed, refusal)));
     }
 
-    /// Ends a job: with its result, or with the state and the reason why there is none.
+    /// Ends a job: with its result, or with another state and its reason; what its parts put out may be kept then, too.
     pub(super) fn finish(&mut self, core: &mut Core, id: JobId, end: Result<String, (JobState, Refusal)>) {
         let Some(entry) = self.jobs.get_mut(&id) else { return };
         if entry.state.is_final() {

@@ -156,7 +156,7 @@ impl Requester {
                 StoreKey::Job(_) => true,
                 StoreKey::Span(id, _) => self.jobs.get_mut(&id).is_some_and(|entry| entry.restore_span(&bytes)),
                 StoreKey::Result(id) => match (self.jobs.get_mut(&id), String::from_utf8(bytes)) {
-                    (Some(entry), Ok(result)) if entry.state == JobState::Completed => {
+                    (Some(entry), Ok(result)) if matches!(entry.state, JobState::Completed | JobState::Failed) => {
                         entry.result = Some(result.into());
                         true
                     }

@@ -1,6 +1,7 @@
 //! Kernels that tests need, written out instruction by instruction: what every test of every crate shares.
 
 pub mod escape;
+pub mod programs;
 
 pub use wasm_encoder;
 

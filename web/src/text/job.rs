@@ -42,6 +42,9 @@ texts! {
     PARTIAL: "Result so far", "Результат на сейчас";
     RESULT_CUT: "The beginning is shown: {shown} of {all}. Copy and download give all of it.",
         "Показано начало: {shown} из {all}. Копирование и скачивание отдают всё.";
+    RESULT_FAILED: "Parts that failed", "Части с ошибкой";
+    FAILED_PART: "Part", "Часть";
+    FAILED_CODE: "Exit code", "Код завершения";
     RESULT_ERRORS: "Standard error", "Стандартный поток ошибок";
     RESULT_AS_TEXT: "As text", "Как текст";
     RESULT_AS_SENT: "As sent (base64)", "Как передано (base64)";

@@ -91,6 +91,7 @@ texts! {
     MERGE_KERNEL: "by the kernel itself", "самим модулем";
     MODULE: "Program (.wasm)", "Программа (.wasm)";
     ARGS: "Arguments, one a line", "Аргументы, по одному в строке";
+    OK_EXIT_CODES: "Exit codes that are no failure", "Коды завершения, которые не считаются ошибкой";
     JSON_TEXT: "Job as JSON", "Задание в JSON";
     ADVANCED: "Requirements and policy", "Требования и правила";
     CPU_PERCENT: "Share of a core, %", "Доля ядра, %";

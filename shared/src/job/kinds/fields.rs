@@ -152,6 +152,18 @@ impl Fields {
         }
     }
 
+    /// A list of at most so many integers, if it is there.
+    pub fn integers(&mut self, name: &str, least: i64, most: i64, longest: usize) -> Result<Option<Vec<i64>>, Refusal> {
+        let hint = format!("it is a list of at most {longest} integers, as in [0, 1]");
+        match self.plain(name) {
+            None => Ok(None),
+            Some(Json::Array(items)) if items.len() <= longest => {
+                items.iter().map(|item| read_integer(name, item, least, most)).collect::<Result<_, _>>().map(Some)
+            }
+            Some(other) => Err(invalid(name, &other, &hint)),
+        }
+    }
+
     /// `data`.
     pub fn items(&mut self, name: &str) -> Result<Items, Refusal> {
         let items = match self.fields.remove(name) {

@@ -7,8 +7,18 @@ use wasm_encoder::{
     MemArgTarget, MemorySection, MemoryType, Module, TypeSection, ValType,
 };
 
-use super::tests::{job, result};
-use crate::refusal::Code;
+use p2pnet_test_kernels::programs::programs;
+
+use super::{
+    command,
+    tests::{job, result},
+};
+use crate::{
+    engine::{Engine as _, Limits, WasmiEngine},
+    job::local::run_locally,
+    kernel::prepare,
+    refusal::{Code, Refusal},
+};
 
 const WORD: MemArg = MemArg { offset: 0, align: 0, target: MemArgTarget::Memory(0), ordering: None };
 
@@ -84,7 +94,9 @@ fn an_exit_code_fails_the_job_and_shows_what_the_program_said() {
     for (input, code) in [("!help", 7), ("?", 134)] {
         let refusal = result(&command(input, "none")).unwrap_err();
         assert_eq!(refusal.code, Code::KernelError);
-        assert_eq!(refusal.message, format!("part 0 ended with exit code {code}: {input}"));
+        let out = refusal.message.split_once("; its standard output ends with ").unwrap();
+        assert_eq!(out.0, format!("part 0 ended with exit code {code}: {input}"));
+        assert!(out.1.starts_with(&format!("\"{input}")), "{}", out.1);
     }
 }
 
@@ -103,4 +115,143 @@ fn bad_commands_are_refused_with_their_code() {
     assert_eq!(with(&wasi, json!(["a\u{0}b"])), Code::InvalidField);
     let missing = json!({"kind": "command", "module": wasi}).to_string();
     assert_eq!(job(&missing).map(|_| ()).unwrap_err().code, Code::MissingField);
+}
+
+#[test]
+fn every_program_finds_what_wasi_promises() {
+    for program in programs() {
+        let kernel = prepare(&command::adapt(&program.module).unwrap()).unwrap();
+        let mut engine = WasmiEngine::new();
+        let module = engine.load(&kernel.rewritten).unwrap();
+        let input = [command::arguments(&[]).unwrap(), command::part_input(0, program.input)].concat();
+        let outcome = engine.call(&module, &[&input], &Limits::default());
+        let output = outcome.output.unwrap_or_else(|trap| panic!("{}: {trap:?}", program.name));
+        let ended = command::ended(&output).unwrap();
+        assert_eq!(ended.exit_code, program.exit_code, "{}", program.name);
+        assert_eq!((ended.output, ended.errors), (program.output, program.errors), "{}", program.name);
+    }
+}
+
+/// A program that puts its input out on both streams and exits with its first byte, less `0`.
+const EXIT_WITH_DIGIT: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 40)
+    (func (export "_start")
+        (i32.store (i32.const 0) (i32.const 1024)) (i32.store (i32.const 4) (i32.const 2000000))
+        (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (i32.store (i32.const 4) (i32.load (i32.const 8)))
+        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 12)))
+        (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 12)))
+        (call $exit (i32.sub (i32.load8_u (i32.const 1024)) (i32.const 48)))))"#;
+
+fn exits(input: &str, split: &str, more: serde_json::Value) -> Result<serde_json::Value, Refusal> {
+    let module = STANDARD.encode(wat::parse_str(EXIT_WITH_DIGIT).unwrap());
+    let mut job = json!({"kind": "command", "module": module, "input": STANDARD.encode(input), "split": split});
+    job.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    Ok(serde_json::from_str(&result(&job.to_string())?).unwrap())
+}
+
+#[test]
+fn a_part_that_fails_loses_neither_its_output_nor_the_others() {
+    let answer = exits("0a\n3b\n0c\n", "lines", json!({})).unwrap();
+    assert_eq!(answer["stdout"], STANDARD.encode("0a\n3b\n0c\n"));
+    assert_eq!(answer["stderr"], "0a\n3b\n0c\n");
+    assert_eq!(answer["exit_codes"], json!({"0": 2, "3": 1}));
+    assert_eq!(answer["failed"], json!([{"part": 1, "exit_code": 3, "stderr": "3b"}]));
+    assert_eq!(answer["failed_total"], 1);
+    let quiet = exits("0a\n0b\n", "lines", json!({})).unwrap();
+    assert_eq!(
+        quiet,
+        json!({"stdout": STANDARD.encode("0a\n0b\n"), "stderr": "0a\n0b\n"}),
+        "nothing more if all is well"
+    );
+}
+
+#[test]
+fn exit_codes_that_a_job_calls_good_are_no_failure() {
+    let answer = exits("1a\n0b\n", "lines", json!({"ok_exit_codes": [0, 1]})).unwrap();
+    assert_eq!((&answer["exit_codes"], answer.get("failed")), (&json!({"0": 1, "1": 1}), None));
+    assert!(exits("1a", "none", json!({"ok_exit_codes": [1]})).is_ok());
+    assert_eq!(exits("0a", "none", json!({"ok_exit_codes": [1]})).unwrap_err().code, Code::KernelError);
+    for wrong in [json!("0"), json!([-1]), json!([1.5]), json!([4_294_967_296_u64]), json!(vec![0; 257])] {
+        let refusal = exits("0", "none", json!({"ok_exit_codes": wrong})).unwrap_err();
+        assert!(matches!(refusal.code, Code::InvalidField | Code::InvalidNumber), "{refusal:?}");
+    }
+}
+
+#[test]
+fn a_job_whose_parts_all_fail_has_failed_and_says_what_was_put_out() {
+    let one = exits("1hello", "none", json!({})).unwrap_err();
+    assert_eq!(one.code, Code::KernelError);
+    assert_eq!(one.message, "part 0 ended with exit code 1: 1hello; its standard output ends with \"1hello\"");
+    let all = exits("1a\n2b\n", "lines", json!({})).unwrap_err();
+    assert!(all.message.starts_with("all 2 parts failed; part 0 ended with exit code 1: 1a"), "{}", all.message);
+}
+
+#[test]
+fn long_standard_error_keeps_both_ends_and_says_how_much_is_left_out() {
+    let input = format!("0{}end", "x".repeat((1 << 20) + 96));
+    let answer = exits(&input, "none", json!({})).unwrap();
+    let errors = answer["stderr"].as_str().unwrap();
+    assert!(errors.starts_with("0xxx") && errors.ends_with("xxend"), "both ends");
+    assert!(errors.contains("\n[… 100 bytes of standard error are left out here …]\n"), "how much");
+    assert_eq!(STANDARD.decode(answer["stdout"].as_str().unwrap()).unwrap(), input.as_bytes(), "output is whole");
+}
+
+#[test]
+fn what_is_no_command_is_refused_by_name() {
+    let refused = |text: &str| {
+        let module = STANDARD.encode(wat::parse_str(text).unwrap());
+        let source = json!({"kind": "command", "module": module, "input": ""}).to_string();
+        job(&source).map(|_| ()).unwrap_err()
+    };
+    let start = r#"(func (export "_start"))"#;
+    let memory = r#"(memory (export "memory") 1)"#;
+    for (text, code, word) in [
+        (format!(r#"(module {memory} (func (export "_initialize")))"#), Code::InvalidKernel, "reactor"),
+        (format!("(module {memory} (memory 1) {start})"), Code::InvalidKernel, "2 memories"),
+        (format!("(module (memory 1) {start})"), Code::InvalidKernel, "does not export its `memory`"),
+        (format!("(module {memory})"), Code::InvalidKernel, "does not export `_start`"),
+        (format!(r#"(module {memory} (func (export "_start") (param i32)))"#), Code::InvalidKernel, "parameters"),
+        ("(component)".to_owned(), Code::InvalidKernel, "component"),
+        (
+            format!(r#"(module (import "wasi_snapshot_preview1" "fd_read" (func (param i32))) {memory} {start})"#),
+            Code::InvalidKernel,
+            "another type",
+        ),
+        (
+            format!(r#"(module (import "wasi_snapshot_preview1" "thread_spawn" (func)) {memory} {start})"#),
+            Code::KernelImports,
+            "thread_spawn",
+        ),
+        (format!(r#"(module (import "env" "system" (func)) {memory} {start})"#), Code::KernelImports, "system"),
+    ] {
+        let refusal = refused(&text);
+        assert_eq!(refusal.code, code, "{text}");
+        assert!(refusal.message.contains(word), "{text}: {}", refusal.message);
+    }
+}
+
+#[test]
+fn only_programs_that_tell_the_time_or_wait_have_their_gas_counted_for_it() {
+    let says = |name: &str, kind: &str| {
+        let text = format!(
+            r#"(module (import "wasi_snapshot_preview1" "{name}" (func (param {kind}) (result i32)))
+                (memory (export "memory") 1) (func (export "_start")))"#
+        );
+        let kernel = command::adapt(&wat::parse_str(text).unwrap()).unwrap();
+        kernel.windows(8).any(|window| window == b"gas_used")
+    };
+    assert!(says("clock_time_get", "i32 i64 i32") && says("poll_oneoff", "i32 i32 i32 i32"));
+    assert!(!says("clock_res_get", "i32 i32") && !says("fd_write", "i32 i32 i32 i32"));
+}
+
+#[test]
+fn a_dry_run_of_a_failing_program_says_so() {
+    let module = STANDARD.encode(wat::parse_str(EXIT_WITH_DIGIT).unwrap());
+    let source = json!({"kind": "command", "module": module, "input": STANDARD.encode("5")}).to_string();
+    let refusal = run_locally(&job(&source).unwrap(), &mut WasmiEngine::new(), 1).unwrap_err();
+    assert!(refusal.message.contains("exit code 5"), "{}", refusal.message);
 }

@@ -75,7 +75,9 @@ pub fn JobPage(props: &JobPageProps) -> Html {
                     known.set(Known::Nothing);
                     return;
                 };
-                if status.summary.state == JobState::Completed && result.is_none() {
+                // What programs put out before they failed is kept, too.
+                let ended = matches!(status.summary.state, JobState::Completed | JobState::Failed);
+                if ended && result.is_none() {
                     result.set(Some(node.handle().result(id).await.map(|text| Rc::from(&*text))));
                 }
                 map.set(Rc::new((**map).clone().updated(&status)));

@@ -22,6 +22,9 @@ const MOST_SHOWN: usize = 20_000;
 /// Matrices up to so many rows and columns are shown as such.
 const MOST_SIDE: usize = 12;
 
+/// Parts that failed and are shown.
+const MOST_FAILED_SHOWN: usize = 20;
+
 /// Results up to this many characters are shown large.
 const LARGE: usize = 40;
 
@@ -40,6 +43,8 @@ pub fn Outcome(props: &OutcomeProps) -> Html {
     let completed = status.summary.state == JobState::Completed;
     let body = match (&props.result, &status.partial) {
         (Some(Ok(text)), _) => result(words, status, text),
+        // Why it failed stands above.
+        (Some(Err(_)), _) if status.summary.state == JobState::Failed => return Html::default(),
         (Some(Err(refusal)), _) => html! { <RefusalNote refusal={refusal.clone()} /> },
         (None, _) if completed => html! { <p aria-busy="true">{ words.say(say::RESULT_READING) }</p> },
         (None, Some(partial)) => {
@@ -83,6 +88,7 @@ fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
     };
     let text = core::str::from_utf8(&bytes).ok().map(Rc::<str>::from);
     let errors = if status.summary.kind == "command" { command_errors(json) } else { None };
+    let failed = if status.summary.kind == "command" { failed_parts(json) } else { Vec::new() };
     html! {
         <>
             if let Some(text) = text {
@@ -91,6 +97,19 @@ fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
                 <p class="actions"><CopyButton {text} /><DownloadBytesButton {bytes} {name} /></p>
             } else {
                 <p class="actions"><DownloadBytesButton {bytes} {name} /></p>
+            }
+            if !failed.is_empty() {
+                <h3>{ words.say(say::RESULT_FAILED) }</h3>
+                <div class="scroll" tabindex="0"><table data-testid={testid::JOB_FAILED_PARTS}>
+                    <thead><tr>
+                        <th scope="col">{ words.say(say::FAILED_PART) }</th>
+                        <th scope="col">{ words.say(say::FAILED_CODE) }</th>
+                        <th scope="col">{ words.say(say::RESULT_ERRORS) }</th>
+                    </tr></thead>
+                    <tbody>{ for failed.iter().map(|part| html! {
+                        <tr>{ for part.iter().map(|cell| html! { <td>{ cell }</td> }) }</tr>
+                    }) }</tbody>
+                </table></div>
             }
             if let Some(text) = errors {
                 <h3>{ words.say(say::RESULT_ERRORS) }</h3>
@@ -117,6 +136,19 @@ fn command_bytes(json: &str) -> Option<Rc<[u8]>> {
 fn command_errors(json: &str) -> Option<Rc<str>> {
     let result: serde_json::Value = serde_json::from_str(json).ok()?;
     result.get("stderr")?.as_str().filter(|text| !text.is_empty()).map(Rc::from)
+}
+
+/// The parts of a program's job that failed, as far as they are shown: number, exit code, end of standard error.
+fn failed_parts(json: &str) -> Vec<[String; 3]> {
+    let Ok(result) = serde_json::from_str::<serde_json::Value>(json) else { return Vec::new() };
+    let text = |part: &serde_json::Value, name: &str| match part.get(name) {
+        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => String::new(),
+    };
+    let parts = result.get("failed").and_then(|parts| parts.as_array()).map(Vec::as_slice).unwrap_or_default();
+    let row = |part| ["part", "exit_code", "stderr"].map(|name| text(part, name));
+    parts.iter().take(MOST_FAILED_SHOWN).map(row).collect()
 }
 
 /// The rows of a matrix that is small enough to be looked at.
@@ -163,7 +195,14 @@ fn TextView(props: &TextViewProps) -> Html {
 
 #[cfg(test)]
 mod tests {
-    use super::{command_bytes, command_errors, kernel_bytes, rows_of};
+    use super::{command_bytes, command_errors, failed_parts, kernel_bytes, rows_of};
+
+    #[test]
+    fn parts_that_failed_are_shown_with_their_code_and_words() {
+        let json = r#"{"stdout":"","stderr":"","failed":[{"part":3,"exit_code":1,"stderr":"no"}],"failed_total":1}"#;
+        assert_eq!(failed_parts(json), [["3", "1", "no"].map(str::to_owned)]);
+        assert_eq!(failed_parts(r#"{"stdout":"","stderr":""}"#), Vec::<[String; 3]>::new());
+    }
 
     #[test]
     fn only_a_small_matrix_is_shown_as_one() {

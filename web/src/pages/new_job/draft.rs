@@ -110,6 +110,8 @@ pub struct Program {
     pub split: String,
     pub block: String,
     pub merge: String,
+    /// Of a command: exit codes that are no failure; empty for the default.
+    pub ok_exit_codes: String,
 }
 
 /// Requirements and policy; an empty field is left to the default.
@@ -192,6 +194,12 @@ impl Draft {
                 fields.add("args", format!("[{}]", args.join(",")));
                 fields.add("input", data::quoted(&STANDARD.encode(self.command.input.bytes())));
                 fields.add("split", data::quoted(&self.command.split()));
+                let separators = |letter: char| letter.is_whitespace() || letter == ',';
+                let codes = self.command.ok_exit_codes.split(separators).filter(|code| !code.is_empty());
+                let codes: Vec<String> = codes.map(data::number_or_text).collect();
+                if !codes.is_empty() {
+                    fields.add("ok_exit_codes", format!("[{}]", codes.join(",")));
+                }
             }
         }
         Ok(fields.close(self.tab, &self.advanced))

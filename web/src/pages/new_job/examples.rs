@@ -37,6 +37,7 @@ pub fn first() -> Draft {
             split: "lines".into(),
             block: "65536".into(),
             merge: "concat".into(),
+            ok_exit_codes: String::new(),
         },
         command: Program {
             module: typed(SWAP_CASE),
@@ -45,6 +46,7 @@ pub fn first() -> Draft {
             split: "lines".into(),
             block: "65536".into(),
             merge: "concat".into(),
+            ok_exit_codes: String::new(),
         },
         json: "{\n  \"kind\": \"range_reduce\",\n  \"start\": 1,\n  \"end\": 1000000,\n  \"map\": \"x\",\n  \"where\": \"is_prime(x)\",\n  \"reduce\": \"count\"\n}"
             .into(),
@@ -178,6 +180,7 @@ impl Program {
             split: split.into(),
             block: "65536".into(),
             merge: "concat".into(),
+            ok_exit_codes: String::new(),
         }
     }
 }

@@ -200,6 +200,7 @@ impl Drawn<'_> {
                 { self.area("args", say::ARGS, None, &command.args, 2, |draft| &mut draft.command.args) }
                 { self.content("input", say::INPUT, say::INPUT_HELP, "*/*", &command.input, 4, |draft| &mut draft.command.input) }
                 { self.split(command, |draft| &mut draft.command.split, |draft| &mut draft.command.block) }
+                { self.number("ok_exit_codes", say::OK_EXIT_CODES, &command.ok_exit_codes, "0", |draft| &mut draft.command.ok_exit_codes) }
             </>
         }
     }

@@ -1,209 +1,384 @@
-//! The functions of `wasi_snapshot_preview1`, each as instructions: arguments, standard streams, a clock that stands
-//! still and seeded random numbers are there; files, sockets and everything else answer as absent.
+//! The functions of WASI, as a command finds them: standard streams that are pipes, arguments, chance from a seed, a
+//! clock that moves by gas; no files, no sockets, no environment.
+//!
+//! A function answers what wasmtime's own WASI answers to a program without directories, in the same order: first a
+//! parameter that is no value of its type (`inval`), then a list or text that cannot be read (`fault`), then the
+//! descriptor, then places to write to (`fault`), all before anything is changed. It differs where wasmtime has reasons of
+//! its own; docs/kernels.md lists where.
 
 use wasm_encoder::{BlockType, Function, InstructionSink, ValType};
-use wasmparser::{FuncType, ValType as Kind};
+use wasmparser::ValType as Kind;
 
-use super::adapt::{Appended, Cell, at};
+use super::{
+    frame::{Cell, Frame, PROGRAM, Stream, program},
+    poll, streams,
+};
 
-// Error numbers of WASI.
-const SUCCESS: i32 = 0;
-const BAD_DESCRIPTOR: i32 = 8;
-const NO_ENTRY: i32 = 44;
-const NO_SYSTEM_CALL: i32 = 52;
-const NO_SEEK: i32 = 70;
+/// Error numbers of WASI.
+pub mod errno {
+    pub const SUCCESS: i32 = 0;
+    pub const BAD_DESCRIPTOR: i32 = 8;
+    pub const FAULT: i32 = 21;
+    pub const INVALID: i32 = 28;
+    pub const NO_SYSTEM_CALL: i32 = 52;
+    pub const NOT_A_DIRECTORY: i32 = 54;
+    pub const NOT_A_SOCKET: i32 = 57;
+    pub const NO_SEEK: i32 = 70;
+}
 
-/// What every clock says: 2020-01-01T00:00:00Z, in nanoseconds.
-const CLOCK: i64 = 1_577_836_800_000_000_000;
+/// Which list of functions an import is from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Edition {
+    /// `wasi_snapshot_preview1`.
+    Preview1,
+    /// `wasi_unstable`, its forerunner: other layouts of some records.
+    Unstable,
+    /// What Emscripten adds.
+    Emscripten,
+}
 
-/// The body of the function of that name; `None` if its type is not what WASI says.
-pub fn body(name: &str, signature: &FuncType, appended: Appended) -> Option<Function> {
-    const I: Kind = Kind::I32;
-    const L: Kind = Kind::I64;
-    let is = |parameters: &[Kind]| signature.params() == parameters && signature.results() == [I];
-    // Spare locals: three words.
-    let mut function = Function::new([(3, ValType::I32)]);
-    let mut sink = function.instructions();
-    let right = match name {
+impl Edition {
+    /// The module that it is imported from.
+    pub fn module(self) -> &'static str {
+        match self {
+            Edition::Preview1 => "wasi_snapshot_preview1",
+            Edition::Unstable => "wasi_unstable",
+            Edition::Emscripten => "env",
+        }
+    }
+}
+
+/// A parameter's or result's type.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// 32 bits.
+    I,
+    /// 64 bits.
+    L,
+}
+
+impl Word {
+    /// As a module writes it.
+    pub fn kind(self) -> Kind {
+        match self {
+            Word::I => Kind::I32,
+            Word::L => Kind::I64,
+        }
+    }
+}
+
+/// Whether a function tells the time, or waits.
+pub fn needs_clock(name: &str) -> bool {
+    matches!(name, "clock_time_get" | "poll_oneoff")
+}
+
+/// Parameters and results of a function; `None` if there is none of that name.
+pub fn signature(edition: Edition, name: &str) -> Option<(&'static [Word], &'static [Word])> {
+    use Word::{I, L};
+    let parameters: &[Word] = match name {
+        _ if edition == Edition::Emscripten => return Some((&[I], &[])),
+        "proc_exit" => return Some((&[I], &[])),
+        "sock_accept" if edition == Edition::Unstable => return None,
+        "sched_yield" => &[],
+        "fd_close" | "fd_datasync" | "fd_sync" | "proc_raise" => &[I],
+        "args_get"
+        | "args_sizes_get"
+        | "clock_res_get"
+        | "environ_get"
+        | "environ_sizes_get"
+        | "fd_fdstat_get"
+        | "fd_fdstat_set_flags"
+        | "fd_filestat_get"
+        | "fd_prestat_get"
+        | "fd_renumber"
+        | "fd_tell"
+        | "random_get"
+        | "sock_shutdown" => &[I, I],
+        "fd_filestat_set_size" => &[I, L],
+        "fd_prestat_dir_name"
+        | "path_create_directory"
+        | "path_remove_directory"
+        | "path_unlink_file"
+        | "sock_accept" => &[I, I, I],
+        "clock_time_get" => &[I, L, I],
+        "fd_allocate" | "fd_fdstat_set_rights" => &[I, L, L],
+        "fd_read" | "fd_write" | "poll_oneoff" => &[I, I, I, I],
+        "fd_seek" => &[I, L, I, I],
+        "fd_advise" | "fd_filestat_set_times" => &[I, L, L, I],
+        "path_filestat_get" | "path_symlink" | "sock_send" => &[I, I, I, I, I],
+        "fd_pread" | "fd_pwrite" | "fd_readdir" => &[I, I, I, L, I],
+        "path_readlink" | "path_rename" | "sock_recv" => &[I, I, I, I, I, I],
+        "path_filestat_set_times" => &[I, I, I, I, L, L, I],
+        "path_link" => &[I, I, I, I, I, I, I],
+        "path_open" => &[I, I, I, I, I, L, L, I, I],
+        _ => return None,
+    };
+    Some((parameters, &[I]))
+}
+
+/// Bits of the flags' types.
+mod bits {
+    pub const DESCRIPTOR_FLAGS: i32 = 0x1f;
+    pub const LOOKUP: i32 = 1;
+    pub const OPEN: i32 = 0xf;
+    pub const TIMES: i32 = 0xf;
+    pub const SHUTDOWN: i32 = 3;
+    pub const RECEIVE: i32 = 3;
+    pub const SEND: i32 = 0xffff;
+    pub const RIGHTS: i64 = 0x3fff_ffff;
+    pub const OLD_RIGHTS: i64 = 0x1fff_ffff;
+}
+
+/// The body of a function that [`signature`] knows.
+pub fn body(edition: Edition, name: &str, frame: Frame) -> Function {
+    let unstable = edition == Edition::Unstable;
+    match name {
+        "args_get" => return streams::arguments(frame),
+        "fd_read" => return streams::read(frame),
+        "fd_write" => return streams::write(frame),
+        "random_get" => return streams::random(frame),
+        "poll_oneoff" => return poll::poll(frame, if unstable { poll::UNSTABLE } else { poll::PREVIEW1 }),
+        _ => {}
+    }
+    let mut function = Function::new([(1, ValType::I32)]);
+    let mut sink = Guarded { sink: function.instructions(), frame };
+    let rights = if unstable { bits::OLD_RIGHTS } else { bits::RIGHTS };
+    match name {
+        _ if edition == Edition::Emscripten => {}
         "proc_exit" => {
-            exit(&mut sink, appended);
-            signature.params() == [I] && signature.results().is_empty()
+            sink.sink.local_get(0).global_set(frame.cell(Cell::ExitCode));
+            sink.sink.i32_const(2).global_set(frame.cell(Cell::State)).unreachable();
         }
         "args_sizes_get" => {
-            sink.local_get(0).global_get(appended.cell(Cell::ArgumentCount)).i32_store(at(0, 0));
-            sink.local_get(1).global_get(appended.cell(Cell::ArgumentBytes)).i32_store(at(0, 0));
-            sink.i32_const(SUCCESS);
-            is(&[I, I])
-        }
-        "args_get" => {
-            arguments(&mut sink, appended);
-            is(&[I, I])
+            sink.writable(0, 4).writable(1, 4);
+            sink.sink.local_get(0).global_get(frame.cell(Cell::ArgumentCount)).i32_store(program(0));
+            sink.sink.local_get(1).global_get(frame.cell(Cell::ArgumentBytes)).i32_store(program(0));
+            sink.answer(errno::SUCCESS);
         }
         "environ_sizes_get" => {
-            sink.local_get(0).i32_const(0).i32_store(at(0, 0)).local_get(1).i32_const(0).i32_store(at(0, 0));
-            sink.i32_const(SUCCESS);
-            is(&[I, I])
-        }
-        "environ_get" => {
-            sink.i32_const(SUCCESS);
-            is(&[I, I])
+            sink.writable(0, 4).writable(1, 4);
+            sink.sink.local_get(0).i32_const(0).i32_store(program(0)).local_get(1).i32_const(0).i32_store(program(0));
+            sink.answer(errno::SUCCESS);
         }
         "clock_time_get" => {
-            sink.local_get(2).i64_const(CLOCK).i64_store(at(0, 0)).i32_const(SUCCESS);
-            is(&[I, L, I])
+            sink.below(0, poll::CLOCKS).writable(2, 8);
+            sink.sink.local_get(2);
+            poll::time(&mut sink.sink, frame, |sink| {
+                sink.local_get(0);
+            });
+            sink.sink.i64_store(program(0));
+            sink.answer(errno::SUCCESS);
         }
         "clock_res_get" => {
-            sink.local_get(1).i64_const(1).i64_store(at(0, 0)).i32_const(SUCCESS);
-            is(&[I, I])
+            sink.below(0, poll::CLOCKS).writable(1, 8);
+            sink.sink.local_get(1).i64_const(1).i64_store(program(0));
+            sink.answer(errno::SUCCESS);
         }
-        "random_get" => {
-            random(&mut sink, appended);
-            is(&[I, I])
+        "environ_get" | "sched_yield" => sink.answer(errno::SUCCESS),
+        "proc_raise" => {
+            sink.below(0, 31);
+            sink.answer(errno::NO_SYSTEM_CALL);
         }
-        "fd_write" => {
-            write(&mut sink, appended);
-            is(&[I, I, I, I])
+        "fd_close" => {
+            sink.open(0);
+            close(&mut sink.sink, frame, 0);
+            sink.answer(errno::SUCCESS);
         }
-        "fd_read" => {
-            read(&mut sink, appended);
-            is(&[I, I, I, I])
+        "fd_renumber" => {
+            sink.open(0).open(1);
+            renumber(&mut sink.sink, frame);
+            sink.answer(errno::SUCCESS);
         }
         "fd_fdstat_get" => {
-            // No type, no flags, every right.
-            standard_only(&mut sink);
-            sink.local_get(1).i64_const(0).i64_store(at(0, 0)).local_get(1).i64_const(-1).i64_store(at(8, 0));
-            sink.local_get(1).i64_const(-1).i64_store(at(16, 0)).i32_const(SUCCESS);
-            is(&[I, I])
+            status(&mut sink);
+            sink.answer(errno::SUCCESS);
         }
         "fd_filestat_get" => {
-            standard_only(&mut sink);
-            sink.local_get(1).i32_const(0).i32_const(64).memory_fill(0).i32_const(SUCCESS);
-            is(&[I, I])
-        }
-        "fd_close" | "fd_sync" | "fd_datasync" => {
-            standard_only(&mut sink);
-            sink.i32_const(SUCCESS);
-            is(&[I])
-        }
-        "fd_fdstat_set_flags" => {
-            standard_only(&mut sink);
-            sink.i32_const(SUCCESS);
-            is(&[I, I])
+            // A pipe has none of it; the older record counts links in 32 bits.
+            let bytes = if unstable { 56 } else { 64 };
+            sink.open(0).writable(1, i64::from(bytes));
+            sink.sink.local_get(1).i32_const(0).i32_const(bytes).memory_fill(PROGRAM);
+            sink.answer(errno::SUCCESS);
         }
         "fd_seek" => {
-            standard_only(&mut sink);
-            sink.i32_const(NO_SEEK);
-            is(&[I, L, I, I])
+            sink.below(2, 3).open(0);
+            sink.answer(errno::NO_SEEK);
         }
         "fd_tell" => {
-            standard_only(&mut sink);
-            sink.i32_const(NO_SEEK);
-            is(&[I, I])
+            sink.open(0);
+            sink.answer(errno::NO_SEEK);
         }
-        "sched_yield" => {
-            sink.i32_const(SUCCESS);
-            is(&[])
+        "fd_pread" => {
+            sink.list(1, 2).stream(0, &[Stream::Input]);
+            sink.answer(errno::NO_SEEK);
         }
-        other => {
-            let answer = if other.starts_with("path_") {
-                NO_ENTRY
-            } else if other.starts_with("fd_") || other.starts_with("sock_") {
-                BAD_DESCRIPTOR
-            } else {
-                NO_SYSTEM_CALL
-            };
-            sink.i32_const(answer);
-            signature.results() == [I]
+        "fd_pwrite" => {
+            sink.list(1, 2).stream(0, &[Stream::Output, Stream::Errors]);
+            sink.answer(errno::NO_SEEK);
         }
-    };
-    sink.end();
-    right.then_some(function)
-}
-
-/// Answers at once, unless the first parameter is a standard stream.
-fn standard_only(sink: &mut InstructionSink) {
-    sink.local_get(0).i32_const(2).i32_gt_u().if_(BlockType::Empty).i32_const(BAD_DESCRIPTOR).return_().end();
-}
-
-fn exit(sink: &mut InstructionSink, appended: Appended) {
-    sink.local_get(0).global_set(appended.cell(Cell::ExitCode));
-    sink.i32_const(2).global_set(appended.cell(Cell::State)).unreachable();
-}
-
-/// `(addresses, bytes)`: copies the arguments, then walks them for their addresses.
-fn arguments(sink: &mut InstructionSink, appended: Appended) {
-    const LEFT: u32 = 2;
-    sink.local_get(1).global_get(appended.cell(Cell::Arguments)).global_get(appended.cell(Cell::ArgumentBytes));
-    sink.memory_copy(0, 0).global_get(appended.cell(Cell::ArgumentCount)).local_set(LEFT);
-    sink.block(BlockType::Empty).loop_(BlockType::Empty).local_get(LEFT).i32_eqz().br_if(1);
-    sink.local_get(0).local_get(1).i32_store(at(0, 0));
-    sink.local_get(0).i32_const(4).i32_add().local_set(0);
-    sink.loop_(BlockType::Empty).local_get(1).i32_load8_u(at(0, 0));
-    sink.local_get(1).i32_const(1).i32_add().local_set(1).br_if(0).end();
-    sink.local_get(LEFT).i32_const(1).i32_sub().local_set(LEFT).br(0).end().end().i32_const(SUCCESS);
-}
-
-/// `(address, length)`: xorshift64* (S. Vigna, "An experimental exploration of Marsaglia's xorshift generators").
-fn random(sink: &mut InstructionSink, appended: Appended) {
-    let state = appended.cell(Cell::Random);
-    sink.block(BlockType::Empty).loop_(BlockType::Empty).local_get(1).i32_eqz().br_if(1);
-    // A state of zero would stay zero.
-    sink.global_get(state)
-        .i64_eqz()
-        .if_(BlockType::Empty)
-        .i64_const(0x9e37_79b9_7f4a_7c15_u64 as i64)
-        .global_set(state)
-        .end();
-    for (shift, left) in [(12, false), (25, true), (27, false)] {
-        sink.global_get(state).global_get(state).i64_const(shift);
-        if left {
-            sink.i64_shl();
-        } else {
-            sink.i64_shr_u();
+        "fd_prestat_dir_name" => {
+            sink.open(0);
+            sink.answer(errno::NOT_A_DIRECTORY);
         }
-        sink.i64_xor().global_set(state);
+        "fd_advise" => {
+            sink.below(3, 6);
+            sink.answer(errno::BAD_DESCRIPTOR);
+        }
+        "fd_fdstat_set_flags" => {
+            sink.flags(1, bits::DESCRIPTOR_FLAGS);
+            sink.answer(errno::BAD_DESCRIPTOR);
+        }
+        "fd_fdstat_set_rights" => {
+            sink.rights(1, rights).rights(2, rights);
+            sink.answer(errno::BAD_DESCRIPTOR);
+        }
+        "fd_filestat_set_times" => {
+            sink.times(3);
+            sink.answer(errno::BAD_DESCRIPTOR);
+        }
+        "path_filestat_get" | "path_link" => {
+            sink.flags(1, bits::LOOKUP);
+            sink.answer(errno::BAD_DESCRIPTOR);
+        }
+        "path_filestat_set_times" => {
+            sink.flags(1, bits::LOOKUP).times(6);
+            sink.answer(errno::BAD_DESCRIPTOR);
+        }
+        "path_open" => {
+            sink.flags(1, bits::LOOKUP).flags(4, bits::OPEN).rights(5, rights).rights(6, rights);
+            sink.flags(7, bits::DESCRIPTOR_FLAGS).text(2, 3);
+            sink.answer(errno::BAD_DESCRIPTOR);
+        }
+        "sock_accept" => {
+            sink.flags(1, bits::DESCRIPTOR_FLAGS).open(0);
+            sink.answer(errno::NOT_A_SOCKET);
+        }
+        "sock_recv" => {
+            sink.flags(3, bits::RECEIVE).open(0);
+            sink.answer(errno::NOT_A_SOCKET);
+        }
+        "sock_send" => {
+            sink.flags(3, bits::SEND).open(0);
+            sink.answer(errno::NOT_A_SOCKET);
+        }
+        "sock_shutdown" => {
+            sink.flags(1, bits::SHUTDOWN).open(0);
+            sink.answer(errno::NOT_A_SOCKET);
+        }
+        // What needs a file or a directory finds none.
+        _ => sink.answer(errno::BAD_DESCRIPTOR),
     }
-    sink.local_get(0).global_get(state).i64_const(0x2545_f491_4f6c_dd1d).i64_mul().i64_const(56).i64_shr_u();
-    sink.i64_store8(at(0, 0)).local_get(0).i32_const(1).i32_add().local_set(0);
-    sink.local_get(1).i32_const(1).i32_sub().local_set(1).br(0).end().end().i32_const(SUCCESS);
+    sink.sink.end();
+    function
 }
 
-/// `(descriptor, parts, count, written)`
-fn write(sink: &mut InstructionSink, appended: Appended) {
-    const DONE: u32 = 4;
-    sink.local_get(0).i32_const(1).i32_sub().i32_const(1).i32_gt_u().if_(BlockType::Empty);
-    sink.i32_const(BAD_DESCRIPTOR).return_().end();
-    sink.block(BlockType::Empty).loop_(BlockType::Empty).local_get(2).i32_eqz().br_if(1);
-    sink.local_get(0).i32_const(1).i32_eq().if_(BlockType::Empty);
-    sink.local_get(1).i32_load(at(0, 0)).local_get(1).i32_load(at(4, 0)).call(appended.output[0]).else_();
-    sink.local_get(1).i32_load(at(0, 0)).local_get(1).i32_load(at(4, 0)).call(appended.output[1]).end();
-    sink.local_get(DONE).local_get(1).i32_load(at(4, 0)).i32_add().local_set(DONE);
-    sink.local_get(1).i32_const(8).i32_add().local_set(1);
-    sink.local_get(2).i32_const(1).i32_sub().local_set(2).br(0).end().end();
-    sink.local_get(3).local_get(DONE).i32_store(at(0, 0)).i32_const(SUCCESS);
+/// Instructions that answer an error as soon as something about a parameter is wrong.
+pub struct Guarded<'a> {
+    pub sink: InstructionSink<'a>,
+    pub frame: Frame,
 }
 
-/// `(descriptor, parts, count, read)`
-fn read(sink: &mut InstructionSink, appended: Appended) {
-    const DONE: u32 = 4;
-    const STEP: u32 = 5;
-    let (start, end) = (appended.cell(Cell::InputStart), appended.cell(Cell::InputEnd));
-    sink.local_get(0).if_(BlockType::Empty).i32_const(BAD_DESCRIPTOR).return_().end();
-    sink.block(BlockType::Empty).loop_(BlockType::Empty).local_get(2).i32_eqz().br_if(1);
-    // The smaller of what is wanted and what is left.
-    sink.local_get(1).i32_load(at(4, 0)).global_get(end).global_get(start).i32_sub();
-    sink.local_get(1)
-        .i32_load(at(4, 0))
-        .global_get(end)
-        .global_get(start)
-        .i32_sub()
-        .i32_lt_u()
-        .select()
-        .local_set(STEP);
-    sink.local_get(1).i32_load(at(0, 0)).global_get(start).local_get(STEP).memory_copy(0, 0);
-    sink.global_get(start).local_get(STEP).i32_add().global_set(start);
-    sink.local_get(DONE).local_get(STEP).i32_add().local_set(DONE);
-    sink.local_get(1).i32_const(8).i32_add().local_set(1);
-    sink.local_get(2).i32_const(1).i32_sub().local_set(2).br(0).end().end();
-    sink.local_get(3).local_get(DONE).i32_store(at(0, 0)).i32_const(SUCCESS);
+impl Guarded<'_> {
+    fn answer(&mut self, errno: i32) {
+        self.sink.i32_const(errno);
+    }
+
+    /// With a condition on the stack: if it holds, the function answers this.
+    pub fn refuse_if(&mut self, errno: i32) -> &mut Self {
+        self.sink.if_(BlockType::Empty).i32_const(errno).return_().end();
+        self
+    }
+
+    /// A parameter that is one of so many cases.
+    fn below(&mut self, parameter: u32, cases: i32) -> &mut Self {
+        self.sink.local_get(parameter).i32_const(cases).i32_ge_u();
+        self.refuse_if(errno::INVALID)
+    }
+
+    /// A parameter without other bits than these.
+    fn flags(&mut self, parameter: u32, bits: i32) -> &mut Self {
+        self.sink.local_get(parameter).i32_const(!bits).i32_and();
+        self.refuse_if(errno::INVALID)
+    }
+
+    fn rights(&mut self, parameter: u32, bits: i64) -> &mut Self {
+        self.sink.local_get(parameter).i64_const(!bits).i64_and().i64_const(0).i64_ne();
+        self.refuse_if(errno::INVALID)
+    }
+
+    /// Flags that set a time, either to a value or to now.
+    fn times(&mut self, parameter: u32) -> &mut Self {
+        self.flags(parameter, bits::TIMES);
+        self.sink.local_get(parameter).local_get(parameter).i32_const(1).i32_shr_u().i32_and();
+        self.sink.i32_const(0b101).i32_and();
+        self.refuse_if(errno::INVALID)
+    }
+
+    /// A parameter that is an open descriptor.
+    fn open(&mut self, parameter: u32) -> &mut Self {
+        self.sink.local_get(parameter).call(self.frame.stream()).i32_eqz();
+        self.refuse_if(errno::BAD_DESCRIPTOR)
+    }
+
+    /// A parameter that is a descriptor of one of these.
+    pub fn stream(&mut self, parameter: u32, streams: &[Stream]) -> &mut Self {
+        self.sink.i32_const(1);
+        for stream in streams {
+            self.sink.local_get(parameter).call(self.frame.stream()).i32_const(*stream as i32).i32_ne().i32_and();
+        }
+        self.refuse_if(errno::BAD_DESCRIPTOR)
+    }
+
+    /// A parameter that is the address of so many bytes.
+    pub fn writable(&mut self, parameter: u32, bytes: i64) -> &mut Self {
+        self.sink.local_get(parameter).i64_const(bytes).call(self.frame.fits()).i32_eqz();
+        self.refuse_if(errno::FAULT)
+    }
+
+    /// Two parameters that are the address and length of a text.
+    fn text(&mut self, address: u32, length: u32) -> &mut Self {
+        self.sink.local_get(address).local_get(length).i64_extend_i32_u().call(self.frame.fits()).i32_eqz();
+        self.refuse_if(errno::FAULT)
+    }
+
+    /// Two parameters that are the address and length of a list of buffers. It is copied to the scratch pages, and the
+    /// length becomes what is taken of it.
+    pub fn list(&mut self, address: u32, count: u32) -> &mut Self {
+        self.sink.local_get(address).local_get(count).call(self.frame.vectors()).local_tee(count);
+        self.sink.i32_const(-1).i32_eq();
+        self.refuse_if(errno::FAULT)
+    }
+}
+
+/// Forgets what a descriptor is.
+fn close(sink: &mut InstructionSink, frame: Frame, descriptor: u32) {
+    let descriptors = frame.cell(Cell::Descriptors);
+    sink.global_get(descriptors).i32_const(3).local_get(descriptor).i32_const(1).i32_shl().i32_shl();
+    sink.i32_const(-1).i32_xor().i32_and().global_set(descriptors);
+}
+
+/// `(from, to)`, both open: `to` becomes what `from` is.
+fn renumber(sink: &mut InstructionSink, frame: Frame) {
+    const KIND: u32 = 2;
+    let descriptors = frame.cell(Cell::Descriptors);
+    sink.local_get(0).call(frame.stream()).local_set(KIND);
+    close(sink, frame, 0);
+    close(sink, frame, 1);
+    sink.global_get(descriptors).local_get(KIND).local_get(1).i32_const(1).i32_shl().i32_shl().i32_or();
+    sink.global_set(descriptors);
+}
+
+/// `(descriptor, status)`: no type, which is what a pipe has here, no flags, and the one right that a pipe gives.
+fn status(sink: &mut Guarded<'_>) {
+    const READ: i64 = 1 << 1;
+    const WRITE: i64 = 1 << 6;
+    let frame = sink.frame;
+    sink.open(0).writable(1, 24);
+    let sink = &mut sink.sink;
+    sink.local_get(1).i64_const(0).i64_store(program(0));
+    for offset in [8, 16] {
+        sink.local_get(1).i64_const(READ).i64_const(WRITE);
+        sink.local_get(0).call(frame.stream()).i32_const(Stream::Input as i32).i32_eq().select();
+        sink.i64_store(program(offset));
+    }
 }

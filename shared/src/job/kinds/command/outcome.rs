@@ -1,0 +1,138 @@
+//! What a job of programs comes to: their outputs in the input's order, and which parts failed.
+//!
+//! ```json
+//! {"stdout":"<base64>","stderr":"text","exit_codes":{"0":499,"1":1},
+//!  "failed":[{"part":3,"exit_code":1,"stderr":"…"}],"failed_total":1}
+//! ```
+//! `exit_codes` (how many parts ended with which) stands there if one ended with another code than 0, `failed` if one ended
+//! with a code that the job does not count as good. A part that fails loses neither its own output nor the others'. The
+//! job fails if all of its parts do; the result is kept then as well.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{super::kernel::base64_text, Ended};
+use crate::refusal::{Code, Refusal};
+
+/// Characters of an output in a reason, and of a part's standard error in `failed`: the last ones.
+const SHOWN: usize = 400;
+/// Bytes of standard error in a result: half of them from its beginning, half from its end.
+const MAX_ERRORS: usize = 1 << 20;
+/// Parts that `failed` names.
+const MAX_FAILED: u64 = 1_000;
+/// Exit codes that are counted apart; further ones are counted as `other`.
+const MAX_CODES: usize = 100;
+
+/// The result as JSON text. `runs` gives every part's number and run in the input's order; `ok` are good exit codes.
+pub fn result<'a, R: Iterator<Item = (u64, Ended<'a>)>>(runs: impl Fn() -> R, ok: &[u32]) -> Result<String, Refusal> {
+    let output = base64_text(runs().map(|(_, run)| run.output))?;
+    let (mut errors, mut codes, mut failed, mut failures) = (Ends::default(), BTreeMap::new(), Vec::new(), 0u64);
+    let mut others = 0u64;
+    for (part, run) in runs() {
+        errors.add(run.errors);
+        if codes.len() < MAX_CODES || codes.contains_key(&run.exit_code) {
+            *codes.entry(run.exit_code).or_insert(0u64) += 1;
+        } else {
+            others += 1;
+        }
+        if !ok.contains(&run.exit_code) {
+            failures += 1;
+            if failures <= MAX_FAILED {
+                let errors = tail(run.errors);
+                failed.push(json!({"part": part, "exit_code": run.exit_code, "stderr": errors}));
+            }
+        }
+    }
+    let mut json = format!("{{\"stdout\":{output},\"stderr\":{}", Value::from(errors.text()));
+    if codes.keys().any(|code| *code != 0) {
+        let mut counts: serde_json::Map<String, Value> =
+            codes.iter().map(|(code, count)| (code.to_string(), Value::from(*count))).collect();
+        if others > 0 {
+            counts.insert("other".to_owned(), Value::from(others));
+        }
+        json.push_str(&format!(",\"exit_codes\":{}", Value::from(counts)));
+    }
+    if failures > 0 {
+        json.push_str(&format!(",\"failed\":{},\"failed_total\":{failures}", Value::from(failed)));
+    }
+    json.push('}');
+    Ok(json)
+}
+
+/// Why the job failed, if all of its parts did.
+pub fn failure<'a>(mut runs: impl Iterator<Item = (u64, Ended<'a>)>, ok: &[u32]) -> Option<Refusal> {
+    let (part, first) = runs.next().filter(|(_, run)| !ok.contains(&run.exit_code))?;
+    let mut all = 1u64;
+    for (_, run) in runs {
+        if ok.contains(&run.exit_code) {
+            return None;
+        }
+        all += 1;
+    }
+    let mut message = format!("part {part} ended with exit code {}", first.exit_code);
+    if all > 1 {
+        message = format!("all {all} parts failed; {message}");
+    }
+    match tail(first.errors) {
+        errors if errors.is_empty() => message.push_str(", with nothing on standard error"),
+        errors => message.push_str(&format!(": {errors}")),
+    }
+    let output = tail(first.output);
+    if !output.is_empty() {
+        message.push_str(&format!("; its standard output ends with {output:?}"));
+    }
+    let hint = "see the program's standard error; `ok_exit_codes` says which codes are no failure";
+    Some(Refusal::new(Code::KernelError, message, hint))
+}
+
+/// The last characters of an output, without white space at its end.
+fn tail(output: &[u8]) -> String {
+    // A character has at most four bytes; bytes that are none count as one.
+    let from = output.len().saturating_sub(4 * SHOWN + 64);
+    let text = String::from_utf8_lossy(output.get(from..).unwrap_or_default());
+    let text = text.trim_end();
+    text.chars().skip(text.chars().count().saturating_sub(SHOWN)).collect()
+}
+
+/// The beginning and the end of what comes in pieces.
+#[derive(Default)]
+struct Ends {
+    first: Vec<u8>,
+    last: Vec<u8>,
+    left_out: u64,
+}
+
+impl Ends {
+    fn add(&mut self, piece: &[u8]) {
+        const HALF: usize = MAX_ERRORS / 2;
+        let fits = piece.len().min(HALF - self.first.len());
+        let (first, rest) = piece.split_at_checked(fits).unwrap_or_default();
+        self.first.extend_from_slice(first);
+        self.last.extend_from_slice(rest);
+        // Cut rarely, so that many small pieces do not move the same bytes again and again.
+        if self.last.len() > 2 * HALF {
+            self.shorten(HALF);
+        }
+    }
+
+    fn shorten(&mut self, most: usize) {
+        let surplus = self.last.len().saturating_sub(most);
+        self.last.drain(..surplus);
+        self.left_out += surplus as u64;
+    }
+
+    fn text(mut self) -> String {
+        self.shorten(MAX_ERRORS / 2);
+        let mut text = String::new();
+        if self.left_out > 0 {
+            text.push_str(&String::from_utf8_lossy(&self.first));
+            text.push_str(&format!("\n[… {} bytes of standard error are left out here …]\n", self.left_out));
+            text.push_str(&String::from_utf8_lossy(&self.last));
+        } else {
+            self.first.append(&mut self.last);
+            text.push_str(&String::from_utf8_lossy(&self.first));
+        }
+        text
+    }
+}
