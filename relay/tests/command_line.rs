@@ -47,6 +47,7 @@ async fn a_reader_that_leaves_ends_a_command_quietly() {
         let mut child = command()
             .args(args)
             .args(["--url", relay.url()])
+            .env("RUST_LOG", "off")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
