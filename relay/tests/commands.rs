@@ -154,10 +154,61 @@ async fn the_examples_run_as_jobs_and_a_part_that_fails_says_why() {
         "{out}{err}"
     );
     let id = post_job(&relay, command_job("statistics", json!([]), "1\nnone\n", "lines")).await;
+    wait_for(&relay, &id, "completed").await;
+    let result = relay.get(&format!("/api/v1/jobs/{id}/result")).await["result"].clone();
+    assert_eq!((&result["failed"][0]["part"], &result["failed"][0]["exit_code"]), (&json!(1), &json!(1)), "{result}");
+    assert!(result["failed"][0]["stderr"].as_str().unwrap().contains("no numbers"), "{result}");
+    assert_eq!(result["exit_codes"], json!({"0": 1, "1": 1}));
+}
+
+#[tokio::test]
+async fn what_a_program_puts_out_is_there_as_bytes_also_if_it_failed() {
+    let folder = Folder::new("bytes");
+    let relay = Relay::start(&folder, &["--cores", "1"]);
+    let http = reqwest::Client::new();
+    let get = async |path: String, accept: &str| {
+        let answer = http.get(relay.at(&path)).header("accept", accept).send().await.unwrap();
+        let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
+        (answer.status(), kind, answer.bytes().await.unwrap().to_vec())
+    };
+    let bytes = "application/octet-stream";
+    let id = post_job(&relay, command_job("frequencies", json!([]), "one\n", "none")).await;
+    wait_for(&relay, &id, "completed").await;
+    let whole = get(format!("/api/v1/jobs/{id}/result"), bytes).await;
+    assert_eq!(whole, (StatusCode::OK, bytes.to_owned(), b"1\tone\n".to_vec()));
+    assert_eq!(get(format!("/api/v1/jobs/{id}/result/stdout"), "*/*").await, whole);
+    assert_eq!(get(format!("/api/v1/jobs/{id}/result/stderr"), "*/*").await.2, b"");
+    assert_eq!(get(format!("/api/v1/jobs/{id}/result"), "*/*").await.1, "application/json");
+    let (status, _, _) = get(format!("/api/v1/jobs/{id}/result/log"), "*/*").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let file = folder.path().join("out");
+    let url = relay.at("");
+    let (code, out, err) = cli(&["job", "get", &id, "--output", file.to_str().unwrap(), "--url", &url], "");
+    assert_eq!((code, out.as_str(), fs::read(&file).unwrap()), (0, "", b"1\tone\n".to_vec()), "{err}");
+    let (code, out, err) = cli(&["job", "get", &id, "--output", "-", "--url", &url], "");
+    assert_eq!((code, out.as_str()), (0, "1\tone\n"), "{err}");
+
+    let sum = post_job(&relay, json!({"kind": "map", "data": [1], "map": "x"}).to_string()).await;
+    wait_for(&relay, &sum, "completed").await;
+    let answer = http.get(relay.at(&format!("/api/v1/jobs/{sum}/result/stdout"))).send().await.unwrap();
+    assert_eq!(refusal(answer).await.1, "not_found");
+    assert_eq!(get(format!("/api/v1/jobs/{sum}/result"), bytes).await.1, "application/json", "no bytes to give");
+
+    // Its only part fails: the job does, and what it said is kept, over a restart as well.
+    let id = post_job(&relay, command_job("statistics", json!([]), "none\n", "none")).await;
     let error = wait_for(&relay, &id, "failed").await["error"].clone();
     assert_eq!(error["code"], "kernel_error", "{error}");
     let message = error["message"].as_str().unwrap();
-    assert!(message.contains("part 1 ended with exit code 1") && message.contains("no numbers"), "{message}");
+    assert!(message.contains("part 0 ended with exit code 1") && message.contains("no numbers"), "{message}");
+    relay.stop();
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let http = reqwest::Client::new(); // the other one's connections have ended
+    let answer = http.get(relay.at(&format!("/api/v1/jobs/{id}/result"))).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::CONFLICT);
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!((&answer["error"]["code"], &answer["result"]["failed_total"]), (&json!("no_result"), &json!(1)));
+    let errors = http.get(relay.at(&format!("/api/v1/jobs/{id}/result/stderr"))).send().await.unwrap();
+    assert!(errors.text().await.unwrap().contains("no numbers"));
 }
 
 #[tokio::test]

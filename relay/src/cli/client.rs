@@ -11,7 +11,7 @@ use p2pnet_shared::{
     refusal::{Code, Refusal},
     units::Moment,
 };
-use reqwest::{Method, Response, Url, header};
+use reqwest::{Method, RequestBuilder, Response, Url, header};
 use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
@@ -40,6 +40,16 @@ pub struct Page<T> {
     pub next: Option<String>,
     /// The relay's time when it answered: what it says of the past is told from there.
     pub now: Moment,
+}
+
+/// An answer in bytes.
+pub struct Bytes {
+    /// What came.
+    pub bytes: Vec<u8>,
+    /// Whether that is JSON text after all.
+    pub is_json: bool,
+    /// Parts of a program's job that failed.
+    pub failed_parts: u64,
 }
 
 impl Client {
@@ -128,6 +138,18 @@ impl Client {
         self.text(self.send(Method::GET, path, None).await?).await
     }
 
+    /// `GET` of bytes, where there are bytes; else of JSON text.
+    pub async fn get_bytes(&self, path: &str) -> Result<Bytes, Failure> {
+        let request = self.request(Method::GET, path)?;
+        let accept = "application/octet-stream, application/json;q=0.5";
+        let response = self.checked(request.header(header::ACCEPT, accept)).await?;
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let is_json = header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
+        let failed_parts = header("p2pnet-failed-parts").and_then(|count| count.parse().ok()).unwrap_or(0);
+        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?.to_vec();
+        Ok(Bytes { bytes, is_json, failed_parts })
+    }
+
     /// `POST` of JSON text, read as JSON.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: String, key: Option<&str>) -> Result<T, Failure> {
         let body = Sent { kind: "application/json", bytes: body.into_bytes(), key };
@@ -140,17 +162,27 @@ impl Client {
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<Sent<'_>>) -> Result<Response, Failure> {
-        let url = self.base.join(path).map_err(|error| Failure::usage(format!("{path:?}: {error}"), ""))?;
-        let mut request = self.http.request(method, url);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
+        let mut request = self.request(method, path)?;
         if let Some(Sent { kind, bytes, key }) = body {
             request = request.header(header::CONTENT_TYPE, kind).body(bytes);
             if let Some(key) = key {
                 request = request.header("idempotency-key", key);
             }
         }
+        self.checked(request).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
+        let url = self.base.join(path).map_err(|error| Failure::usage(format!("{path:?}: {error}"), ""))?;
+        let request = self.http.request(method, url);
+        Ok(match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        })
+    }
+
+    /// Sends, and takes any answer but a good one for a failure.
+    async fn checked(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         let is_page =

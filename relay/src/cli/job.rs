@@ -1,6 +1,9 @@
 //! `p2pnet job run|describe|get|stop`; `list` is in `job_list.rs`.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use p2pnet_shared::{
@@ -17,10 +20,10 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
-    client::Client,
-    failure::{Failure, word},
+    client::{Bytes, Client},
+    failure::{Failure, internal, word},
     job_source::RunArgs,
-    output::{aside, put, say},
+    output::{aside, bytes as bytes_out, put, say},
     text,
 };
 use crate::engine::WasmtimeEngine;
@@ -36,6 +39,28 @@ const MOST_SILENCE: u32 = 60;
 
 /// Numbers, items or lines of a dry run: a moment's work.
 const DRY_RUN_UNITS: u64 = 100_000;
+
+/// How a result is given.
+#[derive(Clone, Copy)]
+pub enum Form<'a> {
+    /// As a person reads it.
+    Text,
+    /// The relay's JSON.
+    Json,
+    /// Its bytes, to a file.
+    File(&'a Path),
+}
+
+impl<'a> Form<'a> {
+    /// From the flags of a command line.
+    pub fn new(json: bool, output: Option<&'a Path>) -> Self {
+        match output {
+            Some(file) => Form::File(file),
+            None if json => Form::Json,
+            None => Form::Text,
+        }
+    }
+}
 
 /// What `DELETE` answers.
 #[derive(Deserialize)]
@@ -64,7 +89,7 @@ pub async fn run(client: &Client, args: &RunArgs) -> Result<(), Failure> {
     let Submitted { id } = client.post("api/v1/jobs", job, args.idempotency_key.as_deref()).await?;
     let id = id.to_string();
     if args.wait {
-        return wait_and_print(client, &id, args.ask.json).await;
+        return wait_and_print(client, &id, Form::new(args.ask.json, args.output.as_deref())).await;
     }
     if args.ask.json {
         say(format_args!("{{\"id\":\"{id}\"}}"))?;
@@ -186,8 +211,8 @@ pub async fn describe(client: &Client, id: &str, json: bool) -> Result<(), Failu
 }
 
 /// Prints a job's result.
-pub async fn get(client: &Client, id: &str, wait: bool, json: bool) -> Result<(), Failure> {
-    if wait { wait_and_print(client, id, json).await } else { print_result(client, id, json).await }
+pub async fn get(client: &Client, id: &str, wait: bool, form: Form<'_>) -> Result<(), Failure> {
+    if wait { wait_and_print(client, id, form).await } else { print_result(client, id, form).await }
 }
 
 /// Stops a running job, removes a finished one.
@@ -201,7 +226,7 @@ pub async fn stop(client: &Client, id: &str, json: bool) -> Result<(), Failure> 
     Ok(())
 }
 
-async fn wait_and_print(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
+async fn wait_and_print(client: &Client, id: &str, form: Form<'_>) -> Result<(), Failure> {
     let interrupted = Failure::Interrupted {
         message: format!("the job goes on; `p2pnet job get --wait {id}` waits again, `p2pnet job stop {id}` ends it"),
     };
@@ -210,13 +235,19 @@ async fn wait_and_print(client: &Client, id: &str, json: bool) -> Result<(), Fai
         _ = tokio::signal::ctrl_c() => return Err(interrupted),
     };
     match summary.state {
-        JobState::Completed => print_result(client, id, json).await,
+        JobState::Completed => print_result(client, id, form).await,
         JobState::Queued
         | JobState::Running
         | JobState::Verifying
         | JobState::Failed
         | JobState::Cancelled
         | JobState::Expired => {
+            // What a program put out before it failed is kept; other jobs have nothing, which is told below.
+            if let (Form::File(file), true) = (form, summary.kind == "command" && summary.state == JobState::Failed)
+                && let Ok(output) = client.get_bytes(&path_of(id, "/result/stdout")?).await
+            {
+                write(file, &output.bytes)?;
+            }
             Err(Failure::NoResult { id: id.to_owned(), state: summary.state, reason: summary.error })
         }
     }
@@ -271,19 +302,40 @@ async fn module_apart(client: &Client, job: String) -> Result<String, Failure> {
     Ok(job)
 }
 
-async fn print_result(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
+async fn print_result(client: &Client, id: &str, form: Form<'_>) -> Result<(), Failure> {
     let path = path_of(id, "/result")?;
-    if json {
-        say(client.get_text(&path).await?)?;
-        return Ok(());
-    }
-    let answer: Answer = client.get(&path).await?;
-    // A text is printed as itself, so that it can be piped on; everything else as JSON.
-    match answer.result.as_str() {
-        Some(text) => say(format_args!("{text}"))?,
-        None => say(format_args!("{}", answer.result))?,
+    match form {
+        Form::Json => say(client.get_text(&path).await?)?,
+        Form::Text => say(plain(&client.get::<Answer>(&path).await?.result))?,
+        Form::File(file) => {
+            let Bytes { bytes, is_json, failed_parts } = client.get_bytes(&path).await?;
+            if is_json {
+                let unread = |error| internal(format!("the relay's answer is not understood: {error}"));
+                let answer: Answer = serde_json::from_slice(&bytes).map_err(unread)?;
+                write(file, (plain(&answer.result) + "\n").as_bytes())?;
+            } else {
+                write(file, &bytes)?;
+            }
+            if failed_parts > 0 {
+                let failed = text::grouped(failed_parts);
+                aside(format_args!("{failed} parts of the job failed; `p2pnet job get {id}` says which and why"));
+            }
+        }
     }
     Ok(())
+}
+
+/// A text is given as itself, so that it can be piped on; everything else as JSON.
+fn plain(result: &Value) -> String {
+    result.as_str().map_or_else(|| result.to_string(), str::to_owned)
+}
+
+fn write(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    if file != Path::new("-") {
+        let failed = |error| Failure::here(format!("{} cannot be written: {error}", file.display()), "");
+        return std::fs::write(file, bytes).map_err(failed);
+    }
+    bytes_out(bytes)
 }
 
 fn path_of(id: &str, rest: &str) -> Result<String, Failure> {

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -64,6 +64,9 @@ pub struct RunArgs {
     /// command: an argument; may be given several times.
     #[arg(long = "arg", requires = "kind", allow_hyphen_values = true)]
     pub args: Vec<String>,
+    /// command: an exit code that is no failure, 0 unless said; may be given several times.
+    #[arg(long = "ok-exit-code", requires = "kind", value_name = "CODE")]
+    pub ok_exit_codes: Vec<u32>,
     /// kernel, command: a file with the input, `-` for standard input.
     #[arg(long, requires = "kind", value_name = "FILE|-")]
     pub input: Option<String>,
@@ -100,6 +103,9 @@ pub struct RunArgs {
     /// Wait for the job to end and print its result.
     #[arg(long)]
     pub wait: bool,
+    /// With --wait: write the result to a file, `-` for standard output: of a kernel or program its bytes, else its JSON.
+    #[arg(long, value_name = "FILE|-", requires = "wait", conflicts_with = "json")]
+    pub output: Option<PathBuf>,
     /// Send nothing: check the job and run its beginning on this machine.
     #[arg(long, conflicts_with = "wait")]
     pub dry_run: bool,
@@ -165,6 +171,8 @@ impl RunArgs {
             put(name, module.as_deref().map(hash_or_file).transpose()?);
         }
         put("args", Some(Value::from(self.args.clone())).filter(|_| !self.args.is_empty()));
+        let ok = (!self.ok_exit_codes.is_empty()).then(|| Value::from(self.ok_exit_codes.clone()));
+        put("ok_exit_codes", ok);
         put("input", self.input.as_deref().map(|path| read_bytes(path).map(base64)).transpose()?);
         for field in &self.set {
             let (name, json) = field
@@ -314,8 +322,8 @@ mod tests {
             )
         );
         assert_eq!(
-            json(&["--kind", "command", "--arg", "-v", "--arg", "b", "--set", "extra=[1]"]),
-            read(r#"{"args":["-v","b"],"extra":[1],"kind":"command"}"#)
+            json(&["--kind", "command", "--arg", "-v", "--arg", "b", "--set", "extra=[1]", "--ok-exit-code", "1"]),
+            read(r#"{"args":["-v","b"],"extra":[1],"kind":"command","ok_exit_codes":[1]}"#)
         );
     }
 

@@ -218,6 +218,9 @@ pub enum JobCommand {
         /// Wait for the job to end.
         #[arg(long)]
         wait: bool,
+        /// Write the result to a file, `-` for standard output: of a kernel or program its bytes, else its JSON.
+        #[arg(long, value_name = "FILE|-", conflicts_with = "json")]
+        output: Option<PathBuf>,
         /// Where to ask.
         #[command(flatten)]
         ask: AskArgs,
@@ -327,7 +330,10 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             JobCommand::Run(args) => job::run(&args.ask.client(file)?, &args).await,
             JobCommand::List(args) => job_list::list(&args.ask.client(file)?, &args).await,
             JobCommand::Describe { id, ask } => job::describe(&ask.client(file)?, &id, ask.json).await,
-            JobCommand::Get { id, wait, ask } => job::get(&ask.client(file)?, &id, wait, ask.json).await,
+            JobCommand::Get { id, wait, output, ask } => {
+                let form = job::Form::new(ask.json, output.as_deref());
+                job::get(&ask.client(file)?, &id, wait, form).await
+            }
             JobCommand::Stop { id, ask } => job::stop(&ask.client(file)?, &id, ask.json).await,
         },
         Command::Config(args) => config::show(&Config::read(&file)?, args.json),

@@ -15,6 +15,12 @@ pub fn put(text: impl Display) -> Result<(), Failure> {
     write(format_args!("{text}"))
 }
 
+/// Writes bytes as they are.
+pub fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    ended(out.write_all(bytes).and_then(|()| out.flush()))
+}
+
 /// Writes a line for a person beside the output; nobody may be reading it.
 pub fn aside(line: impl Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
@@ -22,7 +28,11 @@ pub fn aside(line: impl Display) {
 
 fn write(text: std::fmt::Arguments<'_>) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    out.write_fmt(text).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+    ended(out.write_fmt(text).and_then(|()| out.flush()))
+}
+
+fn ended(written: std::io::Result<()>) -> Result<(), Failure> {
+    written.map_err(|error| match error.kind() {
         std::io::ErrorKind::BrokenPipe => Failure::ReaderLeft,
         _ => Failure::here(format!("standard output cannot be written: {error}"), ""),
     })

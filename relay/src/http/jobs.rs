@@ -1,10 +1,10 @@
-//! `/api/v1/jobs`: take a job, show it, give its result, stop it.
+//! `/api/v1/jobs`: take a job, show it, stop it.
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use axum::{
     Json,
-    body::{Body, Bytes},
+    body::Body,
     extract::{ConnectInfo, Path, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -20,7 +20,7 @@ use super::{
     App,
     answer::{Refused, refuse, short},
     browsers,
-    compress::{self, Encoding},
+    compress::Encoding,
     idempotency, limits,
     owners::Asker,
     source::Source,
@@ -63,41 +63,9 @@ pub async fn describe(
 }
 
 /// The job with this id, if the asker may see it; else as if there were none.
-async fn open(app: &App, asker: Asker, id: JobId) -> Result<JobStatus, Refused> {
+pub(super) async fn open(app: &App, asker: Asker, id: JobId) -> Result<JobStatus, Refused> {
     let status = app.handle.job(id).await.filter(|status| asker.may_open(status.summary.owner));
     status.ok_or_else(|| Refused(unknown(&id.to_string())))
-}
-
-/// What stands around a result in its answer.
-const BEFORE: &[u8] = b"{\"result\":";
-const AFTER: &[u8] = b"}";
-
-/// A result that the node keeps too: sent as it lies there, not copied.
-struct Kept(Arc<str>);
-
-impl AsRef<[u8]> for Kept {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-
-/// `GET /api/v1/jobs/{id}/result`
-pub async fn result(State(app): State<Arc<App>>, asker: Asker, Path(id): Path<String>) -> Result<Response, Refused> {
-    let id = read_id(&id)?;
-    open(&app, asker, id).await?;
-    let result = app.handle.result(id).await.map_err(|mut refusal| {
-        if refusal.hint.is_empty() {
-            refusal.hint = format!("GET /api/v1/jobs/{id} says where the job stands and why");
-        }
-        refusal
-    })?;
-    let headers = [
-        (header::CONTENT_TYPE, "application/json".to_owned()),
-        (header::CACHE_CONTROL, "no-store".to_owned()),
-        (header::CONTENT_LENGTH, (BEFORE.len() + result.len() + AFTER.len()).to_string()),
-    ];
-    let parts = [Bytes::from_static(BEFORE), Bytes::from_owner(Kept(result)), Bytes::from_static(AFTER)];
-    Ok((headers, compress::pieces(parts)).into_response())
 }
 
 /// What became of a job that was asked to stop.
@@ -130,10 +98,12 @@ fn accepted(id: JobId) -> Response {
     (StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(Submitted { id })).into_response()
 }
 
-fn read_id(text: &str) -> Result<JobId, Refused> {
+/// A job's id as it stands in an address.
+pub(super) fn read_id(text: &str) -> Result<JobId, Refused> {
     text.parse().map_err(|_| Refused(unknown(&short(text))))
 }
 
-fn unknown(id: &str) -> Refusal {
+/// The refusal of an id that no job has.
+pub(super) fn unknown(id: &str) -> Refusal {
     Refusal::new(Code::UnknownJob, format!("no job has the id {id}"), "GET /api/v1/jobs lists the jobs of this relay")
 }

@@ -22,6 +22,7 @@ pub mod openapi;
 pub mod owners;
 pub mod p2p;
 pub mod page;
+pub mod result;
 pub mod source;
 pub mod submission;
 pub mod unread;
@@ -159,7 +160,8 @@ pub fn router(app: Arc<App>) -> Router {
     let api = Router::new()
         .route("/api/v1/jobs", post(jobs::create).get(list::list))
         .route("/api/v1/jobs/{id}", get(jobs::describe).delete(jobs::stop).layer(hold()))
-        .route("/api/v1/jobs/{id}/result", get(jobs::result).layer(hold()))
+        .route("/api/v1/jobs/{id}/result", get(result::result).layer(hold()))
+        .route("/api/v1/jobs/{id}/result/{stream}", get(result::stream))
         .route("/api/v1/kernels", put(kernels::keep))
         .route("/api/v1/nodes", get(nodes::list))
         .route("/api/v1/events", get(events::listen))

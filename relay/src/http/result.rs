@@ -1,0 +1,206 @@
+//! `/api/v1/jobs/{id}/result`: a job's result, as JSON or as the bytes that a kernel or program put out.
+
+use std::{borrow::Cow, sync::Arc};
+
+use axum::{
+    body::Bytes,
+    extract::{Path, State},
+    http::{HeaderMap, HeaderName, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use p2pnet_shared::{
+    api::{JobSummary, http_status},
+    id::JobId,
+    job::JobState,
+    refusal::{Code, Refusal},
+};
+use serde::{Deserialize, de::IgnoredAny};
+use tokio::task::spawn_blocking;
+
+use super::{
+    App,
+    answer::{Refused, refuse, short},
+    compress,
+    jobs::{open, read_id},
+    owners::Asker,
+};
+
+const BYTES: &str = "application/octet-stream";
+/// On bytes of a program: how many parts of the job failed.
+const FAILED_PARTS: HeaderName = HeaderName::from_static("p2pnet-failed-parts");
+
+/// Which bytes of a result.
+#[derive(Clone, Copy)]
+enum Part {
+    /// The output of a kernel, or a program's standard output.
+    Output,
+    /// A program's standard error.
+    Errors,
+}
+
+/// `GET /api/v1/jobs/{id}/result`: JSON, or with `Accept: application/octet-stream` the output's bytes, where a kind gives
+/// bytes.
+pub async fn result(
+    State(app): State<Arc<App>>,
+    asker: Asker,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let id = read_id(&id)?;
+    let (json, summary) = find(&app, asker, id).await?;
+    let failed = summary.state != JobState::Completed;
+    if wants_bytes(&headers) && !failed && gives_bytes(&summary.kind) {
+        return bytes(summary.kind, json, Part::Output).await;
+    }
+    if !failed {
+        return Ok(whole(json));
+    }
+    // It failed, but what its parts put out is there: the error comes first, as for any job that failed.
+    let reason = summary.error.unwrap_or_else(|| Refusal::new(Code::NoResult, "the job failed", "submit it again"));
+    let error = serde_json::json!(Refusal { code: Code::NoResult, ..reason }).to_string();
+    let status = StatusCode::from_u16(http_status(Code::NoResult)).unwrap_or(StatusCode::CONFLICT);
+    Ok(json_response(status, &["{\"error\":", &error, ",\"result\":", &json, "}"]))
+}
+
+/// `GET /api/v1/jobs/{id}/result/{stream}`: the bytes of a program's `stdout` or `stderr`, also if the job failed.
+pub async fn stream(
+    State(app): State<Arc<App>>,
+    asker: Asker,
+    Path((id, stream)): Path<(String, String)>,
+) -> Result<Response, Refused> {
+    let id = read_id(&id)?;
+    let part = match stream.as_str() {
+        "stdout" => Part::Output,
+        "stderr" => Part::Errors,
+        other => {
+            let message = format!("a result has no stream {:?}", short(other));
+            return refuse(Code::NotFound, message, "a program's result has stdout and stderr");
+        }
+    };
+    let (json, summary) = find(&app, asker, id).await?;
+    if summary.kind != "command" {
+        let message = format!("a job of kind {} has no {stream}", summary.kind);
+        return refuse(Code::NotFound, message, "only programs (kind command) have; get the result itself");
+    }
+    bytes(summary.kind, json, part).await
+}
+
+/// The result and summary of a job that the asker may see.
+async fn find(app: &App, asker: Asker, id: JobId) -> Result<(Arc<str>, JobSummary), Refused> {
+    open(app, asker, id).await?;
+    let json = app.handle.result(id).await.map_err(|mut refusal| {
+        if refusal.hint.is_empty() {
+            refusal.hint = format!("GET /api/v1/jobs/{id} says where the job stands and why");
+        }
+        refusal
+    })?;
+    Ok((json, open(app, asker, id).await?.summary))
+}
+
+fn gives_bytes(kind: &str) -> bool {
+    matches!(kind, "kernel" | "command")
+}
+
+/// Whether bytes are asked for before JSON.
+fn wants_bytes(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    let kinds = accepted.flat_map(|list| list.split(',')).filter_map(|kind| kind.split(';').next()).map(str::trim);
+    let mut known = kinds.filter(|kind| [BYTES, "application/json", "application/*", "*/*"].contains(kind));
+    known.next() == Some(BYTES)
+}
+
+/// What stands around a result in its answer.
+const BEFORE: &[u8] = b"{\"result\":";
+const AFTER: &[u8] = b"}";
+
+/// A result that the node keeps too: sent as it lies there, not copied.
+struct Kept(Arc<str>);
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+fn whole(result: Arc<str>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "application/json".to_owned()),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+        (header::CONTENT_LENGTH, (BEFORE.len() + result.len() + AFTER.len()).to_string()),
+    ];
+    let parts = [Bytes::from_static(BEFORE), Bytes::from_owner(Kept(result)), Bytes::from_static(AFTER)];
+    (headers, compress::pieces(parts)).into_response()
+}
+
+fn json_response(status: StatusCode, pieces: &[&str]) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (status, headers, pieces.concat()).into_response()
+}
+
+/// What a program's result consists of, as far as it is read here.
+#[derive(Deserialize)]
+struct Program<'a> {
+    #[serde(borrow)]
+    stdout: Cow<'a, str>,
+    #[serde(borrow)]
+    stderr: Cow<'a, str>,
+    #[serde(default)]
+    failed_total: u64,
+    #[serde(default, rename = "failed")]
+    _failed: Option<IgnoredAny>,
+}
+
+/// Reads the bytes out of a result, on a thread of its own: there may be 48 MiB.
+async fn bytes(kind: String, json: Arc<str>, part: Part) -> Result<Response, Refused> {
+    match spawn_blocking(move || decode(&kind, &json, part)).await {
+        Ok(Some((bytes, failed))) => {
+            let headers = [
+                (header::CONTENT_TYPE, BYTES.to_owned()),
+                (header::CACHE_CONTROL, "no-store".to_owned()),
+                (FAILED_PARTS, failed.to_string()),
+            ];
+            Ok((headers, bytes).into_response())
+        }
+        Ok(None) | Err(_) => {
+            refuse(Code::Internal, "the result holds no bytes that can be read", "get it as JSON, and report this")
+        }
+    }
+}
+
+fn decode(kind: &str, json: &str, part: Part) -> Option<(Vec<u8>, u64)> {
+    if kind == "kernel" {
+        let text: Cow<'_, str> = serde_json::from_str(json).ok()?;
+        return Some((STANDARD.decode(text.as_bytes()).ok()?, 0));
+    }
+    let program: Program<'_> = serde_json::from_str(json).ok()?;
+    let bytes = match part {
+        Part::Output => STANDARD.decode(program.stdout.as_bytes()).ok()?,
+        Part::Errors => program.stderr.into_owned().into_bytes(),
+    };
+    Some((bytes, program.failed_total))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_given_only_where_they_are_asked_for_first() {
+        let wants = |accept: &str| wants_bytes(&HeaderMap::from_iter([(header::ACCEPT, accept.parse().unwrap())]));
+        assert!(wants("application/octet-stream") && wants("text/html, application/octet-stream;q=0.9, */*;q=0.1"));
+        assert!(!wants("*/*") && !wants("application/json, application/octet-stream") && !wants("text/html"));
+        assert!(!wants_bytes(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn results_of_kernels_and_programs_are_read_as_bytes() {
+        assert_eq!(decode("kernel", "\"aGk=\"", Part::Output), Some((b"hi".to_vec(), 0)));
+        let json =
+            r#"{"stdout":"AAH/","stderr":"n\u00f6","exit_codes":{"1":2},"failed":[{"part":0}],"failed_total":2}"#;
+        assert_eq!(decode("command", json, Part::Output), Some((vec![0, 1, 255], 2)));
+        assert_eq!(decode("command", json, Part::Errors), Some(("nö".as_bytes().to_vec(), 2)));
+        assert_eq!(decode("command", "7", Part::Output), None);
+    }
+}
