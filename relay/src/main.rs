@@ -15,7 +15,7 @@ const LOG: &str =
 
 fn main() -> ExitCode {
     // A worker has no command line, no runtime and no log: it computes and nothing else.
-    if let Some(code) = executor::worker::run_if_worker() {
+    if let Some(code) = executor::worker::run_if_worker().or_else(executor::compiler::run_if_compiler) {
         return code;
     }
     let cli = Cli::parse();

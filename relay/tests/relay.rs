@@ -5,6 +5,7 @@ mod support;
 
 use std::{fs, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::StreamExt;
 use reqwest::{Client, Method, StatusCode, header};
 use serde_json::{Value, json};
@@ -211,6 +212,8 @@ async fn kernels_run_behind_fences_and_a_worker_that_dies_costs_no_job() {
     assert_eq!(workers.len(), 1, "{workers:?}");
     let about = fs::read_to_string(format!("/proc/{}/status", workers[0])).unwrap();
     assert!(about.contains("NoNewPrivs:\t1") && about.contains("Seccomp:\t2"), "{about}");
+    assert!(about.contains("CapEff:\t0000000000000000") && about.contains("CapPrm:\t0000000000000000"), "{about}");
+    assert!(!about.contains("Uid:\t0"), "root has become somebody else: {about}");
 
     let long = r#"{"kind":"range_reduce","start":1,"end":4000000000,"map":"x % 7","reduce":"sum"}"#;
     let id = post_job(&relay, long).await;
@@ -226,6 +229,26 @@ async fn kernels_run_behind_fences_and_a_worker_that_dies_costs_no_job() {
     let worker = relay.children()[0];
     relay.stop();
     support::until(|| async { !std::path::Path::new(&format!("/proc/{worker}")).exists() }).await;
+}
+
+/// Compiling it takes minutes and gigabytes, which are not given; running it as it is takes a moment.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_kernel_that_is_too_dear_to_compile_is_interpreted_and_gives_the_same() {
+    let folder = Folder::new("dear");
+    let relay = Relay::start(&folder, &["--cores", "1"]);
+    let module = STANDARD.encode(p2pnet_test_kernels::dear_to_compile(3_000, 1_000_000));
+    let job = format!(
+        r#"{{"kind":"kernel","kernel":"{module}","input":"{}","requirements":{{"timeout_seconds":10}}}}"#,
+        STANDARD.encode("as it came")
+    );
+    let id = post_job(&relay, &job).await;
+    wait_for(&relay, &id, "completed").await;
+    let status = relay.get(&format!("/api/v1/jobs/{id}")).await;
+    assert_eq!(status["attempts"][0]["engine"], "wasmi", "{status}");
+    let result = relay.get(&format!("/api/v1/jobs/{id}/result")).await;
+    assert_eq!(result["result"], STANDARD.encode("as it came"), "{result}");
+    relay.stop();
 }
 
 #[tokio::test]

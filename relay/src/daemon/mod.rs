@@ -49,6 +49,7 @@ impl Running {
         role: Role,
         agent: &str,
         sandbox: Sandbox,
+        memory_mib: u32,
         options: Options,
     ) -> Result<Self, Failure> {
         let secret = folder.identity()?;
@@ -57,7 +58,7 @@ impl Running {
         })?;
         let (store, records) = Store::open(folder.database()).await?;
         let (facts, incoming) = mpsc::channel(FACTS);
-        let executor = Executor::new(facts.clone(), folder.compiled(), sandbox);
+        let executor = Executor::new(facts.clone(), &folder.compiled(), sandbox, memory_mib);
         let host = NativeHost::new(executor.clone(), store.writer().clone());
         let config = NodeConfig {
             me,

@@ -49,17 +49,19 @@ impl CompiledFolder {
         unsafe { Module::deserialize(engine, code) }.ok()
     }
 
-    /// Keeps the compiled form of `rewritten`. A failure only costs time later.
-    pub fn put(&self, rewritten: &[u8], module: &Module) {
-        let Ok(code) = module.serialize() else { return };
-        let mut bytes = Hash::of(&code).0.to_vec();
-        bytes.extend_from_slice(&code);
+    /// Keeps the compiled form of `rewritten`; whether it could. A failure only costs time later.
+    pub fn put(&self, rewritten: &[u8], code: &[u8]) -> bool {
+        let mut bytes = Hash::of(code).0.to_vec();
+        bytes.extend_from_slice(code);
         let path = self.file(rewritten);
         let draft = path.with_extension(format!("{}.draft", std::process::id()));
-        if let Err(error) = fs::write(&draft, bytes).and_then(|()| fs::rename(&draft, &path)) {
+        let kept = fs::write(&draft, bytes).and_then(|()| fs::rename(&draft, &path));
+        if let Err(error) = &kept {
             tracing::warn!(%error, path = %path.display(), "a compiled kernel could not be kept");
+            let _ = fs::remove_file(&draft);
         }
         self.tidy();
+        kept.is_ok()
     }
 
     fn file(&self, rewritten: &[u8]) -> PathBuf {

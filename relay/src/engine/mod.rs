@@ -3,6 +3,7 @@
 //! A kernel starts on wasmi, which is ready in no time. A call that does not end within [`PROBE_GAS`] is begun again on
 //! wasmtime: both count the same gas and give the same bytes, so nobody can tell but by the clock. Once a kernel has
 //! cost [`WORTHWHILE_GAS`], instances included, or its compiled code is found on disk, all its calls go to wasmtime.
+//! While its code is not there, or where compiling it was given up as too dear, wasmi goes on: slower, and as right.
 
 mod compiled;
 mod room;
@@ -34,11 +35,16 @@ const WORTHWHILE_GAS: u64 = 10_000_000;
 /// many tiny calls are worth compiling for, too.
 const INSTANCE_GAS: u64 = 20_000;
 
+/// Has a kernel compiled by another process; `true` once its code lies in the folder of compiled kernels. Asked on the
+/// thread that runs kernels, which it may make wait; after a `false` it is asked again at the next call.
+pub type Elsewhere = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// Both native engines. Cheap to clone: a thread that runs kernels has its own clone, compiled code is shared.
 #[derive(Clone)]
 pub struct NativeEngines {
     wasmi: WasmiEngine,
     wasmtime: Option<WasmtimeEngine>,
+    elsewhere: Option<Elsewhere>,
 }
 
 /// A kernel that is ready on wasmi and, once that pays, on wasmtime.
@@ -55,7 +61,7 @@ impl NativeEngines {
         let wasmtime = WasmtimeEngine::new(folder)
             .inspect_err(|error| tracing::warn!(%error, "no native compiler on this machine: kernels run on wasmi"))
             .ok();
-        Self { wasmi: WasmiEngine::new(), wasmtime }
+        Self { wasmi: WasmiEngine::new(), wasmtime, elsewhere: None }
     }
 
     /// Has `watch` asked while kernels run on this clone, from the next call on.
@@ -64,6 +70,11 @@ impl NativeEngines {
         if let Some(wasmtime) = &mut self.wasmtime {
             wasmtime.set_watch(watch);
         }
+    }
+
+    /// Has kernels compiled elsewhere from the next call on, and none here.
+    pub fn set_elsewhere(&mut self, elsewhere: Option<Elsewhere>) {
+        self.elsewhere = elsewhere;
     }
 
     /// Makes a rewritten kernel ready. Share the module among threads.
@@ -78,23 +89,40 @@ impl NativeEngines {
 
     /// One call in a fresh instance, and the engine that gave its outcome.
     pub fn call(&mut self, module: &NativeModule, input: &[&[u8]], limits: &Limits) -> (EngineName, CallOutcome) {
-        let Some(wasmtime) = &mut self.wasmtime else {
-            return (EngineName::Wasmi, self.wasmi.call(&module.wasmi, input, limits));
-        };
         let worthwhile = module.compiled.get().is_some() || module.spent.load(Ordering::Relaxed) > WORTHWHILE_GAS;
-        if !worthwhile {
+        if !worthwhile && self.wasmtime.is_some() {
             let probe = Limits { gas: limits.gas.min(PROBE_GAS), ..*limits };
             let outcome = self.wasmi.call(&module.wasmi, input, &probe);
             if outcome.output != Err(Trap::OutOfGas) || probe.gas == limits.gas {
                 module.spent.fetch_add(outcome.gas.0.saturating_add(INSTANCE_GAS), Ordering::Relaxed);
                 return (EngineName::Wasmi, outcome);
             }
+            module.spent.fetch_add(WORTHWHILE_GAS + 1, Ordering::Relaxed);
         }
-        match module.compiled.get_or_init(|| wasmtime.load(&module.rewritten)) {
-            Ok(compiled) => (EngineName::Wasmtime, wasmtime.call(compiled, input, limits)),
-            Err(_) => (EngineName::Wasmi, self.wasmi.call(&module.wasmi, input, limits)),
+        if let Some(wasmtime) = &mut self.wasmtime
+            && let Some(compiled) = compiled(wasmtime, self.elsewhere.as_ref(), module)
+        {
+            return (EngineName::Wasmtime, wasmtime.call(compiled, input, limits));
         }
+        (EngineName::Wasmi, self.wasmi.call(&module.wasmi, input, limits))
     }
+}
+
+/// The compiled form of a kernel; `None` where there is none, or none yet.
+fn compiled<'a>(
+    wasmtime: &mut WasmtimeEngine,
+    elsewhere: Option<&Elsewhere>,
+    module: &'a NativeModule,
+) -> Option<&'a WasmtimeModule> {
+    let ready = match (module.compiled.get(), elsewhere) {
+        (Some(ready), _) => ready,
+        (None, None) => module.compiled.get_or_init(|| wasmtime.load(&module.rewritten)),
+        (None, Some(elsewhere)) if elsewhere() => {
+            module.compiled.get_or_init(|| wasmtime.load_kept(&module.rewritten).ok_or(Trap::HostFailed))
+        }
+        (None, Some(_)) => return None,
+    };
+    ready.as_ref().ok()
 }
 
 #[cfg(test)]

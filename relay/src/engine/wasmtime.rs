@@ -70,6 +70,25 @@ impl WasmtimeEngine {
         Ok(Self { compiler, folder, watch: None })
     }
 
+    /// An engine that compiles into `folder` and runs nothing, so that it needs no room for instances.
+    pub fn compiling_into(folder: PathBuf) -> Result<Self, wasmtime::Error> {
+        let compiler = Compiler::new(&config(false))?;
+        let folder = Some(Arc::new(CompiledFolder::new(folder, &compiler)));
+        Ok(Self { compiler, folder, watch: None })
+    }
+
+    /// Puts the kernel's compiled code into the folder, where an engine with the same folder finds it; whether it could.
+    pub fn keep(&self, rewritten: &[u8]) -> bool {
+        let Some(folder) = &self.folder else { return false };
+        match self.compiler.precompile_module(rewritten) {
+            Ok(code) => folder.put(rewritten, &code),
+            Err(error) => {
+                tracing::warn!(%error, "wasmtime refuses a rewritten kernel");
+                false
+            }
+        }
+    }
+
     /// The compiler as it is set up here, for tests that run modules which are no kernels.
     pub fn compiler(&self) -> &Compiler {
         &self.compiler
@@ -121,8 +140,8 @@ impl Engine for WasmtimeEngine {
             tracing::warn!(%error, "wasmtime refuses a rewritten kernel");
             Trap::HostFailed
         })?;
-        if let Some(folder) = &self.folder {
-            folder.put(rewritten, &module);
+        if let (Some(folder), Ok(code)) = (&self.folder, module.serialize()) {
+            folder.put(rewritten, &code);
         }
         self.ready(&module, rewritten).ok_or(Trap::HostFailed)
     }
@@ -141,6 +160,8 @@ impl Engine for WasmtimeEngine {
 fn config(pooled: bool) -> Config {
     let mut config = Config::new();
     config
+        // One thread: what compiling takes counts for the one core that asked for it.
+        .parallel_compilation(false)
         .max_wasm_stack(MOST_STACK_BYTES)
         // Nothing runs on such stacks here, and yet the other may not be larger.
         .async_stack_size(MOST_STACK_BYTES)

@@ -29,6 +29,13 @@ pub enum ToWorker {
         /// Share of the core's time.
         cpu_percent: u8,
     },
+    /// What became of [`FromWorker::WantsCompiled`].
+    Compiled {
+        /// Which kernel.
+        kernel: Hash,
+        /// Whether its code lies in the folder now. If not, it never will.
+        ready: bool,
+    },
     /// Stop a run; its answer still comes.
     Stop {
         /// Which.
@@ -45,6 +52,11 @@ pub enum FromWorker {
         fences: Vec<String>,
         /// What the system would not give.
         missing: Vec<String>,
+    },
+    /// The kernel of the run is worth compiling: asked once for each kernel, answered by [`ToWorker::Compiled`].
+    WantsCompiled {
+        /// Which kernel.
+        kernel: Hash,
     },
     /// A run ended.
     Done {

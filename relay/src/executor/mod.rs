@@ -3,6 +3,7 @@
 //!
 //! No call blocks its caller, which is the node's loop. Every run is answered by exactly one [`HostFact::Executed`].
 
+pub mod compiler;
 mod frames;
 mod kernels;
 mod process;
@@ -13,7 +14,7 @@ pub mod worker;
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     str::FromStr,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -32,6 +33,7 @@ use p2pnet_shared::{
 };
 use serde::Deserialize;
 
+use compiler::Compilers;
 use kernels::Kernels;
 use process::{Remote, STOP_PATIENCE, Worker};
 
@@ -85,6 +87,9 @@ struct Shared {
     facts: mpsc::Sender<HostFact>,
     sandbox: Sandbox,
     compiled: PathBuf,
+    compilers: Compilers,
+    /// Memory that kernels may have.
+    memory_mib: u32,
     kernels: Kernels,
     /// For threads, which clone it: a kernel made ready by one clone runs on all.
     engines: OnceLock<NativeEngines>,
@@ -134,9 +139,12 @@ enum Place {
 }
 
 impl Executor {
-    /// An executor that reports to `facts`; compiled kernels are kept in the folder `compiled`.
-    pub fn new(facts: mpsc::Sender<HostFact>, compiled: PathBuf, sandbox: Sandbox) -> Self {
+    /// An executor that reports to `facts`; compiled kernels are kept in the folder `compiled`. A kernel may have
+    /// `memory_mib` of memory.
+    pub fn new(facts: mpsc::Sender<HostFact>, compiled: &Path, sandbox: Sandbox, memory_mib: u32) -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
+        // Apart: a worker that was broken into could leave code behind, which only other workers may then run.
+        let compiled = compiled.join(sandbox.to_string());
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(State { cores, ..State::default() }),
@@ -144,8 +152,9 @@ impl Executor {
                 alarm: Condvar::new(),
                 facts,
                 sandbox,
-                // Apart: a worker that was broken into could leave code behind, which only other workers may then run.
-                compiled: compiled.join(sandbox.to_string()),
+                compilers: Compilers::new(&compiled),
+                compiled,
+                memory_mib,
                 kernels: Kernels::default(),
                 engines: OnceLock::new(),
             }),
@@ -210,6 +219,7 @@ impl Executor {
         state.queue.clear();
         state.stops.values().for_each(|stop| stop.asked.store(true, Ordering::Relaxed));
         drop(state);
+        self.shared.compilers.stop();
         self.shared.news.notify_all();
         self.shared.alarm.notify_all();
     }
@@ -259,7 +269,7 @@ impl Shared {
     fn run_in_process(&self, place: &mut Option<Worker>, order: Order, stop: &Stop) -> BatchReport {
         let mut worker = match place.take() {
             Some(worker) => worker,
-            None => match Worker::start(&self.compiled) {
+            None => match Worker::start(&self.compiled, self.memory_mib) {
                 Ok(worker) => worker,
                 Err(error) => {
                     tracing::error!(%error, "no process for kernels can be started; P2PNET_SANDBOX=thread does without");
@@ -267,9 +277,9 @@ impl Shared {
                 }
             },
         };
-        match worker.run(order, stop, || self.alarm.notify_one()) {
+        match worker.run(order, stop, &self.compilers, || self.alarm.notify_one()) {
             Ok(report) => {
-                *place = Some(worker);
+                *place = (!worker.is_old()).then_some(worker);
                 report
             }
             Err(report) => report,

@@ -17,14 +17,17 @@ use p2pnet_shared::{
 
 use super::{
     Order, Stop,
+    compiler::Compilers,
     frames::{self, FromWorker, MOST_ANSWER_BYTES, ToWorker},
     lock, nothing, worker,
 };
 
 /// Kernels whose bytes a worker keeps.
 const MOST_KNOWN: usize = 16;
-/// What a run may take beyond its time before the worker is ended: large kernels take long to compile.
-const COMPILE_PATIENCE: Duration = Duration::from_secs(60);
+/// What a run may take beyond its time before the worker is ended: large kernels take long to read.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A worker that has computed for so long is replaced: its bound on processor time is for its whole life.
+const OLD: Duration = Duration::from_secs(6 * 3600);
 /// What a run that was told to stop may take before the worker is ended.
 pub const STOP_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -34,6 +37,8 @@ pub struct Worker {
     output: BufReader<ChildStdout>,
     /// Kernels whose bytes it has, used last at the back.
     known: VecDeque<Hash>,
+    /// How long it has computed.
+    busy: Duration,
 }
 
 /// What is needed to stop a worker from another thread.
@@ -46,8 +51,12 @@ pub struct Remote {
 impl Remote {
     /// Asks it to stop a run. May wait while an order is being written.
     pub fn tell_to_stop(&self, run: u64) {
+        self.tell(&ToWorker::Stop { run });
+    }
+
+    fn tell(&self, what: &ToWorker) {
         // An error means that it is gone already.
-        let _ = frames::write(&mut *lock(&self.input), &ToWorker::Stop { run });
+        let _ = frames::write(&mut *lock(&self.input), what);
     }
 
     /// Ends the process.
@@ -59,11 +68,12 @@ impl Remote {
 }
 
 impl Worker {
-    /// Starts a worker that may keep compiled kernels in `compiled`.
-    pub fn start(compiled: &Path) -> io::Result<Self> {
+    /// Starts a worker that runs kernels from the folder `compiled` and may have `memory_mib` of them in memory.
+    pub fn start(compiled: &Path, memory_mib: u32) -> io::Result<Self> {
         let mut child = Command::new(this_program()?)
             .arg(worker::ARGUMENT)
             .arg(std::path::absolute(compiled)?)
+            .arg(memory_mib.to_string())
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -74,27 +84,38 @@ impl Worker {
             return Err(io::Error::other("a process without pipes"));
         };
         let remote = Remote { input: Arc::new(Mutex::new(input)), child: Arc::new(Mutex::new(child)) };
-        let mut worker = Self { remote, output: BufReader::new(output), known: VecDeque::new() };
+        let mut worker = Self { remote, output: BufReader::new(output), known: VecDeque::new(), busy: Duration::ZERO };
         match frames::read(&mut worker.output, MOST_ANSWER_BYTES) {
             Ok(FromWorker::Ready { fences, missing }) => say_once(&fences, &missing),
-            Ok(FromWorker::Done { .. }) => return Err(io::Error::other("a worker that answers what it was not asked")),
+            Ok(FromWorker::Done { .. } | FromWorker::WantsCompiled { .. }) => {
+                return Err(io::Error::other("a worker that answers what it was not asked"));
+            }
             Err(error) => return Err(error),
         }
         Ok(worker)
     }
 
     /// Runs a batch. `Err` holds the report of a run that took the worker with it: the caller starts another one.
-    pub fn run(&mut self, order: Order, stop: &Stop, told: impl FnOnce()) -> Result<BatchReport, BatchReport> {
+    pub fn run(
+        &mut self,
+        order: Order,
+        stop: &Stop,
+        compilers: &Compilers,
+        told: impl FnOnce(),
+    ) -> Result<BatchReport, BatchReport> {
         let run = order.run.0;
-        let patience = Duration::from_millis(order.batch.limits.time_millis) + COMPILE_PATIENCE;
+        let patience = Duration::from_millis(order.batch.limits.time_millis) + PATIENCE;
         let deadline = Instant::now() + patience;
         *lock(&stop.running) = Some(super::Running { remote: self.remote.clone(), told: false, kill_at: deadline });
         told();
         let calls = order.batch.calls.len();
-        let report = self.exchange(order);
+        let report = self.exchange(order, compilers);
         *lock(&stop.running) = None;
         match report {
-            Ok(report) if is_sound(&report, calls) => Ok(report),
+            Ok(report) if is_sound(&report, calls) => {
+                self.busy += Duration::from_micros(report.busy_micros);
+                Ok(report)
+            }
             Ok(_) => {
                 tracing::error!(run, "a worker gave an answer that cannot be; it is replaced");
                 Err(nothing(Trap::HostFailed))
@@ -113,17 +134,32 @@ impl Worker {
         }
     }
 
-    fn exchange(&mut self, order: Order) -> io::Result<BatchReport> {
-        let Order { run, kernel, batch, cpu_percent, stop: _ } = order;
-        let (kernel, forget) = self.introduce(&batch, &kernel);
+    fn exchange(&mut self, order: Order, compilers: &Compilers) -> io::Result<BatchReport> {
+        let Order { run, kernel: original, batch, cpu_percent, stop: _ } = order;
+        let (kernel, forget) = self.introduce(&batch, &original);
+        let wanted = batch.kernel;
         let order = ToWorker::Run { run: run.0, forget, kernel, batch, cpu_percent };
         frames::write(&mut *lock(&self.remote.input), &order)?;
-        match frames::read(&mut self.output, MOST_ANSWER_BYTES)? {
-            FromWorker::Done { run: ended, report } if ended == run.0 => Ok(report),
-            FromWorker::Done { .. } | FromWorker::Ready { .. } => {
-                Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to nothing"))
+        let mut asked = false;
+        loop {
+            match frames::read(&mut self.output, MOST_ANSWER_BYTES)? {
+                FromWorker::Done { run: ended, report } if ended == run.0 => return Ok(report),
+                FromWorker::WantsCompiled { kernel } if kernel == wanted && !asked => {
+                    asked = true;
+                    let remote = self.remote.clone();
+                    let reply = Box::new(move |ready| remote.tell(&ToWorker::Compiled { kernel, ready }));
+                    compilers.ask(kernel, Arc::clone(&original), cpu_percent, reply);
+                }
+                FromWorker::Done { .. } | FromWorker::WantsCompiled { .. } | FromWorker::Ready { .. } => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to nothing"));
+                }
             }
         }
+    }
+
+    /// Whether it has worked for so long that a new one should take its place.
+    pub fn is_old(&self) -> bool {
+        self.busy >= OLD
     }
 
     /// The kernel's bytes if the worker lacks them, and what it forgets instead.
@@ -153,7 +189,7 @@ fn is_sound(report: &BatchReport, calls: usize) -> bool {
 }
 
 /// This very binary, also when a newer one has taken its place on disk.
-fn this_program() -> io::Result<std::path::PathBuf> {
+pub fn this_program() -> io::Result<std::path::PathBuf> {
     if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
 }
 

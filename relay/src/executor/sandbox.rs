@@ -1,7 +1,17 @@
-//! The fences around a worker process, so that a hole in an engine is not a break-in: no files but compiled kernels, no
-//! network, no other programs, small limits. Linux has all of them; elsewhere the separate process is the only one.
+//! The fences around a worker process, so that a hole in an engine is not a break-in: no privileges, no files but
+//! compiled kernels, no network, no other programs, no threads beyond its own, bounded memory and processor time. Linux
+//! has all of them; elsewhere the separate process is the only one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// What a process behind the fences may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes of its own data: heap, stacks, memories of kernels. Address space that is only reserved does not count.
+    pub data_bytes: u64,
+    /// Seconds of processor time in all its life.
+    pub cpu_seconds: u64,
+}
 
 /// What keeps this process in from now on.
 pub struct Fenced {
@@ -9,57 +19,122 @@ pub struct Fenced {
     pub fences: Vec<String>,
     /// Fences that this system does not give.
     pub missing: Vec<String>,
-    /// Whether the folder of compiled kernels may be used. Without a fence around files no file may be touched at all.
-    pub files_allowed: bool,
+    /// The folder of compiled kernels under the name that it has in here, if it may be used. Without a fence around
+    /// files no file may be touched at all.
+    pub folder: Option<PathBuf>,
 }
 
-/// Puts the fences up, for good. `folder` holds compiled kernels and stays usable if files can be fenced.
+/// Puts the fences up, for good. `folder` holds compiled kernels and stays usable if files can be fenced; it becomes the
+/// current one, since after this its full name may lead through folders that are closed to the process.
 #[cfg(target_os = "linux")]
-pub fn enter(folder: Option<&Path>) -> Fenced {
-    linux::enter(folder)
+pub fn enter(folder: Option<&Path>, bounds: Bounds) -> Fenced {
+    linux::enter(folder, bounds)
 }
 
 /// Puts the fences up: this system has none that we know.
 #[cfg(not(target_os = "linux"))]
-pub fn enter(_folder: Option<&Path>) -> Fenced {
-    Fenced { fences: vec!["a separate process".into()], missing: vec!["seccomp, landlock".into()], files_allowed: true }
+pub fn enter(folder: Option<&Path>, _bounds: Bounds) -> Fenced {
+    let missing = ["resource limits", "no privileges", "landlock", "seccomp"].map(str::to_owned).to_vec();
+    Fenced { fences: vec!["a separate process".into()], missing, folder: folder.map(Path::to_owned) }
+}
+
+/// From now on this process starts no thread any more. For when it has all that it needs.
+pub fn no_more_threads() {
+    #[cfg(target_os = "linux")]
+    linux::no_more_threads();
 }
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::{collections::BTreeMap, fs, path::Path};
+    use std::{
+        collections::BTreeMap,
+        env, fs, io,
+        os::unix::fs::chown,
+        path::{Path, PathBuf},
+        process, ptr,
+    };
 
     use landlock::{
         ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
         RulesetStatus, Scope,
     };
-    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+    use seccompiler::{
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+        apply_filter, apply_filter_all_threads,
+    };
 
-    use super::Fenced;
+    use super::{Bounds, Fenced};
 
     /// The newest landlock that we ask for; an older kernel gives what it has.
     const NEWEST: ABI = ABI::V6;
+    /// Whom a process that root started becomes: "nobody" on every Linux.
+    const NOBODY: u32 = 65_534;
+    /// Address space beyond which no process of ours goes: the pool of instances reserves most of it.
+    const MOST_ADDRESS_BYTES: u64 = 4 << 40;
 
-    pub fn enter(folder: Option<&Path>) -> Fenced {
-        let mut fenced = Fenced { fences: Vec::new(), missing: Vec::new(), files_allowed: false };
-        // Made now: behind the fences it could not be.
-        let folder = folder.filter(|folder| fs::create_dir_all(folder).is_ok());
+    pub fn enter(folder: Option<&Path>, bounds: Bounds) -> Fenced {
+        let mut fenced = Fenced { fences: Vec::new(), missing: Vec::new(), folder: None };
+        // Made and entered now: behind the fences it could not be.
+        let folder =
+            folder.is_some_and(|folder| fs::create_dir_all(folder).and_then(|()| env::set_current_dir(folder)).is_ok());
         let mut stands = |name: &str, stands: bool| {
             let list = if stands { &mut fenced.fences } else { &mut fenced.missing };
             list.push(name.to_owned());
         };
-        stands("resource limits", limit_resources());
-        let files = fence_files(folder).unwrap_or(false);
-        stands("landlock", files);
-        let calls = fence_calls(files).is_ok();
+        let here = folder.then_some(Path::new("."));
+        stands("no privileges", drop_privileges(here).is_ok());
+        stands("resource limits", limit_resources(bounds));
+        let files = fence_files(here).unwrap_or(Enforced::No);
+        stands(if files == Enforced::InPart { "landlock (in part)" } else { "landlock" }, files != Enforced::No);
+        let calls = fence_calls(files != Enforced::No).is_ok();
         stands("seccomp", calls);
-        fenced.files_allowed = files && folder.is_some();
+        fenced.folder = (files != Enforced::No && folder).then(|| PathBuf::from("."));
         fenced
     }
 
-    /// No core files, few open files, no huge ones.
-    fn limit_resources() -> bool {
-        let limits = [(libc::RLIMIT_CORE, 0), (libc::RLIMIT_NOFILE, 64), (libc::RLIMIT_FSIZE, 1 << 30)];
+    /// Root becomes nobody, who owns `folder` from then on; everybody else gives up what capabilities there are. Also
+    /// closes the process to debuggers.
+    fn drop_privileges(folder: Option<&Path>) -> io::Result<()> {
+        let done = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+        // SAFETY: these calls take numbers, and pointers to nothing or to what lives through the call.
+        unsafe {
+            // Until the number of a capability that this Linux does not have.
+            let mut capability = 0;
+            while libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) == 0 {
+                capability += 1;
+            }
+            if libc::geteuid() == 0 {
+                if let Some(folder) = folder {
+                    chown(folder, Some(NOBODY), Some(NOBODY))?;
+                    for entry in fs::read_dir(folder)?.flatten() {
+                        chown(entry.path(), Some(NOBODY), Some(NOBODY))?;
+                    }
+                }
+                done(libc::setgroups(0, ptr::null()))?;
+                done(libc::setresgid(NOBODY, NOBODY, NOBODY))?;
+                done(libc::setresuid(NOBODY, NOBODY, NOBODY))?;
+            }
+            // capset(2), version 3: this process; nothing effective, permitted or inheritable in both words.
+            let header: [u32; 2] = [0x2008_0522, 0];
+            let nothing = [0_u32; 6];
+            if libc::syscall(libc::SYS_capset, header.as_ptr(), nothing.as_ptr()) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            done(libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0))?;
+            if libc::geteuid() == 0 { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
+        }
+    }
+
+    /// Little memory and time, no core files, few open files, no huge ones.
+    fn limit_resources(bounds: Bounds) -> bool {
+        let limits = [
+            (libc::RLIMIT_CORE, 0),
+            (libc::RLIMIT_NOFILE, 64),
+            (libc::RLIMIT_FSIZE, 1 << 30),
+            (libc::RLIMIT_DATA, bounds.data_bytes),
+            (libc::RLIMIT_AS, MOST_ADDRESS_BYTES),
+            (libc::RLIMIT_CPU, bounds.cpu_seconds),
+        ];
         limits.into_iter().all(|(resource, most)| {
             let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
             // SAFETY: setrlimit only reads the struct, which lives through the call.
@@ -67,8 +142,16 @@ mod linux {
         })
     }
 
-    /// Only `folder` can be read and written; no port, no signal to others. `false` where the kernel has no landlock.
-    fn fence_files(folder: Option<&Path>) -> Result<bool, landlock::RulesetError> {
+    /// How much of the fence around files this Linux gives.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Enforced {
+        Whole,
+        InPart,
+        No,
+    }
+
+    /// Only `folder` can be read and written; no port, no signal to others.
+    fn fence_files(folder: Option<&Path>) -> Result<Enforced, landlock::RulesetError> {
         let mut ruleset = Ruleset::default()
             .handle_access(AccessFs::from_all(NEWEST))?
             .handle_access(AccessNet::from_all(NEWEST))?
@@ -84,8 +167,9 @@ mod linux {
             ruleset = ruleset.add_rule(PathBeneath::new(folder, allowed))?;
         }
         Ok(match ruleset.restrict_self()?.ruleset {
-            RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => true,
-            RulesetStatus::NotEnforced => false,
+            RulesetStatus::FullyEnforced => Enforced::Whole,
+            RulesetStatus::PartiallyEnforced => Enforced::InPart,
+            RulesetStatus::NotEnforced => Enforced::No,
         })
     }
 
@@ -99,16 +183,65 @@ mod linux {
             #[cfg(target_arch = "x86_64")]
             calls.extend([libc::SYS_rename, libc::SYS_unlink]);
         }
-        let rules: BTreeMap<i64, Vec<seccompiler::SeccompRule>> =
-            calls.into_iter().map(|call| (call, Vec::new())).collect();
+        let mut rules: BTreeMap<i64, Vec<SeccompRule>> = calls.into_iter().map(|call| (call, Vec::new())).collect();
+        // Threads, not processes: with the memory of this one, or none.
+        let thread = libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
+        rules.insert(libc::SYS_clone, vec![argument_has(0, u64::try_from(thread)?)?]);
+        // Signals to its own threads, which is how an abort ends it.
+        rules.insert(libc::SYS_tgkill, vec![argument_is(0, u64::from(process::id()))?]);
+        // Names of threads and of memory.
+        rules.insert(
+            libc::SYS_prctl,
+            vec![
+                argument_is(0, u64::try_from(libc::PR_SET_NAME)?)?,
+                argument_is(0, PR_SET_VMA)?,
+                // For one more filter on top of this one.
+                argument_is(0, u64::try_from(libc::PR_SET_NO_NEW_PRIVS)?)?,
+            ],
+        );
         let forbidden = SeccompAction::Errno(u32::try_from(libc::EPERM)?);
-        let filter = SeccompFilter::new(rules, forbidden, SeccompAction::Allow, std::env::consts::ARCH.try_into()?)?;
+        let filter = SeccompFilter::new(rules, forbidden, SeccompAction::Allow, env::consts::ARCH.try_into()?)?;
         let program: BpfProgram = filter.try_into()?;
         apply_filter(&program)?;
+        // Its flags lie in memory, where no filter sees them: "not implemented" makes everybody use the older call.
+        answer(&[libc::SYS_clone3], libc::ENOSYS, false)
+    }
+
+    /// See [`super::no_more_threads`].
+    pub fn no_more_threads() {
+        if let Err(error) = answer(&[libc::SYS_clone, libc::SYS_seccomp], libc::EPERM, true) {
+            tracing::debug!(%error, "threads can still be started");
+        }
+    }
+
+    /// Has some calls answered with an error and leaves all others as they are.
+    fn answer(calls: &[i64], error: libc::c_int, all_threads: bool) -> Result<(), Box<dyn std::error::Error>> {
+        let rules = calls.iter().map(|call| (*call, Vec::new())).collect();
+        let answer = SeccompAction::Errno(u32::try_from(error)?);
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, answer, env::consts::ARCH.try_into()?)?;
+        let program: BpfProgram = filter.try_into()?;
+        if all_threads {
+            apply_filter_all_threads(&program)?;
+        } else {
+            apply_filter(&program)?;
+        }
         Ok(())
     }
 
-    const NEEDED: [i64; 44] = [
+    fn argument_is(index: u8, value: u64) -> Result<SeccompRule, seccompiler::BackendError> {
+        let condition = SeccompCondition::new(index, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)?;
+        SeccompRule::new(vec![condition])
+    }
+
+    fn argument_has(index: u8, bits: u64) -> Result<SeccompRule, seccompiler::BackendError> {
+        let condition = SeccompCondition::new(index, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(bits), bits)?;
+        SeccompRule::new(vec![condition])
+    }
+
+    /// `prctl(2)`: names an anonymous mapping, as allocators do.
+    const PR_SET_VMA: u64 = 0x5356_4d41;
+
+    const NEEDED: [i64; 42] = [
         // The pipes, and what is open already.
         libc::SYS_read,
         libc::SYS_write,
@@ -129,8 +262,8 @@ mod linux {
         libc::SYS_ftruncate,
         libc::SYS_membarrier,
         // Threads, time, chance.
-        libc::SYS_clone,
         libc::SYS_clone3,
+        libc::SYS_seccomp,
         libc::SYS_futex,
         libc::SYS_set_robust_list,
         libc::SYS_rseq,
@@ -144,7 +277,6 @@ mod linux {
         libc::SYS_clock_getres,
         libc::SYS_gettimeofday,
         libc::SYS_getrandom,
-        libc::SYS_prctl,
         libc::SYS_ppoll,
         libc::SYS_restart_syscall,
         libc::SYS_sysinfo,
@@ -153,7 +285,6 @@ mod linux {
         libc::SYS_rt_sigprocmask,
         libc::SYS_rt_sigreturn,
         libc::SYS_sigaltstack,
-        libc::SYS_tgkill,
         // The end.
         libc::SYS_exit,
         libc::SYS_exit_group,
@@ -174,7 +305,7 @@ mod linux {
 }
 
 #[cfg(all(test, target_os = "linux"))]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use std::{env, fs, net::UdpSocket, process::Command};
 
@@ -204,7 +335,7 @@ mod tests {
     fn inside(folder: &Path) {
         let outside = env::current_exe().unwrap();
         assert!(fs::read(&outside).is_ok(), "before the fences it can be read");
-        let fenced = enter(Some(folder));
+        let fenced = enter(Some(folder), Bounds { data_bytes: 256 << 20, cpu_seconds: 100 });
         println!("{:?}, missing {:?}", fenced.fences, fenced.missing);
         assert!(fenced.fences.contains(&"seccomp".to_owned()));
         assert!(fs::read(&outside).is_err() && fs::read("/etc/passwd").is_err());
@@ -214,10 +345,25 @@ mod tests {
             std::net::TcpStream::connect("127.0.0.1:1").unwrap_err().kind() != std::io::ErrorKind::ConnectionRefused
         );
         assert!(Command::new("/bin/true").spawn().is_err());
-        assert!(fenced.files_allowed, "this test needs a kernel with landlock");
-        fs::write(folder.join("draft"), "kept").unwrap();
-        fs::rename(folder.join("draft"), folder.join("inside")).unwrap();
-        // Engines compile on threads of their own.
+        let here = fenced.folder.expect("this test needs a kernel with landlock");
+        fs::write(here.join("draft"), "kept").unwrap();
+        fs::rename(here.join("draft"), here.join("inside")).unwrap();
+        // A worker computes on a thread of its own.
         std::thread::spawn(|| assert!(UdpSocket::bind("127.0.0.1:0").is_err())).join().unwrap();
+        // SAFETY: these take numbers only.
+        unsafe {
+            assert_ne!(libc::geteuid(), 0, "root has become somebody else");
+            assert_eq!(libc::setuid(0), -1);
+            assert_eq!(libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0), -1, "no process of its own");
+            assert_eq!(
+                libc::syscall(libc::SYS_tgkill, libc::getppid(), libc::getppid(), 0),
+                -1,
+                "no signal to its parent"
+            );
+        }
+        let mut much = Vec::<u8>::new();
+        assert!(much.try_reserve_exact(512 << 20).is_err(), "memory is bounded");
+        no_more_threads();
+        assert!(std::thread::Builder::new().spawn(|| ()).is_err());
     }
 }

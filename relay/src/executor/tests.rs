@@ -29,7 +29,7 @@ fn batch(kernel: &[u8], calls: &[&[u8]], limits: Limits) -> Batch {
 fn new() -> (Executor, mpsc::Receiver<HostFact>) {
     let (facts, incoming) = mpsc::channel(16);
     let folder = std::env::temp_dir().join(format!("p2pnet-compiled-{}", std::process::id()));
-    (Executor::new(facts, folder, Sandbox::Thread), incoming)
+    (Executor::new(facts, &folder, Sandbox::Thread, 1024), incoming)
 }
 
 async fn next(incoming: &mut mpsc::Receiver<HostFact>) -> (RunId, BatchReport) {

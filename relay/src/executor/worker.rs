@@ -8,10 +8,11 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
+    time::{Duration, Instant},
 };
 
 use p2pnet_shared::{engine::Trap, id::Hash, node::RunId};
@@ -20,12 +21,24 @@ use super::{
     Order,
     frames::{self, FromWorker, MOST_ORDER_BYTES, ToWorker},
     kernels::Kernels,
-    nothing, run, sandbox,
+    nothing, run,
+    sandbox::{self, Bounds},
 };
-use crate::engine::{self, NativeEngines};
+use crate::engine::{self, Elsewhere, NativeEngines};
 
 /// The first argument that makes this binary a worker; not for people.
 pub const ARGUMENT: &str = "kernel-worker";
+
+/// What a worker needs beside the memories of kernels: orders and outputs on their way, engines, code read by wasmi.
+const OWN_BYTES: u64 = 1 << 30;
+/// Processor time of a worker's whole life. It is replaced long before, between two batches.
+const CPU_SECONDS: u64 = 48 * 3600;
+/// How long a run waits for its kernel's compiled code, as a part of the run's time; then it goes on with wasmi.
+const WAITED_PART: u64 = 2;
+/// How often it looks meanwhile whether it should stop.
+const LOOK: Duration = Duration::from_millis(20);
+/// Kernels whose answers are remembered.
+const MOST_ANSWERS: usize = 1_024;
 
 /// Becomes a worker if this process was started as one; returns at its end. `None` for every other process.
 pub fn run_if_worker() -> Option<ExitCode> {
@@ -33,7 +46,9 @@ pub fn run_if_worker() -> Option<ExitCode> {
     if args.next()? != ARGUMENT {
         return None;
     }
-    Some(match work(args.next().map(PathBuf::from)) {
+    let folder = args.next().map(PathBuf::from);
+    let memory_mib = args.next().and_then(|text| text.to_str()?.parse::<u32>().ok()).unwrap_or(0);
+    Some(match work(folder, memory_mib) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     })
@@ -42,17 +57,20 @@ pub fn run_if_worker() -> Option<ExitCode> {
 /// Runs, and how to stop them.
 type Stops = Arc<Mutex<BTreeMap<RunId, Arc<AtomicBool>>>>;
 
-fn work(compiled: Option<PathBuf>) -> io::Result<()> {
-    // Made before the fences go up: it reads what the processor can do.
-    let fenced = sandbox::enter(compiled.as_deref());
-    let compiled = compiled.filter(|_| fenced.files_allowed);
+fn work(compiled: Option<PathBuf>, memory_mib: u32) -> io::Result<()> {
+    let bounds = Bounds { data_bytes: (u64::from(memory_mib) << 20) + OWN_BYTES, cpu_seconds: CPU_SECONDS };
+    let fenced = sandbox::enter(compiled.as_deref(), bounds);
+    let compiled = fenced.folder;
     frames::write(&mut io::stdout().lock(), &FromWorker::Ready { fences: fenced.fences, missing: fenced.missing })?;
 
     let stops = Stops::default();
     let (orders, queue) = mpsc::channel::<Order>();
     let ended = Arc::clone(&stops);
+    let answers = Arc::new(Answers::default());
+    let asked = Arc::clone(&answers);
     // Not joined: it ends with the process, in the middle of a kernel if need be.
-    engine::spawn("kernels", move || compute(compiled, &queue, &ended))?;
+    engine::spawn("kernels", move || compute(compiled, &queue, &ended, &asked))?;
+    sandbox::no_more_threads();
 
     let mut input = BufReader::new(io::stdin().lock());
     let mut known: BTreeMap<Hash, Arc<[u8]>> = BTreeMap::new();
@@ -63,6 +81,7 @@ fn work(compiled: Option<PathBuf>) -> io::Result<()> {
                     stop.store(true, Ordering::Relaxed);
                 }
             }
+            ToWorker::Compiled { kernel, ready } => answers.came(kernel, ready),
             ToWorker::Run { run, forget, kernel, batch, cpu_percent } => {
                 for hash in forget {
                     known.remove(&hash);
@@ -83,11 +102,14 @@ fn work(compiled: Option<PathBuf>) -> io::Result<()> {
     }
 }
 
-fn compute(compiled: Option<PathBuf>, queue: &mpsc::Receiver<Order>, stops: &Stops) {
+fn compute(compiled: Option<PathBuf>, queue: &mpsc::Receiver<Order>, stops: &Stops, answers: &Arc<Answers>) {
+    // Without a folder nobody could hand the code over: then it is compiled here, within this process's own bounds.
+    let elsewhere = compiled.is_some();
     let fresh = NativeEngines::new(compiled);
     let (mut engines, kernels) = (fresh.clone(), Kernels::default());
     while let Ok(order) = queue.recv() {
         let run = order.run;
+        engines.set_elsewhere(elsewhere.then(|| answers.for_order(&order)));
         let report = run::guarded(&mut engines, &kernels, order).unwrap_or_else(|| {
             engines = fresh.clone();
             nothing(Trap::HostFailed)
@@ -97,6 +119,56 @@ fn compute(compiled: Option<PathBuf>, queue: &mpsc::Receiver<Order>, stops: &Sto
             // The node is gone.
             return;
         }
+    }
+}
+
+/// What this worker was told of kernels that it wanted compiled.
+#[derive(Default)]
+struct Answers {
+    /// `None` while it waits.
+    known: Mutex<BTreeMap<Hash, Option<bool>>>,
+    news: Condvar,
+}
+
+impl Answers {
+    fn came(&self, kernel: Hash, ready: bool) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = known.get_mut(&kernel) {
+            *answer = Some(ready);
+        }
+        drop(known);
+        self.news.notify_all();
+    }
+
+    /// Asks for the kernel of an order, once, and waits for a while: but only the run that asked.
+    fn for_order(self: &Arc<Self>, order: &Order) -> Elsewhere {
+        let (this, kernel, stop) = (Arc::clone(self), order.batch.kernel, Arc::clone(&order.stop));
+        let until = Instant::now() + Duration::from_millis(order.batch.limits.time_millis / WAITED_PART);
+        Arc::new(move || {
+            let mut known = this.known.lock().unwrap_or_else(PoisonError::into_inner);
+            match known.get(&kernel) {
+                Some(answer) => return *answer == Some(true),
+                None => {
+                    if known.len() >= MOST_ANSWERS {
+                        // Those that are asked for again are answered from the folder, or refused as before.
+                        known.retain(|_, answer| answer.is_none());
+                    }
+                    known.insert(kernel, None);
+                }
+            }
+            if frames::write(&mut io::stdout().lock(), &FromWorker::WantsCompiled { kernel }).is_err() {
+                return false;
+            }
+            loop {
+                if let Some(Some(ready)) = known.get(&kernel) {
+                    return *ready;
+                }
+                if stop.load(Ordering::Relaxed) || Instant::now() >= until {
+                    return false;
+                }
+                known = this.news.wait_timeout(known, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+            }
+        })
     }
 }
 

@@ -75,6 +75,31 @@ pub fn counting(rounds: i64) -> Vec<u8> {
     })
 }
 
+/// Small, quick to run on an interpreter, and dear to compile: one loop that jumps to one of `ways` places, each of which
+/// changes a variable of its own, so that every place hands all variables on to the loop's head. Goes round `rounds` times
+/// and gives its input back.
+pub fn dear_to_compile(ways: u32, rounds: i32) -> Vec<u8> {
+    const ROUND: u32 = 2;
+    const FIRST: u32 = 3;
+    let locals = vec![ValType::I32; ways as usize + 1];
+    kernel(&locals, |run| {
+        run.block(BlockType::Empty).loop_(BlockType::Empty);
+        run.local_get(ROUND).i32_const(1).i32_add().local_tee(ROUND).i32_const(rounds).i32_gt_u().br_if(1);
+        (0..ways).for_each(|_| {
+            run.block(BlockType::Empty);
+        });
+        run.local_get(ROUND).i32_const(i32::try_from(ways).unwrap_or(i32::MAX)).i32_rem_u();
+        run.br_table((0..ways).collect::<Vec<_>>(), 0);
+        for way in 0..ways {
+            run.end().local_get(FIRST + way).local_get(ROUND).i32_add().local_set(FIRST + way);
+            // Out of the blocks that are still open, to the loop.
+            run.br(ways - 1 - way);
+        }
+        run.end().end();
+        input_as_output(run);
+    })
+}
+
 /// Never ends.
 pub fn endless() -> Vec<u8> {
     kernel(&[], |run| {

@@ -1,0 +1,299 @@
+//! Compiling kernels, apart from running them: for each kernel a process of its own, behind the same fences, with bounds
+//! of its own on memory and processor time, at the share of a core that the donor gives. What is too dear to compile
+//! (some modules are made to be) ends with that process, and the kernel stays on wasmi.
+//!
+//! Two kernels at most are compiled at a time, in turns on one core: whichever has had less of it goes first, and one that
+//! has had much gives way for good when others wait, so that a dear kernel holds no cheap one up. Whoever asks hears the
+//! answer when it is there and may compute meanwhile.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io::{self, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use p2pnet_shared::{id::Hash, kernel};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    frames, lock,
+    process::this_program,
+    sandbox::{self, Bounds},
+};
+use crate::engine::WasmtimeEngine;
+
+/// The first argument that makes this binary a compiler; not for people.
+pub const ARGUMENT: &str = "kernel-compiler";
+
+/// What compiling one kernel may take.
+const BOUNDS: Bounds = Bounds { data_bytes: 1 << 30, cpu_seconds: 60 };
+/// How long it may have its turn: longer than the bound above, for a machine that is busy.
+const MOST_TURNS: Duration = Duration::from_secs(120);
+/// After so long a turn it gives way when others wait for a place.
+const FAIR: Duration = Duration::from_secs(5);
+/// Compilers at once.
+const MOST_AT_ONCE: usize = 2;
+/// Kernels remembered as too dear.
+const MOST_REFUSED: usize = 1_024;
+/// How long a turn is before it rests, at less than a full share, or another one has its turn.
+const WORK: Duration = Duration::from_millis(10);
+
+/// Told once whether a kernel's code lies in the folder now.
+pub type Reply = Box<dyn FnOnce(bool) + Send>;
+
+/// The outside: takes kernels and has them compiled. Cheap to clone.
+#[derive(Clone)]
+pub struct Compilers {
+    folder: Arc<Path>,
+    state: Arc<Mutex<State>>,
+    stopping: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Kernels that wait; each is asked for by a worker that is computing, so there are no more of them than cores.
+    waiting: VecDeque<(Hash, Arc<[u8]>, u8)>,
+    /// Who waits for those, and for the one that is being compiled.
+    replies: BTreeMap<Hash, Vec<Reply>>,
+    /// Threads that work on them.
+    threads: usize,
+    turns: Vec<Turn>,
+    refused: VecDeque<Hash>,
+}
+
+/// What a compiler has had of the core.
+struct Turn {
+    kernel: Hash,
+    worked: Duration,
+    /// It should give way.
+    enough: bool,
+}
+
+impl Compilers {
+    /// Compilers that put their code into `folder`.
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.into(), state: Arc::default(), stopping: Arc::default() }
+    }
+
+    /// Has a kernel compiled at `cpu_percent` of a core, unless that was tried in vain before.
+    pub fn ask(&self, hash: Hash, kernel: Arc<[u8]>, cpu_percent: u8, reply: Reply) {
+        let mut state = lock(&self.state);
+        if state.refused.contains(&hash) || self.stopping.load(Ordering::Relaxed) {
+            drop(state);
+            return reply(false);
+        }
+        let asked = state.replies.entry(hash).or_default();
+        asked.push(reply);
+        if asked.len() == 1 {
+            state.waiting.push_back((hash, kernel, cpu_percent));
+        }
+        if state.threads >= MOST_AT_ONCE {
+            // It is one that waits now: who has had the most makes room.
+            if let Some(longest) = state.turns.iter_mut().max_by_key(|turn| turn.worked) {
+                longest.enough = true;
+            }
+            return;
+        }
+        let this = self.clone();
+        match thread::Builder::new().name("kernels-compile".into()).spawn(move || this.work()) {
+            Ok(_) => state.threads += 1,
+            Err(error) if state.threads > 0 => tracing::debug!(%error, "one thread for compiling kernels must do"),
+            Err(error) => {
+                tracing::error!(%error, "no thread for compiling kernels can be started");
+                state.waiting.clear();
+                let replies = std::mem::take(&mut state.replies);
+                drop(state);
+                replies.into_values().flatten().for_each(|reply| reply(false));
+            }
+        }
+    }
+
+    /// Ends what is being compiled; everybody who waits is told that there is nothing.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Compiles until nothing waits.
+    fn work(&self) {
+        loop {
+            let mut state = lock(&self.state);
+            let Some((hash, kernel, cpu_percent)) = state.waiting.pop_front() else {
+                state.threads -= 1;
+                return;
+            };
+            state.turns.push(Turn { kernel: hash, worked: Duration::ZERO, enough: false });
+            drop(state);
+            let start = Instant::now();
+            let ready = self.compile(hash, &kernel, cpu_percent);
+            let ready = ready.unwrap_or_else(|error| {
+                tracing::warn!(%hash, %error, "a kernel is not compiled; it stays on wasmi, which is slower");
+                false
+            });
+            tracing::debug!(%hash, ready, millis = start.elapsed().as_millis(), "compiled");
+            let mut state = lock(&self.state);
+            state.turns.retain(|turn| turn.kernel != hash);
+            if !ready {
+                state.refused.push_back(hash);
+                let surplus = state.refused.len().saturating_sub(MOST_REFUSED);
+                state.refused.drain(..surplus);
+            }
+            let replies = state.replies.remove(&hash).unwrap_or_default();
+            drop(state);
+            replies.into_iter().for_each(|reply| reply(ready));
+        }
+    }
+
+    fn compile(&self, hash: Hash, kernel: &[u8], cpu_percent: u8) -> io::Result<bool> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let mut child = Command::new(this_program()?)
+            .arg(ARGUMENT)
+            .arg(std::path::absolute(&self.folder)?)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::Error::other("a process without pipes"));
+        };
+        let child = Mutex::new(child);
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| self.pace(hash, &child, cpu_percent, &over));
+            let answer = frames::write(&mut input, &ToCompiler { kernel: kernel.to_vec() })
+                .and_then(|()| frames::read::<FromCompiler>(&mut BufReader::new(output), MOST_ANSWER_BYTES));
+            over.store(true, Ordering::Relaxed);
+            let mut child = lock(&child);
+            let _ = child.kill();
+            let ended = child.wait();
+            match answer {
+                Ok(FromCompiler { ready: true }) => Ok(true),
+                Ok(FromCompiler { ready: false }) => Err(io::Error::other("the compiler refuses it")),
+                Err(_) => Err(io::Error::other(format!("compiling it takes too much ({ended:?})"))),
+            }
+        })
+    }
+
+    /// Lets the process work when it is its turn, for its share of the core, and ends it when it has had enough or nobody
+    /// wants it any more.
+    fn pace(&self, hash: Hash, child: &Mutex<Child>, cpu_percent: u8, over: &AtomicBool) {
+        let percent = u32::from(cpu_percent.clamp(1, 100));
+        let mut paused = false;
+        while !over.load(Ordering::Relaxed) {
+            let (its_turn, enough) = self.turn(hash);
+            if enough || self.stopping.load(Ordering::Relaxed) {
+                let _ = lock(child).kill();
+                return;
+            }
+            if paused == its_turn {
+                signal(&lock(child), if its_turn { Signal::GoOn } else { Signal::Pause });
+                paused = !its_turn;
+            }
+            thread::sleep(WORK);
+            if its_turn {
+                self.worked(hash);
+                if percent < 100 {
+                    signal(&lock(child), Signal::Pause);
+                    paused = true;
+                    sleep(WORK * (100 - percent) / percent, over);
+                }
+            }
+        }
+    }
+
+    /// Whether a compiler may work now: it has had the least. And whether it has had all that it gets.
+    fn turn(&self, hash: Hash) -> (bool, bool) {
+        let state = lock(&self.state);
+        let first = state.turns.iter().min_by_key(|turn| turn.worked);
+        let its_turn = first.is_some_and(|turn| turn.kernel == hash);
+        let enough = state.turns.iter().find(|turn| turn.kernel == hash).is_none_or(|turn| {
+            turn.worked >= MOST_TURNS || (turn.enough && turn.worked >= FAIR && !state.waiting.is_empty())
+        });
+        (its_turn, enough)
+    }
+
+    fn worked(&self, hash: Hash) {
+        if let Some(turn) = lock(&self.state).turns.iter_mut().find(|turn| turn.kernel == hash) {
+            turn.worked += WORK;
+        }
+    }
+}
+
+fn sleep(time: Duration, over: &AtomicBool) {
+    let until = Instant::now() + time;
+    while let Some(left) = until.checked_duration_since(Instant::now())
+        && !over.load(Ordering::Relaxed)
+    {
+        thread::sleep(left.min(WORK));
+    }
+}
+
+enum Signal {
+    Pause,
+    GoOn,
+}
+
+/// The caller holds the child, so that it has not been waited for and its number is still its own.
+#[cfg(unix)]
+fn signal(child: &Child, signal: Signal) {
+    let signal = match signal {
+        Signal::Pause => libc::SIGSTOP,
+        Signal::GoOn => libc::SIGCONT,
+    };
+    if let Ok(id) = libc::pid_t::try_from(child.id()) {
+        // SAFETY: takes numbers only. A child that has ended is not affected.
+        unsafe { libc::kill(id, signal) };
+    }
+}
+
+/// Other systems have no such signals: there a compiler works without rest.
+#[cfg(not(unix))]
+fn signal(_child: &Child, _signal: Signal) {}
+
+/// The one order of a compiler.
+#[derive(Serialize, Deserialize)]
+struct ToCompiler {
+    /// Original bytes.
+    kernel: Vec<u8>,
+}
+
+/// Its answer.
+#[derive(Serialize, Deserialize)]
+struct FromCompiler {
+    /// Whether the code lies in the folder.
+    ready: bool,
+}
+
+/// A compiler that says more is not trusted.
+const MOST_ANSWER_BYTES: usize = 64;
+
+/// Becomes a compiler if this process was started as one; returns at its end. `None` for every other process.
+pub fn run_if_compiler() -> Option<ExitCode> {
+    let mut args = std::env::args_os().skip(1);
+    if args.next()? != ARGUMENT {
+        return None;
+    }
+    let ready = args.next().map(PathBuf::from).is_some_and(|folder| compile_one(&folder).is_ok());
+    Some(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn compile_one(folder: &Path) -> io::Result<()> {
+    let fenced = sandbox::enter(Some(folder), BOUNDS);
+    sandbox::no_more_threads();
+    let ToCompiler { kernel } = frames::read(&mut io::stdin().lock(), frames::MOST_ORDER_BYTES)?;
+    let ready = fenced
+        .folder
+        .and_then(|folder| WasmtimeEngine::compiling_into(folder).ok())
+        .is_some_and(|engine| kernel::prepare(&kernel).is_ok_and(|prepared| engine.keep(&prepared.rewritten)));
+    frames::write(&mut io::stdout().lock(), &FromCompiler { ready })
+}
