@@ -49,4 +49,5 @@ pub use panics::show_panics;
 pub use pool::{Lane, Pool, PoolRun};
 pub use runtime::{Health, NodeRuntime, Options, SeedSearch, StartError, Storage, start};
 pub use settings::Settings;
+pub use store::StoreError;
 pub use worker::run_if_worker;

@@ -11,6 +11,7 @@ use p2pnet_net::{
     host::{HostFact, Start},
 };
 use p2pnet_shared::{
+    api::ProviderSettings,
     id::NodeId,
     job::{Job, kinds},
     node::NodeConfig,
@@ -67,7 +68,7 @@ pub enum Storage {
     /// In IndexedDB: a reload goes on where it was.
     Kept,
     /// Only in memory, for this reason: a reload begins anew.
-    MemoryOnly(String),
+    MemoryOnly(StoreError),
 }
 
 /// How the search for the relay goes.
@@ -88,6 +89,8 @@ pub struct Health {
     pub storage: Storage,
     /// Why workers do not start, while they do not.
     pub workers: Option<String>,
+    /// Whether workers start, as far as is known: while they do not, nothing is offered to others.
+    pub can_compute: bool,
     /// How the search for the relay goes.
     pub seed: SeedSearch,
     /// Which of this browser's nodes this tab is, from 1; absent if its identity ends with the tab.
@@ -139,9 +142,8 @@ pub async fn start(options: Options) -> Result<NodeRuntime, StartError> {
 
     let (opened, slot, seed) = futures::join!(store::open(), slot::take(&ticker), seeds::fetch_early());
     shared.tab.set(slot);
-    let store = open_store(&shared, opened, slot);
+    let (secret, store) = secret(&shared, open_store(&shared, opened, slot)).await?;
     *shared.store.borrow_mut() = store.clone();
-    let secret = secret(&shared, store.as_ref()).await?;
     restore_settings(&shared, store.as_ref()).await;
     let restored = match &store {
         Some(store) => store.node_records().await.unwrap_or_else(|error| shared.lost_storage(error, Vec::new())),
@@ -180,7 +182,13 @@ impl NodeRuntime {
     /// Changes what the person lends, now and after a reload. Numbers out of range are cut to it.
     pub fn set_settings(&self, settings: Settings) {
         let settings = settings.within(&self.device());
-        self.shared.settings.set(settings);
+        let before = self.shared.settings.replace(settings);
+        if settings.lending
+            && !before.lending
+            && let Some(pool) = self.shared.pool.borrow().as_ref()
+        {
+            pool.try_again();
+        }
         if let (Some(store), Ok(bytes)) = (self.shared.store.borrow().as_ref(), serde_json::to_vec(&settings)) {
             store.put(SETTINGS, bytes);
         }
@@ -198,6 +206,7 @@ impl NodeRuntime {
         Health {
             storage: self.shared.storage.borrow().clone(),
             workers: self.shared.pool.borrow().as_ref().and_then(Pool::trouble),
+            can_compute: self.shared.can_compute(),
             seed: self.shared.seed.borrow().clone(),
             tab: self.shared.tab.get(),
         }
@@ -227,8 +236,15 @@ impl NodeRuntime {
         }
     }
 
+    /// What the node may offer: nothing while no worker starts here.
+    fn lent(&self) -> ProviderSettings {
+        let settings = self.settings();
+        let lending = settings.lending && self.shared.can_compute();
+        Settings { lending, ..settings }.for_node(&self.device())
+    }
+
     fn tell_node(&self) {
-        let settings = self.settings().for_node(&self.device());
+        let settings = self.lent();
         let handle = self.handle.clone();
         spawn_local(async move { handle.set_provider(settings).await });
     }
@@ -247,9 +263,9 @@ impl NodeRuntime {
         let mut changes = self.changes();
         let runtime = self.clone();
         spawn_local(async move {
-            let mut told = runtime.settings().for_node(&runtime.device());
+            let mut told = runtime.lent();
             while futures::StreamExt::next(&mut changes).await.is_some() {
-                let settings = runtime.settings().for_node(&runtime.device());
+                let settings = runtime.lent();
                 if settings != told {
                     told = settings;
                     runtime.handle.set_provider(settings).await;
@@ -290,6 +306,10 @@ impl Shared {
         })
     }
 
+    fn can_compute(&self) -> bool {
+        self.pool.borrow().as_ref().is_none_or(|pool| !pool.has_given_up())
+    }
+
     fn tell_listeners(&self) {
         // A full channel means that the listener has yet to hear of an earlier change: that will do.
         self.listeners.borrow_mut().retain_mut(|listener| listener.try_send(()).is_ok_or_full());
@@ -297,7 +317,7 @@ impl Shared {
 
     /// Notes that nothing is kept from now on, and goes on with `instead`.
     fn lost_storage<T>(&self, error: StoreError, instead: T) -> T {
-        *self.storage.borrow_mut() = Storage::MemoryOnly(error.to_string());
+        *self.storage.borrow_mut() = Storage::MemoryOnly(error);
         self.tell_listeners();
         instead
     }
@@ -314,7 +334,7 @@ impl OkOrFull for Result<(), mpsc::TrySendError<()>> {
 }
 
 fn open_store(shared: &Rc<Shared>, opened: Result<store::Opened, StoreError>, slot: Option<u32>) -> Option<Store> {
-    let slot_or = slot.ok_or_else(|| StoreError("too many tabs of p2pnet are open".into()));
+    let slot_or = slot.ok_or(StoreError::TooManyTabs);
     let told = Rc::downgrade(shared);
     let failed = move |error| {
         if let Some(shared) = told.upgrade() {
@@ -327,20 +347,24 @@ fn open_store(shared: &Rc<Shared>, opened: Result<store::Opened, StoreError>, sl
     }
 }
 
-/// The secret behind this tab's identity: the kept one, or a new one, which is then kept.
-async fn secret(shared: &Shared, store: Option<&Store>) -> Result<[u8; 32], StartError> {
-    let kept = match store {
-        Some(store) => store.get(SECRET).await.unwrap_or_else(|error| shared.lost_storage(error, None)),
-        None => None,
+/// The secret behind this tab's identity: the kept one, or a new one, which is then kept. A store that cannot be read is
+/// given up: a new identity must not take the place of one that may still be there.
+async fn secret(shared: &Shared, store: Option<Store>) -> Result<([u8; 32], Option<Store>), StartError> {
+    let (kept, store) = match store {
+        Some(store) => match store.get(SECRET).await {
+            Ok(kept) => (kept, Some(store)),
+            Err(error) => shared.lost_storage(error, (None, None)),
+        },
+        None => (None, None),
     };
     if let Some(secret) = kept.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
-        return Ok(secret);
+        return Ok((secret, store));
     }
     let secret: [u8; 32] = js::random_bytes().ok_or(StartError::NoRandomness)?;
-    if let Some(store) = store {
+    if let Some(store) = &store {
         store.put(SECRET, secret.to_vec());
     }
-    Ok(secret)
+    Ok((secret, store))
 }
 
 async fn restore_settings(shared: &Shared, store: Option<&Store>) {

@@ -3,9 +3,15 @@
 //! One database for all tabs; every record's key begins with the tab's number (see `slot`). Writes are queued and go out
 //! in one transaction after another, so thousands of small records a second cost few transactions and keep their order.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    pin::pin,
+    rc::Rc,
+};
 
-use futures::channel::oneshot;
+use futures::{channel::oneshot, future::Either};
+use gloo::timers::future::TimeoutFuture;
 use js_sys::{Array, Uint8Array};
 use p2pnet_shared::{id::JobId, node::StoreKey};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
@@ -20,10 +26,27 @@ const RECORDS: &str = "records";
 /// Sorts after every character of a key.
 const AFTER_ALL: char = '\u{ffff}';
 
+/// How long the browser may take to open the database, and to read from it, in milliseconds. The page's own timer counts
+/// them: a tab whose workers do not start has no other.
+const OPEN_MILLIS: u32 = 4_000;
+const READ_MILLIS: u32 = 10_000;
+
 /// Why nothing is kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct StoreError(pub String);
+pub enum StoreError {
+    /// Another tab uses the database in another version.
+    #[error("another tab of p2pnet, of another version, holds the database")]
+    Blocked,
+    /// The browser neither opened it nor refused to.
+    #[error("the browser's database does not answer")]
+    NoAnswer,
+    /// No number was left for this tab.
+    #[error("too many tabs of p2pnet are open")]
+    TooManyTabs,
+    /// The browser refused, for this reason.
+    #[error("{0}")]
+    Failed(String),
+}
 
 /// The records of one tab.
 #[derive(Clone)]
@@ -50,9 +73,11 @@ pub struct Opened(IdbDatabase);
 
 /// Opens the database, making it if need be.
 pub async fn open() -> Result<Opened, StoreError> {
-    let window = web_sys::window().ok_or_else(|| StoreError("there is no window".into()))?;
-    let factory =
-        window.indexed_db().map_err(error)?.ok_or_else(|| StoreError("this browser has no IndexedDB".into()))?;
+    let window = web_sys::window().ok_or_else(|| StoreError::Failed("there is no window".into()))?;
+    let factory = window
+        .indexed_db()
+        .map_err(error)?
+        .ok_or_else(|| StoreError::Failed("this browser has no IndexedDB".into()))?;
     let request: IdbOpenDbRequest = factory.open_with_u32(DATABASE, VERSION).map_err(error)?;
     let upgraded = request.clone();
     let upgrade = Closure::<dyn FnMut()>::new(move || {
@@ -61,8 +86,52 @@ pub async fn open() -> Result<Opened, StoreError> {
         }
     });
     request.set_onupgradeneeded(Some(upgrade.as_ref().unchecked_ref()));
-    let database: IdbDatabase = answer(&request).await?.dyn_into().map_err(error)?;
-    Ok(Opened(database))
+    upgrade.forget(); // may be called after this function gave up
+    let blocked = Rc::new(Cell::new(false));
+    let is_blocked = blocked.clone();
+    let on_blocked = Closure::<dyn FnMut()>::new(move || is_blocked.set(true));
+    request.set_onblocked(Some(on_blocked.as_ref().unchecked_ref()));
+    on_blocked.forget();
+    match within(OPEN_MILLIS, answer(&request)).await {
+        Some(opened) => {
+            let database: IdbDatabase = opened?.dyn_into().map_err(error)?;
+            make_way(&database);
+            Ok(Opened(database))
+        }
+        None => {
+            close_when_open(&request);
+            Err(if blocked.get() { StoreError::Blocked } else { StoreError::NoAnswer })
+        }
+    }
+}
+
+/// What a future gives, if it gives it in time.
+async fn within<T>(millis: u32, future: impl Future<Output = T>) -> Option<T> {
+    match futures::future::select(pin!(future), TimeoutFuture::new(millis)).await {
+        Either::Left((given, _)) => Some(given),
+        Either::Right(((), _)) => None,
+    }
+}
+
+/// Lets other tabs upgrade or delete the database: this one then keeps nothing more, and says so.
+fn make_way(database: &IdbDatabase) {
+    let closed = database.clone();
+    let on_change = Closure::<dyn FnMut()>::new(move || closed.close());
+    database.set_onversionchange(Some(on_change.as_ref().unchecked_ref()));
+    on_change.forget(); // lives as long as the tab
+}
+
+/// A database that opens after nobody waits for it must not stand in other tabs' way.
+fn close_when_open(request: &IdbOpenDbRequest) {
+    let late = request.clone();
+    let on_success = Closure::<dyn FnMut()>::new(move || {
+        if let Ok(database) = late.result().and_then(|result| result.dyn_into::<IdbDatabase>()) {
+            database.close();
+        }
+    });
+    request.set_onsuccess(Some(on_success.as_ref().unchecked_ref()));
+    request.set_onerror(None);
+    on_success.forget();
 }
 
 impl Opened {
@@ -83,7 +152,8 @@ impl Store {
     pub async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let (_transaction, records) = self.inner.transaction(IdbTransactionMode::Readonly)?;
         let key = JsValue::from_str(&self.inner.own_key(name));
-        let value = answer(&records.get(&key).map_err(error)?).await?;
+        let request = records.get(&key).map_err(error)?;
+        let value = within(READ_MILLIS, answer(&request)).await.ok_or(StoreError::NoAnswer)??;
         Ok(value.dyn_ref::<Uint8Array>().map(Uint8Array::to_vec))
     }
 
@@ -101,7 +171,8 @@ impl Store {
         // Both requests go out before the first answer is awaited, else the transaction would end in between.
         let keys = records.get_all_keys_with_key(&range).map_err(error)?;
         let values = records.get_all_with_key(&range).map_err(error)?;
-        let (keys, values) = futures::join!(answer(&keys), answer(&values));
+        let both = async { futures::join!(answer(&keys), answer(&values)) };
+        let (keys, values) = within(READ_MILLIS, both).await.ok_or(StoreError::NoAnswer)?;
         let (keys, values): (Array, Array) = (keys?.unchecked_into(), values?.unchecked_into());
         let restored = keys.iter().zip(values.iter()).filter_map(|(key, value)| {
             let key = read_key(key.as_string()?.strip_prefix(&first)?)?;
@@ -181,7 +252,7 @@ impl Inner {
             return Ok(());
         }
         let reason = transaction.error().map_or_else(|| "the write was aborted".into(), |reason| reason.message());
-        Err(StoreError(reason))
+        Err(StoreError::Failed(reason))
     }
 }
 
@@ -191,7 +262,7 @@ fn tell<T>(sender: &RefCell<Option<oneshot::Sender<T>>>, outcome: T) {
     }
 }
 
-/// The answer to a request, when it comes.
+/// The answer to a request, when it comes. One that nobody waits for any more is not listened to.
 async fn answer(request: &IdbRequest) -> Result<JsValue, StoreError> {
     let (done, outcome) = oneshot::channel();
     let done = Rc::new(RefCell::new(Some(done)));
@@ -203,18 +274,28 @@ async fn answer(request: &IdbRequest) -> Result<JsValue, StoreError> {
     });
     request.set_onsuccess(Some(on_success.as_ref().unchecked_ref()));
     request.set_onerror(Some(on_error.as_ref().unchecked_ref()));
+    let listening = Listening(request);
     let succeeded = outcome.await.unwrap_or(false);
-    request.set_onsuccess(None);
-    request.set_onerror(None);
+    drop(listening);
     if succeeded {
         return request.result().map_err(error);
     }
     let reason = request.error().ok().flatten().map_or_else(|| "the request failed".into(), |reason| reason.message());
-    Err(StoreError(reason))
+    Err(StoreError::Failed(reason))
+}
+
+/// Takes the listeners off a request before they are gone.
+struct Listening<'a>(&'a IdbRequest);
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        self.0.set_onsuccess(None);
+        self.0.set_onerror(None);
+    }
 }
 
 fn error(thrown: impl Into<JsValue>) -> StoreError {
-    StoreError(js::thrown_text(&thrown.into()))
+    StoreError::Failed(js::thrown_text(&thrown.into()))
 }
 
 fn key_text(key: StoreKey) -> String {

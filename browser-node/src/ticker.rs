@@ -1,6 +1,9 @@
 //! Time that goes on in a hidden tab: browsers slow a hidden page's timers down to one a minute, but not a worker's.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use futures::channel::oneshot;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
@@ -32,10 +35,14 @@ impl Ticker {
     pub fn start() -> Self {
         let ticker = Self { state: Rc::default() };
         if ticker.start_worker().is_err() {
-            let page = ticker.clone();
-            gloo::timers::callback::Interval::new(TICK_MILLIS as u32, move || page.tick()).forget();
+            ticker.use_the_page();
         }
         ticker
+    }
+
+    fn use_the_page(&self) {
+        let page = self.clone();
+        gloo::timers::callback::Interval::new(TICK_MILLIS as u32, move || page.tick()).forget();
     }
 
     /// Calls `listener` at every tick, for as long as the tab lives.
@@ -56,6 +63,15 @@ impl Ticker {
         let on_tick = Closure::<dyn FnMut(MessageEvent)>::new(move |_| ticker.tick());
         worker.set_onmessage(Some(on_tick.as_ref().unchecked_ref()));
         on_tick.forget(); // lives as long as the tab
+        // A policy may forbid the worker after it was made.
+        let (page, used) = (self.clone(), Cell::new(false));
+        let on_error = Closure::<dyn FnMut()>::new(move || {
+            if !used.replace(true) {
+                page.use_the_page();
+            }
+        });
+        worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
+        on_error.forget();
         KEPT.with(|kept| kept.borrow_mut().push(worker)); // an unreferenced worker may be collected
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::{cell::RefCell, panic, rc::Rc, sync::Arc};
 
 use js_sys::{Reflect, WebAssembly::Module};
 use p2pnet_shared::{
-    engine::{CallOutcome, EngineName, Trap},
+    engine::{CallOutcome, EngineName, Trap, batch::Gathering},
     units::Gas,
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
@@ -63,6 +63,7 @@ async fn execute(kernels: Rc<RefCell<Kernels>>, reins: Option<Reins>, run: Run, 
     let mut said_at = monotonic_millis();
     let is_short = (2..=FEW_CALLS).contains(&run.calls.len());
     let kernel = kernels.borrow_mut().ready(run.kernel, run.source, module, &run.forget, say_with);
+    let mut gathering = Gathering::new(run.calls.len());
     let engine = match kernel {
         Ok(kernel) => {
             for call in &run.calls {
@@ -70,9 +71,10 @@ async fn execute(kernels: Rc<RefCell<Kernels>>, reins: Option<Reins>, run: Run, 
                     None => kernels.borrow_mut().call(&kernel, &[run.common.as_ref(), call.as_ref()], &run.limits),
                     Some(trap) => unstarted(trap),
                 };
-                let is_last = was_stopped(&outcome);
-                unsaid.push(outcome.into());
-                if is_last {
+                let taken = gathering.take(outcome);
+                let ended = taken.as_ref().is_none_or(|outcome| outcome.output.is_err());
+                unsaid.extend(taken.map(Outcome::from));
+                if ended {
                     break;
                 }
                 let nap = control::work_done();
@@ -101,11 +103,6 @@ async fn execute(kernels: Rc<RefCell<Kernels>>, reins: Option<Reins>, run: Run, 
 /// The outcome of a call that was not begun.
 fn unstarted(trap: Trap) -> CallOutcome {
     CallOutcome { output: Err(trap), gas: Gas(0) }
-}
-
-/// Whether a call ended because the page had it end.
-fn was_stopped(outcome: &CallOutcome) -> bool {
-    matches!(outcome.output, Err(Trap::Cancelled | Trap::TimedOut))
 }
 
 fn say(said: &Said) {

@@ -10,6 +10,7 @@ mod summary;
 mod testid;
 mod text;
 mod views;
+mod wishes;
 
 fn main() {
     if p2pnet_browser::run_if_worker() {

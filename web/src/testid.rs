@@ -74,3 +74,7 @@ pub const RUN_AGAIN: &str = "run-again";
 pub const TASK_MAP: &str = "task-map";
 /// A node in the table of Network; carries `data-node`.
 pub const NETWORK_NODE: &str = "network-node";
+/// Says that this browser keeps nothing, and why.
+pub const NOTHING_KEPT: &str = "nothing-kept";
+/// Says that no worker starts here, and why.
+pub const NO_WORKERS: &str = "no-workers";

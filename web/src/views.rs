@@ -12,7 +12,7 @@ use p2pnet_shared::{
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 
-use crate::summary;
+use crate::{summary, wishes::Wishes};
 
 /// Between two readings of the node.
 const PAUSE_MILLIS: u32 = 200;
@@ -65,25 +65,35 @@ pub struct NodeProviderProps {
 pub fn NodeProvider(props: &NodeProviderProps) -> Html {
     let boot = use_state_eq(|| Boot::Starting);
     let views = use_state_eq(Views::default);
+    let wishes = use_memo((), {
+        let views = views.setter();
+        move |()| Wishes::new(move |settings| views.set(Views { settings, ..Views::default() }))
+    });
     use_effect_with((), {
-        let (boot, views) = (boot.setter(), views.setter());
+        let (boot, views, wishes) = (boot.setter(), views.setter(), (*wishes).clone());
         move |()| {
             spawn_local(async move {
                 match p2pnet_browser::start(Options::default()).await {
                     Ok(runtime) => {
+                        wishes.node_is_up(&runtime);
                         boot.set(Boot::Running(runtime.clone()));
                         watch(&runtime, |fresh| views.set(fresh)).await;
                     }
-                    Err(error) => boot.set(Boot::Failed(error.to_string().into())),
+                    Err(error) => {
+                        wishes.no_node_comes();
+                        boot.set(Boot::Failed(error.to_string().into()));
+                    }
                 }
             });
         }
     });
     html! {
         <ContextProvider<Boot> context={(*boot).clone()}>
-            <ContextProvider<Views> context={(*views).clone()}>
-                { props.children.clone() }
-            </ContextProvider<Views>>
+            <ContextProvider<Wishes> context={(*wishes).clone()}>
+                <ContextProvider<Views> context={(*views).clone()}>
+                    { props.children.clone() }
+                </ContextProvider<Views>>
+            </ContextProvider<Wishes>>
         </ContextProvider<Boot>>
     }
 }

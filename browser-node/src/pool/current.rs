@@ -1,6 +1,6 @@
 //! A batch on its way through a worker: what is known of it so far, and the report that it ends in, whatever happens.
 
-use p2pnet_shared::engine::{BatchReport, CallOutcome, EngineName, Trap};
+use p2pnet_shared::engine::{BatchReport, CallOutcome, EngineName, Trap, batch::Gathering};
 use p2pnet_shared::units::Gas;
 
 /// A worker that was asked to stop looks within some milliseconds; one that does not is terminated.
@@ -13,7 +13,7 @@ pub type Finish = Box<dyn FnOnce(BatchReport)>;
 pub struct Current {
     /// Names the run between page and worker.
     pub run: u64,
-    calls: usize,
+    gathering: Gathering,
     engine: EngineName,
     outcomes: Vec<CallOutcome>,
     started_at: f64,
@@ -29,7 +29,7 @@ impl Current {
     pub fn new(run: u64, calls: usize, limit_millis: f64, now: f64, engine: EngineName, finish: Finish) -> Self {
         Self {
             run,
-            calls,
+            gathering: Gathering::new(calls),
             engine,
             outcomes: Vec::new(),
             started_at: now,
@@ -67,8 +67,7 @@ impl Current {
     /// Some calls are done.
     pub fn take(&mut self, engine: EngineName, outcomes: impl Iterator<Item = CallOutcome>) {
         self.engine = engine;
-        let room = self.calls.saturating_sub(self.outcomes.len());
-        self.outcomes.extend(outcomes.take(room));
+        self.outcomes.extend(outcomes.filter_map(|outcome| self.gathering.take(outcome)));
     }
 
     /// The worker said that it is done.
@@ -78,7 +77,7 @@ impl Current {
 
     /// The worker was stopped or died: what was done is kept, and the call that it was in ends in `trap`.
     pub fn cut_off(mut self, trap: Trap, now: f64) -> (Finish, BatchReport) {
-        if self.outcomes.len() < self.calls || self.outcomes.is_empty() {
+        if !self.gathering.is_over() || self.outcomes.is_empty() {
             self.outcomes.push(CallOutcome { output: Err(trap), gas: Gas(0) });
         }
         let busy_millis = (now - self.started_at - self.rested_millis).max(0.0);
@@ -129,6 +128,15 @@ mod tests {
         current.stopping(Trap::TimedOut, 200.0);
         assert_eq!(current.must_stop(301.0), None);
         assert_eq!(current.must_stop(302.0), Some((Trap::Cancelled, true)));
+    }
+
+    #[test]
+    fn a_worker_that_goes_on_after_a_trap_is_not_believed() {
+        let mut current = Current::new(1, 3, 100.0, 0.0, EngineName::Wasmi, Box::new(|_| ()));
+        let trapped = CallOutcome { output: Err(Trap::Trapped), gas: Gas(1) };
+        current.take(EngineName::Browser, [done(1), trapped.clone(), done(3)].into_iter());
+        let (_, report) = current.cut_off(Trap::TimedOut, 5.0);
+        assert_eq!(report.outcomes, [done(1), trapped]);
     }
 
     #[test]

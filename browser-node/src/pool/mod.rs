@@ -67,6 +67,10 @@ struct State {
     failed_starts: u32,
     idle_ticks: u32,
     trouble: Option<String>,
+    /// Whether so many starts failed in a row that no more is promised to others.
+    given_up: bool,
+    /// What was last told of these two.
+    told: (Option<String>, bool),
     /// Which engine workers used last.
     engine: EngineName,
 }
@@ -93,6 +97,8 @@ impl Pool {
             failed_starts: 0,
             idle_ticks: 0,
             trouble: None,
+            given_up: false,
+            told: (None, false),
             engine: EngineName::Browser,
         };
         Self { state: Rc::new(RefCell::new(state)), trouble_changed }
@@ -106,6 +112,7 @@ impl Pool {
         }
         self.let_go_of_spare(usize::from(cores).max(1));
         self.pump();
+        self.tell();
     }
 
     /// Runs a batch; `finish` gets its report, exactly once. Where no worker can start that may be
@@ -122,6 +129,7 @@ impl Pool {
         let waiting = Waiting { run, lane, kernel, batch, cpu_percent, finish: Box::new(finish) };
         self.state.borrow_mut().waiting.push_back(waiting);
         self.pump();
+        self.tell();
         PoolRun(run)
     }
 
@@ -170,11 +178,36 @@ impl Pool {
             self.let_go_of_spare(1);
         }
         self.pump();
+        self.tell();
     }
 
     /// Why workers do not start, while they do not.
     pub fn trouble(&self) -> Option<String> {
         self.state.borrow().trouble.clone()
+    }
+
+    /// Whether workers did not start so often that nothing should be offered to others.
+    pub fn has_given_up(&self) -> bool {
+        self.state.borrow().given_up
+    }
+
+    /// Forgets that workers did not start.
+    pub fn try_again(&self) {
+        let mut state = self.state.borrow_mut();
+        (state.trouble, state.given_up, state.failed_starts) = (None, false, 0);
+        drop(state);
+        self.tell();
+    }
+
+    /// Tells of trouble when it begins, ends or has another reason.
+    fn tell(&self) {
+        let mut state = self.state.borrow_mut();
+        let now = (state.trouble.clone(), state.given_up);
+        if state.told != now {
+            state.told = now;
+            drop(state);
+            (self.trouble_changed)();
+        }
     }
 
     fn next_id(&self) -> u64 {
@@ -189,11 +222,17 @@ impl Pool {
             let mut state = self.state.borrow_mut();
             if state.failed_starts >= MOST_FAILED_STARTS {
                 state.failed_starts = 0; // the next batch tries again
+                state.given_up = true;
                 let lost: Vec<_> = state.waiting.drain(..).map(|waiting| waiting.unrun(Trap::HostFailed)).collect();
                 drop(state);
                 report(lost);
-                (self.trouble_changed)();
                 return;
+            }
+            // What was offered to others needs a worker: better known before they send work than after.
+            if state.cores > 0 && state.failed_starts > 0 && state.members.is_empty() && !state.given_up {
+                drop(state);
+                self.start_worker();
+                continue;
             }
             if let Some((place, idle)) = state.next_pair() {
                 let refused = state.assign(place, idle);
@@ -239,18 +278,14 @@ impl Pool {
 
     fn hear(&self, id: u64, heard: Heard) {
         let mut state = self.state.borrow_mut();
-        let had_trouble = state.trouble.is_some();
         let ended = match heard {
             Heard::Said(Said::Failed { reason }, _) | Heard::Broke(reason) => state.lose(id, reason),
             Heard::Said(said, module) => state.listen(id, said, module),
         };
-        let trouble_differs = had_trouble != state.trouble.is_some();
         drop(state);
         report(ended);
-        if trouble_differs {
-            (self.trouble_changed)();
-        }
         self.pump();
+        self.tell();
     }
 
     /// Terminates idle workers beyond `keep` workers in all.
@@ -324,8 +359,7 @@ impl State {
         match (said, &mut member.doing) {
             (Said::Ready, doing) => {
                 *doing = Doing::Idle;
-                self.failed_starts = 0;
-                self.trouble = None;
+                (self.trouble, self.given_up, self.failed_starts) = (None, false, 0);
                 None
             }
             (Said::Compiled { kernel, facts }, _) => {

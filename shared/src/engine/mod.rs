@@ -3,6 +3,7 @@
 //! Each engine lives in the crate whose platform it needs (`engine/<name>.rs`); the portable one, wasmi, lives here and
 //! is the referee: where two engines differ, it is right.
 
+pub mod batch;
 pub mod drive;
 mod wasmi;
 

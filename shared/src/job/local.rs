@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{CallShape, Job, Outputs};
 use crate::{
-    engine::{Engine, Limits},
+    engine::{Engine, Limits, batch},
     kernel,
     refusal::{Code, Refusal},
     units::{Gas, Span},
@@ -54,8 +54,8 @@ pub fn run_spans<E: Engine>(
         let mut outputs = Outputs::new();
         let last = job.plan.has_last_step() && span.start + 1 == job.plan.units();
         let inputs = if last { vec![job.plan.last_input(&done)] } else { job.plan.inputs(span) };
-        for (call, input) in (0..).zip(inputs) {
-            let outcome = engine.call(&module, &[job.plan.common(), &input], &limits);
+        let outcomes = batch::run(&inputs, |input| engine.call(&module, &[job.plan.common(), input], &limits));
+        for (call, outcome) in (0..).zip(outcomes) {
             gas += outcome.gas;
             let covered = match job.plan.shape() {
                 CallShape::WholeSpan => span,

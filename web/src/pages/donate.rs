@@ -14,7 +14,8 @@ use crate::{
     parts::{formula::value_of, node_chip::NodeChip, trouble::use_seed_trouble},
     testid,
     text::{self, Words, donate},
-    views::{use_node, use_views},
+    views::{Boot, Views, use_boot, use_node, use_views},
+    wishes::use_wishes,
 };
 
 /// Rows of what runs now; more are counted.
@@ -34,7 +35,7 @@ pub fn Donate() -> Html {
                 <h1>{ words.say(donate::TITLE) }</h1>
                 <p class="lead">{ words.say(donate::LEAD) }</p>
                 <Toggle />
-                <p class="status" aria-live="polite" data-testid={testid::DONATE_STATUS}>{ status(words, network) }</p>
+                <p class="status" aria-live="polite" data-testid={testid::DONATE_STATUS}>{ status(words, &views) }</p>
                 if let (Some(why), Some(false)) = (trouble, network.map(|network| network.online)) {
                     <p><small lang="en">{ why }</small></p>
                 }
@@ -51,14 +52,14 @@ pub fn Donate() -> Html {
 fn Toggle() -> Html {
     let words = use_words();
     let views = use_views();
-    let node = use_node();
     let settings = views.settings;
-    let ready = node.is_some();
-    let onclick = use_callback(node, |_: MouseEvent, node| {
-        if let Some(node) = node {
-            // Asked anew: what is drawn may be a moment old.
-            let settings = node.settings();
-            node.set_settings(Settings { lending: !settings.lending, ..settings });
+    let boot = use_boot();
+    let failed = matches!(boot, Boot::Failed(_));
+    let starting = views.network.is_none();
+    let wishes = use_wishes();
+    let onclick = use_callback(wishes, |_: MouseEvent, wishes| {
+        if let Some(wishes) = wishes {
+            wishes.toggle_lending();
         }
     });
     let provider = views.network.as_ref().map(|network| &network.provider);
@@ -66,18 +67,22 @@ fn Toggle() -> Html {
     let paused = settings.lending
         && views.device.battery.is_some_and(|battery| battery.discharging)
         && !settings.lend_on_battery;
+    let broken = settings.lending && views.health.as_ref().is_some_and(|health| !health.can_compute);
     let word = match (settings.lending, paused, busy.is_empty()) {
         (false, _, _) => donate::ORB_OFF,
+        (true, _, _) if broken => donate::ORB_UNABLE,
+        (true, _, _) if starting => donate::ORB_STARTING,
         (true, true, _) => donate::ORB_PAUSED,
         (true, false, true) => donate::ORB_READY,
         (true, false, false) => donate::ORB_WORKING,
     };
+    let paused = paused || broken;
     let order = words.say(if settings.lending { donate::STOP } else { donate::START });
     // Screen readers hear what stands there and what it is about.
     let label = format!("{order} {}: {}", words.say(word), words.say(donate::LEND));
     html! {
         <button type="button" class={classes!("orb", (settings.lending && !paused).then_some("on"), paused.then_some("paused"), (!busy.is_empty()).then_some("busy"))}
-            {onclick} disabled={!ready} aria-pressed={settings.lending.to_string()} aria-label={label}
+            {onclick} disabled={failed} aria-pressed={settings.lending.to_string()} aria-label={label}
             data-testid={testid::DONATE_TOGGLE}>
             <Orb cores={views.device.cores} lent={settings.cores} {busy} on={settings.lending && !paused} />
             <span class="orb-text">
@@ -130,9 +135,15 @@ fn HowMuch() -> Html {
 }
 
 /// One sentence: for whom it computes, or why it does not.
-fn status(words: Words, network: Option<&NetworkView>) -> String {
-    let Some(network) = network else { return words.say(donate::IDLE_STARTING).to_owned() };
+fn status(words: Words, views: &Views) -> String {
+    let Some(network) = views.network.as_deref() else {
+        let text = if views.settings.lending { donate::IDLE_WISHED } else { donate::IDLE_STARTING };
+        return words.say(text).to_owned();
+    };
     let provider = &network.provider;
+    if views.settings.lending && views.health.as_ref().is_some_and(|health| !health.can_compute) {
+        return words.say(donate::IDLE_NO_WORKERS).to_owned();
+    }
     if let Some(reason) = provider.idle {
         return words.say(text::idle_reason(reason)).to_owned();
     }

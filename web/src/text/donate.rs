@@ -10,6 +10,8 @@ texts! {
     ORB_OFF: "Off", "Выключено";
     ORB_PAUSED: "Paused", "Пауза";
     ORB_READY: "Ready", "Готов";
+    ORB_STARTING: "Starting", "Запускается";
+    ORB_UNABLE: "Cannot compute", "Не может считать";
     ORB_WORKING: "Computing", "Считает";
     CORES: "Cores", "Ядра";
     CORES_OF: "{n} of {all}", "{n} из {all}";
@@ -21,6 +23,9 @@ texts! {
     IDLE_NO_WORK: "Ready. Nobody needs power right now; keep the tab open, work arrives by itself.",
         "Всё готово. Сейчас мощность никому не нужна; не закрывайте вкладку, работа придёт сама.";
     IDLE_STARTING: "The node is starting.", "Узел запускается.";
+    IDLE_WISHED: "The node is starting; it lends as soon as it is up.", "Узел запускается и начнёт делиться, как только будет готов.";
+    IDLE_NO_WORKERS: "Nothing is offered, because this browser starts no workers. Press Stop and Start to try again.",
+        "Ничего не предлагается: браузер не запускает фоновые потоки. Чтобы попробовать снова, остановите и начните.";
     WORKING_FOR: "Computing {tasks} for {people}.", "Считаем {tasks} для {people}.";
     BATTERY_BANNER: "On battery: lending is paused to spare it. It resumes by itself when you plug the device in.",
         "Питание от батареи: чтобы её беречь, помощь приостановлена. Она продолжится сама, когда вы подключите питание.";

@@ -17,6 +17,11 @@ texts! {
         "Браузер не запускает фоновые потоки, поэтому в этой вкладке ничего нельзя считать.";
     NOTHING_KEPT: "This browser keeps nothing for this page: jobs and settings last only as long as the tab.",
         "Браузер ничего не сохраняет для этой страницы: задания и настройки живут, пока открыта вкладка.";
+    KEPT_BLOCKED: "Another tab of p2pnet is of another version: close it and reload.",
+        "Открыта другая вкладка p2pnet другой версии: закройте её и обновите страницу.";
+    KEPT_NO_ANSWER: "Its database does not answer. Reload, or restart the browser.",
+        "База данных браузера не отвечает. Обновите страницу или перезапустите браузер.";
+    KEPT_TOO_MANY_TABS: "Too many tabs of p2pnet are open.", "Открыто слишком много вкладок p2pnet.";
     LANGUAGE: "Language", "Язык";
     THEME_AUTO: "Theme: as the device", "Тема: как на устройстве";
     THEME_LIGHT: "Theme: light", "Тема: светлая";

@@ -19,7 +19,8 @@ use crate::{
     parts::{copy::CopyButton, formula::Fault, refusal_note::RefusalNote},
     testid,
     text::{Words, job, new_job as say},
-    views::use_node,
+    views::{Boot, use_boot},
+    wishes::use_wishes,
 };
 
 /// Characters of the job that are shown.
@@ -145,15 +146,18 @@ enum Trial {
 #[component]
 pub fn TryHere(props: &TryProps) -> Html {
     let words = use_words();
-    let node = use_node();
+    let wishes = use_wishes();
+    let boot = use_boot();
+    let failed = matches!(boot, Boot::Failed(_));
     let trial = use_state_eq(|| Trial::None);
     let onclick = {
-        let (trial, node, json) = (trial.clone(), node.clone(), props.json.clone());
+        let (trial, json) = (trial.clone(), props.json.clone());
         Callback::from(move |_: MouseEvent| {
-            let (Some(node), Some(json)) = (node.clone(), json.clone()) else { return };
+            let (Some(wishes), Some(json)) = (wishes.clone(), json.clone()) else { return };
             trial.set(Trial::Running);
             let trial = trial.clone();
             spawn_local(async move {
+                let Some(node) = wishes.node().await else { return trial.set(Trial::None) };
                 let outcome = run(&node, &json).await;
                 trial.set(Trial::Done(json, outcome));
             });
@@ -162,7 +166,7 @@ pub fn TryHere(props: &TryProps) -> Html {
     let running = *trial == Trial::Running;
     html! {
         <div class="try">
-            <button type="button" class="outline" {onclick} disabled={running || node.is_none() || props.json.is_none()}
+            <button type="button" class="outline" {onclick} disabled={running || failed || props.json.is_none()}
                 aria-busy={running.to_string()} data-testid={testid::DRY_RUN}>
                 { words.say(if running { say::DRY_RUNNING } else { say::DRY_RUN }) }
             </button>

@@ -27,7 +27,8 @@ use crate::{
     parts::{debounce::use_settled, go::go, refusal_note::RefusalNote},
     testid,
     text::{Text, jobs, new_job as say},
-    views::{use_node, use_views},
+    views::{Boot, use_boot, use_node, use_views},
+    wishes::use_wishes,
 };
 
 /// A pause in typing after which the job is checked.
@@ -241,19 +242,23 @@ struct SubmitProps {
 fn Submit(props: &SubmitProps) -> Html {
     let words = use_words();
     let node = use_node();
+    let wishes = use_wishes();
+    let boot = use_boot();
+    let failed = matches!(boot, Boot::Failed(_));
     let navigator = use_navigator();
     let online = use_views().network.is_some_and(|network| network.online);
     let busy = use_state_eq(|| false);
     let refused = use_state_eq(|| None::<(Rc<Draft>, Refusal)>);
     let onclick = {
-        let (node, draft, busy, refused) = (node.clone(), props.draft.clone(), busy.clone(), refused.clone());
+        let (draft, busy, refused) = (props.draft.clone(), busy.clone(), refused.clone());
         Callback::from(move |_: MouseEvent| {
-            let (Some(node), Ok(json), Some(navigator)) = (node.clone(), draft.json(), navigator.clone()) else {
+            let (Some(wishes), Ok(json), Some(navigator)) = (wishes.clone(), draft.json(), navigator.clone()) else {
                 return;
             };
             busy.set(true);
             let (draft, busy, refused) = (draft.clone(), busy.clone(), refused.clone());
             spawn_local(async move {
+                let Some(node) = wishes.node().await else { return busy.set(false) };
                 match submit(&node, &json).await {
                     Ok(id) => go(&navigator, &Route::Job { id: id.to_string() }),
                     Err(refusal) => {
@@ -268,7 +273,7 @@ fn Submit(props: &SubmitProps) -> Html {
         refused.as_ref().filter(|(draft, _)| Rc::ptr_eq(draft, &props.draft)).map(|(_, refusal)| refusal.clone());
     html! {
         <div class="submit">
-            <button type="button" {onclick} disabled={node.is_none() || *busy} aria-busy={busy.to_string()} data-testid={testid::SUBMIT_JOB}>
+            <button type="button" {onclick} disabled={failed || *busy} aria-busy={busy.to_string()} data-testid={testid::SUBMIT_JOB}>
                 { words.say(if *busy { say::SUBMITTING } else { say::SUBMIT }) }
             </button>
             if node.is_none() {
