@@ -1,10 +1,15 @@
 //! The tab's side of the node's loop: what it orders, the pool and the store carry out.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
 
-use futures::channel::mpsc;
-use p2pnet_net::host::{Host, HostFact, HostOrder};
-use p2pnet_shared::{node::RunId, units::Moment};
+use futures::{FutureExt as _, channel::mpsc, future::BoxFuture};
+use p2pnet_net::host::{Host, HostFact, HostOrder, MemoryRecords, Records};
+use p2pnet_shared::{
+    node::{RunId, StoreKey},
+    refusal::{Code, Refusal},
+    units::Moment,
+};
+use send_wrapper::SendWrapper;
 
 use crate::{
     pool::{Lane, Pool, PoolRun},
@@ -15,15 +20,23 @@ use crate::{
 /// Carries out the orders of one node.
 pub struct TabHost {
     pool: Pool,
-    store: Option<Store>,
+    keeper: Keeper,
     facts: mpsc::Sender<HostFact>,
     runs: Rc<RefCell<BTreeMap<RunId, PoolRun>>>,
+}
+
+/// Where records lie.
+enum Keeper {
+    Store(Store),
+    /// In a browser that keeps nothing, until the tab is closed.
+    Memory(MemoryRecords),
 }
 
 impl TabHost {
     /// A host whose facts go to `facts`.
     pub fn new(pool: Pool, store: Option<Store>, facts: mpsc::Sender<HostFact>) -> Self {
-        Self { pool, store, facts, runs: Rc::default() }
+        let keeper = store.map_or_else(|| Keeper::Memory(MemoryRecords::default()), Keeper::Store);
+        Self { pool, keeper, facts, runs: Rc::default() }
     }
 }
 
@@ -51,17 +64,38 @@ impl Host for TabHost {
                     self.pool.abort(pool_run);
                 }
             }
-            HostOrder::Save(key, bytes) => {
-                if let Some(store) = &self.store {
-                    store.save(key, bytes);
-                }
-            }
-            HostOrder::Forget(key) => {
-                if let Some(store) = &self.store {
-                    store.forget(key);
-                }
-            }
+            HostOrder::Save(key, bytes) => match &self.keeper {
+                Keeper::Store(store) => store.save(key, bytes),
+                Keeper::Memory(records) => records.save(key, bytes),
+            },
+            HostOrder::Forget(key) => match &self.keeper {
+                Keeper::Store(store) => store.forget(key),
+                Keeper::Memory(records) => records.forget(key),
+            },
             HostOrder::Cores(cores) => self.pool.set_cores(cores),
         }
+    }
+
+    fn records(&self) -> Arc<dyn Records> {
+        match &self.keeper {
+            Keeper::Store(store) => Arc::new(TabRecords(SendWrapper::new(store.clone()))),
+            Keeper::Memory(records) => Arc::new(records.clone()),
+        }
+    }
+}
+
+/// The tab's store, behind the promise that a tab has one thread.
+struct TabRecords(SendWrapper<Store>);
+
+impl Records for TabRecords {
+    fn read(&self, key: StoreKey) -> BoxFuture<'static, Result<Option<Vec<u8>>, Refusal>> {
+        let store = Store::clone(&self.0);
+        let read = async move {
+            store.node_record(key).await.map_err(|error| {
+                let message = format!("this browser's storage cannot be read: {error}");
+                Refusal::new(Code::StoreFailed, message, "reload the page")
+            })
+        };
+        SendWrapper::new(read).boxed()
     }
 }

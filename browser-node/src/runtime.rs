@@ -14,8 +14,9 @@ use p2pnet_shared::{
     api::ProviderSettings,
     id::NodeId,
     job::{Job, kinds},
-    node::NodeConfig,
+    node::{Keep, NodeConfig},
     refusal::Refusal,
+    units::Millis,
     wire::Role,
 };
 use wasm_bindgen_futures::spawn_local;
@@ -35,6 +36,8 @@ use crate::{
 
 /// How many facts may wait for the loop, ends of runs apart: those always find room.
 const FACT_QUEUE: usize = 16;
+/// What a tab keeps of finished jobs: browsers give pages little room, and take all of it back when it runs out.
+const KEEP: Keep = Keep { age: Millis(7 * 24 * 3_600_000), bytes: 128 << 20, jobs: 200 };
 const SECRET: &str = "secret";
 const SETTINGS: &str = "settings";
 
@@ -153,7 +156,7 @@ pub async fn start(options: Options) -> Result<NodeRuntime, StartError> {
     let me: NodeId =
         p2pnet_net::node_id(secret).ok_or_else(|| StartError::Network("the identity is invalid".into()))?;
     let seed_bytes = js::random_bytes().ok_or(StartError::NoRandomness)?;
-    let config = NodeConfig { me, role: Role::Client, agent: options.agent, seed: seed_bytes };
+    let config = NodeConfig { me, role: Role::Client, agent: options.agent, seed: seed_bytes, keep: KEEP };
     let (facts, facts_of_host) = mpsc::channel(FACT_QUEUE);
     let host = TabHost::new(pool.clone(), store, facts.clone());
     let start = Start { secret, config, restored };

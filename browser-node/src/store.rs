@@ -5,7 +5,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     pin::pin,
     rc::Rc,
 };
@@ -162,10 +162,24 @@ impl Store {
         self.inner.clone().order(self.inner.own_key(name), Some(bytes));
     }
 
-    /// Everything that the node had kept.
+    /// What the node needs of what it had kept: no results, and of jobs that are over only what lists show.
     pub async fn node_records(&self) -> Result<Vec<(StoreKey, Vec<u8>)>, StoreError> {
+        let mut restored = self.records_of("finished").await?;
+        restored.extend(self.records_of("span").await?);
+        let over: BTreeSet<StoreKey> = restored.iter().map(|(key, _)| *key).collect();
+        let jobs = self.records_of("job").await?.into_iter().filter(|(key, _)| match key {
+            StoreKey::Job(id) => !over.contains(&StoreKey::Finished(*id)),
+            StoreKey::Span(..) | StoreKey::Result(_) | StoreKey::Finished(_) => true,
+        });
+        restored.extend(jobs);
+        Ok(restored)
+    }
+
+    /// Every record of the node whose key begins with a noun.
+    async fn records_of(&self, noun: &str) -> Result<Vec<(StoreKey, Vec<u8>)>, StoreError> {
         let (_transaction, records) = self.inner.transaction(IdbTransactionMode::Readonly)?;
-        let first = format!("{}node/", self.inner.prefix);
+        let prefix = format!("{}node/", self.inner.prefix);
+        let first = format!("{prefix}{noun}/");
         let last = format!("{first}{AFTER_ALL}");
         let range = IdbKeyRange::bound(&JsValue::from_str(&first), &JsValue::from_str(&last)).map_err(error)?;
         // Both requests go out before the first answer is awaited, else the transaction would end in between.
@@ -175,10 +189,22 @@ impl Store {
         let (keys, values) = within(READ_MILLIS, both).await.ok_or(StoreError::NoAnswer)?;
         let (keys, values): (Array, Array) = (keys?.unchecked_into(), values?.unchecked_into());
         let restored = keys.iter().zip(values.iter()).filter_map(|(key, value)| {
-            let key = read_key(key.as_string()?.strip_prefix(&first)?)?;
+            let key = read_key(key.as_string()?.strip_prefix(&prefix)?)?;
             Some((key, value.dyn_ref::<Uint8Array>()?.to_vec()))
         });
         Ok(restored.collect())
+    }
+
+    /// A record of the node as it stands after every order so far.
+    pub async fn node_record(&self, key: StoreKey) -> Result<Option<Vec<u8>>, StoreError> {
+        let text = self.inner.node_key(key);
+        // What waits is in no transaction yet; what is being written comes before any read that begins now.
+        if let Some(waiting) = self.inner.waiting.borrow().writes.get(&text) {
+            return Ok(waiting.clone());
+        }
+        let (_transaction, records) = self.inner.transaction(IdbTransactionMode::Readonly)?;
+        let value = answer(&records.get(&JsValue::from_str(&text)).map_err(error)?).await?;
+        Ok(value.dyn_ref::<Uint8Array>().map(Uint8Array::to_vec))
     }
 
     /// Keeps a record of the node.
@@ -303,6 +329,7 @@ fn key_text(key: StoreKey) -> String {
         StoreKey::Job(id) => format!("job/{id}"),
         StoreKey::Span(id, start) => format!("span/{id}/{start:016x}"),
         StoreKey::Result(id) => format!("result/{id}"),
+        StoreKey::Finished(id) => format!("finished/{id}"),
     }
 }
 
@@ -311,6 +338,7 @@ fn read_key(text: &str) -> Option<StoreKey> {
     match noun {
         "job" => name.parse().ok().map(StoreKey::Job),
         "result" => name.parse().ok().map(StoreKey::Result),
+        "finished" => name.parse().ok().map(StoreKey::Finished),
         "span" => {
             let (id, start) = name.split_once('/')?;
             let id: JobId = id.parse().ok()?;
@@ -327,7 +355,13 @@ mod tests {
     #[test]
     fn every_key_reads_back() {
         let id = JobId([0x5a; 16]);
-        for key in [StoreKey::Job(id), StoreKey::Span(id, 0), StoreKey::Span(id, u64::MAX), StoreKey::Result(id)] {
+        for key in [
+            StoreKey::Job(id),
+            StoreKey::Span(id, 0),
+            StoreKey::Span(id, u64::MAX),
+            StoreKey::Result(id),
+            StoreKey::Finished(id),
+        ] {
             assert_eq!(read_key(&key_text(key)), Some(key));
         }
     }

@@ -6,6 +6,7 @@ use std::{
     env, fmt, fs,
     net::{IpAddr, ToSocketAddrs as _},
     num::NonZeroU16,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     str::FromStr,
     thread,
@@ -218,6 +219,10 @@ pub struct Flags {
     pub memory_mib: Option<u32>,
     /// `--sandbox`
     pub sandbox: Option<Sandbox>,
+    /// `--keep-days`
+    pub keep_days: Option<u32>,
+    /// `--keep-mib`
+    pub keep_mib: Option<u32>,
     /// `--relay`, `--url`
     pub url: Option<String>,
 }
@@ -243,6 +248,8 @@ struct Written {
     cpu_percent: Option<Percent>,
     memory_mib: Option<u32>,
     sandbox: Option<Sandbox>,
+    keep_days: Option<u32>,
+    keep_mib: Option<u32>,
     url: Option<String>,
 }
 
@@ -283,6 +290,10 @@ pub struct Config {
     pub memory_mib: Setting<u32>,
     /// Where kernels run.
     pub sandbox: Setting<Sandbox>,
+    /// For how many days results are kept; 1 to 36500.
+    pub keep_days: Setting<u32>,
+    /// How much disk finished jobs and their results may take in all, in MiB; 1 to 16777216.
+    pub keep_mib: Setting<u32>,
     /// The relay that `node` joins and that `job` and `node list` ask.
     pub url: Setting<String>,
 }
@@ -318,13 +329,11 @@ impl Config {
         let written_host = written_host.transpose()?;
         let layers = Layers { environment, path: &path };
         let memory_mib = layers.pick("memory_mib", flags.memory_mib, written.memory_mib, 1024, parse)?;
-        if !(16..=65_536).contains(&memory_mib.value) {
-            return Err(ConfigError::Value {
-                name: "memory_mib".into(),
-                value: memory_mib.value.to_string(),
-                why: "expected MiB from 16 to 65536".into(),
-            });
-        }
+        within("memory_mib", memory_mib.value, 16..=65_536, "MiB")?;
+        let keep_days = layers.pick("keep_days", flags.keep_days, written.keep_days, 7, parse)?;
+        within("keep_days", keep_days.value, 1..=36_500, "days")?;
+        let keep_mib = layers.pick("keep_mib", flags.keep_mib, written.keep_mib, 1024, parse)?;
+        within("keep_mib", keep_mib.value, 1..=16_777_216, "MiB")?;
         Ok(Self {
             host: layers.pick("host", flags.host, written_host, IpAddr::from([0, 0, 0, 0]), read_host)?,
             base_path: layers.pick(
@@ -379,6 +388,8 @@ impl Config {
             )?,
             memory_mib,
             sandbox: layers.pick("sandbox", flags.sandbox, written.sandbox, Sandbox::Process, str::parse)?,
+            keep_days,
+            keep_mib,
             url: layers.pick("url", flags.url.clone(), written.url, "http://localhost:8080".to_owned(), parse)?,
         })
     }
@@ -422,6 +433,8 @@ impl Config {
             line("cpu_percent", &self.cpu_percent, self.cpu_percent.value.to_string()),
             line("memory_mib", &self.memory_mib, self.memory_mib.value.to_string()),
             line("sandbox", &self.sandbox, self.sandbox.value.to_string()),
+            line("keep_days", &self.keep_days, self.keep_days.value.to_string()),
+            line("keep_mib", &self.keep_mib, self.keep_mib.value.to_string()),
             line("url", &self.url, self.url.value.clone()),
         ]
     }
@@ -491,6 +504,17 @@ fn list(text: &str) -> Result<Vec<String>, String> {
 /// What is shown of a secret.
 fn hidden(secret: &Option<String>) -> String {
     secret.as_ref().map(|_| "(set)".to_owned()).unwrap_or_default()
+}
+
+fn within(name: &str, value: u32, range: RangeInclusive<u32>, unit: &str) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::Value {
+        name: name.into(),
+        value: value.to_string(),
+        why: format!("expected {unit} from {} to {}", range.start(), range.end()),
+    })
 }
 
 fn parse<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {

@@ -2,24 +2,27 @@
 
 #[cfg(target_os = "linux")]
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use p2pnet_net::host::{Host, HostOrder};
+use p2pnet_net::host::{Host, HostOrder, Records};
 use p2pnet_shared::units::Moment;
 #[cfg(target_os = "linux")]
 use p2pnet_shared::{clock::SteadyClock, units::Millis};
 
-use crate::{executor::Executor, store::Writer};
+use crate::{executor::Executor, store::Store};
 
 /// The platform's side of the loop. No order blocks.
 pub struct NativeHost {
     executor: Executor,
-    store: Writer,
+    store: Store,
 }
 
 impl NativeHost {
     /// A host that computes on `executor` and keeps records in `store`.
-    pub fn new(executor: Executor, store: Writer) -> Self {
+    pub fn new(executor: Executor, store: Store) -> Self {
         Self { executor, store }
     }
 }
@@ -35,10 +38,14 @@ impl Host for NativeHost {
                 self.executor.execute(run, kernel, batch, cpu_percent);
             }
             HostOrder::Abort { run } => self.executor.abort(run),
-            HostOrder::Save(key, bytes) => self.store.save(key, bytes),
-            HostOrder::Forget(key) => self.store.forget(key),
+            HostOrder::Save(key, bytes) => self.store.writer().save(key, bytes),
+            HostOrder::Forget(key) => self.store.writer().forget(key),
             HostOrder::Cores(cores) => self.executor.set_cores(cores),
         }
+    }
+
+    fn records(&self) -> Arc<dyn Records> {
+        Arc::new(self.store.clone())
     }
 }
 

@@ -242,7 +242,7 @@ async fn a_kernel_that_is_too_dear_to_compile_is_interpreted_and_gives_the_same(
         r#"{{"kind":"kernel","kernel":"{module}","input":"{}","requirements":{{"timeout_seconds":10}}}}"#,
         STANDARD.encode("as it came")
     );
-    let id = post_job(&relay, &job).await;
+    let id = post_job(&relay, job).await;
     wait_for(&relay, &id, "completed").await;
     let status = relay.get(&format!("/api/v1/jobs/{id}")).await;
     assert_eq!(status["attempts"][0]["engine"], "wasmi", "{status}");

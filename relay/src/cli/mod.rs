@@ -110,6 +110,12 @@ pub struct RelayArgs {
     /// Folder for identity, jobs and results.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// For how many days results are kept. [default: 7]
+    #[arg(long, value_name = "DAYS")]
+    pub keep_days: Option<u32>,
+    /// How much disk finished jobs and their results may take in all; beyond, whoever holds most loses their oldest. [default: 1024]
+    #[arg(long, value_name = "MIB")]
+    pub keep_mib: Option<u32>,
     /// Do not lend this machine's own processor.
     #[arg(long)]
     pub no_provider: bool,
@@ -315,6 +321,8 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
                 admin_token: args.admin_token,
                 data_dir: args.data_dir,
                 provider: args.no_provider.then_some(false),
+                keep_days: args.keep_days,
+                keep_mib: args.keep_mib,
                 ..args.lending.into_flags(file)
             };
             daemon::relay::run(Config::read(&flags)?).await

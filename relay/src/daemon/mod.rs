@@ -14,13 +14,18 @@ use futures::channel::mpsc;
 use p2pnet_net::{
     Options, Outside, WebRtc, handle::Handle, host::HostFact, host::Start, new_certificate, node_id, start,
 };
-use p2pnet_shared::{api::ProviderSettings, node::NodeConfig, wire::Role};
+use p2pnet_shared::{
+    api::ProviderSettings,
+    node::{Keep, NodeConfig},
+    units::Millis,
+    wire::Role,
+};
 use tokio::{task::JoinHandle, time::timeout};
 
 use crate::{
     cli::failure::Failure,
     config::Config,
-    executor::{Executor, Sandbox},
+    executor::Executor,
     host::NativeHost,
     store::{Store, StoreError, folder::DataFolder},
 };
@@ -48,8 +53,7 @@ impl Running {
         folder: DataFolder,
         role: Role,
         agent: &str,
-        sandbox: Sandbox,
-        memory_mib: u32,
+        config: &Config,
         options: Options,
     ) -> Result<Self, Failure> {
         let secret = folder.identity()?;
@@ -58,15 +62,21 @@ impl Running {
         })?;
         let (store, records) = Store::open(folder.database()).await?;
         let (facts, incoming) = mpsc::channel(FACTS);
-        let executor = Executor::new(facts.clone(), &folder.compiled(), sandbox, memory_mib);
-        let host = NativeHost::new(executor.clone(), store.writer().clone());
-        let config = NodeConfig {
+        let executor =
+            Executor::new(facts.clone(), &folder.compiled(), config.sandbox.value, config.memory_mib.value);
+        let host = NativeHost::new(executor.clone(), store.clone());
+        let node_config = NodeConfig {
             me,
             role,
             agent: format!("p2pnet {} {agent}", env!("CARGO_PKG_VERSION")),
             seed: rand::random(),
+            keep: Keep {
+                age: Millis(u64::from(config.keep_days.value) * 24 * 3_600_000),
+                bytes: u64::from(config.keep_mib.value) << 20,
+                ..Keep::default()
+            },
         };
-        let start_with = Start { secret, config, restored: records };
+        let start_with = Start { secret, config: node_config, restored: records };
         let (handle, outside, node_loop) = start(start_with, host, incoming, options).map_err(|error| {
             Failure::here(
                 format!("the network cannot start: {error}"),

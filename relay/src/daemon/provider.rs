@@ -36,8 +36,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     };
     folder.keep_ports(ports)?;
     let options = options(host, ports.p2p_port, ports.webrtc_port, certificate(&folder)?, Vec::new());
-    let node =
-        Running::start(folder, Role::Client, "native", config.sandbox.value, config.memory_mib.value, options).await?;
+    let node = Running::start(folder, Role::Client, "native", &config, options).await?;
     node.lend(&config, true).await;
     println!("node {} lends {} core(s) to {}", node.handle.me(), config.cores.value.count(), client.url());
 

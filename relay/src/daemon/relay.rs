@@ -39,8 +39,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let external = External::read(&config.external_addresses.value, ports)?;
     let access = access(&config, folder.identity()?)?;
     let options = options(host, ports.p2p_port, ports.webrtc_port, certificate(&folder)?, external.multiaddresses);
-    let mut node =
-        Running::start(folder, Role::Seed, "relay", config.sandbox.value, config.memory_mib.value, options).await?;
+    let mut node = Running::start(folder, Role::Seed, "relay", &config, options).await?;
     node.lend(&config, config.provider.value).await;
     wait_for_listeners(&mut node).await;
 

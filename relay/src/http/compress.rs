@@ -3,7 +3,7 @@
 use std::io::Read as _;
 
 use axum::{
-    body::{Body, Bytes},
+    body::Bytes,
     http::{Extensions, HeaderMap, StatusCode, Version, header},
 };
 use flate2::read::MultiGzDecoder;
@@ -18,8 +18,6 @@ use tower_http::{
 
 /// A shorter answer is not worth the work.
 const LEAST_BYTES: u64 = 1_024;
-/// A result is sent in pieces of so many bytes.
-const PIECE: usize = 256 << 10;
 
 type Worthwhile = fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool;
 
@@ -41,18 +39,6 @@ fn shrinks(headers: &HeaderMap) -> bool {
             || kind.ends_with("javascript")
             || kind.ends_with("+xml")
             || matches!(kind, "application/wasm" | "application/octet-stream" | "application/openmetrics-text"))
-}
-
-/// A body made of texts that are kept elsewhere, without a copy of them.
-pub fn pieces(parts: impl IntoIterator<Item = Bytes>) -> Body {
-    let pieces: Vec<Result<Bytes, std::convert::Infallible>> = parts
-        .into_iter()
-        .flat_map(|part| {
-            let count = part.len().div_ceil(PIECE);
-            (0..count).map(move |n| Ok(part.slice(n * PIECE..part.len().min((n + 1) * PIECE))))
-        })
-        .collect();
-    Body::from_stream(futures::stream::iter(pieces))
 }
 
 /// How a body is encoded.

@@ -161,7 +161,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/jobs", post(jobs::create).get(list::list))
         .route("/api/v1/jobs/{id}", get(jobs::describe).delete(jobs::stop).layer(hold()))
         .route("/api/v1/jobs/{id}/result", get(result::result).layer(hold()))
-        .route("/api/v1/jobs/{id}/result/{stream}", get(result::stream))
+        .route("/api/v1/jobs/{id}/result/{stream}", get(result::standard_stream))
         .route("/api/v1/kernels", put(kernels::keep))
         .route("/api/v1/nodes", get(nodes::list))
         .route("/api/v1/events", get(events::listen))

@@ -3,16 +3,18 @@
 use std::{borrow::Cow, sync::Arc};
 
 use axum::{
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{Path, State},
-    http::{HeaderMap, HeaderName, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures::{StreamExt as _, stream};
 use p2pnet_shared::{
     api::{JobSummary, http_status},
     id::JobId,
     job::JobState,
+    node::StoreKey,
     refusal::{Code, Refusal},
 };
 use serde::{Deserialize, de::IgnoredAny};
@@ -21,7 +23,6 @@ use tokio::task::spawn_blocking;
 use super::{
     App,
     answer::{Refused, refuse, short},
-    compress,
     jobs::{open, read_id},
     owners::Asker,
 };
@@ -48,13 +49,14 @@ pub async fn result(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let id = read_id(&id)?;
-    let (json, summary) = find(&app, asker, id).await?;
+    let (record, summary) = find(&app, asker, id).await?;
     let failed = summary.state != JobState::Completed;
-    if wants_bytes(&headers) && !failed && gives_bytes(&summary.kind) {
-        return bytes(summary.kind, json, Part::Output).await;
+    if !failed && !(wants_bytes(&headers) && gives_bytes(&summary.kind)) {
+        return whole(&app, record).await;
     }
+    let json = text(&app, record).await?;
     if !failed {
-        return Ok(whole(json));
+        return bytes(summary.kind, json, Part::Output).await;
     }
     // It failed, but what its parts put out is there: the error comes first, as for any job that failed.
     let reason = summary.error.unwrap_or_else(|| Refusal::new(Code::NoResult, "the job failed", "submit it again"));
@@ -64,7 +66,7 @@ pub async fn result(
 }
 
 /// `GET /api/v1/jobs/{id}/result/{stream}`: the bytes of a program's `stdout` or `stderr`, also if the job failed.
-pub async fn stream(
+pub async fn standard_stream(
     State(app): State<Arc<App>>,
     asker: Asker,
     Path((id, stream)): Path<(String, String)>,
@@ -78,24 +80,37 @@ pub async fn stream(
             return refuse(Code::NotFound, message, "a program's result has stdout and stderr");
         }
     };
-    let (json, summary) = find(&app, asker, id).await?;
+    let (record, summary) = find(&app, asker, id).await?;
     if summary.kind != "command" {
         let message = format!("a job of kind {} has no {stream}", summary.kind);
         return refuse(Code::NotFound, message, "only programs (kind command) have; get the result itself");
     }
-    bytes(summary.kind, json, part).await
+    bytes(summary.kind, text(&app, record).await?, part).await
 }
 
-/// The result and summary of a job that the asker may see.
-async fn find(app: &App, asker: Asker, id: JobId) -> Result<(Arc<str>, JobSummary), Refused> {
+/// The record that holds the result, and the summary, of a job that the asker may see.
+async fn find(app: &App, asker: Asker, id: JobId) -> Result<(StoreKey, JobSummary), Refused> {
     open(app, asker, id).await?;
-    let json = app.handle.result(id).await.map_err(|mut refusal| {
+    let record = app.handle.result_record(id).await.map_err(|mut refusal| {
         if refusal.hint.is_empty() {
             refusal.hint = format!("GET /api/v1/jobs/{id} says where the job stands and why");
         }
         refusal
     })?;
-    Ok((json, open(app, asker, id).await?.summary))
+    Ok((record, open(app, asker, id).await?.summary))
+}
+
+/// A result as a whole, for those who look into it.
+async fn text(app: &App, record: StoreKey) -> Result<String, Refused> {
+    let bytes = app.store.record(record).await.map_err(|trouble| trouble.refusal_of_a_read())?;
+    match bytes.and_then(|bytes| String::from_utf8(bytes.into()).ok()) {
+        Some(text) => Ok(text),
+        None => lost(),
+    }
+}
+
+fn lost<T>() -> Result<T, Refused> {
+    refuse(Code::NoResult, "the result was lost from this relay's store", "submit the job again")
 }
 
 fn gives_bytes(kind: &str) -> bool {
@@ -114,23 +129,19 @@ fn wants_bytes(headers: &HeaderMap) -> bool {
 const BEFORE: &[u8] = b"{\"result\":";
 const AFTER: &[u8] = b"}";
 
-/// A result that the node keeps too: sent as it lies there, not copied.
-struct Kept(Arc<str>);
-
-impl AsRef<[u8]> for Kept {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-
-fn whole(result: Arc<str>) -> Response {
+/// A result as it lies in the store, sent part by part: however many read it, each holds one part at a time.
+async fn whole(app: &App, record: StoreKey) -> Result<Response, Refused> {
+    let stored = app.store.stream(record).await.map_err(|trouble| trouble.refusal_of_a_read())?;
+    let Some((len, parts)) = stored else { return lost() };
+    let (before, after) = (Bytes::from_static(BEFORE), Bytes::from_static(AFTER));
+    let len = len + (before.len() + after.len()) as u64;
+    let body = stream::iter([Ok(before)]).chain(parts).chain(stream::iter([Ok(after)]));
     let headers = [
-        (header::CONTENT_TYPE, "application/json".to_owned()),
-        (header::CACHE_CONTROL, "no-store".to_owned()),
-        (header::CONTENT_LENGTH, (BEFORE.len() + result.len() + AFTER.len()).to_string()),
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::CONTENT_LENGTH, HeaderValue::from(len)),
     ];
-    let parts = [Bytes::from_static(BEFORE), Bytes::from_owner(Kept(result)), Bytes::from_static(AFTER)];
-    (headers, compress::pieces(parts)).into_response()
+    Ok((headers, Body::from_stream(body)).into_response())
 }
 
 fn json_response(status: StatusCode, pieces: &[&str]) -> Response {
@@ -152,7 +163,7 @@ struct Program<'a> {
 }
 
 /// Reads the bytes out of a result, on a thread of its own: there may be 48 MiB.
-async fn bytes(kind: String, json: Arc<str>, part: Part) -> Result<Response, Refused> {
+async fn bytes(kind: String, json: String, part: Part) -> Result<Response, Refused> {
     match spawn_blocking(move || decode(&kind, &json, part)).await {
         Ok(Some((bytes, failed))) => {
             let headers = [

@@ -108,7 +108,7 @@ async fn ended(app: &App, id: JobId, patience: Duration) {
     let until = Instant::now() + patience;
     // Before the first look: an end between the two is not missed.
     let mut ends = app.ends.0.subscribe();
-    while app.handle.job(id).await.is_some_and(|status| !status.summary.state.is_final()) {
+    while app.handle.is_over(id).await == Some(false) {
         let its_end = async {
             loop {
                 match timeout(LOOK, ends.recv()).await {

@@ -7,14 +7,14 @@ use std::{
     sync::LazyLock,
 };
 
-use p2pnet_shared::node::StoreKey;
+use p2pnet_shared::{id::JobId, node::StoreKey};
 use sqlx::{
     ConnectOptions as _, Connection as _, Row as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
 use super::{
-    KERNELS_KEPT_BYTES, KeyRecord, StoreError, columns_of, explain,
+    KERNELS_KEPT_BYTES, KeyRecord, PART_BYTES, StoreError, columns_of, explain, is_in_parts,
     trouble::{ROOM, Trouble},
     writer::Batch,
 };
@@ -238,7 +238,7 @@ async fn transact(connection: &mut SqliteConnection, batch: &Batch, find_room: b
     for key in batch.forgotten() {
         forget(connection, key).await?;
     }
-    put(connection, &batch.kept().collect::<Vec<_>>()).await?;
+    put(connection, &batch.kept().flat_map(|(key, bytes)| rows_of(key, bytes)).collect::<Vec<_>>()).await?;
     for key in batch.keys() {
         put_key(connection, key).await?;
     }
@@ -257,14 +257,23 @@ async fn transact(connection: &mut SqliteConnection, batch: &Batch, find_room: b
     Ok(())
 }
 
-async fn put(connection: &mut SqliteConnection, rows: &[(StoreKey, &[u8])]) -> Result<(), sqlx::Error> {
+/// `kind`, `job`, `unit` and `bytes`.
+type Row<'a> = (i64, JobId, i64, &'a [u8]);
+
+/// The rows of a record: one, or one for each part.
+fn rows_of(key: StoreKey, bytes: &[u8]) -> impl Iterator<Item = Row<'_>> {
+    let (kind, job, unit) = columns_of(key);
+    let most = if is_in_parts(key) { PART_BYTES } else { bytes.len().max(1) };
+    (unit..).zip(bytes.chunks(most)).map(move |(unit, part)| (kind, job, unit, part))
+}
+
+async fn put(connection: &mut SqliteConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
     let (many, rest) = rows.as_chunks::<ROWS>();
     let statements = many.iter().map(|rows| (PUT_MANY.as_str(), rows.as_slice()));
     for (statement, rows) in statements.chain(rest.chunks(1).map(|row| (PUT, row))) {
         let mut query = sqlx::query(statement);
-        for (key, bytes) in rows {
-            let (kind, job, unit) = columns_of(*key);
-            query = query.bind(kind).bind(job.0.to_vec()).bind(unit).bind(*bytes);
+        for (kind, job, unit, bytes) in rows {
+            query = query.bind(*kind).bind(job.0.to_vec()).bind(*unit).bind(*bytes);
         }
         query.execute(&mut *connection).await?;
     }
@@ -274,7 +283,9 @@ async fn put(connection: &mut SqliteConnection, rows: &[(StoreKey, &[u8])]) -> R
 /// A job takes the key that it was sent under along.
 async fn forget(connection: &mut SqliteConnection, key: StoreKey) -> Result<(), sqlx::Error> {
     let (kind, job, unit) = columns_of(key);
-    sqlx::query("DELETE FROM records WHERE job = ? AND kind = ? AND unit = ?")
+    let one = "DELETE FROM records WHERE job = ? AND kind = ? AND unit = ?";
+    let all_parts = "DELETE FROM records WHERE job = ? AND kind = ? AND unit >= ?";
+    sqlx::query(if is_in_parts(key) { all_parts } else { one })
         .bind(job.0.to_vec())
         .bind(kind)
         .bind(unit)

@@ -12,9 +12,12 @@ pub mod writer;
 use std::{path::PathBuf, sync::Arc};
 
 use axum::body::Bytes;
+use futures::{FutureExt as _, Stream, TryStreamExt as _, future::BoxFuture};
+use p2pnet_net::host::Records;
 use p2pnet_shared::{
     id::{Hash, JobId},
     node::StoreKey,
+    refusal::Refusal,
     units::Moment,
 };
 use sqlx::{Connection as _, Row as _, SqliteConnection, sqlite::SqliteRow};
@@ -26,6 +29,9 @@ pub use writer::{NewJob, Writer};
 
 /// Kernels of submitted jobs are kept so that later jobs may name them by hash: at most so many bytes, newest first.
 const KERNELS_KEPT_BYTES: i64 = 256 << 20;
+
+/// Results are written and read in parts of so many bytes: as much memory as each reader of one takes.
+const PART_BYTES: usize = 256 << 10;
 
 /// Why the data folder or its database cannot be used. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -129,9 +135,63 @@ impl Store {
         if let Some(record) = self.writer.pending(key) {
             return Ok(record);
         }
+        let mut whole = Vec::new();
+        for part in 0.. {
+            let Some(bytes) = self.part(key, part).await? else { break };
+            whole.extend_from_slice(&bytes);
+            if !is_in_parts(key) {
+                break;
+            }
+        }
+        Ok((!whole.is_empty()).then(|| whole.into()))
+    }
+
+    /// A record as a stream of parts, for large ones, and its length in bytes; `None` when there is none. However many
+    /// read it, each holds one part at a time.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn stream(
+        &self,
+        key: StoreKey,
+    ) -> Result<Option<(u64, impl Stream<Item = Result<Bytes, std::io::Error>> + use<>)>, Trouble> {
+        let pending = self.writer.pending(key);
+        let len = match &pending {
+            Some(None) => return Ok(None),
+            Some(Some(bytes)) => bytes.len() as u64,
+            None => {
+                let (kind, job, _) = columns_of(key);
+                let query = sqlx::query("SELECT SUM(LENGTH(bytes)) FROM records WHERE job = ? AND kind = ?");
+                let row = self.read(query.bind(job.0.to_vec()).bind(kind)).await?;
+                let Some(len) = row.and_then(|row| row.try_get::<Option<i64>, _>(0).ok()?) else { return Ok(None) };
+                len.cast_unsigned()
+            }
+        };
+        let (store, whole) = (self.clone(), pending.flatten());
+        let parts = futures::stream::try_unfold((0, 0u64), move |(part, sent)| {
+            let (store, whole) = (store.clone(), whole.clone());
+            async move {
+                if sent >= len {
+                    return Ok(None);
+                }
+                let bytes = match whole {
+                    Some(whole) => Some(part_of(&whole, sent)),
+                    None => store.part(key, part).await.map_err(|trouble| std::io::Error::other(trouble.words().0))?,
+                };
+                // The answer breaks off, which a client tells by its length.
+                let Some(bytes) = bytes else { return Err(std::io::Error::other("it was removed meanwhile")) };
+                let sent = sent + bytes.len() as u64;
+                Ok(Some((bytes, (part + 1, sent))))
+            }
+        });
+        Ok(Some((len, parts)))
+    }
+
+    /// One part of a record on disk.
+    async fn part(&self, key: StoreKey, part: i64) -> Result<Option<Bytes>, Trouble> {
         let (kind, job, unit) = columns_of(key);
         let query = sqlx::query("SELECT bytes FROM records WHERE job = ? AND kind = ? AND unit = ?");
-        let row = self.read(query.bind(job.0.to_vec()).bind(kind).bind(unit)).await?;
+        let row = self.read(query.bind(job.0.to_vec()).bind(kind).bind(unit + part)).await?;
         Ok(row.and_then(|row| row.try_get::<Vec<u8>, _>(0).ok()).map(Bytes::from))
     }
 
@@ -169,10 +229,27 @@ impl Store {
     }
 }
 
+impl Records for Store {
+    fn read(&self, key: StoreKey) -> BoxFuture<'static, Result<Option<Vec<u8>>, Refusal>> {
+        let store = self.clone();
+        async move {
+            let record = store.record(key).await.map_err(|trouble| trouble.refusal_of_a_read())?;
+            Ok(record.map(Vec::from))
+        }
+        .boxed()
+    }
+}
+
 async fn read_records(connection: &mut SqliteConnection) -> Result<Vec<(StoreKey, Vec<u8>)>, sqlx::Error> {
-    let rows = sqlx::query("SELECT kind, job, unit, bytes FROM records").fetch_all(connection).await?;
-    let mut records = Vec::with_capacity(rows.len());
-    for row in rows {
+    // No results; and of jobs that are over only what lists show, so that a full store costs a start little.
+    let mut rows = sqlx::query(
+        "SELECT kind, job, unit, bytes FROM records WHERE kind = 3 UNION ALL \
+         SELECT kind, job, unit, bytes FROM records WHERE kind IN (0, 1) AND NOT EXISTS \
+         (SELECT 1 FROM records AS line WHERE line.job = records.job AND line.kind = 3)",
+    )
+    .fetch(connection);
+    let mut records = Vec::new();
+    while let Some(row) = rows.try_next().await? {
         let job: Vec<u8> = row.try_get(1)?;
         let Some(key) = job.try_into().ok().and_then(|job| key_of(row.get(0), JobId(job), row.get(2))) else {
             tracing::warn!("the store holds a record of a kind that this version does not know; it is left alone");
@@ -194,12 +271,27 @@ fn read_key(row: &SqliteRow) -> Option<KeyRecord> {
     })
 }
 
-/// The columns `kind`, `job` and `unit` of a record.
+/// Whether a record lies in rows of at most [`PART_BYTES`] each, numbered from 0.
+fn is_in_parts(key: StoreKey) -> bool {
+    match key {
+        StoreKey::Result(_) => true,
+        StoreKey::Job(_) | StoreKey::Span(..) | StoreKey::Finished(_) => false,
+    }
+}
+
+/// The part of a record in memory that begins at a byte; shares the memory.
+fn part_of(whole: &Bytes, from: u64) -> Bytes {
+    let from = usize::try_from(from).unwrap_or(usize::MAX).min(whole.len());
+    whole.slice(from..whole.len().min(from + PART_BYTES))
+}
+
+/// The columns `kind`, `job` and `unit` of a record, or of its first part.
 fn columns_of(key: StoreKey) -> (i64, JobId, i64) {
     match key {
         StoreKey::Job(job) => (0, job, 0),
         StoreKey::Span(job, unit) => (1, job, unit.cast_signed()),
         StoreKey::Result(job) => (2, job, 0),
+        StoreKey::Finished(job) => (3, job, 0),
     }
 }
 
@@ -208,6 +300,7 @@ fn key_of(kind: i64, job: JobId, unit: i64) -> Option<StoreKey> {
         0 => Some(StoreKey::Job(job)),
         1 => Some(StoreKey::Span(job, unit.cast_unsigned())),
         2 => Some(StoreKey::Result(job)),
+        3 => Some(StoreKey::Finished(job)),
         // A number from a file, not one of our enums.
         _ => None,
     }

@@ -95,6 +95,12 @@ impl Trouble {
         }
     }
 
+    /// Why something that was kept cannot be read now.
+    pub fn refusal_of_a_read(&self) -> Refusal {
+        let (what, hint) = self.words();
+        Refusal::new(Code::StoreFailed, format!("it cannot be read now: {what}"), hint)
+    }
+
     /// Why a job that was stopped may come back after a restart.
     pub fn refusal_of_a_stop(&self) -> Refusal {
         let (what, hint) = self.words();

@@ -385,6 +385,6 @@ impl Task {
 fn is_span(key: StoreKey) -> bool {
     match key {
         StoreKey::Span(..) => true,
-        StoreKey::Job(_) | StoreKey::Result(_) => false,
+        StoreKey::Job(_) | StoreKey::Result(_) | StoreKey::Finished(_) => false,
     }
 }

@@ -1,5 +1,7 @@
 //! What the rest of a program holds of a running node: ask, order, listen. Cheap to clone; works natively and in a tab.
 
+use std::sync::Arc;
+
 use futures::{
     SinkExt, Stream, StreamExt,
     channel::{mpsc, oneshot},
@@ -8,8 +10,11 @@ use p2pnet_shared::{
     api::{Event, JobStatus, JobSummary, NetworkView, ProviderSettings},
     id::{JobId, NodeId, OwnerId},
     job::Job,
+    node::{Found, StoreKey, read_status},
     refusal::{Code, Refusal},
 };
+
+use crate::host::Records;
 
 /// How many orders may wait for the loop; a caller beyond that waits.
 pub const COMMAND_QUEUE: usize = 256;
@@ -35,9 +40,9 @@ pub enum Command {
     /// Whether a job is over; `None` when there is none.
     IsOver(JobId, oneshot::Sender<Option<bool>>),
     /// One job.
-    Job(JobId, oneshot::Sender<Option<Box<JobStatus>>>),
-    /// A job's result as JSON text.
-    JobResult(JobId, oneshot::Sender<Result<std::sync::Arc<str>, Refusal>>),
+    Job(JobId, oneshot::Sender<Option<Box<Found<JobStatus>>>>),
+    /// The record that holds a job's result.
+    JobResult(JobId, oneshot::Sender<Result<StoreKey, Refusal>>),
     /// Connections, offers, the lending side.
     Network(oneshot::Sender<Box<NetworkView>>),
     /// Change what is lent.
@@ -53,13 +58,14 @@ pub enum Command {
 pub struct Handle {
     me: NodeId,
     commands: mpsc::Sender<Command>,
+    records: Arc<dyn Records>,
 }
 
 impl Handle {
-    /// A handle and the end that the loop reads.
-    pub fn new(me: NodeId) -> (Self, mpsc::Receiver<Command>) {
+    /// A handle and the end that the loop reads. What the node does not hold itself is read from `records`.
+    pub fn new(me: NodeId, records: Arc<dyn Records>) -> (Self, mpsc::Receiver<Command>) {
         let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
-        (Self { me, commands }, receiver)
+        (Self { me, commands, records }, receiver)
     }
 
     /// Who this node is.
@@ -105,11 +111,22 @@ impl Handle {
 
     /// One job.
     pub async fn job(&self, id: JobId) -> Option<JobStatus> {
-        self.ask(|reply| Command::Job(id, reply)).await.flatten().map(|status| *status)
+        match *self.ask(|reply| Command::Job(id, reply)).await.flatten()? {
+            Found::Here(status) => Some(status),
+            Found::Kept(record) => read_status(id, &self.records.read(record).await.ok()??),
+        }
     }
 
     /// A job's result as JSON text; else why there is none.
-    pub async fn result(&self, id: JobId) -> Result<std::sync::Arc<str>, Refusal> {
+    pub async fn result(&self, id: JobId) -> Result<String, Refusal> {
+        let record = self.records.read(self.result_record(id).await?).await?;
+        record.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| {
+            Refusal::new(Code::NoResult, "the result was lost from this node's store", "submit the job again")
+        })
+    }
+
+    /// The record in which a job's result lies, for those who read it in parts; else why there is none.
+    pub async fn result_record(&self, id: JobId) -> Result<StoreKey, Refusal> {
         self.ask(|reply| Command::JobResult(id, reply)).await.unwrap_or_else(|| Err(stopped()))
     }
 

@@ -1,10 +1,15 @@
 //! What a platform gives to the loop: a clock, an executor, a store. The browser, the native node and tests have one each.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
+use futures::{FutureExt, future::BoxFuture};
 use p2pnet_shared::{
     engine::{Batch, BatchReport},
     node::{NodeConfig, RunId, StoreKey},
+    refusal::Refusal,
     units::Moment,
 };
 
@@ -63,6 +68,40 @@ pub trait Host {
 
     /// Carries an order out, or begins to.
     fn carry_out(&mut self, order: HostOrder);
+
+    /// Where the records lie that it was ordered to save.
+    fn records(&self) -> Arc<dyn Records>;
+}
+
+/// Reads records; in a task of whoever asks, never in the loop.
+pub trait Records: Send + Sync {
+    /// A record as it stands after every order so far; `None` when there is none.
+    fn read(&self, key: StoreKey) -> BoxFuture<'static, Result<Option<Vec<u8>>, Refusal>>;
+}
+
+/// Records in memory, for a host that has no better place; they end with the process.
+#[derive(Clone, Default)]
+pub struct MemoryRecords {
+    records: Arc<Mutex<BTreeMap<StoreKey, Vec<u8>>>>,
+}
+
+impl MemoryRecords {
+    /// Keeps a record.
+    pub fn save(&self, key: StoreKey, bytes: Vec<u8>) {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).insert(key, bytes);
+    }
+
+    /// Forgets a record.
+    pub fn forget(&self, key: StoreKey) {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    }
+}
+
+impl Records for MemoryRecords {
+    fn read(&self, key: StoreKey) -> BoxFuture<'static, Result<Option<Vec<u8>>, Refusal>> {
+        let record = self.records.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        futures::future::ready(Ok(record)).boxed()
+    }
 }
 
 /// What a node needs to start, the same on every platform.

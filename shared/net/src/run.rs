@@ -48,7 +48,7 @@ pub fn start<H: Host>(
         Role::Public | Role::Client | Role::Specialised => false,
     };
     let (swarm, outside, inside, external) = platform::open(&keypair, start.config.agent.clone(), serve, options)?;
-    let (handle, commands) = Handle::new(me);
+    let (handle, commands) = Handle::new(me, host.records());
     let mut node = Node::new(start.config);
     node.handle(host.now(), Input::Restored(start.restored));
     let running = Loop {

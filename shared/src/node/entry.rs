@@ -148,7 +148,8 @@ pub(super) struct Entry {
     pub(super) created_at: Moment,
     pub(super) started_at: Option<Moment>,
     pub(super) finished_at: Option<Moment>,
-    pub(super) result: Option<Arc<str>>,
+    /// What a job that is about to fail put out.
+    pub(super) result: Option<String>,
     pub(super) partial: Option<String>,
     pub(super) partial_at: Moment,
 

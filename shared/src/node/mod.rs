@@ -16,6 +16,7 @@ mod chance;
 mod core;
 mod dispatch;
 mod entry;
+mod finished;
 mod manners;
 mod owners;
 mod peers;
@@ -28,8 +29,11 @@ mod store;
 mod stragglers;
 mod view;
 
-pub use self::store::new_record;
 use self::{broker::Broker, core::Core, provider::Provider, requester::Requester};
+pub use self::{
+    finished::Keep,
+    store::{new_record, read_status},
+};
 use crate::{
     api::{JobStatus, JobSummary, NetworkView, Path, ProviderSettings},
     engine::{Batch, BatchReport},
@@ -51,15 +55,27 @@ pub enum StoreKey {
     Job(JobId),
     /// The outputs of one finished span of a job, by its first unit.
     Span(JobId, u64),
-    /// The result of a finished job.
+    /// The result of a finished job, as JSON text.
     Result(JobId),
+    /// What a list shows of a finished job.
+    Finished(JobId),
+}
+
+/// Something that a node is asked for: it has it, or its host's store does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found<T> {
+    /// Here it is.
+    Here(T),
+    /// It is in this record.
+    Kept(StoreKey),
 }
 
 /// A fact that the host reports.
 pub enum Input {
     /// Time has passed; nothing else happened.
     Tick,
-    /// What the store held when the node started; comes once, before anything else.
+    /// What the store held when the node started; comes once, before anything else. Results may be left out, and so may
+    /// the [`StoreKey::Job`] of each job that has a [`StoreKey::Finished`].
     Restored(Vec<(StoreKey, Vec<u8>)>),
     /// A connection to a node is ready (the first, or a better one).
     Connected {
@@ -210,6 +226,8 @@ pub struct NodeConfig {
     pub agent: String,
     /// Where all its chance comes from. A host takes it from the system; the simulator from the run's seed.
     pub seed: [u8; 32],
+    /// How much it keeps of jobs that are over.
+    pub keep: Keep,
 }
 
 /// Reads a job from its source; the second parameter finds kernels that it names by hash.
@@ -275,7 +293,7 @@ impl Node {
             self.core.blobs.next_deadline(),
             self.broker.next_deadline(),
             self.provider.next_deadline(),
-            self.requester.next_deadline(),
+            self.requester.next_deadline(&self.core.config.keep),
         ]
         .into_iter()
         .flatten()
@@ -302,25 +320,38 @@ impl Node {
 
     /// All jobs, newest first.
     pub fn jobs(&self) -> Vec<JobSummary> {
-        let mut jobs: Vec<JobSummary> = self.requester.jobs.values().map(|entry| self.summarise(entry)).collect();
+        let running = self.requester.jobs.values().map(|entry| self.summarise(entry));
+        let mut jobs: Vec<JobSummary> = running.chain(self.requester.finished.summaries().cloned()).collect();
         jobs.sort_by_key(|job| std::cmp::Reverse((job.created_at, job.id)));
         jobs
     }
 
     /// One job, as a list shows it. Cheap: asked for at every change.
     pub fn summary(&self, id: JobId) -> Option<JobSummary> {
-        self.requester.jobs.get(&id).map(|entry| self.summarise(entry))
+        let running = self.requester.jobs.get(&id).map(|entry| self.summarise(entry));
+        running.or_else(|| self.requester.finished.get(id).cloned())
     }
 
-    /// One job.
-    pub fn job(&self, id: JobId) -> Option<JobStatus> {
-        self.requester.jobs.get(&id).map(|entry| self.status(entry))
+    /// One job. The record of one that is over is read by [`read_status`].
+    pub fn job(&self, id: JobId) -> Option<Found<JobStatus>> {
+        match self.requester.jobs.get(&id) {
+            Some(entry) => Some(Found::Here(self.status(entry))),
+            None => self.requester.finished.get(id).map(|_| Found::Kept(StoreKey::Job(id))),
+        }
     }
 
-    /// A job's result as JSON text; else why there is none (yet).
-    pub fn result(&self, id: JobId) -> Result<std::sync::Arc<str>, Refusal> {
+    /// The record that holds a job's result; else why there is none (yet).
+    pub fn result(&self, id: JobId) -> Result<StoreKey, Refusal> {
+        if self.requester.jobs.contains_key(&id) {
+            return Err(Refusal::new(
+                Code::NotFinished,
+                "the job has no result yet",
+                "ask again when its state is completed",
+            ));
+        }
         let unknown = || Refusal::new(Code::UnknownJob, format!("no job has the id {id}"), "");
-        self.requester.jobs.get(&id).ok_or_else(unknown).and_then(store::result_of)
+        let job = self.requester.finished.get(id).ok_or_else(unknown)?;
+        store::result_of(job, self.requester.finished.has_result(id))
     }
 
     /// Connections, offers and the lending side.

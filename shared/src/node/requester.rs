@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Effect, StoreKey,
+    Effect, Keep, StoreKey,
     candidates::Candidates,
     core::Core,
     entry::{Attempt, Entry, Failure, Rank},
+    finished::{Finished, FinishedJobs},
     owners::Owners,
     store,
 };
@@ -19,9 +20,6 @@ use crate::{
     wire::Message,
 };
 
-/// Finished jobs that are kept, newest first, and bytes of their results.
-const MOST_FINISHED: usize = 200;
-const MOST_RESULT_BYTES: usize = 128 << 20;
 /// Bytes of outputs that one job may gather.
 const MOST_OUTPUT_BYTES: u64 = 512 << 20;
 /// A job that has not begun is given up when no node that meets its requirements was connected for so long, and how often
@@ -41,8 +39,11 @@ const START_SLACK: Millis = Millis(60_000);
 /// The requesting side of a node.
 #[derive(Default)]
 pub(super) struct Requester {
-    pub(super) jobs: BTreeMap<JobId, Entry>,
     /// Jobs that are not over.
+    pub(super) jobs: BTreeMap<JobId, Entry>,
+    /// Jobs that are.
+    pub(super) finished: FinishedJobs,
+    /// Jobs that are not over, by rank.
     pub(super) active: BTreeSet<Rank>,
     /// Whose those are, and whose turn it is.
     pub(super) owners: Owners,
@@ -74,7 +75,7 @@ impl Requester {
 
     /// Takes a job on. `kept`: its record is in the store as [`store::new_record`] makes it.
     pub(super) fn submitted(&mut self, core: &mut Core, id: JobId, job: Job, kept: bool) {
-        if self.jobs.contains_key(&id) {
+        if self.jobs.contains_key(&id) || self.finished.get(id).is_some() {
             return;
         }
         let refusal = self.may_submit(job.owner, job.source.len()).err();
@@ -97,28 +98,25 @@ impl Requester {
             }
         }
         let (id, rank) = (entry.id, entry.rank());
-        if !entry.state.is_final() {
-            self.active.insert(rank);
-            self.owners.joins(entry.owner, entry.source.len());
-        }
+        self.active.insert(rank);
+        self.owners.joins(entry.owner, entry.source.len());
         self.jobs.insert(id, entry);
         self.refresh(id);
     }
 
     pub(super) fn cancel(&mut self, core: &mut Core, id: JobId) {
-        let running = self.jobs.get(&id).is_some_and(|entry| !entry.state.is_final());
-        if running {
-            let refusal = Refusal::new(Code::NoResult, "the job was cancelled", "submit it again");
-            self.finish(core, id, Err((JobState::Cancelled, refusal)));
-        }
+        let refusal = Refusal::new(Code::NoResult, "the job was cancelled", "submit it again");
+        self.finish(core, id, Err((JobState::Cancelled, refusal)));
     }
 
+    /// Drops a job that is over.
     pub(super) fn remove(&mut self, core: &mut Core, id: JobId) {
-        if self.jobs.get(&id).is_some_and(|entry| entry.state.is_final()) {
-            self.jobs.remove(&id);
+        if self.finished.remove(id) {
             self.changed.remove(&id);
-            core.effects.push_back(Effect::Forget(StoreKey::Job(id)));
-            core.effects.push_back(Effect::Forget(StoreKey::Result(id)));
+            // The line last: as long as there is one, a host knows that the job is over.
+            for key in [StoreKey::Result(id), StoreKey::Job(id), StoreKey::Finished(id)] {
+                core.effects.push_back(Effect::Forget(key));
+            }
             core.effects.push_back(Effect::JobRemoved(id));
         }
     }
@@ -163,7 +161,7 @@ impl Requester {
         let end = match (plan.merge(&entry.done), plan.failure(&entry.done)) {
             (Ok(result), None) => Ok(result),
             (Ok(result), Some(refusal)) => {
-                entry.result = Some(result.into());
+                entry.result = Some(result);
                 Err(refusal)
             }
             (Err(refusal), _) => Err(refusal),
@@ -173,34 +171,27 @@ impl Requester {
 
     /// Ends a job: with its result, or with another state and its reason; what its parts put out may be kept then, too.
     pub(super) fn finish(&mut self, core: &mut Core, id: JobId, end: Result<String, (JobState, Refusal)>) {
-        let Some(entry) = self.jobs.get_mut(&id) else { return };
-        if entry.state.is_final() {
-            return;
-        }
+        let Some(entry) = self.jobs.get_mut(&id).filter(|entry| !entry.state.is_final()) else { return };
         let rank = entry.rank();
         self.owners.leaves(entry.owner, entry.source.len());
-        match end {
+        let result = match end {
             Ok(result) => {
                 entry.state = JobState::Completed;
-                entry.result = Some(result.into());
+                Some(result)
             }
             Err((state, refusal)) => {
                 entry.state = state;
                 entry.error = Some(refusal);
+                entry.result.take()
             }
-        }
+        };
         entry.finished_at = Some(core.now);
-        entry.changed = true;
-        entry.told_at = Moment(0); // the end is told at once
-        entry.partial = None;
         entry.plan = None;
         entry.source = cut(&entry.source, super::view::MOST_SOURCE_SHOWN).into();
         entry.issued.clear();
         entry.retries.clear();
         entry.open = Default::default();
-        entry.paces = Default::default();
-        entry.unfit.clear();
-        let spans: Vec<u64> = std::mem::take(&mut entry.done).into_keys().map(|span| span.start).collect();
+        let spans: Vec<u64> = entry.done.keys().map(|span| span.start).collect();
         let live: Vec<AttemptId> = entry.live.iter().copied().collect();
         core.blobs.unpin(entry.kernel);
         if let Some(common) = entry.common {
@@ -209,17 +200,12 @@ impl Requester {
         }
         self.active.remove(&rank);
         self.call_off(core, live);
-        // In this order: a host that dies in between must find a job that goes on, never one that is over without its
-        // result.
-        if let Some(result) = self.jobs.get(&id).and_then(|entry| entry.result.clone()) {
-            core.effects.push_back(Effect::Save(StoreKey::Result(id), result.as_bytes().to_vec()));
-        }
-        self.save(core, id);
+        self.refresh(id);
+        self.put_away(core, id, result);
         for start in spans {
             core.effects.push_back(Effect::Forget(StoreKey::Span(id, start)));
         }
-        self.refresh(id);
-        self.trim(core);
+        self.trim(core, Some(id));
         if self.active.is_empty() {
             self.stop_looking(core);
         } else {
@@ -227,25 +213,31 @@ impl Requester {
         }
     }
 
-    /// Drops the oldest finished jobs beyond what is kept.
-    pub(super) fn trim(&mut self, core: &mut Core) {
-        let mut finished: Vec<(Moment, JobId, usize)> = self
-            .jobs
-            .values()
-            .filter(|entry| entry.state.is_final())
-            .map(|entry| {
-                let held = entry.result.as_ref().map_or(0, |result| result.len()) + entry.source.len();
-                (entry.finished_at.unwrap_or_default(), entry.id, held)
-            })
-            .collect();
-        finished.sort_unstable_by(|a, b| b.cmp(a));
-        let mut bytes = 0;
-        for (index, (_, id, held)) in finished.into_iter().enumerate() {
-            bytes += held;
-            // The newest stays, however large: its owner has not seen it yet.
-            if index >= MOST_FINISHED || (bytes > MOST_RESULT_BYTES && index > 0) {
-                self.remove(core, id);
-            }
+    /// Takes a job that is over out of memory, all but its line in lists.
+    fn put_away(&mut self, core: &mut Core, id: JobId, result: Option<String>) {
+        let Some(entry) = self.jobs.remove(&id) else { return };
+        let (mut bytes, has_result) = (0, result.is_some());
+        // In this order: a host that dies in between must find a job that goes on, never one that is over without its
+        // result.
+        if let Some(result) = result {
+            bytes += result.len() as u64;
+            core.effects.push_back(Effect::Save(StoreKey::Result(id), result.into_bytes()));
+        }
+        bytes += store::save_job(core, &entry);
+        self.keep_line(core, Finished::new(entry.summary(core.now, None), bytes, has_result));
+        self.changed.insert(id); // the end is told at once
+    }
+
+    /// Keeps what lists show of a job that is over.
+    pub(super) fn keep_line(&mut self, core: &mut Core, line: Finished) {
+        store::save_line(core, &line);
+        self.finished.insert(line);
+    }
+
+    /// Drops finished jobs beyond what is kept; not the one that has ended just now.
+    pub(super) fn trim(&mut self, core: &mut Core, newest: Option<JobId>) {
+        while let Some(id) = self.finished.excess(core.now, &core.config.keep, newest) {
+            self.remove(core, id);
         }
     }
 
@@ -290,6 +282,7 @@ impl Requester {
             self.resend_stragglers(core);
             self.make_room(core);
         }
+        self.trim(core, None);
         self.candidates.close_silent(core);
         self.tell(core);
     }
@@ -370,16 +363,17 @@ impl Requester {
             if let Some(entry) = self.jobs.get_mut(&id) {
                 entry.changed = false;
                 entry.told_at = now;
-                core.effects.push_back(Effect::JobChanged(id));
             }
+            core.effects.push_back(Effect::JobChanged(id));
         }
     }
 
-    pub(super) fn next_deadline(&self) -> Option<Moment> {
+    pub(super) fn next_deadline(&self, keep: &Keep) -> Option<Moment> {
         let step = (!self.active.is_empty()).then_some(self.step_at);
         let tell =
             self.changed.iter().filter_map(|id| self.jobs.get(id)).map(|entry| entry.told_at + EVENT_PAUSE).min();
-        step.into_iter().chain(tell).chain(self.candidates.next_deadline()).min()
+        let old = self.finished.next_deadline(keep);
+        step.into_iter().chain(tell).chain(old).chain(self.candidates.next_deadline()).min()
     }
 }
 

@@ -2,14 +2,19 @@
 //!
 //! A job is JSON, so that a later version can read an older one; a finished span is postcard, so that it is small.
 
-use std::{collections::VecDeque, sync::Arc};
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, ReadJob, StoreKey, core::Core, entry::Entry, requester::Requester, scheduler::Paces};
+use super::{
+    Effect, ReadJob, StoreKey,
+    core::Core,
+    entry::Entry,
+    finished::Finished,
+    requester::Requester,
+    view::{elapsed, most_units_first, percent},
+};
 use crate::{
-    api::{AttemptView, NodeShare},
+    api::{AttemptView, JobStatus, JobSummary, NodeShare, Progress},
     id::{AttemptId, Hash, JobId, NodeId, OwnerId},
     job::{AttemptState, Job, JobState, Outputs, Plan, Policy, Requirements, metadata::Metadata},
     refusal::{Code, Refusal},
@@ -91,8 +96,8 @@ fn named_module(plan: &dyn Plan, source: &str) -> Option<String> {
     named.then(|| STANDARD.encode(module))
 }
 
-/// Keeps a job as it stands.
-pub(super) fn save_job(core: &mut Core, entry: &Entry) {
+/// Keeps a job as it stands; gives how many bytes that takes.
+pub(super) fn save_job(core: &mut Core, entry: &Entry) -> u64 {
     let record = JobRecord {
         version: VERSION,
         owner: entry.owner,
@@ -114,9 +119,14 @@ pub(super) fn save_job(core: &mut Core, entry: &Entry) {
         shares: entry.shares.values().cloned().collect(),
         kernel: entry.plan.as_deref().and_then(|plan| named_module(plan, &entry.source)),
     };
-    if let Ok(bytes) = serde_json::to_vec(&record) {
-        core.effects.push_back(Effect::Save(StoreKey::Job(entry.id), bytes));
-    }
+    save_record(core, entry.id, &record)
+}
+
+fn save_record(core: &mut Core, id: JobId, record: &JobRecord) -> u64 {
+    let Ok(bytes) = serde_json::to_vec(record) else { return 0 };
+    let len = bytes.len() as u64;
+    core.effects.push_back(Effect::Save(StoreKey::Job(id), bytes));
+    len
 }
 
 /// Keeps the outputs of a span that was accepted.
@@ -134,34 +144,81 @@ pub(super) fn save_span(core: &mut Core, job: JobId, span: Span, outputs: &Outpu
     }
 }
 
+/// Keeps what lists show of a job that is over.
+pub(super) fn save_line(core: &mut Core, line: &Finished) {
+    if let Ok(bytes) = serde_json::to_vec(line) {
+        core.effects.push_back(Effect::Save(StoreKey::Finished(line.summary.id), bytes));
+    }
+}
+
+/// A job that is over, from its [`StoreKey::Job`]; `None` when the record cannot be read.
+pub fn read_status(id: JobId, record: &[u8]) -> Option<JobStatus> {
+    let record = serde_json::from_slice::<JobRecord>(record).ok().filter(|record| record.version == VERSION)?;
+    let summary = record.summary(id);
+    Some(JobStatus {
+        elapsed: elapsed(record.created_at, record.started_at, summary.finished_at.unwrap_or(record.created_at)),
+        summary,
+        requirements: record.requirements,
+        policy: record.policy,
+        source: record.source,
+        attempts: record.attempts,
+        attempts_total: record.attempts_total,
+        nodes: most_units_first(record.shares),
+        partial: None,
+    })
+}
+
+impl JobRecord {
+    fn summary(&self, id: JobId) -> JobSummary {
+        JobSummary {
+            id,
+            owner: self.owner,
+            name: self.metadata.name.clone(),
+            labels: self.metadata.labels.clone(),
+            kind: self.kind.clone(),
+            state: self.state,
+            waiting: None,
+            error: self.error.clone(),
+            progress: Progress {
+                units_total: self.units,
+                units_done: self.done_units,
+                units_running: 0,
+                gas: self.gas,
+                percent: percent(self.done_units, self.units),
+                remaining_seconds: None,
+            },
+            created_at: self.created_at,
+            finished_at: self.finished_at.or(Some(self.created_at)),
+        }
+    }
+}
+
 impl Requester {
-    /// Rebuilds the jobs from the store. Records that cannot be read, or belong to no job, are forgotten.
+    /// Rebuilds the jobs from the store. Records that cannot be read, or belong to no job, are forgotten; those of a
+    /// later version are left alone.
     pub(super) fn restore(&mut self, core: &mut Core, records: Vec<(StoreKey, Vec<u8>)>, read: ReadJob<'_>) {
-        let mut rest = Vec::new();
+        let (mut jobs, mut rest) = (Vec::new(), Vec::new());
         for (key, bytes) in records {
             match key {
-                StoreKey::Job(id) => match serde_json::from_slice::<JobRecord>(&bytes) {
-                    Ok(record) if record.version == VERSION => {
-                        let mut entry = revive(id, record, read);
-                        entry.chance_at = core.now; // who was connected while this node was down, nobody knows
-                        self.admit(core, entry);
+                StoreKey::Finished(_) => {
+                    if let Some(line) = Finished::read(&bytes) {
+                        self.finished.insert(line);
                     }
-                    Ok(_) | Err(_) => core.effects.push_back(Effect::Forget(key)),
-                },
+                }
+                StoreKey::Job(id) => jobs.push((id, bytes)),
                 StoreKey::Span(..) | StoreKey::Result(_) => rest.push((key, bytes)),
+            }
+        }
+        for (id, bytes) in jobs {
+            if self.finished.get(id).is_none() {
+                self.restore_job(core, id, &bytes, read);
             }
         }
         for (key, bytes) in rest {
             let kept = match key {
-                StoreKey::Job(_) => true,
+                StoreKey::Job(_) | StoreKey::Finished(_) => true,
                 StoreKey::Span(id, _) => self.jobs.get_mut(&id).is_some_and(|entry| entry.restore_span(&bytes)),
-                StoreKey::Result(id) => match (self.jobs.get_mut(&id), String::from_utf8(bytes)) {
-                    (Some(entry), Ok(result)) if matches!(entry.state, JobState::Completed | JobState::Failed) => {
-                        entry.result = Some(result.into());
-                        true
-                    }
-                    (Some(_) | None, Ok(_) | Err(_)) => false,
-                },
+                StoreKey::Result(id) => self.finished.has_result(id),
             };
             if !kept {
                 core.effects.push_back(Effect::Forget(key));
@@ -172,74 +229,53 @@ impl Requester {
             self.refresh(id);
             self.check_done(core, id);
         }
-        self.trim(core);
+        self.trim(core, None);
         self.start_looking(core);
+    }
+
+    fn restore_job(&mut self, core: &mut Core, id: JobId, bytes: &[u8], read: ReadJob<'_>) {
+        let record = match serde_json::from_slice::<JobRecord>(bytes) {
+            Ok(record) if record.version == VERSION => record,
+            Ok(record) if record.version > VERSION => return,
+            Ok(_) | Err(_) => return core.effects.push_back(Effect::Forget(StoreKey::Job(id))),
+        };
+        match revive(id, record, read) {
+            Ok(mut entry) => {
+                entry.chance_at = core.now; // who was connected while this node was down, nobody knows
+                self.admit(core, entry);
+            }
+            Err(record) => {
+                let bytes = save_record(core, id, &record);
+                let completed = record.state == JobState::Completed;
+                self.keep_line(core, Finished::new(record.summary(id), bytes, completed));
+            }
+        }
     }
 }
 
-/// A job as its record tells it. A job that was running is read again; if that fails now, it failed.
-fn revive(id: JobId, record: JobRecord, read: ReadJob<'_>) -> Entry {
+/// A job as its record tells it, or the record of one that is over. A job that was running is read again; if that fails
+/// now, it failed.
+fn revive(id: JobId, mut record: JobRecord, read: ReadJob<'_>) -> Result<Entry, JobRecord> {
+    if record.state.is_final() {
+        return Err(record);
+    }
     let kernel = record.kernel.as_ref().and_then(|text| STANDARD.decode(text).ok());
     let find = |hash: Hash| kernel.clone().filter(|bytes| Hash::of(bytes) == hash);
-    let job = if record.state.is_final() { None } else { Some(read(&record.source, &find)) };
-    match job {
-        Some(Ok(mut job)) => {
+    match read(&record.source, &find) {
+        Ok(mut job) => {
             job.owner = record.owner;
             let mut entry = Entry::new(id, job, record.created_at);
             entry.started_at = record.started_at;
             entry.attempts_total = record.attempts_total;
             entry.ended = record.attempts.into();
-            entry
+            Ok(entry)
         }
-        Some(Err(refusal)) => finished(id, JobRecord { state: JobState::Failed, error: Some(refusal), ..record }),
-        None => finished(id, record),
-    }
-}
-
-/// A job that is over.
-fn finished(id: JobId, record: JobRecord) -> Entry {
-    Entry {
-        id,
-        owner: record.owner,
-        kind: record.kind,
-        metadata: record.metadata,
-        source: record.source.into(),
-        requirements: record.requirements,
-        policy: record.policy,
-        plan: None,
-        kernel: Hash([0; 32]),
-        common: None,
-        shape: crate::job::CallShape::WholeSpan,
-        units: record.units,
-        probe: 1,
-        most_units: u64::MAX,
-        state: record.state,
-        error: record.error,
-        created_at: record.created_at,
-        started_at: record.started_at,
-        finished_at: record.finished_at.or(Some(record.created_at)),
-        result: None,
-        partial: None,
-        partial_at: Moment(0),
-        open: Default::default(),
-        issued: Default::default(),
-        retries: Default::default(),
-        done: Default::default(),
-        done_units: record.done_units,
-        done_bytes: 0,
-        issued_units: 0,
-        gas: record.gas,
-        live: Default::default(),
-        ended: VecDeque::from(record.attempts),
-        attempts_total: record.attempts_total,
-        shares: record.shares.into_iter().map(|share| (share.node, share)).collect(),
-        paces: Paces::default(),
-        unfit: Default::default(),
-        work: 0,
-        waits: None,
-        chance_at: record.created_at,
-        changed: true,
-        told_at: Moment(0),
+        Err(refusal) => {
+            record.state = JobState::Failed;
+            record.error = Some(refusal);
+            record.finished_at.get_or_insert(record.created_at);
+            Err(record)
+        }
     }
 }
 
@@ -280,20 +316,12 @@ impl Entry {
     }
 }
 
-/// A result that was lost, or a job without one.
-pub(super) fn result_of(entry: &Entry) -> Result<Arc<str>, Refusal> {
-    match (&entry.result, entry.state) {
-        (Some(result), _) => Ok(Arc::clone(result)),
-        (None, JobState::Queued | JobState::Running | JobState::Verifying) => {
-            Err(Refusal::new(Code::NotFinished, "the job has no result yet", "ask again when its state is completed"))
-        }
-        (None, JobState::Completed) => {
-            Err(Refusal::new(Code::NoResult, "the result was lost from this node's store", "submit the job again"))
-        }
-        (None, JobState::Failed | JobState::Cancelled | JobState::Expired) => {
-            let fallback = || Refusal::new(Code::NoResult, "the job ended without a result", "submit it again");
-            let reason = entry.error.clone().unwrap_or_else(fallback);
-            Err(Refusal { code: Code::NoResult, ..reason })
-        }
+/// The record of a finished job's result, or why there is none.
+pub(super) fn result_of(job: &JobSummary, has_result: bool) -> Result<StoreKey, Refusal> {
+    if has_result {
+        return Ok(StoreKey::Result(job.id));
     }
+    let fallback = || Refusal::new(Code::NoResult, "the job ended without a result", "submit it again");
+    let reason = job.error.clone().unwrap_or_else(fallback);
+    Err(Refusal { code: Code::NoResult, ..reason })
 }

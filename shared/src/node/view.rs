@@ -26,20 +26,7 @@ const MOST_NODES: usize = 1000;
 
 impl Node {
     pub(super) fn summarise(&self, entry: &Entry) -> JobSummary {
-        let progress = entry.progress(self.core.now);
-        JobSummary {
-            id: entry.id,
-            owner: entry.owner,
-            name: entry.metadata.name.clone(),
-            labels: entry.metadata.labels.clone(),
-            kind: entry.kind.clone(),
-            state: entry.state,
-            waiting: self.requester.waiting(&self.core, entry),
-            error: entry.error.clone(),
-            progress,
-            created_at: entry.created_at,
-            finished_at: entry.finished_at,
-        }
+        entry.summary(self.core.now, self.requester.waiting(&self.core, entry))
     }
 
     pub(super) fn status(&self, entry: &Entry) -> JobStatus {
@@ -47,9 +34,7 @@ impl Node {
         let mut attempts: Vec<AttemptView> = entry.ended.iter().cloned().chain(live).collect();
         attempts.sort_by_key(|attempt| attempt.id);
         attempts.drain(..attempts.len().saturating_sub(MOST_SHOWN));
-        let mut nodes: Vec<NodeShare> = entry.shares.values().cloned().collect();
-        nodes.sort_by_key(|share| std::cmp::Reverse(share.units));
-        nodes.truncate(MOST_SHOWN);
+        let nodes = most_units_first(entry.shares.values().cloned().collect());
         JobStatus {
             summary: self.summarise(entry),
             requirements: entry.requirements,
@@ -208,6 +193,23 @@ impl Requester {
 }
 
 impl Entry {
+    /// What a list shows of it.
+    pub(super) fn summary(&self, now: Moment, waiting: Option<WaitReason>) -> JobSummary {
+        JobSummary {
+            id: self.id,
+            owner: self.owner,
+            name: self.metadata.name.clone(),
+            labels: self.metadata.labels.clone(),
+            kind: self.kind.clone(),
+            state: self.state,
+            waiting,
+            error: self.error.clone(),
+            progress: self.progress(now),
+            created_at: self.created_at,
+            finished_at: self.finished_at,
+        }
+    }
+
     fn progress(&self, now: Moment) -> Progress {
         let left = self.units.saturating_sub(self.done_units);
         let crowd = self.paces.crowd();
@@ -224,18 +226,34 @@ impl Entry {
             units_done: self.done_units,
             units_running: self.issued_units.min(left),
             gas: self.gas,
-            percent: u8::try_from(u128::from(self.done_units) * 100 / u128::from(self.units.max(1))).unwrap_or(100),
+            percent: percent(self.done_units, self.units),
             remaining_seconds,
         }
     }
 
     fn elapsed(&self, now: Moment) -> Elapsed {
-        let end = self.finished_at.unwrap_or(now);
-        Elapsed {
-            waited: self.started_at.unwrap_or(end) - self.created_at,
-            ran: self.started_at.map_or_else(Default::default, |at| end - at),
-        }
+        elapsed(self.created_at, self.started_at, self.finished_at.unwrap_or(now))
     }
+}
+
+/// Time spent until `end`.
+pub(super) fn elapsed(created_at: Moment, started_at: Option<Moment>, end: Moment) -> Elapsed {
+    Elapsed {
+        waited: started_at.unwrap_or(end) - created_at,
+        ran: started_at.map_or_else(Default::default, |at| end - at),
+    }
+}
+
+/// Whole percent, rounded down.
+pub(super) fn percent(done: u64, units: u64) -> u8 {
+    u8::try_from(u128::from(done) * 100 / u128::from(units.max(1))).unwrap_or(100)
+}
+
+/// Nodes by what they did, as many as are shown.
+pub(super) fn most_units_first(mut nodes: Vec<NodeShare>) -> Vec<NodeShare> {
+    nodes.sort_by_key(|share| std::cmp::Reverse(share.units));
+    nodes.truncate(MOST_SHOWN);
+    nodes
 }
 
 /// A quotient of seconds, rounded up.

@@ -11,7 +11,7 @@ use p2pnet_shared::{
     api::{Path, ProviderSettings},
     engine::{BatchReport, CallOutcome, EngineName},
     id::NodeId,
-    node::{Effect, Input, Node, NodeConfig},
+    node::{Effect, Input, Keep, Node, NodeConfig},
     units::{Gas, Moment},
     wire::{self, Role},
 };
@@ -23,7 +23,7 @@ const MICROS: u64 = 5;
 
 fn node(name: u8) -> Node {
     let me = NodeId([name; 32]);
-    Node::new(NodeConfig { me, role: Role::Public, agent: "bench".to_owned(), seed: [name; 32] })
+    Node::new(NodeConfig { me, role: Role::Public, agent: "bench".to_owned(), seed: [name; 32], keep: Keep::default() })
 }
 
 fn main() {
@@ -80,7 +80,7 @@ fn main() {
         }
     }
     let seconds = begin.elapsed().as_secs_f64();
-    let done = nodes[0].job(job).unwrap().nodes[0].tasks;
+    let done = nodes[0].summary(job).unwrap().progress.units_done;
     assert_eq!(done, TASKS);
     println!("{TASKS} tasks in {batches} batches and {messages} messages: {:.0} tasks/s", TASKS as f64 / seconds);
 }

@@ -7,7 +7,7 @@ use p2pnet_shared::{
     engine::BatchReport,
     id::{Hash, JobId, NodeId},
     job::Job,
-    node::{Effect, Input, Node, NodeConfig, RunId, StoreKey},
+    node::{Effect, Found, Input, Keep, Node, NodeConfig, RunId, StoreKey, read_status},
     units::{Millis, Moment},
     wire::{self, Message},
 };
@@ -58,6 +58,17 @@ struct Machine {
     wake_at: Option<Moment>,
     /// Runs that go on, and the event that ends each.
     running: BTreeMap<RunId, Option<(Moment, u64)>>,
+}
+
+impl Machine {
+    /// What a host gives a node at its start: no results, and of jobs that are over only their lines.
+    fn to_start_with(&self) -> impl Iterator<Item = (&StoreKey, &Vec<u8>)> {
+        self.store.iter().filter(|(key, _)| match key {
+            StoreKey::Finished(_) | StoreKey::Span(..) => true,
+            StoreKey::Job(id) => !self.store.contains_key(&StoreKey::Finished(*id)),
+            StoreKey::Result(_) => false,
+        })
+    }
 }
 
 struct Link {
@@ -180,7 +191,10 @@ impl World {
 
     /// How a job stands.
     pub fn job(&self, machine: usize, job: JobId) -> JobStatus {
-        self.node(machine).job(job).expect("the job is known")
+        match self.node(machine).job(job).expect("the job is known") {
+            Found::Here(status) => status,
+            Found::Kept(key) => read_status(job, self.record(machine, key)).expect("its record can be read"),
+        }
     }
 
     /// Whether nothing more will happen to a job.
@@ -190,7 +204,12 @@ impl World {
 
     /// A completed job's result.
     pub fn result(&self, machine: usize, job: JobId) -> String {
-        self.node(machine).result(job).unwrap_or_else(|refusal| panic!("{refusal:?}")).to_string()
+        let key = self.node(machine).result(job).unwrap_or_else(|refusal| panic!("{refusal:?}"));
+        String::from_utf8(self.record(machine, key).to_vec()).expect("a result is text")
+    }
+
+    fn record(&self, machine: usize, key: StoreKey) -> &[u8] {
+        self.machines[machine].store.get(&key).expect("the store holds what the node says it does")
     }
 
     /// Virtual time since the beginning.
@@ -252,11 +271,16 @@ impl World {
             self.schedule(first, Event::Misbehave { machine });
             return;
         }
-        let config =
-            NodeConfig { me: id, role: actor.role(), agent: "p2pnet simulator".to_owned(), seed: self.chance.name() };
+        let config = NodeConfig {
+            me: id,
+            role: actor.role(),
+            agent: "p2pnet simulator".to_owned(),
+            seed: self.chance.name(),
+            keep: Keep::default(),
+        };
         let mut node = Node::new(config);
         let records: Vec<(StoreKey, Vec<u8>)> =
-            self.machines[machine].store.iter().map(|(key, bytes)| (*key, bytes.clone())).collect();
+            self.machines[machine].to_start_with().map(|(key, bytes)| (*key, bytes.clone())).collect();
         node.restore(self.now, records, &plan::read);
         self.machines[machine].node = Some(node);
         for seed in self.machines[machine].seeds.clone() {

@@ -2,14 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use p2pnet_shared::{
     api::{Path, ProviderSettings},
     engine::Batch,
     id::{AttemptId, JobId, NodeId},
     job::{JobState, Requirements},
-    node::{Effect, Input, Node, NodeConfig, RunId},
+    node::{Effect, Input, Keep, Node, NodeConfig, RunId, StoreKey},
     units::Moment,
     wire::{self, Message, Role},
 };
@@ -70,13 +73,15 @@ struct Bench {
     told: Vec<Message>,
     /// Batches that the node gave to its executor and has not heard of again.
     running: VecDeque<(RunId, Arc<[u8]>, Batch)>,
+    /// What the node ordered to keep.
+    store: BTreeMap<StoreKey, Vec<u8>>,
 }
 
 impl Bench {
     fn new(seed: u64, role: Role) -> Self {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        let config = NodeConfig { me: ME, role, agent: "under test".to_owned(), seed: bytes };
+        let config = NodeConfig { me: ME, role, agent: "under test".to_owned(), seed: bytes, keep: Keep::default() };
         let now = Moment(1_790_000_000_000);
         let mut bench = Self {
             node: Node::new(config),
@@ -85,6 +90,7 @@ impl Bench {
             given: Vec::new(),
             told: Vec::new(),
             running: VecDeque::new(),
+            store: BTreeMap::new(),
         };
         bench.feed(Input::SeedKnown { node: PEERS[0], addresses: Vec::new() });
         bench
@@ -111,6 +117,10 @@ impl Bench {
                 }
             } else if let Effect::Execute { run, kernel, batch, .. } = effect {
                 self.running.push_back((run, kernel, batch));
+            } else if let Effect::Save(key, bytes) = effect {
+                self.store.insert(key, bytes);
+            } else if let Effect::Forget(key) = effect {
+                self.store.remove(&key);
             } else if let Effect::Hang { node, .. } = effect {
                 hung.push(node);
             }
@@ -165,7 +175,8 @@ impl Bench {
             self.take(Step::Waits(100));
         }
         assert_eq!(self.node.summary(id).map(|job| job.state), Some(JobState::Completed));
-        assert_eq!(&*self.node.result(id).unwrap(), plan::expected_sum(100_000));
+        let kept = &self.store[&self.node.result(id).unwrap()];
+        assert_eq!(kept, plan::expected_sum(100_000).as_bytes());
     }
 
     fn take(&mut self, step: Step) {

@@ -9,7 +9,7 @@ use p2pnet_shared::{
     id::JobId,
     job::{JobState, kinds},
     kernel,
-    node::NodeConfig,
+    node::{Keep, NodeConfig},
     units::Moment,
     wire::Role,
 };
@@ -18,13 +18,14 @@ use super::party::now;
 use crate::{
     Options, Outside,
     handle::Handle,
-    host::{Host, HostFact, HostOrder, Start},
+    host::{Host, HostFact, HostOrder, MemoryRecords, Records, Start},
     node_id, start,
 };
 
-/// Runs every batch by wasmi on a thread of its own; keeps nothing.
+/// Runs every batch by wasmi on a thread of its own; keeps records in memory.
 struct TestHost {
     facts: mpsc::Sender<HostFact>,
+    records: MemoryRecords,
 }
 
 impl Host for TestHost {
@@ -42,8 +43,14 @@ impl Host for TestHost {
                     let _ = futures::executor::block_on(facts.send(HostFact::Executed { run, report }));
                 });
             }
-            HostOrder::Abort { .. } | HostOrder::Save(..) | HostOrder::Forget(_) | HostOrder::Cores(_) => {}
+            HostOrder::Save(key, bytes) => self.records.save(key, bytes),
+            HostOrder::Forget(key) => self.records.forget(key),
+            HostOrder::Abort { .. } | HostOrder::Cores(_) => {}
         }
+    }
+
+    fn records(&self) -> Arc<dyn Records> {
+        Arc::new(self.records.clone())
     }
 }
 
@@ -64,8 +71,14 @@ struct Running {
 fn run(seed: u8, role: Role, options: Options) -> Running {
     let secret = [seed; 32];
     let (facts, incoming) = mpsc::channel(64);
-    let config = NodeConfig { me: node_id(secret).unwrap(), role, agent: "test".to_owned(), seed: [seed; 32] };
-    let host = TestHost { facts: facts.clone() };
+    let config = NodeConfig {
+        me: node_id(secret).unwrap(),
+        role,
+        agent: "test".to_owned(),
+        seed: [seed; 32],
+        keep: Keep::default(),
+    };
+    let host = TestHost { facts: facts.clone(), records: MemoryRecords::default() };
     let begin = Start { secret, config, restored: Vec::new() };
     let (handle, outside, node_loop) = start(begin, host, incoming, options).unwrap();
     tokio::spawn(node_loop);
@@ -123,7 +136,7 @@ async fn a_job_is_computed_by_a_node_that_only_a_circuit_reaches() {
     let id = submit(&requester).await;
     let status = ended(&requester.handle, id).await;
     assert_eq!(status.summary.state, JobState::Completed, "{status:?}");
-    assert_eq!(&*requester.handle.result(id).await.unwrap(), "5000050000");
+    assert_eq!(requester.handle.result(id).await.unwrap(), "5000050000");
     assert!(status.attempts.iter().all(|attempt| attempt.node == provider.handle.me()));
     let network = requester.handle.network().await.unwrap();
     let view = network.nodes.iter().find(|view| view.node == provider.handle.me()).unwrap();

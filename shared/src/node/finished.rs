@@ -1,0 +1,280 @@
+//! Jobs that are over. Their results and details lie in the host's store and are read when somebody asks; here is what a
+//! list shows of each, and which of them go when there are too many.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::requester::cut;
+use crate::{
+    api::JobSummary,
+    id::{JobId, OwnerId},
+    units::{Millis, Moment},
+};
+
+/// Goes up when a record changes in a way that an older version cannot be read into.
+const VERSION: u32 = 1;
+/// What of an error's sentences is held in memory.
+const MOST_WORDS: usize = 1_000;
+
+/// How much a node keeps of jobs that are over. Beyond it, whoever holds most loses their oldest job first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Each job for so long after its end, at most.
+    pub age: Millis,
+    /// Bytes of records in the store, results above all.
+    pub bytes: u64,
+    /// Jobs, for each of which a line is held in memory.
+    pub jobs: u64,
+}
+
+impl Default for Keep {
+    /// A week, 1 GiB, 10,000 jobs.
+    fn default() -> Self {
+        Self { age: Millis(7 * 24 * 3_600_000), bytes: 1 << 30, jobs: 10_000 }
+    }
+}
+
+/// A job that is over, as a list shows it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Finished {
+    version: u32,
+    /// Whose it is; a summary does not tell.
+    owner: OwnerId,
+    pub(super) summary: JobSummary,
+    /// What its records take in the store.
+    bytes: u64,
+    /// Whether one of them is a result; what a failed job put out may be kept, too.
+    has_result: bool,
+}
+
+/// What one owner holds.
+#[derive(Default)]
+struct Holding {
+    bytes: u64,
+    /// Oldest first.
+    jobs: BTreeSet<(Moment, JobId)>,
+}
+
+/// All jobs that are over.
+#[derive(Default)]
+pub(super) struct FinishedJobs {
+    jobs: BTreeMap<JobId, Finished>,
+    by_age: BTreeSet<(Moment, JobId)>,
+    owners: BTreeMap<OwnerId, Holding>,
+    by_bytes: BTreeSet<(u64, OwnerId)>,
+    by_jobs: BTreeSet<(u64, OwnerId)>,
+    bytes: u64,
+}
+
+impl Finished {
+    /// A line for a job whose records take so many bytes.
+    pub(super) fn new(mut summary: JobSummary, bytes: u64, has_result: bool) -> Self {
+        if let Some(error) = &mut summary.error {
+            error.message = cut(&error.message, MOST_WORDS).to_owned();
+            error.hint = cut(&error.hint, MOST_WORDS).to_owned();
+        }
+        Self { version: VERSION, owner: summary.owner, summary, bytes, has_result }
+    }
+
+    /// Reads a record; `None` when another version wrote it.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut finished = serde_json::from_slice::<Self>(bytes).ok().filter(|finished| finished.version == VERSION)?;
+        finished.summary.owner = finished.owner;
+        Some(finished)
+    }
+
+    fn ended_at(&self) -> Moment {
+        self.summary.finished_at.unwrap_or(self.summary.created_at)
+    }
+}
+
+impl FinishedJobs {
+    pub(super) fn get(&self, id: JobId) -> Option<&JobSummary> {
+        self.jobs.get(&id).map(|finished| &finished.summary)
+    }
+
+    pub(super) fn has_result(&self, id: JobId) -> bool {
+        self.jobs.get(&id).is_some_and(|finished| finished.has_result)
+    }
+
+    pub(super) fn summaries(&self) -> impl Iterator<Item = &JobSummary> {
+        self.jobs.values().map(|finished| &finished.summary)
+    }
+
+    pub(super) fn insert(&mut self, finished: Finished) {
+        let id = finished.summary.id;
+        self.remove(id);
+        self.by_age.insert((finished.ended_at(), id));
+        self.bytes += finished.bytes;
+        self.change(finished.owner, |holding| {
+            holding.bytes += finished.bytes;
+            holding.jobs.insert((finished.ended_at(), id));
+        });
+        self.jobs.insert(id, finished);
+    }
+
+    /// Whether it was there.
+    pub(super) fn remove(&mut self, id: JobId) -> bool {
+        let Some(finished) = self.jobs.remove(&id) else { return false };
+        self.by_age.remove(&(finished.ended_at(), id));
+        self.bytes -= finished.bytes;
+        self.change(finished.owner, |holding| {
+            holding.bytes -= finished.bytes;
+            holding.jobs.remove(&(finished.ended_at(), id));
+        });
+        true
+    }
+
+    /// When the next job is too old to be kept.
+    pub(super) fn next_deadline(&self, keep: &Keep) -> Option<Moment> {
+        self.by_age.first().map(|(at, _)| *at + keep.age)
+    }
+
+    /// A job that is to go, if there is one: too old, or the oldest of whoever holds most. `newest` stays, however large
+    /// it is: its owner has not seen it yet.
+    pub(super) fn excess(&self, now: Moment, keep: &Keep, newest: Option<JobId>) -> Option<JobId> {
+        let old = self.by_age.first().filter(|(at, _)| now >= *at + keep.age).map(|(_, id)| *id);
+        if old.is_some() {
+            return old;
+        }
+        if self.bytes > keep.bytes {
+            self.oldest_of(self.by_bytes.iter().rev().map(|(_, owner)| owner), newest)
+        } else if self.jobs.len() as u64 > keep.jobs {
+            self.oldest_of(self.by_jobs.iter().rev().map(|(_, owner)| owner), newest)
+        } else {
+            None
+        }
+    }
+
+    fn oldest_of<'a>(&self, mut owners: impl Iterator<Item = &'a OwnerId>, newest: Option<JobId>) -> Option<JobId> {
+        owners.find_map(|owner| {
+            let jobs = self.owners.get(owner)?.jobs.iter();
+            jobs.map(|(_, id)| *id).find(|id| Some(*id) != newest)
+        })
+    }
+
+    fn change(&mut self, owner: OwnerId, change: impl FnOnce(&mut Holding)) {
+        let holding = self.owners.entry(owner).or_default();
+        self.by_bytes.remove(&(holding.bytes, owner));
+        self.by_jobs.remove(&(holding.jobs.len() as u64, owner));
+        change(holding);
+        if holding.jobs.is_empty() {
+            self.owners.remove(&owner);
+        } else {
+            self.by_bytes.insert((holding.bytes, owner));
+            self.by_jobs.insert((holding.jobs.len() as u64, owner));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{api::Progress, job::JobState, units::Gas};
+
+    const ME: OwnerId = OwnerId([1; 16]);
+    const STRANGER: OwnerId = OwnerId([2; 16]);
+
+    fn job(number: u64) -> JobId {
+        JobId(u128::from(number).to_be_bytes())
+    }
+
+    fn finished(number: u64, owner: OwnerId, bytes: u64) -> Finished {
+        let progress = Progress {
+            units_total: 1,
+            units_done: 1,
+            units_running: 0,
+            gas: Gas(1),
+            percent: 100,
+            remaining_seconds: None,
+        };
+        let summary = JobSummary {
+            id: job(number),
+            owner,
+            name: None,
+            labels: BTreeMap::new(),
+            kind: "map".into(),
+            state: JobState::Completed,
+            waiting: None,
+            error: None,
+            progress,
+            created_at: Moment(number),
+            finished_at: Some(Moment(number)),
+        };
+        Finished::new(summary, bytes, true)
+    }
+
+    /// Ends a job and gives what went for it.
+    fn end(jobs: &mut FinishedJobs, keep: &Keep, finished: Finished) -> Vec<JobId> {
+        let (id, now) = (finished.summary.id, finished.ended_at());
+        jobs.insert(finished);
+        let mut gone = Vec::new();
+        while let Some(id) = jobs.excess(now, keep, Some(id)) {
+            assert!(jobs.remove(id));
+            gone.push(id);
+        }
+        gone
+    }
+
+    #[test]
+    fn a_strangers_many_jobs_push_out_their_own_only() {
+        let keep = Keep { jobs: 10, ..Keep::default() };
+        let mut jobs = FinishedJobs::default();
+        for number in 0..3 {
+            assert_eq!(end(&mut jobs, &keep, finished(number, ME, 1_000)), []);
+        }
+        for number in 3..300 {
+            let gone = end(&mut jobs, &keep, finished(number, STRANGER, 1));
+            assert!(gone.iter().all(|id| !(0..3).map(job).any(|mine| mine == *id)), "{gone:?}");
+        }
+        assert!((0..3).all(|number| jobs.get(job(number)).is_some()));
+        assert_eq!(jobs.jobs.len(), 10);
+    }
+
+    #[test]
+    fn whoever_holds_most_bytes_loses_the_oldest_and_the_newest_stays() {
+        let keep = Keep { bytes: 100, ..Keep::default() };
+        let mut jobs = FinishedJobs::default();
+        assert_eq!(end(&mut jobs, &keep, finished(1, ME, 40)), []);
+        assert_eq!(end(&mut jobs, &keep, finished(2, STRANGER, 30)), []);
+        assert_eq!(end(&mut jobs, &keep, finished(3, STRANGER, 30)), []);
+        assert_eq!(end(&mut jobs, &keep, finished(4, ME, 30)), [job(1)]);
+        assert_eq!(end(&mut jobs, &keep, finished(5, ME, 500)), [job(4), job(2), job(3)]);
+        assert!(jobs.get(job(5)).is_some());
+    }
+
+    #[test]
+    fn nothing_is_kept_for_longer_than_told() {
+        let keep = Keep { age: Millis(10), ..Keep::default() };
+        let mut jobs = FinishedJobs::default();
+        end(&mut jobs, &keep, finished(1, ME, 1));
+        assert_eq!(jobs.next_deadline(&keep), Some(Moment(11)));
+        assert_eq!(jobs.excess(Moment(10), &keep, None), None);
+        assert_eq!(jobs.excess(Moment(11), &keep, None), Some(job(1)));
+    }
+
+    #[test]
+    fn the_books_are_empty_when_the_jobs_are_gone() {
+        let mut jobs = FinishedJobs::default();
+        for number in 0..50 {
+            jobs.insert(finished(number, if number % 3 == 0 { ME } else { STRANGER }, number));
+            jobs.insert(finished(number, ME, number));
+        }
+        for number in 0..50 {
+            assert!(jobs.remove(job(number)) && !jobs.remove(job(number)));
+        }
+        assert_eq!(jobs.bytes, 0);
+        assert!(jobs.by_age.is_empty() && jobs.owners.is_empty());
+        assert!(jobs.by_bytes.is_empty() && jobs.by_jobs.is_empty());
+    }
+
+    #[test]
+    fn a_line_reads_back_from_its_record() {
+        let line = finished(7, ME, 3);
+        let read = Finished::read(&serde_json::to_vec(&line).unwrap()).unwrap();
+        assert_eq!((read.summary, read.bytes), (line.summary, 3));
+        assert!(Finished::read(b"{}").is_none());
+    }
+}
