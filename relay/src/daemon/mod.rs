@@ -62,8 +62,7 @@ impl Running {
         })?;
         let (store, records) = Store::open(folder.database()).await?;
         let (facts, incoming) = mpsc::channel(FACTS);
-        let executor =
-            Executor::new(facts.clone(), &folder.compiled(), config.sandbox.value, config.memory_mib.value);
+        let executor = Executor::new(facts.clone(), &folder.compiled(), config.sandbox.value, config.memory_mib.value);
         let host = NativeHost::new(executor.clone(), store.clone());
         let node_config = NodeConfig {
             me,
