@@ -79,7 +79,7 @@ async fn submit_until_it_dies(relay: String, next: Arc<AtomicU64>, ledger: Arc<M
     let http = Client::new();
     for _ in 0..JOBS {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        let key = (number % 2 == 0).then(|| format!("key {number}"));
+        let key = number.is_multiple_of(2).then(|| format!("key {number}"));
         let answer = send(&http, &relay, number, key.as_deref()).await;
         let id = match answer {
             Ok((StatusCode::ACCEPTED, body)) => body["id"].as_str().unwrap().to_owned(),
@@ -105,7 +105,7 @@ async fn submit_until_it_dies(relay: String, next: Arc<AtomicU64>, ledger: Arc<M
                 ledger.keys.insert(number, key);
             }
         }
-        if number % 5 == 0 {
+        if number.is_multiple_of(5) {
             stop(&http, &relay, &id, &ledger).await;
         }
     }

@@ -78,8 +78,8 @@ async fn a_job_is_found_again_by_its_name_and_labels_over_a_restart() {
     wait_for(&relay, &other, "completed").await;
     relay.stop();
     let relay = Relay::start(&folder, &["--no-provider"]);
-    assert_eq!(page(&relay, "?name=nightly").await.0, [nightly.clone()]);
-    assert_eq!(page(&relay, "?label=team:a:b").await.0, [other.clone()]);
+    assert_eq!(page(&relay, "?name=nightly").await.0, std::slice::from_ref(&nightly));
+    assert_eq!(page(&relay, "?label=team:a:b").await.0, std::slice::from_ref(&other));
     assert_eq!(page(&relay, "?label=team&state=completed").await.0.len(), 2);
     assert!(page(&relay, "?label=team:a").await.0.is_empty());
     let status = relay.get(&format!("/api/v1/jobs/{nightly}")).await;

@@ -291,7 +291,7 @@ pub struct ErrorBody {
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum Event {
     /// A job changed.
-    Job(JobSummary),
+    Job(Box<JobSummary>),
     /// A job was removed.
     JobRemoved {
         /// Which.

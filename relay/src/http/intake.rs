@@ -102,7 +102,10 @@ impl Intake {
                 () = gone.cancelled() => return Err(gave_way()),
                 () = sleep_until(deadline(since, bytes.len())) => return Err(too_slow()),
             };
-            let Some(data) = data else { break };
+            let Some(data) = data else {
+                is_whole = true;
+                continue;
+            };
             if bytes.len() + data.len() > limits::MOST_BODY_BYTES {
                 return Err(too_large());
             }

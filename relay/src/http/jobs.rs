@@ -83,8 +83,9 @@ pub async fn stop(State(app): State<Arc<App>>, asker: Asker, Path(id): Path<Stri
     open(&app, asker, id).await?;
     let (done, state) = match app.handle.is_over(id).await {
         None => return Err(Refused(unknown(&id.to_string()))),
-        Some(true) => (app.handle.remove(id).await, "removed"),
-        Some(false) => (app.handle.cancel(id).await, "cancelled"),
+        Some(false) if app.handle.cancel(id).await => (true, "cancelled"),
+        // It was over, or has ended since it was looked at.
+        Some(true | false) => (app.handle.remove(id).await, "removed"),
     };
     if !done {
         return Err(Refused(unknown(&id.to_string())));

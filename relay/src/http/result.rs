@@ -50,14 +50,13 @@ pub async fn result(
 ) -> Result<Response, Refused> {
     let id = read_id(&id)?;
     let (record, summary) = find(&app, asker, id).await?;
-    let failed = summary.state != JobState::Completed;
-    if !failed && !(wants_bytes(&headers) && gives_bytes(&summary.kind)) {
-        return whole(&app, record).await;
+    if summary.state == JobState::Completed {
+        if !wants_bytes(&headers) || !gives_bytes(&summary.kind) {
+            return whole(&app, record).await;
+        }
+        return bytes(summary.kind, text(&app, record).await?, Part::Output).await;
     }
     let json = text(&app, record).await?;
-    if !failed {
-        return bytes(summary.kind, json, Part::Output).await;
-    }
     // It failed, but what its parts put out is there: the error comes first, as for any job that failed.
     let reason = summary.error.unwrap_or_else(|| Refusal::new(Code::NoResult, "the job failed", "submit it again"));
     let error = serde_json::json!(Refusal { code: Code::NoResult, ..reason }).to_string();

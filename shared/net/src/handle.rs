@@ -89,7 +89,7 @@ impl Handle {
         self.ask(|reply| Command::SubmitKept(id, Box::new(job), reply)).await.unwrap_or_else(|| Err(stopped()))
     }
 
-    /// Stops a job; `false` when there is none with this id.
+    /// Stops a job; `false` when none with this id runs, since it is over or was never there.
     pub async fn cancel(&self, id: JobId) -> bool {
         self.ask(|reply| Command::Cancel(id, reply)).await.unwrap_or(false)
     }

@@ -105,7 +105,7 @@ impl Listener {
         }
         while let Some(id) = self.changed.pop_first() {
             if let Some(summary) = summary(id) {
-                return Some(Event::Job(summary));
+                return Some(Event::Job(Box::new(summary)));
             }
         }
         std::mem::take(&mut self.network).then_some(Event::Network)
@@ -165,7 +165,7 @@ mod tests {
         listeners.tell(Moment(1_001), summary);
         assert_eq!(heard(&mut receiver), []);
         listeners.tell(Moment(2_000), summary);
-        assert_eq!(heard(&mut receiver), [Event::Job(summary(id(1)).unwrap())]);
+        assert_eq!(heard(&mut receiver), [Event::Job(Box::new(summary(id(1)).unwrap()))]);
         assert_eq!(listeners.due(), None);
     }
 

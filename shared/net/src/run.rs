@@ -205,10 +205,10 @@ impl<H: Host> Loop<H> {
             Command::SubmitKept(id, job, reply) => _ = reply.send(self.submit_kept(now, id, job)),
             // What these two order is with the host before the answer goes: who asked may wait for the store then.
             Command::Cancel(id, reply) => {
-                let known = self.node.summary(id).is_some();
+                let running = self.node.summary(id).is_some_and(|job| !job.state.is_final());
                 self.node.handle(now, Input::Cancelled { id });
                 self.carry_out(now);
-                _ = reply.send(known);
+                _ = reply.send(running);
             }
             Command::Remove(id, reply) => {
                 let finished = self.node.summary(id).is_some_and(|job| job.state.is_final());

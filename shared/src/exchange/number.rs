@@ -111,7 +111,7 @@ fn divide(a: Parts, b: Parts) -> Option<(u128, u128)> {
             return None;
         }
         let whole = moved(rest, step);
-        quotient = moved(quotient, step) | whole / b.magnitude;
+        quotient = moved(quotient, step) | (whole / b.magnitude);
         rest = whole % b.magnitude;
         left -= step;
         if rest == 0 {
@@ -219,7 +219,7 @@ pub fn quotient(a: i128, b: i128) -> f64 {
     while rest != 0 && 128 - quotient.leading_zeros() < 55 {
         let step = rest.leading_zeros().min(64);
         let whole = moved(rest, step);
-        quotient = moved(quotient, step) | whole / divisor;
+        quotient = moved(quotient, step) | (whole / divisor);
         rest = whole % divisor;
         exponent -= step as i32;
     }

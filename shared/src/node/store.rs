@@ -255,9 +255,9 @@ impl Requester {
 
 /// A job as its record tells it, or the record of one that is over. A job that was running is read again; if that fails
 /// now, it failed.
-fn revive(id: JobId, mut record: JobRecord, read: ReadJob<'_>) -> Result<Entry, JobRecord> {
+fn revive(id: JobId, mut record: JobRecord, read: ReadJob<'_>) -> Result<Entry, Box<JobRecord>> {
     if record.state.is_final() {
-        return Err(record);
+        return Err(Box::new(record));
     }
     let kernel = record.kernel.as_ref().and_then(|text| STANDARD.decode(text).ok());
     let find = |hash: Hash| kernel.clone().filter(|bytes| Hash::of(bytes) == hash);
@@ -274,7 +274,7 @@ fn revive(id: JobId, mut record: JobRecord, read: ReadJob<'_>) -> Result<Entry, 
             record.state = JobState::Failed;
             record.error = Some(refusal);
             record.finished_at.get_or_insert(record.created_at);
-            Err(record)
+            Err(Box::new(record))
         }
     }
 }

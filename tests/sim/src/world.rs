@@ -182,7 +182,7 @@ impl World {
         if let Some(node) = &mut self.machines[machine].node {
             node.handle(now, input);
             self.inputs += 1;
-            if self.inputs <= AUDITED || self.inputs % AUDITED_LATER == 0 {
+            if self.inputs <= AUDITED || self.inputs.is_multiple_of(AUDITED_LATER) {
                 node.audit().unwrap_or_else(|what| panic!("machine {machine} at {now:?}: {what}"));
             }
             self.carry_out(machine);

@@ -289,12 +289,10 @@ impl<'de> Visitor<'de> for RowVisitor {
 /// The text of a job's bytes, without a byte order mark.
 pub fn text_of(bytes: &[u8]) -> Result<&str, Refusal> {
     const HINT: &str = "send JSON in UTF-8; in PowerShell, pass `-Encoding utf8` to what writes the file";
-    let utf16 = match bytes {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'{' | b' ' | b'\r' | b'\n', 0, ..] | [0, b'{' | b' ' | b'\n', ..] => {
-            true
-        }
-        _ => false,
-    };
+    let utf16 = matches!(
+        bytes,
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'{' | b' ' | b'\r' | b'\n', 0, ..] | [0, b'{' | b' ' | b'\n', ..]
+    );
     if utf16 {
         return Err(Refusal::new(Code::InvalidJson, "the job is in UTF-16, not in UTF-8", HINT));
     }
