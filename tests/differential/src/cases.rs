@@ -306,7 +306,7 @@ pub fn recursions() -> Vec<(String, String)> {
         format!("{COUNT} (call $leaf) (call $deep)"),
         plain.clone(),
         "(func $leaf (local i32) (loop (br_if 0 (i32.lt_u
-            (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 10000)))))"
+            (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 300)))))"
             .into(),
     );
     // Functions that call no other weigh nothing: each level also calls the largest of them.
