@@ -159,7 +159,9 @@ impl Tab {
         let mut compared = 0;
         let mut differences = Vec::new();
         for case in cases::repository()?.into_iter().chain(cases::bounds()?) {
-            if case.limits.memory_bytes > most_bytes {
+            // Recursion to the bound is more than a worker's stack holds: there wasmi answers, which takes minutes for all
+            // shapes; `calls_ten_thousand_deep_…` looks at that way round.
+            if case.limits.memory_bytes > most_bytes || case.name.starts_with("recursion of ") {
                 continue;
             }
             match self.compare(&case, engine).await {
