@@ -1,10 +1,15 @@
 //! Hands over to the programs in `tests/e2e` that measure the built relay and page, and that photograph them.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result};
 
 use crate::{
+    others::Others,
     relay::{self, NATIVE},
     shell::{cargo, program, step},
     tools, workspace,
@@ -20,35 +25,64 @@ pub fn run(names: &[String]) -> Result<()> {
     match names {
         [first, rest @ ..] if first == ENGINES => engines(rest),
         [first, others @ ..] if first == SUBMISSIONS => submissions(others),
-        [] => measure("p2pnet-bench", "measuring", names).and_then(|()| engines(names)),
-        [..] => measure("p2pnet-bench", "measuring", names),
+        [] => outside(names).and_then(|()| engines(names)),
+        [..] => outside(names),
     }
+}
+
+/// What a requester and a lender see, beside other systems of the kind.
+fn outside(names: &[String]) -> Result<()> {
+    let others = Others::get();
+    let kernel = kernel_of_rustc()?;
+    measure("p2pnet-bench", "measuring", names, |command| {
+        command.env("P2PNET_BENCH_KERNEL", kernel);
+        if let Some(python) = others.python {
+            command.env("P2PNET_BENCH_PYTHON", python);
+        }
+        if let Some(packages) = others.packages {
+            command.env("P2PNET_BENCH_NPM", packages);
+        }
+    })
 }
 
 /// `cargo xtask screenshots`.
 pub fn screenshots(args: &[String]) -> Result<()> {
-    measure("p2pnet-screenshots", "taking screenshots", args)
+    measure("p2pnet-screenshots", "taking screenshots", args, |_| ())
 }
 
-fn measure(binary: &str, what: &str, args: &[String]) -> Result<()> {
+fn measure(binary: &str, what: &str, args: &[String], more: impl FnOnce(&mut Command)) -> Result<()> {
     relay::build()?;
     let browser = tools::browser()?;
     step(
         &format!("building {binary}"),
         cargo().args(["build", "--locked", "--release", "--quiet", "--bin", binary]).args(NATIVE),
     )?;
-    let built = workspace::built(binary);
+    let mut command = program(&workspace::built(binary).to_string_lossy());
+    command
+        .args(args)
+        .env("P2PNET_BIN", workspace::built("p2pnet"))
+        .env("P2PNET_CHROMIUM", browser.chromium)
+        .env("P2PNET_CHROMEDRIVER", browser.chromedriver)
+        .env("P2PNET_XVFB", browser.xvfb)
+        .env("P2PNET_DIST", workspace::dist_dir())
+        .env("P2PNET_OUT", workspace::target_dir());
+    more(&mut command);
+    step(what, &mut command)
+}
+
+/// A kernel as people build them: rustc's own stack and places, no flags.
+fn kernel_of_rustc() -> Result<PathBuf> {
+    tools::wasm_target()?;
+    let target = workspace::target_dir().join("guests");
     step(
-        what,
-        program(&built.to_string_lossy())
-            .args(args)
-            .env("P2PNET_BIN", workspace::built("p2pnet"))
-            .env("P2PNET_CHROMIUM", browser.chromium)
-            .env("P2PNET_CHROMEDRIVER", browser.chromedriver)
-            .env("P2PNET_XVFB", browser.xvfb)
-            .env("P2PNET_DIST", workspace::dist_dir())
-            .env("P2PNET_OUT", workspace::target_dir()),
-    )
+        "building a kernel as people do",
+        cargo()
+            .current_dir(workspace::root().join("kernels"))
+            .args(["build", "--release", "--locked", "--quiet", "--target", "wasm32-unknown-unknown"])
+            .args(["--package", "upper", "--target-dir"])
+            .arg(&target),
+    )?;
+    Ok(target.join("wasm32-unknown-unknown/release/upper.wasm"))
 }
 
 /// How many jobs a second the built relay takes; and `others`, the programs of further relays, by turns with it.

@@ -7,6 +7,7 @@ mod bench;
 mod drill;
 mod fuzz;
 mod kernels;
+mod others;
 mod page;
 mod relay;
 mod shell;

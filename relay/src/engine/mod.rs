@@ -24,7 +24,7 @@ use p2pnet_shared::{
 
 pub use self::{
     room::{spawn, with_room},
-    wasmtime::{WasmtimeEngine, WasmtimeModule},
+    wasmtime::{WasmtimeEngine, WasmtimeModule, watch_written_pages},
 };
 
 /// Gas that a single call may use on wasmi before it is given to wasmtime: some milliseconds.

@@ -14,8 +14,8 @@ use p2pnet_shared::{
     units::Gas,
 };
 use wasmtime::{
-    Config, Engine as Compiler, Func, Global, Instance, InstanceAllocationStrategy, InstancePre, Linker, Memory,
-    Module, ModuleExport, PoolingAllocationConfig, Ref, Store, TypedFunc, Val,
+    Config, Enabled, Engine as Compiler, Func, Global, Instance, InstanceAllocationStrategy, InstancePre, Linker,
+    Memory, Module, ModuleExport, PoolingAllocationConfig, Ref, Store, TypedFunc, Val,
 };
 
 use super::{compiled::CompiledFolder, room::with_room};
@@ -28,7 +28,8 @@ pub const MOST_STACK_BYTES: usize = 4 * STACK_BYTES as usize;
 const MOST_INSTANCES: u32 = 128;
 /// Address space of one instance's own structures.
 const MOST_INSTANCE_BYTES: usize = 4 << 20;
-/// Memory of an instance that is zeroed by hand and stays in place, since handing it back costs more than a tiny task.
+/// Memory of an instance that is set back by hand and stays in place, since handing it back costs more than a tiny task.
+/// Where Linux tells which pages were written, wherever they lie: rustc puts stack and data around the first MiB.
 const RESIDENT_BYTES: usize = 256 << 10;
 
 /// wasmtime. Cheap to clone.
@@ -59,6 +60,21 @@ struct Items {
     reserve: ModuleExport,
     slice: ModuleExport,
     hook: ModuleExport,
+}
+
+/// Opens what Linux tells by which pages of memory were written, for all engines that this process makes later on. For a
+/// process that will not be able to; without it, each call of a kernel whose memory is larger costs some page faults more.
+pub fn watch_written_pages() {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(1).total_memories(1).total_tables(1).max_memory_size(1 << 16).pagemap_scan(Enabled::Auto);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .memory_reservation(1 << 16)
+        .memory_guard_size(0);
+    if let Err(error) = Compiler::new(&config) {
+        tracing::debug!(%error, "kernels' memories are set back from the lowest page on");
+    }
 }
 
 impl WasmtimeEngine {
@@ -182,6 +198,7 @@ fn config(pooled: bool) -> Config {
             .table_elements(usize::try_from(MOST_TABLE_ELEMENTS).unwrap_or(usize::MAX))
             .max_core_instance_size(MOST_INSTANCE_BYTES)
             .linear_memory_keep_resident(RESIDENT_BYTES)
+            .pagemap_scan(Enabled::Auto)
             .table_keep_resident(4 << 10);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     }

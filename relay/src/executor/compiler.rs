@@ -288,7 +288,7 @@ pub fn run_if_compiler() -> Option<ExitCode> {
 }
 
 fn compile_one(folder: &Path) -> io::Result<()> {
-    let fenced = sandbox::enter(Some(folder), BOUNDS);
+    let fenced = sandbox::enter(Some(folder), BOUNDS, || ());
     sandbox::no_more_threads();
     let ToCompiler { kernel } = frames::read(&mut io::stdin().lock(), frames::MOST_ORDER_BYTES)?;
     let ready = fenced

@@ -25,15 +25,18 @@ pub struct Fenced {
 }
 
 /// Puts the fences up, for good. `folder` holds compiled kernels and stays usable if files can be fenced; it becomes the
-/// current one, since after this its full name may lead through folders that are closed to the process.
+/// current one, since after this its full name may lead through folders that are closed to the process. `open` opens
+/// what the process needs of itself and could not open any more: it is called without privileges, and before files are
+/// fenced.
 #[cfg(target_os = "linux")]
-pub fn enter(folder: Option<&Path>, bounds: Bounds) -> Fenced {
-    linux::enter(folder, bounds)
+pub fn enter(folder: Option<&Path>, bounds: Bounds, open: impl FnOnce()) -> Fenced {
+    linux::enter(folder, bounds, open)
 }
 
 /// Puts the fences up: this system has none that we know.
 #[cfg(not(target_os = "linux"))]
-pub fn enter(folder: Option<&Path>, _bounds: Bounds) -> Fenced {
+pub fn enter(folder: Option<&Path>, _bounds: Bounds, open: impl FnOnce()) -> Fenced {
+    open();
     let missing = ["resource limits", "no privileges", "landlock", "seccomp"].map(str::to_owned).to_vec();
     Fenced { fences: vec!["a separate process".into()], missing, folder: folder.map(Path::to_owned) }
 }
@@ -72,7 +75,7 @@ mod linux {
     /// Address space beyond which no process of ours goes: the pool of instances reserves most of it.
     const MOST_ADDRESS_BYTES: u64 = 4 << 40;
 
-    pub fn enter(folder: Option<&Path>, bounds: Bounds) -> Fenced {
+    pub fn enter(folder: Option<&Path>, bounds: Bounds, open: impl FnOnce()) -> Fenced {
         let mut fenced = Fenced { fences: Vec::new(), missing: Vec::new(), folder: None };
         // Made and entered now: behind the fences it could not be.
         let folder =
@@ -82,7 +85,7 @@ mod linux {
             list.push(name.to_owned());
         };
         let here = folder.then_some(Path::new("."));
-        stands("no privileges", drop_privileges(here).is_ok());
+        stands("no privileges", drop_privileges(here, open).is_ok());
         stands("resource limits", limit_resources(bounds));
         let files = fence_files(here).unwrap_or(Enforced::No);
         stands(if files == Enforced::InPart { "landlock (in part)" } else { "landlock" }, files != Enforced::No);
@@ -92,9 +95,9 @@ mod linux {
         fenced
     }
 
-    /// Root becomes nobody, who owns `folder` from then on; everybody else gives up what capabilities there are. Also
-    /// closes the process to debuggers.
-    fn drop_privileges(folder: Option<&Path>) -> io::Result<()> {
+    /// Root becomes nobody, who owns `folder` from then on; everybody else gives up what capabilities there are. Then
+    /// comes `open`, and last the process is closed to debuggers, and with that to itself.
+    fn drop_privileges(folder: Option<&Path>, open: impl FnOnce()) -> io::Result<()> {
         let done = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
         // SAFETY: these calls take numbers, and pointers to nothing or to what lives through the call.
         unsafe {
@@ -120,6 +123,9 @@ mod linux {
             if libc::syscall(libc::SYS_capset, header.as_ptr(), nothing.as_ptr()) != 0 {
                 return Err(io::Error::last_os_error());
             }
+            // Who changed its user may not look into itself either, unless it says so.
+            done(libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0))?;
+            open();
             done(libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0))?;
             if libc::geteuid() == 0 { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
         }
@@ -189,6 +195,8 @@ mod linux {
         rules.insert(libc::SYS_clone, vec![argument_has(0, u64::try_from(thread)?)?]);
         // Signals to its own threads, which is how an abort ends it.
         rules.insert(libc::SYS_tgkill, vec![argument_is(0, u64::from(process::id()))?]);
+        // Which pages of its own memory were written: of what is open, only a page map answers that.
+        rules.insert(libc::SYS_ioctl, vec![argument_is(1, PAGEMAP_SCAN)?]);
         // Names of threads and of memory.
         rules.insert(
             libc::SYS_prctl,
@@ -240,6 +248,9 @@ mod linux {
 
     /// `prctl(2)`: names an anonymous mapping, as allocators do.
     const PR_SET_VMA: u64 = 0x5356_4d41;
+
+    /// `ioctl(2)` on a page map: `PAGEMAP_SCAN`, 96 bytes in and out.
+    const PAGEMAP_SCAN: u64 = 0xC060_6610;
 
     const NEEDED: [i64; 42] = [
         // The pipes, and what is open already.
@@ -307,7 +318,7 @@ mod linux {
 #[cfg(all(test, target_os = "linux"))]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use std::{env, fs, net::UdpSocket, process::Command};
+    use std::{env, fs, io, net::UdpSocket, process::Command};
 
     use super::*;
 
@@ -335,7 +346,10 @@ mod tests {
     fn inside(folder: &Path) {
         let outside = env::current_exe().unwrap();
         assert!(fs::read(&outside).is_ok(), "before the fences it can be read");
-        let fenced = enter(Some(folder), Bounds { data_bytes: 256 << 20, cpu_seconds: 100 });
+        let fenced = enter(Some(folder), Bounds { data_bytes: 256 << 20, cpu_seconds: 100 }, || {
+            assert!(fs::File::open("/proc/self/pagemap").is_ok(), "here it can be opened");
+            crate::engine::watch_written_pages();
+        });
         println!("{:?}, missing {:?}", fenced.fences, fenced.missing);
         assert!(fenced.fences.contains(&"seccomp".to_owned()));
         assert!(fs::read(&outside).is_err() && fs::read("/etc/passwd").is_err());
@@ -350,8 +364,12 @@ mod tests {
         fs::rename(here.join("draft"), here.join("inside")).unwrap();
         // A worker computes on a thread of its own.
         std::thread::spawn(|| assert!(UdpSocket::bind("127.0.0.1:0").is_err())).join().unwrap();
-        // SAFETY: these take numbers only.
+        assert!(fs::File::open("/proc/self/pagemap").is_err(), "and not any more");
+        // SAFETY: these take numbers only, or a place to write a number to.
         unsafe {
+            let mut waiting: libc::c_int = 0;
+            assert_eq!(libc::ioctl(0, libc::FIONREAD, &raw mut waiting), -1, "no other question to what is open");
+            assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::EPERM));
             assert_ne!(libc::geteuid(), 0, "root has become somebody else");
             assert_eq!(libc::setuid(0), -1);
             assert_eq!(libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0), -1, "no process of its own");

@@ -59,7 +59,7 @@ type Stops = Arc<Mutex<BTreeMap<RunId, Arc<AtomicBool>>>>;
 
 fn work(compiled: Option<PathBuf>, memory_mib: u32) -> io::Result<()> {
     let bounds = Bounds { data_bytes: (u64::from(memory_mib) << 20) + OWN_BYTES, cpu_seconds: CPU_SECONDS };
-    let fenced = sandbox::enter(compiled.as_deref(), bounds);
+    let fenced = sandbox::enter(compiled.as_deref(), bounds, engine::watch_written_pages);
     let compiled = fenced.folder;
     frames::write(&mut io::stdout().lock(), &FromWorker::Ready { fences: fenced.fences, missing: fenced.missing })?;
 

@@ -3,6 +3,7 @@
 
 pub mod browser;
 pub mod kernels;
+pub mod others;
 pub mod page;
 pub mod process;
 pub mod relay;

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use p2pnet_e2e::{
     browser::Browser,
-    kernels,
+    kernels, others,
     process::{given, processor_time, tree},
     relay::{NativeNode, Relay},
     report::{Row, write},
@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Tiny tasks in one measurement.
 const TINY_TASKS: usize = 200_000;
+
+/// The same for systems that take a hundred times as long for each.
+const TINY_TASKS_OF_OTHERS: usize = 5_000;
 
 /// How often a short thing is repeated.
 const REPEATS: usize = 30;
@@ -87,32 +90,45 @@ impl Lender {
     }
 }
 
-/// One job of very many tasks that do next to nothing.
+/// One job of very many tasks that do next to nothing, beside other systems of which such tasks are asked.
 async fn tasks() -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
+    let others = others::tiny_tasks(TINY_TASKS_OF_OTHERS)?;
+    let fastest = others.iter().max_by(|one, other| one.value.total_cmp(&other.value));
+    let mut rows: Vec<Row> = others
+        .iter()
+        .map(|other| Row::new("tiny tasks", &format!("{}, one worker", other.name), other.value, "/s"))
+        .collect();
     for (variant, relay, _lender) in Lender::each().await? {
-        let job = |tasks: usize| {
-            json!({"kind":"kernel","kernel":kernels::upper_case(),"input":STANDARD.encode("a\n".repeat(tasks)),
-                "split":"lines","merge":"concat"})
-        };
-        // Once for the compilers, then for the clock.
-        relay.compute(&job(1_000), PATIENCE).await?;
-        let job = job(TINY_TASKS);
-        let began = Instant::now();
-        let id = relay.submit(&job).await?;
-        let status = relay.ended(&id, PATIENCE).await?;
-        let took = began.elapsed();
-        ensure!(status["state"] == "completed", "the job ended otherwise: {status}");
-        let counted = status["nodes"][0]["tasks"].as_u64().unwrap_or_default();
-        ensure!(counted >= TINY_TASKS as u64, "only {counted} tasks are accounted for");
-        let (other, reference) = if variant == "native node" {
-            ("Ray on such a machine: 1,500/s", 1_500.0)
-        } else {
-            ("Pando: 1,750/s", 1_750.0)
-        };
-        rows.push(Row::new("tiny tasks", variant, TINY_TASKS as f64 / took.as_secs_f64(), "/s").over(reference, other));
+        for (name, kernel) in [
+            ("tiny tasks, kernel by rustc", kernels::upper_case_by_rustc()?),
+            ("tiny tasks, kernel by hand", kernels::upper_case()),
+        ] {
+            let row = Row::new(name, variant, tasks_a_second(&relay, &kernel).await?, "/s");
+            rows.push(match fastest {
+                Some(other) => row.over(other.value, &other.name),
+                None => row,
+            });
+        }
     }
     Ok(rows)
+}
+
+async fn tasks_a_second(relay: &Relay, kernel: &str) -> Result<f64> {
+    let job = |tasks: usize| {
+        json!({"kind":"kernel","kernel":kernel,"input":STANDARD.encode("a\n".repeat(tasks)),
+            "split":"lines","merge":"concat"})
+    };
+    // Once for the compilers, then for the clock.
+    relay.compute(&job(1_000), PATIENCE).await?;
+    let job = job(TINY_TASKS);
+    let began = Instant::now();
+    let id = relay.submit(&job).await?;
+    let status = relay.ended(&id, PATIENCE).await?;
+    let took = began.elapsed();
+    ensure!(status["state"] == "completed", "the job ended otherwise: {status}");
+    let counted = status["nodes"][0]["tasks"].as_u64().unwrap_or_default();
+    ensure!(counted >= TINY_TASKS as u64, "only {counted} tasks are accounted for");
+    Ok(TINY_TASKS as f64 / took.as_secs_f64())
 }
 
 /// One tiny task from the request that submits it to the answer that says that it is done.
@@ -164,15 +180,21 @@ async fn page() -> Result<Vec<Row>> {
     }
     let bytes: u64 =
         fs::read_dir(given("P2PNET_DIST")?)?.map(|entry| packed_size(&entry?.path())).sum::<Result<u64>>()?;
-    Ok(vec![
-        Row::new("page open → connected, median", "second visit", median(connected), "ms")
-            .beside("js-libp2p: 374 to 440 ms"),
+    let connected = Row::new("page open → connected, median", "second visit", median(connected), "ms");
+    let mut rows = Vec::new();
+    if let Some(other) = others::connection()? {
+        let variant = format!("{} on Node, code already loaded", other.name);
+        rows.push(Row::new("new node → connected, median", &variant, other.value, "ms"));
+    }
+    rows.extend([
+        connected,
         Row::new("page open → first task done, median", "second visit", median(first_task), "ms")
             .beside("as the donor's page shows it"),
         Row::new("page open → first result, median", "second visit", median(first_result), "ms")
-            .beside("at the requester; Pando: 1,000 ms"),
+            .beside("at the requester"),
         Row::new("page", "brotli, all of it", bytes as f64 / 1000.0, "KB"),
-    ])
+    ]);
+    Ok(rows)
 }
 
 /// Notes when the page shows that it is connected, and that it has done a task.
