@@ -58,7 +58,16 @@ pub struct NativeModule {
 impl NativeEngines {
     /// Engines that keep compiled code in `folder`, if one is given. Nobody else must be able to write to it.
     pub fn new(folder: Option<PathBuf>) -> Self {
-        let wasmtime = WasmtimeEngine::new(folder)
+        Self::with(WasmtimeEngine::new(folder))
+    }
+
+    /// The same for one thread that runs kernels, in a process of little memory.
+    pub fn of_one_thread(folder: Option<PathBuf>) -> Self {
+        Self::with(WasmtimeEngine::of_one_thread(folder))
+    }
+
+    fn with(wasmtime: Result<WasmtimeEngine, ::wasmtime::Error>) -> Self {
+        let wasmtime = wasmtime
             .inspect_err(|error| tracing::warn!(%error, "no native compiler on this machine: kernels run on wasmi"))
             .ok();
         Self { wasmi: WasmiEngine::new(), wasmtime, elsewhere: None }

@@ -24,8 +24,10 @@ use super::{compiled::CompiledFolder, room::with_room};
 const SLICE: i64 = 20_000_000;
 /// wasmtime's stack in bytes: above what the rewrite's bound lets through, and below what a thread has ([`super::room`]).
 pub const MOST_STACK_BYTES: usize = 4 * STACK_BYTES as usize;
-/// Instances at once; each thread that runs kernels needs one.
+/// Instances at once, where nothing else is said; each thread that runs kernels needs one.
 const MOST_INSTANCES: u32 = 128;
+/// The same where one thread runs kernels, and a little over.
+const INSTANCES_OF_ONE_THREAD: u32 = 2;
 /// Address space of one instance's own structures.
 const MOST_INSTANCE_BYTES: usize = 4 << 20;
 /// Memory of an instance that is set back by hand and stays in place, since handing it back costs more than a tiny task.
@@ -81,14 +83,32 @@ impl WasmtimeEngine {
     /// An engine that keeps compiled code in `folder`, if one is given. Fails on processors that wasmtime cannot
     /// compile for.
     pub fn new(folder: Option<PathBuf>) -> Result<Self, wasmtime::Error> {
-        let compiler = Compiler::new(&config(true)).or_else(|_| Compiler::new(&config(false)))?;
+        Self::with_instances(folder, MOST_INSTANCES)
+    }
+
+    /// The same for one thread that runs kernels: what is kept for instances fits into a process of little memory.
+    pub fn of_one_thread(folder: Option<PathBuf>) -> Result<Self, wasmtime::Error> {
+        Self::with_instances(folder, INSTANCES_OF_ONE_THREAD)
+    }
+
+    fn with_instances(folder: Option<PathBuf>, most: u32) -> Result<Self, wasmtime::Error> {
+        let compiler = Compiler::new(&config(Some(most))).or_else(|error| {
+            // As right, and many times slower for tiny tasks.
+            tracing::warn!(%error, "no room to keep instances in: each call of a kernel gets memory of its own");
+            Compiler::new(&config(None))
+        })?;
         let folder = folder.map(|path| Arc::new(CompiledFolder::new(path, &compiler)));
         Ok(Self { compiler, folder, watch: None })
     }
 
+    /// Whether instances come from memory that is kept for them.
+    pub fn keeps_instances(&self) -> bool {
+        self.compiler.pooling_allocator_metrics().is_some()
+    }
+
     /// An engine that compiles into `folder` and runs nothing, so that it needs no room for instances.
     pub fn compiling_into(folder: PathBuf) -> Result<Self, wasmtime::Error> {
-        let compiler = Compiler::new(&config(false))?;
+        let compiler = Compiler::new(&config(None))?;
         let folder = Some(Arc::new(CompiledFolder::new(folder, &compiler)));
         Ok(Self { compiler, folder, watch: None })
     }
@@ -173,7 +193,8 @@ impl Engine for WasmtimeEngine {
     }
 }
 
-fn config(pooled: bool) -> Config {
+/// With `instances` kept ready, if any are.
+fn config(instances: Option<u32>) -> Config {
     let mut config = Config::new();
     config
         // One thread: what compiling takes counts for the one core that asked for it.
@@ -188,12 +209,13 @@ fn config(pooled: bool) -> Config {
         .wasm_multi_memory(true)
         .wasm_memory64(false)
         .wasm_extended_const(false);
-    if pooled {
+    if let Some(instances) = instances {
         let mut pool = PoolingAllocationConfig::new();
-        pool.total_core_instances(MOST_INSTANCES)
-            .total_memories(MOST_INSTANCES * MOST_MEMORIES)
+        pool.total_core_instances(instances)
+            .total_memories(instances * MOST_MEMORIES)
             .max_memories_per_module(MOST_MEMORIES)
-            .total_tables(MOST_INSTANCES * 2)
+            // Each of them takes 8 MiB of what a process may have, used or not.
+            .total_tables((instances * 2).max(MOST_TABLES + 1))
             .max_tables_per_module(MOST_TABLES + 1)
             .table_elements(usize::try_from(MOST_TABLE_ELEMENTS).unwrap_or(usize::MAX))
             .max_core_instance_size(MOST_INSTANCE_BYTES)

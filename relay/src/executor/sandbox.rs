@@ -379,6 +379,8 @@ mod tests {
                 "no signal to its parent"
             );
         }
+        let engine = crate::engine::WasmtimeEngine::of_one_thread(None).expect("kernels can be compiled in here");
+        assert!(engine.keeps_instances(), "tiny tasks need instances that are kept, and there is room for them");
         let mut much = Vec::<u8>::new();
         assert!(much.try_reserve_exact(512 << 20).is_err(), "memory is bounded");
         no_more_threads();

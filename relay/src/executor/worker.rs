@@ -105,7 +105,7 @@ fn work(compiled: Option<PathBuf>, memory_mib: u32) -> io::Result<()> {
 fn compute(compiled: Option<PathBuf>, queue: &mpsc::Receiver<Order>, stops: &Stops, answers: &Arc<Answers>) {
     // Without a folder nobody could hand the code over: then it is compiled here, within this process's own bounds.
     let elsewhere = compiled.is_some();
-    let fresh = NativeEngines::new(compiled);
+    let fresh = NativeEngines::of_one_thread(compiled);
     let (mut engines, kernels) = (fresh.clone(), Kernels::default());
     while let Ok(order) = queue.recv() {
         let run = order.run;
