@@ -12,7 +12,8 @@ use std::{
 use futures::StreamExt;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header};
 use serde_json::{Value, json};
-use support::{Folder, Process, Relay, cli, post_job, refusal, until};
+use support::{Folder, Process, Relay, cli, post_job, refusal, until, wait_for};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const JOB: &str = r#"{"kind":"map","data":[1],"map":"x"}"#;
 const TOKEN: &str = "correct-horse-battery";
@@ -69,6 +70,49 @@ async fn nodes_join_and_pages_load_while_many_connections_say_nothing() {
     let joined = |view: &Value| view["nodes"].as_array().unwrap().iter().any(|other| other["node"] == node.id());
     until(|| async { joined(&relay.get("/api/v1/nodes").await) }).await;
     drop((silent, begun, half));
+}
+
+/// The port at which the relay takes libp2p over TCP.
+async fn p2p_port(relay: &Relay) -> u16 {
+    let document = relay.get("/.well-known/p2pnet.json").await;
+    let addresses = document["addresses"].as_array().unwrap().iter();
+    let tcp = addresses.filter_map(Value::as_str).find(|text| text.contains("/tcp/") && !text.contains("/ws")).unwrap();
+    tcp.split('/').nth(4).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_node_joins_and_computes_while_hundreds_of_handshakes_go_no_further() {
+    let (folder, node_folder) = (Folder::new("handshakes"), Folder::new("handshakes-node"));
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let port = p2p_port(&relay).await;
+    let noise = [b"\x13/multistream/1.0.0\n\x07/noise\n\x00\x20".as_slice(), &[7; 32]].concat();
+    let words = [Vec::new(), b"\x13/multi".to_vec(), noise, b"\x40nonsense".to_vec()];
+    let attackers: Vec<_> = (0..800)
+        .map(|number| {
+            let words = words[number % words.len()].clone();
+            tokio::spawn(async move {
+                loop {
+                    let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                    // The relay hangs up on some at any moment; they come again.
+                    let _ = socket.write_all(&words).await;
+                    let _ = socket.read_to_end(&mut Vec::new()).await;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            })
+        })
+        .collect();
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", relay.id())).unwrap().count();
+    until(|| async { open() > 200 }).await;
+    let node = Process::node(&relay, &node_folder);
+    let lends = |view: &Value| {
+        view["nodes"].as_array().unwrap().iter().any(|other| other["node"] == node.id() && !other["offer"].is_null())
+    };
+    until(|| async { lends(&relay.get("/api/v1/nodes").await) }).await;
+    let id = post_job(&relay, JOB).await;
+    assert_eq!(wait_for(&relay, &id, "completed").await["attempts"][0]["node"], node.id());
+    assert!(open() < 500, "the relay holds {} files and sockets", open());
+    assert!(attackers.iter().all(|attacker| !attacker.is_finished()));
+    attackers.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test]

@@ -12,12 +12,16 @@
 
 pub mod address;
 mod behaviour;
+#[cfg(not(target_arch = "wasm32"))]
+mod circuits;
+mod crowd;
 mod frames;
 pub mod handle;
 pub mod host;
 pub mod limits;
 mod links;
 mod listeners;
+mod origin;
 mod platform;
 mod run;
 mod streams;

@@ -11,13 +11,31 @@ pub const NATIVE_CONNECTIONS: u32 = 8_192;
 pub const BROWSER_CONNECTIONS: u32 = 128;
 /// Connections to one node. More than one exists only while two nodes dial each other, or one reconnects.
 pub const CONNECTIONS_PER_NODE: u32 = 8;
-/// Incoming connections in the middle of their handshake.
-pub const PENDING_INCOMING: u32 = 512;
+/// Incoming connections from one address.
+pub const CONNECTIONS_PER_ADDRESS: usize = 512;
+/// Incoming connections from one prefix (IPv4 /24, IPv6 /48). From this machine itself, where proxies are, twice as many.
+pub const CONNECTIONS_PER_PREFIX: usize = 2_048;
+/// Incoming connections in the middle of their handshake. One more always gets in: the oldest that has said nothing goes.
+pub const PENDING_INCOMING: usize = 512;
+/// The same from one prefix.
+pub const PENDING_PER_PREFIX: usize = 384;
+/// The same from one address.
+pub const PENDING_PER_ADDRESS: usize = 256;
+/// An incoming handshake that takes longer has failed.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(6);
+/// Nodes of one prefix that were hung up on for nonsense, after which connections from there are taken one at a time.
+pub const STRIKES: u32 = 8;
+/// How many milliseconds lie between those.
+pub const STRUCK_PAUSE_MILLIS: u64 = 1_000;
+/// After how many milliseconds one of those nodes is forgotten.
+pub const STRIKE_FADES_MILLIS: u64 = 60_000;
+/// Prefixes remembered for that.
+pub const STRUCK_PREFIXES: usize = 4_096;
 /// Dials under way at once.
 pub const PENDING_OUTGOING: u32 = 256;
 /// Sockets that wait at the WebSocket door for the loop to take them.
 pub const DOOR_QUEUE: usize = 128;
-/// A dial or handshake that takes longer has failed.
+/// A dial that takes longer has failed.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection on which nobody speaks our protocol is closed after this.
 pub const SILENT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -118,8 +136,12 @@ pub const RESERVATIONS_PER_NODE: usize = 4;
 /// How long a reservation lasts; clients renew it.
 pub const RESERVATION_DURATION: Duration = Duration::from_secs(3_600);
 /// Reservations that one node may ask for in [`RATE_INTERVAL`] times this number, that is 60 at once and one more
-/// every 2 s. All browsers of a household share an address, so there is no limit by address.
+/// every 2 s.
 pub const RESERVATION_RATE: u32 = 60;
+/// Nodes of one prefix that hold reservations. All browsers of a household share an address, so it is wide.
+pub const RESERVING_PER_PREFIX: usize = 1_024;
+/// Circuits that the nodes of one prefix open.
+pub const CIRCUITS_PER_PREFIX: usize = 2_048;
 /// Circuits in all.
 pub const CIRCUITS: usize = 8_192;
 /// Circuits that one node opens.

@@ -26,7 +26,9 @@ use crate::{
     address,
     behaviour::{Behaviour, BehaviourEvent},
     frames::{self, LinkEvent, LinkFact, Outgoing},
-    limits, node_of, peer_of, platform,
+    limits, node_of,
+    origin::Origin,
+    peer_of, platform,
     streams::{self, StreamFact},
 };
 
@@ -210,9 +212,13 @@ impl Links {
         }
     }
 
-    /// Closes all connections to a node.
-    pub fn hang(&mut self, node: NodeId) {
+    /// Closes all connections to a node; if it was banned, that is held against where they came from.
+    pub fn hang(&mut self, node: NodeId, banned: bool) {
         self.dials.remove(&node);
+        let of_node = self.connections.values().filter(|known| banned && known.inbound && known.node == node);
+        if let Some(origin) = of_node.filter_map(|known| Origin::of(&known.remote)).next() {
+            self.swarm.behaviour_mut().crowd.strike(origin);
+        }
         if let Some(peer) = peer_of(node) {
             // An error means that there was none.
             let _ = self.swarm.disconnect_peer_id(peer);
@@ -243,6 +249,7 @@ impl Links {
             return;
         }
         self.maintained = now;
+        self.swarm.behaviour_mut().crowd.set_now(now);
         self.close_what_is_stuck_or_unused(now);
         self.keep_total_bounded();
         let waiting: Vec<_> = self
@@ -334,10 +341,9 @@ impl Links {
                     self.on_reserved(seed);
                 }
             }
-            BehaviourEvent::RelayClient(_)
-            | BehaviourEvent::RelayServer(_)
-            | BehaviourEvent::Identify(_)
-            | BehaviourEvent::Limits(_) => {}
+            BehaviourEvent::RelayServer(event) => self.inside.circuits_changed(&event),
+            BehaviourEvent::RelayClient(_) | BehaviourEvent::Identify(_) | BehaviourEvent::Limits(_) => {}
+            BehaviourEvent::Crowd(event) => match event {},
         }
     }
 

@@ -250,7 +250,7 @@ impl<H: Host> Loop<H> {
             match effect {
                 // Its failure, if it fails at once, is the next turn's business.
                 Effect::Dial { node, addresses } => self.links.dial(now, node, &addresses),
-                Effect::Hang { node, .. } => self.links.hang(node),
+                Effect::Hang { node, banned } => self.links.hang(node, banned),
                 Effect::Send { to, message } => self.links.send(now, to, &message),
                 Effect::Execute { run, kernel, batch, cpu_percent } => {
                     self.host.carry_out(HostOrder::Execute { run, kernel, batch, cpu_percent });

@@ -1,6 +1,6 @@
 //! Browsers: WebSocket and webrtc-direct to seeds, everything else through their circuits.
 
-use std::{future::Future, time::Duration};
+use std::{convert::Infallible, future::Future, time::Duration};
 
 use libp2p::{
     Multiaddr, PeerId, Swarm, Transport, core,
@@ -38,19 +38,24 @@ pub struct Inside {}
 impl Inside {
     /// Nobody looks.
     pub fn addresses_changed(&self, _: &[String]) {}
+
+    /// There are none.
+    pub fn circuits_changed(&self, event: &Infallible) {
+        match *event {}
+    }
 }
 
 /// Builds the swarm. A browser has no external addresses.
 pub fn open(
     keypair: &Keypair,
     agent: String,
-    serve: bool,
+    _: bool,
     _: Options,
 ) -> Result<(Swarm<Behaviour>, Outside, Inside, Vec<Multiaddr>), StartError> {
     let (relay_transport, relay_client) = relay::client::new(keypair.public().to_peer_id());
     let swarm = Swarm::new(
         transport(keypair, relay_transport)?,
-        Behaviour::new(keypair, agent, relay_client, serve),
+        Behaviour::new(keypair, agent, relay_client, dummy::Behaviour),
         keypair.public().to_peer_id(),
         swarm::Config::with_wasm_executor().with_idle_connection_timeout(limits::SILENT_TIMEOUT),
     );
@@ -79,11 +84,6 @@ pub fn spawn(task: impl Future<Output = ()> + Send + 'static) {
 /// Waits; longer than asked in a hidden tab, which is why the host's ticks drive the loop there.
 pub fn sleep(time: Duration) -> impl Future<Output = ()> + Send {
     futures_timer::Delay::new(time)
-}
-
-/// No circuits for others.
-pub fn relay_server(_: PeerId, _: bool) -> RelayServer {
-    dummy::Behaviour
 }
 
 fn transport(

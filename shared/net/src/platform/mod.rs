@@ -6,7 +6,7 @@
 //! | `open` | builds the transports and begins to listen |
 //! | `can_dial` | whether an address is of a kind that this platform dials |
 //! | `spawn`, `sleep` | executor and timer |
-//! | `RelayServer`, `relay_server`, `CONNECTIONS` | what a browser has not, or has less of |
+//! | `RelayServer`, `CONNECTIONS` | what a browser has not, or has less of |
 
 #[cfg_attr(target_arch = "wasm32", path = "browser.rs")]
 #[cfg_attr(not(target_arch = "wasm32"), path = "native.rs")]

@@ -7,8 +7,12 @@ use std::{
 };
 
 use libp2p::{
-    Multiaddr, PeerId, Swarm, Transport, core,
-    core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
+    Multiaddr, PeerId, Swarm, Transport,
+    core::{
+        muxing::StreamMuxerBox,
+        transport::{Boxed, timeout::TransportTimeout},
+        upgrade::Version,
+    },
     dns,
     identity::Keypair,
     multiaddr::Protocol,
@@ -20,11 +24,12 @@ use tokio::sync::watch;
 
 use crate::{
     StartError,
-    behaviour::{self, Behaviour},
-    limits,
+    behaviour::Behaviour,
+    circuits, limits,
     transport::{
         bounded::Bounded,
         door::{self, DoorTransport, WebSocketDoor},
+        gate::Gate,
     },
 };
 
@@ -101,12 +106,18 @@ pub struct Outside {
 /// The loop's end of [`Outside`].
 pub struct Inside {
     addresses: watch::Sender<Vec<String>>,
+    circuits: circuits::Counts,
 }
 
 impl Inside {
     /// The addresses changed.
     pub fn addresses_changed(&self, addresses: &[String]) {
         self.addresses.send_replace(addresses.to_vec());
+    }
+
+    /// A reservation or circuit of others began or ended.
+    pub fn circuits_changed(&self, event: &relay::Event) {
+        self.circuits.changed(event);
     }
 }
 
@@ -132,10 +143,11 @@ pub fn open(
         .collect::<Result<Vec<Multiaddr>, _>>()?;
     let (door, door_transport) = door::door();
     let (relay_transport, relay_client) = relay::client::new(keypair.public().to_peer_id());
+    let circuits = circuits::Counts::default();
     let transport = transport(keypair, relay_transport, door_transport, certificate)?;
     let mut swarm = Swarm::new(
         transport,
-        Behaviour::new(keypair, agent, relay_client, serve),
+        Behaviour::new(keypair, agent, relay_client, relay_server(keypair.public().to_peer_id(), serve, &circuits)),
         keypair.public().to_peer_id(),
         swarm::Config::with_tokio_executor().with_idle_connection_timeout(limits::SILENT_TIMEOUT),
     );
@@ -149,7 +161,7 @@ pub fn open(
         }
     }
     let (sender, addresses) = watch::channel(Vec::new());
-    Ok((swarm, Outside { door, addresses }, Inside { addresses: sender }, external))
+    Ok((swarm, Outside { door, addresses }, Inside { addresses: sender, circuits }, external))
 }
 
 /// Whether this platform dials the address. webrtc-direct is for browsers: a native node has TCP and QUIC, and webrtc
@@ -178,8 +190,8 @@ pub fn sleep(time: Duration) -> impl Future<Output = ()> + Send {
 }
 
 /// Circuits for others, where `serve` says so.
-pub fn relay_server(me: PeerId, serve: bool) -> RelayServer {
-    serve.then(|| relay::Behaviour::new(me, behaviour::circuit_limits())).into()
+fn relay_server(me: PeerId, serve: bool, counts: &circuits::Counts) -> RelayServer {
+    serve.then(|| relay::Behaviour::new(me, counts.bound(circuits::limits()))).into()
 }
 
 /// libp2p leaves the choice of a TLS provider to the process and panics at the first handshake without one.
@@ -206,15 +218,16 @@ fn transport(
     let noise = noise::Config::new(keypair).map_err(|error| StartError::Keys(error.to_string()))?;
     let yamux = yamux::Config::default();
     let tcp = || tcp::tokio::Transport::new(tcp::Config::default());
+    let gate = Gate::default();
 
     let relayed = relay.upgrade(Version::V1Lazy).authenticate(noise.clone()).multiplex(yamux.clone());
     let greeter = door.greeter();
-    let through_door = door.upgrade(Version::V1Lazy).authenticate(noise.clone()).multiplex(yamux.clone());
+    let through_door = gate.listen(door).upgrade(Version::V1Lazy).authenticate(noise.clone()).multiplex(yamux.clone());
     let websocket = websocket::Config::new(with_dns(tcp())?)
         .upgrade(Version::V1Lazy)
         .authenticate(noise.clone())
         .multiplex(yamux.clone());
-    let plain = tcp().upgrade(Version::V1Lazy).authenticate(noise).multiplex(yamux);
+    let plain = gate.listen(tcp()).upgrade(Version::V1Lazy).authenticate(noise).multiplex(yamux);
     let quic = quic::tokio::Transport::new(quic::Config::new(keypair));
 
     let direct = plain
@@ -243,7 +256,9 @@ fn transport(
         .map(|either, _| either.into_inner())
         .or_transport(with_dns(direct)?)
         .map(|either, _| either.into_inner());
-    Ok(core::transport::timeout::TransportTimeout::new(all, limits::CONNECT_TIMEOUT).boxed())
+    let bounded = TransportTimeout::with_outgoing_timeout(all, limits::CONNECT_TIMEOUT);
+    let bounded = TransportTimeout::with_ingoing_timeout(bounded, limits::HANDSHAKE_TIMEOUT);
+    Ok(gate.guard(bounded.boxed()).boxed())
 }
 
 /// Resolves names as the system does; where the system does not say how, by public resolvers.

@@ -1,5 +1,13 @@
 //! What strangers may try.
 
+use libp2p::{
+    core::{
+        Endpoint, Transport,
+        transport::{DialOpts, PortUse},
+    },
+    identity::Keypair,
+    quic,
+};
 use p2pnet_shared::{id::Hash, node::Input, wire::Message};
 use tokio::{
     io::AsyncWriteExt,
@@ -65,7 +73,7 @@ async fn garbage_on_every_listener_leaves_the_node_working() {
             None => met_over_webrtc(1, &mut b).await.0,
         };
         let b_me = b.me;
-        a.act(move |links| links.hang(b_me));
+        a.act(move |links| links.hang(b_me, false));
         tokio::join!(a.gone(), b.gone());
     }
 }
@@ -106,4 +114,76 @@ async fn a_node_that_sends_only_garbage_is_hung_up_on() {
         a.act(move |links| links.send_raw(b_me, garbage(100)));
     }
     tokio::join!(a.gone(), b.gone());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_half_open_connections_keep_nobody_out() {
+    let mut b = Party::new(2, false, everything());
+    let tcp = b.address("/tcp/").await;
+    let mut held = Vec::new();
+    for number in 0..600 {
+        let mut socket = TcpStream::connect(("127.0.0.1", port(&tcp))).await.unwrap();
+        // Some begin to speak and say no more. The node may have hung up already.
+        if number % 3 == 0 {
+            let _ = socket.write_all(b"\x13/multistream/1.0.0\n").await;
+        }
+        held.push(socket);
+    }
+    for seed in 3..6 {
+        let mut a = Party::new(seed, false, Options::default());
+        a.dial(b.me, std::slice::from_ref(&tcp));
+        met(&mut a, &mut b).await;
+    }
+    assert_eq!(held.len(), 600);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_silent_websockets_keep_nobody_out() {
+    let mut b = Party::new(2, false, everything());
+    let tcp = b.address("/tcp/").await;
+    let mut held = Vec::new();
+    for _ in 0..600 {
+        let (ours, theirs) = tokio::io::duplex(1 << 10);
+        assert!(b.outside.door.accept(ours.compat(), "127.0.0.1:9".parse().unwrap(), Box::new(|| {})).await);
+        held.push(theirs);
+    }
+    let mut a = Party::new(1, false, Options::default());
+    a.dial(b.me, &[tcp]);
+    met(&mut a, &mut b).await;
+    assert_eq!(held.len(), 600);
+}
+
+/// The first packets of so many QUIC handshakes that go no further.
+async fn first_packets(count: usize) -> Vec<Vec<u8>> {
+    let nowhere = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("/ip4/127.0.0.1/udp/{}/quic-v1", nowhere.local_addr().unwrap().port());
+    let mut dialler = quic::tokio::Transport::new(quic::Config::new(&Keypair::generate_ed25519()));
+    let mut packets = Vec::new();
+    let mut packet = vec![0; 2_048];
+    while packets.len() < count {
+        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+        let dial = tokio::spawn(dialler.dial(address.parse().unwrap(), options).unwrap());
+        let len = nowhere.recv(&mut packet).await.unwrap();
+        packets.push(packet[..len].to_vec());
+        dial.abort();
+    }
+    packets
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_quic_handshakes_that_end_after_a_packet_keep_nobody_out() {
+    let mut b = Party::new(2, false, everything());
+    let quic = b.address("/quic-v1/").await;
+    let mut senders = Vec::new();
+    for packet in first_packets(600).await {
+        let sender = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        sender.send_to(&packet, ("127.0.0.1", port(&quic))).await.unwrap();
+        senders.push(sender);
+    }
+    for seed in 3..6 {
+        let mut a = Party::new(seed, false, Options { quic_port: Some(0), ..Options::default() });
+        a.dial(b.me, std::slice::from_ref(&quic));
+        met(&mut a, &mut b).await;
+    }
+    assert_eq!(senders.len(), 600);
 }

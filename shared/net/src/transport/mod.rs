@@ -5,6 +5,8 @@ pub mod bounded;
 pub mod data_channel;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod door;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod gate;
 #[cfg(target_arch = "wasm32")]
 pub mod webrtc_direct;
 #[cfg(target_arch = "wasm32")]

@@ -1,0 +1,83 @@
+//! Where a connection comes from, as far as its address tells. Names cost nothing, addresses do: a stranger has one or a
+//! whole prefix of them, so what is bounded is bounded for both.
+
+use std::net::IpAddr;
+
+use libp2p::{Multiaddr, multiaddr::Protocol};
+
+/// The network that an address belongs to: IPv4 by /24, IPv6 by /48.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Prefix {
+    is_v6: bool,
+    bits: [u8; 6],
+}
+
+/// An address and its prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Origin {
+    /// The address; IPv4 inside IPv6 is IPv4.
+    pub address: IpAddr,
+    /// The network around it.
+    pub prefix: Prefix,
+}
+
+impl Origin {
+    /// Where a multiaddress leads; `None` when it names no IP address, or leads through a circuit: then the address is
+    /// the relay's.
+    pub fn of(address: &Multiaddr) -> Option<Self> {
+        let mut ip = None;
+        for part in address {
+            match part {
+                Protocol::Ip4(found) if ip.is_none() => ip = Some(IpAddr::from(found)),
+                Protocol::Ip6(found) if ip.is_none() => ip = Some(IpAddr::from(found)),
+                Protocol::P2pCircuit => return None,
+                _ => {}
+            }
+        }
+        let address = ip?.to_canonical();
+        let prefix = match address {
+            IpAddr::V4(ip) => {
+                let [a, b, c, _] = ip.octets();
+                Prefix { is_v6: false, bits: [a, b, c, 0, 0, 0] }
+            }
+            IpAddr::V6(ip) => {
+                let [a, b, c, d, e, f, ..] = ip.octets();
+                Prefix { is_v6: true, bits: [a, b, c, d, e, f] }
+            }
+        };
+        Some(Self { address, prefix })
+    }
+
+    /// Whether it is this machine itself, which is all that is known of whoever comes through a proxy on it.
+    pub fn is_here(&self) -> bool {
+        self.address.is_loopback()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn origin(text: &str) -> Option<Origin> {
+        Origin::of(&text.parse().unwrap())
+    }
+
+    #[test]
+    fn neighbours_share_a_prefix_and_others_do_not() {
+        let prefix = |text| origin(text).unwrap().prefix;
+        assert_eq!(prefix("/ip4/10.1.2.3/tcp/1"), prefix("/ip4/10.1.2.200/udp/9/quic-v1"));
+        assert_ne!(prefix("/ip4/10.1.2.3/tcp/1"), prefix("/ip4/10.1.3.3/tcp/1"));
+        assert_eq!(prefix("/ip6/2001:db8:1:2::3/tcp/1"), prefix("/ip6/2001:db8:1:ffff::9/tcp/1"));
+        assert_ne!(prefix("/ip6/2001:db8:1::3/tcp/1"), prefix("/ip6/2001:db8:2::3/tcp/1"));
+        assert_eq!(origin("/ip6/::ffff:10.1.2.3/tcp/1"), origin("/ip4/10.1.2.3/tcp/1"));
+        assert!(origin("/ip6/::1/tcp/1").unwrap().is_here());
+    }
+
+    #[test]
+    fn names_and_circuits_have_no_origin() {
+        assert_eq!(origin("/dns/p2p.example/tcp/1"), None);
+        let relay = crate::peer_of(crate::node_id([1; 32]).unwrap()).unwrap();
+        assert_eq!(origin(&format!("/ip4/10.1.2.3/tcp/1/p2p/{relay}/p2p-circuit")), None);
+    }
+}

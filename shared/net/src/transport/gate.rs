@@ -1,0 +1,295 @@
+//! The gate for connections in the middle of their handshake. There is room for so many; one more always gets in, and
+//! in its place the oldest goes that has said nothing yet, of the address, else the prefix, that holds most. libp2p's own
+//! limit refuses the newest instead, so that whoever opens enough sockets and says nothing shuts everybody out.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use futures::{
+    AsyncRead, AsyncWrite, FutureExt, TryFutureExt,
+    future::{AbortHandle, AbortRegistration, Abortable, BoxFuture},
+};
+use libp2p::{
+    Multiaddr, PeerId,
+    core::{
+        muxing::StreamMuxerBox,
+        transport::{Boxed, DialOpts, ListenerId, Transport, TransportError, TransportEvent},
+    },
+};
+
+use crate::{limits, origin::Origin};
+
+/// Whether the other side has said anything.
+type Heard = Arc<AtomicBool>;
+
+/// The list of pending handshakes, shared by all listeners of a node. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<Mutex<Table>>);
+
+#[derive(Default)]
+struct Table {
+    pending: BTreeMap<u64, Pending>,
+    next: u64,
+    /// Of the socket that a listener below has just taken, until the gate above sees it come by in the same poll.
+    arriving: Option<Heard>,
+}
+
+struct Pending {
+    origin: Option<Origin>,
+    heard: Heard,
+    abort: AbortHandle,
+}
+
+impl Table {
+    /// Makes room for one more, and takes it in: its number, and what ends it.
+    fn admit(&mut self, origin: Option<Origin>) -> (u64, AbortRegistration) {
+        // What is no plain socket is never silent: its first packet is part of the handshake.
+        let heard = self.arriving.take().unwrap_or_else(|| Arc::new(AtomicBool::new(true)));
+        if let Some(origin) = origin {
+            let of_address = |pending: &Pending| pending.origin.is_some_and(|known| known.address == origin.address);
+            let of_prefix = |pending: &Pending| pending.origin.is_some_and(|known| known.prefix == origin.prefix);
+            self.keep_below(limits::PENDING_PER_ADDRESS, &of_address);
+            self.keep_below(limits::PENDING_PER_PREFIX, &of_prefix);
+        }
+        if self.pending.len() >= limits::PENDING_INCOMING {
+            let crowd = self.most_crowded();
+            self.drop_one(&|pending| pending.origin.map(|known| known.prefix) == crowd.map(|known| known.prefix));
+        }
+        let (abort, registration) = AbortHandle::new_pair();
+        let number = self.next;
+        self.next += 1;
+        self.pending.insert(number, Pending { origin, heard, abort });
+        (number, registration)
+    }
+
+    fn keep_below(&mut self, most: usize, of: &dyn Fn(&Pending) -> bool) {
+        if self.pending.values().filter(|pending| of(pending)).count() >= most {
+            self.drop_one(of);
+        }
+    }
+
+    /// Ends the oldest silent one of some; if none is silent, the oldest.
+    fn drop_one(&mut self, of: &dyn Fn(&Pending) -> bool) {
+        let weakest = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| of(pending))
+            .min_by_key(|(number, pending)| (pending.heard.load(Ordering::Relaxed), **number))
+            .map(|(number, _)| *number);
+        if let Some(pending) = weakest.and_then(|number| self.pending.remove(&number)) {
+            pending.abort.abort();
+        }
+    }
+
+    /// One of the prefix that holds most.
+    fn most_crowded(&self) -> Option<Origin> {
+        let mut counts = BTreeMap::new();
+        for pending in self.pending.values() {
+            let key = pending.origin.map(|origin| origin.prefix);
+            counts.entry(key).or_insert((0_usize, pending.origin)).0 += 1;
+        }
+        counts.into_values().max_by_key(|(count, _)| *count).and_then(|(_, origin)| origin)
+    }
+}
+
+impl Gate {
+    /// Notes what the sockets of a transport hear, so that the silent ones are known.
+    pub fn listen<T: Transport>(&self, inner: T) -> Listening<T> {
+        Listening { inner, gate: self.clone() }
+    }
+
+    /// Bounds the handshakes of everything that comes in through a transport.
+    pub fn guard(&self, inner: Boxed<(PeerId, StreamMuxerBox)>) -> Guarded {
+        Guarded { inner, gate: self.clone() }
+    }
+
+    fn table<R>(&self, with: impl FnOnce(&mut Table) -> R) -> R {
+        with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A handshake's place; given back when it is over, however it ends.
+struct Place(Gate, u64);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let number = self.1;
+        self.0.table(|table| _ = table.pending.remove(&number));
+    }
+}
+
+/// A transport above which handshakes are complete.
+pub struct Guarded {
+    inner: Boxed<(PeerId, StreamMuxerBox)>,
+    gate: Gate,
+}
+
+impl Transport for Guarded {
+    type Output = (PeerId, StreamMuxerBox);
+    type Error = io::Error;
+    type ListenerUpgrade = BoxFuture<'static, io::Result<Self::Output>>;
+    type Dial = <Boxed<Self::Output> as Transport>::Dial;
+
+    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<io::Error>> {
+        self.inner.listen_on(id, address)
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> bool {
+        self.inner.remove_listener(id)
+    }
+
+    fn dial(&mut self, address: Multiaddr, options: DialOpts) -> Result<Self::Dial, TransportError<io::Error>> {
+        self.inner.dial(address, options)
+    }
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
+        let event = std::task::ready!(Pin::new(&mut self.inner).poll(cx));
+        let origin = match &event {
+            TransportEvent::Incoming { send_back_addr, .. } => Origin::of(send_back_addr),
+            TransportEvent::NewAddress { .. }
+            | TransportEvent::AddressExpired { .. }
+            | TransportEvent::ListenerClosed { .. }
+            | TransportEvent::ListenerError { .. } => None,
+        };
+        let gate = self.gate.clone();
+        Poll::Ready(event.map_upgrade(move |upgrade| {
+            let (number, registration) = gate.table(|table| table.admit(origin));
+            let place = Place(gate, number);
+            let crowded = |_| io::Error::new(io::ErrorKind::ConnectionAborted, "a newer connection needed its place");
+            Abortable::new(upgrade, registration)
+                .map(move |end| {
+                    drop(place);
+                    end.map_err(crowded).and_then(|end| end)
+                })
+                .boxed()
+        }))
+    }
+}
+
+/// A transport of plain sockets, whose first words are noted.
+pub struct Listening<T> {
+    inner: T,
+    gate: Gate,
+}
+
+impl<T> Transport for Listening<T>
+where
+    T: Transport + Unpin,
+    T::Output: Unpin,
+    T::Dial: Send + 'static,
+    T::ListenerUpgrade: Send + 'static,
+{
+    type Output = Attentive<T::Output>;
+    type Error = T::Error;
+    type ListenerUpgrade = BoxFuture<'static, Result<Self::Output, T::Error>>;
+    type Dial = BoxFuture<'static, Result<Self::Output, T::Error>>;
+
+    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<T::Error>> {
+        self.inner.listen_on(id, address)
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> bool {
+        self.inner.remove_listener(id)
+    }
+
+    fn dial(&mut self, address: Multiaddr, options: DialOpts) -> Result<Self::Dial, TransportError<T::Error>> {
+        let dial = self.inner.dial(address, options)?;
+        Ok(dial.map_ok(|socket| Attentive { socket, heard: Heard::default() }).boxed())
+    }
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TransportEvent<Self::ListenerUpgrade, T::Error>> {
+        let event = std::task::ready!(Pin::new(&mut self.inner).poll(cx));
+        let gate = self.gate.clone();
+        Poll::Ready(event.map_upgrade(move |upgrade| {
+            let heard = Heard::default();
+            gate.table(|table| table.arriving = Some(Arc::clone(&heard)));
+            upgrade.map_ok(move |socket| Attentive { socket, heard }).boxed()
+        }))
+    }
+}
+
+/// A socket that notes when it hears something.
+pub struct Attentive<S> {
+    socket: S,
+    heard: Heard,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Attentive<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let end = std::task::ready!(Pin::new(&mut self.socket).poll_read(cx, into));
+        if end.as_ref().is_ok_and(|count| *count > 0) {
+            self.heard.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(end)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Attentive<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn origin(text: &str) -> Option<Origin> {
+        Origin::of(&format!("/ip4/{text}/tcp/1").parse().unwrap())
+    }
+
+    fn arrive(table: &mut Table, from: &str, heard: bool) -> (u64, AbortRegistration) {
+        table.arriving = Some(Arc::new(AtomicBool::new(heard)));
+        table.admit(origin(from))
+    }
+
+    #[test]
+    fn the_oldest_silent_one_makes_room_and_who_speaks_stays() {
+        let mut table = Table::default();
+        let speaks = arrive(&mut table, "192.0.2.1", true).0;
+        let silent = arrive(&mut table, "192.0.2.1", false).0;
+        (0..limits::PENDING_PER_ADDRESS * 3).for_each(|_| _ = arrive(&mut table, "192.0.2.1", false));
+        assert_eq!(table.pending.len(), limits::PENDING_PER_ADDRESS);
+        assert!(table.pending.contains_key(&speaks) && !table.pending.contains_key(&silent));
+    }
+
+    #[test]
+    fn whoever_holds_most_makes_room_for_others() {
+        let mut table = Table::default();
+        let honest = arrive(&mut table, "198.51.100.7", false).0;
+        for number in 0..limits::PENDING_INCOMING * 2 {
+            arrive(&mut table, &format!("192.0.2.{}", number % 250), number % 2 == 0);
+        }
+        assert!(table.pending.len() <= limits::PENDING_PER_PREFIX + 1);
+        for number in 0..limits::PENDING_INCOMING {
+            arrive(&mut table, &format!("203.0.{}.1", number % 250), true);
+        }
+        assert_eq!(table.pending.len(), limits::PENDING_INCOMING);
+        assert!(table.pending.contains_key(&honest), "of the crowded prefixes one goes, not the lone one");
+    }
+}
