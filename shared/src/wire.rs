@@ -165,7 +165,7 @@ pub enum Message {
     Found {
         /// As asked.
         query: u64,
-        /// Fresh offers, most idle first; in later answers to the same question only those that changed.
+        /// Fresh offers, those with an idle core first; in later answers to the same question only those that changed.
         offers: Vec<Offer>,
         /// How many offers the broker knew before the requirements were applied.
         known: u32,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     core::Core,
     entry::{Attempt, Failure, Task, Verdict},
+    hedges::is_whole,
     provider::explain,
     requester::Requester,
     store,
@@ -132,6 +133,8 @@ impl Requester {
     fn take(&mut self, core: &mut Core, id: AttemptId, bytes: &[u8]) {
         let Some(attempt) = self.attempts.get(&id) else { return };
         let (node, job, span, calls) = (attempt.node, attempt.job, attempt.span, attempt.calls);
+        let superseded = attempt.superseded;
+        let running = self.running(node);
         core.send(node, Message::Settle { attempt: id });
         let report = wire::decode_report(bytes).ok().filter(|report| report.outcomes.len() as u64 <= calls);
         let Some(report) = report else {
@@ -148,17 +151,32 @@ impl Requester {
         if let Some(attempt) = self.attempts.get_mut(&id) {
             attempt.took = Some(micros.min(away));
         }
+        let took = micros.min(away);
         let mut gas = Gas(0);
         report.outcomes.iter().for_each(|outcome| gas += outcome.gas);
+        if superseded {
+            if is_whole(&report, calls, span) {
+                entry.paces.measured(node, span.len(), micros);
+                self.candidates.records.delivered(node, core.now, running);
+            }
+            self.extra.spent(took);
+            self.end(core, id, AttemptState::Rejected, Some(engine), gas, None);
+            self.refresh(job);
+            return self.fill(core, node);
+        }
         match entry.judge(span, calls, report) {
             Verdict::Good(outputs) => {
                 entry.paces.measured(node, span.len(), micros);
+                self.extra.accepted(took);
+                self.candidates.records.delivered(node, core.now, running);
                 store::save_span(core, job, span, &outputs, node, gas);
                 entry.accept(node, span, outputs, gas);
                 self.candidates.tried(core.now, node, true);
                 let others = entry.issued.remove(&span.start).map(|task| task.live).unwrap_or_default();
                 self.end(core, id, AttemptState::Accepted, Some(engine), gas, None);
-                self.call_off(core, others.into_iter().filter(|other| *other != id).collect());
+                let others = others.into_iter().filter(|other| *other != id).collect();
+                let outrun = self.outrun(core, job, others, took);
+                self.call_off(core, outrun);
                 self.check_done(core, job);
             }
             Verdict::Bad { before, refusal, deterministic, too_much, placed } => {

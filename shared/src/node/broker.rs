@@ -3,7 +3,7 @@
 //! A [`Message::Find`] stays open for a minute: whenever an offer appears or becomes idle, the asker hears of it within
 //! [`PUSH_PAUSE`], so that a requester with waiting work learns of a new provider at once.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use super::{core::Core, peers::MOST_AGENT_CHARACTERS};
 use crate::{
@@ -135,8 +135,9 @@ impl Broker {
             .values()
             .filter(|known| known.offer.node != from && meets(&known.offer, &requirements))
             .collect();
-        // Among equals each question has its own order, so that requesters do not all crowd the same nodes.
-        fitting.sort_by_key(|known| (Reverse(known.offer.idle_cores), shuffle(known.offer.node, query), known.change));
+        // Each question has its own order, so that requesters do not all crowd the same nodes, and nobody comes first by
+        // claiming much.
+        fitting.sort_by_key(|known| (known.offer.idle_cores == 0, shuffle(known.offer.node, query), known.change));
         let offers = fitting.into_iter().take(usize::from(limit)).map(|known| known.offer.clone()).collect();
         let known = u32::try_from(self.offers.len()).unwrap_or(u32::MAX);
         core.send(from, Message::Found { query, offers, known });
@@ -180,7 +181,7 @@ impl Broker {
             ask.told = told;
             if !offers.is_empty() {
                 ask.answered_at = now;
-                offers.sort_by_key(|offer| Reverse(offer.idle_cores));
+                offers.sort_by_key(|offer| (offer.idle_cores == 0, shuffle(offer.node, ask.query)));
                 core.send(*asker, Message::Found { query: ask.query, offers, known: total });
             }
         }
@@ -200,7 +201,7 @@ impl Broker {
 }
 
 /// An order of nodes that differs from question to question.
-fn shuffle(node: NodeId, query: u64) -> u64 {
+pub(super) fn shuffle(node: NodeId, query: u64) -> u64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&node.0[8..16]);
     (u64::from_le_bytes(bytes) ^ query.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 8

@@ -4,8 +4,10 @@ use std::{cmp::Reverse, collections::BTreeMap, collections::BTreeSet};
 
 use super::{
     Effect,
-    broker::{OFFER_VALIDITY, meets},
+    broker::{OFFER_VALIDITY, meets, shuffle},
     core::Core,
+    scheduler::window,
+    trust::{Records, Trust},
 };
 use crate::{
     id::{AttemptId, NodeId},
@@ -67,6 +69,8 @@ impl Candidate {
 #[derive(Default)]
 pub(super) struct Candidates {
     nodes: BTreeMap<NodeId, Candidate>,
+    /// What was seen of them, and of others before.
+    pub(super) records: Records,
     /// Connections that this node opened for its jobs.
     opened: BTreeSet<NodeId>,
     silence_at: Moment,
@@ -81,16 +85,42 @@ impl Candidates {
         self.nodes.iter().map(|(node, candidate)| (*node, candidate))
     }
 
-    /// Nodes that can be given work now, idle ones first.
+    /// Nodes that can be given work now: who proved to deliver first, and among equals, the idle ones.
     pub(super) fn reachable(&self, core: &Core) -> Vec<NodeId> {
-        let mut nodes: Vec<(Reverse<u16>, NodeId)> = self
+        let mut nodes: Vec<(Trust, Reverse<u16>, u64, NodeId)> = self
             .nodes
             .iter()
             .filter(|(node, candidate)| core.reaches(**node) && !candidate.is_busy(core.now))
-            .filter_map(|(node, candidate)| Some((Reverse(candidate.fresh(core.now)?.idle_cores), *node)))
+            .filter_map(|(node, candidate)| {
+                let offer = candidate.fresh(core.now)?;
+                let idle = offer.idle_cores.min(self.cores(core, offer));
+                Some((self.trust(core, *node), Reverse(idle), shuffle(*node, core.session), *node))
+            })
+            .filter(|(trust, ..)| *trust != Trust::Resting)
             .collect();
         nodes.sort_unstable();
-        nodes.into_iter().map(|(_, node)| node).collect()
+        nodes.into_iter().map(|(.., node)| node).collect()
+    }
+
+    /// How far a node is trusted; this one itself always is.
+    pub(super) fn trust(&self, core: &Core, node: NodeId) -> Trust {
+        if node == core.me() { Trust::Proven } else { self.records.trust(node, core.now) }
+    }
+
+    /// How many cores a node is believed to lend.
+    pub(super) fn cores(&self, core: &Core, offer: &Offer) -> u16 {
+        if offer.node == core.me() { offer.cores } else { self.records.cores(offer.node, offer.cores) }
+    }
+
+    /// How many more batches a node should get now, `beyond` its window if it is proven.
+    pub(super) fn room(&self, core: &Core, offer: &Offer, beyond: usize) -> usize {
+        let most = match self.trust(core, offer.node) {
+            Trust::Proven => window(self.cores(core, offer)) + beyond,
+            Trust::Unknown | Trust::Silent => 1,
+            Trust::Resting => 0,
+        };
+        let outstanding = self.nodes.get(&offer.node).map_or(0, |candidate| candidate.outstanding.len());
+        most.saturating_sub(outstanding)
     }
 
     /// Whether a node other than these offers what is required.
@@ -112,8 +142,12 @@ impl Candidates {
         let node = offer.node;
         if self.nodes.len() >= MOST && !self.nodes.contains_key(&node) {
             self.nodes.retain(|_, known| !known.outstanding.is_empty() || known.fresh(now).is_some());
+            // Offers are made for nothing: one that is no better than others gives way.
             if self.nodes.len() >= MOST {
-                return;
+                let idle = self.nodes.iter().filter(|(_, known)| known.outstanding.is_empty());
+                let worst = idle.map(|(name, _)| (self.records.trust(*name, now), shuffle(*name, now.0), *name)).max();
+                let Some((.., name)) = worst else { return };
+                self.nodes.remove(&name);
             }
         }
         let candidate = self.nodes.entry(node).or_insert_with(|| Candidate {
@@ -275,14 +309,18 @@ impl Candidates {
             self.dial_failed(now, node);
         }
         let dialling = self.dialling();
-        let used = self.nodes.iter().filter(|(node, c)| core.reaches(**node) && c.fresh(now).is_some()).count();
+        // Whoever delivers nothing takes no place from others.
+        let used = self.nodes.iter().filter(|(node, candidate)| {
+            core.reaches(**node) && candidate.fresh(now).is_some() && self.trust(core, **node) <= Trust::Unknown
+        });
+        let used = used.count();
         let most_used = if core.config.role == Role::Client { MOST_USED_BY_CLIENT } else { MOST_USED };
         let room = MOST_DIALS
             .saturating_sub(dialling)
             .min(DIALS_A_STEP)
             .min(most_used.saturating_sub(used + dialling))
             .min(usize::try_from(wanted).unwrap_or(usize::MAX));
-        let mut choice: Vec<(bool, Reverse<u16>, u64, NodeId)> = Vec::new();
+        let mut choice: Vec<(bool, Trust, Reverse<u16>, u64, u64, NodeId)> = Vec::new();
         for (node, candidate) in &self.nodes {
             // Seeds are kept connected anyway.
             let at_hand = core.reaches(*node) || core.peers.is_seed(*node);
@@ -290,12 +328,15 @@ impl Candidates {
                 continue;
             }
             if candidate.lost_at.is_some() {
-                choice.push((false, Reverse(0), 0, *node));
+                choice.push((false, Trust::Proven, Reverse(0), 0, 0, *node));
             } else if room > 0
                 && let Some(offer) = candidate.fresh(now)
                 && waiting.iter().any(|requirements| meets(offer, requirements))
             {
-                choice.push((true, Reverse(offer.idle_cores), u64::from(candidate.dial_failures), *node));
+                let trust = self.trust(core, *node);
+                let idle = Reverse(offer.idle_cores.min(self.cores(core, offer)));
+                let failures = u64::from(candidate.dial_failures);
+                choice.push((true, trust, idle, failures, shuffle(*node, core.session), *node));
             }
         }
         choice.sort_unstable();

@@ -6,9 +6,10 @@ use super::{
     broker::{MOST_FOUND, is_sane, meets},
     core::Core,
     entry::{Attempt, Entry, Task},
+    hedges::patience,
     owners::Owners,
     requester::Requester,
-    scheduler::window,
+    trust::Trust,
 };
 use crate::{
     id::{AttemptId, Hash, JobId, NodeId},
@@ -33,7 +34,7 @@ impl Requester {
     /// A node offers itself, directly.
     pub(super) fn offered(&mut self, core: &mut Core, offer: Offer) {
         let node = offer.node;
-        let cores = offer.cores;
+        let cores = self.candidates.cores(core, &offer);
         self.candidates.offered(core.now, offer, true);
         for rank in &self.active {
             if let Some(entry) = self.jobs.get_mut(&rank.2) {
@@ -43,7 +44,11 @@ impl Requester {
                 }
             }
         }
-        self.fill(core, node);
+        // Whoever offers most often is not served first for that.
+        match self.candidates.trust(core, node) {
+            Trust::Proven => self.fill(core, node),
+            Trust::Unknown | Trust::Silent | Trust::Resting => self.fill_all(core),
+        }
     }
 
     pub(super) fn found(&mut self, core: &mut Core, from: NodeId, query: u64, offers: Vec<Offer>, known: u32) {
@@ -117,7 +122,9 @@ impl Requester {
                 wanted = wanted.saturating_add(entry.open.units()).saturating_add(entry.retries.len() as u64);
             }
         }
-        self.candidates.dial(core, wanted, &waiting);
+        let (spare, jobs) = self.spare_connections(core);
+        waiting.extend(jobs.iter().filter_map(|job| self.jobs.get(job)).map(|entry| entry.requirements));
+        self.candidates.dial(core, wanted.saturating_add(spare), &waiting);
     }
 
     // ---- connections ---------------------------------------------------------------------------------------------
@@ -185,9 +192,8 @@ impl Requester {
         if self.owners.is_idle() || !core.reaches(node) || candidate.is_busy(core.now) {
             return;
         }
-        let cores = offer.cores;
         let offer = offer.clone();
-        let mut room = window(cores).saturating_sub(candidate.outstanding.len());
+        let mut room = self.candidates.room(core, &offer, 0);
         // Jobs that have nothing for this node now.
         let mut passed: BTreeSet<JobId> = BTreeSet::new();
         while room > 0 {
@@ -211,9 +217,11 @@ impl Requester {
         }
         let (candidates, requirements) = (&self.candidates, entry.requirements);
         let alone = |task: &Task| !candidates.another(core.now, &task.failed_on(), &requirements);
-        let Some(task) = entry.next_task(core.now, offer.node, offer.cores, &alone) else { return false };
+        let cores = candidates.cores(core, offer);
+        let ramps = cores < offer.cores || candidates.trust(core, offer.node) != Trust::Proven;
+        let Some(task) = entry.next_task(core.now, offer.node, cores, ramps, &alone) else { return false };
         self.owners.serves(entry.owner, entry.work);
-        self.send_task(core, offer.node, offer.cores, job, task)
+        self.send_task(core, offer.node, cores, job, task)
     }
 
     /// Sends a task to a node and puts it on the books.
@@ -233,6 +241,9 @@ impl Requester {
         let duration = known.unwrap_or(UNKNOWN_DURATION);
         let charged = known.unwrap_or(UNKNOWN_WORK).0.saturating_mul(1000);
         let turns = u64::from(entry.paces.get(node).outstanding) / u64::from(cores.max(1)) + 1;
+        let copy = !task.live.is_empty();
+        let trust = self.candidates.trust(core, node);
+        let patience = patience(core, entry, node, trust, span.len(), turns, copy);
         let due = core.now + Millis(duration.0.saturating_mul(turns));
         entry.paces.sent(node, cores);
         entry.live.insert(id);
@@ -252,6 +263,10 @@ impl Requester {
             assigned_at: core.now,
             started_at: None,
             due,
+            patience,
+            late: false,
+            copy,
+            superseded: false,
             charged,
             took: None,
             blob,

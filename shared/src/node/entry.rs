@@ -98,6 +98,13 @@ pub(super) struct Attempt {
     pub(super) started_at: Option<Moment>,
     /// When it should be done, by the node's speed.
     pub(super) due: Moment,
+    /// How long it gets until its node counts as silent, and whether that is over.
+    pub(super) patience: Millis,
+    pub(super) late: bool,
+    /// Another attempt of its task was out before.
+    pub(super) copy: bool,
+    /// Another one was first; it may still show the pace of its node.
+    pub(super) superseded: bool,
     /// What of it is counted as work of its owner so far, in microseconds of one core.
     pub(super) charged: u64,
     /// What it took in the end, if it was delivered.
@@ -263,12 +270,14 @@ impl Entry {
     }
 
     /// Takes the next task for a node: a failed one whose pause is over, else open units, as many as suit it.
-    /// `alone(task)` says that no node is left on which the task did not fail yet.
+    /// `ramps`: the node still shows how many cores it has. `alone(task)` says that no node is left on which the task did
+    /// not fail yet.
     pub(super) fn next_task(
         &mut self,
         now: Moment,
         node: NodeId,
         cores: u16,
+        ramps: bool,
         alone: &dyn Fn(&Task) -> bool,
     ) -> Option<Task> {
         if self.unfit.contains(&node) {
@@ -297,7 +306,7 @@ impl Entry {
             return None;
         }
         let most = plan.most_units_a_batch(first).min(self.most_units);
-        let units = self.paces.batch_units(node, self.open.units(), self.timeout(), self.probe);
+        let units = self.paces.batch_units(node, self.open.units(), self.timeout(), self.probe, ramps);
         let calls = match self.shape {
             CallShape::WholeSpan => u64::MAX,
             CallShape::EachUnit => crate::wire::MAX_CALLS,

@@ -17,6 +17,7 @@ mod core;
 mod dispatch;
 mod entry;
 mod finished;
+mod hedges;
 mod manners;
 mod owners;
 mod peers;
@@ -27,6 +28,7 @@ mod room;
 mod scheduler;
 mod store;
 mod stragglers;
+mod trust;
 mod view;
 
 use self::{broker::Broker, core::Core, provider::Provider, requester::Requester};

@@ -9,6 +9,7 @@ use super::{
     core::Core,
     entry::{Attempt, Entry, Failure, Rank},
     finished::{Finished, FinishedJobs},
+    hedges::Extra,
     owners::Owners,
     store,
 };
@@ -52,6 +53,8 @@ pub(super) struct Requester {
     /// Deliveries whose blob is being fetched.
     pub(super) arriving: BTreeMap<Hash, BTreeSet<AttemptId>>,
     pub(super) candidates: Candidates,
+    /// Work that is done more than once.
+    pub(super) extra: Extra,
     /// Open questions to brokers: when they were asked.
     pub(super) asked: BTreeMap<NodeId, (u64, Moment)>,
     pub(super) next_query: u64,
@@ -279,6 +282,7 @@ impl Requester {
                 self.finish(core, id, Err((state, refusal)));
             }
             self.start_looking(core);
+            self.hedge(core);
             self.resend_stragglers(core);
             self.make_room(core);
         }

@@ -13,6 +13,8 @@ use crate::{
 
 /// Time that one batch should take on one core.
 pub(super) const TARGET: Millis = Millis(1_500);
+/// The same while a node still shows how many cores it has: each round of batches shows twice as many.
+const RAMP: Millis = Millis(300);
 /// Near the end a batch takes at least so long, or dispatch would cost more than waiting.
 const LEAST: Millis = Millis(50);
 /// Time that the first batch to a node should take, when others have shown how fast units are.
@@ -217,13 +219,15 @@ impl<Id: Ord + Copy> Paces<Id> {
     }
 
     /// How many units the next batch for a node should hold, with `left` units that nobody works on.
-    pub(super) fn batch_units(&self, node: Id, left: u64, timeout: Millis, probe: u64) -> u64 {
+    /// `ramps`: it still shows how many cores it has.
+    pub(super) fn batch_units(&self, node: Id, left: u64, timeout: Millis, probe: u64, ramps: bool) -> u64 {
         let pace = self.get(node);
         let Some(rate) = pace.rate else {
             let guess = self.last.map_or(probe, |rate| units_in(rate, PROBE).clamp(1, probe.saturating_mul(64)));
             return guess.max(1).min(left);
         };
-        let ideal = units_in(rate, Millis(TARGET.0.min(timeout.0 / 4).max(1)));
+        let target = if ramps { RAMP } else { TARGET };
+        let ideal = units_in(rate, Millis(target.0.min(timeout.0 / 4).max(1)));
         let grown = pace.largest.saturating_mul(GROWTH);
         let crowd = u128::from(self.crowd.max(rate).max(1));
         let fair = u64::try_from(u128::from(left) * u128::from(rate) / (2 * crowd)).unwrap_or(u64::MAX);
@@ -232,10 +236,19 @@ impl<Id: Ord + Copy> Paces<Id> {
 
     /// How long `units` take on one core of a node; `None` while unknown.
     pub(super) fn duration(&self, node: Id, units: u64) -> Option<Millis> {
-        let rate = self.get(node).rate?;
-        let millis = u128::from(units) * 1_000_000 / u128::from(rate.max(1));
-        Some(Millis(u64::try_from(millis).unwrap_or(u64::MAX)))
+        self.get(node).rate.map(|rate| time_for(units, rate))
     }
+
+    /// How long they took wherever units were computed last; `None` before the first.
+    pub(super) fn duration_elsewhere(&self, units: u64) -> Option<Millis> {
+        self.last.map(|rate| time_for(units, rate))
+    }
+}
+
+/// How long `units` take at `rate`.
+fn time_for(units: u64, rate: Rate) -> Millis {
+    let millis = u128::from(units) * 1_000_000 / u128::from(rate.max(1));
+    Millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
 /// Units at `rate` in a time.
@@ -287,27 +300,27 @@ mod tests {
     fn batches_grow_from_the_probe_to_the_target_and_shrink_at_the_end() {
         let mut paces = Paces::default();
         let timeout = Millis(30_000);
-        let mut units = paces.batch_units('a', 1 << 40, timeout, 1024);
+        let mut units = paces.batch_units('a', 1 << 40, timeout, 1024, false);
         assert_eq!(units, 1024);
         // A million units a second: the batch ends at one and a half million.
         let mut steps = 0;
         while units < 1_500_000 {
             paces.sent('a', 1);
             paces.measured('a', units, units);
-            units = paces.batch_units('a', 1 << 40, timeout, 1024);
+            units = paces.batch_units('a', 1 << 40, timeout, 1024, false);
             steps += 1;
             assert!(steps < 10);
         }
         assert_eq!(units, 1_500_000);
         // Two million left for one core: half of it, then less and less, never below 50 ms of work.
-        assert_eq!(paces.batch_units('a', 2_000_000, timeout, 1024), 1_000_000);
-        assert_eq!(paces.batch_units('a', 1_000, timeout, 1024), 50_000);
+        assert_eq!(paces.batch_units('a', 2_000_000, timeout, 1024, false), 1_000_000);
+        assert_eq!(paces.batch_units('a', 1_000, timeout, 1024, false), 50_000);
         // A second node, as fast and with three cores, leaves a quarter of the half.
         paces.sent('b', 3);
         paces.measured('b', units, units);
-        assert_eq!(paces.batch_units('a', 2_000_000, timeout, 1024), 250_000);
+        assert_eq!(paces.batch_units('a', 2_000_000, timeout, 1024, false), 250_000);
         paces.present('b', false);
-        assert_eq!(paces.batch_units('a', 2_000_000, timeout, 1024), 1_000_000);
+        assert_eq!(paces.batch_units('a', 2_000_000, timeout, 1024, false), 1_000_000);
     }
 
     #[test]
@@ -315,7 +328,7 @@ mod tests {
         let mut paces = Paces::default();
         paces.sent('a', 1);
         paces.measured('a', 1_000_000, 1_000_000);
-        assert_eq!(paces.batch_units('a', 1 << 40, Millis(1_000), 1), 250_000);
+        assert_eq!(paces.batch_units('a', 1 << 40, Millis(1_000), 1, false), 250_000);
         assert_eq!(paces.duration('a', 250_000), Some(Millis(250)));
     }
 }

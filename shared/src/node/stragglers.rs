@@ -34,7 +34,7 @@ impl Requester {
             .filter(|rank| self.jobs.get(&rank.2).is_some_and(|entry| !entry.can_give() && !entry.live.is_empty()))
             .map(|rank| rank.2)
             .collect();
-        if ending.is_empty() {
+        if ending.is_empty() || !self.extra.is_allowed() {
             return;
         }
         let mut idle = self.idle(core);
@@ -71,7 +71,7 @@ impl Requester {
             if saved.0 <= GAIN.0 + takes.0 / 4 {
                 continue;
             }
-            let (node, cores) = (idle[place].0.node, idle[place].0.cores);
+            let (node, cores) = (idle[place].0.node, self.candidates.cores(core, &idle[place].0));
             idle[place].1 -= 1;
             if idle[place].1 == 0 {
                 idle.remove(place);
@@ -123,7 +123,8 @@ impl Requester {
             .filter_map(|node| {
                 let candidate = self.candidates.get(node)?;
                 let offer = candidate.fresh(core.now)?;
-                let spare = usize::from(offer.cores).saturating_sub(candidate.outstanding.len());
+                let cores = usize::from(self.candidates.cores(core, offer));
+                let spare = cores.saturating_sub(candidate.outstanding.len());
                 (spare > 0).then(|| (offer.clone(), spare))
             })
             .collect()

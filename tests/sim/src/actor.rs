@@ -27,10 +27,22 @@ pub enum Actor {
         /// How long it is away, on average.
         away: Millis,
     },
-    /// Says that it has started and never delivers.
-    Stalling {
+    /// Takes everything, says that it has started, and never delivers.
+    BlackHole {
         /// Cores.
         cores: u16,
+    },
+    /// Says that it lends 1,024 idle cores and begins all that it is given, but computes on one.
+    LyingOffer {
+        /// Units that its core computes in a second.
+        units_per_second: u64,
+    },
+    /// Delivers everything in the end, but late, however small it is.
+    Sluggish {
+        /// Cores.
+        cores: u16,
+        /// What a batch takes at least.
+        delay: Millis,
     },
     /// Fails every task: a broken machine.
     Broken {
@@ -47,7 +59,11 @@ impl Actor {
         match self {
             Actor::Seed => Role::Seed,
             Actor::Requester | Actor::Donor { .. } | Actor::Fickle { .. } => Role::Public,
-            Actor::Stalling { .. } | Actor::Broken { .. } | Actor::Hostile => Role::Client,
+            Actor::BlackHole { .. }
+            | Actor::LyingOffer { .. }
+            | Actor::Sluggish { .. }
+            | Actor::Broken { .. }
+            | Actor::Hostile => Role::Client,
         }
     }
 
@@ -57,8 +73,10 @@ impl Actor {
             Actor::Seed | Actor::Requester | Actor::Hostile => None,
             Actor::Donor { cores, .. }
             | Actor::Fickle { cores, .. }
-            | Actor::Stalling { cores }
+            | Actor::BlackHole { cores }
+            | Actor::Sluggish { cores, .. }
             | Actor::Broken { cores } => Some(cores),
+            Actor::LyingOffer { .. } => Some(1024),
         }
     }
 }

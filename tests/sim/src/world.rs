@@ -56,6 +56,8 @@ struct Machine {
     store: BTreeMap<StoreKey, Vec<u8>>,
     seeds: Vec<usize>,
     wake_at: Option<Moment>,
+    /// When its one core is free, if it lies about how many it has.
+    free_at: Moment,
     /// Runs that go on, and the event that ends each.
     running: BTreeMap<RunId, Option<(Moment, u64)>>,
 }
@@ -82,7 +84,7 @@ enum Event {
     Dialled { from: usize, to: usize, life: u64 },
     Arrive { from: usize, to: usize, epoch: u64, bytes: Vec<u8> },
     Break { a: usize, b: usize, epoch: u64 },
-    Executed { machine: usize, life: u64, run: RunId, report: Box<BatchReport> },
+    Executed { machine: usize, life: u64, run: RunId, units: u64, report: Box<BatchReport> },
     Stop { machine: usize, life: u64 },
     Start { machine: usize },
     Misbehave { machine: usize },
@@ -106,6 +108,8 @@ pub struct World {
     pub messages: u64,
     /// Bytes that arrived.
     pub bytes: u64,
+    /// Units whose computation ended, delivered or not.
+    pub units: u64,
     /// Calls of kernels that were executed, as far as they were delivered anywhere.
     pub calls: u64,
 }
@@ -128,6 +132,7 @@ impl World {
             trace: blake3::Hasher::new(),
             messages: 0,
             bytes: 0,
+            units: 0,
             calls: 0,
         }
     }
@@ -152,6 +157,7 @@ impl World {
             store: BTreeMap::new(),
             seeds,
             wake_at: None,
+            free_at: BEGINNING,
             running: BTreeMap::new(),
         });
         self.start(machine);
@@ -334,8 +340,9 @@ impl World {
                     self.unlink(a, b);
                 }
             }
-            Event::Executed { machine, life, run, report } => {
+            Event::Executed { machine, life, run, units, report } => {
                 if self.machines[machine].life == life && self.machines[machine].running.remove(&run).is_some() {
+                    self.units += units;
                     self.calls += report.outcomes.len() as u64;
                     self.input(machine, Input::Executed { run, report: *report });
                 }
@@ -487,7 +494,14 @@ impl World {
                 (micros * 100 / u64::from(cpu) / 1000, self.executor.run(kernel, batch, micros))
             }
             Actor::Broken { .. } => (BROKEN_MILLIS, executor::broken()),
-            Actor::Stalling { .. } => {
+            Actor::LyingOffer { units_per_second } => {
+                let micros = units.saturating_mul(1_000_000) / units_per_second.max(1) + 20 * batch.calls.len() as u64;
+                let free_at = self.machines[machine].free_at.max(self.now) + Millis(micros / 1000);
+                self.machines[machine].free_at = free_at;
+                ((free_at - self.now).0, self.executor.run(kernel, batch, 1))
+            }
+            Actor::Sluggish { delay, .. } => (delay.0, self.executor.run(kernel, batch, delay.0 * 1000)),
+            Actor::BlackHole { .. } => {
                 self.machines[machine].running.insert(run, None);
                 return;
             }
@@ -495,7 +509,7 @@ impl World {
         };
         let at = self.now + Millis(millis);
         let life = self.machines[machine].life;
-        let key = self.schedule(at, Event::Executed { machine, life, run, report: Box::new(report) });
+        let key = self.schedule(at, Event::Executed { machine, life, run, units, report: Box::new(report) });
         self.machines[machine].running.insert(run, Some(key));
         let cores = usize::from(self.machines[machine].actor.cores().unwrap_or(0));
         assert!(self.machines[machine].running.len() <= cores, "a node runs no more than it has cores");
@@ -509,7 +523,8 @@ impl World {
         }
         let life = self.machines[machine].life;
         let at = self.now + Millis(1);
-        let key = self.schedule(at, Event::Executed { machine, life, run, report: Box::new(executor::cancelled()) });
+        let key = self
+            .schedule(at, Event::Executed { machine, life, run, units: 0, report: Box::new(executor::cancelled()) });
         self.machines[machine].running.insert(run, Some(key));
     }
 

@@ -122,11 +122,11 @@ fn a_connection_that_breaks_for_a_moment_loses_no_work() {
 }
 
 #[test]
-fn a_stalling_node_is_given_up() {
+fn a_black_hole_is_given_up() {
     let mut world = World::new(5);
     world.add(Actor::Seed);
     let me = world.add(Actor::Requester);
-    world.add(Actor::Stalling { cores: 4 });
+    world.add(Actor::BlackHole { cores: 4 });
     world.add(DONOR);
     let job = world.submit(me, plan::squares(50_000, 0));
     assert!(world.run_until(Millis(120_000), |world| world.is_over(me, job)));
@@ -174,7 +174,7 @@ fn a_thousand_nodes_that_come_and_go_complete_one_job() {
             0..5 => Actor::Donor { cores, units_per_second },
             5..9 => Actor::Fickle { cores, units_per_second, stays: Millis(20_000), away: Millis(10_000) },
             _ if number % 50 == 9 => Actor::Broken { cores },
-            _ if number % 50 == 19 => Actor::Stalling { cores },
+            _ if number % 50 == 19 => Actor::BlackHole { cores },
             _ => Actor::Donor { cores, units_per_second: 500 },
         });
     }

@@ -1,0 +1,238 @@
+//! What does not come back in a few times the time that it should take goes to a second node as well, long before its
+//! timeout: a node that accepts and never delivers would otherwise hold up whatever it was given. The first delivery wins.
+//!
+//! Where nobody has proved to deliver, each round of copies is about twice the last, so that a few honest nodes among
+//! many black holes are soon found. Copies are extra work, and that is bounded: a share of all work that was accepted, and
+//! a little to begin with. A slow node that has not shown its pace yet may finish what another has done meanwhile: from then on
+//! it gets batches that suit it.
+
+use super::{broker::meets, core::Core, entry::Attempt, entry::Entry, requester::Requester, trust::Trust};
+use crate::{
+    id::{AttemptId, JobId, NodeId},
+    job::AttemptState,
+    units::{Millis, Moment, Span},
+    wire::Offer,
+};
+
+/// What a node of each trust gets beyond what its batch should take. A proven one may have a slow moment.
+const PROVEN: Millis = Millis(1_000);
+const PROVEN_AT_SOMETHING_NEW: Millis = Millis(3_000);
+const UNKNOWN: Millis = Millis(300);
+/// The same for a copy, while others have their time as well.
+const COPY: Millis = Millis(100);
+/// A batch is late after so many times what it should take.
+const TIMES: u64 = 3;
+/// Bytes a millisecond at which a kernel and its input should at least reach a node and be made ready.
+const BYTES_A_MILLI: u64 = 1024;
+/// Attempts of one task at once, and tasks hedged in one step.
+const MOST_COPIES: usize = 32;
+const MOST_TASKS: usize = 64;
+/// Batches beyond its window that a proven node gets as copies.
+const BEYOND_WINDOW: usize = 2;
+/// Extra work to begin with, in microseconds of one core, and what part of the accepted work it may be: one in so many.
+const FIRST_EXTRA: u64 = 20_000_000;
+const EXTRA_SHARE: u64 = 12;
+
+/// The account of extra work, in microseconds of one core.
+#[derive(Default)]
+pub(super) struct Extra {
+    accepted: u64,
+    spent: u64,
+    /// What copies that are out have taken so far.
+    out: u64,
+}
+
+impl Extra {
+    pub(super) fn accepted(&mut self, micros: u64) {
+        self.accepted = self.accepted.saturating_add(micros);
+    }
+
+    pub(super) fn spent(&mut self, micros: u64) {
+        self.spent = self.spent.saturating_add(micros);
+    }
+
+    /// Whether there may be more of it.
+    pub(super) fn is_allowed(&self) -> bool {
+        self.spent.saturating_add(self.out) < (self.accepted / EXTRA_SHARE).saturating_add(FIRST_EXTRA)
+    }
+}
+
+/// How long a node gets for a batch until it counts as silent. `turns`: batches of ours that one core of it has before.
+pub(super) fn patience(
+    core: &Core,
+    entry: &Entry,
+    node: NodeId,
+    trust: Trust,
+    units: u64,
+    turns: u64,
+    copy: bool,
+) -> Millis {
+    let known = entry.paces.duration(node, units);
+    let should = known.or_else(|| entry.paces.duration_elsewhere(units)).unwrap_or_default();
+    let way = core.peers.get(node).and_then(|peer| peer.round_trip_millis).map_or(0, u64::from);
+    let bytes = entry.plan.as_ref().map_or(0, |plan| plan.kernel().len() + plan.common().len()) as u64;
+    let (least, ready) = match (trust, known) {
+        (Trust::Proven, Some(_)) => (PROVEN, 0),
+        (Trust::Proven, None) => (PROVEN_AT_SOMETHING_NEW, bytes / BYTES_A_MILLI),
+        (Trust::Unknown | Trust::Silent | Trust::Resting, _) => {
+            (if copy { COPY } else { UNKNOWN }, bytes / BYTES_A_MILLI)
+        }
+    };
+    Millis(should.0.saturating_mul(TIMES).saturating_mul(turns.max(1)).saturating_add(least.0 + ready + 2 * way))
+}
+
+impl Requester {
+    /// Notes who had its time, and sends what it has not brought to others.
+    pub(super) fn hedge(&mut self, core: &mut Core) {
+        self.note_silence(core);
+        if !self.extra.is_allowed() {
+            return;
+        }
+        let late = self.late();
+        if late.is_empty() {
+            return;
+        }
+        let mut free = self.free(core);
+        for (_, job, start) in late.into_iter().take(MOST_TASKS) {
+            self.copy(core, job, start, &mut free);
+        }
+    }
+
+    fn note_silence(&mut self, core: &Core) {
+        let now = core.now;
+        self.extra.out = 0;
+        for attempt in self.attempts.values_mut() {
+            if attempt.copy
+                && let Some(at) = attempt.started_at
+            {
+                self.extra.out = self.extra.out.saturating_add((now - at).0.saturating_mul(1000));
+            }
+            let waits = attempt.state != AttemptState::Delivered && !attempt.late;
+            if waits && now >= attempt.assigned_at + attempt.patience {
+                attempt.late = true;
+                self.candidates.records.silent(attempt.node, attempt.assigned_at, now);
+            }
+        }
+    }
+
+    /// Tasks all of whose attempts are late; who waits longest comes first.
+    fn late(&self) -> Vec<(Moment, JobId, u64)> {
+        let mut late = Vec::new();
+        for attempt in self.attempts.values().filter(|attempt| attempt.late && !attempt.superseded) {
+            let Some(task) = self.jobs.get(&attempt.job).and_then(|entry| entry.issued.get(&attempt.span.start)) else {
+                continue;
+            };
+            let all = task.live.iter().all(|id| self.attempts.get(id).is_some_and(|attempt| attempt.late));
+            if all && task.live.len() < MOST_COPIES {
+                late.push((attempt.assigned_at, attempt.job, attempt.span.start));
+            }
+        }
+        late.sort_unstable_by_key(|(at, job, start)| (*job, *start, *at));
+        late.dedup_by_key(|(_, job, start)| (*job, *start));
+        late.sort_unstable();
+        late
+    }
+
+    /// Nodes that may get a copy, the best first, and how many.
+    fn free(&self, core: &Core) -> Vec<(Offer, Trust, usize)> {
+        let nodes = self.candidates.reachable(core).into_iter();
+        nodes
+            .filter_map(|node| {
+                let offer = self.candidates.get(node)?.fresh(core.now)?;
+                let trust = self.candidates.trust(core, node);
+                let beyond = if trust == Trust::Proven { BEYOND_WINDOW } else { 0 };
+                let room = self.candidates.room(core, offer, beyond);
+                (room > 0).then(|| (offer.clone(), trust, room))
+            })
+            .collect()
+    }
+
+    /// Sends a late task to one proven node, or to several that nobody knows.
+    fn copy(&mut self, core: &mut Core, job: JobId, start: u64, free: &mut Vec<(Offer, Trust, usize)>) {
+        let mut left = None;
+        while left != Some(0) {
+            let Some(entry) = self.jobs.get(&job) else { return };
+            let Some(task) = entry.issued.get(&start) else { return };
+            let had = |node| {
+                task.live.iter().any(|id| self.attempts.get(id).is_some_and(|attempt| attempt.node == node))
+                    || task.failures.iter().any(|failure| failure.node == node)
+            };
+            let fits = |(offer, ..): &(Offer, Trust, usize)| {
+                meets(offer, &entry.requirements) && !entry.unfit.contains(&offer.node) && !had(offer.node)
+            };
+            let Some(place) = free.iter().position(fits) else { return };
+            let (offer, trust, room) = &mut free[place];
+            let offer = offer.clone();
+            let copies = match *trust {
+                Trust::Proven => 1,
+                Trust::Unknown | Trust::Silent | Trust::Resting => {
+                    left.unwrap_or((task.live.len() + 1).min(MOST_COPIES - task.live.len()))
+                }
+            };
+            left = Some(copies - 1);
+            *room -= 1;
+            if *room == 0 {
+                free.remove(place);
+            }
+            let cores = self.candidates.cores(core, &offer);
+            let task = self.jobs.get_mut(&job).and_then(|entry| entry.issued.remove(&start));
+            if let Some(task) = task {
+                self.send_task(core, offer.node, cores, job, task);
+            }
+        }
+    }
+
+    /// A delivery was taken: which other attempts of its task to call off, and which may finish, because their nodes have
+    /// yet to show their pace.
+    pub(super) fn outrun(&mut self, core: &Core, job: JobId, others: Vec<AttemptId>, took: u64) -> Vec<AttemptId> {
+        let goes_on = self.jobs.get(&job).is_some_and(|entry| entry.done_units < entry.units);
+        let mut off = Vec::new();
+        for id in others {
+            let Some(attempt) = self.attempts.get_mut(&id) else { continue };
+            let paced = self.jobs.get(&job).is_some_and(|entry| entry.paces.get(attempt.node).rate.is_some());
+            if goes_on && !paced && self.extra.is_allowed() {
+                attempt.superseded = true;
+                continue;
+            }
+            // Whoever waited for a node that held a batch for long owes no more for it than the batch took elsewhere.
+            let ran = attempt.started_at.map_or(0, |at| (core.now - at).0.saturating_mul(1000)).min(took);
+            attempt.took = Some(ran);
+            self.extra.spent(ran);
+            off.push(id);
+        }
+        off
+    }
+
+    /// How many of a node's batches run, as far as it said so.
+    pub(super) fn running(&self, node: NodeId) -> usize {
+        let outstanding = self.candidates.get(node).map(|candidate| candidate.outstanding.iter());
+        let runs = |attempt: &Attempt| attempt.started_at.is_some();
+        outstanding.into_iter().flatten().filter(|id| self.attempts.get(*id).is_some_and(runs)).count()
+    }
+
+    /// Connections that are wanted beyond those for work that waits: for copies of what is late, and while nobody is
+    /// proven, a few so that there is somebody to send a copy to.
+    pub(super) fn spare_connections(&self, core: &Core) -> (u64, Vec<JobId>) {
+        const SPARE: u64 = 2;
+        let mut wanted = 0u64;
+        let mut jobs = Vec::new();
+        for (_, job, start) in self.late() {
+            let task = self.jobs.get(&job).and_then(|entry| entry.issued.get(&start));
+            wanted = wanted.saturating_add(task.map_or(0, |task| task.live.len() as u64 + 1));
+            jobs.push(job);
+        }
+        let unproven = |attempt: &Attempt| self.candidates.trust(core, attempt.node) != Trust::Proven;
+        if let Some(attempt) = self.attempts.values().find(|attempt| unproven(attempt)) {
+            wanted = wanted.saturating_add(SPARE);
+            jobs.push(attempt.job);
+        }
+        (wanted, jobs)
+    }
+}
+
+/// A report that came after another node's: whether it holds what was asked for.
+pub(super) fn is_whole(report: &crate::engine::BatchReport, calls: u64, span: Span) -> bool {
+    !span.is_empty()
+        && report.outcomes.len() as u64 == calls
+        && report.outcomes.iter().all(|outcome| outcome.output.is_ok())
+}

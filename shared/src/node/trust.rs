@@ -1,0 +1,175 @@
+//! What this requester has seen of nodes, over all its jobs: an offer claims, only deliveries prove.
+//!
+//! An unknown node gets one batch, whatever it claims. Each delivery that ran beside others raises by one the number of
+//! cores that it is believed to have, so that number doubles from round to round. A node that had its time and brought
+//! nothing stands behind all that delivered; if that happens again, it is left alone for longer and longer. One that is
+//! merely slow delivers in the end, and is known from then on by its pace.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    id::NodeId,
+    units::{Millis, Moment},
+};
+
+/// Nodes remembered; beyond it, who was seen longest ago is forgotten.
+const MOST: usize = 8192;
+/// Silent attempts in a row after which a node is left alone, and for how long at first and at most.
+const SILENT_OFTEN: u32 = 2;
+const REST_MILLIS: (u64, u64) = (2_000, 600_000);
+
+/// What was seen of one node.
+#[derive(Clone, Copy, Default)]
+struct Record {
+    delivered: bool,
+    /// Batches that it was seen to run at once and delivered.
+    parallel: u16,
+    /// Attempts since its last delivery that brought nothing in their time.
+    silent: u32,
+    silent_at: Moment,
+    rests_until: Moment,
+    seen_at: Moment,
+}
+
+/// How far a node is trusted; the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Trust {
+    /// Its last attempts delivered.
+    Proven,
+    /// Nobody knows.
+    Unknown,
+    /// It brought nothing lately.
+    Silent,
+    /// It brought nothing several times, and is left alone for now.
+    Resting,
+}
+
+/// What was seen of all nodes.
+#[derive(Default)]
+pub(super) struct Records {
+    of: BTreeMap<NodeId, Record>,
+    order: BTreeSet<(Moment, NodeId)>,
+}
+
+impl Records {
+    pub(super) fn trust(&self, node: NodeId, now: Moment) -> Trust {
+        match self.of.get(&node) {
+            None => Trust::Unknown,
+            Some(record) if record.silent >= SILENT_OFTEN && now < record.rests_until => Trust::Resting,
+            Some(record) if record.silent > 0 => Trust::Silent,
+            Some(record) if record.delivered => Trust::Proven,
+            Some(_) => Trust::Unknown,
+        }
+    }
+
+    /// How many cores a node is believed to have that claims so many; at least 1.
+    pub(super) fn cores(&self, node: NodeId, claimed: u16) -> u16 {
+        let proven = self.of.get(&node).filter(|record| record.delivered).map_or(0, |record| record.parallel);
+        claimed.min(proven.saturating_add(1)).max(1)
+    }
+
+    /// A node delivered a batch while it ran so many.
+    pub(super) fn delivered(&mut self, node: NodeId, now: Moment, running: usize) {
+        let record = self.seen(node, now);
+        let running = u16::try_from(running.max(1)).unwrap_or(u16::MAX);
+        record.parallel = record.parallel.max(running.min(record.parallel.saturating_add(1)));
+        record.delivered = true;
+        record.silent = 0;
+        record.rests_until = Moment(0);
+    }
+
+    /// A node had its time for a batch that it was given at `since`, and brought nothing. What it had at the same time
+    /// as one that counts already counts with that one: it may have had one bad moment.
+    pub(super) fn silent(&mut self, node: NodeId, since: Moment, now: Moment) {
+        let record = self.seen(node, now);
+        if record.silent > 0 && since <= record.silent_at {
+            return;
+        }
+        record.silent_at = now;
+        record.silent = record.silent.saturating_add(1);
+        record.parallel /= 2;
+        let times = record.silent.saturating_sub(SILENT_OFTEN).min(20);
+        record.rests_until = now + Millis((REST_MILLIS.0 << times).min(REST_MILLIS.1));
+    }
+
+    fn seen(&mut self, node: NodeId, now: Moment) -> &mut Record {
+        let known = self.of.get(&node).map(|record| record.seen_at);
+        if let Some(at) = known {
+            self.order.remove(&(at, node));
+        } else if self.of.len() >= MOST
+            && let Some((_, first)) = self.order.pop_first()
+        {
+            self.of.remove(&first);
+        }
+        self.order.insert((now, node));
+        let record = self.of.entry(node).or_default();
+        record.seen_at = now;
+        record
+    }
+
+    /// Whether the parts agree and keep their bounds.
+    pub(super) fn audit(&self) -> Result<(), &'static str> {
+        let agree = self.of.len() == self.order.len();
+        if agree && self.of.len() <= MOST { Ok(()) } else { Err("what was seen of nodes") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::scheduler::window, *};
+
+    const NODE: NodeId = NodeId([7; 32]);
+
+    #[test]
+    fn cores_are_believed_as_far_as_they_delivered() {
+        let mut records = Records::default();
+        assert_eq!(records.cores(NODE, 1024), 1);
+        let mut rounds = 0;
+        while records.cores(NODE, 1024) < 64 {
+            // It runs all that it has, and each delivery makes room for more.
+            for _ in 0..window(records.cores(NODE, 1024)) {
+                records.delivered(NODE, Moment(1), window(records.cores(NODE, 1024)));
+            }
+            rounds += 1;
+        }
+        assert!(rounds <= 6, "it doubles: {rounds}");
+        assert_eq!(records.cores(NODE, 16), 16, "never more than it claims");
+        // One core, however many it claims and however often it delivers.
+        let slow = NodeId([8; 32]);
+        (0..1000).for_each(|_| records.delivered(slow, Moment(1), 1));
+        assert_eq!(records.cores(slow, 1024), 2);
+    }
+
+    #[test]
+    fn a_silent_node_sinks_at_once_rests_longer_each_time_and_a_delivery_clears_it() {
+        let mut records = Records::default();
+        let now = Moment(1_000_000);
+        assert_eq!(records.trust(NODE, now), Trust::Unknown);
+        records.silent(NODE, now, now);
+        records.silent(NODE, now, now); // at the same time
+        assert_eq!(records.trust(NODE, now), Trust::Silent);
+        let mut rests = Vec::new();
+        for round in 1..6 {
+            let now = Moment(now.0 + round * 1_000_000);
+            records.silent(NODE, now, now);
+            let rest = (0..)
+                .map(|seconds| Millis(seconds * 1000))
+                .find(|rest| records.trust(NODE, now + *rest) == Trust::Silent);
+            rests.extend(rest);
+        }
+        assert!(rests.is_sorted_by(|a, b| a < b), "{rests:?}");
+        records.delivered(NODE, now, 1);
+        assert_eq!(records.trust(NODE, now), Trust::Proven);
+    }
+
+    #[test]
+    fn only_so_many_are_remembered() {
+        let mut records = Records::default();
+        for number in 0..(MOST as u64 + 100) {
+            let mut name = [0; 32];
+            name[..8].copy_from_slice(&number.to_le_bytes());
+            records.silent(NodeId(name), Moment(number), Moment(number));
+        }
+        assert_eq!((records.of.len(), records.audit()), (MOST, Ok(())));
+    }
+}
