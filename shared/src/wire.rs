@@ -118,7 +118,8 @@ pub enum RefuseReason {
 pub struct Assignment {
     /// Names the attempt in everything that follows.
     pub attempt: AttemptId,
-    /// Which job of this requester.
+    /// The same for all batches of one job of this requester, and not the job's id: whoever knows that may read and stop
+    /// a job that has no token.
     pub job: JobId,
     /// The kernel's name; the requester has it as a blob.
     pub kernel: Hash,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{Effect, NodeConfig, blobs::Blobs, chance::Chance, manners::Manners, peers::Peers};
 use crate::{
-    id::NodeId,
+    id::{JobId, NodeId},
     units::Moment,
     wire::{Message, Role},
 };
@@ -16,6 +16,8 @@ pub(super) struct Core {
     pub(super) chance: Chance,
     /// Distinguishes this life of the node from earlier ones, for peers that kept its work.
     pub(super) session: u64,
+    /// The key of the names under which providers know jobs.
+    names: [u8; 32],
     pub(super) effects: VecDeque<Effect>,
     /// Messages from this node to itself: it is its own provider, and a seed its own broker.
     pub(super) loopback: VecDeque<Message>,
@@ -30,6 +32,7 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(config: NodeConfig) -> Self {
+        let names = *blake3::keyed_hash(&config.seed, b"names under which providers know jobs").as_bytes();
         let mut chance = Chance::new(config.seed);
         let session = chance.number();
         Self {
@@ -37,6 +40,7 @@ impl Core {
             now: Moment(0),
             chance,
             session,
+            names,
             effects: VecDeque::new(),
             loopback: VecDeque::new(),
             peers: Peers::default(),
@@ -54,6 +58,17 @@ impl Core {
     /// Whether a message to `node` would go out now.
     pub(super) fn reaches(&self, node: NodeId) -> bool {
         node == self.config.me || self.peers.is_connected(node)
+    }
+
+    /// The name under which a provider knows a job. Batches of one job share it, and nobody finds the id from it, with
+    /// which the job could be read and stopped. This node itself knows the id.
+    pub(super) fn cover(&self, provider: NodeId, job: JobId) -> JobId {
+        if provider == self.me() {
+            return job;
+        }
+        let mut name = [0; 16];
+        name.copy_from_slice(&blake3::keyed_hash(&self.names, &job.0).as_bytes()[..16]);
+        JobId(name)
     }
 
     /// Says something to a node; to nobody, if it is not connected. What matters is said again on reconnection.

@@ -143,7 +143,7 @@ impl Requester {
             {
                 entry.paces.present(node, true);
                 let priority = priority(&self.owners, entry);
-                if let Some(prepared) = prepare(entry, id, attempt.span, priority) {
+                if let Some(prepared) = prepare(entry, core.cover(node, entry.id), id, attempt.span, priority) {
                     core.send(node, Message::Assign(prepared.assignment));
                 }
             }
@@ -231,7 +231,8 @@ impl Requester {
         self.next_attempt += 1;
         let span = task.span;
         let priority = priority(&self.owners, entry);
-        let Some(Prepared { assignment, calls, blob }) = prepare(entry, id, span, priority) else { return false };
+        let name = core.cover(node, job);
+        let Some(Prepared { assignment, calls, blob }) = prepare(entry, name, id, span, priority) else { return false };
         let blob = blob.map(|(hash, bytes)| {
             core.blobs.pin(hash, || bytes.into());
             hash
@@ -291,8 +292,8 @@ fn priority(owners: &Owners, entry: &Entry) -> Priority {
     if owners.count() > 1 { Priority::default() } else { entry.policy.priority }
 }
 
-/// Makes the message for a span. Pure, so that it can be made again for a node that may not have heard it.
-fn prepare(entry: &Entry, attempt: AttemptId, span: Span, priority: Priority) -> Option<Prepared> {
+/// Makes the message for a span of a job, under the job's name for that node. Pure, so that it can be made again for a node that may not have heard it.
+fn prepare(entry: &Entry, name: JobId, attempt: AttemptId, span: Span, priority: Priority) -> Option<Prepared> {
     let plan = entry.plan.as_ref()?;
     let inputs = if entry.is_last_step(span) { vec![plan.last_input(&entry.done)] } else { plan.inputs(span) };
     let calls = inputs.len() as u64;
@@ -305,7 +306,7 @@ fn prepare(entry: &Entry, attempt: AttemptId, span: Span, priority: Priority) ->
     };
     let assignment = Assignment {
         attempt,
-        job: entry.id,
+        job: name,
         kernel: entry.kernel,
         common: entry.common,
         priority,

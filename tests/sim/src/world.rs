@@ -1,6 +1,9 @@
 //! The world: virtual time, links that break, machines that stop and start, and the trace of everything that happened.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use p2pnet_shared::{
     api::{JobStatus, Path, ProviderSettings},
@@ -108,6 +111,8 @@ pub struct World {
     pub messages: u64,
     /// Bytes that arrived.
     pub bytes: u64,
+    /// Whose jobs others were told of, and under which names.
+    pub named: BTreeSet<(usize, JobId)>,
     /// Units whose computation ended, delivered or not.
     pub units: u64,
     /// Calls of kernels that were executed, as far as they were delivered anywhere.
@@ -132,6 +137,7 @@ impl World {
             trace: blake3::Hasher::new(),
             messages: 0,
             bytes: 0,
+            named: BTreeSet::new(),
             units: 0,
             calls: 0,
         }
@@ -535,6 +541,9 @@ impl World {
     }
 
     fn send(&mut self, from: usize, to: NodeId, message: &Message) {
+        if let Message::Assign(assignment) = message {
+            self.named.insert((from, assignment.job));
+        }
         let bytes = wire::encode(message).expect("a node sends what fits a frame");
         if let Some(to) = self.by_id.get(&to).copied() {
             self.transmit(from, to, bytes);

@@ -5,7 +5,7 @@
 
 use p2pnet_shared::{
     api::{IdleReason, ProviderSettings},
-    id::OwnerId,
+    id::{JobId, OwnerId},
     job::{AttemptState, JobState, Policy, Priority, Requirements, WaitReason},
     node::Input,
     refusal::Code,
@@ -341,4 +341,21 @@ fn a_node_takes_only_so_many_jobs_of_one_owner() {
     assert!(world.node(me).may_submit(mine, 100).is_ok());
     assert_eq!(world.node(me).may_submit(mine, 1 << 40).unwrap_err().code, Code::TooManyJobs);
     assert_eq!(world.node(me).result(first).unwrap_err().code, Code::NoResult);
+}
+
+#[test]
+fn providers_know_jobs_apart_and_know_no_id() {
+    let (mut world, me, donors) = network(31, &[DONOR; 3]);
+    let jobs: Vec<JobId> = (1..=2).map(|_| world.submit(me, plan::sum(2_000_000))).collect();
+    world.run_until(Millis(1_500), |_| false);
+    world.cut_off(donors[0]); // what it may not have heard is said again
+    assert!(world.run_until(Millis(120_000), |world| jobs.iter().all(|job| world.is_over(me, *job))));
+    assert!(jobs.iter().all(|job| world.job(me, *job).attempts.len() > 10), "many batches each");
+    assert_eq!(world.named.len(), 2, "one name for each job: {:?}", world.named);
+    assert!(world.named.iter().all(|(_, name)| world.node(me).summary(*name).is_none() && !jobs.contains(name)));
+    // Another requester has names of its own, and so has the same one in its next life.
+    let other = world.add(Actor::Requester);
+    let job = world.submit(other, plan::sum(1_000));
+    assert!(world.run_until(Millis(60_000), |world| world.is_over(other, job)));
+    assert!(world.named.iter().any(|(requester, name)| *requester == other && *name != job));
 }
