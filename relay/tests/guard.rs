@@ -116,6 +116,22 @@ async fn a_node_joins_and_computes_while_hundreds_of_handshakes_go_no_further() 
 }
 
 #[tokio::test]
+async fn a_relay_takes_more_sockets_than_a_shell_gives_it_at_first() {
+    let folder = Folder::new("sockets");
+    let relay = Relay::start_after("ulimit -Sn 128", &folder);
+    let silent: Vec<TcpStream> = (0..300).map(|_| open(&relay, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
+    for mut stream in &silent {
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+    }
+    let node_folder = Folder::new("sockets-node");
+    let node = Process::node(&relay, &node_folder);
+    let joined = |view: &Value| view["nodes"].as_array().unwrap().iter().any(|other| other["node"] == node.id());
+    until(|| async { joined(&relay.get("/api/v1/nodes").await) }).await;
+}
+
+#[tokio::test]
 async fn refusals_are_read_by_clients_that_send_everything_first() {
     let folder = Folder::new("early");
     let relay = Relay::start(&folder, &["--no-provider"]);

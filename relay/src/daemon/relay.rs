@@ -22,8 +22,12 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// How long listeners may take to come up before the relay calls itself ready.
 const LISTENING: Duration = Duration::from_secs(5);
 
+/// Files and sockets that a relay opens when HTTP and the network hold all the connections that they may.
+const OPEN_FILES: u64 = 20_000;
+
 /// Runs until Ctrl-C or SIGTERM.
 pub async fn run(config: Config) -> Result<(), Failure> {
+    raise_open_files();
     let stopping = signals::stop_token();
     let folder = open_folder(&config.data_folder("relay"))?;
     let host = config.host.value;
@@ -121,6 +125,19 @@ fn page_url(host: IpAddr, port: u16, base: &Base) -> String {
         format!("http://localhost:{port}{base}/")
     } else {
         format!("http://{}{base}/", SocketAddr::new(host, port))
+    }
+}
+
+/// Most systems give a process 1,024 files and sockets unless it asks for more: then a crowd that keeps every other
+/// bound takes them all, and nobody else is let in.
+fn raise_open_files() {
+    #[cfg(unix)]
+    match rlimit::increase_nofile_limit(OPEN_FILES) {
+        Ok(most) if most >= OPEN_FILES => {}
+        Ok(most) => {
+            tracing::warn!("only {most} files and sockets may be open at once: see Trouble in docs/operators.md")
+        }
+        Err(error) => tracing::warn!("how many files and sockets may be open cannot be raised: {error}"),
     }
 }
 

@@ -42,7 +42,10 @@ impl Drop for Folder {
 
 /// The binary, free of what this machine is set to.
 pub fn command() -> Command {
-    let mut command = Command::new(BINARY);
+    clean(Command::new(BINARY))
+}
+
+fn clean(mut command: Command) -> Command {
     // Nothing of this machine's own configuration.
     for (name, _) in env::vars().filter(|(name, _)| name.starts_with("P2PNET_")) {
         command.env_remove(name);
@@ -61,7 +64,11 @@ pub struct Process {
 
 impl Process {
     fn start(args: &[&str]) -> Self {
-        let mut child = command().args(args).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        Self::run(command().args(args))
+    }
+
+    fn run(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first_line = lines.next().expect("it ended before it was ready").unwrap();
         // Read on, so that it never waits for us.
@@ -105,6 +112,17 @@ impl Relay {
         let args: Vec<&str> =
             ["relay", "--data-dir", dir].iter().chain(&ports).chain(host).chain(more).copied().collect();
         Self(Process::start(&args))
+    }
+
+    /// As from a shell that said `first` before.
+    pub fn start_after(first: &str, folder: &Folder) -> Self {
+        let dir = folder.path().to_str().unwrap();
+        let args =
+            ["relay", "--data-dir", dir, "--port", "0", "--p2p-port", "0", "--webrtc-port", "0", "--no-provider"];
+        let script = format!("{first} && exec \"$0\" \"$@\"");
+        Self(Process::run(
+            clean(Command::new("sh")).args(["-c", &script, BINARY]).args(args).args(["--host", "127.0.0.1"]),
+        ))
     }
 
     pub fn url(&self) -> &str {
