@@ -63,10 +63,20 @@ pub async fn enter(
             let place = Arc::new(place);
             let gone = Box::pin(place.gone());
             let socket = Bytestream { socket, unread: Bytes::new(), gone, _place: Arc::clone(&place) };
+            let given_away = place.gone();
             // Once both sides know each other, the place is its own.
             let known = Box::new(move || place.busy());
-            if !stopping.is_cancelled() && !door.accept(socket, remote, known).await {
-                tracing::debug!(%remote, "a WebSocket came while the node was stopping");
+            if stopping.is_cancelled() {
+                return;
+            }
+            tokio::select! {
+                taken = door.accept(socket, remote, known) => {
+                    if !taken {
+                        tracing::debug!(%remote, "a WebSocket came while the node was stopping");
+                    }
+                }
+                // While it waited at the door, a newer one needed its place.
+                () = given_away => {}
             }
         },
     ))

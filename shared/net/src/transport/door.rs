@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures::{AsyncRead, AsyncWrite, SinkExt, StreamExt, channel::mpsc, future};
+use futures::{AsyncRead, AsyncWrite, future};
 use libp2p::{
     Multiaddr,
     core::{
@@ -20,6 +20,7 @@ use libp2p::{
     },
     multiaddr::Protocol,
 };
+use tokio::sync::mpsc;
 
 use crate::limits;
 
@@ -38,6 +39,8 @@ type Expected = Arc<Mutex<HashMap<Multiaddr, Known>>>;
 /// The outer side of the door. Cheap to clone.
 #[derive(Clone)]
 pub struct WebSocketDoor {
+    /// tokio's: each clone of a sender of futures' has a place in the queue of its own, which is then as long as a crowd
+    /// likes.
     arrivals: mpsc::Sender<Arrival>,
 }
 
@@ -50,7 +53,7 @@ impl WebSocketDoor {
         remote: SocketAddr,
         known: Known,
     ) -> bool {
-        self.arrivals.clone().send((Box::new(socket), remote, known)).await.is_ok()
+        self.arrivals.send((Box::new(socket), remote, known)).await.is_ok()
     }
 }
 
@@ -151,7 +154,7 @@ impl Transport for DoorTransport {
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
-        match self.arrivals.poll_next_unpin(cx) {
+        match self.arrivals.poll_recv(cx) {
             Poll::Ready(Some((socket, remote, known))) => {
                 self.count += 1;
                 let address = Multiaddr::from(remote.ip())
@@ -169,5 +172,24 @@ impl Transport for DoorTransport {
             // Nobody holds the door any more: nothing will come.
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use futures::{FutureExt, io::Cursor};
+
+    use super::*;
+
+    #[test]
+    fn only_so_many_wait_at_the_door_and_the_others_before_it() {
+        let (door, _transport) = door();
+        let hand_in = || {
+            let socket = Cursor::new(vec![0; 16]);
+            door.accept(socket, "127.0.0.1:9".parse().unwrap(), Box::new(|| {})).now_or_never()
+        };
+        let taken = (0..limits::DOOR_QUEUE * 4).filter(|_| hand_in() == Some(true)).count();
+        assert_eq!(taken, limits::DOOR_QUEUE);
     }
 }
