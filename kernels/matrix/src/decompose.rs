@@ -56,17 +56,33 @@ fn decompose(mut packed: Vec<f64>, n: usize) -> Lu {
     Lu { packed, order, sign }
 }
 
-pub fn determinant(matrix: Vec<f64>, n: usize) -> f64 {
+/// Multiplies each column by a power of two that leaves the decomposition room, which changes neither the order of rows
+/// nor L nor Q; the exponents, by which U and R differ.
+fn make_room(matrix: &mut [f64], columns: usize) -> Vec<i32> {
+    let shift = |column: usize| exact::shift_to_room(matrix.iter().skip(column).step_by(columns));
+    let shifts: Vec<i32> = (0..columns).map(shift).collect();
+    for row in matrix.chunks_exact_mut(columns) {
+        row.iter_mut().zip(&shifts).for_each(|(number, shift)| *number = exact::scaled(*number, *shift));
+    }
+    shifts
+}
+
+pub fn determinant(mut matrix: Vec<f64>, n: usize) -> f64 {
+    let shifts = make_room(&mut matrix, n);
     let lu = decompose(matrix, n);
     // A product that neither overflows nor vanishes on the way.
     let mut product = Product::new();
     product.by_float(lu.sign);
-    (0..n).for_each(|i| product.by_float(lu.packed[i * n + i]));
+    for (i, shift) in shifts.into_iter().enumerate() {
+        product.by_float(lu.packed[i * n + i]);
+        product.by_float(exact::scaled(1.0, -shift));
+    }
     product.as_float() + 0.0
 }
 
 /// Row order, L with ones on its diagonal, U.
-pub fn lu(matrix: Vec<f64>, n: usize) -> (Vec<i64>, Vec<f64>, Vec<f64>) {
+pub fn lu(mut matrix: Vec<f64>, n: usize) -> (Vec<i64>, Vec<f64>, Vec<f64>) {
+    let shifts = make_room(&mut matrix, n);
     let lu = decompose(matrix, n);
     let (mut lower, mut upper) = (vec![0.0; n * n], vec![0.0; n * n]);
     for row in 0..n {
@@ -75,7 +91,7 @@ pub fn lu(matrix: Vec<f64>, n: usize) -> (Vec<i64>, Vec<f64>, Vec<f64>) {
             if column < row {
                 lower[row * n + column] = number;
             } else {
-                upper[row * n + column] = number;
+                upper[row * n + column] = exact::scaled(number, -shifts[column]);
             }
         }
         lower[row * n + row] = 1.0;
@@ -92,7 +108,7 @@ pub fn inverse_columns(grid: Grid, from: usize, to: usize) -> Result<Vec<f64>, F
     let exact = match &grid.numbers {
         Numbers::Words(all) => Some(all.iter().map(|number| i128::from(*number)).collect::<Vec<_>>()),
         Numbers::Wide(all) => Some(all.clone()),
-        Numbers::Floats(_) => None,
+        Numbers::Floats(_) | Numbers::Mixed(_) => None,
     };
     let Some(exact) = exact else {
         let inverse = FloatInverse::new(grid.into_floats(), n);
@@ -202,6 +218,7 @@ impl FloatInverse {
 /// Q (rows by inner) and R (inner by columns), where inner is the smaller side; R's diagonal is not negative.
 pub fn qr(mut a: Vec<f64>, rows: usize, columns: usize) -> (Vec<f64>, Vec<f64>) {
     let inner = rows.min(columns);
+    let shifts = make_room(&mut a, columns);
     let mut reflections: Vec<(Vec<f64>, f64)> = Vec::with_capacity(inner);
     for step in 0..inner {
         let mut v: Vec<f64> = (step..rows).map(|row| a[row * columns + step]).collect();
@@ -225,7 +242,9 @@ pub fn qr(mut a: Vec<f64>, rows: usize, columns: usize) -> (Vec<f64>, Vec<f64>) 
     let mut r = vec![0.0; inner * columns];
     for row in 0..inner {
         let sign = if a[row * columns + row] < 0.0 { -1.0 } else { 1.0 };
-        (row..columns).for_each(|column| r[row * columns + column] = sign * a[row * columns + column] + 0.0);
+        for column in row..columns {
+            r[row * columns + column] = exact::scaled(sign * a[row * columns + column], -shifts[column]) + 0.0;
+        }
         (0..rows).for_each(|i| q[i * inner + row] = sign * q[i * inner + row] + 0.0);
     }
     (q, r)

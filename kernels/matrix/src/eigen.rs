@@ -3,13 +3,18 @@
 
 use alloc::{vec, vec::Vec};
 
-use crate::decompose::Root;
+use crate::{
+    decompose::Root,
+    exact::{scaled, shift_to_room},
+};
 
 /// QL steps for one value; a handful is usual.
 const MOST_STEPS: usize = 60;
 
-/// The eigenvalues, smallest first; `None` if an iteration does not settle.
+/// The eigenvalues, smallest first, infinite where they are too large for a float; `None` if an iteration does not settle.
 pub fn symmetric(mut a: Vec<f64>, n: usize) -> Option<Vec<f64>> {
+    let shift = shift_to_room(a.iter());
+    a.iter_mut().for_each(|number| *number = scaled(*number, shift));
     let (mut diagonal, mut beside) = tridiagonal(&mut a, n);
     for low in 0..n {
         for step in 0.. {
@@ -20,8 +25,12 @@ pub fn symmetric(mut a: Vec<f64>, n: usize) -> Option<Vec<f64>> {
             ql_step(&mut diagonal, &mut beside, low, high);
         }
     }
+    if !diagonal.iter().all(|value| value.is_finite()) {
+        return None;
+    }
+    diagonal.iter_mut().for_each(|value| *value = scaled(*value, -shift));
     diagonal.sort_unstable_by(f64::total_cmp);
-    diagonal.iter().all(|value| value.is_finite()).then_some(diagonal)
+    Some(diagonal)
 }
 
 /// The diagonal and the one beside it (its last number is 0) of a similar matrix.

@@ -174,12 +174,31 @@ fn leading(number: &[u32], bits: i32) -> (u128, i32, bool) {
     (top, shift, (0..shift).any(|at| bit(at) == 1))
 }
 
-/// `number * 2^exponent`.
+/// `number * 2^exponent`, rounded at most once: the odd part first, so that what a later step drops is nothing.
 pub fn scaled(mut number: f64, mut exponent: i32) -> f64 {
     while exponent != 0 && number != 0.0 && number.is_finite() {
-        let step = exponent.clamp(-1000, 1000);
+        let step = match exponent % 1000 {
+            0 => exponent.clamp(-1000, 1000),
+            rest => rest,
+        };
         number *= f64::from_bits(((1023 + step) as u64) << 52);
         exponent -= step;
     }
     number
+}
+
+/// The largest exponent of two that leaves sums, lengths and products with numbers around 1 below the largest float.
+const ROOMY: i32 = 990;
+
+/// The exponent of two by which numbers are multiplied so that nothing overflows or vanishes in a decomposition: small
+/// ones come up to 1, the largest down to 2^990, where at most the last 34 bits of numbers below 2^-987 are lost.
+pub fn shift_to_room<'a>(numbers: impl Iterator<Item = &'a f64>) -> i32 {
+    let most = numbers.fold(0.0, |most: f64, number| most.max(number.abs()));
+    if most == 0.0 || !most.is_finite() {
+        return 0;
+    }
+    // A subnormal number brought into the range of the normal ones first.
+    let (normal, below) = if most < f64::MIN_POSITIVE { (scaled(most, 64), 64) } else { (most, 0) };
+    let exponent = (normal.to_bits() >> 52) as i32 - 1023 - below;
+    ROOMY.min(exponent).max(0) - exponent
 }

@@ -21,7 +21,7 @@ use alloc::{vec, vec::Vec};
 
 use exchange::{
     Failure, STATUS_DONE, STATUS_FAILED,
-    grid::{Grid, Numbers, Operation},
+    grid::{Grid, Number, Numbers, Operation},
 };
 
 #[global_allocator]
@@ -149,18 +149,29 @@ fn square(grid: Grid) -> Result<Grid, Fault> {
 fn elementwise(operation: Operation, a: Grid, b: Grid) -> Result<Grid, Fault> {
     let (rows, columns) = (a.rows, a.columns);
     let subtract = operation == Operation::Subtract;
+    let floating = |a: f64, b: f64| if subtract { a - b } else { a + b };
+    let exactly = |place: usize, a: i128, b: i128| {
+        let result = if subtract { a.checked_sub(b) } else { a.checked_add(b) };
+        result.ok_or((Failure::Overflow, place))
+    };
     if matches!(a.numbers, Numbers::Floats(_)) || matches!(b.numbers, Numbers::Floats(_)) {
         let (a, b) = (a.into_floats(), b.into_floats());
-        let both = a.iter().zip(&b).map(|(a, b)| if subtract { a - b } else { a + b });
-        return Ok(floats(rows, columns, both.collect()));
+        return Ok(floats(rows, columns, a.iter().zip(&b).map(|(a, b)| floating(*a, *b)).collect()));
     }
-    const BAD: Fault = (Failure::BadInput, 0);
-    let (a, b) = (a.into_wide().ok_or(BAD)?, b.into_wide().ok_or(BAD)?);
-    let both = a.iter().zip(&b).enumerate().map(|(place, (a, b))| {
-        let result = if subtract { a.checked_sub(*b) } else { a.checked_add(*b) };
-        result.ok_or((Failure::Overflow, place))
+    if a.is_whole() && b.is_whole() {
+        const BAD: Fault = (Failure::BadInput, 0);
+        let (a, b) = (a.into_wide().ok_or(BAD)?, b.into_wide().ok_or(BAD)?);
+        let both = a.iter().zip(&b).enumerate().map(|(place, (a, b))| exactly(place, *a, *b));
+        return Ok(narrowest(rows, columns, both.collect::<Result<_, _>>()?));
+    }
+    let both = a.into_mixed().into_iter().zip(b.into_mixed()).enumerate().map(|(place, pair)| match pair {
+        (Number::Integer(a), Number::Integer(b)) => exactly(place, a, b).map(Number::Integer),
+        (a, b) => {
+            let number = floating(a.as_float(), b.as_float());
+            Ok(Number::Float(if number.is_nan() { f64::from_bits(exchange::value::CANONICAL_NAN) } else { number }))
+        }
     });
-    Ok(narrowest(rows, columns, both.collect::<Result<_, _>>()?))
+    Ok(Grid { rows, columns, numbers: Numbers::Mixed(both.collect::<Result<_, _>>()?) })
 }
 
 /// Integers as words, where all fit.
@@ -175,6 +186,7 @@ fn transpose(grid: Grid) -> Grid {
         Numbers::Words(all) => Numbers::Words(turned(&all, rows, columns)),
         Numbers::Wide(all) => Numbers::Wide(turned(&all, rows, columns)),
         Numbers::Floats(all) => Numbers::Floats(turned(&all, rows, columns)),
+        Numbers::Mixed(all) => Numbers::Mixed(turned(&all, rows, columns)),
     };
     Grid { rows: columns, columns: rows, numbers }
 }

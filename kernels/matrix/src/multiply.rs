@@ -18,7 +18,7 @@ const EXACT: u128 = 1 << 53;
 
 pub fn multiply(a: Grid, b: Grid) -> Result<Grid, Fault> {
     let (m, k, n) = (a.rows, a.columns, b.columns);
-    if matches!(a.numbers, Numbers::Floats(_)) || matches!(b.numbers, Numbers::Floats(_)) {
+    if !a.is_whole() || !b.is_whole() {
         return Ok(floats(m, n, product(&a.into_floats(), &b.into_floats(), m, k, n)));
     }
     let most = largest(&a).saturating_mul(largest(&b)).saturating_mul(k as u128);
@@ -50,31 +50,69 @@ fn largest(grid: &Grid) -> u128 {
     match &grid.numbers {
         Numbers::Words(all) => all.iter().map(|number| u128::from(number.unsigned_abs())).max().unwrap_or(0),
         Numbers::Wide(all) => all.iter().map(|number| number.unsigned_abs()).max().unwrap_or(0),
-        Numbers::Floats(_) => u128::MAX,
+        Numbers::Floats(_) | Numbers::Mixed(_) => u128::MAX,
     }
 }
 
-/// Sums of 128-bit products; a sum may leave 128 bits on the way and come back, so it has 192.
+/// Sums of 128-bit products, exact on the way: only a number of the result that leaves 128 bits is refused.
 fn wide(a: &[i128], b: &[i128], m: usize, k: usize, n: usize) -> Result<Vec<i128>, Fault> {
     let mut c = Vec::with_capacity(m * n);
     for row in 0..m {
         for column in 0..n {
-            let place = row * n + column;
-            let (mut low, mut high) = (0u128, 0i64);
-            for inner in 0..k {
-                let product =
-                    a[row * k + inner].checked_mul(b[inner * n + column]).ok_or((Failure::Overflow, place))?;
-                let (sum, carry) = low.overflowing_add(product as u128);
-                low = sum;
-                high += i64::from(carry) + (product >> 127) as i64;
-            }
-            if high != (low as i128 >> 127) as i64 {
-                return Err((Failure::Overflow, place));
-            }
-            c.push(low as i128);
+            let mut sum = Sum::default();
+            (0..k).for_each(|inner| sum.add_product(a[row * k + inner], b[inner * n + column]));
+            c.push(sum.get().ok_or((Failure::Overflow, row * n + column))?);
         }
     }
     Ok(c)
+}
+
+/// A sum of products, in two's complement of 320 bits: products take 255 of them, and so many fit no memory that the rest
+/// would not hold their sum.
+#[derive(Default)]
+struct Sum {
+    low: u128,
+    middle: u128,
+    high: i64,
+}
+
+impl Sum {
+    fn add_product(&mut self, a: i128, b: i128) {
+        let (low, middle) = match a.checked_mul(b) {
+            Some(product) => (product.unsigned_abs(), 0),
+            None => whole_product(a.unsigned_abs(), b.unsigned_abs()),
+        };
+        if (a < 0) == (b < 0) {
+            let (sum, carry) = self.low.overflowing_add(low);
+            let (next, over) = self.middle.overflowing_add(middle);
+            let (next, also_over) = next.overflowing_add(u128::from(carry));
+            (self.low, self.middle) = (sum, next);
+            self.high += i64::from(over) + i64::from(also_over);
+        } else {
+            let (sum, borrow) = self.low.overflowing_sub(low);
+            let (next, under) = self.middle.overflowing_sub(middle);
+            let (next, also_under) = next.overflowing_sub(u128::from(borrow));
+            (self.low, self.middle) = (sum, next);
+            self.high -= i64::from(under) + i64::from(also_under);
+        }
+    }
+
+    /// The sum, if it fits 128 bits: what lies above them is nothing but its sign.
+    fn get(&self) -> Option<i128> {
+        let value = self.low as i128;
+        let sign = value >> 127;
+        (self.middle == sign as u128 && self.high == sign as i64).then_some(value)
+    }
+}
+
+/// The lower and the upper half of a product.
+fn whole_product(a: u128, b: u128) -> (u128, u128) {
+    const LOW: u128 = u64::MAX as u128;
+    let (a_high, a_low, b_high, b_low) = (a >> 64, a & LOW, b >> 64, b & LOW);
+    let lowest = a_low * b_low;
+    let middle = a_high * b_low + (lowest >> 64);
+    let other = a_low * b_high + (middle & LOW);
+    (other << 64 | lowest & LOW, a_high * b_high + (middle >> 64) + (other >> 64))
 }
 
 /// Rows and columns of the tile that stays in registers.

@@ -1,7 +1,8 @@
 //! Matrices as bytes, and what the matrix guest is asked.
 //!
 //! A call's input is one run of bytes: the operation (1 byte), then grids. A grid: its number type (1), rows (4),
-//! columns (4), numbers row by row, all little-endian. What all calls share comes first.
+//! columns (4), numbers row by row, all little-endian. What all calls share comes first. Where a grid has integers and
+//! floats, each number has its own type (1) before 16 bytes: an integer, or a float's 8 and zeros.
 
 use alloc::vec::Vec;
 
@@ -59,6 +60,47 @@ pub enum Numbers {
     Wide(Vec<i128>),
     /// Floats.
     Floats(Vec<f64>),
+    /// Integers and floats.
+    Mixed(Vec<Number>),
+}
+
+/// A number that keeps its type beside numbers of the other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number {
+    /// An integer.
+    Integer(i128),
+    /// A float.
+    Float(f64),
+}
+
+impl Number {
+    /// The number as the nearest float.
+    pub fn as_float(self) -> f64 {
+        match self {
+            Number::Integer(integer) => integer as f64,
+            Number::Float(float) => float,
+        }
+    }
+
+    fn to_bytes(self) -> [u8; 17] {
+        let mut bytes = [0; 17];
+        let (code, number) = match self {
+            Number::Integer(integer) => (0, integer.to_le_bytes()),
+            Number::Float(float) => (1, u128::from(float.to_bits()).to_le_bytes()),
+        };
+        bytes[0] = code;
+        bytes[1..].copy_from_slice(&number);
+        bytes
+    }
+
+    fn from_bytes(bytes: [u8; 17]) -> Option<Self> {
+        let number = i128::from_le_bytes(*bytes[1..].first_chunk()?);
+        match bytes[0] {
+            0 => Some(Number::Integer(number)),
+            1 => u64::try_from(number).ok().map(f64::from_bits).map(Number::Float),
+            2.. => None,
+        }
+    }
 }
 
 /// A matrix, or a band of one.
@@ -81,6 +123,7 @@ impl Grid {
             Numbers::Words(all) => put(&all[from..to], out, i64::to_le_bytes),
             Numbers::Wide(all) => put(&all[from..to], out, i128::to_le_bytes),
             Numbers::Floats(all) => put(&all[from..to], out, f64::to_le_bytes),
+            Numbers::Mixed(all) => put(&all[from..to], out, Number::to_bytes),
         }
     }
 
@@ -93,6 +136,7 @@ impl Grid {
                 Numbers::Words(all) => put(&all[from..to], out, i64::to_le_bytes),
                 Numbers::Wide(all) => put(&all[from..to], out, i128::to_le_bytes),
                 Numbers::Floats(all) => put(&all[from..to], out, f64::to_le_bytes),
+                Numbers::Mixed(all) => put(&all[from..to], out, Number::to_bytes),
             }
         }
     }
@@ -102,6 +146,7 @@ impl Grid {
             Numbers::Words(_) => 0,
             Numbers::Wide(_) => 1,
             Numbers::Floats(_) => 2,
+            Numbers::Mixed(_) => 3,
         }
     }
 
@@ -116,7 +161,8 @@ impl Grid {
             0 => Numbers::Words(take(bytes, at, count, i64::from_le_bytes)?),
             1 => Numbers::Wide(take(bytes, at, count, i128::from_le_bytes)?),
             2 => Numbers::Floats(take(bytes, at, count, f64::from_le_bytes)?),
-            3.. => return None,
+            3 => Numbers::Mixed(take(bytes, at, count, Number::from_bytes)?.into_iter().collect::<Option<_>>()?),
+            4.. => return None,
         };
         Some(Self { rows, columns, numbers })
     }
@@ -127,15 +173,34 @@ impl Grid {
             Numbers::Words(all) => all.into_iter().map(|word| word as f64).collect(),
             Numbers::Wide(all) => all.into_iter().map(|wide| wide as f64).collect(),
             Numbers::Floats(all) => all,
+            Numbers::Mixed(all) => all.into_iter().map(Number::as_float).collect(),
         }
     }
 
-    /// Its numbers as wide integers; `None` if they are floats.
+    /// Its numbers, each with its type.
+    pub fn into_mixed(self) -> Vec<Number> {
+        match self.numbers {
+            Numbers::Words(all) => all.into_iter().map(|word| Number::Integer(word.into())).collect(),
+            Numbers::Wide(all) => all.into_iter().map(Number::Integer).collect(),
+            Numbers::Floats(all) => all.into_iter().map(Number::Float).collect(),
+            Numbers::Mixed(all) => all,
+        }
+    }
+
+    /// Whether all its numbers are integers by their type.
+    pub fn is_whole(&self) -> bool {
+        match self.numbers {
+            Numbers::Words(_) | Numbers::Wide(_) => true,
+            Numbers::Floats(_) | Numbers::Mixed(_) => false,
+        }
+    }
+
+    /// Its numbers as wide integers; `None` if there are floats among them.
     pub fn into_wide(self) -> Option<Vec<i128>> {
         match self.numbers {
             Numbers::Words(all) => Some(all.into_iter().map(i128::from).collect()),
             Numbers::Wide(all) => Some(all),
-            Numbers::Floats(_) => None,
+            Numbers::Floats(_) | Numbers::Mixed(_) => None,
         }
     }
 }

@@ -47,6 +47,8 @@ const HABITS: &[(&str, &str)] = &[
     ("&", "write `and`"),
     ("?", "write `if(condition, value, other)`"),
     ("−", "write the plain minus `-`"),
+    (".e", "write a digit before the point, as in `0.5e3`"),
+    (".", "write a number with its digits, as in `0.5`, and a function before its value, as in `upper(x)`"),
 ];
 
 pub fn tokens(text: &str) -> Result<Vec<Spot>, Refusal> {
@@ -102,15 +104,20 @@ fn number(rest: &[char], at: usize) -> Result<(Token, usize), Refusal> {
         return Err(invalid(at + len, format!("{c:?} cannot follow a number"), "write `*` to multiply, as in `2*x`"));
     }
     let text: String = rest[..len].iter().filter(|c| **c != '_').collect();
-    let token = if float {
-        text.parse().ok().filter(|value: &f64| value.is_finite()).map(Token::Float)
-    } else {
-        text.parse().ok().filter(|value| *value <= LEAST_MAGNITUDE).map(Token::Integer)
-    };
-    Ok((token.ok_or_else(|| too_large(&text, at))?, len))
+    if float {
+        let value = text.parse().ok().filter(|value: &f64| value.is_finite()).map(Token::Float);
+        return Ok((value.ok_or_else(|| too_large_a_float(&text, at))?, len));
+    }
+    let value = text.parse().ok().filter(|value| *value <= LEAST_MAGNITUDE).map(Token::Integer);
+    Ok((value.ok_or_else(|| too_large(&text, at))?, len))
 }
 
-/// The refusal of a number that does not fit.
+fn too_large_a_float(text: &str, at: usize) -> Refusal {
+    let hint = "floats go up to 1.7976931348623157e308";
+    Refusal::new(Code::InvalidNumber, format!("the number {text:.60} is too large for a float"), hint).at(at)
+}
+
+/// The refusal of an integer that does not fit.
 pub fn too_large(text: &str, at: usize) -> Refusal {
     let hint = "integers lie between -2^127 and 2^127 - 1; write a decimal point for a float";
     Refusal::new(Code::InvalidNumber, format!("the number {text:.60} is too large"), hint).at(at)

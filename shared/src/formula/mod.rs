@@ -17,7 +17,7 @@ use crate::refusal::{Code, Refusal};
 
 /// The longest formula, in characters.
 pub const MAX_CHARACTERS: usize = 4096;
-/// The deepest nesting of a formula.
+/// The most brackets within each other.
 pub const MAX_DEPTH: usize = 64;
 /// The longest chain of operators whose results feed one another.
 pub const MAX_LEVELS: usize = 200;

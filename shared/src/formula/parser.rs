@@ -170,7 +170,7 @@ const NEGATION: u8 = 7;
 const POWER: u8 = 8;
 
 pub fn parse(text: &str) -> Result<Expression, Refusal> {
-    let mut parser = Parser { spots: tokens(text)?, next: 0, depth: 0, nodes: 0, names: Vec::new() };
+    let mut parser = Parser { spots: tokens(text)?, next: 0, brackets: 0, depth: 0, nodes: 0, names: Vec::new() };
     if parser.peek() == &Token::End {
         return Err(invalid(0, "the formula is empty", "write something with x, for example `x*x`"));
     }
@@ -184,6 +184,9 @@ pub fn parse(text: &str) -> Result<Expression, Refusal> {
 struct Parser {
     spots: Vec<Spot>,
     next: usize,
+    /// Brackets that are open.
+    brackets: usize,
+    /// Expressions that are being read, each within the one before.
     depth: usize,
     nodes: usize,
     /// Bound by `let` so far.
@@ -209,10 +212,10 @@ impl Parser {
         matches!(self.peek(), Token::Sign(found) if *found == sign)
     }
 
-    /// Whether what follows a minus makes the least integer with it: a power binds tighter than the minus.
-    fn is_least(&self) -> bool {
-        let power = matches!(self.spots.get(self.next + 1).map(|spot| &spot.token), Some(Token::Sign("**")));
-        self.peek() == &Token::Integer(LEAST_MAGNITUDE) && !power
+    /// Whether what follows a minus makes the least integer with it: nothing behind binds tighter than the minus.
+    fn is_least(&self, minus: u8) -> bool {
+        let behind = self.spots.get(self.next + 1).and_then(|spot| binding(&spot.token));
+        self.peek() == &Token::Integer(LEAST_MAGNITUDE) && behind.is_none_or(|(_, tightness)| tightness <= minus)
     }
 
     fn expect(&mut self, sign: &str, hint: &str) -> Result<(), Refusal> {
@@ -260,6 +263,14 @@ impl Parser {
             }
             let at = self.at();
             self.next += 1;
+            if operator == Operator::Arithmetic(Arithmetic::Subtract) && self.is_least(tightness) {
+                // Its magnitude alone is no integer of 128 bits.
+                let least = self.node(self.at(), Kind::Integer(i128::MIN))?;
+                self.next += 1;
+                let plus = Operator::Arithmetic(Arithmetic::Add);
+                left = self.node(at, Kind::Binary(plus, Box::new(left), Box::new(least)))?;
+                continue;
+            }
             // The right side of a power binds itself from the right, and may carry a sign.
             let right = self.expression(if tightness == POWER { POWER - 1 } else { tightness })?;
             if tightness == COMPARISON && matches!(binding(self.peek()), Some((_, COMPARISON))) {
@@ -282,14 +293,14 @@ impl Parser {
             }
             Token::Float(value) => Kind::Float(value),
             Token::Text(text) => Kind::Text(text),
-            Token::Sign("-") if self.is_least() => {
+            Token::Sign("-") if self.is_least(NEGATION) => {
                 self.next += 1;
                 Kind::Integer(i128::MIN)
             }
             Token::Sign("-") => Kind::Negate(Box::new(self.expression(NEGATION)?)),
             Token::Sign("+") => return self.expression(NEGATION),
             Token::Sign("(") => {
-                let inner = self.body()?;
+                let inner = self.inside(at)?;
                 self.expect(")", "close the bracket")?;
                 return Ok(inner);
             }
@@ -332,10 +343,10 @@ impl Parser {
         self.expect("(", &format!("write its values in brackets, as in `{}(x)`", function.name()))?;
         let mut values = Vec::new();
         if !self.is(")") {
-            values.push(self.body()?);
+            values.push(self.inside(at)?);
             while self.is(",") {
                 self.next += 1;
-                values.push(self.body()?);
+                values.push(self.inside(at)?);
             }
         }
         self.expect(")", "close the bracket, or separate values by `,`")?;
@@ -356,20 +367,35 @@ impl Parser {
         }
         let levels = kind.levels();
         if levels > MAX_LEVELS {
-            let message = format!("the formula chains more than {MAX_LEVELS} operators");
-            return Err(invalid(at, message, "shorten it, or write a kernel"));
+            return Err(too_many_levels(at));
         }
         Ok(Expression { at, levels, kind })
     }
 
+    /// What stands in a bracket.
+    fn inside(&mut self, at: usize) -> Result<Expression, Refusal> {
+        self.brackets += 1;
+        if self.brackets > MAX_DEPTH {
+            let message = format!("the formula has more than {MAX_DEPTH} brackets within each other");
+            return Err(invalid(at, message, "use fewer brackets, or write a kernel"));
+        }
+        let inner = self.body()?;
+        self.brackets -= 1;
+        Ok(inner)
+    }
+
+    /// Beside brackets, only operators and bindings that feed one another make expressions within each other.
     fn deeper(&mut self, at: usize) -> Result<(), Refusal> {
         self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            let message = format!("the formula nests deeper than {MAX_DEPTH} levels");
-            return Err(invalid(at, message, "use fewer brackets, or write a kernel"));
+        if self.depth > MAX_DEPTH + MAX_LEVELS {
+            return Err(too_many_levels(at));
         }
         Ok(())
     }
+}
+
+fn too_many_levels(at: usize) -> Refusal {
+    invalid(at, format!("the formula chains more than {MAX_LEVELS} operators"), "shorten it, or write a kernel")
 }
 
 fn is_reserved(name: &str) -> bool {

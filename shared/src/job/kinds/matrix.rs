@@ -3,7 +3,8 @@
 //! ```json
 //! {"kind":"matrix","op":"multiply","a":[[1,2],[3,4]],"b":[[5,6],[7,8]]}
 //! ```
-//! `add`, `subtract`, `multiply`, `transpose` and `determinant` of integers are exact; a float anywhere makes floats.
+//! `add`, `subtract`, `multiply`, `transpose` and `determinant` of integers are exact. `add`, `subtract` and `transpose`
+//! take every number by its own type; for all else a float anywhere makes floats of all numbers.
 //! An integer determinant is computed modulo as many primes as Hadamard's bound asks for, each a unit of its own; a
 //! column of the `inverse` is a unit. `lu`, `qr` and `eigenvalues` (of a symmetric matrix) are one task.
 
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     exchange::{
         Failure,
-        grid::{Grid, Numbers, Operation},
+        grid::{self, Grid, Numbers, Operation},
     },
     job::{CallShape, Outputs, Plan},
     refusal::{Code, Refusal},
@@ -81,7 +82,9 @@ pub fn read(fields: &mut Fields) -> Result<Box<dyn Plan>, Refusal> {
         None
     };
     check_sizes(&name, operation, &a, b.as_ref())?;
-    Ok(Box::new(Matrix::new(operation, grid(a), b.map(grid))))
+    let by_number = matches!(operation, Operation::Add | Operation::Subtract | Operation::Transpose);
+    let b = b.map(|b| grid(b, by_number));
+    Ok(Box::new(Matrix::new(operation, grid(a, by_number), b)))
 }
 
 fn check_sizes(name: &str, operation: Operation, a: &Rows, b: Option<&Rows>) -> Result<(), Refusal> {
@@ -124,7 +127,8 @@ fn as_float(number: &Number) -> f64 {
     }
 }
 
-fn grid(rows: Rows) -> Grid {
+/// A matrix's numbers in the narrowest form that holds them; integers beside floats stay what they are if `by_number`.
+fn grid(rows: Rows, by_number: bool) -> Grid {
     let Rows { rows, columns, cells } = rows;
     let words = |cell: &Number| match cell {
         Number::Integer(integer) => i64::try_from(*integer).ok(),
@@ -138,6 +142,12 @@ fn grid(rows: Rows) -> Grid {
         Numbers::Words(words)
     } else if let Some(wide) = cells.iter().map(wide).collect() {
         Numbers::Wide(wide)
+    } else if by_number && cells.iter().any(|cell| matches!(cell, Number::Integer(_))) {
+        let kept = |cell: &Number| match cell {
+            Number::Integer(integer) => grid::Number::Integer(*integer),
+            Number::Float(float) => grid::Number::Float(*float),
+        };
+        Numbers::Mixed(cells.iter().map(kept).collect())
     } else {
         Numbers::Floats(cells.iter().map(as_float).collect())
     };
@@ -146,7 +156,7 @@ fn grid(rows: Rows) -> Grid {
 
 impl Matrix {
     fn new(operation: Operation, a: Grid, b: Option<Grid>) -> Self {
-        let exact = !matches!(a.numbers, Numbers::Floats(_));
+        let exact = a.is_whole();
         let operation = match operation {
             Operation::Determinant if exact => Operation::DeterminantModulo,
             other => other,
@@ -253,7 +263,12 @@ impl Plan for Matrix {
     }
 
     fn most_units_a_batch(&self, _: u64) -> u64 {
-        let number = if matches!(self.a.numbers, Numbers::Wide(_)) { 16 } else { 8 };
+        let size = |grid: &Grid| match grid.numbers {
+            Numbers::Words(_) | Numbers::Floats(_) => 8,
+            Numbers::Wide(_) => 16,
+            Numbers::Mixed(_) => 17,
+        };
+        let number = size(&self.a).max(self.b.as_ref().map_or(0, size));
         let widest = match self.operation {
             Operation::Add | Operation::Subtract => 2 * self.a.columns,
             Operation::Multiply => self.a.columns.max(self.b.as_ref().map_or(0, |b| 2 * b.columns)),
@@ -401,6 +416,11 @@ fn put_row(json: &mut String, grid: &Grid, row: usize) {
             Numbers::Words(all) => put_integer(json, all.get(at).copied().map_or(0, i128::from)),
             Numbers::Wide(all) => put_integer(json, all.get(at).copied().unwrap_or(0)),
             Numbers::Floats(all) => put_float(json, all.get(at).copied().unwrap_or(f64::NAN)),
+            Numbers::Mixed(all) => match all.get(at) {
+                Some(grid::Number::Integer(integer)) => put_integer(json, *integer),
+                Some(grid::Number::Float(float)) => put_float(json, *float),
+                None => put_float(json, f64::NAN),
+            },
         }
     }
     json.push(']');
@@ -416,7 +436,7 @@ fn primes_for(a: &Grid) -> Vec<u32> {
         let largest = match &a.numbers {
             Numbers::Words(all) => all[range].iter().map(|number| u128::from(number.unsigned_abs())).max(),
             Numbers::Wide(all) => all[range].iter().map(|number| number.unsigned_abs()).max(),
-            Numbers::Floats(_) => None,
+            Numbers::Floats(_) | Numbers::Mixed(_) => None,
         };
         u128::BITS - largest.unwrap_or(0).leading_zeros()
     };

@@ -109,6 +109,8 @@ fn bad_commands_are_refused_with_their_code() {
     let wasi = program("wasi_snapshot_preview1");
     assert_eq!(with(&program("env"), json!([])), Code::KernelImports);
     assert_eq!(with("AAAA", json!([])), Code::InvalidKernel);
+    let text = command::adapt(b"#!/bin/sh").unwrap_err().message;
+    assert_eq!(text, r"`module` is no WebAssembly module: it does not begin with `\0asm`");
     assert_eq!(with(&STANDARD.encode(Module::new().finish()), json!([])), Code::InvalidKernel);
     assert_eq!(with(&wasi, json!("-v")), Code::InvalidField);
     assert_eq!(with(&wasi, json!([1])), Code::InvalidField);

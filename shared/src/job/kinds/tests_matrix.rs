@@ -101,7 +101,79 @@ fn sums_differences_and_transposes_are_exact() {
     assert_eq!(integers(&value(&of("subtract", &shown(&a), Some(&shown(&b))))), by(|x, y| x - y));
     let turned: Whole = (0..4).map(|column| a.iter().map(|row| row[column]).collect()).collect();
     assert_eq!(integers(&value(&of("transpose", &shown(&a), None))), turned);
-    assert_eq!(result(&of("add", &json!([[1, 0.5]]), Some(&json!([[1, 1]])))).unwrap(), "[[2.0,1.5]]");
+    assert_eq!(result(&of("add", &json!([[1, 0.5]]), Some(&json!([[1, 1]])))).unwrap(), "[[2,1.5]]");
+}
+
+#[test]
+fn every_number_keeps_its_type_where_it_meets_no_other() {
+    let a = json!([[9_007_199_254_740_993_i64, 0.5], [-1, 2]]);
+    assert_eq!(result(&of("transpose", &a, None)).unwrap(), "[[\"9007199254740993\",-1],[0.5,2]]");
+    let b = json!([[1, 1], [0.5, 9_007_199_254_740_993_i64]]);
+    assert_eq!(result(&of("add", &a, Some(&b))).unwrap(), "[[\"9007199254740994\",1.5],[-0.5,\"9007199254740995\"]]");
+    assert_eq!(result(&of("subtract", &b, Some(&a))).unwrap(), "[[-9007199254740992,0.5],[1.5,9007199254740991]]");
+    let floats = json!([[0.5, 0.5], [0.5, 0.5]]);
+    assert_eq!(result(&of("subtract", &a, Some(&floats))).unwrap(), "[[9007199254740992.0,0.0],[-1.5,1.5]]");
+    let most: Value = serde_json::from_str("[[170141183460469231731687303715884105727, 0.5]]").unwrap();
+    assert_eq!(result(&of("add", &most, Some(&json!([[1, 1]])))).unwrap_err().code, Code::IntegerOverflow);
+}
+
+#[test]
+fn a_product_may_leave_128_bits_on_the_way_and_come_back() {
+    let of = |a: &str, b: &str| result(&format!(r#"{{"kind":"matrix","op":"multiply","a":{a},"b":{b}}}"#));
+    let (half, least) = (1_i128 << 126, i128::MIN);
+    assert_eq!(of(&format!("[[{half},{half}]]"), "[[2],[-2]]").unwrap(), "[[0]]");
+    assert_eq!(of(&format!("[[{half},{half},{half}]]"), "[[-1],[2],[-3]]").unwrap(), format!("[[\"{least}\"]]"));
+    assert_eq!(of(&format!("[[{half},{half}]]"), "[[1],[1]]").unwrap_err().code, Code::IntegerOverflow);
+    assert_eq!(of(&format!("[[{least}]]"), "[[-1]]").unwrap_err().code, Code::IntegerOverflow);
+    // Far beyond 256 bits on the way.
+    let (mut row, mut column) = (vec![least; 20], vec![least; 20]);
+    row.extend([least + 1; 20]);
+    column.extend([i128::MAX; 20]);
+    row.push(i128::MAX);
+    column.push(-20);
+    // 20 * 2^254 - 20 * (2^127 - 1)^2 - 20 * (2^127 - 1) = 20 * 2^127
+    let column: Vec<String> = column.iter().map(|number| format!("[{number}]")).collect();
+    let refused = of(&format!("[{row:?}]"), &format!("[{}]", column.join(","))).unwrap_err();
+    assert_eq!(refused.code, Code::IntegerOverflow);
+    row.push(least);
+    let column = format!("[{},[20]]", column.join(","));
+    // From that 20 * 2^127 are taken.
+    assert_eq!(of(&format!("[{row:?}]"), &column).unwrap(), "[[0]]");
+}
+
+#[test]
+fn decompositions_neither_overflow_nor_vanish_on_the_way() {
+    // A power of two changes no digit, up to the ends of the range.
+    for power in [2_f64.powi(1023), f64::MIN_POSITIVE, f64::from_bits(1)] {
+        let scaled = |rows: &[[f64; 2]]| json!(rows.iter().map(|row| row.map(|x| x * power)).collect::<Vec<_>>());
+        let turn = [[1.0, 1.0], [1.0, -1.0]];
+        let lu = value(&of("lu", &scaled(&turn), None));
+        assert_eq!(reals(&lu["l"]), [[1.0, 0.0], [1.0, 1.0]], "{power}");
+        let last = if power > 1.0 { json!("-Infinity") } else { json!(-2.0 * power) };
+        assert_eq!((&lu["u"][0][1], &lu["u"][1][1]), (&json!(power), &last));
+        assert_eq!(value(&of("eigenvalues", &scaled(&[[1.0, 0.0], [0.0, -1.0]]), None)), json!([-power, power]));
+        let qr = value(&of("qr", &scaled(&[[0.0, 1.0], [1.0, 0.0]]), None));
+        assert_eq!((&qr["q"], &qr["r"][0][0]), (&json!([[0.0, 1.0], [1.0, 0.0]]), &json!(power)));
+    }
+    let values = value(&of("eigenvalues", &json!([[1e308, 1e308], [1e308, 1e308]]), None));
+    assert!(values[0].as_f64().unwrap().abs() < 1e293 && values[1] == json!("Infinity"), "{values}");
+    let values = value(&of("eigenvalues", &json!([[8e307, 1e307], [1e307, 8e307]]), None));
+    assert!((values[0].as_f64().unwrap() / 7e307 - 1.0).abs() < 1e-14, "{values}");
+    assert!((values[1].as_f64().unwrap() / 9e307 - 1.0).abs() < 1e-14, "{values}");
+    let qr = value(&of("qr", &json!([[8e307], [8e307]]), None));
+    assert!((qr["r"][0][0].as_f64().unwrap() / 1.1313708498984760e308 - 1.0).abs() < 1e-15, "{qr}");
+    assert!(reals(&qr["q"]).iter().flatten().all(|x| (x - 0.5_f64.sqrt()).abs() < 1e-15), "{qr}");
+    // Three subnormal numbers: 3, 4 and their length 5.
+    let qr = value(&of("qr", &json!([[1.5e-323], [2e-323]]), None));
+    assert!(qr["r"][0][0] == json!(2.5e-323) && (reals(&qr["q"])[0][0] - 0.6).abs() < 1e-15, "{qr}");
+    // 2e616 * 1e-310
+    let steep = json!([[1e308, 1e308, 0], [-1e308, 1e308, 0], [0, 0, 1e-310]]);
+    let determinant = value(&of("determinant", &steep, None)).as_f64().unwrap();
+    assert!((determinant / 2e306 - 1.0).abs() < 1e-12, "{determinant}");
+    let small = value(&of("determinant", &json!([[5e-324, 0.0], [0.0, 1e308]]), None)).as_f64().unwrap();
+    assert!((small / (5e-324 * 1e308) - 1.0).abs() < 1e-15, "{small}");
+    let inverse = reals(&value(&of("inverse", &json!([[1e308, 1e308], [1e308, -1e308]]), None)));
+    assert!(inverse.iter().flatten().all(|x| (x.abs() / 5e-309 - 1.0).abs() < 1e-12), "{inverse:?}");
 }
 
 #[test]

@@ -119,6 +119,12 @@ fn corners_of_arithmetic() {
         ("[-1]", "x - -170141183460469231731687303715884105728", "[\"170141183460469231731687303715884105727\"]"),
         ("[-170141183460469231731687303715884105728]", "x", "[\"-170141183460469231731687303715884105728\"]"),
         ("[-170141183460469231731687303715884105728]", "x == -170141183460469231731687303715884105728", "[true]"),
+        ("[7]", "x - 170141183460469231731687303715884105728", "[\"-170141183460469231731687303715884105721\"]"),
+        (
+            "[0, 0.0]",
+            "x - 170141183460469231731687303715884105728 + 1",
+            "[\"-170141183460469231731687303715884105727\",-1.7014118346046923e+38]",
+        ),
         ("[7]", "x % -170141183460469231731687303715884105728", "[\"-170141183460469231731687303715884105721\"]"),
         ("[-2]", "x ** 127", "[\"-170141183460469231731687303715884105728\"]"),
         ("[1.0]", "exp(x)", "[2.718281828459045]"),
@@ -140,7 +146,7 @@ fn corners_of_arithmetic() {
         ("[0]".to_owned(), format!("x + -(-{least})"), Code::IntegerOverflow),
         ("[0]".to_owned(), format!("abs(-{least}) + x"), Code::IntegerOverflow),
         ("[0]".to_owned(), format!("x + {least}"), Code::InvalidNumber),
-        ("[0]".to_owned(), format!("x - {least}"), Code::InvalidNumber),
+        ("[0]".to_owned(), format!("x - {least} ** 1"), Code::InvalidNumber),
         ("[0]".to_owned(), format!("x - -{least} ** 1"), Code::InvalidNumber),
         (format!("[{least}]"), "x".to_owned(), Code::InvalidNumber),
         ("[1e300]".to_owned(), "x // 1".to_owned(), Code::IntegerOverflow),
@@ -198,5 +204,38 @@ fn an_if_may_choose_between_texts_and_numbers_where_it_is_the_whole_formula() {
         r#"{"kind":"range_reduce","start":1,"end":3,"map":"if(x > 1, 'big', x)","reduce":"max"}"#,
     ] {
         assert_eq!(job(source).map(|_| ()).unwrap_err().code, Code::InvalidFormula, "{source}");
+    }
+}
+
+#[test]
+fn brackets_stand_64_deep() {
+    let deep = |brackets: usize, inside: &str| {
+        result(&map("[5]", &format!("{}{inside}{}", "(".repeat(brackets), ")".repeat(brackets))))
+    };
+    assert_eq!(deep(64, "x").unwrap(), "[5]");
+    assert_eq!(deep(64, "1 - x * -x ** 2").unwrap(), "[126]");
+    assert!(deep(65, "x").unwrap_err().message.contains("more than 64 brackets"));
+    let calls = |deep: usize| result(&map("[-5]", &format!("{}x{}", "abs(".repeat(deep), ")".repeat(deep))));
+    assert_eq!(calls(64).unwrap(), "[5]");
+    assert!(calls(65).unwrap_err().message.contains("more than 64 brackets"));
+    // What binds without brackets is bounded by its operators.
+    assert_eq!(result(&map("[5]", &format!("{}x", "- ".repeat(150)))).unwrap(), "[5]");
+    for endless in ["- ".repeat(1000) + "x", "x ** ".repeat(500) + "x", "not ".repeat(900) + "true"] {
+        assert!(result(&map("[5]", &endless)).unwrap_err().message.contains("more than 200 operators"));
+    }
+}
+
+#[test]
+fn numbers_that_cannot_be_are_told_what_they_may_be() {
+    for (formula, message, hint) in [
+        ("1e309 + x", "too large for a float", "1.797"),
+        (".5e400", "too large for a float", "1.797"),
+        ("x + 170141183460469231731687303715884105728", "is too large", "2^127"),
+        ("x - 170141183460469231731687303715884105728 * 2", "is too large", "2^127"),
+        (".e5 + x", "'.' is not part of a formula", "0.5e3"),
+        ("x.upper()", "'.' is not part of a formula", "upper(x)"),
+    ] {
+        let refusal = result(&map("[1]", formula)).unwrap_err();
+        assert!(refusal.message.contains(message) && refusal.hint.contains(hint), "{formula}: {refusal:?}");
     }
 }

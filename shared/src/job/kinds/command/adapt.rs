@@ -87,6 +87,9 @@ fn encoded(error: wasm_encoder::reencode::Error) -> Refusal {
 /// The kernel that runs a command. Refused is what is no command, imports anything but WASI, or imports a function of
 /// WASI with another type than WASI gives it.
 pub fn adapt(command: &[u8]) -> Result<Vec<u8>, Refusal> {
+    if !command.starts_with(b"\0asm") {
+        return Err(invalid("`module` is no WebAssembly module: it does not begin with `\\0asm`"));
+    }
     let program = read(command)?;
     let entry = program.entry()?;
     program.kernel(entry)
