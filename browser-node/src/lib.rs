@@ -11,7 +11,7 @@
 //!     p2pnet_browser::show_panics();                // a bug in the page says so instead of freezing
 //!     let node = p2pnet_browser::start(p2pnet_browser::Options::default()).await?;   // inside spawn_local
 //!
-//!     node.handle().events();                       // jobs, network: p2pnet_net::handle::Handle
+//!     node.handle().events(Hears::Everything);                       // jobs, network: p2pnet_net::handle::Handle
 //!     node.handle().network().await;                // connections, offers, what runs here, why nothing runs
 //!     node.settings();                              // what the person lends; kept across reloads
 //!     node.set_settings(Settings { lending: true, ..node.settings() });
@@ -45,6 +45,8 @@ mod worker;
 pub use device::{Battery, Device};
 pub use dry_run::DryRun;
 pub use js::base_path;
+/// Which jobs a listener hears of.
+pub use p2pnet_net::handle::Hears;
 pub use panics::show_panics;
 pub use pool::{Lane, Pool, PoolRun};
 pub use runtime::{Health, NodeRuntime, Options, SeedSearch, StartError, Storage, start};

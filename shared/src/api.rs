@@ -54,6 +54,9 @@ pub struct JobSummary {
     /// Whose it is. Never told: the host decides by it who may see the job.
     #[serde(skip)]
     pub owner: OwnerId,
+    /// Where it came from. Never told either.
+    #[serde(skip)]
+    pub household: OwnerId,
     /// What its owner calls it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,

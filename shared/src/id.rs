@@ -113,6 +113,16 @@ impl OwnerId {
     }
 }
 
+/// Whom what a job takes counts for: shares are taken by households first, then by the owners in each. Anybody can be as
+/// many owners as he likes, a new token makes one; addresses cost something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Holder {
+    /// Where the job came from: the owner that everybody there is who shows no token.
+    pub household: OwnerId,
+    /// Whose it is.
+    pub owner: OwnerId,
+}
+
 impl fmt::Display for OwnerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_hex(f, &self.0)

@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, pin::pin, rc::Rc};
 
 use futures::{FutureExt, Stream, StreamExt, future::Either, stream};
 use gloo::timers::future::TimeoutFuture;
-use p2pnet_browser::{Device, Health, NodeRuntime, Options, Settings};
+use p2pnet_browser::{Device, Health, Hears, NodeRuntime, Options, Settings};
 use p2pnet_shared::{
     api::{Event, JobSummary, NetworkView},
     id::JobId,
+    node::Listing,
 };
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
@@ -157,7 +158,7 @@ async fn watch(runtime: &NodeRuntime, show: impl Fn(Views)) {
 }
 
 fn news(runtime: &NodeRuntime) -> impl Stream<Item = News> {
-    let events = runtime.handle().events().map(|event| match event {
+    let events = runtime.handle().events(Hears::Everything).map(|event| match event {
         Event::Job(summary) => News::Job(summary.id),
         Event::JobRemoved { id } => News::JobGone(id),
         Event::Network => News::Network,
@@ -194,7 +195,7 @@ async fn refresh(runtime: &NodeRuntime, views: &mut Views, stale: &mut Stale) {
         views.network = runtime.handle().network().await.map(Rc::new);
     }
     if stale.jobs {
-        let jobs = runtime.handle().jobs().await;
+        let jobs = runtime.handle().jobs(Listing::everything()).await.unwrap_or_default();
         if views.jobs.as_deref() != Some(jobs.as_slice()) {
             read_lines(runtime, views, &jobs).await;
             views.jobs = Some(jobs.into());

@@ -1,6 +1,6 @@
 //! `GET /api/v1/events`: what changes, as server-sent events.
 
-use std::{collections::BTreeSet, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     extract::{ConnectInfo, State},
@@ -10,8 +10,9 @@ use axum::{
         sse::{self, KeepAlive, Sse},
     },
 };
-use futures::{Stream, StreamExt, future::ready, stream};
-use p2pnet_shared::{api::Event, id::JobId, refusal::Code};
+use futures::{Stream, StreamExt, stream};
+use p2pnet_net::handle::Hears;
+use p2pnet_shared::{api::Event, refusal::Code};
 
 use super::{
     App,
@@ -23,9 +24,6 @@ use super::{
 
 /// A silent stream says so this often, so that proxies keep it open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-/// Jobs of one listener that are remembered, so that it hears of their removal.
-const MOST_KNOWN: usize = 4_096;
 
 /// `GET /api/v1/events`
 ///
@@ -46,26 +44,8 @@ pub async fn listen(
         );
     };
     let gone = place.gone();
-    let changes = app.handle.events();
-    let mut own: BTreeSet<JobId> = BTreeSet::new();
-    own.extend(app.handle.jobs().await.iter().filter(|job| asker.lists(job.owner)).map(|job| job.id));
-    let own_changes = changes.filter(move |event| {
-        let shown = match event {
-            Event::Job(summary) if asker.lists(summary.owner) => {
-                // The newest are kept; one that is removed so much later is not missed.
-                if own.len() >= MOST_KNOWN {
-                    own.pop_first();
-                }
-                own.insert(summary.id);
-                true
-            }
-            Event::Job(_) => false,
-            Event::JobRemoved { id } => own.remove(id),
-            Event::Network => true,
-        };
-        ready(shown)
-    });
-    let events = stream::once(async { Event::Network }).chain(own_changes).map(move |event| {
+    let changes = app.handle.events(if asker.is_admin { Hears::Everything } else { Hears::Of(asker.owner) });
+    let events = stream::once(async { Event::Network }).chain(changes).map(move |event| {
         // Held as long as the stream lives.
         let _ = &place;
         Ok::<_, Infallible>(to_sse(&event))

@@ -50,7 +50,7 @@ pub async fn create(
     let key = headers.get("idempotency-key").map(|value| idempotency::read_key(value, asker.owner)).transpose()?;
     let encoding = Encoding::of(&headers)?;
     let body = app.intake.receive(source, body, &headers).await?;
-    Ok(accepted(Submission { key, body, encoding, source, owner: asker.owner }.take(app).await?))
+    Ok(accepted(Submission { key, body, encoding, source, holder: asker.holder() }.take(app).await?))
 }
 
 /// `GET /api/v1/jobs/{id}`

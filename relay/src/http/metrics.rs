@@ -89,8 +89,8 @@ pub async fn text(State(app): State<Arc<App>>) -> Result<Response, Refused> {
     for state in STATES {
         jobs.get_or_create(&vec![("state", word(&state))]).set(0);
     }
-    for job in app.handle.jobs().await {
-        jobs.get_or_create(&vec![("state", word(&job.state))]).inc();
+    for (state, count) in app.handle.states().await {
+        jobs.get_or_create(&vec![("state", word(&state))]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
     registry.register("jobs", "Jobs that this relay keeps, by state", jobs);
     if let Some(view) = app.handle.network().await {

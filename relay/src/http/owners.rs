@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use axum::http::{HeaderMap, header};
 use p2pnet_shared::{
-    id::{Hash, JobId, OwnerId},
+    id::{Hash, Holder, JobId, OwnerId},
     refusal::{Code, Refusal},
 };
 
@@ -30,6 +30,8 @@ pub struct Owners {
 pub struct Asker {
     /// Whom new jobs belong to, and whose jobs are listed.
     pub owner: OwnerId,
+    /// Where the asker is, whatever token came along: tokens cost nothing, so shares are taken by address first.
+    pub household: OwnerId,
     /// Whether it is the operator, who sees and stops everything.
     pub is_admin: bool,
 }
@@ -43,12 +45,13 @@ impl Owners {
 
     /// Who sends this request.
     pub fn asker(&self, trust: &Trust, peer: SocketAddr, headers: &HeaderMap) -> Result<Asker, Refusal> {
+        let household = self.of_address(Source::of(trust.client(peer, headers)));
         Ok(match token(headers)? {
             Some(token) => {
                 let owner = of_token(token);
-                Asker { owner, is_admin: self.admin == Some(owner) }
+                Asker { owner, household, is_admin: self.admin == Some(owner) }
             }
-            None => Asker { owner: self.of_address(Source::of(trust.client(peer, headers))), is_admin: false },
+            None => Asker { owner: household, household, is_admin: false },
         })
     }
 
@@ -67,6 +70,11 @@ impl Owners {
 }
 
 impl Asker {
+    /// Whom its jobs count for.
+    pub fn holder(self) -> Holder {
+        Holder { household: self.household, owner: self.owner }
+    }
+
     /// Whether a job of `owner` is in this asker's list.
     pub fn lists(self, owner: OwnerId) -> bool {
         self.is_admin || self.owner == owner
@@ -126,10 +134,15 @@ mod tests {
     fn a_token_is_the_owner_wherever_it_comes_from() {
         let owners = Owners::new([7; 32], Some("the-operators-own-token"));
         let one = ask(&owners, "1.1.1.1", Some("Bearer 0123456789abcdef")).unwrap();
-        assert_eq!(ask(&owners, "2.2.2.2", Some("bearer  0123456789abcdef")).unwrap(), one);
+        let elsewhere = ask(&owners, "2.2.2.2", Some("bearer  0123456789abcdef")).unwrap();
+        assert!(elsewhere.owner == one.owner && elsewhere.household != one.household);
         let other = ask(&owners, "1.1.1.1", Some("Bearer 0123456789abcdeg")).unwrap();
         let nobody = ask(&owners, "1.1.1.1", None).unwrap();
         assert!(other.owner != one.owner && nobody.owner != one.owner);
+        assert!(
+            other.household == one.household
+                && nobody.holder() == Holder { household: one.household, owner: one.household }
+        );
         assert!(one.may_open(one.owner) && !other.may_open(one.owner) && !nobody.may_open(one.owner));
         assert!(one.may_open(nobody.owner) && !one.lists(nobody.owner));
         let admin = ask(&owners, "3.3.3.3", Some("Bearer the-operators-own-token")).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use p2pnet_shared::{
-    id::{Hash, JobId, OwnerId},
+    id::{Hash, Holder, JobId},
     job::{Job, kinds, kinds::limits::MAX_SOURCE_BYTES},
     node::{StoreKey, new_record},
     refusal::Code,
@@ -36,7 +36,7 @@ pub struct Submission {
     /// Whom reading it counts for.
     pub source: Source,
     /// Whose it is.
-    pub owner: OwnerId,
+    pub holder: Holder,
 }
 
 impl Submission {
@@ -53,7 +53,7 @@ impl Submission {
     }
 
     async fn take_here(self, app: Arc<App>) -> Result<JobId, Refused> {
-        let Self { key, body, encoding, source, owner } = self;
+        let Self { key, body, encoding, source, holder } = self;
         if let Some(trouble) = app.store.writer().trouble() {
             return Err(Refused(trouble.refusal()));
         }
@@ -63,7 +63,7 @@ impl Submission {
         };
         let text = unfolded(encoding, body.bytes.clone()).await?;
         let Some(key) = key else {
-            let job = read(app.store.clone(), owner, text).await?;
+            let job = read(app.store.clone(), holder, text).await?;
             drop((turn, body));
             return keep(&app, job, None).await;
         };
@@ -76,7 +76,7 @@ impl Submission {
             idempotency::same_body(&before, hash)?;
             return Ok(before.job);
         }
-        let job = read(app.store.clone(), owner, text).await?;
+        let job = read(app.store.clone(), holder, text).await?;
         drop((turn, body));
         keep(&app, job, Some((key, hash))).await
     }
@@ -98,7 +98,7 @@ async fn unfolded(encoding: Encoding, body: Bytes) -> Result<Bytes, Refused> {
 
 /// Keeps a job, then hands it to the node.
 async fn keep(app: &App, job: Job, key: Option<(String, Hash)>) -> Result<JobId, Refused> {
-    app.handle.may_submit(job.owner, job.source.len()).await?;
+    app.handle.may_submit(job.holder(), job.source.len()).await?;
     let (id, at) = (JobId(rand::random()), now());
     let record = new_record(&job, at);
     // A module that came with a job may be named by its hash in later ones.
@@ -116,14 +116,14 @@ async fn keep(app: &App, job: Job, key: Option<(String, Hash)>) -> Result<JobId,
 }
 
 /// Reads a job's JSON on a thread of its own: a formula is compiled, a kernel checked.
-async fn read(store: Store, owner: OwnerId, body: Bytes) -> Result<Job, Refused> {
+async fn read(store: Store, holder: Holder, body: Bytes) -> Result<Job, Refused> {
     let read = move || {
         let text = kinds::text_of(&body)?;
         let runtime = runtime::Handle::current();
         kinds::read(text, &|hash| runtime.block_on(store.kernel(hash)))
     };
     match spawn_blocking(read).await {
-        Ok(job) => Ok(Job { owner, ..job? }),
+        Ok(job) => Ok(Job { owner: holder.owner, household: holder.household, ..job? }),
         Err(error) => {
             tracing::error!(%error, "reading a job panicked");
             refuse(

@@ -10,7 +10,7 @@ use axum::{
     response::Response,
 };
 use futures::StreamExt as _;
-use p2pnet_net::handle::Handle;
+use p2pnet_net::handle::{Handle, Hears};
 use p2pnet_shared::{
     api::Event,
     id::JobId,
@@ -43,7 +43,7 @@ impl Ends {
     /// Listens until the node stops.
     pub fn of(handle: &Handle) -> Self {
         let (sender, _) = broadcast::channel(ENDS);
-        let (events, told) = (handle.events(), sender.clone());
+        let (events, told) = (handle.events(Hears::Everything), sender.clone());
         tokio::spawn(async move {
             let mut events = std::pin::pin!(events);
             while let Some(event) = events.next().await {

@@ -1,6 +1,6 @@
 //! What the rest of a program holds of a running node: ask, order, listen. Cheap to clone; works natively and in a tab.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{
     SinkExt, Stream, StreamExt,
@@ -8,35 +8,38 @@ use futures::{
 };
 use p2pnet_shared::{
     api::{Event, JobStatus, JobSummary, NetworkView, ProviderSettings},
-    id::{JobId, NodeId, OwnerId},
-    job::Job,
-    node::{Found, StoreKey, read_status},
+    id::{Holder, JobId, NodeId},
+    job::{Job, JobState},
+    node::{Found, Listing, StoreKey, read_status},
     refusal::{Code, Refusal},
 };
 
 use crate::host::Records;
+pub use crate::listeners::Hears;
 
 /// How many orders may wait for the loop; a caller beyond that waits.
 pub const COMMAND_QUEUE: usize = 256;
 
 /// How many events may wait for a listener; one that is further behind gets the newest state of each job later, not
 /// every step.
-pub const EVENT_QUEUE: usize = 1024;
+pub const EVENT_QUEUE: usize = 16;
 
 /// An order or a question to the loop. Answers go back over the oneshot; nobody listening is fine.
 pub enum Command {
     /// Take a job; its new name comes back.
     Submit(Box<Job>, oneshot::Sender<Result<JobId, Refusal>>),
-    /// Whether a job of so many bytes would be taken from an owner now.
-    MaySubmit(OwnerId, usize, oneshot::Sender<Result<(), Refusal>>),
+    /// Whether a job of so many bytes would be taken from a holder now.
+    MaySubmit(Holder, usize, oneshot::Sender<Result<(), Refusal>>),
     /// Take a job that the store already holds under this name.
     SubmitKept(JobId, Box<Job>, oneshot::Sender<Result<JobId, Refusal>>),
     /// Stop a job; `false` when there is none.
     Cancel(JobId, oneshot::Sender<bool>),
     /// Drop a finished job from the list; `false` when there is none.
     Remove(JobId, oneshot::Sender<bool>),
-    /// All jobs, newest first.
-    Jobs(oneshot::Sender<Vec<JobSummary>>),
+    /// A list of jobs; see [`p2pnet_shared::node::Node::jobs`].
+    Jobs(Listing, oneshot::Sender<Option<Vec<JobSummary>>>),
+    /// How many jobs there are in each state.
+    States(oneshot::Sender<BTreeMap<JobState, usize>>),
     /// Whether a job is over; `None` when there is none.
     IsOver(JobId, oneshot::Sender<Option<bool>>),
     /// One job.
@@ -48,7 +51,7 @@ pub enum Command {
     /// Change what is lent.
     Settings(ProviderSettings),
     /// A listener for events.
-    Listen(mpsc::Sender<Event>),
+    Listen(mpsc::Sender<Event>, Hears),
     /// End the loop: say goodbye, close connections.
     Stop(oneshot::Sender<()>),
 }
@@ -78,9 +81,9 @@ impl Handle {
         self.ask(|reply| Command::Submit(Box::new(job), reply)).await.unwrap_or_else(|| Err(stopped()))
     }
 
-    /// Whether a job whose source has so many bytes would be taken from an owner now; for those who keep it first.
-    pub async fn may_submit(&self, owner: OwnerId, source_bytes: usize) -> Result<(), Refusal> {
-        self.ask(|reply| Command::MaySubmit(owner, source_bytes, reply)).await.unwrap_or_else(|| Err(stopped()))
+    /// Whether a job whose source has so many bytes would be taken from a holder now; for those who keep it first.
+    pub async fn may_submit(&self, holder: Holder, source_bytes: usize) -> Result<(), Refusal> {
+        self.ask(|reply| Command::MaySubmit(holder, source_bytes, reply)).await.unwrap_or_else(|| Err(stopped()))
     }
 
     /// Hands over a job that was put into the store under the name `id` before, by its
@@ -100,8 +103,13 @@ impl Handle {
     }
 
     /// All jobs, newest first.
-    pub async fn jobs(&self) -> Vec<JobSummary> {
-        self.ask(Command::Jobs).await.unwrap_or_default()
+    pub async fn jobs(&self, listing: Listing) -> Option<Vec<JobSummary>> {
+        self.ask(|reply| Command::Jobs(listing, reply)).await?
+    }
+
+    /// How many jobs there are in each state.
+    pub async fn states(&self) -> BTreeMap<JobState, usize> {
+        self.ask(Command::States).await.unwrap_or_default()
     }
 
     /// Whether a job is known and, if so, whether it is over.
@@ -141,11 +149,11 @@ impl Handle {
     }
 
     /// What changes from now on. Ends when the node stops.
-    pub fn events(&self) -> impl Stream<Item = Event> + Send + 'static {
+    pub fn events(&self, hears: Hears) -> impl Stream<Item = Event> + Send + 'static {
         let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
         let mut commands = self.commands.clone();
         futures::stream::once(async move {
-            let _ = commands.send(Command::Listen(sender)).await;
+            let _ = commands.send(Command::Listen(sender, hears)).await;
             receiver
         })
         .flatten()

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use futures::channel::mpsc;
 use p2pnet_shared::{
     api::{Event, JobSummary},
-    id::JobId,
+    id::{JobId, OwnerId},
     units::{Millis, Moment},
 };
 
@@ -20,7 +20,26 @@ pub struct Listeners {
     dirty: bool,
 }
 
+/// Which jobs a listener hears of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hears {
+    /// Everybody's.
+    Everything,
+    /// Those of one owner.
+    Of(OwnerId),
+}
+
+impl Hears {
+    fn takes(self, owner: Option<OwnerId>) -> bool {
+        match self {
+            Hears::Everything => true,
+            Hears::Of(wanted) => owner == Some(wanted),
+        }
+    }
+}
+
 struct Listener {
+    hears: Hears,
     events: mpsc::Sender<Event>,
     changed: BTreeSet<JobId>,
     removed: BTreeSet<JobId>,
@@ -30,25 +49,31 @@ struct Listener {
 impl Listeners {
     /// One more. It hears of the network at once: what changed between its last look and now would else be missed.
     /// Beyond the bound it is dropped, which ends its stream.
-    pub fn add(&mut self, events: mpsc::Sender<Event>) {
+    pub fn add(&mut self, events: mpsc::Sender<Event>, hears: Hears) {
         self.all.retain(|listener| !listener.events.is_closed());
         if self.all.len() < limits::LISTENERS {
-            self.all.push(Listener { events, changed: BTreeSet::new(), removed: BTreeSet::new(), network: true });
+            self.all.push(Listener {
+                hears,
+                events,
+                changed: BTreeSet::new(),
+                removed: BTreeSet::new(),
+                network: true,
+            });
             self.dirty = true;
         }
     }
 
-    /// A job changed.
-    pub fn job_changed(&mut self, id: JobId) {
-        for listener in &mut self.all {
+    /// A job of an owner changed.
+    pub fn job_changed(&mut self, id: JobId, owner: Option<OwnerId>) {
+        for listener in self.all.iter_mut().filter(|listener| listener.hears.takes(owner)) {
             listener.changed.insert(id);
         }
         self.dirty = true;
     }
 
-    /// A job is gone from the list.
-    pub fn job_removed(&mut self, id: JobId) {
-        for listener in &mut self.all {
+    /// A job of an owner is gone from the list.
+    pub fn job_removed(&mut self, id: JobId, owner: OwnerId) {
+        for listener in self.all.iter_mut().filter(|listener| listener.hears.takes(Some(owner))) {
             listener.changed.remove(&id);
             listener.removed.insert(id);
         }
@@ -123,7 +148,7 @@ impl Listener {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use p2pnet_shared::{api::Progress, id::OwnerId, job::JobState};
+    use p2pnet_shared::{api::Progress, job::JobState};
 
     use super::*;
 
@@ -135,6 +160,7 @@ mod tests {
         Some(JobSummary {
             id,
             owner: OwnerId::LOCAL,
+            household: OwnerId::LOCAL,
             name: None,
             labels: std::collections::BTreeMap::new(),
             kind: "map".to_owned(),
@@ -155,11 +181,11 @@ mod tests {
     fn a_new_listener_hears_of_the_network_and_then_each_change_once() {
         let mut listeners = Listeners::default();
         let (sender, mut receiver) = mpsc::channel(8);
-        listeners.add(sender);
+        listeners.add(sender, Hears::Everything);
         listeners.tell(Moment(1_000), summary);
         assert_eq!(heard(&mut receiver), [Event::Network]);
         for _ in 0..100 {
-            listeners.job_changed(id(1));
+            listeners.job_changed(id(1), Some(OwnerId::LOCAL));
         }
         // Too soon after the last round.
         listeners.tell(Moment(1_001), summary);
@@ -174,12 +200,12 @@ mod tests {
         let mut listeners = Listeners::default();
         let (slow, mut late) = mpsc::channel(0);
         let (quick, mut prompt) = mpsc::channel(64);
-        listeners.add(slow);
-        listeners.add(quick);
+        listeners.add(slow, Hears::Everything);
+        listeners.add(quick, Hears::Everything);
         for n in 0..10 {
-            listeners.job_changed(id(n));
+            listeners.job_changed(id(n), Some(OwnerId::LOCAL));
         }
-        listeners.job_removed(id(0));
+        listeners.job_removed(id(0), OwnerId::LOCAL);
         listeners.tell(Moment(1_000), summary);
         assert_eq!(heard(&mut prompt).len(), 11);
         let mut all = heard(&mut late);
@@ -194,10 +220,22 @@ mod tests {
     }
 
     #[test]
+    fn who_listens_for_an_owners_jobs_is_not_told_of_others() {
+        let mut listeners = Listeners::default();
+        let (sender, mut receiver) = mpsc::channel(8);
+        listeners.add(sender, Hears::Of(OwnerId([1; 16])));
+        listeners.job_changed(id(1), Some(OwnerId::LOCAL));
+        listeners.job_removed(id(2), OwnerId::LOCAL);
+        listeners.job_removed(id(3), OwnerId([1; 16]));
+        listeners.tell(Moment(1_000), summary);
+        assert_eq!(heard(&mut receiver), [Event::JobRemoved { id: id(3) }, Event::Network]);
+    }
+
+    #[test]
     fn a_listener_that_is_gone_is_forgotten() {
         let mut listeners = Listeners::default();
         let (sender, receiver) = mpsc::channel(8);
-        listeners.add(sender);
+        listeners.add(sender, Hears::Everything);
         drop(receiver);
         listeners.tell(Moment(1_000), summary);
         assert!(listeners.all.is_empty());

@@ -201,7 +201,7 @@ impl<H: Host> Loop<H> {
         // Whoever asked may have gone: an answer that nobody takes is dropped.
         match command {
             Command::Submit(job, reply) => _ = reply.send(self.submit(now, job)),
-            Command::MaySubmit(owner, bytes, reply) => _ = reply.send(self.node.may_submit(owner, bytes)),
+            Command::MaySubmit(holder, bytes, reply) => _ = reply.send(self.node.may_submit(holder, bytes)),
             Command::SubmitKept(id, job, reply) => _ = reply.send(self.submit_kept(now, id, job)),
             // What these two order is with the host before the answer goes: who asked may wait for the store then.
             Command::Cancel(id, reply) => {
@@ -217,25 +217,26 @@ impl<H: Host> Loop<H> {
                 _ = reply.send(finished);
             }
             Command::IsOver(id, reply) => _ = reply.send(self.node.summary(id).map(|job| job.state.is_final())),
-            Command::Jobs(reply) => _ = reply.send(self.node.jobs()),
+            Command::Jobs(listing, reply) => _ = reply.send(self.node.jobs(&listing)),
+            Command::States(reply) => _ = reply.send(self.node.states()),
             Command::Job(id, reply) => _ = reply.send(self.node.job(id).map(Box::new)),
             Command::JobResult(id, reply) => _ = reply.send(self.node.result(id)),
             Command::Network(reply) => _ = reply.send(Box::new(self.node.network())),
             Command::Settings(settings) => self.settings(now, settings),
-            Command::Listen(events) => self.listeners.add(events),
+            Command::Listen(events, hears) => self.listeners.add(events, hears),
             Command::Stop(reply) => self.stopping.get_or_insert_default().push(reply),
         }
     }
 
     fn submit(&mut self, now: Moment, job: Box<Job>) -> Result<JobId, Refusal> {
-        self.node.may_submit(job.owner, job.source.len())?;
+        self.node.may_submit(job.holder(), job.source.len())?;
         let id = self.node.next_job_id();
         self.node.handle(now, Input::Submitted { id, job });
         Ok(id)
     }
 
     fn submit_kept(&mut self, now: Moment, id: JobId, job: Box<Job>) -> Result<JobId, Refusal> {
-        self.node.may_submit(job.owner, job.source.len())?;
+        self.node.may_submit(job.holder(), job.source.len())?;
         self.node.handle(now, Input::Kept { id, job });
         Ok(id)
     }
@@ -258,8 +259,8 @@ impl<H: Host> Loop<H> {
                 Effect::Abort { run } => self.host.carry_out(HostOrder::Abort { run }),
                 Effect::Save(key, bytes) => self.host.carry_out(HostOrder::Save(key, bytes)),
                 Effect::Forget(key) => self.host.carry_out(HostOrder::Forget(key)),
-                Effect::JobChanged(id) => self.listeners.job_changed(id),
-                Effect::JobRemoved(id) => self.listeners.job_removed(id),
+                Effect::JobChanged(id) => self.listeners.job_changed(id, self.node.owner(id)),
+                Effect::JobRemoved { id, owner } => self.listeners.job_removed(id, owner),
                 Effect::NetworkChanged => self.listeners.network_changed(),
             }
         }

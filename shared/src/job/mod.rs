@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::OwnerId,
+    id::{Holder, OwnerId},
     refusal::Refusal,
     units::{Millis, Moment, Span},
 };
@@ -224,6 +224,8 @@ pub trait Plan: Send {
 pub struct Job {
     /// Whose it is; [`OwnerId::LOCAL`] until the host says otherwise.
     pub owner: OwnerId,
+    /// Where it came from, for which it counts beside its owner; [`OwnerId::LOCAL`] until the host says otherwise.
+    pub household: OwnerId,
     /// Kind name, as in the JSON.
     pub kind: &'static str,
     /// What its owner calls it.
@@ -236,6 +238,13 @@ pub struct Job {
     pub policy: Policy,
     /// What to compute.
     pub plan: Box<dyn Plan>,
+}
+
+impl Job {
+    /// Whom it counts for.
+    pub fn holder(&self) -> Holder {
+        Holder { household: self.household, owner: self.owner }
+    }
 }
 
 /// Why a job or a node is not moving just now. Always shown; design: "the page always says why something waits".

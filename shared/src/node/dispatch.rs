@@ -220,7 +220,7 @@ impl Requester {
         let cores = candidates.cores(core, offer);
         let ramps = cores < offer.cores || candidates.trust(core, offer.node) != Trust::Proven;
         let Some(task) = entry.next_task(core.now, offer.node, cores, ramps, &alone) else { return false };
-        self.owners.serves(entry.owner, entry.work);
+        self.owners.serves(entry.holder, entry.work);
         self.send_task(core, offer.node, cores, job, task)
     }
 

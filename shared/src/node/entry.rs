@@ -10,7 +10,7 @@ use super::scheduler::{Paces, SpanSet, probe_units};
 use crate::{
     api::{AttemptView, NodeShare},
     engine::{EngineName, Limits},
-    id::{AttemptId, Hash, JobId, NodeId, OwnerId},
+    id::{AttemptId, Hash, Holder, JobId, NodeId},
     job::{AttemptState, CallShape, Job, JobState, Outputs, Plan, Policy, Priority, Requirements, metadata::Metadata},
     refusal::{Code, Refusal},
     units::{Gas, Millis, Moment, Span},
@@ -40,6 +40,14 @@ pub(super) struct Turn {
     work: u64,
     created_at: Moment,
     pub(super) job: JobId,
+}
+
+#[cfg(test)]
+impl Turn {
+    /// That of a job of which nothing else is known.
+    pub(super) fn of(job: JobId) -> Self {
+        Self { priority: Reverse(Priority::default()), work: 0, created_at: Moment(0), job }
+    }
 }
 
 /// A span that went out as one batch, or failed and waits to go out again.
@@ -134,7 +142,7 @@ pub(super) enum Verdict {
 /// A job and how far it has come.
 pub(super) struct Entry {
     pub(super) id: JobId,
-    pub(super) owner: OwnerId,
+    pub(super) holder: Holder,
     pub(super) kind: String,
     pub(super) metadata: Metadata,
     pub(super) source: Arc<str>,
@@ -194,12 +202,13 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(id: JobId, job: Job, now: Moment) -> Self {
-        let Job { owner, kind, metadata, source, requirements, policy, plan } = job;
+        let holder = job.holder();
+        let Job { owner: _, household: _, kind, metadata, source, requirements, policy, plan } = job;
         let (units, shape) = (plan.units(), plan.shape());
         let common = (!plan.common().is_empty()).then(|| Hash::of(plan.common()));
         Self {
             id,
-            owner,
+            holder,
             kind: kind.to_owned(),
             metadata,
             source: source.into(),

@@ -1,14 +1,17 @@
 //! Jobs that are over. Their results and details lie in the host's store and are read when somebody asks; here is what a
 //! list shows of each, and which of them go when there are too many.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::requester::cut;
+use super::{listing::Place, requester::cut};
 use crate::{
     api::JobSummary,
-    id::{JobId, OwnerId},
+    id::{Holder, JobId, OwnerId},
     units::{Millis, Moment},
 };
 
@@ -41,6 +44,9 @@ pub(super) struct Finished {
     version: u32,
     /// Whose it is; a summary does not tell.
     owner: OwnerId,
+    /// Where it came from. Absent in records of before there were households.
+    #[serde(default)]
+    household: OwnerId,
     pub(super) summary: JobSummary,
     /// What its records take in the store.
     bytes: u64,
@@ -61,10 +67,56 @@ struct Holding {
 pub(super) struct FinishedJobs {
     jobs: BTreeMap<JobId, Finished>,
     by_age: BTreeSet<(Moment, JobId)>,
+    /// By when they were submitted, as lists show them.
+    by_place: BTreeSet<Place>,
+    by_owner: BTreeMap<OwnerId, BTreeSet<Place>>,
+    households: BTreeMap<OwnerId, Household>,
+    most: Most,
+    bytes: u64,
+}
+
+/// What the owners of one household hold.
+#[derive(Default)]
+struct Household {
     owners: BTreeMap<OwnerId, Holding>,
+    most: Most,
+    bytes: u64,
+    jobs: u64,
+}
+
+/// Who holds most comes last.
+#[derive(Default)]
+struct Most {
     by_bytes: BTreeSet<(u64, OwnerId)>,
     by_jobs: BTreeSet<(u64, OwnerId)>,
-    bytes: u64,
+}
+
+/// What there is too much of.
+#[derive(Clone, Copy)]
+enum Excess {
+    Bytes,
+    Jobs,
+}
+
+impl Most {
+    fn add(&mut self, who: OwnerId, bytes: u64, jobs: u64) {
+        self.by_bytes.insert((bytes, who));
+        self.by_jobs.insert((jobs, who));
+    }
+
+    fn remove(&mut self, who: OwnerId, bytes: u64, jobs: u64) {
+        self.by_bytes.remove(&(bytes, who));
+        self.by_jobs.remove(&(jobs, who));
+    }
+
+    /// Who hold most first.
+    fn holders(&self, of: Excess) -> impl Iterator<Item = &OwnerId> {
+        let line = match of {
+            Excess::Bytes => &self.by_bytes,
+            Excess::Jobs => &self.by_jobs,
+        };
+        line.iter().rev().map(|(_, who)| who)
+    }
 }
 
 impl Finished {
@@ -74,14 +126,20 @@ impl Finished {
             error.message = cut(&error.message, MOST_WORDS).to_owned();
             error.hint = cut(&error.hint, MOST_WORDS).to_owned();
         }
-        Self { version: VERSION, owner: summary.owner, summary, bytes, has_result }
+        let (owner, household) = (summary.owner, summary.household);
+        Self { version: VERSION, owner, household, summary, bytes, has_result }
     }
 
     /// Reads a record; `None` when another version wrote it.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let mut finished = serde_json::from_slice::<Self>(bytes).ok().filter(|finished| finished.version == VERSION)?;
         finished.summary.owner = finished.owner;
+        finished.summary.household = finished.household;
         Some(finished)
+    }
+
+    fn holder(&self) -> Holder {
+        Holder { household: self.household, owner: self.owner }
     }
 
     fn ended_at(&self) -> Moment {
@@ -102,12 +160,27 @@ impl FinishedJobs {
         self.jobs.values().map(|finished| &finished.summary)
     }
 
+    /// Those of an owner, or all, behind a place, newest first.
+    pub(super) fn behind(&self, owner: Option<OwnerId>, before: Option<Place>) -> impl Iterator<Item = &Place> {
+        let places = match owner {
+            Some(owner) => self.by_owner.get(&owner),
+            None => Some(&self.by_place),
+        };
+        let end = before.map_or(Bound::Unbounded, Bound::Excluded);
+        places.into_iter().flat_map(move |places| places.range((Bound::Unbounded, end)).rev())
+    }
+
     pub(super) fn insert(&mut self, finished: Finished) {
         let id = finished.summary.id;
         self.remove(id);
         self.by_age.insert((finished.ended_at(), id));
+        let place = (finished.summary.created_at, id);
+        self.by_place.insert(place);
+        self.by_owner.entry(finished.owner).or_default().insert(place);
         self.bytes += finished.bytes;
-        self.change(finished.owner, |holding| {
+        self.change(finished.holder(), |household, holding| {
+            household.bytes += finished.bytes;
+            household.jobs += 1;
             holding.bytes += finished.bytes;
             holding.jobs.insert((finished.ended_at(), id));
         });
@@ -118,8 +191,18 @@ impl FinishedJobs {
     pub(super) fn remove(&mut self, id: JobId) -> bool {
         let Some(finished) = self.jobs.remove(&id) else { return false };
         self.by_age.remove(&(finished.ended_at(), id));
+        let place = (finished.summary.created_at, id);
+        self.by_place.remove(&place);
+        if let Some(places) = self.by_owner.get_mut(&finished.owner) {
+            places.remove(&place);
+            if places.is_empty() {
+                self.by_owner.remove(&finished.owner);
+            }
+        }
         self.bytes -= finished.bytes;
-        self.change(finished.owner, |holding| {
+        self.change(finished.holder(), |household, holding| {
+            household.bytes -= finished.bytes;
+            household.jobs -= 1;
             holding.bytes -= finished.bytes;
             holding.jobs.remove(&(finished.ended_at(), id));
         });
@@ -139,31 +222,35 @@ impl FinishedJobs {
             return old;
         }
         if self.bytes > keep.bytes {
-            self.oldest_of(self.by_bytes.iter().rev().map(|(_, owner)| owner), newest)
+            self.oldest_of_most(Excess::Bytes, newest)
         } else if self.jobs.len() as u64 > keep.jobs {
-            self.oldest_of(self.by_jobs.iter().rev().map(|(_, owner)| owner), newest)
+            self.oldest_of_most(Excess::Jobs, newest)
         } else {
             None
         }
     }
 
-    fn oldest_of<'a>(&self, mut owners: impl Iterator<Item = &'a OwnerId>, newest: Option<JobId>) -> Option<JobId> {
-        owners.find_map(|owner| {
-            let jobs = self.owners.get(owner)?.jobs.iter();
-            jobs.map(|(_, id)| *id).find(|id| Some(*id) != newest)
-        })
+    /// The oldest job of the owner who holds most in the household that holds most.
+    fn oldest_of_most(&self, of: Excess, newest: Option<JobId>) -> Option<JobId> {
+        let households = self.most.holders(of).filter_map(|household| self.households.get(household));
+        let mut holdings =
+            households.flat_map(|household| household.most.holders(of).filter_map(|owner| household.owners.get(owner)));
+        holdings.find_map(|holding| holding.jobs.iter().map(|(_, id)| *id).find(|id| Some(*id) != newest))
     }
 
-    fn change(&mut self, owner: OwnerId, change: impl FnOnce(&mut Holding)) {
-        let holding = self.owners.entry(owner).or_default();
-        self.by_bytes.remove(&(holding.bytes, owner));
-        self.by_jobs.remove(&(holding.jobs.len() as u64, owner));
-        change(holding);
-        if holding.jobs.is_empty() {
-            self.owners.remove(&owner);
-        } else {
-            self.by_bytes.insert((holding.bytes, owner));
-            self.by_jobs.insert((holding.jobs.len() as u64, owner));
+    fn change(&mut self, holder: Holder, change: impl FnOnce(&mut Household, &mut Holding)) {
+        let mut household = self.households.remove(&holder.household).unwrap_or_default();
+        let mut holding = household.owners.remove(&holder.owner).unwrap_or_default();
+        self.most.remove(holder.household, household.bytes, household.jobs);
+        household.most.remove(holder.owner, holding.bytes, holding.jobs.len() as u64);
+        change(&mut household, &mut holding);
+        if !holding.jobs.is_empty() {
+            household.most.add(holder.owner, holding.bytes, holding.jobs.len() as u64);
+            household.owners.insert(holder.owner, holding);
+        }
+        if household.jobs > 0 {
+            self.most.add(holder.household, household.bytes, household.jobs);
+            self.households.insert(holder.household, household);
         }
     }
 }
@@ -193,6 +280,7 @@ mod tests {
         let summary = JobSummary {
             id: job(number),
             owner,
+            household: owner,
             name: None,
             labels: BTreeMap::new(),
             kind: "map".into(),
@@ -234,6 +322,21 @@ mod tests {
     }
 
     #[test]
+    fn whoever_makes_up_owners_pushes_out_only_what_came_from_the_same_household() {
+        let keep = Keep { bytes: 10_000, jobs: 10, ..Keep::default() };
+        let mut jobs = FinishedJobs::default();
+        assert_eq!(end(&mut jobs, &keep, finished(0, ME, 2_000)), []);
+        assert_eq!(end(&mut jobs, &keep, finished(1, STRANGER, 2_000)), []);
+        for number in 2..300 {
+            let mut made_up = finished(number, STRANGER, 900);
+            made_up.owner = OwnerId(u128::from(number).to_be_bytes());
+            let gone = end(&mut jobs, &keep, made_up);
+            assert!(!gone.contains(&job(0)), "{gone:?}");
+        }
+        assert!(jobs.get(job(0)).is_some());
+    }
+
+    #[test]
     fn whoever_holds_most_bytes_loses_the_oldest_and_the_newest_stays() {
         let keep = Keep { bytes: 100, ..Keep::default() };
         let mut jobs = FinishedJobs::default();
@@ -266,8 +369,9 @@ mod tests {
             assert!(jobs.remove(job(number)) && !jobs.remove(job(number)));
         }
         assert_eq!(jobs.bytes, 0);
-        assert!(jobs.by_age.is_empty() && jobs.owners.is_empty());
-        assert!(jobs.by_bytes.is_empty() && jobs.by_jobs.is_empty());
+        assert!(jobs.by_place.is_empty() && jobs.by_owner.is_empty());
+        assert!(jobs.by_age.is_empty() && jobs.households.is_empty());
+        assert!(jobs.most.by_bytes.is_empty() && jobs.most.by_jobs.is_empty());
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod dispatch;
 mod entry;
 mod finished;
 mod hedges;
+mod listing;
 mod manners;
 mod owners;
 mod peers;
@@ -34,12 +35,13 @@ mod view;
 use self::{broker::Broker, core::Core, provider::Provider, requester::Requester};
 pub use self::{
     finished::Keep,
+    listing::{Listing, Place},
     store::{new_record, read_status},
 };
 use crate::{
     api::{JobStatus, JobSummary, NetworkView, Path, ProviderSettings},
     engine::{Batch, BatchReport},
-    id::{Hash, JobId, NodeId, OwnerId},
+    id::{Hash, Holder, JobId, NodeId, OwnerId},
     job::Job,
     refusal::{Code, Refusal},
     units::{Millis, Moment},
@@ -212,7 +214,12 @@ pub enum Effect {
     /// A job changed in a way that a person can see.
     JobChanged(JobId),
     /// A job is gone from the list.
-    JobRemoved(JobId),
+    JobRemoved {
+        /// Which.
+        id: JobId,
+        /// Whose it was.
+        owner: OwnerId,
+    },
     /// Connections, offers or the lending side changed in a way that a person can see.
     NetworkChanged,
 }
@@ -311,21 +318,13 @@ impl Node {
 
     /// Whether one more job of `source_bytes` would be taken from an owner now; if not, which bound is in the way
     /// ([`Code::TooManyJobs`]).
-    pub fn may_submit(&self, owner: OwnerId, source_bytes: usize) -> Result<(), Refusal> {
-        self.requester.may_submit(owner, source_bytes)
+    pub fn may_submit(&self, holder: Holder, source_bytes: usize) -> Result<(), Refusal> {
+        self.requester.may_submit(holder, source_bytes)
     }
 
     /// A blob that this node holds: a kernel that a job may name by its hash.
     pub fn blob(&self, hash: Hash) -> Option<std::sync::Arc<[u8]>> {
         self.core.blobs.get(hash)
-    }
-
-    /// All jobs, newest first.
-    pub fn jobs(&self) -> Vec<JobSummary> {
-        let running = self.requester.jobs.values().map(|entry| self.summarise(entry));
-        let mut jobs: Vec<JobSummary> = running.chain(self.requester.finished.summaries().cloned()).collect();
-        jobs.sort_by_key(|job| std::cmp::Reverse((job.created_at, job.id)));
-        jobs
     }
 
     /// One job, as a list shows it. Cheap: asked for at every change.

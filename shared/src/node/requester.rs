@@ -14,7 +14,7 @@ use super::{
     store,
 };
 use crate::{
-    id::{AttemptId, Hash, JobId, NodeId, OwnerId},
+    id::{AttemptId, Hash, Holder, JobId, NodeId},
     job::{Job, JobState, Requirements},
     refusal::{Code, Refusal},
     units::{Gas, Millis, Moment},
@@ -63,7 +63,7 @@ pub(super) struct Requester {
     /// What the brokers knew before the requirements were applied.
     pub(super) known_offers: u32,
     /// Owners with work that waits and nothing under way, and since when.
-    pub(super) kept_out: BTreeMap<OwnerId, Moment>,
+    pub(super) kept_out: BTreeMap<Holder, Moment>,
     step_at: Moment,
     chance_step_at: Moment,
     changed: BTreeSet<JobId>,
@@ -72,8 +72,8 @@ pub(super) struct Requester {
 impl Requester {
     // ---- jobs ----------------------------------------------------------------------------------------------------
 
-    pub(super) fn may_submit(&self, owner: OwnerId, source_bytes: usize) -> Result<(), Refusal> {
-        self.owners.may_submit(owner, source_bytes)
+    pub(super) fn may_submit(&self, holder: Holder, source_bytes: usize) -> Result<(), Refusal> {
+        self.owners.may_submit(holder, source_bytes)
     }
 
     /// Takes a job on. `kept`: its record is in the store as [`store::new_record`] makes it.
@@ -81,7 +81,7 @@ impl Requester {
         if self.jobs.contains_key(&id) || self.finished.get(id).is_some() {
             return;
         }
-        let refusal = self.may_submit(job.owner, job.source.len()).err();
+        let refusal = self.may_submit(job.holder(), job.source.len()).err();
         self.admit(core, Entry::new(id, job, core.now));
         if !kept {
             self.save(core, id);
@@ -102,7 +102,7 @@ impl Requester {
         }
         let (id, rank) = (entry.id, entry.rank());
         self.active.insert(rank);
-        self.owners.joins(entry.owner, entry.source.len());
+        self.owners.joins(entry.holder, entry.source.len());
         self.jobs.insert(id, entry);
         self.refresh(id);
     }
@@ -114,13 +114,14 @@ impl Requester {
 
     /// Drops a job that is over.
     pub(super) fn remove(&mut self, core: &mut Core, id: JobId) {
-        if self.finished.remove(id) {
+        if let Some(owner) = self.finished.get(id).map(|job| job.owner) {
+            self.finished.remove(id);
             self.changed.remove(&id);
             // The line last: as long as there is one, a host knows that the job is over.
             for key in [StoreKey::Result(id), StoreKey::Job(id), StoreKey::Finished(id)] {
                 core.effects.push_back(Effect::Forget(key));
             }
-            core.effects.push_back(Effect::JobRemoved(id));
+            core.effects.push_back(Effect::JobRemoved { id, owner });
         }
     }
 
@@ -130,17 +131,17 @@ impl Requester {
         let waited = entry.waits;
         if entry.is_hungry() {
             if waited.is_none() {
-                entry.work = entry.work.max(self.owners.reached(entry.owner));
+                entry.work = entry.work.max(self.owners.reached(entry.holder));
             }
             entry.waits = Some(entry.turn());
         } else {
             entry.waits = None;
         }
         if let Some(turn) = entry.waits.filter(|turn| waited != Some(*turn)) {
-            self.owners.waits(entry.owner, turn);
+            self.owners.waits(entry.holder, turn);
         }
         if let Some(turn) = waited.filter(|turn| entry.waits != Some(*turn)) {
-            self.owners.rests(entry.owner, &turn);
+            self.owners.rests(entry.holder, &turn);
         }
         if entry.changed {
             self.changed.insert(id);
@@ -176,7 +177,7 @@ impl Requester {
     pub(super) fn finish(&mut self, core: &mut Core, id: JobId, end: Result<String, (JobState, Refusal)>) {
         let Some(entry) = self.jobs.get_mut(&id).filter(|entry| !entry.state.is_final()) else { return };
         let rank = entry.rank();
-        self.owners.leaves(entry.owner, entry.source.len());
+        self.owners.leaves(entry.holder, entry.source.len());
         let result = match end {
             Ok(result) => {
                 entry.state = JobState::Completed;
@@ -324,7 +325,7 @@ impl Requester {
     pub(super) fn charge(&mut self, job: JobId, more: u64, less: u64) {
         if let Some(entry) = self.jobs.get_mut(&job) {
             entry.work = entry.work.saturating_add(more).saturating_sub(less);
-            self.owners.charge(entry.owner, more, less);
+            self.owners.charge(entry.holder, more, less);
             self.refresh(job);
         }
     }

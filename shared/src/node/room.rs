@@ -1,5 +1,6 @@
 //! Room for an owner whom long calls of others keep out. Batches are short, but one call may run for an hour: an owner
-//! with work that waits and nothing under way is given a core that a long call of another owner has.
+//! with work that waits and nothing under way is given a core that a long call of another owner has; one whose household
+//! has something under way, only one of that household: whoever makes up owners pushes aside nobody but himself.
 //!
 //! A call that was interrupted begins anew, and may run four times as long before that happens to it again. So it ends
 //! some day, having lost no more than a third of its time.
@@ -8,10 +9,10 @@ use std::collections::BTreeMap;
 
 use super::{broker::meets, core::Core, entry::Attempt, requester::Requester};
 use crate::{
-    id::{AttemptId, JobId, OwnerId},
+    id::{AttemptId, Holder, JobId, OwnerId},
     job::Requirements,
     refusal::{Code, Refusal},
-    units::{Millis, Moment},
+    units::Millis,
     wire::Message,
 };
 
@@ -22,41 +23,51 @@ const PROTECTED: Millis = Millis(5_000);
 /// Owners looked at in one step, who was given least first.
 const MOST_LOOKED_AT: usize = 16;
 
+/// How many attempts are under way.
+#[derive(Default)]
+struct Live {
+    of_households: BTreeMap<OwnerId, usize>,
+    of_owners: BTreeMap<Holder, usize>,
+}
+
 impl Requester {
     /// Interrupts one long call for each owner who has waited too long.
     pub(super) fn make_room(&mut self, core: &mut Core) {
-        let mut live: BTreeMap<OwnerId, usize> = BTreeMap::new();
+        let mut live = Live::default();
         for attempt in self.attempts.values() {
             if let Some(entry) = self.jobs.get(&attempt.job) {
-                *live.entry(entry.owner).or_default() += 1;
+                *live.of_households.entry(entry.holder.household).or_default() += 1;
+                *live.of_owners.entry(entry.holder).or_default() += 1;
             }
         }
-        let mut waiting: Vec<(OwnerId, JobId)> = Vec::new();
+        let mut waiting: Vec<(Holder, JobId)> = Vec::new();
         for job in self.owners.turns() {
             let Some(entry) = self.jobs.get(&job) else { continue };
-            let known = waiting.iter().any(|(owner, _)| *owner == entry.owner);
-            if !known && !live.contains_key(&entry.owner) && entry.could_go(core.now) {
-                waiting.push((entry.owner, job));
+            let known = waiting.iter().any(|(holder, _)| *holder == entry.holder);
+            if !known && !live.of_owners.contains_key(&entry.holder) && entry.could_go(core.now) {
+                waiting.push((entry.holder, job));
                 if waiting.len() == MOST_LOOKED_AT {
                     break;
                 }
             }
         }
-        let since: BTreeMap<OwnerId, Moment> =
-            waiting.iter().map(|(owner, _)| (*owner, self.kept_out.get(owner).copied().unwrap_or(core.now))).collect();
-        self.kept_out = since;
-        for (owner, job) in waiting {
-            let waited = self.kept_out.get(&owner).is_some_and(|since| core.now >= *since + PATIENCE);
+        let since = |holder: &Holder| self.kept_out.get(holder).copied().unwrap_or(core.now);
+        self.kept_out = waiting.iter().map(|(holder, _)| (*holder, since(holder))).collect();
+        for (holder, job) in waiting {
+            let waited = self.kept_out.get(&holder).is_some_and(|since| core.now >= *since + PATIENCE);
             if waited && let Some(id) = self.longest(core, job, &live) {
                 self.interrupt(core, id);
-                self.kept_out.remove(&owner);
+                self.kept_out.remove(&holder);
             }
         }
     }
 
-    /// The attempt that gives way to a job: of the owner who has most under way, the one that ran longest.
-    fn longest(&self, core: &Core, job: JobId, live: &BTreeMap<OwnerId, usize>) -> Option<AttemptId> {
+    /// The attempt that gives way to a job: of the household, and the owner in it, that has most under way, the one that
+    /// ran longest.
+    fn longest(&self, core: &Core, job: JobId, live: &Live) -> Option<AttemptId> {
         let entry = self.jobs.get(&job)?;
+        let household = entry.holder.household;
+        let among_themselves = live.of_households.contains_key(&household);
         let fits = |attempt: &Attempt, requirements: &Requirements| {
             let candidate = self.candidates.get(attempt.node).filter(|_| !entry.unfit.contains(&attempt.node));
             candidate.and_then(|candidate| candidate.fresh(core.now)).is_some_and(|offer| meets(offer, requirements))
@@ -69,8 +80,12 @@ impl Requester {
                 let task = other.issued.get(&attempt.span.start)?;
                 let protected = Millis(PROTECTED.0 << (2 * task.interrupted).min(20));
                 let ran = core.now - attempt.started_at?;
-                let held = live.get(&other.owner).copied().unwrap_or(0);
-                (ran >= protected && task.live == [*id]).then_some((held, ran, *id))
+                let concerned = !among_themselves || other.holder.household == household;
+                let held = (
+                    live.of_households.get(&other.holder.household).copied().unwrap_or(0),
+                    live.of_owners.get(&other.holder).copied().unwrap_or(0),
+                );
+                (concerned && ran >= protected && task.live == [*id]).then_some((held, ran, *id))
             })
             .max()
             .map(|(.., id)| id)

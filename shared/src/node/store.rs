@@ -32,6 +32,9 @@ struct JobRecord {
     /// Absent in records of before there were owners.
     #[serde(default)]
     owner: OwnerId,
+    /// Absent in records of before there were households.
+    #[serde(default)]
+    household: OwnerId,
     kind: String,
     /// Absent in records of before there were names and labels.
     #[serde(default)]
@@ -67,6 +70,7 @@ pub fn new_record(job: &Job, now: Moment) -> Vec<u8> {
     let record = JobRecord {
         version: VERSION,
         owner: job.owner,
+        household: job.household,
         kind: job.kind.to_owned(),
         metadata: job.metadata.clone(),
         source: job.source.to_string(),
@@ -100,7 +104,8 @@ fn named_module(plan: &dyn Plan, source: &str) -> Option<String> {
 pub(super) fn save_job(core: &mut Core, entry: &Entry) -> u64 {
     let record = JobRecord {
         version: VERSION,
-        owner: entry.owner,
+        owner: entry.holder.owner,
+        household: entry.holder.household,
         kind: entry.kind.clone(),
         metadata: entry.metadata.clone(),
         source: entry.source.to_string(),
@@ -173,6 +178,7 @@ impl JobRecord {
         JobSummary {
             id,
             owner: self.owner,
+            household: self.household,
             name: self.metadata.name.clone(),
             labels: self.metadata.labels.clone(),
             kind: self.kind.clone(),
@@ -264,6 +270,7 @@ fn revive(id: JobId, mut record: JobRecord, read: ReadJob<'_>) -> Result<Entry, 
     match read(&record.source, &find) {
         Ok(mut job) => {
             job.owner = record.owner;
+            job.household = record.household;
             let mut entry = Entry::new(id, job, record.created_at);
             entry.started_at = record.started_at;
             entry.attempts_total = record.attempts_total;

@@ -197,7 +197,8 @@ impl Entry {
     pub(super) fn summary(&self, now: Moment, waiting: Option<WaitReason>) -> JobSummary {
         JobSummary {
             id: self.id,
-            owner: self.owner,
+            owner: self.holder.owner,
+            household: self.holder.household,
             name: self.metadata.name.clone(),
             labels: self.metadata.labels.clone(),
             kind: self.kind.clone(),

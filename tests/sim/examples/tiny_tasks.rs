@@ -69,7 +69,7 @@ fn main() {
                     | Effect::Save(..)
                     | Effect::Forget(_)
                     | Effect::JobChanged(_)
-                    | Effect::JobRemoved(_)
+                    | Effect::JobRemoved { id: _, owner: _ }
                     | Effect::NetworkChanged => {}
                 }
             }

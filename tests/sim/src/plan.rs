@@ -47,6 +47,7 @@ pub fn expected_squares(units: u64) -> String {
 fn job(plan: Numbers) -> Job {
     Job {
         owner: OwnerId::LOCAL,
+        household: OwnerId::LOCAL,
         kind: "sim",
         metadata: Metadata::default(),
         source: format!(

@@ -479,7 +479,7 @@ impl World {
                 Effect::Forget(key) => {
                     self.machines[machine].store.remove(&key);
                 }
-                Effect::JobChanged(_) | Effect::JobRemoved(_) | Effect::NetworkChanged => {}
+                Effect::JobChanged(_) | Effect::JobRemoved { id: _, owner: _ } | Effect::NetworkChanged => {}
             }
         }
         self.wake(machine);

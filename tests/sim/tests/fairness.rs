@@ -155,3 +155,21 @@ fn a_requester_that_calls_all_its_work_critical_gets_no_more_of_a_donor_than_ano
     assert!(urgent < patient * 3 / 2, "the urgent one got {urgent}, the patient one {patient}");
     world.input(requesters[0], Input::Tick);
 }
+
+#[test]
+fn whoever_makes_up_owners_gets_no_more_than_his_household() {
+    let (mut world, me) = network(11, &[Actor::Donor { cores: 2, units_per_second: 100_000 }; 2]);
+    let made_up = |number: u32| Job {
+        owner: OwnerId::of(&number.to_le_bytes()),
+        household: OwnerId::of(b"one address"),
+        ..plan::sum(ENDLESS)
+    };
+    let many: Vec<JobId> = (0..100).map(|number| world.submit(me, made_up(number))).collect();
+    world.run_until(Millis(60_000), |_| false);
+    let honest = Job { owner: OwnerId::of(b"honest"), household: OwnerId::of(b"another"), ..plan::sum(ENDLESS) };
+    let one = [world.submit(me, honest)];
+    let before = done(&world, me, &many);
+    world.run_until(Millis(200_000), |_| false);
+    let (many, one) = (done(&world, me, &many) - before, done(&world, me, &one));
+    assert!(many < one * 3 / 2 && one < many * 3 / 2, "a hundred owners got {many}, one got {one}");
+}

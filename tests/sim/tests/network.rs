@@ -5,9 +5,9 @@
 
 use p2pnet_shared::{
     api::{IdleReason, ProviderSettings},
-    id::{JobId, OwnerId},
+    id::{Holder, JobId, OwnerId},
     job::{AttemptState, JobState, Policy, Priority, Requirements, WaitReason},
-    node::Input,
+    node::{Input, Listing, Place},
     refusal::Code,
     units::Millis,
 };
@@ -129,7 +129,7 @@ fn cancel_stops_the_donors_at_once() {
     let refusal = world.node(me).result(job).unwrap_err();
     assert_eq!((refusal.code, refusal.hint.as_str()), (Code::NoResult, "submit it again"));
     world.input(me, Input::Removed { id: job });
-    assert!(world.node(me).jobs().is_empty());
+    assert!(world.node(me).jobs(&Listing::everything()).unwrap().is_empty());
 }
 
 #[test]
@@ -327,14 +327,18 @@ fn a_job_that_nobody_takes_expires_after_a_day() {
 fn a_node_takes_only_so_many_jobs_of_one_owner() {
     let mut world = World::new(16);
     let me = world.add(Actor::Requester);
-    let mine = OwnerId::LOCAL;
+    let mine = Holder::default();
     let first = world.submit(me, plan::sum(1_000));
     while world.node(me).may_submit(mine, 100).is_ok() {
         world.submit(me, plan::sum(1_000));
-        assert!(world.node(me).jobs().len() <= 10_000);
+        assert!(world.node(me).jobs(&Listing::everything()).unwrap().len() <= 10_000);
     }
     assert_eq!(world.node(me).may_submit(mine, 100).unwrap_err().code, Code::TooManyJobs);
-    assert_eq!(world.node(me).may_submit(OwnerId::of(b"another"), 100), Ok(()), "and that refuses nobody else");
+    assert_eq!(
+        world.node(me).may_submit(Holder { owner: OwnerId::of(b"another"), ..mine }, 100),
+        Ok(()),
+        "and that refuses nobody else"
+    );
     let refused = world.submit(me, plan::sum(1_000));
     assert_eq!(world.job(me, refused).summary.state, JobState::Failed);
     world.input(me, Input::Cancelled { id: first });
@@ -358,4 +362,49 @@ fn providers_know_jobs_apart_and_know_no_id() {
     let job = world.submit(other, plan::sum(1_000));
     assert!(world.run_until(Millis(60_000), |world| world.is_over(other, job)));
     assert!(world.named.iter().any(|(requester, name)| *requester == other && *name != job));
+}
+
+#[test]
+fn a_list_is_an_owners_own_and_its_pages_neither_repeat_nor_miss_a_job() {
+    let mut world = World::new(31);
+    world.add(Actor::Seed);
+    let me = world.add(Actor::Requester);
+    world.add(Actor::Donor { cores: 2, units_per_second: 1_000_000 });
+    let mine = OwnerId::of(b"mine");
+    let submit = |world: &mut World, owner: OwnerId, units: u64| {
+        let mut job = plan::sum(units);
+        job.owner = owner;
+        world.submit(me, job)
+    };
+    let mut all = Vec::new();
+    for number in 0..30 {
+        all.push(submit(&mut world, mine, 1));
+        submit(&mut world, OwnerId::LOCAL, 1);
+        // Some are over, some begin in the same millisecond, some stay open.
+        if number % 3 == 0 {
+            world.run_until(Millis(2_000), |_| false);
+        }
+    }
+    all.push(submit(&mut world, mine, 1 << 50));
+    let page = |world: &World, before: Option<Place>, before_job: Option<JobId>| {
+        let listing = Listing { owner: Some(mine), before, before_job, most: 7, takes: Box::new(|_| true) };
+        world.node(me).jobs(&listing)
+    };
+    let (mut seen, mut before) = (Vec::new(), None);
+    loop {
+        let jobs = page(&world, before, None).unwrap();
+        let Some(last) = jobs.last() else { break };
+        assert_eq!(page(&world, None, Some(last.id)), page(&world, Some((last.created_at, last.id)), None));
+        before = Some((last.created_at, last.id));
+        seen.extend(jobs.iter().map(|job| (job.created_at, job.id)));
+        // Meanwhile others come and jobs end.
+        submit(&mut world, mine, 1);
+        world.run_until(Millis(500), |_| false);
+    }
+    assert!(seen.is_sorted_by(|one, next| one > next), "newest first, none twice");
+    assert_eq!(seen.len(), all.len());
+    assert!(all.iter().all(|id| seen.iter().any(|(_, job)| job == id)));
+    let strangers =
+        world.node(me).jobs(&Listing::everything()).unwrap().into_iter().find(|job| job.owner != mine).unwrap();
+    assert_eq!(page(&world, None, Some(strangers.id)), None, "nobody finds out whether a job of others is there");
 }

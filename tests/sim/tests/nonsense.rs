@@ -12,7 +12,7 @@ use p2pnet_shared::{
     engine::Batch,
     id::{AttemptId, JobId, NodeId},
     job::{JobState, Requirements},
-    node::{Effect, Input, Keep, Node, NodeConfig, RunId, StoreKey},
+    node::{Effect, Input, Keep, Listing, Node, NodeConfig, RunId, StoreKey},
     units::Moment,
     wire::{self, Message, Role},
 };
@@ -145,7 +145,7 @@ impl Bench {
         for peer in PEERS {
             self.feed(Input::Disconnected { node: peer });
         }
-        let jobs: Vec<JobId> = self.node.jobs().iter().map(|job| job.id).collect();
+        let jobs: Vec<JobId> = self.node.jobs(&Listing::everything()).unwrap().iter().map(|job| job.id).collect();
         for id in jobs {
             self.feed(Input::Cancelled { id });
         }
@@ -180,7 +180,7 @@ impl Bench {
     }
 
     fn take(&mut self, step: Step) {
-        let jobs: Vec<_> = self.node.jobs().iter().map(|job| job.id).collect();
+        let jobs: Vec<_> = self.node.jobs(&Listing::everything()).unwrap().iter().map(|job| job.id).collect();
         match step {
             Step::Says(peer) => {
                 let message = self.hostile.message(PEERS[peer], &[ME, PEERS[0], PEERS[1], PEERS[2]]);
@@ -230,7 +230,7 @@ impl Bench {
                 self.feed(Input::Executed { run: RunId(run), report });
             }
         }
-        for job in self.node.jobs() {
+        for job in self.node.jobs(&Listing::everything()).unwrap() {
             let progress = job.progress;
             assert!(progress.units_done <= progress.units_total && progress.percent <= 100);
             assert!(progress.units_running <= progress.units_total);

@@ -185,6 +185,7 @@ mod tests {
             summary: JobSummary {
                 id: JobId([0; 16]),
                 owner: p2pnet_shared::id::OwnerId::LOCAL,
+                household: p2pnet_shared::id::OwnerId::LOCAL,
                 name: None,
                 labels: std::collections::BTreeMap::new(),
                 kind: "map".into(),

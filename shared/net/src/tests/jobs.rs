@@ -107,7 +107,7 @@ async fn lend(node: &Running) {
 
 /// Listens until the job has ended.
 async fn ended(handle: &Handle, id: JobId) -> JobStatus {
-    let mut events = Box::pin(handle.events());
+    let mut events = Box::pin(handle.events(crate::handle::Hears::Everything));
     loop {
         let status = handle.job(id).await.unwrap();
         if status.summary.state.is_final() {

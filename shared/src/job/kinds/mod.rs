@@ -74,7 +74,8 @@ pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Vec<u8>>) -> Result<Job,
     let (requirements, policy) = (fields.requirements()?, fields.policy()?);
     let plan = (kind.read)(&mut fields, blob)?;
     fields.end(kind.name)?;
-    Ok(Job { owner: OwnerId::LOCAL, kind: kind.name, metadata, source: source.to_owned(), requirements, policy, plan })
+    let (owner, household) = (OwnerId::LOCAL, OwnerId::LOCAL);
+    Ok(Job { owner, household, kind: kind.name, metadata, source: source.to_owned(), requirements, policy, plan })
 }
 
 /// `name` and `labels`.

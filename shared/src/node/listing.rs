@@ -1,0 +1,89 @@
+//! Lists of jobs: of one owner or of all, newest first, a page at a time. A page costs what it shows, however many jobs
+//! others have here.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use super::Node;
+use crate::{
+    api::JobSummary,
+    id::{JobId, OwnerId},
+    job::JobState,
+    units::Moment,
+};
+
+/// A place in a list: jobs behind it are older, or as old and of a smaller id.
+pub type Place = (Moment, JobId);
+
+/// Which jobs are asked for.
+pub struct Listing {
+    /// Whose; everybody's if `None`.
+    pub owner: Option<OwnerId>,
+    /// Only those behind this place.
+    pub before: Option<Place>,
+    /// Only those behind this job.
+    pub before_job: Option<JobId>,
+    /// So many at most.
+    pub most: usize,
+    /// Only those that it takes.
+    pub takes: Box<dyn Fn(&JobSummary) -> bool + Send>,
+}
+
+impl Listing {
+    /// All jobs of everybody.
+    pub fn everything() -> Self {
+        Self { owner: None, before: None, before_job: None, most: usize::MAX, takes: Box::new(|_| true) }
+    }
+}
+
+impl Node {
+    /// The jobs of a list, newest first; `None` when the job that it is to begin behind is not in it.
+    pub fn jobs(&self, listing: &Listing) -> Option<Vec<JobSummary>> {
+        let requester = &self.requester;
+        let is_listed = |owner: OwnerId| listing.owner.is_none_or(|wanted| wanted == owner);
+        let before = match listing.before_job {
+            None => listing.before,
+            Some(id) => {
+                let job = self.summary(id).filter(|job| is_listed(job.owner))?;
+                listing.before.into_iter().chain([(job.created_at, id)]).min()
+            }
+        };
+        let is_behind = |place: Place| before.is_none_or(|before| place < before);
+        let mut open: Vec<Place> = requester
+            .jobs
+            .values()
+            .filter(|entry| is_listed(entry.holder.owner))
+            .map(|entry| (entry.created_at, entry.id))
+            .filter(|place| is_behind(*place))
+            .collect();
+        open.sort_unstable_by_key(|place| Reverse(*place));
+        let (mut open, mut over) =
+            (open.into_iter().peekable(), requester.finished.behind(listing.owner, before).peekable());
+        let mut page = Vec::new();
+        while page.len() < listing.most {
+            let summary = if over.peek().map(|place| **place) > open.peek().copied() {
+                over.next().and_then(|(_, id)| requester.finished.get(*id).filter(|job| (listing.takes)(job)).cloned())
+            } else {
+                let Some((_, id)) = open.next() else { break };
+                requester.jobs.get(&id).map(|entry| self.summarise(entry)).filter(|job| (listing.takes)(job))
+            };
+            page.extend(summary);
+        }
+        Some(page)
+    }
+
+    /// How many jobs there are in each state.
+    pub fn states(&self) -> BTreeMap<JobState, usize> {
+        let open = self.requester.jobs.values().map(|entry| entry.state);
+        let mut states = BTreeMap::new();
+        for state in open.chain(self.requester.finished.summaries().map(|job| job.state)) {
+            *states.entry(state).or_default() += 1;
+        }
+        states
+    }
+
+    /// Whose a job is.
+    pub fn owner(&self, id: JobId) -> Option<OwnerId> {
+        let open = self.requester.jobs.get(&id).map(|entry| entry.holder.owner);
+        open.or_else(|| self.requester.finished.get(id).map(|job| job.owner))
+    }
+}
