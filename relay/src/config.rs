@@ -4,9 +4,8 @@
 
 use std::{
     env, fmt, fs,
-    net::{IpAddr, ToSocketAddrs as _},
+    net::IpAddr,
     num::NonZeroU16,
-    ops::RangeInclusive,
     path::{Path, PathBuf},
     str::FromStr,
     thread,
@@ -15,9 +14,16 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
+    cli::{client::without_password, output::aside},
     executor::Sandbox,
-    http::{address::Base, owners},
+    http::{address::Base, browsers::Pages, owners, source::Trust},
 };
+
+mod misspelt;
+mod values;
+
+use values::{list, truth, whole_number, within};
+pub use values::{read_host, read_port};
 
 /// The most cores that a node says it lends.
 const MOST_CORES: u16 = 1024;
@@ -312,7 +318,11 @@ pub struct Line {
 impl Config {
     /// Puts the layers together for this process.
     pub fn read(flags: &Flags) -> Result<Self, ConfigError> {
-        Self::read_with(flags, &|name| env::var(name).ok())
+        let config = Self::read_with(flags, &|name| env::var(name).ok())?;
+        let settings: Vec<&str> = config.lines().iter().map(|line| line.name).collect();
+        let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        misspelt::warnings(names, &settings).into_iter().for_each(aside);
+        Ok(config)
     }
 
     /// The same with a given environment.
@@ -328,13 +338,13 @@ impl Config {
             .map(|text| read_host(&text).map_err(|why| ConfigError::Value { name: "host".into(), value: text, why }));
         let written_host = written_host.transpose()?;
         let layers = Layers { environment, path: &path };
-        let memory_mib = layers.pick("memory_mib", flags.memory_mib, written.memory_mib, 1024, parse)?;
+        let memory_mib = layers.pick("memory_mib", flags.memory_mib, written.memory_mib, 1024, whole_number)?;
         within("memory_mib", memory_mib.value, 16..=65_536, "MiB")?;
-        let keep_days = layers.pick("keep_days", flags.keep_days, written.keep_days, 7, parse)?;
+        let keep_days = layers.pick("keep_days", flags.keep_days, written.keep_days, 7, whole_number)?;
         within("keep_days", keep_days.value, 1..=36_500, "days")?;
-        let keep_mib = layers.pick("keep_mib", flags.keep_mib, written.keep_mib, 1024, parse)?;
+        let keep_mib = layers.pick("keep_mib", flags.keep_mib, written.keep_mib, 1024, whole_number)?;
         within("keep_mib", keep_mib.value, 1..=16_777_216, "MiB")?;
-        Ok(Self {
+        let config = Self {
             host: layers.pick("host", flags.host, written_host, IpAddr::from([0, 0, 0, 0]), read_host)?,
             base_path: layers.pick(
                 "base_path",
@@ -343,9 +353,9 @@ impl Config {
                 Base::default(),
                 str::parse,
             )?,
-            port: layers.pick("port", flags.port, written.port, 8080, parse)?,
-            p2p_port: layers.pick("p2p_port", flags.p2p_port, written.p2p_port, 5557, parse)?,
-            webrtc_port: layers.pick("webrtc_port", flags.webrtc_port, written.webrtc_port, 5558, parse)?,
+            port: layers.pick("port", flags.port, written.port, 8080, read_port)?,
+            p2p_port: layers.pick("p2p_port", flags.p2p_port, written.p2p_port, 5557, read_port)?,
+            webrtc_port: layers.pick("webrtc_port", flags.webrtc_port, written.webrtc_port, 5558, read_port)?,
             external_addresses: layers.pick(
                 "external_addresses",
                 flags.external_addresses.clone(),
@@ -377,7 +387,7 @@ impl Config {
                 None,
                 |text| Ok(Some(PathBuf::from(text))),
             )?,
-            provider: layers.pick("provider", flags.provider, written.provider, true, parse)?,
+            provider: layers.pick("provider", flags.provider, written.provider, true, truth)?,
             cores: layers.pick("cores", flags.cores, written.cores, Cores::Auto, str::parse)?,
             cpu_percent: layers.pick(
                 "cpu_percent",
@@ -390,8 +400,32 @@ impl Config {
             sandbox: layers.pick("sandbox", flags.sandbox, written.sandbox, Sandbox::Process, str::parse)?,
             keep_days,
             keep_mib,
-            url: layers.pick("url", flags.url.clone(), written.url, "http://localhost:8080".to_owned(), parse)?,
-        })
+            url: layers.pick("url", flags.url.clone(), written.url, "http://localhost:8080".to_owned(), |text| {
+                Ok(text.to_owned())
+            })?,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Refuses lists with something in them that the relay could not use.
+    fn check(&self) -> Result<(), ConfigError> {
+        let refused = |name: &str, setting: &Setting<Vec<String>>, why: String| ConfigError::Value {
+            name: format!("{name} ({})", setting.source),
+            value: setting.value.join(","),
+            why,
+        };
+        let proxies = &self.trusted_proxies;
+        Trust::read(&proxies.value).map_err(|text| {
+            refused(
+                "trusted_proxies",
+                proxies,
+                format!("{text:?} is no IP address, no network (10.0.0.0/8), and not none"),
+            )
+        })?;
+        let origins = &self.allow_origins;
+        Pages::read(&origins.value, &[]).map_err(|why| refused("allow_origins", origins, why))?;
+        Ok(())
     }
 
     /// The data folder of a command (`relay`, `node`): as told, else below the person's own data folder.
@@ -435,7 +469,7 @@ impl Config {
             line("sandbox", &self.sandbox, self.sandbox.value.to_string()),
             line("keep_days", &self.keep_days, self.keep_days.value.to_string()),
             line("keep_mib", &self.keep_mib, self.keep_mib.value.to_string()),
-            line("url", &self.url, self.url.value.clone()),
+            line("url", &self.url, without_password(&self.url.value)),
         ]
     }
 }
@@ -496,46 +530,9 @@ impl Layers<'_> {
     }
 }
 
-/// Commas in the environment.
-fn list(text: &str) -> Result<Vec<String>, String> {
-    Ok(text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect())
-}
-
 /// What is shown of a secret.
 fn hidden(secret: &Option<String>) -> String {
     secret.as_ref().map(|_| "(set)".to_owned()).unwrap_or_default()
-}
-
-fn within(name: &str, value: u32, range: RangeInclusive<u32>, unit: &str) -> Result<(), ConfigError> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    Err(ConfigError::Value {
-        name: name.into(),
-        value: value.to_string(),
-        why: format!("expected {unit} from {} to {}", range.start(), range.end()),
-    })
-}
-
-fn parse<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error: T::Err| error.to_string())
-}
-
-/// An address to listen on: an IP address, an IPv6 one also in brackets, or a name of this machine.
-pub fn read_host(text: &str) -> Result<IpAddr, String> {
-    let text = text.trim();
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    if let Ok(address) = bare.parse() {
-        return Ok(address);
-    }
-    let is_name = !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
-    let expected = "expected an IP address or a name of this machine, without a port";
-    if !is_name {
-        return Err(expected.to_owned());
-    }
-    let found = (bare, 0).to_socket_addrs().map_err(|error| format!("{expected}; this name is not known: {error}"))?;
-    // IPv4 first: what asks for a name reaches it there from everywhere.
-    found.map(|address| address.ip()).min_by_key(IpAddr::is_ipv6).ok_or_else(|| expected.to_owned())
 }
 
 fn read_file(path: &Path, must_exist: bool) -> Result<Written, ConfigError> {
@@ -544,7 +541,14 @@ fn read_file(path: &Path, must_exist: bool) -> Result<Written, ConfigError> {
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound && !must_exist => return Ok(Written::default()),
         Err(cause) => return Err(ConfigError::File { path: path.to_path_buf(), cause }),
     };
-    toml::from_str(&text).map_err(|cause| ConfigError::Toml { path: path.to_path_buf(), cause: cause.to_string() })
+    toml::from_str(&text).map_err(|cause| ConfigError::Toml { path: path.to_path_buf(), cause: plain(&cause) })
+}
+
+/// The reader's words, with numbers named as people do.
+fn plain(cause: &toml::de::Error) -> String {
+    let numbers =
+        [("expected u16", "expected a whole number from 0 to 65535"), ("expected u32", "expected a whole number")];
+    numbers.iter().fold(cause.to_string(), |text, (theirs, ours)| text.replace(theirs, ours))
 }
 
 fn default_file(environment: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
@@ -604,6 +608,27 @@ mod tests {
         let environment = |name: &str| (name == "P2PNET_CPU_PERCENT").then(|| "0".to_owned());
         let error = Config::read_with(&Flags::default(), &environment).unwrap_err().to_string();
         assert!(error.contains("P2PNET_CPU_PERCENT") && error.contains("1 to 100"), "{error}");
+        for (name, value, wanted) in [
+            ("P2PNET_PORT", "abc", "a port from 0 to 65535"),
+            ("P2PNET_P2P_PORT", "70000", "a port from 0 to 65535"),
+            ("P2PNET_KEEP_DAYS", "1.5", "a whole number"),
+            ("P2PNET_PROVIDER", "yes", "true or false"),
+            ("P2PNET_TRUSTED_PROXIES", "10.0.0.0/33", "\"10.0.0.0/33\" is no IP address"),
+        ] {
+            let environment = |asked: &str| (asked == name).then(|| value.to_owned());
+            let error = Config::read_with(&Flags::default(), &environment).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(value) && error.contains(wanted), "{error}");
+        }
+        for (line, wanted) in [
+            ("port = \"abc\"\n", "expected a whole number from 0 to 65535"),
+            ("port = 70000\n", "expected a whole number from 0 to 65535"),
+            ("trusted_proxies = [\"10.0.0.0/33\"]\n", "is no IP address"),
+        ] {
+            let (path, flags) = in_file(line);
+            let error = Config::read_with(&flags, &nothing).unwrap_err().to_string();
+            fs::remove_file(path).unwrap();
+            assert!(error.contains(wanted) && error.contains(line.split(' ').next().unwrap()), "{error}");
+        }
         let (path, flags) = in_file("prot = 1\n");
         let error = Config::read_with(&flags, &nothing).unwrap_err().to_string();
         assert!(error.contains("prot"), "{error}");
@@ -625,6 +650,13 @@ mod tests {
         let environment = |name: &str| (name == "P2PNET_TOKEN").then(|| "hunter2".to_owned());
         let error = Config::read_with(&Flags::default(), &environment).unwrap_err().to_string();
         assert!(error.contains("P2PNET_TOKEN") && error.contains("16") && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn the_password_in_a_url_is_not_shown() {
+        let environment = |name: &str| (name == "P2PNET_URL").then(|| "http://me:secret@a.example".to_owned());
+        let config = Config::read_with(&Flags::default(), &environment).unwrap();
+        assert!(config.lines().iter().all(|line| !line.value.contains("secret")));
     }
 
     #[test]

@@ -83,6 +83,72 @@ fn a_web_page_in_place_of_an_answer_is_named_as_such() {
 }
 
 #[test]
+fn a_redirection_is_told_and_not_followed() {
+    let moved = |location: &str| {
+        let head =
+            format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        server(head.leak())
+    };
+    let url = moved("https://me:secret@relay.example/p2p/api/v1/jobs");
+    let (code, _, err) = cli(&["job", "run", "--url", &url, QUICK], "");
+    assert!(
+        code == 4 && err.contains(&format!("{url}/ moved to https://…@relay.example/p2p/api/v1/jobs")),
+        "{code} {err}"
+    );
+    assert!(err.contains("use --url https://…@relay.example/p2p/") && !err.contains("secret"), "{err}");
+    let (code, _, err) = cli(&["job", "list", "--url", &moved("/login?next=jobs")], "");
+    assert!(code == 4 && err.contains("/login?next=jobs") && err.contains("wants a login"), "{code} {err}");
+}
+
+#[test]
+fn what_wants_a_login_is_told_with_how_to_give_one() {
+    for status in ["401 Unauthorized", "407 Proxy Authentication Required"] {
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let url = server(head.leak());
+        let (code, _, err) = cli(&["job", "list", "--url", &url.replace("http://", "http://me:secret@")], "");
+        assert!(code == 4 && err.contains(status) && err.contains("http://NAME:PASSWORD@HOST"), "{code} {err}");
+        assert!(!err.contains("secret"), "{err}");
+    }
+    let both = ["job", "list", "--url", "http://me:secret@127.0.0.1:9", "--token", "0123456789abcdef"];
+    let (code, _, err) = cli(&both, "");
+    assert!(code == 2 && err.contains("carries one of them") && !err.contains("secret"), "{code} {err}");
+}
+
+#[test]
+fn a_port_that_speaks_no_https_is_told() {
+    let url = server("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let certificates = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificate.pem");
+    let args = ["job", "list", "--url", &url.replace("http://", "https://")];
+    let (code, err) = cli_with(&[("SSL_CERT_FILE", certificates)], &args);
+    assert!(code == 4 && err.contains(&format!("try {url}")), "{code} {err}");
+}
+
+#[test]
+fn a_relay_that_never_answers_is_waited_for_aloud() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let mut silent = command();
+    let asked = silent.args(["job", "list", "--url", &url]).env("RUST_LOG", "off");
+    let mut child = asked.stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stderr.take().unwrap()), &mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(line.contains(&url) && line.contains("has not answered yet"), "{line}");
+}
+
+#[test]
+fn settings_that_have_no_effect_are_told() {
+    let (code, err) = cli_with(&[("P2PNET_PROT", "1")], &["config"]);
+    assert!(code == 0 && err.contains("did you mean P2PNET_PORT?"), "{code} {err}");
+    let junk = [("HTTP_PROXY", "junk://"), ("http_proxy", "junk://")];
+    let (_, err) = cli_with(&junk, &["job", "list", "--url", "http://relay.invalid"]);
+    assert!(err.contains("HTTP_PROXY is \"junk://\", which is no URL of a proxy"), "{err}");
+    let (code, err) = cli_with(&[("P2PNET_TRUSTED_PROXIES", "10.0.0.0/33")], &["config"]);
+    assert!(code == 2 && err.contains("10.0.0.0/33"), "{code} {err}");
+}
+
+#[test]
 fn a_proxy_in_between_is_named_and_this_machine_is_asked_without_one() {
     let folder = Folder::new("proxy");
     let relay = Relay::start(&folder, &["--no-provider"]);
@@ -115,8 +181,29 @@ async fn jobs_are_listed_by_name_and_label_and_beyond_the_first_page() {
         serde_json::from_str::<Value>(&out).unwrap().as_array().unwrap().len()
     };
     assert_eq!((count(&["--limit", "2"]), count(&["--all"]), count(&["--name", "nightly"])), (2, 4, 1));
+    let (code, _, err) = cli(&["job", "list", "--url", url, "--limit", "0"], "");
+    assert!(code == 2 && err.contains("--limit"), "{code} {err}");
+    let (code, _, err) = cli(&["job", "describe", "--url", url, &"0".repeat(32)], "");
+    assert!(code == 3 && err.contains("`p2pnet job list`"), "{code} {err}");
     let (code, _, err) = cli(&["job", "run", "--url", url, QUICK, "--label", "team"], "");
     assert!(code == 2 && err.contains("key=value"), "{code} {err}");
+}
+
+#[tokio::test]
+async fn flags_beside_json_reach_the_job_or_are_refused() {
+    let folder = Folder::new("flags");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let run = ["job", "run", "--url", relay.url(), QUICK];
+    let (code, out, err) = cli(&[&run[..], &["--priority", "high", "--retries", "7", "--ram-gb", "3"]].concat(), "");
+    assert_eq!(code, 0, "{err}");
+    let job = relay.get(&format!("/api/v1/jobs/{}", out.trim())).await;
+    assert_eq!((&job["policy"]["priority"], &job["policy"]["retries"]), (&"high".into(), &7.into()));
+    assert_eq!(job["requirements"]["ram_gb"], 3.0);
+    let (code, _, err) = cli(&[&run[..], &["--map", "x+1"]].concat(), "");
+    assert!(code == 2 && err.contains("--map") && err.contains("--kind"), "{code} {err}");
+    let with_policy = r#"{"kind":"map","data":[1],"map":"x","policy":{"retries":2}}"#;
+    let (code, _, err) = cli(&["job", "run", "--url", relay.url(), with_policy, "--retries", "20"], "");
+    assert!(code == 3 && err.contains("retries"), "{code} {err}");
 }
 
 #[test]

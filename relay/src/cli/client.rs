@@ -11,21 +11,29 @@ use p2pnet_shared::{
     refusal::{Code, Refusal},
     units::Moment,
 };
-use reqwest::{Method, RequestBuilder, Response, Url, header};
+use reqwest::{Method, RequestBuilder, Response, Url, header, redirect};
 use serde::de::DeserializeOwned;
+use tokio::time::sleep;
 
-use super::failure::Failure;
+use super::{failure::Failure, output::aside};
 use crate::host::now;
 
 /// How long a relay may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer may take in all; a job of 32 MiB on a slow line takes minutes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+/// After how long of silence a person is told that the relay has not answered yet.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// How long a relay may hold a question back that says `?wait=`.
+const HELD_BACK: Duration = Duration::from_secs(30);
 
 /// A relay that can be asked.
 #[derive(Clone)]
 pub struct Client {
     base: Url,
+    /// The same as messages name it: a password in it is nobody's business.
+    shown: String,
     http: reqwest::Client,
     token: Option<String>,
     /// The proxy that questions go through, as the environment names it.
@@ -63,10 +71,13 @@ impl Client {
             format!("http://{url}")
         };
         let hint = "expected something like http://localhost:8080";
-        let mut base =
-            Url::parse(&text).map_err(|error| Failure::usage(format!("{url:?} is no URL: {error}"), hint))?;
+        let refused = |why: &str| Failure::usage(format!("{:?} {why}", without_password(url)), hint);
+        let mut base = Url::parse(&text).map_err(|error| refused(&format!("is no URL: {error}")))?;
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
-            return Err(Failure::usage(format!("{url:?} is no URL of a relay"), hint));
+            return Err(refused("is no URL of a relay"));
+        }
+        if base.query().is_some() || base.fragment().is_some() {
+            return Err(refused("is no URL of a relay: there can be no ? and no # in it"));
         }
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
@@ -78,12 +89,17 @@ impl Client {
             Err(_) => host == "localhost" || host.ends_with(".localhost"),
         };
         let proxy = if is_here { None } else { proxy_of(&base) };
+        if let Some(warning) = no_proxy_named(&base).filter(|_| !is_here && proxy.is_none()) {
+            aside(warning);
+        }
         let builder = || {
             let client = reqwest::Client::builder();
             let client = if is_here { client.no_proxy() } else { client };
             client
                 .connect_timeout(CONNECT_TIMEOUT)
                 .timeout(ANSWER_TIMEOUT)
+                // Followed, a POST would become a GET, and a token would go where nobody sent it.
+                .redirect(redirect::Policy::none())
                 .user_agent(concat!("p2pnet/", env!("CARGO_PKG_VERSION")))
         };
         // A machine without certificates cannot speak TLS, but http:// does not need it.
@@ -94,17 +110,27 @@ impl Client {
                 "https:// needs this system's certificates (Debian: ca-certificates)",
             )
         })?;
-        Ok(Self { base, http, token: None, proxy })
+        let shown = without_password(base.as_str());
+        Ok(Self { base, shown, http, token: None, proxy })
     }
 
-    /// The same, asking with this token.
-    pub fn with_token(self, token: Option<String>) -> Self {
-        Self { token, ..self }
+    /// The same, asking with this token. A request has one `Authorization`: a URL with a name in it has used that up.
+    pub fn with_token(self, token: Option<String>) -> Result<Self, Failure> {
+        if token.is_some() && (!self.base.username().is_empty() || self.base.password().is_some()) {
+            return Err(Failure::usage(
+                format!(
+                    "{} has a name or password in it, and there is a token too: a request carries one of them",
+                    self.shown
+                ),
+                "take the name out of the URL, or leave out --token and P2PNET_TOKEN (`p2pnet config` shows where the token comes from)",
+            ));
+        }
+        Ok(Self { token, ..self })
     }
 
-    /// Where it asks.
+    /// Where it asks, without a password.
     pub fn url(&self) -> &str {
-        self.base.as_str()
+        &self.shown
     }
 
     /// `GET`, read as JSON.
@@ -142,7 +168,7 @@ impl Client {
     pub async fn get_bytes(&self, path: &str) -> Result<Bytes, Failure> {
         let request = self.request(Method::GET, path)?;
         let accept = "application/octet-stream, application/json;q=0.5";
-        let response = self.checked(request.header(header::ACCEPT, accept)).await?;
+        let response = self.checked(request.header(header::ACCEPT, accept), SILENCE).await?;
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let is_json = header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
         let failed_parts = header("p2pnet-failed-parts").and_then(|count| count.parse().ok()).unwrap_or(0);
@@ -169,7 +195,9 @@ impl Client {
                 request = request.header("idempotency-key", key);
             }
         }
-        self.checked(request).await
+        // Questions that are held back until something happens are silent for so long.
+        let held = if path.contains("?wait=") { HELD_BACK } else { Duration::ZERO };
+        self.checked(request, SILENCE + held).await
     }
 
     fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
@@ -182,28 +210,65 @@ impl Client {
     }
 
     /// Sends, and takes any answer but a good one for a failure.
-    async fn checked(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+    async fn checked(&self, request: RequestBuilder, silence: Duration) -> Result<Response, Failure> {
+        let mut answer = std::pin::pin!(request.send());
+        let answer = tokio::select! {
+            answer = &mut answer => answer,
+            () = sleep(silence) => {
+                let most = ANSWER_TIMEOUT.as_secs() / 60;
+                aside(format_args!("{} has not answered yet; waiting up to {most} minutes (Ctrl-C ends it)", self.shown));
+                answer.await
+            }
+        };
+        let response = answer.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
+        if status.is_redirection() {
+            return Err(self.moved(&response));
+        }
         let is_page =
             response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
         if status.is_success() && !is_page {
             return Ok(response);
         }
         let body = self.text(response).await?;
-        if is_page || body.trim_start().starts_with('<') {
-            return Err(self.no_api(format!("a web page ({status}{})", title_of(&body))));
+        match serde_json::from_str::<ErrorBody>(&body) {
+            Ok(ErrorBody { error }) if !is_page => return Err(Failure::Refused(in_our_words(error))),
+            Ok(_) | Err(_) => {}
         }
-        let of_gateway = matches!(status.as_u16(), 502..=504);
-        Err(match serde_json::from_str::<ErrorBody>(&body) {
-            Ok(ErrorBody { error }) => Failure::Refused(error),
-            Err(_) if of_gateway => self.no_api(status.to_string()),
-            Err(_) => Failure::Refused(Refusal::new(
+        let is_page = is_page || body.trim_start().starts_with('<');
+        let what = if is_page { format!("a web page ({status}{})", title_of(&body)) } else { status.to_string() };
+        Err(match status.as_u16() {
+            401 | 407 | 511 => Failure::Login { url: self.shown.clone(), what, proxy: self.proxy.clone() },
+            502..=504 => self.no_api(what),
+            _ if is_page => self.no_api(what),
+            _ => Failure::Refused(Refusal::new(
                 Code::Internal,
-                format!("{} answered {status}, but not as a relay does", self.base),
+                format!("{} answered {status}, but not as a relay does", self.shown),
                 "check that the URL is a p2pnet relay of the same version",
             )),
         })
+    }
+
+    /// A redirection, with the URL to give instead where it can be told.
+    fn moved(&self, response: &Response) -> Failure {
+        let location = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
+        let asked = response.url();
+        let to = location.and_then(|to| asked.join(to).ok());
+        // What was asked below our base is below the new one too, or it is another page.
+        let rest = asked.path().strip_prefix(self.base.path()).unwrap_or_default();
+        let new_base = to.as_ref().and_then(|to| {
+            let mut base = to.clone();
+            base.set_path(to.path().trim_end_matches('/').strip_suffix(rest.trim_end_matches('/'))?);
+            base.set_query(None);
+            base.set_fragment(None);
+            Some(without_password(base.as_str()))
+        });
+        Failure::Moved {
+            url: self.shown.clone(),
+            to: to.map_or_else(|| "nowhere".to_owned(), |to| without_password(to.as_str())),
+            new_base: new_base.filter(|base| *base != self.shown),
+            proxy: self.proxy.clone(),
+        }
     }
 
     async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, Failure> {
@@ -218,13 +283,13 @@ impl Client {
     pub fn not_understood(&self, error: &serde_json::Error) -> Failure {
         Failure::Refused(Refusal::new(
             Code::Internal,
-            format!("{} gave an answer that is not understood: {error}", self.base),
+            format!("{} gave an answer that is not understood: {error}", self.shown),
             "check that the URL is a p2pnet relay of the same version",
         ))
     }
 
     fn no_api(&self, what: String) -> Failure {
-        Failure::NoApi { url: self.base.to_string(), what, proxy: self.proxy.clone() }
+        Failure::NoApi { url: self.shown.clone(), what, proxy: self.proxy.clone() }
     }
 
     async fn text(&self, response: Response) -> Result<String, Failure> {
@@ -232,8 +297,39 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        Failure::Unreachable { url: self.base.to_string(), cause: chain(error), proxy: self.proxy.clone() }
+        let mut cause = chain(error);
+        let (secure, other) =
+            (self.base.scheme() == "https", self.shown.split_once("://").map_or("", |(_, rest)| rest));
+        if secure && cause.contains("corrupt message") {
+            cause = format!("this port does not speak https (TLS); try http://{other}");
+        } else if !secure && (cause.contains("HTTP version") || cause.contains("invalid HTTP")) {
+            cause = format!("what answers there does not speak http ({cause}); try https://{other}");
+        }
+        if cause.to_lowercase().contains("proxy auth") {
+            return Failure::Login { url: self.shown.clone(), what: cause, proxy: self.proxy.clone() };
+        }
+        Failure::Unreachable { url: self.shown.clone(), cause, proxy: self.proxy.clone() }
     }
+}
+
+/// The relay's advice names its API; here the command stands for that.
+fn in_our_words(refusal: Refusal) -> Refusal {
+    match refusal.code {
+        Code::UnknownJob => Refusal { hint: "`p2pnet job list` lists the jobs that you see".into(), ..refusal },
+        _ => refusal,
+    }
+}
+
+/// A URL, or what was meant as one, as it may be shown: without the name and password before its host.
+pub fn without_password(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    // A password that was not encoded may hold any of these itself.
+    let Some(at) = rest.get(..end).and_then(|host| host.rfind('@')).or_else(|| rest.rfind('@')) else {
+        return url.to_owned();
+    };
+    let slashes = if scheme.is_empty() { "" } else { "://" };
+    format!("{scheme}{slashes}…@{}", rest.get(at + 1..).unwrap_or_default())
 }
 
 /// A body to send.
@@ -250,6 +346,20 @@ fn proxy_of(url: &Url) -> Option<String> {
     let proxy = Matcher::from_env().intercept(&uri)?;
     let (scheme, authority) = (proxy.uri().scheme_str()?, proxy.uri().authority()?.as_str());
     Some(format!("{scheme}://{}", authority.rsplit('@').next().unwrap_or(authority)))
+}
+
+/// What to say where the environment names a proxy for this URL that is none, which the HTTP client passes over.
+fn no_proxy_named(url: &Url) -> Option<String> {
+    let names = if url.scheme() == "https" { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
+    let all = ["ALL_PROXY", "all_proxy"];
+    let uri = url.as_str().parse().ok()?;
+    let value = |name: &&str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    let (name, value) = names.iter().chain(&all).find_map(|name| Some((*name, value(name)?)))?;
+    let is_proxy = Matcher::builder().all(value.as_str()).build().intercept(&uri).is_some();
+    (!is_proxy).then(|| {
+        let shown = without_password(&value);
+        format!("warning: {name} is {shown:?}, which is no URL of a proxy: the relay is asked without one")
+    })
 }
 
 /// The time at the relay; ours, where it does not say.
@@ -293,5 +403,29 @@ mod tests {
         assert_eq!(title_of("<html><title> 502 Bad\n Gateway</title>"), ", \"502 Bad Gateway\"");
         assert_eq!(title_of("<html>"), "");
         assert!(Client::new("ftp://a").is_err() && Client::new("http://").is_err());
+        for url in ["http://a/?x=1", "http://a/#part"] {
+            assert!(Client::new(url).err().unwrap().to_string().contains("no ? and no #"), "{url}");
+        }
+    }
+
+    #[test]
+    fn passwords_in_urls_are_not_shown_and_tokens_do_not_stand_beside_them() {
+        crate::install_crypto();
+        for (url, shown) in [
+            ("http://me:secret@a.example:8080/p2p", "http://…@a.example:8080/p2p"),
+            ("me:secret@a.example", "…@a.example"),
+            ("ftp://me:sec/ret@a.example", "ftp://…@a.example"),
+            ("http://a.example/@b", "http://…@b"),
+            ("http://a.example/", "http://a.example/"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+        let client = Client::new("http://me:secret@a.example").ok().unwrap();
+        assert_eq!(client.url(), "http://…@a.example/");
+        let failure = client.clone().with_token(Some("0123456789abcdef".into())).err().unwrap().to_string();
+        assert!(failure.contains("a request carries one of them") && !failure.contains("secret"), "{failure}");
+        assert!(client.with_token(None).is_ok());
+        let failure = Client::new("ftp://me:secret@a.example").err().unwrap().to_string();
+        assert!(!failure.contains("secret"), "{failure}");
     }
 }

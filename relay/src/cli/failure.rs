@@ -46,6 +46,26 @@ pub enum Failure {
         /// The proxy that it was asked through.
         proxy: Option<String>,
     },
+    /// What stands before the relay wants a login. Exit code 4.
+    Login {
+        /// Whom we asked.
+        url: String,
+        /// What came.
+        what: String,
+        /// The proxy that it was asked through.
+        proxy: Option<String>,
+    },
+    /// What answered names another address; requests are not sent on by themselves. Exit code 4.
+    Moved {
+        /// Whom we asked.
+        url: String,
+        /// Where the answer points.
+        to: String,
+        /// The relay's URL there, if that can be told.
+        new_base: Option<String>,
+        /// The proxy that it was asked through.
+        proxy: Option<String>,
+    },
     /// The job ended, but not with a result. Exit code 5.
     NoResult {
         /// Which.
@@ -82,7 +102,7 @@ impl Failure {
             Failure::Here { .. } => 1,
             Failure::Usage { .. } => 2,
             Failure::Refused(_) => 3,
-            Failure::Unreachable { .. } | Failure::NoApi { .. } => 4,
+            Failure::Unreachable { .. } | Failure::NoApi { .. } | Failure::Login { .. } | Failure::Moved { .. } => 4,
             Failure::NoResult { .. } => 5,
             Failure::Interrupted { .. } => 130,
         })
@@ -97,6 +117,13 @@ impl Failure {
             }
             Failure::NoApi { .. } => {
                 "is the URL right, and the relay behind it running? A proxy or a network that wants a login answers for others"
+            }
+            Failure::Login { .. } => {
+                "give name and password in the URL, as in http://NAME:PASSWORD@HOST: in --url for what stands before the relay, in HTTP_PROXY or HTTPS_PROXY for a proxy on the way"
+            }
+            Failure::Moved { new_base: Some(_), .. } => "give the new URL, if you trust who names it",
+            Failure::Moved { new_base: None, .. } => {
+                "is the URL right? A proxy or a network that wants a login points elsewhere too"
             }
             Failure::Unreachable { proxy: None, .. } => {
                 "start one with `p2pnet relay`, or name another with --url (or P2PNET_URL); see `p2pnet config`"
@@ -117,6 +144,19 @@ impl fmt::Display for Failure {
             }
             Failure::NoApi { url, what, proxy } => {
                 write!(f, "error: the answer of {url} is {what}, not p2pnet's API{}", through(proxy.as_ref()))?;
+            }
+            Failure::Login { url, what, proxy } => {
+                write!(
+                    f,
+                    "error: {url} wants a login before it lets us to a relay: {what}{}",
+                    through(proxy.as_ref())
+                )?;
+            }
+            Failure::Moved { url, to, new_base, proxy } => {
+                write!(f, "error: {url} moved to {to}{}", through(proxy.as_ref()))?;
+                if let Some(base) = new_base {
+                    write!(f, "; use --url {base}")?;
+                }
             }
             Failure::NoResult { id, state, reason } => {
                 write!(f, "error: job {id} ended {}", word(state))?;

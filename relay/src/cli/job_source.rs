@@ -46,7 +46,7 @@ pub struct RunArgs {
     /// sum, product, min, max, count or average.
     #[arg(long, requires = "kind")]
     pub reduce: Option<String>,
-    /// matrix: add, subtract, multiply, transpose, determinant, inverse.
+    /// matrix: add, subtract, multiply, transpose, determinant, inverse, lu, qr, eigenvalues.
     #[arg(long, requires = "kind")]
     pub op: Option<String>,
     /// matrix: a JSON list of rows, or a file with one.
@@ -80,19 +80,19 @@ pub struct RunArgs {
     #[arg(long, requires = "kind", value_name = "NAME=JSON")]
     pub set: Vec<String>,
     /// Share of a core that a node must lend, 1 to 100.
-    #[arg(long, requires = "kind")]
+    #[arg(long)]
     pub cpu_percent: Option<u32>,
     /// Memory that a task may use.
-    #[arg(long, requires = "kind", value_parser = finite)]
+    #[arg(long, value_parser = finite)]
     pub ram_gb: Option<f64>,
     /// Time after which an attempt is stopped.
-    #[arg(long, requires = "kind")]
+    #[arg(long)]
     pub timeout_seconds: Option<u32>,
     /// low, normal, high or critical.
-    #[arg(long, requires = "kind")]
+    #[arg(long)]
     pub priority: Option<String>,
     /// How often a failed task is tried again.
-    #[arg(long, requires = "kind")]
+    #[arg(long)]
     pub retries: Option<u32>,
     /// A name to find the job again by; need not be the only one.
     #[arg(long)]
@@ -104,7 +104,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub wait: bool,
     /// With --wait: write the result to a file, `-` for standard output: of a kernel or program its bytes, else its JSON.
-    #[arg(long, value_name = "FILE|-", requires = "wait", conflicts_with = "json")]
+    #[arg(long, value_name = "FILE|-", requires = "wait", conflicts_with_all = ["json", "dry_run"])]
     pub output: Option<PathBuf>,
     /// Send nothing: check the job and run its beginning on this machine.
     #[arg(long, conflicts_with = "wait")]
@@ -121,10 +121,78 @@ impl RunArgs {
     /// The JSON text to send. Only what the relay cannot know is checked here (files); the rest is its word.
     pub fn job_json(&self) -> Result<String, Failure> {
         match (&self.source, &self.kind) {
-            (Some(source), _) => Ok(with_fields(read_source(source)?, &self.metadata()?)),
+            (Some(source), _) => {
+                // clap lifts `requires` from a flag beside what excludes the required one.
+                if let Some(flag) = self.flags_of_the_kind().first() {
+                    return Err(Failure::usage(
+                        format!("{flag} makes a job together with --kind; here the job comes from JSON or a file"),
+                        "write it into the JSON, or give the whole job by --kind and flags",
+                    ));
+                }
+                let mut fields = self.metadata()?;
+                fields.extend(self.terms());
+                Ok(with_fields(read_source(source)?, &fields))
+            }
             (None, Some(kind)) => Ok(Value::Object(self.flags_as_json(kind)?).to_string()),
             (None, None) => Err(Failure::usage("no job was given", "see `p2pnet job run --help`")),
         }
+    }
+
+    /// The flags given that are fields of a kind. All fields are named here, so that a new one cannot be forgotten.
+    fn flags_of_the_kind(&self) -> Vec<&'static str> {
+        let RunArgs {
+            source: _,
+            kind: _,
+            start,
+            end,
+            data,
+            map,
+            where_,
+            reduce,
+            op,
+            a,
+            b,
+            kernel,
+            module,
+            args,
+            ok_exit_codes,
+            input,
+            split,
+            merge,
+            set,
+            cpu_percent: _,
+            ram_gb: _,
+            timeout_seconds: _,
+            priority: _,
+            retries: _,
+            name: _,
+            labels: _,
+            wait: _,
+            output: _,
+            dry_run: _,
+            idempotency_key: _,
+            ask: _,
+        } = self;
+        let given = [
+            ("--start", start.is_some()),
+            ("--end", end.is_some()),
+            ("--data", data.is_some()),
+            ("--map", map.is_some()),
+            ("--where", where_.is_some()),
+            ("--reduce", reduce.is_some()),
+            ("--op", op.is_some()),
+            ("--a", a.is_some()),
+            ("--b", b.is_some()),
+            ("--kernel", kernel.is_some()),
+            ("--module", module.is_some()),
+            ("--arg", !args.is_empty()),
+            ("--ok-exit-code", !ok_exit_codes.is_empty()),
+            ("--input", input.is_some()),
+            ("--split", split.is_some()),
+            ("--merge", merge.is_some()),
+            ("--set", !set.is_empty()),
+        ];
+        given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
     }
 
     /// `--name` and `--label`.
@@ -136,7 +204,12 @@ impl RunArgs {
             let (key, Some(value)) = split_label(label) else {
                 return Err(Failure::usage(format!("--label {label:?} has no ="), "write --label key=value"));
             };
-            labels.insert(key.to_owned(), value.into());
+            if labels.insert(key.to_owned(), value.into()).is_some() {
+                return Err(Failure::usage(
+                    format!("the label {key:?} is given twice"),
+                    "a job has one value under a label's key",
+                ));
+            }
         }
         if !labels.is_empty() {
             fields.insert("labels".to_owned(), Value::Object(labels));
@@ -144,18 +217,44 @@ impl RunArgs {
         Ok(fields)
     }
 
-    fn flags_as_json(&self, kind: &str) -> Result<Map<String, Value>, Failure> {
-        let mut job = self.metadata()?;
-        let mut put = |name: &str, value: Option<Value>| {
-            if let Some(value) = value {
-                job.insert(name.to_owned(), value);
+    /// What a job of any kind may ask for: requirements and policy.
+    fn terms(&self) -> Map<String, Value> {
+        let requirements = [
+            ("cpu_percent", self.cpu_percent.map(Value::from)),
+            ("ram_gb", self.ram_gb.map(Value::from)),
+            ("timeout_seconds", self.timeout_seconds.map(Value::from)),
+        ];
+        let policy = [("priority", self.priority.clone().map(Value::from)), ("retries", self.retries.map(Value::from))];
+        let mut fields = Map::new();
+        for (name, members) in [("requirements", &requirements[..]), ("policy", &policy[..])] {
+            let given = members.iter().filter_map(|(name, value)| Some(((*name).to_owned(), value.clone()?)));
+            let given: Map<String, Value> = given.collect();
+            if !given.is_empty() {
+                fields.insert(name.to_owned(), Value::Object(given));
             }
+        }
+        fields
+    }
+
+    fn flags_as_json(&self, kind: &str) -> Result<Map<String, Value>, Failure> {
+        let from_standard_input = [&self.kernel, &self.module, &self.input];
+        if from_standard_input.into_iter().flatten().filter(|path| *path == "-").count() > 1 {
+            return Err(Failure::usage("standard input can be read once only", "give a file for the other flag"));
+        }
+        let mut job = self.metadata()?;
+        job.extend(self.terms());
+        let mut put = |name: &str, value: Option<Value>| match value.map(|value| job.insert(name.to_owned(), value)) {
+            Some(Some(_)) => Err(Failure::usage(
+                format!("the field `{name}` is given twice"),
+                "leave out --set, or the other flag that gives it",
+            )),
+            Some(None) | None => Ok(()),
         };
-        put("kind", Some(kind.into()));
-        put("start", self.start.as_deref().map(number_or_text));
-        put("end", self.end.as_deref().map(number_or_text));
+        put("kind", Some(kind.into()))?;
+        put("start", self.start.as_deref().map(number_or_text))?;
+        put("end", self.end.as_deref().map(number_or_text))?;
         for (name, list) in [("data", &self.data), ("a", &self.a), ("b", &self.b)] {
-            put(name, list.as_deref().map(|text| json_or_file(name, text)).transpose()?);
+            put(name, list.as_deref().map(|text| json_or_file(name, text)).transpose()?)?;
         }
         for (name, text) in [
             ("map", &self.map),
@@ -165,15 +264,16 @@ impl RunArgs {
             ("split", &self.split),
             ("merge", &self.merge),
         ] {
-            put(name, text.clone().map(Value::String));
+            put(name, text.clone().map(Value::String))?;
         }
         for (name, module) in [("kernel", &self.kernel), ("module", &self.module)] {
-            put(name, module.as_deref().map(hash_or_file).transpose()?);
+            put(name, module.as_deref().map(hash_or_file).transpose()?)?;
         }
-        put("args", Some(Value::from(self.args.clone())).filter(|_| !self.args.is_empty()));
+        put("args", Some(Value::from(self.args.clone())).filter(|_| !self.args.is_empty()))?;
         let ok = (!self.ok_exit_codes.is_empty()).then(|| Value::from(self.ok_exit_codes.clone()));
-        put("ok_exit_codes", ok);
-        put("input", self.input.as_deref().map(|path| read_bytes(path).map(base64)).transpose()?);
+        put("ok_exit_codes", ok)?;
+        let hint = "give --input a file, or - for standard input";
+        put("input", self.input.as_deref().map(|path| read_bytes(path, hint).map(base64)).transpose()?)?;
         for field in &self.set {
             let (name, json) = field
                 .split_once('=')
@@ -184,50 +284,83 @@ impl RunArgs {
                     "quote texts: --set name='\"text\"'",
                 )
             })?;
-            put(name, Some(value));
+            put(name, Some(value))?;
         }
-        let mut requirements = Map::new();
-        for (name, value) in [
-            ("cpu_percent", self.cpu_percent.map(Value::from)),
-            ("ram_gb", self.ram_gb.map(Value::from)),
-            ("timeout_seconds", self.timeout_seconds.map(Value::from)),
-        ] {
-            value.map(|value| requirements.insert(name.to_owned(), value));
-        }
-        let mut policy = Map::new();
-        for (name, value) in
-            [("priority", self.priority.clone().map(Value::from)), ("retries", self.retries.map(Value::from))]
-        {
-            value.map(|value| policy.insert(name.to_owned(), value));
-        }
-        put("requirements", Some(Value::Object(requirements.clone())).filter(|_| !requirements.is_empty()));
-        put("policy", Some(Value::Object(policy.clone())).filter(|_| !policy.is_empty()));
         Ok(job)
     }
 }
 
-/// A job's text with more fields, put in front of the others: what it says itself stays as it is written, and a field
-/// that it has already is there twice, which the relay refuses.
-fn with_fields(job: String, fields: &Map<String, Value>) -> String {
-    let Some(open) = job.find('{').filter(|_| !fields.is_empty()) else { return job };
+/// A job's text with more fields. What it says itself stays as it is written; members join an object that it has already
+/// under that name. What is there twice then, the relay refuses.
+fn with_fields(mut job: String, fields: &Map<String, Value>) -> String {
+    let mut front = Map::new();
+    for (name, value) in fields {
+        match (value.as_object(), object_of(&job, name)) {
+            (Some(members), Some(inside)) => job = with_members(&job, inside, members),
+            (Some(_) | None, _) => _ = front.insert(name.clone(), value.clone()),
+        }
+    }
+    match job.find('{') {
+        Some(open) => with_members(&job, open + 1, &front),
+        None => job,
+    }
+}
+
+/// The text with these members put in front of the others of the object that opens just before `inside`.
+fn with_members(job: &str, inside: usize, members: &Map<String, Value>) -> String {
     let added: Vec<String> =
-        fields.iter().map(|(name, value)| format!("{}:{value}", Value::from(name.as_str()))).collect();
-    let (before, after) = job.split_at(open + 1);
-    let comma = if after.trim_start().starts_with('}') { "" } else { "," };
+        members.iter().map(|(name, value)| format!("{}:{value}", Value::from(name.as_str()))).collect();
+    let (before, after) = job.split_at(inside);
+    let comma = if added.is_empty() || after.trim_start().starts_with('}') { "" } else { "," };
     format!("{before}{}{comma}{after}", added.join(","))
+}
+
+/// Where the object begins, behind its bracket, that a job's text has under this name; `None` if it has none.
+fn object_of(job: &str, name: &str) -> Option<usize> {
+    let bytes = job.as_bytes();
+    let behind_space = |at: usize| {
+        at + bytes.get(at..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_whitespace()).count()
+    };
+    let (mut at, mut depth) = (0, 0_usize);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => {
+                let start = at + 1;
+                at = start;
+                while let Some(byte) = bytes.get(at).filter(|byte| **byte != b'"') {
+                    at += if *byte == b'\\' { 2 } else { 1 };
+                }
+                let colon = behind_space(at + 1);
+                let value = behind_space(colon + 1);
+                let is_name = depth == 1 && bytes.get(start..at) == Some(name.as_bytes());
+                if is_name && bytes.get(colon) == Some(&b':') && bytes.get(value) == Some(&b'{') {
+                    return Some(value + 1);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    None
 }
 
 fn read_source(source: &str) -> Result<String, Failure> {
     if source.trim_start().starts_with('{') {
         return Ok(source.to_owned());
     }
-    let bytes = read_bytes(source)?;
+    read_text(source, "give a file, - for standard input, or the JSON itself in quotes")
+}
+
+fn read_text(path: &str, hint: &str) -> Result<String, Failure> {
+    let bytes = read_bytes(path, hint)?;
     let text =
-        text_of(&bytes).map_err(|refusal| Failure::usage(format!("{source}: {}", refusal.message), refusal.hint))?;
+        text_of(&bytes).map_err(|refusal| Failure::usage(format!("{path}: {}", refusal.message), refusal.hint))?;
     Ok(text.to_owned())
 }
 
-fn read_bytes(path: &str) -> Result<Vec<u8>, Failure> {
+fn read_bytes(path: &str, hint: &str) -> Result<Vec<u8>, Failure> {
     if path == "-" {
         let mut bytes = Vec::new();
         io::stdin()
@@ -235,12 +368,7 @@ fn read_bytes(path: &str) -> Result<Vec<u8>, Failure> {
             .map_err(|error| Failure::here(format!("standard input cannot be read: {error}"), ""))?;
         return Ok(bytes);
     }
-    fs::read(path).map_err(|error| {
-        Failure::usage(
-            format!("{path} cannot be read: {error}"),
-            "give a file, - for standard input, or the JSON itself in quotes",
-        )
-    })
+    fs::read(path).map_err(|error| Failure::usage(format!("{path} cannot be read: {error}"), hint))
 }
 
 fn base64(bytes: Vec<u8>) -> Value {
@@ -253,20 +381,29 @@ fn number_or_text(text: &str) -> Value {
 }
 
 fn json_or_file(name: &str, text: &str) -> Result<Value, Failure> {
-    let owned;
-    let json = if text.trim_start().starts_with('[') || !Path::new(text).exists() {
-        text
-    } else {
-        owned = read_source(text)?;
-        &owned
-    };
-    serde_json::from_str(json).map_err(|error| {
-        Failure::usage(format!("--{name} is no JSON: {error}"), "give a JSON list, or a file that holds one")
+    let hint = "give a JSON list, or a file that holds one";
+    let is_json = text.trim_start().starts_with(['[', '{', '"']);
+    if !is_json && Path::new(text).exists() {
+        let json = read_text(text, hint)?;
+        let broken = |error| Failure::usage(format!("the file {text} of --{name} is no JSON: {error}"), hint);
+        return serde_json::from_str(&json).map_err(broken);
+    }
+    serde_json::from_str(text).map_err(|error| {
+        let shown: String = text.chars().take(60).collect();
+        let what = if is_json {
+            format!("--{name} is no JSON: {error}")
+        } else {
+            format!("--{name} {shown:?} is neither JSON nor a file that is here")
+        };
+        Failure::usage(what, hint)
     })
 }
 
 fn hash_or_file(text: &str) -> Result<Value, Failure> {
-    if text.parse::<p2pnet_shared::id::Hash>().is_ok() { Ok(text.into()) } else { read_bytes(text).map(base64) }
+    if text.parse::<p2pnet_shared::id::Hash>().is_ok() {
+        return Ok(text.into());
+    }
+    read_bytes(text, "give a WebAssembly file, or the hash of one that the relay has").map(base64)
 }
 
 /// JSON has no word for the others.
@@ -277,7 +414,7 @@ fn finite(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory as _, Parser};
 
     use super::*;
 
@@ -336,6 +473,86 @@ mod tests {
         assert_eq!(json(&["{}", "--name", "a"]), read(r#"{"name":"a"}"#));
         let without = Line::parse_from(["run", "{}", "--label", "team"]).run.job_json().unwrap_err();
         assert!(without.to_string().contains("key=value"), "{without}");
+    }
+
+    fn failure(line: &[&str]) -> String {
+        Line::parse_from(std::iter::once(&"run").chain(line)).run.job_json().unwrap_err().to_string()
+    }
+
+    /// Flags that say nothing of the job itself.
+    const BESIDE_THE_JOB: &[&str] = &["kind", "wait", "output", "dry-run", "idempotency-key", "url", "token", "json"];
+
+    #[test]
+    fn no_flag_is_dropped_beside_json_or_kind() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let mut seen = 0;
+        for name in Line::command().get_arguments().filter_map(|flag| flag.get_long()) {
+            if BESIDE_THE_JOB.contains(&name) {
+                seen += 1;
+                continue;
+            }
+            let value = match name {
+                "label" => "key=value",
+                "set" => "extra=1",
+                "data" | "a" | "b" => "[1]",
+                "kernel" | "module" | "input" => file,
+                _ => "1",
+            };
+            let flag = format!("--{name}");
+            let without = read(r#"{"kind":"map"}"#);
+            assert_ne!(json(&["--kind", "map", &flag, value]), without, "{flag} is dropped beside --kind");
+            match Line::parse_from(["run", r#"{"kind":"map"}"#, &flag, value]).run.job_json() {
+                Ok(job) => assert_ne!(read(&job), without, "{flag} is dropped beside JSON"),
+                Err(failure) => {
+                    let text = failure.to_string();
+                    assert!(text.contains(&format!("{flag} ")) && text.contains("--kind"), "{text}");
+                }
+            }
+        }
+        assert_eq!(seen, BESIDE_THE_JOB.len(), "one of them is gone");
+    }
+
+    #[test]
+    fn requirements_and_policy_join_those_of_the_json() {
+        let flags = ["--priority", "high", "--ram-gb", "3"];
+        let bare = json(&[&[r#"{"kind":"map"}"#][..], &flags].concat());
+        assert_eq!(bare, read(r#"{"kind":"map","policy":{"priority":"high"},"requirements":{"ram_gb":3.0}}"#));
+        let has = r#"{"map":"\"policy\":{", "policy" : { "retries":2}, "data":[{"policy":{}}], "requirements":{}}"#;
+        let joined = json(&[&[has][..], &flags].concat());
+        assert_eq!(joined["policy"], read(r#"{"priority":"high","retries":2}"#));
+        assert_eq!(joined["requirements"], read(r#"{"ram_gb":3.0}"#));
+        assert_eq!(joined["data"], read(r#"[{"policy":{}}]"#));
+        // What both give stands there twice, for the relay to refuse.
+        let twice = Line::parse_from(["run", r#"{"policy":{"retries":2}}"#, "--retries", "20"]).run.job_json().unwrap();
+        assert_eq!(twice, r#"{"policy":{"retries":20,"retries":2}}"#);
+    }
+
+    #[test]
+    fn what_is_given_twice_is_refused() {
+        for (line, part) in [
+            (&["{}", "--label", "a=b", "--label", "a=c"][..], "the label \"a\" is given twice"),
+            (&["--kind", "map", "--map", "x", "--set", "map=\"y\""], "`map` is given twice"),
+            (&["--kind", "map", "--retries", "1", "--set", "policy={}"], "`policy` is given twice"),
+            (&["--kind", "kernel", "--kernel", "-", "--input", "-"], "standard input can be read once"),
+        ] {
+            let text = failure(line);
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(Line::try_parse_from(["run", "{}", "--dry-run", "--output", "file"]).is_err());
+    }
+
+    #[test]
+    fn what_is_no_file_is_named_with_what_it_may_be() {
+        for (line, part, hint) in [
+            (&["--kind", "map", "--data", "no-such-file"][..], "neither JSON nor a file", "a JSON list"),
+            (&["--kind", "map", "--data", "[1,"], "--data is no JSON", "a JSON list"),
+            (&["--kind", "kernel", "--kernel", "no-such-file"], "no-such-file cannot be read", "WebAssembly file"),
+            (&["--kind", "kernel", "--input", "no-such-file"], "no-such-file cannot be read", "--input a file"),
+            (&["no-such-file"], "no-such-file cannot be read", "JSON itself"),
+        ] {
+            let text = failure(line);
+            assert!(text.contains(part) && text.contains(hint), "{text}");
+        }
     }
 
     #[test]

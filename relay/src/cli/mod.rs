@@ -15,7 +15,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    config::{Config, Cores, Flags, Percent, read_host},
+    config::{Config, Cores, Flags, Percent, read_host, read_port},
     daemon,
     executor::Sandbox,
     http::address::Base,
@@ -77,13 +77,13 @@ pub struct LendingArgs {
 #[derive(Debug, Args)]
 pub struct RelayArgs {
     /// HTTP port of page and API; 0 picks a free one and keeps it. [default: 8080]
-    #[arg(long)]
+    #[arg(long, value_parser = read_port)]
     pub port: Option<u16>,
     /// TCP and QUIC port for native nodes; 0 picks a free one. [default: 5557]
-    #[arg(long)]
+    #[arg(long, value_parser = read_port)]
     pub p2p_port: Option<u16>,
     /// UDP port for browsers (webrtc-direct); 0 picks a free one. [default: 5558]
-    #[arg(long)]
+    #[arg(long, value_parser = read_port)]
     pub webrtc_port: Option<u16>,
     /// Address to listen on, or a name of this machine. [default: 0.0.0.0]
     #[arg(long, value_name = "ADDR", value_parser = read_host)]
@@ -175,8 +175,8 @@ pub struct AskArgs {
 #[derive(Debug, Args)]
 pub struct ListArgs {
     /// The newest so many.
-    #[arg(long, value_name = "N", conflicts_with = "all")]
-    pub limit: Option<usize>,
+    #[arg(long, value_name = "N", conflicts_with = "all", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
     /// Every job that the relay keeps; without this and --limit the newest 1000.
     #[arg(long)]
     pub all: bool,
@@ -372,7 +372,7 @@ impl AskArgs {
     fn client(&self, file: Flags) -> Result<client::Client, Failure> {
         let flags = Flags { url: self.url.clone(), token: self.token.clone(), ..file };
         let config = Config::read(&flags)?;
-        Ok(client::Client::new(&config.url.value)?.with_token(config.token.value))
+        client::Client::new(&config.url.value)?.with_token(config.token.value)
     }
 }
 
