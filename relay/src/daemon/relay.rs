@@ -1,13 +1,16 @@
 //! `p2pnet relay`: seed, HTTP, page, and its own provider.
 
 use std::{
-    io::Write as _,
+    io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
 use p2pnet_shared::wire::Role;
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    time::timeout,
+};
 
 use super::{PortKind, Running, certificate, choose_port, open_folder, options, signals};
 use crate::{
@@ -32,7 +35,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let folder = open_folder(&config.data_folder("relay"))?;
     let host = config.host.value;
     let last = folder.ports()?;
-    let listener = listen(host, config.port.value, last.port).await?;
+    let listener = listen(host, config.port.value, last.port)?;
     let port = listener.local_addr().map_err(|error| Failure::here(error.to_string(), ""))?.port();
     let ports = Ports {
         port,
@@ -141,14 +144,27 @@ fn raise_open_files() {
     }
 }
 
-async fn listen(host: IpAddr, wanted: u16, last: u16) -> Result<TcpListener, Failure> {
+/// Connections that the system holds until they are taken; of whoever comes beyond, the first packet is lost, and he
+/// waits for seconds. By default it is 128, which a crowd fills between two turns of a busy machine.
+const BACKLOG: u32 = 4_096;
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As tokio's own `bind` does: else a relay that restarts waits for the last packets of its earlier life.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn listen(host: IpAddr, wanted: u16, last: u16) -> Result<TcpListener, Failure> {
     if wanted == 0
         && last != 0
-        && let Ok(listener) = TcpListener::bind(SocketAddr::new(host, last)).await
+        && let Ok(listener) = bind(SocketAddr::new(host, last))
     {
         return Ok(listener);
     }
-    TcpListener::bind(SocketAddr::new(host, wanted)).await.map_err(|error| {
+    bind(SocketAddr::new(host, wanted)).map_err(|error| {
         let hint = match error.kind() {
             std::io::ErrorKind::AddrInUse => {
                 "another program has this port, maybe another relay: choose another with --port (0: any)"
