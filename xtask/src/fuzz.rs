@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
+    referee,
     relay::NATIVE,
     shell::{cargo, find, program, step},
     workspace,
@@ -17,8 +18,23 @@ use crate::{
 /// What `cargo xtask test` compares: the same modules every time, as many as two minutes allow.
 const IN_TESTS: [&str; 4] = ["--minutes", "2", "--seed", "1"];
 
-/// Builds the fuzzer and hands it `words`.
+/// Builds the fuzzer and hands it `words`. Of a time, programs for WASI get a third; `--programs` asks for them alone.
 pub fn run(words: &[String]) -> Result<()> {
+    if words.iter().any(|word| word == "--programs") {
+        let words: Vec<String> = words.iter().map(|word| word.replace("--programs", "--random")).collect();
+        return referee::random(&words);
+    }
+    let mut words = words.to_vec();
+    if let Some(place) = words.iter().position(|word| word == "--minutes") {
+        let minutes = words.get(place + 1).and_then(|word| word.parse::<u64>().ok()).context("how many minutes?")?;
+        let of_programs = (minutes / 3).max(1);
+        let mut others = words.clone();
+        if let (Some(word), Some(other)) = (words.get_mut(place + 1), others.get_mut(place + 1)) {
+            *word = minutes.saturating_sub(of_programs).max(1).to_string();
+            *other = of_programs.to_string();
+        }
+        referee::random(&others)?;
+    }
     build()?;
     step("comparing the engines on random modules", program(&workspace::built("fuzz").to_string_lossy()).args(words))
 }

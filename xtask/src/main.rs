@@ -9,6 +9,7 @@ mod fuzz;
 mod kernels;
 mod others;
 mod page;
+mod referee;
 mod relay;
 mod shell;
 mod test;
@@ -31,7 +32,7 @@ cargo xtask <command>
   build        Build the page and target/release/p2pnet, which has the page inside.
   page         Build the page only, into dist/.
   test         Every test, those in real Chromium included.
-                 --only PART     lint, unit, kernels, fuzz or e2e; may be given several times
+                 --only PART     lint, unit, kernels, referee, fuzz or e2e; may be given several times
                  --filter TEXT   only the tests in Chromium whose name contains TEXT
   bench        Measure; writes docs/benchmarks.md and target/bench/*.json.
                  NAME            only this one: tasks, latency, page, cpu or engines
@@ -41,9 +42,10 @@ cargo xtask <command>
                  kill            when it is killed at any moment
                  disk            when its disk fills up
                  --rounds N      how often (20 and 4, as the tests do)
-  fuzz         Random modules, wasmi against wasmtime.
+  fuzz         Random modules, wasmi against wasmtime; a third of the time random programs, ours against wasmtime's WASI.
                  --minutes N     for how long
-                 --modules N     or how many
+                 --modules N     or how many modules only
+                 --programs N    or how many programs only
                  --seed S        the first seed (1)
   commands     Build the example commands anew into kernels/commands/built (needs clang and Zig).
   screenshots  Every page, both languages, both themes, desktop and phone, into target/screenshots/.

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    fuzz, kernels,
+    fuzz, kernels, referee,
     relay::{self, NATIVE},
     shell::{cargo, step, step_with_lines},
     tools, workspace,
@@ -27,6 +27,8 @@ pub enum Part {
     Unit,
     /// The guests in `kernels/`: their own tests, and their cases on both engines.
     Kernels,
+    /// Programs of kind `command` in every language, and random ones, against wasmtime's own WASI.
+    Referee,
     /// Two minutes of random modules, wasmi against wasmtime.
     Fuzz,
     /// What a person does, in real browsers.
@@ -40,12 +42,16 @@ impl Part {
             "lint" => Ok(Part::Lint),
             "unit" => Ok(Part::Unit),
             "kernels" => Ok(Part::Kernels),
+            "referee" => Ok(Part::Referee),
             "fuzz" => Ok(Part::Fuzz),
             "e2e" => Ok(Part::EndToEnd),
-            unknown => bail!("there is no part {unknown:?}: lint, unit, kernels, fuzz or e2e"),
+            unknown => bail!("there is no part {unknown:?}: lint, unit, kernels, referee, fuzz or e2e"),
         }
     }
 }
+
+/// What the tests compare of random programs for WASI: the same ones every time.
+const RANDOM_PROGRAMS: [&str; 2] = ["--random", "600"];
 
 /// How many tests passed and failed.
 #[derive(Default)]
@@ -83,6 +89,10 @@ pub fn run(options: &Options) -> Result<()> {
     }
     if wanted(Part::Kernels) {
         keep(kernels::test(|line| count.read(line)));
+    }
+    if wanted(Part::Referee) {
+        keep(referee::test(|line| count.read(line)));
+        keep(referee::random(&RANDOM_PROGRAMS.map(str::to_owned)));
     }
     // The browsers get the machine to themselves.
     if let Some(fuzz) = fuzz {

