@@ -171,8 +171,8 @@ impl Maker {
 
     fn one(&mut self) {
         match self.chance.below(40) {
-            0..8 => self.one_vector("fd_write"),
-            8..13 => self.one_vector("fd_read"),
+            0..8 => self.one_vector(false),
+            8..13 => self.one_vector(true),
             13..16 => self.vectors(false),
             16..18 => self.vectors(true),
             18..21 => self.grow(),
@@ -232,8 +232,7 @@ impl Maker {
     }
 
     /// A call with one vector, which may lie anywhere, its buffer too, also outside.
-    fn one_vector(&mut self, call: &str) {
-        let read = call == "fd_read";
+    fn one_vector(&mut self, read: bool) {
         let stream = match self.chance.below(8) {
             0 => self.descriptor_number(),
             _ if read => 0,
@@ -260,7 +259,12 @@ impl Maker {
         self.line(&format!("(local.set $a {vector})"));
         self.line(&format!("(i32.store align=1 (local.get $a) {buffer})"));
         self.line(&format!("(i32.store offset=4 align=1 (local.get $a) (i32.const {length}))"));
-        self.say_call(&format!("(call ${call} (i32.const {stream}) (local.get $a) (i32.const 1) {moved})"));
+        // How much is read at once is the host's choice, so reading goes on until the buffer is full or nothing is left.
+        self.say_call(&if read {
+            format!("(call $all (i32.const 1) (i32.const {stream}) (local.get $a) (i32.const 1))")
+        } else {
+            format!("(call $fd_write (i32.const {stream}) (local.get $a) (i32.const 1) {moved})")
+        });
     }
 
     /// A list of vectors, some of them empty, whose buffers may overlap.
