@@ -2,8 +2,9 @@
 //! program, so they agree on whatever the adapter does wrong; this referee shares nothing with it.
 //!
 //! Left out is exactly what a host may choose: what clocks say, random bytes, the name that a program was started by,
-//! how much one `fd_read` or `fd_write` of several vectors moves, whether reading no bytes is an error, whether an address
-//! outside of memory is answered by an error or by a trap, and exit codes from 126 on, which wasmtime refuses.
+//! which of several streams `poll_oneoff` finds ready first, how much one `fd_read` or `fd_write` of several vectors
+//! moves, whether reading no bytes is an error, whether an address outside of memory is answered by an error or by a
+//! trap, and exit codes from 126 on, which wasmtime refuses.
 
 pub mod compare;
 pub mod frames;
