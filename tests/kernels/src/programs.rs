@@ -132,6 +132,7 @@ pub fn programs() -> Vec<Program> {
     all.extend(ends());
     all.push(program("every function answers the error that wasmtime's does", "1", &start(&answers(ERRORS))));
     all.push(faults());
+    all.push(paths());
     all.push(descriptors());
     all.extend(lists());
     all.extend(clocks());
@@ -357,6 +358,46 @@ fn faults() -> Program {
         output: b"abc",
         ..program("a place outside of memory is an error and changes nothing", "1", &start(&body))
     }
+}
+
+/// The name of what is opened is read before anything else of it is looked at.
+fn paths() -> Program {
+    const GOOD: &[&str] = &[
+        "",
+        "a/b",
+        "\u{7f}\u{80}\u{7ff}\u{800}\u{d7ff}\u{e000}\u{ffff}\u{10000}\u{3ffff}\u{100000}\u{10ffff}",
+        "дом 漢字 🦀",
+    ];
+    const BAD: &[&[u8]] = &[
+        b"\x80",
+        b"\xbf!",
+        b"\xc1\xbf",
+        b"\xc2",
+        b"\xc2!",
+        b"\xc2\xc0",
+        b"\xe0\x9f\xbf",
+        b"\xe1\x80",
+        b"\xe1\x80!",
+        b"\xed\xa0\x80",
+        b"\xed\xbf\xbf",
+        b"\xf0\x8f\xbf\xbf",
+        b"\xf1\x80\x80",
+        b"\xf1\x80\x80!",
+        b"\xf4\x90\x80\x80",
+        b"\xf5\x80\x80\x80",
+        b"\xff",
+        b"good and then \xe2\x82",
+    ];
+    let texts = GOOD.iter().map(|text| (text.as_bytes(), 8)).chain(BAD.iter().map(|text| (*text, 25)));
+    let (mut data, mut calls, mut at) = (String::new(), String::new(), 1024);
+    for (place, (text, errno)) in texts.enumerate() {
+        let bytes: String = text.iter().map(|byte| format!("\\{byte:02x}")).collect();
+        let _ = writeln!(data, "(data (i32.const {at}) \"{bytes}\")");
+        let call = call(&format!("path_open 3 0 {at} {} 0 0 0 0 64", text.len()));
+        let _ = writeln!(calls, "(call $same {call} (i32.const {errno}) (i32.const {}))", place + 1);
+        at += text.len();
+    }
+    program("a name that is no text in UTF-8 is told", "1", &(data + &start(&calls)))
 }
 
 /// Descriptors that are closed and renumbered.

@@ -19,7 +19,7 @@ use super::{
     calls::{self, Edition},
     frame::{self, Frame, OWN_MEMORY},
 };
-pub use crate::engine::drive::ENDS_EARLY;
+use crate::engine::drive::{ENDS_EARLY, GAS_USED};
 use crate::{
     kernel::within_bounds,
     refusal::{Code, Refusal},
@@ -245,7 +245,7 @@ impl<'a> Program<'a> {
         exports.export("run", ExportKind::Func, frame.run());
         exports.export(ENDS_EARLY, ExportKind::Func, frame.run());
         if has_clock {
-            exports.export(frame::GAS_USED, ExportKind::Func, frame.gas_used());
+            exports.export(GAS_USED, ExportKind::Func, frame.gas_used());
         }
         self.memories.memory(MemoryType {
             minimum: frame::SCRATCH_PAGES,

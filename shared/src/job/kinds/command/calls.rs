@@ -2,7 +2,7 @@
 //! clock that moves by gas; no files, no sockets, no environment.
 //!
 //! A function answers what wasmtime's own WASI answers to a program without directories, in the same order: first a
-//! parameter that is no value of its type (`inval`), then a list or text that cannot be read (`fault`), then the
+//! parameter that is no value of its type (`inval`), then a list or text that cannot be read (`fault`, `ilseq`), then the
 //! descriptor, then places to write to (`fault`), all before anything is changed. It differs where wasmtime has reasons of
 //! its own; docs/kernels.md lists where.
 
@@ -11,7 +11,7 @@ use wasmparser::ValType as Kind;
 
 use super::{
     frame::{Cell, Frame, PROGRAM, Stream, program},
-    poll, streams,
+    poll, streams, text,
 };
 
 /// Error numbers of WASI.
@@ -19,6 +19,7 @@ pub mod errno {
     pub const SUCCESS: i32 = 0;
     pub const BAD_DESCRIPTOR: i32 = 8;
     pub const FAULT: i32 = 21;
+    pub const ILLEGAL_BYTES: i32 = 25;
     pub const INVALID: i32 = 28;
     pub const NO_SYSTEM_CALL: i32 = 52;
     pub const NOT_A_DIRECTORY: i32 = 54;
@@ -140,7 +141,8 @@ pub fn body(edition: Edition, name: &str, frame: Frame) -> Function {
         "poll_oneoff" => return poll::poll(frame, if unstable { poll::UNSTABLE } else { poll::PREVIEW1 }),
         _ => {}
     }
-    let mut function = Function::new([(1, ValType::I32)]);
+    let locals = if name == "path_open" { text::LOCALS } else { 1 };
+    let mut function = Function::new([(locals, ValType::I32)]);
     let mut sink = Guarded { sink: function.instructions(), frame };
     let rights = if unstable { bits::OLD_RIGHTS } else { bits::RIGHTS };
     match name {
@@ -246,7 +248,7 @@ pub fn body(edition: Edition, name: &str, frame: Frame) -> Function {
         }
         "path_open" => {
             sink.flags(1, bits::LOOKUP).flags(4, bits::OPEN).rights(5, rights).rights(6, rights);
-            sink.flags(7, bits::DESCRIPTOR_FLAGS).text(2, 3);
+            sink.flags(7, bits::DESCRIPTOR_FLAGS).text(2, 3, 9);
             sink.answer(errno::BAD_DESCRIPTOR);
         }
         "sock_accept" => {
@@ -335,10 +337,12 @@ impl Guarded<'_> {
         self.refuse_if(errno::FAULT)
     }
 
-    /// Two parameters that are the address and length of a text.
-    fn text(&mut self, address: u32, length: u32) -> &mut Self {
+    /// Two parameters that are the address and length of a text; `locals` is the first of [`text::LOCALS`] to use.
+    fn text(&mut self, address: u32, length: u32, locals: u32) -> &mut Self {
         self.sink.local_get(address).local_get(length).i64_extend_i32_u().call(self.frame.fits()).i32_eqz();
-        self.refuse_if(errno::FAULT)
+        self.refuse_if(errno::FAULT);
+        text::is_broken(&mut self.sink, address, length, locals);
+        self.refuse_if(errno::ILLEGAL_BYTES)
     }
 
     /// Two parameters that are the address and length of a list of buffers. It is copied to the scratch pages, and the

@@ -18,8 +18,6 @@ pub const PROGRAM: u32 = 0;
 pub const OWN_MEMORY: u32 = 1;
 /// Pages at the beginning of our memory that calls use as they like.
 pub const SCRATCH_PAGES: u64 = 1;
-/// A kernel's function of this name answers the gas used since it was first called: the rewrite writes its body.
-pub const GAS_USED: &str = "gas_used";
 
 /// What the clock for people says at the start: 2020-01-01T00:00:00Z, in nanoseconds.
 pub const ORIGIN: i64 = 1_577_836_800_000_000_000;
@@ -149,7 +147,7 @@ impl Frame {
         self.functions + 10
     }
 
-    /// See [`GAS_USED`]. Only if there is a clock.
+    /// See [`GAS_USED`](crate::engine::drive::GAS_USED). Only if there is a clock.
     pub fn gas_used(self) -> u32 {
         self.functions + 11
     }

@@ -13,6 +13,7 @@ mod frame;
 mod outcome;
 mod poll;
 mod streams;
+mod text;
 
 use std::collections::BTreeMap;
 
