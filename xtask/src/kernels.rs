@@ -10,9 +10,10 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::{
+    kept::Kept,
     shell::{cargo, program, step, step_with_lines},
     tools, workspace,
 };
@@ -44,17 +45,13 @@ const KERNELS: &[(&str, &str)] = &[("echo", "echo"), ("upper", "upper"), ("word-
 /// What rustc calls WASI.
 const WASI: &str = "wasm32-wasip1";
 
-/// Lists source and built file of each kept command, by a hash of their bytes.
-const MADE_FROM: &str = "MADE_FROM";
-
 /// `cargo xtask commands`: builds the kept commands anew.
 pub fn build_commands() -> Result<()> {
     let zig = tools::zig()?;
     for example in COMMANDS {
         build(example, &built_dir(), Some(&zig))?;
     }
-    fs::write(kernels_dir().join("commands").join(MADE_FROM), made_from()?)
-        .context("cannot write what the commands were made from")
+    kept().note()
 }
 
 /// Tests the guests. Those without a standard library run as kernels only, in the tests of `shared`. `line` gets every line that their test programs print.
@@ -82,9 +79,7 @@ pub fn test(mut line: impl FnMut(&str)) -> Result<()> {
         let file = target.join("wasm32-unknown-unknown/release").join(format!("{}.wasm", package.replace('-', "_")));
         kernel_test(&binary, &file, &kernels_dir().join("examples").join(folder).join("cases"))?;
     }
-    if fs::read_to_string(kernels_dir().join("commands").join(MADE_FROM)).unwrap_or_default() != made_from()? {
-        bail!("kernels/commands/built is not from today's sources: run `cargo xtask commands`");
-    }
+    kept().check()?;
     let zig = tools::find_zig();
     let fresh = workspace::target_dir().join("commands");
     fs::create_dir_all(&fresh)?;
@@ -152,25 +147,11 @@ fn guest_cargo() -> Command {
     command
 }
 
-/// A line for each source and each built file.
-fn made_from() -> Result<String> {
-    let mut text = String::new();
-    for example in COMMANDS {
-        let files = [kernels_dir().join("commands").join(example.source), built_dir().join(file_of(example))];
-        for file in files {
-            let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            let name = file.strip_prefix(kernels_dir().join("commands")).unwrap_or(&file).display().to_string();
-            text.push_str(&format!("{:016x} {name}\n", fingerprint(&bytes)));
-        }
-    }
-    Ok(text)
-}
-
-/// FNV-1a, 64 bits. It guards against forgetting, not against malice.
-fn fingerprint(bytes: &[u8]) -> u64 {
-    let without_returns = bytes.iter().filter(|byte| **byte != b'\r');
-    without_returns
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+/// The kept commands, source and built file of each.
+fn kept() -> Kept<'static> {
+    let folder = kernels_dir().join("commands");
+    let files = COMMANDS.iter().flat_map(|example| [folder.join(example.source), built_dir().join(file_of(example))]);
+    Kept { files: files.collect(), folder, command: "cargo xtask commands" }
 }
 
 fn file_of(example: &Example) -> String {

@@ -6,6 +6,7 @@
 mod bench;
 mod drill;
 mod fuzz;
+mod kept;
 mod kernels;
 mod others;
 mod page;
@@ -48,6 +49,8 @@ cargo xtask <command>
                  --programs N    or how many programs only
                  --seed S        the first seed (1)
   commands     Build the example commands anew into kernels/commands/built (needs clang and Zig).
+  programs     Build those of the referee's programs anew that are kept built, into tests/referee/built (needs Emscripten,
+               Zig and AssemblyScript).
   screenshots  Every page, both languages, both themes, desktop and phone, into target/screenshots/.
   help         This text.
 ";
@@ -86,6 +89,10 @@ fn obey() -> Result<()> {
         "commands" => {
             nothing_more(&mut args)?;
             kernels::build_commands()
+        }
+        "programs" => {
+            nothing_more(&mut args)?;
+            referee::build_kept()
         }
         "screenshots" => bench::screenshots(&rest(&mut args)?),
         "open-when-ready" => relay::open_when_ready(&rest(&mut args)?),

@@ -1,21 +1,26 @@
-//! Builds programs in every language and has them compared with wasmtime's own WASI; `tests/referee` does the work.
+//! Has programs in every language compared with wasmtime's own WASI; `tests/referee` does the work.
+//!
+//! Where a compiler is at hand or quickly got, programs are built anew; the others are kept built, in
+//! `tests/referee/built`. No language is ever left out: a compiler that cannot be had is a failure.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::Command,
+    thread::{self, JoinHandle},
 };
 
 use anyhow::{Context, Result, bail};
 
 use crate::{
+    kept::Kept,
     relay::NATIVE,
     shell::{cargo, program, step, step_with_lines},
     tools, workspace,
 };
 
 /// What programs are written in.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Language {
     C,
     Rust,
@@ -25,27 +30,23 @@ enum Language {
     Emscripten,
 }
 
-const LANGUAGES: [Language; 6] =
-    [Language::C, Language::Rust, Language::Go, Language::Zig, Language::AssemblyScript, Language::Emscripten];
+/// Built whenever they are compared.
+const BUILT_ANEW: [Language; 3] = [Language::C, Language::Rust, Language::Go];
+/// Kept built: their compilers are hundreds of megabytes, or take longer than everything else here.
+const KEPT: [Language; 3] = [Language::Zig, Language::AssemblyScript, Language::Emscripten];
 
 /// The C programs that Emscripten builds as well. The others ask its own library for what only WASI's own has.
 const WITH_EMSCRIPTEN: [&str; 7] = ["arguments", "depth", "drops", "ending", "flood", "gather", "ledger"];
 
-impl Language {
-    /// For messages.
-    fn name(self) -> &'static str {
-        match self {
-            Language::C => "C",
-            Language::Rust => "Rust",
-            Language::Go => "Go",
-            Language::Zig => "Zig",
-            Language::AssemblyScript => "AssemblyScript",
-            Language::Emscripten => "Emscripten",
-        }
-    }
+/// A program in a language.
+struct Source {
+    path: PathBuf,
+    name: String,
+}
 
+impl Language {
     /// Folder of its sources, and how their names end.
-    fn sources(self) -> (&'static str, &'static str) {
+    fn folder(self) -> (&'static str, &'static str) {
         match self {
             Language::C | Language::Emscripten => ("c", "c"),
             Language::Rust => ("rust", "rs"),
@@ -54,180 +55,208 @@ impl Language {
             Language::AssemblyScript => ("assemblyscript", "ts"),
         }
     }
-}
 
-/// Builds the programs and compares them. A language whose compiler cannot be had is named; with `CI` set that is a
-/// failure. `line` gets what is printed.
-pub fn test(line: impl FnMut(&str)) -> Result<()> {
-    let wasi = tools::wasmtime_for_python()?;
-    let referee = build_referee()?;
-    let into = workspace::target_dir().join("referee/programs");
-    // What was built before may be from a source that is gone.
-    let _ = fs::remove_dir_all(&into);
-    fs::create_dir_all(&into)?;
-    let mut missing = Vec::new();
-    for language in LANGUAGES {
-        if let Err(error) = build(language, &into) {
-            eprintln!("   NOT COMPARED: programs in {}: {error:#}", language.name());
-            missing.push(language.name());
+    /// Its programs, in order.
+    fn sources(self) -> Result<Vec<Source>> {
+        let (folder, ending) = self.folder();
+        let folder = referee_dir().join("programs").join(folder);
+        let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        let mut sources = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let taken = self != Language::Emscripten || WITH_EMSCRIPTEN.contains(&name.as_str());
+            if taken && path.extension().is_some_and(|extension| extension == ending) {
+                sources.push(Source { path, name });
+            }
+        }
+        if sources.is_empty() {
+            bail!("there is no program in {}", folder.display());
+        }
+        sources.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(sources)
+    }
+
+    /// What the files begin with that are built of one source, each in another way.
+    fn prefixes(self) -> &'static [&'static str] {
+        match self {
+            Language::C => &["c"],
+            Language::Rust => &["rust"],
+            Language::Go => &["go"],
+            Language::Zig => &["zig"],
+            Language::AssemblyScript => &["assemblyscript"],
+            Language::Emscripten => &["emscripten", "emscripten_growing"],
         }
     }
-    let compared = step_with_lines(
-        "comparing programs with wasmtime's own WASI",
-        program(&referee.to_string_lossy()).arg("--wasi").arg(&wasi).arg("--programs").arg(&into),
-        line,
-    );
-    let missing = missing.join(", ");
-    match (compared, missing.is_empty()) {
-        (Err(error), true) => Err(error),
-        (Err(error), false) => bail!("{error:#}; and no program was compared in {missing}"),
-        (Ok(()), false) if env::var_os("CI").is_some() => bail!("no program was compared in {missing}"),
-        (Ok(()), false) => {
-            println!("no program was compared in {missing}: their compilers cannot be had here");
-            Ok(())
-        }
-        (Ok(()), true) => Ok(()),
+}
+
+/// Getting what is needed from elsewhere, while cargo compiles.
+pub struct Getting(JoinHandle<Result<()>>);
+
+/// Starts getting it.
+pub fn start_getting() -> Getting {
+    Getting(thread::spawn(|| {
+        tools::wasmtime_for_python()?;
+        tools::go().map(drop)
+    }))
+}
+
+/// Builds the programs and compares them, and random ones as `random` says. `line` gets what is printed.
+pub fn test(getting: Getting, random: &[&str], mut line: impl FnMut(&str)) -> Result<()> {
+    getting.0.join().unwrap_or_else(|_| bail!("getting Go and wasmtime for Python came to no end"))?;
+    let programs = workspace::target_dir().join("referee/programs");
+    // What was built before may be from a source that is gone.
+    let _ = fs::remove_dir_all(&programs);
+    fs::create_dir_all(&programs)?;
+    let kept = kept()?;
+    kept.check()?;
+    for file in kept.files.iter().filter(|file| file.starts_with(built_dir())) {
+        fs::copy(file, programs.join(file.file_name().unwrap_or_default()))?;
+    }
+    for language in BUILT_ANEW {
+        build(language, &programs)?;
+    }
+    let mut referee = referee()?;
+    referee.arg("--programs").arg(&programs);
+    let ours = step_with_lines("comparing programs with wasmtime's own WASI", &mut referee, &mut line);
+    // A difference in one kind says nothing about the other.
+    match (ours, self::random(random)) {
+        (Ok(()), other) => other,
+        (one, Ok(())) => one,
+        (Err(one), Err(other)) => bail!("{one:#}; {other:#}"),
     }
 }
 
 /// Compares random programs; `words` say how many.
-pub fn random(words: &[String]) -> Result<()> {
-    let (wasi, referee) = (tools::wasmtime_for_python()?, build_referee()?);
-    step(
-        "comparing random programs with wasmtime's own WASI",
-        program(&referee.to_string_lossy()).arg("--wasi").arg(wasi).args(words),
-    )
+pub fn random<Word: AsRef<std::ffi::OsStr>>(words: &[Word]) -> Result<()> {
+    step("comparing random programs with wasmtime's own WASI", referee()?.args(words))
 }
 
-fn build_referee() -> Result<PathBuf> {
+/// `cargo xtask programs`: builds the kept programs anew.
+pub fn build_kept() -> Result<()> {
+    let _ = fs::remove_dir_all(built_dir());
+    fs::create_dir_all(built_dir())?;
+    for language in KEPT {
+        build(language, &built_dir())?;
+    }
+    kept()?.note()
+}
+
+/// The referee, built, with wasmtime's WASI to ask.
+fn referee() -> Result<Command> {
+    let wasi = tools::wasmtime_for_python()?;
     step("building the referee", cargo().args(["build", "--locked", "--release", "--bin", "referee"]).args(NATIVE))?;
-    Ok(workspace::built("referee"))
+    let mut referee = program(&workspace::built("referee").to_string_lossy());
+    referee.env("PYTHONPATH", wasi).args(["--wasi", "python3"]);
+    Ok(referee)
 }
 
-/// Builds what is written in a language, each file into `language-program.wasm`.
-fn build(language: Language, into: &Path) -> Result<()> {
-    let (folder, ending) = language.sources();
-    let folder = workspace::root().join("tests/referee/programs").join(folder);
-    let mut sources: Vec<PathBuf> = fs::read_dir(&folder)
-        .with_context(|| format!("cannot read {}", folder.display()))?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_>>()?;
-    sources.retain(|source| source.extension().is_some_and(|extension| extension == ending));
-    sources.sort();
-    let compilers = compilers(language)?;
-    for source in &sources {
-        let name = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if matches!(language, Language::Emscripten) && !WITH_EMSCRIPTEN.contains(&name.as_str()) {
-            continue;
+fn referee_dir() -> PathBuf {
+    workspace::root().join("tests/referee")
+}
+
+fn built_dir() -> PathBuf {
+    referee_dir().join("built")
+}
+
+fn file_of(prefix: &str, source: &Source) -> String {
+    format!("{prefix}-{}.wasm", source.name)
+}
+
+/// The kept programs, each source with what was built from it.
+fn kept() -> Result<Kept<'static>> {
+    let mut files = Vec::new();
+    for language in KEPT {
+        for source in language.sources()? {
+            let built: Vec<_> =
+                language.prefixes().iter().map(|prefix| built_dir().join(file_of(prefix, &source))).collect();
+            files.push(source.path);
+            files.extend(built);
         }
-        for compiler in &compilers {
-            let output = into.join(format!("{}-{name}.wasm", compiler.prefix));
-            let what = format!("building {name} in {}", compiler.prefix);
-            step(&what, &mut (compiler.command)(source, &output))?;
+    }
+    Ok(Kept { folder: referee_dir(), files, command: "cargo xtask programs" })
+}
+
+/// Builds what is written in a language, each source into `prefix-program.wasm`.
+fn build(language: Language, into: &Path) -> Result<()> {
+    let compiler = compiler(language)?;
+    for source in language.sources()? {
+        for prefix in language.prefixes() {
+            let output = into.join(file_of(prefix, &source));
+            let what = format!("building {} in {prefix}", source.name);
+            step(&what, &mut compiler(prefix, &source.path, &output))?;
         }
     }
     Ok(())
 }
 
-/// One way to build a program.
-struct Compiler {
-    /// Of the built file's name.
-    prefix: &'static str,
-    /// From a source to a file.
-    command: Box<dyn Fn(&Path, &Path) -> Command>,
-}
+/// How a source becomes a file, by the file's prefix.
+type Compiler = Box<dyn Fn(&str, &Path, &Path) -> Command>;
 
-fn compilers(language: Language) -> Result<Vec<Compiler>> {
-    let one = |prefix, command: Box<dyn Fn(&Path, &Path) -> Command>| Ok(vec![Compiler { prefix, command }]);
+fn compiler(language: Language) -> Result<Compiler> {
     let caches = workspace::target_dir().join("referee/caches");
-    match language {
+    Ok(match language {
         Language::C => {
             tools::c_for_wasi()?;
-            one(
-                "c",
-                Box::new(|source, output| {
-                    let mut clang = program("clang");
-                    clang.args(["--target=wasm32-wasi", "-O2", "-Wall", "-Wextra", "-Werror", "-Wl,--strip-all"]);
-                    clang.arg(source).arg("-o").arg(output).arg("-lm");
-                    clang
-                }),
-            )
+            Box::new(|_, source, output| {
+                let mut clang = program("clang");
+                clang.args(["--target=wasm32-wasi", "-O2", "-Wall", "-Wextra", "-Werror", "-Wl,--strip-all"]);
+                clang.arg(source).arg("-o").arg(output).arg("-lm");
+                clang
+            })
         }
         Language::Rust => {
             tools::target("wasm32-wasip1")?;
-            one(
-                "rust",
-                Box::new(|source, output| {
-                    let mut rustc = program("rustc");
-                    rustc.args(["--edition", "2024", "--target", "wasm32-wasip1", "-O", "-C", "strip=symbols"]);
-                    rustc.arg(source).arg("-o").arg(output);
-                    rustc
-                }),
-            )
+            Box::new(|_, source, output| {
+                let mut rustc = program("rustc");
+                rustc.args(["--edition", "2024", "--target", "wasm32-wasip1", "-O", "-C", "strip=symbols"]);
+                rustc.arg(source).arg("-o").arg(output);
+                rustc
+            })
         }
         Language::Go => {
             let go = tools::go()?;
-            one(
-                "go",
-                Box::new(move |source, output| {
-                    let mut command = program(&go.to_string_lossy());
-                    command
-                        .env("GOOS", "wasip1")
-                        .env("GOARCH", "wasm")
-                        .env("GOTOOLCHAIN", "local")
-                        .env("GOFLAGS", "-mod=mod");
-                    command.env("GOCACHE", caches.join("go")).env("GOPATH", caches.join("go-path"));
-                    command.args(["build", "-trimpath", "-ldflags=-s -w", "-o"]).arg(output).arg(source);
-                    command
-                }),
-            )
+            Box::new(move |_, source, output| {
+                let mut command = program(&go.to_string_lossy());
+                command.env("GOOS", "wasip1").env("GOARCH", "wasm").env("GOTOOLCHAIN", "local").env("GOFLAGS", "");
+                command.env("GOCACHE", caches.join("go")).env("GOPATH", caches.join("go-path"));
+                command.args(["build", "-trimpath", "-ldflags=-s -w", "-o"]).arg(output).arg(source);
+                command
+            })
         }
         Language::Zig => {
             let zig = tools::zig()?;
-            one(
-                "zig",
-                Box::new(move |source, output| {
-                    let mut command = program(&zig.to_string_lossy());
-                    command.arg("build-exe").arg(source).args([
-                        "-target",
-                        "wasm32-wasi",
-                        "-O",
-                        "ReleaseSmall",
-                        "-fstrip",
-                    ]);
-                    let cache = caches.join("zig");
-                    command.arg("--cache-dir").arg(&cache).arg("--global-cache-dir").arg(&cache);
-                    command.arg(format!("-femit-bin={}", output.display()));
-                    command
-                }),
-            )
+            Box::new(move |_, source, output| {
+                let mut command = program(&zig.to_string_lossy());
+                command.arg("build-exe").arg(source);
+                command.args(["-target", "wasm32-wasi", "-O", "ReleaseSmall", "-fstrip"]);
+                let cache = caches.join("zig");
+                command.arg("--cache-dir").arg(&cache).arg("--global-cache-dir").arg(&cache);
+                command.arg(format!("-femit-bin={}", output.display()));
+                command
+            })
         }
         Language::AssemblyScript => {
             let (compiler, packages) = tools::assemblyscript()?;
-            one(
-                "assemblyscript",
-                Box::new(move |source, output| {
-                    let mut asc = program(&compiler.to_string_lossy());
-                    asc.arg(source)
-                        .args(["-O", "--config"])
-                        .arg(packages.join("@assemblyscript/wasi-shim/asconfig.json"));
-                    asc.arg("-o").arg(output);
-                    asc
-                }),
-            )
+            Box::new(move |_, source, output| {
+                // It looks for packages from where it is started.
+                let mut asc = program(&compiler.to_string_lossy());
+                asc.current_dir(&packages).arg(source).arg("-O");
+                asc.args(["--config", "node_modules/@assemblyscript/wasi-shim/asconfig.json"]).arg("-o").arg(output);
+                asc
+            })
         }
         Language::Emscripten => {
             let emcc = tools::emscripten()?;
-            let with = |prefix, more: &'static [&'static str]| {
-                let emcc = emcc.clone();
-                let command: Box<dyn Fn(&Path, &Path) -> Command> = Box::new(move |source, output| {
-                    let mut command = program(&emcc.to_string_lossy());
-                    command.args(["-O2", "-sSTANDALONE_WASM"]).args(more).arg(source).arg("-o").arg(output);
-                    command
-                });
-                Compiler { prefix, command }
-            };
-            Ok(vec![with("emscripten", &[]), with("emscripten_growing", &["-sALLOW_MEMORY_GROWTH"])])
+            Box::new(move |prefix, source, output| {
+                let mut command = program(&emcc.to_string_lossy());
+                command.args(["-O2", "-sSTANDALONE_WASM"]);
+                if prefix == "emscripten_growing" {
+                    command.arg("-sALLOW_MEMORY_GROWTH");
+                }
+                command.arg(source).arg("-o").arg(output);
+                command
+            })
         }
-    }
+    })
 }

@@ -51,7 +51,7 @@ impl Part {
 }
 
 /// What the tests compare of random programs for WASI: the same ones every time.
-const RANDOM_PROGRAMS: [&str; 2] = ["--random", "600"];
+const RANDOM_PROGRAMS: [&str; 4] = ["--random", "150", "--seed", "1"];
 
 /// How many tests passed and failed.
 #[derive(Default)]
@@ -71,6 +71,7 @@ pub fn run(options: &Options) -> Result<()> {
             failures.push(format!("{error:#}"));
         }
     };
+    let getting = wanted(Part::Referee).then(referee::start_getting);
     tools::wasm_target()?;
     // First, because it takes a second and fails most often.
     if wanted(Part::Lint) {
@@ -90,9 +91,8 @@ pub fn run(options: &Options) -> Result<()> {
     if wanted(Part::Kernels) {
         keep(kernels::test(|line| count.read(line)));
     }
-    if wanted(Part::Referee) {
-        keep(referee::test(|line| count.read(line)));
-        keep(referee::random(&RANDOM_PROGRAMS.map(str::to_owned)));
+    if let Some(getting) = getting {
+        keep(referee::test(getting, &RANDOM_PROGRAMS, |line| count.read(line)));
     }
     // The browsers get the machine to themselves.
     if let Some(fuzz) = fuzz {

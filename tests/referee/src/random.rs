@@ -10,10 +10,14 @@ use p2pnet_differential::smith::Chance;
 
 /// The first address that steps use.
 const FREE: u32 = 128;
+/// Where the vector of one buffer to read into lies.
+const READ_VECTOR: u32 = 104;
 /// Where vectors of several buffers lie, which no buffer of the same call touches.
 const VECTORS: u32 = 1024;
 /// The error number of an address outside of memory.
 const FAULT: u32 = 21;
+/// The error number of a value that its type does not have.
+const INVALID: u32 = 28;
 /// Bytes in a page.
 const PAGE: u32 = 65_536;
 
@@ -60,9 +64,19 @@ const IMPORTS: &[(&str, &str)] = &[
     ("fd_seek", "(param i32 i64 i32 i32) (result i32)"),
     ("fd_sync", "(param i32) (result i32)"),
     ("fd_tell", "(param i32 i32) (result i32)"),
+    ("path_create_directory", "(param i32 i32 i32) (result i32)"),
     ("path_filestat_get", "(param i32 i32 i32 i32 i32) (result i32)"),
+    ("path_filestat_set_times", "(param i32 i32 i32 i32 i64 i64 i32) (result i32)"),
+    ("path_link", "(param i32 i32 i32 i32 i32 i32 i32) (result i32)"),
     ("path_open", "(param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)"),
+    ("path_readlink", "(param i32 i32 i32 i32 i32 i32) (result i32)"),
+    ("path_remove_directory", "(param i32 i32 i32) (result i32)"),
+    ("path_rename", "(param i32 i32 i32 i32 i32 i32) (result i32)"),
+    ("path_symlink", "(param i32 i32 i32 i32 i32) (result i32)"),
     ("path_unlink_file", "(param i32 i32 i32) (result i32)"),
+    ("sock_accept", "(param i32 i32 i32) (result i32)"),
+    ("sock_recv", "(param i32 i32 i32 i32 i32 i32) (result i32)"),
+    ("sock_send", "(param i32 i32 i32 i32 i32) (result i32)"),
     ("sock_shutdown", "(param i32 i32) (result i32)"),
 ];
 
@@ -126,7 +140,7 @@ const COMMON: &str = r#"
 pub fn of(seed: u64) -> Random {
     let mut chance = Chance(seed ^ 0x7761_7369);
     let pages = 1 + chance.below(3) as u32;
-    let mut maker = Maker { chance: Chance(chance.number()), pages, step: 0, body: String::new() };
+    let mut maker = Maker { chance: Chance(chance.number()), pages, step: 0, body: String::new(), data: String::new() };
     let steps = 1 + chance.below(30);
     let starts = chance.below(6) == 0;
     let first = if starts { maker.steps(1 + steps / 4) } else { String::new() };
@@ -141,6 +155,7 @@ pub fn of(seed: u64) -> Random {
         let at = FREE + chance.below((pages * PAGE - FREE - 64) as usize) as u32;
         let _ = writeln!(text, "  (data (i32.const {at}) \"some text at {at}\")");
     }
+    text.push_str(&maker.data);
     text.push_str(COMMON);
     if starts {
         let _ = writeln!(text, "  (func $first (local $a i32) (local $e i32)\n{first})\n  (start $first)");
@@ -158,6 +173,8 @@ struct Maker {
     pages: u32,
     step: u32,
     body: String,
+    /// What steps take out of the module, as fields of its own.
+    data: String,
 }
 
 impl Maker {
@@ -181,7 +198,8 @@ impl Maker {
             27 | 28 => self.clock(),
             29 | 30 => self.poll(),
             31 => self.told(),
-            32..38 => self.descriptor(),
+            32..36 => self.descriptor(),
+            36 | 37 => self.odd(),
             38 => self.end(),
             _ => self.say_size(),
         }
@@ -203,6 +221,13 @@ impl Maker {
         self.line(&format!("(local.set $e {call})"));
         self.line(&format!("(if (i32.eq (local.get $e) (i32.const {FAULT})) (then (unreachable)))"));
         self.say("(local.get $e)");
+    }
+
+    /// The same of a call with odd parameters: a value that its type does not have is an error or a trap, too.
+    fn say_odd_call(&mut self, call: &str) {
+        self.line(&format!("(local.set $e {call})"));
+        self.line(&format!("(if (i32.eq (local.get $e) (i32.const {INVALID})) (then (unreachable)))"));
+        self.say_call("(local.get $e)");
     }
 
     /// An address with so many bytes behind it: anywhere in the first pages, or up to where memory ends.
@@ -254,7 +279,8 @@ impl Maker {
                 (self.inside(length), length)
             }
         };
-        let vector = self.aligned(8, 4);
+        // Reading may take several calls, as the host likes, so what is read must not lie on what says where to.
+        let vector = if read { format!("(i32.const {READ_VECTOR})") } else { self.aligned(8, 4) };
         let moved = self.aligned(4, 4);
         self.line(&format!("(local.set $a {vector})"));
         self.line(&format!("(i32.store align=1 (local.get $a) {buffer})"));
@@ -340,15 +366,15 @@ impl Maker {
         self.line(&format!("(memory.fill (local.get $a) (i32.const 0) (i32.const {length}))"));
     }
 
-    /// What clocks say differs, so it is wiped out. The processor's own are not everywhere; nor is the answer to no clock.
+    /// What clocks say differs, so it is wiped out. The processor's own are not everywhere.
     fn clock(&mut self) {
-        let clock = [0, 1][self.chance.below(2)];
+        let clock = [0, 1, 0, 1, 0, 1, 4, 255, i32::MAX, -1][self.chance.below(10)];
         let to = self.aligned(8, 8);
         self.line(&format!("(local.set $a {to})"));
         if self.chance.below(2) == 0 {
-            self.say_call(&format!("(call $clock_res_get (i32.const {clock}) (local.get $a))"));
+            self.say_odd_call(&format!("(call $clock_res_get (i32.const {clock}) (local.get $a))"));
         } else {
-            self.say_call(&format!("(call $clock_time_get (i32.const {clock}) (i64.const 1) (local.get $a))"));
+            self.say_odd_call(&format!("(call $clock_time_get (i32.const {clock}) (i64.const 1) (local.get $a))"));
         }
         self.line("(i64.store (local.get $a) (i64.const 0))");
     }
@@ -439,6 +465,74 @@ impl Maker {
             _ => format!("(call $sock_shutdown (i32.const {stream}) (i32.const 1))"),
         };
         self.say_call(&call);
+    }
+
+    /// A call with parameters that are often no values of their types, and names that are often no text.
+    fn odd(&mut self) {
+        const TEXTS: [(&str, usize); 8] = [
+            ("a/b", 3),
+            ("", 0),
+            ("\\c2\\80\\ed\\9f\\bf\\f4\\8f\\bf\\bf", 9),
+            ("\\ed\\a0\\80", 3),
+            ("\\c0\\80", 2),
+            ("x\\f0\\9f\\a6", 4),
+            ("\\f4\\90\\80\\80", 4),
+            ("\\e0\\80\\80", 3),
+        ];
+        let (text, length) = TEXTS[self.chance.below(TEXTS.len())];
+        self.data.push_str(&format!("  (data $step{} \"{text}\")\n", self.step));
+        let (step, to) = (self.step, self.aligned(64, 8));
+        self.line(&format!(
+            "(memory.init $step{step} (i32.const {VECTORS}) (i32.const 0) (i32.const {length}))
+    (i64.store (i32.const {}) (i64.const {}))",
+            VECTORS + 64,
+            2 * VECTORS + 8
+        ));
+        let stream = format!("(i32.const {})", self.descriptor_number());
+        let name = format!("(i32.const {VECTORS}) (i32.const {length})");
+        let list = format!("(i32.const {}) (i32.const 1)", VECTORS + 64);
+        let times = "(i64.const 0) (i64.const 0)";
+        let (one, two, three) = (self.odd_word(), self.odd_word(), self.odd_word());
+        let (long, longer) = (self.odd_long(), self.odd_long());
+        let call = match self.chance.below(20) {
+            0 => format!("(call $fd_advise {stream} {times} {one})"),
+            1 => format!("(call $fd_fdstat_set_flags {stream} {one})"),
+            2 => format!("(call $fd_fdstat_set_rights {stream} {long} {longer})"),
+            3 => format!("(call $fd_filestat_set_times {stream} {times} {one})"),
+            4 => format!("(call $fd_seek {stream} (i64.const 0) {one} {to})"),
+            5 => format!("(call $path_filestat_get {stream} {one} {name} {to})"),
+            6 => format!("(call $path_filestat_set_times {stream} {one} {name} {times} {two})"),
+            7 => format!("(call $path_link {stream} {one} {name} {stream} {name})"),
+            8 => format!("(call $sock_accept {stream} {one} {to})"),
+            9 => format!("(call $sock_recv {stream} {list} {one} {to} {to})"),
+            10 => format!("(call $sock_send {stream} {list} {one} {to})"),
+            11 => format!("(call $sock_shutdown {stream} {one})"),
+            12 => format!("(call $path_create_directory {stream} {name})"),
+            13 => format!("(call $path_readlink {stream} {name} {to} (i32.const 1) {to})"),
+            14 => format!("(call $path_remove_directory {stream} {name})"),
+            15 => format!("(call $path_rename {stream} {name} {stream} {name})"),
+            16 => format!("(call $path_symlink {name} {stream} {name})"),
+            17 => format!("(call $path_open {stream} {one} {name} {two} {long} {longer} {three} {to})"),
+            _ => {
+                let name = format!("{stream} (i32.const 0) {name}");
+                format!("(call $path_open {name} (i32.const 0) (i64.const 0) (i64.const 0) (i32.const 0) {to})")
+            }
+        };
+        self.say_odd_call(&call);
+    }
+
+    /// 32 bits at the edge of some type.
+    fn odd_word(&mut self) -> String {
+        const WORDS: [i32; 17] = [0, 1, 2, 3, 5, 6, 7, 15, 16, 31, 32, 255, 256, 65_535, 65_536, i32::MAX, i32::MIN];
+        let word = if self.chance.below(3) == 0 { 0 } else { WORDS[self.chance.below(WORDS.len())] };
+        format!("(i32.const {word})")
+    }
+
+    /// 64 bits at the edge of the type of rights.
+    fn odd_long(&mut self) -> String {
+        const LONGS: [i64; 8] = [0, 1, 1 << 29, (1 << 30) - 1, 1 << 30, i64::MAX, i64::MIN, -1];
+        let long = if self.chance.below(3) == 0 { 0 } else { LONGS[self.chance.below(LONGS.len())] };
+        format!("(i64.const {long})")
     }
 
     /// Now and then the program ends where it is.
