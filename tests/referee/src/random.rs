@@ -140,7 +140,14 @@ const COMMON: &str = r#"
 pub fn of(seed: u64) -> Random {
     let mut chance = Chance(seed ^ 0x7761_7369);
     let pages = 1 + chance.below(3) as u32;
-    let mut maker = Maker { chance: Chance(chance.number()), pages, step: 0, body: String::new(), data: String::new() };
+    let mut maker = Maker {
+        chance: Chance(chance.number()),
+        pages,
+        step: 0,
+        body: String::new(),
+        errors_closed: false,
+        data: String::new(),
+    };
     let steps = 1 + chance.below(30);
     let starts = chance.below(6) == 0;
     let first = if starts { maker.steps(1 + steps / 4) } else { String::new() };
@@ -173,6 +180,8 @@ struct Maker {
     pages: u32,
     step: u32,
     body: String,
+    /// Whether standard error is closed by now.
+    errors_closed: bool,
     /// What steps take out of the module, as fields of its own.
     data: String,
 }
@@ -291,6 +300,10 @@ impl Maker {
         } else {
             format!("(call $fd_write (i32.const {stream}) (local.get $a) (i32.const 1) {moved})")
         });
+        if read {
+            // It tells how the last part was read.
+            self.line("(i64.store (local.get $a) (i64.const 0))");
+        }
     }
 
     /// A list of vectors, some of them empty, whose buffers may overlap.
@@ -315,6 +328,7 @@ impl Maker {
         self.say(&format!(
             "(call $all (i32.const {read}) (i32.const {stream}) (i32.const {VECTORS}) (i32.const {count}))"
         ));
+        self.line(&format!("(memory.fill (i32.const {VECTORS}) (i32.const 0) (i32.const {}))", 8 * count));
     }
 
     fn grow(&mut self) {
@@ -398,12 +412,14 @@ impl Maker {
                 self.line(&format!("(i32.store offset=16 (i32.const {place}) (i32.const {id}))"));
                 self.line(&format!("(i64.store offset=24 (i32.const {place}) (i64.const {wait}))"));
             } else {
-                let (kind, stream) = if input { (1, 0) } else { (2, 1 + self.chance.below(2)) };
+                // A descriptor that is none fails a whole call of one host, and is an event of the other.
+                let outputs = if self.errors_closed { 1 } else { 2 };
+                let (kind, stream) = if input { (1, 0) } else { (2, 1 + self.chance.below(outputs)) };
                 self.line(&format!("(i32.store8 offset=8 (i32.const {place}) (i32.const {kind}))"));
                 self.line(&format!("(i32.store offset=16 (i32.const {place}) (i32.const {stream}))"));
             }
         }
-        self.line(&format!("(memory.fill (i32.const {events}) (i32.const 0) (i32.const 256))"));
+        self.line(&format!("(memory.fill (i32.const {events}) (i32.const 0x5a) (i32.const 256))"));
         self.line(&format!("(i32.store (i32.const {count_at}) (i32.const 0))"));
         self.say_call(&format!(
             "(call $poll_oneoff (i32.const {subscriptions}) (i32.const {events}) (i32.const {count}) (i32.const {count_at}))"
@@ -413,7 +429,11 @@ impl Maker {
             let place = events + 32 * at;
             let step = self.step;
             self.line(&format!("(call $say (i32.const {step}) (i64.load (i32.const {place})))"));
-            self.say(&format!("(i32.load offset=8 (i32.const {place}))"));
+            self.line(&format!("(call $say (i32.const {step}) (i64.load offset=8 (i32.const {place})))"));
+            // Whether the input is at its end is told by some; what lies behind the flags is nobody's.
+            self.line(&format!(
+                "(call $say (i32.const {step}) (i64.shr_u (i64.load offset=24 (i32.const {place})) (i64.const 16)))"
+            ));
         }
         // How many bytes are ready is a guess everywhere.
         self.line(&format!("(memory.fill (i32.const {events}) (i32.const 0) (i32.const 256))"));
@@ -436,7 +456,10 @@ impl Maker {
         let call = match self.chance.below(23) {
             0 => format!("(call $fd_advise (i32.const {stream}) (i64.const 0) (i64.const {small}) (i32.const 0))"),
             1 => format!("(call $fd_allocate (i32.const {stream}) (i64.const 0) (i64.const {small}))"),
-            2 => format!("(call $fd_close (i32.const {}))", stream.max(2)),
+            2 => {
+                self.errors_closed |= stream <= 2;
+                format!("(call $fd_close (i32.const {}))", stream.max(2))
+            }
             3 => format!("(call $fd_datasync (i32.const {stream}))"),
             4 | 5 => format!("(call $fd_fdstat_get (i32.const {stream}) {to})"),
             6 => format!("(call $fd_fdstat_set_flags (i32.const {stream}) (i32.const 0))"),

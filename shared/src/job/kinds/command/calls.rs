@@ -153,8 +153,9 @@ pub fn body(edition: Edition, name: &str, frame: Frame) -> Function {
         }
         "args_sizes_get" => {
             sink.writable(0, 4).writable(1, 4);
-            sink.sink.local_get(0).global_get(frame.cell(Cell::ArgumentCount)).i32_store(program(0));
+            // In this order, for a program that gives the same place for both.
             sink.sink.local_get(1).global_get(frame.cell(Cell::ArgumentBytes)).i32_store(program(0));
+            sink.sink.local_get(0).global_get(frame.cell(Cell::ArgumentCount)).i32_store(program(0));
             sink.answer(errno::SUCCESS);
         }
         "environ_sizes_get" => {
@@ -196,10 +197,17 @@ pub fn body(edition: Edition, name: &str, frame: Frame) -> Function {
             sink.answer(errno::SUCCESS);
         }
         "fd_filestat_get" => {
-            // A pipe has none of it; the older record counts links in 32 bits.
-            let bytes = if unstable { 56 } else { 64 };
+            // A pipe has none of it; the older record counts links in 32 bits. What lies between fields stays as it was.
+            let (links, bytes) = if unstable { (20, 56) } else { (24, 64) };
             sink.open(0).writable(1, i64::from(bytes));
-            sink.sink.local_get(1).i32_const(0).i32_const(bytes).memory_fill(PROGRAM);
+            sink.sink.local_get(1).i32_const(0).i32_const(17).memory_fill(PROGRAM);
+            sink.sink
+                .local_get(1)
+                .i32_const(links)
+                .i32_add()
+                .i32_const(0)
+                .i32_const(bytes - links)
+                .memory_fill(PROGRAM);
             sink.answer(errno::SUCCESS);
         }
         "fd_seek" => {
@@ -372,14 +380,15 @@ fn renumber(sink: &mut InstructionSink, frame: Frame) {
     sink.global_set(descriptors);
 }
 
-/// `(descriptor, status)`: no type, which is what a pipe has here, no flags, and the one right that a pipe gives.
+/// `(descriptor, status)`: no type, which is what a pipe has here, no flags, and the one right that a pipe gives. What
+/// lies between the fields stays as it was.
 fn status(sink: &mut Guarded<'_>) {
     const READ: i64 = 1 << 1;
     const WRITE: i64 = 1 << 6;
     let frame = sink.frame;
     sink.open(0).writable(1, 24);
     let sink = &mut sink.sink;
-    sink.local_get(1).i64_const(0).i64_store(program(0));
+    sink.local_get(1).i32_const(0).i32_store8(program(0)).local_get(1).i32_const(0).i32_store16(program(2));
     for offset in [8, 16] {
         sink.local_get(1).i64_const(READ).i64_const(WRITE);
         sink.local_get(0).call(frame.stream()).i32_const(Stream::Input as i32).i32_eq().select();

@@ -34,6 +34,10 @@ pub const UNSTABLE: Layout = Layout { bytes: 56, clock: 24, timeout: 32, flags: 
 /// Where the kind of a subscription or event is, and the descriptor of a subscription.
 const KIND: u64 = 8;
 const DESCRIPTOR: u64 = 16;
+/// Where the error, the bytes that are ready and the flags of an event are.
+const ERROR: u64 = 8;
+const BYTES: u64 = 16;
+const FLAGS: u64 = 24;
 
 /// Leaves what a clock says.
 pub fn time(sink: &mut InstructionSink, frame: Frame, clock: impl FnOnce(&mut InstructionSink)) {
@@ -107,7 +111,14 @@ pub fn poll(frame: Frame, layout: Layout) -> Function {
     sink.loop_(BlockType::Empty).block(BlockType::Empty);
     sink.local_get(PLACE).i32_load8_u(own(KIND)).i32_eqz().if_(BlockType::Empty);
     sink.local_get(PLACE).i64_load(own(layout.timeout)).local_get(FIRST).i64_gt_u().br_if(1).end();
-    sink.local_get(EVENTS).i32_const(0).i32_const(EVENT).memory_fill(PROGRAM);
+    // Field by field: what lies between them stays as it was.
+    sink.local_get(EVENTS).i32_const(errno::SUCCESS).i32_store16(program(ERROR));
+    sink.local_get(EVENTS)
+        .i64_const(0)
+        .i64_store(program(BYTES))
+        .local_get(EVENTS)
+        .i32_const(0)
+        .i32_store16(program(FLAGS));
     sink.local_get(EVENTS).local_get(PLACE).i64_load(own(0)).i64_store(program(0));
     sink.local_get(EVENTS).local_get(PLACE).i32_load8_u(own(KIND)).i32_store8(program(KIND + 2));
     sink.local_get(PLACE).i32_load8_u(own(KIND)).if_(BlockType::Empty);
@@ -124,9 +135,6 @@ pub fn poll(frame: Frame, layout: Layout) -> Function {
 /// Completes the event of a descriptor: what is left to read and whether that is all, that something can be written, or
 /// that it is no such descriptor.
 fn descriptor(sink: &mut InstructionSink, frame: Frame, event: u32, place: u32) {
-    const ERROR: u64 = 8;
-    const BYTES: u64 = 16;
-    const FLAGS: u64 = 24;
     const FOR_READING: i32 = 1;
     let (start, end) = (frame.cell(Cell::InputStart), frame.cell(Cell::InputEnd));
     let stream = |sink: &mut InstructionSink| {
