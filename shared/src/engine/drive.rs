@@ -4,13 +4,22 @@
 
 use super::{CallOutcome, Limits, Trap};
 use crate::{
-    kernel::{Facts, PAGE_BYTES, TrapReason},
+    kernel::{Facts, PAGE_BYTES, TrapReason, exports},
     units::Gas,
 };
 
 /// A kernel that exports a function of this name may trap to end early: `run` is then called once more with the same
 /// parameters, and its answer is the output.
 pub const ENDS_EARLY: &str = "ends_early";
+
+/// A kernel that may end early and exports a function `() -> ()` of this name gets another body for it: one that takes from
+/// the stack what a trap left there. It is called before `run` is called once more, and that is then also done where memory
+/// or stack ended the call, which else is the end.
+pub const RECOVERS: &str = "recovers";
+
+/// A kernel that exports a function `() -> i32` of this name gets another body for it: one that answers why the rewrite
+/// trapped, as [`TrapReason::code`] says it.
+pub const TRAP_REASON: &str = "trap_reason";
 
 /// A kernel that exports a function `() -> i64` of this name gets another body for it: one that answers with the gas used
 /// since it was first called, the same on every engine.
@@ -105,7 +114,11 @@ fn steps<G: Guest>(guest: &mut G, facts: &Facts, input: &[&[u8]], limits: &Limit
     }
     let total = input.iter().map(|part| part.len() as u64).sum::<u64>();
     let length = u32::try_from(total).map_err(|_| Trap::OutOfMemory)?;
-    let pointer = guest.alloc(length).map_err(|stop| trap(guest, stop))?;
+    let pointer = match guest.alloc(length) {
+        // Input for which there is no room ends this call like any want of memory.
+        Err(Stop::Trap) if goes_on(guest, facts) => return again(guest, facts, (0, 0), limits),
+        answer => answer.map_err(|stop| trap(guest, stop))?,
+    };
     if pointer == 0 && length > 0 {
         return Err(Trap::BrokenContract);
     }
@@ -117,11 +130,32 @@ fn steps<G: Guest>(guest: &mut G, facts: &Facts, input: &[&[u8]], limits: &Limit
         let step = u32::try_from(part.len()).map_err(|_| Trap::BrokenContract)?;
         at = at.wrapping_add(step);
     }
-    let packed = match guest.run(pointer, length) {
-        Err(Stop::Trap) if facts.ends_early && guest.trap_reason() == TrapReason::Own => guest.run(pointer, length),
-        answer => answer,
-    };
-    let packed = packed.map_err(|stop| trap(guest, stop))?;
+    match guest.run(pointer, length) {
+        Err(Stop::Trap) if goes_on(guest, facts) => again(guest, facts, (pointer, length), limits),
+        answer => output(guest, answer, limits),
+    }
+}
+
+/// Whether `run` is to be called once more behind a trap.
+fn goes_on<G: Guest>(guest: &mut G, facts: &Facts) -> bool {
+    match guest.trap_reason() {
+        TrapReason::Own => facts.ends_early,
+        TrapReason::OutOfMemory | TrapReason::StackOverflow => facts.ends_early && facts.recovers,
+        TrapReason::OutOfGas | TrapReason::HostFailed => false,
+    }
+}
+
+fn again<G: Guest>(guest: &mut G, facts: &Facts, input: (u32, u32), limits: &Limits) -> Result<Vec<u8>, Trap> {
+    if facts.recovers {
+        guest.start(exports::RECOVER).map_err(|stop| trap(guest, stop))?;
+    }
+    let answer = guest.run(input.0, input.1);
+    output(guest, answer, limits)
+}
+
+/// What `run` gave.
+fn output<G: Guest>(guest: &mut G, answer: Result<u64, Stop>, limits: &Limits) -> Result<Vec<u8>, Trap> {
+    let packed = answer.map_err(|stop| trap(guest, stop))?;
     let (pointer, length) = ((packed >> 32) as u32, (packed & u64::from(u32::MAX)) as u32);
     if u64::from(length) > limits.output_bytes {
         return Err(Trap::BrokenContract);

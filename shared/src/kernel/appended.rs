@@ -2,7 +2,7 @@
 
 use wasm_encoder::{BlockType, Function, ValType};
 
-use super::{TrapReason, body::Appended, cost};
+use super::{TrapReason, body::Appended, bounds, cost};
 
 /// Gas of [`gas_used`] itself: its entry, and about what it does.
 const GAS_USED_COST: i64 = 16;
@@ -58,6 +58,21 @@ pub fn gas_used(appended: Appended) -> Function {
     sink.global_get(first).i64_const(NOT_YET).i64_eq().if_(BlockType::Empty);
     sink.global_get(gas).global_get(reserve).i64_add().global_set(first).end();
     sink.global_get(first).global_get(gas).i64_sub().global_get(reserve).i64_sub().end();
+    function
+}
+
+/// `() -> ()`: all of the stack is free, since whoever held it has trapped.
+pub fn recover(appended: Appended) -> Function {
+    let mut function = Function::new([]);
+    let all = i32::try_from(bounds::STACK_BYTES).unwrap_or(i32::MAX);
+    function.instructions().i32_const(all).global_set(appended.stack).end();
+    function
+}
+
+/// `() -> i32`: why the rewrite trapped.
+pub fn trap_reason(appended: Appended) -> Function {
+    let mut function = Function::new([]);
+    function.instructions().global_get(appended.trap).end();
     function
 }
 

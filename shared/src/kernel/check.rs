@@ -114,6 +114,7 @@ pub fn facts(rewritten: &[u8]) -> Option<Facts> {
                     if export.kind == ExternalKind::Func && export.name == exports::START {
                         facts.start.push(exports::START.into());
                     }
+                    facts.recovers |= export.kind == ExternalKind::Func && export.name == exports::RECOVER;
                     facts.ends_early |= export.kind == ExternalKind::Func && export.name == ENDS_EARLY;
                     initialise |= export.kind == ExternalKind::Func && export.name == "_initialize";
                 }

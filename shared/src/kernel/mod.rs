@@ -68,6 +68,8 @@ pub mod exports {
     pub const HOOK: &str = "p2pnet.hook";
     /// The module's start function, if it had one: the host calls it first, since gas must be set before it runs.
     pub const START: &str = "p2pnet.start";
+    /// The function of [`crate::engine::drive::RECOVERS`], if the kernel has one of that type.
+    pub const RECOVER: &str = "p2pnet.recover";
     /// Prefix that a kernel's own exports must not use.
     pub const RESERVED: &str = "p2pnet.";
 }
@@ -136,6 +138,8 @@ pub struct Facts {
     pub start: Vec<Cow<'static, str>>,
     /// Whether it may end early: see [`crate::engine::drive::ENDS_EARLY`].
     pub ends_early: bool,
+    /// Whether it goes on behind every trap of its own: see [`crate::engine::drive::RECOVERS`].
+    pub recovers: bool,
 }
 
 impl Facts {

@@ -23,7 +23,7 @@ use super::{
     shelf::Shelf,
 };
 use crate::{
-    engine::drive::GAS_USED,
+    engine::drive::{GAS_USED, RECOVERS, TRAP_REASON},
     refusal::{Code, Refusal},
 };
 
@@ -91,6 +91,9 @@ struct Rewriter<'a> {
     exports: ExportSection,
     /// The function that answers with the gas used, if the kernel exports one: its body is ours.
     gas_used: Option<u32>,
+    /// Functions that get a body of ours, if the kernel exports them: what recovers, and what says why there was a trap.
+    recover: Option<u32>,
+    trap_reason: Option<u32>,
     start: Option<u32>,
     elements: Option<Cow<'a, [u8]>>,
     data: Option<Cow<'a, [u8]>>,
@@ -204,8 +207,20 @@ impl<'a> Rewriter<'a> {
                             exports::RESERVED
                         )));
                     }
-                    if export.name == GAS_USED && export.kind == ExternalKind::Func && self.gives_an_i64(export.index) {
-                        self.gas_used = Some(export.index);
+                    if export.kind == ExternalKind::Func {
+                        match export.name {
+                            GAS_USED if self.gives(export.index, &[wasmparser::ValType::I64]) => {
+                                self.gas_used = Some(export.index);
+                            }
+                            TRAP_REASON if self.gives(export.index, &[wasmparser::ValType::I32]) => {
+                                self.trap_reason = Some(export.index);
+                            }
+                            RECOVERS if self.gives(export.index, &[]) => {
+                                self.recover = Some(export.index);
+                                self.exports.export(exports::RECOVER, ExportKind::Func, export.index);
+                            }
+                            _ => {}
+                        }
                     }
                     // Nothing throws, so tags are left out.
                     if export.kind != ExternalKind::Tag {
@@ -255,10 +270,10 @@ impl<'a> Rewriter<'a> {
         Ok(())
     }
 
-    /// Whether the function takes nothing and gives an `i64`.
-    fn gives_an_i64(&self, function: u32) -> bool {
+    /// Whether the function takes nothing and gives this.
+    fn gives(&self, function: u32, results: &[wasmparser::ValType]) -> bool {
         let ty = self.functions.get(function as usize).and_then(|ty| self.types.get(*ty as usize));
-        ty.is_some_and(|ty| ty.params().is_empty() && ty.results() == [wasmparser::ValType::I64])
+        ty.is_some_and(|ty| ty.params().is_empty() && ty.results() == results)
     }
 
     fn body(
@@ -269,7 +284,12 @@ impl<'a> Rewriter<'a> {
     ) -> Result<FuncValidatorAllocations, Refusal> {
         let appended = self.append();
         let ty = self.functions.get(self.bodies as usize).and_then(|ty| self.types.get(*ty as usize)).cloned();
-        let is_gas_used = self.gas_used == Some(self.bodies);
+        let ours = [
+            (self.gas_used, appended::gas_used as fn(Appended) -> wasm_encoder::Function),
+            (self.recover, appended::recover),
+            (self.trap_reason, appended::trap_reason),
+        ];
+        let ours = ours.into_iter().find(|(function, _)| *function == Some(self.bodies)).map(|(_, body)| body);
         self.bodies += 1;
         let (parameters, wrapper) = match &ty {
             Some(ty) => (ty.params().len(), self.block_type(&[], ty.results())?),
@@ -282,9 +302,9 @@ impl<'a> Rewriter<'a> {
         let mut through = |values: &[wasmparser::ValType]| self.block_type(values, values);
         let written = rewriter.rewrite(&mut validator, body, parameters, wrapper, &mut through)?;
         self.shelf = Some(shelf);
-        if is_gas_used {
+        if let Some(ours) = ours {
             // What it holds has been validated like any other, and is left out.
-            self.code.function(&appended::gas_used(appended));
+            self.code.function(&ours(appended));
             return Ok(validator.into_allocations());
         }
         let length = written.function.byte_len();

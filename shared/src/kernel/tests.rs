@@ -9,6 +9,7 @@ use std::sync::{
 mod features;
 mod golden;
 mod memories;
+mod recovery;
 mod segments;
 
 use super::*;

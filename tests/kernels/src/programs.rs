@@ -215,6 +215,31 @@ fn ends() -> Vec<Program> {
             ..with("an exit code has 32 bits", &start("(call $hello) (call $exit (i32.const -1)) (call $hello)"))
         },
         Program { exit_code: 134, ..with("a trap keeps what was put out", &start("(call $hello) unreachable")) },
+        Program {
+            exit_code: 137,
+            errors: b"hello\n",
+            ..with(
+                "want of memory keeps what was put out on both streams",
+                &start(
+                    "(call $hello) (call $say (i32.const 2) (i32.const 1024) (i32.const 6))
+                     (drop (memory.grow (i32.const 65534)))",
+                ),
+            )
+        },
+        Program {
+            exit_code: 139,
+            errors: b"hello\n",
+            ..with(
+                "recursion without an end keeps what was put out on both streams",
+                &format!(
+                    "(func $deep (param i32) (result i32) (i32.add (i32.const 1) (call $deep (local.get 0)))) {}",
+                    start(
+                        "(call $hello) (call $say (i32.const 2) (i32.const 1024) (i32.const 6))
+                         (drop (call $deep (i32.const 0)))"
+                    )
+                ),
+            )
+        },
         with(
             "a function that is exported may be named by `ref.func`, whatever it is called",
             "(table $t 1 funcref) (type $none (func)) (export \"run\" (func $hello)) (export \"gas_used\" (func $hello))

@@ -14,7 +14,7 @@ use p2pnet_shared::{
     units::Gas,
 };
 
-use crate::Ended;
+use crate::{Ended, TRAPPED};
 
 /// What one call may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -94,8 +94,9 @@ impl Ours {
             Err(trap) => Err(trap),
             Ok(output) => {
                 let ended = command::ended(&output).ok_or_else(|| anyhow!("an output that no command gives"))?;
+                let code = if ended.end == command::End::Exited { ended.exit_code } else { TRAPPED };
                 Ok(Ended {
-                    code: Some(ended.exit_code),
+                    code: Some(code),
                     output: ended.output.to_vec(),
                     errors: ended.errors.to_vec(),
                     reason: String::new(),

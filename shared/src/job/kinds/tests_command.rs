@@ -193,6 +193,93 @@ fn a_job_whose_parts_all_fail_has_failed_and_says_what_was_put_out() {
     assert!(all.message.starts_with("all 2 parts failed; part 0 ended with exit code 1: 1a"), "{}", all.message);
 }
 
+/// A program that puts its input out on both streams, then wants all memory (`m`), recurses without an end (`s`), goes on
+/// putting out until there is no room (`f`), or ends.
+const ENDS_AS_TOLD: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 2)
+    (func $deep (param i32) (result i32) (i32.add (i32.const 1) (call $deep (local.get 0))))
+    (func (export "_start") (local $told i32)
+        (i32.store (i32.const 0) (i32.const 1024)) (i32.store (i32.const 4) (i32.const 1000))
+        (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (i32.store (i32.const 4) (i32.load (i32.const 8)))
+        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 12)))
+        (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 12)))
+        (local.set $told (i32.load8_u (i32.const 1024)))
+        (if (i32.eq (local.get $told) (i32.const 0x6d)) (then (drop (memory.grow (i32.const 65000)))))
+        (if (i32.eq (local.get $told) (i32.const 0x73)) (then (drop (call $deep (i32.const 0)))))
+        (if (i32.eq (local.get $told) (i32.const 0x66)) (then
+            (i32.store (i32.const 4) (i32.const 100000))
+            (loop $on (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 12))) (br $on))))))"#;
+
+fn ends(input: &str, split: &str) -> Result<serde_json::Value, Refusal> {
+    let module = STANDARD.encode(wat::parse_str(ENDS_AS_TOLD).unwrap());
+    let job = json!({"kind": "command", "module": module, "input": STANDARD.encode(input), "split": split});
+    Ok(serde_json::from_str(&result(&job.to_string())?).unwrap())
+}
+
+#[test]
+fn a_part_that_wants_too_much_memory_or_stack_loses_neither_its_output_nor_the_others() {
+    let answer = ends("a\nm\nb\ns\nc\n", "lines").unwrap();
+    assert_eq!(answer["stdout"], STANDARD.encode("a\nm\nb\ns\nc\n"));
+    assert_eq!(answer["stderr"], "a\nm\nb\ns\nc\n");
+    assert_eq!(answer["exit_codes"], json!({"0": 3, "137": 1, "139": 1}));
+    assert_eq!(
+        answer["failed"],
+        json!([
+            {"part": 1, "exit_code": 137, "error": "out_of_memory", "stderr": "m"},
+            {"part": 3, "exit_code": 139, "error": "stack_overflow", "stderr": "s"},
+        ])
+    );
+}
+
+#[test]
+fn a_job_whose_only_part_wants_too_much_says_what_it_wanted() {
+    for (told, code, message) in [
+        ("m", Code::OutOfMemory, "part 0 asked for more memory than a task may use: m; its standard output ends with"),
+        ("s", Code::StackOverflow, "part 0 recursed too deep: s; its standard output ends with"),
+    ] {
+        let refusal = ends(told, "none").unwrap_err();
+        assert_eq!(refusal.code, code);
+        assert!(refusal.message.starts_with(message), "{}", refusal.message);
+    }
+}
+
+/// Runs a program with so many pages of memory in all.
+fn with_pages(input: &[u8], pages: u64) -> Vec<u8> {
+    let kernel = prepare(&command::adapt(&wat::parse_str(ENDS_AS_TOLD).unwrap()).unwrap()).unwrap();
+    let mut engine = WasmiEngine::new();
+    let module = engine.load(&kernel.rewritten).unwrap();
+    let input = [command::arguments(&[]).unwrap(), command::part_input(0, input)].concat();
+    let limits = Limits { memory_bytes: pages << 16, ..Limits::default() };
+    engine.call(&module, &[&input], &limits).output.unwrap()
+}
+
+#[test]
+fn output_for_which_there_is_no_more_room_is_given_as_far_as_there_was() {
+    let output = with_pages(b"f", 200);
+    let ended = command::ended(&output).unwrap();
+    assert_eq!((ended.end, ended.exit_code, ended.output), (command::End::OutOfMemory, 137, &b"f"[..]));
+    assert!(ended.errors.len() > 1_000_000, "{} bytes", ended.errors.len());
+}
+
+#[test]
+fn input_for_which_there_is_no_room_is_an_end_like_any_want_of_memory() {
+    let output = with_pages(&vec![b'm'; 2_000_000], 20);
+    let ended = command::ended(&output).unwrap();
+    assert_eq!((ended.end, ended.exit_code), (command::End::OutOfMemory, 137));
+    assert_eq!((ended.output, ended.errors), (&b""[..], &b""[..]));
+}
+
+#[test]
+fn a_program_that_exits_with_the_code_of_a_want_has_exited() {
+    let module = r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory (export "memory") 1) (func (export "_start") (call $exit (i32.const 137))))"#;
+    let job = json!({"kind": "command", "module": STANDARD.encode(wat::parse_str(module).unwrap())});
+    assert_eq!(result(&job.to_string()).unwrap_err().code, Code::KernelError);
+}
+
 #[test]
 fn long_standard_error_keeps_both_ends_and_says_how_much_is_left_out() {
     let input = format!("0{}end", "x".repeat((1 << 20) + 96));

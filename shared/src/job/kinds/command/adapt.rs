@@ -19,7 +19,7 @@ use super::{
     calls::{self, Edition},
     frame::{self, Frame, OWN_MEMORY},
 };
-use crate::engine::drive::{ENDS_EARLY, GAS_USED};
+use crate::engine::drive::{ENDS_EARLY, GAS_USED, RECOVERS, TRAP_REASON};
 use crate::{
     kernel::within_bounds,
     refusal::{Code, Refusal},
@@ -241,9 +241,11 @@ impl<'a> Program<'a> {
             exports.export(&format!("{PREFIX}{name}"), ExportKind::Func, *index);
         }
         exports.export("memory", ExportKind::Memory, OWN_MEMORY);
-        exports.export("alloc", ExportKind::Func, frame.room());
+        exports.export("alloc", ExportKind::Func, frame.alloc());
         exports.export("run", ExportKind::Func, frame.run());
         exports.export(ENDS_EARLY, ExportKind::Func, frame.run());
+        exports.export(RECOVERS, ExportKind::Func, frame.recover());
+        exports.export(TRAP_REASON, ExportKind::Func, frame.trap_reason());
         if has_clock {
             exports.export(GAS_USED, ExportKind::Func, frame.gas_used());
         }

@@ -6,10 +6,13 @@
 //! error.
 //!
 //! `proc_exit` cannot return through the program's frames, so it sets a global and traps; a host that sees that the kernel
-//! may end early calls `run` once more, which then gives the output. A program that trapped by itself gives what it had
-//! put out so far, with the exit code of an abort.
+//! may end early calls `run` once more, which then gives the output. A program that trapped by itself, or for want of
+//! memory or stack, gives what it had put out so far, with the exit code that a shell shows for such an end; the top bit
+//! of the length of standard output says that it was no code of the program's.
 
 use wasm_encoder::{BlockType, ConstExpr, Function, InstructionSink, MemArg, MemArgTarget, ValType};
+
+use crate::kernel::TrapReason;
 
 /// The program's memory.
 pub const PROGRAM: u32 = 0;
@@ -23,16 +26,22 @@ pub const SCRATCH_PAGES: u64 = 1;
 pub const ORIGIN: i64 = 1_577_836_800_000_000_000;
 
 /// The exit code of a program that trapped: what a shell shows for an abort.
-const ABORTED: i32 = 134;
+pub const ABORTED: u32 = 134;
+/// The exit code of a program that wanted more memory than it may have: what a shell shows where the system ended it.
+pub const OUT_OF_MEMORY: u32 = 137;
+/// The exit code of a program that recursed too deep: what a shell shows for a bad address.
+pub const STACK_OVERFLOW: u32 = 139;
+/// In the length of standard output, which is always shorter: the program did not end by itself.
+pub const TRAPPED: u32 = 1 << 31;
 /// Bytes before standard output in the output.
 const HEADER: i32 = 8;
-/// A buffer is never made longer than this, so that no sum of ours overflows.
+/// No room is ever made larger than this, and no buffer longer than half of it, so that no sum of ours overflows.
 const MOST_BUFFER: i64 = 0xf000_0000;
 
 /// What the globals hold, in order.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Cell {
-    /// 0 before `run`, 1 while the program runs, 2 when it has ended.
+    /// 0 before `run`, 1 while the program runs or its input is taken, 2 when it has ended.
     State,
     /// The exit code.
     ExitCode,
@@ -60,6 +69,8 @@ pub enum Cell {
     ErrorsRoom,
     /// What the descriptors 0, 1 and 2 are, two bits each: see [`Stream`].
     Descriptors,
+    /// [`TRAPPED`] if the program did not end by itself, else 0.
+    Trapped,
     /// State of the random numbers, an `i64`.
     Random,
     /// Nanoseconds that the program waited, an `i64`.
@@ -142,14 +153,29 @@ impl Frame {
         self.functions + 9
     }
 
+    /// `(length) -> address`: room for the input.
+    pub fn alloc(self) -> u32 {
+        self.functions + 10
+    }
+
+    /// See [`RECOVERS`](crate::engine::drive::RECOVERS).
+    pub fn recover(self) -> u32 {
+        self.functions + 11
+    }
+
+    /// See [`TRAP_REASON`](crate::engine::drive::TRAP_REASON).
+    pub fn trap_reason(self) -> u32 {
+        self.functions + 12
+    }
+
     /// `() -> i64`: nanoseconds since the start. Only if there is a clock.
     pub fn now(self) -> u32 {
-        self.functions + 10
+        self.functions + 13
     }
 
     /// See [`GAS_USED`](crate::engine::drive::GAS_USED). Only if there is a clock.
     pub fn gas_used(self) -> u32 {
-        self.functions + 11
+        self.functions + 14
     }
 
     fn reserve(self, stream: Stream) -> u32 {
@@ -165,14 +191,21 @@ impl Frame {
         let mut functions: Vec<Own> = vec![
             (&[I], &[I], room()),
             (&[I, I], &[L], self.run_body(start, entry, has_clock)),
-            (&[I, I], &[], append(output, self.reserve(Stream::Output))),
-            (&[I, I], &[], append(errors, self.reserve(Stream::Errors))),
+            (&[I, I], &[], self.append_body(output, Stream::Output)),
+            (&[I, I], &[], self.append_body(errors, Stream::Errors)),
             (&[I], &[], reserve(output, self.room())),
             (&[I], &[], reserve(errors, self.room())),
             (&[I, L], &[I], fits()),
             (&[I], &[I], stream(self.cell(Cell::Descriptors))),
             (&[I, I], &[I], vectors(self.fits())),
             (&[I], &[I], buffers(self.fits())),
+            (&[I], &[I], self.alloc_body()),
+            (&[], &[], nothing()),
+            (&[], &[I], {
+                let mut own = Function::new([]);
+                own.instructions().i32_const(TrapReason::Own.code()).end();
+                own
+            }),
         ];
         if has_clock {
             let mut now = Function::new([]);
@@ -189,9 +222,19 @@ impl Frame {
         let cell = |cell| self.cell(cell);
         let mut function = Function::new([(1, ValType::I32)]);
         let mut sink = function.instructions();
-        // Asked again while it runs: it trapped, which ends a program as an abort does.
+        // Asked again while it runs: it trapped.
         sink.global_get(cell(Cell::State)).i32_const(1).i32_eq().if_(BlockType::Empty);
-        sink.i32_const(ABORTED).global_set(cell(Cell::ExitCode)).i32_const(2).global_set(cell(Cell::State)).end();
+        sink.i32_const(TRAPPED.cast_signed()).global_set(cell(Cell::Trapped));
+        sink.i32_const(ABORTED.cast_signed()).global_set(cell(Cell::ExitCode));
+        for (reason, code) in [(TrapReason::OutOfMemory, OUT_OF_MEMORY), (TrapReason::StackOverflow, STACK_OVERFLOW)] {
+            sink.call(self.trap_reason()).i32_const(reason.code()).i32_eq().if_(BlockType::Empty);
+            sink.i32_const(code.cast_signed()).global_set(cell(Cell::ExitCode)).end();
+        }
+        // Before there was room for any output: the scratch pages have some.
+        sink.global_get(cell(Cell::OutputRoom)).i32_eqz().if_(BlockType::Empty);
+        sink.i32_const(HEADER).global_set(cell(Cell::OutputLength));
+        sink.i32_const(HEADER).global_set(cell(Cell::OutputRoom)).end();
+        sink.i32_const(2).global_set(cell(Cell::State)).end();
         sink.global_get(cell(Cell::State)).i32_eqz().if_(BlockType::Empty);
         sink.i32_const(1).global_set(cell(Cell::State));
         sink.local_get(0).i32_load(own(0)).global_set(cell(Cell::ArgumentCount));
@@ -216,14 +259,36 @@ impl Frame {
         function
     }
 
+    /// `(length)`: counts as the program's run, so that want of memory here ends as it does there.
+    fn alloc_body(self) -> Function {
+        let state = self.cell(Cell::State);
+        let mut function = Function::new([]);
+        let mut sink = function.instructions();
+        sink.i32_const(1).global_set(state).local_get(0).call(self.room()).i32_const(0).global_set(state).end();
+        function
+    }
+
+    /// `(address, length)`. Room for standard error is always kept behind standard output, where it goes at the end: there
+    /// may be no more memory then.
+    fn append_body(self, [address, length, _]: [u32; 3], stream: Stream) -> Function {
+        let mut function = Function::new([]);
+        let mut sink = function.instructions();
+        sink.local_get(1).call(self.reserve(stream));
+        sink.global_get(self.cell(Cell::ErrorsLength)).local_get(1).i32_add().call(self.reserve(Stream::Output));
+        sink.global_get(address).global_get(length).i32_add();
+        sink.local_get(0).local_get(1).memory_copy(OWN_MEMORY, PROGRAM);
+        sink.global_get(length).local_get(1).i32_add().global_set(length).end();
+        function
+    }
+
     /// Puts standard error behind standard output, and leaves the address and length of both.
     fn give(self, sink: &mut InstructionSink) {
         let cell = |cell| self.cell(cell);
         let (output, output_length, errors_length) =
             (cell(Cell::Output), cell(Cell::OutputLength), cell(Cell::ErrorsLength));
-        sink.global_get(errors_length).call(self.reserve(Stream::Output));
         sink.global_get(output).global_get(cell(Cell::ExitCode)).i32_store(own(0));
-        sink.global_get(output).global_get(output_length).i32_const(HEADER).i32_sub().i32_store(own(4));
+        sink.global_get(output).global_get(output_length).i32_const(HEADER).i32_sub();
+        sink.global_get(cell(Cell::Trapped)).i32_or().i32_store(own(4));
         sink.global_get(errors_length).if_(BlockType::Empty);
         sink.global_get(output).global_get(output_length).i32_add().global_get(cell(Cell::Errors));
         sink.global_get(errors_length).memory_copy(OWN_MEMORY, OWN_MEMORY).end();
@@ -253,13 +318,9 @@ fn room() -> Function {
     function
 }
 
-/// `(address, length)`
-fn append([address, length, _]: [u32; 3], reserve: u32) -> Function {
+fn nothing() -> Function {
     let mut function = Function::new([]);
-    let mut sink = function.instructions();
-    sink.local_get(1).call(reserve);
-    sink.global_get(address).global_get(length).i32_add().local_get(0).local_get(1).memory_copy(OWN_MEMORY, PROGRAM);
-    sink.global_get(length).local_get(1).i32_add().global_set(length).end();
+    function.instructions().end();
     function
 }
 

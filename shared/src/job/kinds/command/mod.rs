@@ -106,10 +106,25 @@ pub fn part_input(part: u64, input: &[u8]) -> Vec<u8> {
     [&(part + 1).to_le_bytes(), input].concat()
 }
 
+/// By what a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By itself.
+    Exited,
+    /// By a trap, with the exit code 134.
+    Trapped,
+    /// It wanted more memory than it may have, its input included, with the exit code 137.
+    OutOfMemory,
+    /// It recursed too deep, with the exit code 139.
+    StackOverflow,
+}
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended<'a> {
-    /// What it gave to `proc_exit`; 134, as for an abort, if it trapped.
+    /// By what.
+    pub end: End,
+    /// What it gave to `proc_exit`, or what [`End`] says.
     pub exit_code: u32,
     /// Its standard output.
     pub output: &'a [u8],
@@ -121,8 +136,16 @@ pub struct Ended<'a> {
 pub fn ended(output: &[u8]) -> Option<Ended<'_>> {
     let (exit_code, rest) = output.split_first_chunk::<4>()?;
     let (length, rest) = rest.split_first_chunk::<4>()?;
-    let (output, errors) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-    Some(Ended { exit_code: u32::from_le_bytes(*exit_code), output, errors })
+    let (exit_code, length) = (u32::from_le_bytes(*exit_code), u32::from_le_bytes(*length));
+    let end = match exit_code {
+        _ if length & frame::TRAPPED == 0 => End::Exited,
+        frame::ABORTED => End::Trapped,
+        frame::OUT_OF_MEMORY => End::OutOfMemory,
+        frame::STACK_OVERFLOW => End::StackOverflow,
+        _ => return None,
+    };
+    let (output, errors) = rest.split_at_checked((length & !frame::TRAPPED) as usize)?;
+    Some(Ended { end, exit_code, output, errors })
 }
 
 impl Command {

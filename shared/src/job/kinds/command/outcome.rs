@@ -5,14 +5,15 @@
 //!  "failed":[{"part":3,"exit_code":1,"stderr":"…"}],"failed_total":1}
 //! ```
 //! `exit_codes` (how many parts ended with which) stands there if one ended with another code than 0, `failed` if one ended
-//! with a code that the job does not count as good. A part that fails loses neither its own output nor the others'. The
-//! job fails if all of its parts do; the result is kept then as well.
+//! with a code that the job does not count as good, or for want of memory or stack, which its `error` then says. A part that
+//! fails loses neither its own output nor the others'. The job fails if all of its parts do; the result is kept then as
+//! well.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{super::kernel::base64_text, Ended};
+use super::{super::kernel::base64_text, End, Ended};
 use crate::refusal::{Code, Refusal};
 
 /// Characters of an output in a reason, and of a part's standard error in `failed`: the last ones.
@@ -36,11 +37,15 @@ pub fn result<'a, R: Iterator<Item = (u64, Ended<'a>)>>(runs: impl Fn() -> R, ok
         } else {
             others += 1;
         }
-        if !ok.contains(&run.exit_code) {
+        if !is_good(&run, ok) {
             failures += 1;
             if failures <= MAX_FAILED {
                 let errors = tail(run.errors);
-                failed.push(json!({"part": part, "exit_code": run.exit_code, "stderr": errors}));
+                let mut entry = json!({"part": part, "exit_code": run.exit_code, "stderr": errors});
+                if let (Some(want), Some(entry)) = (want(run.end), entry.as_object_mut()) {
+                    entry.insert("error".to_owned(), json!(want.code));
+                }
+                failed.push(entry);
             }
         }
     }
@@ -62,15 +67,19 @@ pub fn result<'a, R: Iterator<Item = (u64, Ended<'a>)>>(runs: impl Fn() -> R, ok
 
 /// Why the job failed, if all of its parts did.
 pub fn failure<'a>(mut runs: impl Iterator<Item = (u64, Ended<'a>)>, ok: &[u32]) -> Option<Refusal> {
-    let (part, first) = runs.next().filter(|(_, run)| !ok.contains(&run.exit_code))?;
+    let (part, first) = runs.next().filter(|(_, run)| !is_good(run, ok))?;
     let mut all = 1u64;
     for (_, run) in runs {
-        if ok.contains(&run.exit_code) {
+        if is_good(&run, ok) {
             return None;
         }
         all += 1;
     }
-    let mut message = format!("part {part} ended with exit code {}", first.exit_code);
+    let want = want(first.end);
+    let mut message = match &want {
+        Some(want) => format!("part {part} {}", want.message),
+        None => format!("part {part} ended with exit code {}", first.exit_code),
+    };
     if all > 1 {
         message = format!("all {all} parts failed; {message}");
     }
@@ -83,7 +92,36 @@ pub fn failure<'a>(mut runs: impl Iterator<Item = (u64, Ended<'a>)>, ok: &[u32])
         message.push_str(&format!("; its standard output ends with {output:?}"));
     }
     let hint = "see the program's standard error; `ok_exit_codes` says which codes are no failure";
-    Some(Refusal::new(Code::KernelError, message, hint))
+    let (code, hint) = want.map_or((Code::KernelError, hint), |want| (want.code, want.hint));
+    Some(Refusal::new(code, message, hint))
+}
+
+/// Whether a run is no failure: it exited, or trapped, with a code that the job counts as good.
+fn is_good(run: &Ended<'_>, ok: &[u32]) -> bool {
+    want(run.end).is_none() && ok.contains(&run.exit_code)
+}
+
+/// What a run lacked.
+struct Want {
+    code: Code,
+    message: &'static str,
+    hint: &'static str,
+}
+
+fn want(end: End) -> Option<Want> {
+    match end {
+        End::Exited | End::Trapped => None,
+        End::OutOfMemory => Some(Want {
+            code: Code::OutOfMemory,
+            message: "asked for more memory than a task may use",
+            hint: "raise requirements.ram_gb",
+        }),
+        End::StackOverflow => Some(Want {
+            code: Code::StackOverflow,
+            message: "recursed too deep",
+            hint: "use a loop, or recurse less deep",
+        }),
+    }
 }
 
 /// The last characters of an output, without white space at its end.
