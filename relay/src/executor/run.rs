@@ -11,9 +11,8 @@ use std::{
 };
 
 use p2pnet_shared::{
-    engine::{BatchReport, CallOutcome, EngineName, Trap},
+    engine::{BatchReport, CallOutcome, EngineName, Trap, batch},
     units::Gas,
-    wire::MAX_BLOB,
 };
 
 use super::{Order, kernels::Kernels};
@@ -51,28 +50,14 @@ fn run(engines: &mut NativeEngines, kernels: &Kernels, order: Order) -> BatchRep
     let pace = Arc::new(Pace::new(stop, Duration::from_millis(batch.limits.time_millis), cpu_percent));
     let watched = Arc::clone(&pace);
     engines.set_watch(Some(Arc::new(move || watched.look())));
-    report.outcomes.reserve(batch.calls.len());
-    let mut output_bytes = 0;
-    for call in &batch.calls {
-        let mut outcome = match pace.look() {
-            Some(trap) => CallOutcome { output: Err(trap), gas: Gas(0) },
-            None => {
-                let (engine, outcome) = engines.call(&module, &[&batch.common, call], &batch.limits);
-                report.engine = report.engine.max(engine);
-                outcome
-            }
-        };
-        output_bytes += outcome.output.as_ref().map_or(0, |output| output.len() as u64);
-        if output_bytes > MAX_BLOB {
-            // Could not be delivered anyway; a smaller batch can.
-            outcome.output = Err(Trap::HostFailed);
+    report.outcomes = batch::run(&batch.calls, |call| match pace.look() {
+        Some(trap) => CallOutcome { output: Err(trap), gas: Gas(0) },
+        None => {
+            let (engine, outcome) = engines.call(&module, &[&batch.common, call], &batch.limits);
+            report.engine = report.engine.max(engine);
+            outcome
         }
-        let ended = outcome.output.is_err();
-        report.outcomes.push(outcome);
-        if ended {
-            break;
-        }
-    }
+    });
     report.busy_micros = u64::try_from(pace.busy().as_micros()).unwrap_or(u64::MAX);
     report
 }

@@ -1,5 +1,5 @@
-//! What becomes of a batch's calls, one after the other, for hosts to share (a tab and a run right here do; the native
-//! process keeps the same rule of its own): a batch ends at its first call without an output, and with more output than can be delivered.
+//! What becomes of a batch's calls, one after the other, the same in a tab, in a native process and in the simulator: a batch
+//! ends at its first call without an output, and with more output than can be delivered.
 
 use super::{CallOutcome, Trap};
 use crate::wire::MAX_BLOB;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use p2pnet_shared::{
-    engine::{Batch, BatchReport, CallOutcome, Engine, EngineName, Trap, WasmiEngine, WasmiModule},
+    engine::{Batch, BatchReport, CallOutcome, Engine, EngineName, Trap, WasmiEngine, WasmiModule, batch},
     id::Hash,
     kernel,
     units::Gas,
@@ -24,18 +24,11 @@ impl Executor {
             let prepared = kernel::prepare(kernel).ok()?;
             engine.load(&prepared.rewritten).ok()
         });
-        let mut outcomes = Vec::with_capacity(batch.calls.len());
-        for call in &batch.calls {
-            let outcome = match module {
-                Some(module) => engine.call(module, &[&batch.common, call], &batch.limits),
-                None => CallOutcome { output: Err(Trap::BrokenContract), gas: Gas(0) },
-            };
-            let trapped = outcome.output.is_err();
-            outcomes.push(outcome);
-            if trapped {
-                break;
-            }
-        }
+        let module = module.as_ref();
+        let outcomes = batch::run(&batch.calls, |call| match module {
+            Some(module) => engine.call(module, &[&batch.common, call], &batch.limits),
+            None => CallOutcome { output: Err(Trap::BrokenContract), gas: Gas(0) },
+        });
         BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros }
     }
 }
