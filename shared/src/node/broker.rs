@@ -46,6 +46,8 @@ struct Ask {
     answered_at: Moment,
     /// The count of changes up to which the asker knows.
     told: u64,
+    /// Whether nobody lent when it was answered last: why a job waits hangs on it, so the asker hears when it changes.
+    nobody: bool,
 }
 
 /// Offers and open questions.
@@ -129,7 +131,8 @@ impl Broker {
         }
         let limit = limit.min(MOST_FOUND);
         let asked_at = core.now;
-        self.asks.insert(from, Ask { query, requirements, limit, asked_at, answered_at: asked_at, told: self.change });
+        let (told, nobody) = (self.change, self.offers.is_empty());
+        self.asks.insert(from, Ask { query, requirements, limit, asked_at, answered_at: asked_at, told, nobody });
         let mut fitting: Vec<&Known> = self
             .offers
             .values()
@@ -161,7 +164,8 @@ impl Broker {
         }
         let total = u32::try_from(self.offers.len()).unwrap_or(u32::MAX);
         for (asker, ask) in &mut self.asks {
-            if ask.told >= self.change || now < ask.answered_at + PUSH_PAUSE {
+            let turned = ask.nobody != (total == 0);
+            if (ask.told >= self.change && !turned) || now < ask.answered_at + PUSH_PAUSE {
                 continue;
             }
             let mut offers = Vec::new();
@@ -179,8 +183,9 @@ impl Broker {
                 }
             }
             ask.told = told;
-            if !offers.is_empty() {
+            if !offers.is_empty() || turned {
                 ask.answered_at = now;
+                ask.nobody = total == 0;
                 offers.sort_by_key(|offer| (offer.idle_cores == 0, shuffle(offer.node, ask.query)));
                 core.send(*asker, Message::Found { query: ask.query, offers, known: total });
             }
@@ -188,8 +193,9 @@ impl Broker {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Moment> {
-        let push =
-            self.asks.values().filter(|ask| ask.told < self.change).map(|ask| ask.answered_at + PUSH_PAUSE).min();
+        let nobody = self.offers.is_empty();
+        let behind = |ask: &&Ask| ask.told < self.change || ask.nobody != nobody;
+        let push = self.asks.values().filter(behind).map(|ask| ask.answered_at + PUSH_PAUSE).min();
         let sweep = (!self.offers.is_empty() || !self.asks.is_empty()).then(|| self.swept_at + Millis(1_000));
         push.into_iter().chain(sweep).min()
     }

@@ -11,7 +11,10 @@ use crate::{
     api::{AttemptView, NodeShare},
     engine::{EngineName, Limits},
     id::{AttemptId, Hash, Holder, JobId, NodeId},
-    job::{AttemptState, CallShape, Job, JobState, Outputs, Plan, Policy, Priority, Requirements, metadata::Metadata},
+    job::{
+        AttemptState, CallShape, Job, JobState, Outputs, Plan, Policy, Priority, Requirements, WaitReason,
+        metadata::Metadata,
+    },
     refusal::{Code, Refusal},
     units::{Gas, Millis, Moment, Span},
     wire::MAX_OUTPUT,
@@ -198,6 +201,8 @@ pub(super) struct Entry {
     /// It changed since its last event.
     pub(super) changed: bool,
     pub(super) told_at: Moment,
+    /// Why it waited then.
+    pub(super) told_reason: Option<WaitReason>,
 }
 
 impl Entry {
@@ -248,6 +253,7 @@ impl Entry {
             chance_at: now,
             changed: true,
             told_at: Moment(0),
+            told_reason: None,
         }
     }
 

@@ -66,7 +66,9 @@ pub(super) struct Requester {
     pub(super) kept_out: BTreeMap<Holder, Moment>,
     step_at: Moment,
     chance_step_at: Moment,
-    changed: BTreeSet<JobId>,
+    /// The last job whose reason to wait was compared with what was told.
+    pub(super) reasons_noted: Option<JobId>,
+    pub(super) changed: BTreeSet<JobId>,
 }
 
 impl Requester {
@@ -286,6 +288,7 @@ impl Requester {
             self.hedge(core);
             self.resend_stragglers(core);
             self.make_room(core);
+            self.note_reasons(core);
         }
         self.trim(core, None);
         self.candidates.close_silent(core);
@@ -365,9 +368,11 @@ impl Requester {
             .collect();
         for id in due {
             self.changed.remove(&id);
+            let reason = self.jobs.get(&id).and_then(|entry| self.waiting(core, entry));
             if let Some(entry) = self.jobs.get_mut(&id) {
                 entry.changed = false;
                 entry.told_at = now;
+                entry.told_reason = reason;
             }
             core.effects.push_back(Effect::JobChanged(id));
         }

@@ -1,5 +1,7 @@
 //! What a person sees of a node. Nothing here costs more than the attempts and nodes that it shows.
 
+use std::ops::Bound;
+
 use super::{
     Node,
     broker::meets,
@@ -13,7 +15,7 @@ use crate::{
         AttemptView, IdleReason, JobStatus, JobSummary, NetworkView, NodeShare, NodeView, Progress, ProviderView,
         RunningView,
     },
-    id::NodeId,
+    id::{JobId, NodeId},
     job::{Elapsed, JobState, WaitReason},
     units::Moment,
     wire::Offer,
@@ -146,8 +148,28 @@ impl Provider {
 }
 
 impl Requester {
+    /// Notes jobs that wait for another reason than when they were last told of. A reason costs a look at every offer, so
+    /// each call looks at some jobs only, in turn.
+    pub(super) fn note_reasons(&mut self, core: &Core) {
+        const MOST_LOOKED_AT: usize = 32;
+        let (ahead, behind) = match self.reasons_noted {
+            Some(last) => (Bound::Excluded(last), Some(last)),
+            None => (Bound::Unbounded, None),
+        };
+        let rest = behind.into_iter().flat_map(|last| self.jobs.range(..=last));
+        let looked: Vec<JobId> =
+            self.jobs.range((ahead, Bound::Unbounded)).chain(rest).map(|(id, _)| *id).take(MOST_LOOKED_AT).collect();
+        self.reasons_noted = looked.last().copied();
+        for id in looked {
+            let Some(entry) = self.jobs.get(&id) else { continue };
+            if entry.told_reason != self.waiting(core, entry) {
+                self.changed.insert(id);
+            }
+        }
+    }
+
     /// Why a job does not move, if it does not.
-    fn waiting(&self, core: &Core, entry: &Entry) -> Option<WaitReason> {
+    pub(super) fn waiting(&self, core: &Core, entry: &Entry) -> Option<WaitReason> {
         match entry.state {
             JobState::Queued | JobState::Running => {}
             JobState::Verifying | JobState::Completed | JobState::Failed | JobState::Cancelled | JobState::Expired => {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use p2pnet_shared::{
-    api::{JobStatus, Path, ProviderSettings},
+    api::{JobStatus, JobSummary, Path, ProviderSettings},
     engine::BatchReport,
     id::{Hash, JobId, NodeId},
     job::Job,
@@ -63,6 +63,8 @@ struct Machine {
     free_at: Moment,
     /// Runs that go on, and the event that ends each.
     running: BTreeMap<RunId, Option<(Moment, u64)>>,
+    /// What a watcher saw of each job when it was last told of it.
+    told: BTreeMap<JobId, JobSummary>,
 }
 
 impl Machine {
@@ -165,6 +167,7 @@ impl World {
             wake_at: None,
             free_at: BEGINNING,
             running: BTreeMap::new(),
+            told: BTreeMap::new(),
         });
         self.start(machine);
         machine
@@ -207,6 +210,11 @@ impl World {
             Found::Here(status) => status,
             Found::Kept(key) => read_status(job, self.record(machine, key)).expect("its record can be read"),
         }
+    }
+
+    /// What somebody sees of a job who looks only when told that it changed.
+    pub fn told(&self, machine: usize, job: JobId) -> Option<&JobSummary> {
+        self.machines[machine].told.get(&job)
     }
 
     /// Whether nothing more will happen to a job.
@@ -479,7 +487,13 @@ impl World {
                 Effect::Forget(key) => {
                     self.machines[machine].store.remove(&key);
                 }
-                Effect::JobChanged(_) | Effect::JobRemoved { id: _, owner: _ } | Effect::NetworkChanged => {}
+                Effect::JobChanged(id) => {
+                    let machine = &mut self.machines[machine];
+                    if let Some(summary) = machine.node.as_ref().and_then(|node| node.summary(id)) {
+                        machine.told.insert(id, summary);
+                    }
+                }
+                Effect::JobRemoved { id: _, owner: _ } | Effect::NetworkChanged => {}
             }
         }
         self.wake(machine);

@@ -6,7 +6,7 @@
 use p2pnet_shared::{
     api::{IdleReason, ProviderSettings},
     id::{Holder, JobId, OwnerId},
-    job::{AttemptState, JobState, Policy, Priority, Requirements, WaitReason},
+    job::{AttemptState, Job, JobState, Policy, Priority, Requirements, WaitReason},
     node::{Input, Listing, Place},
     refusal::Code,
     units::Millis,
@@ -99,6 +99,28 @@ fn a_waiting_job_says_why_and_starts_soon_after_a_donor_comes() {
     // Connecting, offering, hearing of it, connecting, sending: ten times through a network of 2 to 40 ms.
     assert!(world.run_until(Millis(700), |world| world.job(me, job).summary.state != JobState::Queued));
     assert!(world.run_until(Millis(5_000), |world| world.is_over(me, job)));
+}
+
+#[test]
+fn whoever_looks_at_a_job_only_when_told_sees_each_reason_to_wait() {
+    const SEED: usize = 0;
+    let (mut world, me, _) = network(41, &[]);
+    // More jobs than are looked at in one step.
+    let demanding =
+        || Job { requirements: Requirements { memory_mib: 4096, ..Requirements::default() }, ..plan::sum(9) };
+    let jobs: Vec<_> = (0..50).map(|_| world.submit(me, demanding())).collect();
+    let told = |world: &World, reason: WaitReason| {
+        jobs.iter().all(|job| world.told(me, *job).is_some_and(|summary| summary.waiting.as_ref() == Some(&reason)))
+    };
+    assert!(world.run_until(Millis(10_000), |world| told(world, WaitReason::NoProviders)));
+    world.stop(SEED);
+    assert!(world.run_until(Millis(60_000), |world| told(world, WaitReason::NotConnected)));
+    world.start(SEED);
+    assert!(world.run_until(Millis(60_000), |world| told(world, WaitReason::NoProviders)));
+    let donor = world.add(DONOR);
+    assert!(world.run_until(Millis(10_000), |world| told(world, WaitReason::NoneMeetsRequirements)));
+    world.stop(donor);
+    assert!(world.run_until(Millis(120_000), |world| told(world, WaitReason::NoProviders)));
 }
 
 #[test]
