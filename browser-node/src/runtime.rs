@@ -27,7 +27,7 @@ use crate::{
     host::TabHost,
     js,
     pool::Pool,
-    seeds,
+    seeds::{self, Question},
     settings::Settings,
     slot,
     store::{self, Store, StoreError},
@@ -143,8 +143,9 @@ pub async fn start(options: Options) -> Result<NodeRuntime, StartError> {
     shared.settings.set(Settings::for_device(&watch.now()));
     *shared.device.borrow_mut() = Some(watch);
 
-    let (opened, slot, seed) = futures::join!(store::open(), slot::take(&ticker), seeds::fetch_early());
-    shared.tab.set(slot);
+    let seed = Question::ask_early();
+    let (opened, slot) = futures::join!(store::open(), slot::take(&ticker));
+    shared.tab.set(slot.as_ref().ok().copied());
     let (secret, store) = secret(&shared, open_store(&shared, opened, slot)).await?;
     *shared.store.borrow_mut() = store.clone();
     restore_settings(&shared, store.as_ref()).await;
@@ -277,12 +278,7 @@ impl NodeRuntime {
         });
     }
 
-    fn find_seed(
-        &self,
-        first: Result<p2pnet_shared::api::WellKnown, String>,
-        facts: mpsc::Sender<HostFact>,
-        ticker: Ticker,
-    ) {
+    fn find_seed(&self, first: Question, facts: mpsc::Sender<HostFact>, ticker: Ticker) {
         let shared = self.shared.clone();
         let tried = move |outcome: Result<(), String>| {
             let now = outcome.map_or_else(SeedSearch::Failed, |()| SeedSearch::Found);
@@ -310,7 +306,7 @@ impl Shared {
     }
 
     fn can_compute(&self) -> bool {
-        self.pool.borrow().as_ref().is_none_or(|pool| !pool.has_given_up())
+        self.pool.borrow().as_ref().is_none_or(Pool::can_compute)
     }
 
     fn tell_listeners(&self) {
@@ -336,15 +332,18 @@ impl OkOrFull for Result<(), mpsc::TrySendError<()>> {
     }
 }
 
-fn open_store(shared: &Rc<Shared>, opened: Result<store::Opened, StoreError>, slot: Option<u32>) -> Option<Store> {
-    let slot_or = slot.ok_or(StoreError::TooManyTabs);
+fn open_store(
+    shared: &Rc<Shared>,
+    opened: Result<store::Opened, StoreError>,
+    slot: Result<u32, StoreError>,
+) -> Option<Store> {
     let told = Rc::downgrade(shared);
     let failed = move |error| {
         if let Some(shared) = told.upgrade() {
             shared.lost_storage(error, ());
         }
     };
-    match opened.and_then(|opened| Ok(opened.for_slot(slot_or?, failed))) {
+    match opened.and_then(|opened| Ok(opened.for_slot(slot?, failed))) {
         Ok(store) => Some(store),
         Err(error) => shared.lost_storage(error, None),
     }

@@ -5,7 +5,7 @@ use p2pnet_net::{address::websocket_address, handle::Handle, host::HostFact};
 use p2pnet_shared::api::WellKnown;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Request, RequestCache, RequestInit, Response};
+use web_sys::{AbortController, Request, RequestCache, RequestInit, Response};
 
 use crate::{js, ticker::Ticker};
 
@@ -18,20 +18,56 @@ const LONGEST_PAUSE: f64 = 15_000.0;
 /// How long a node that knows the relay may take to connect before its address is asked for again.
 const CONNECT_MILLIS: f64 = 4_000.0;
 
-/// The first question: `index.html` has the browser ask it while the program is still on its way.
-pub async fn fetch_early() -> Result<WellKnown, String> {
-    fetch(RequestCache::Default).await
+/// How long the relay may take to answer before it is asked anew.
+const ANSWER_MILLIS: f64 = 8_000.0;
+
+/// A question to the relay that served the page: how is it reached? Dropped, it is taken back: a browser opens few
+/// connections to one host, and questions that nobody answers must not use them up.
+pub struct Question {
+    sent: Result<JsFuture, String>,
+    abort: Option<AbortController>,
 }
 
-/// Asks the relay that served the page how to reach it.
-async fn fetch(cache: RequestCache) -> Result<WellKnown, String> {
-    let window = web_sys::window().ok_or("there is no window")?;
+impl Question {
+    /// The first one: `index.html` has the browser ask it while the program is still on its way. No node waits for it.
+    pub fn ask_early() -> Self {
+        Self::ask(RequestCache::Default)
+    }
+
+    fn ask(cache: RequestCache) -> Self {
+        let abort = AbortController::new().ok();
+        Self { sent: send(cache, abort.as_ref()).map_err(|thrown| js::thrown_text(&thrown)), abort }
+    }
+
+    /// The answer, or why there is none in time.
+    async fn answer(mut self, ticker: &Ticker) -> Result<WellKnown, String> {
+        let sent = std::mem::replace(&mut self.sent, Err("asked twice".into()));
+        select! {
+            answer = read(sent).fuse() => answer,
+            () = ticker.sleep(ANSWER_MILLIS).fuse() => Err("the relay does not answer".into()),
+        }
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        if let Some(abort) = &self.abort {
+            abort.abort();
+        }
+    }
+}
+
+fn send(cache: RequestCache, abort: Option<&AbortController>) -> Result<JsFuture, JsValue> {
+    let window = web_sys::window().ok_or_else(|| JsValue::from_str("there is no window"))?;
     let init = RequestInit::new();
     init.set_cache(cache);
-    let request = Request::new_with_str_and_init(&format!("{}{WELL_KNOWN}", js::base_path()), &init)
-        .map_err(|thrown| js::thrown_text(&thrown))?;
-    let answer =
-        JsFuture::from(window.fetch_with_request(&request)).await.map_err(|thrown| js::thrown_text(&thrown))?;
+    init.set_signal(abort.map(AbortController::signal).as_ref());
+    let request = Request::new_with_str_and_init(&format!("{}{WELL_KNOWN}", js::base_path()), &init)?;
+    Ok(JsFuture::from(window.fetch_with_request(&request)))
+}
+
+async fn read(sent: Result<JsFuture, String>) -> Result<WellKnown, String> {
+    let answer = sent?.await.map_err(|thrown| js::thrown_text(&thrown))?;
     let answer: Response = answer.dyn_into().map_err(|thrown: JsValue| js::thrown_text(&thrown))?;
     if !answer.ok() {
         return Err(format!("the relay answered {}", answer.status()));
@@ -82,10 +118,10 @@ pub fn addresses(known: &WellKnown, place: Option<&Place>) -> Vec<String> {
     addresses
 }
 
-/// Finds the relay, and finds it again whenever the node has lost it, for as long as the tab lives. `first` is a fetch that
-/// was begun before the node was up. `tried` hears of every failed try, and of success.
+/// Finds the relay, and finds it again whenever the node has lost it, for as long as the tab lives. `first` was
+/// asked before the node was up. `tried` hears of every failed try, and of success.
 pub async fn keep_finding(
-    first: Result<WellKnown, String>,
+    first: Question,
     handle: Handle,
     mut facts: mpsc::Sender<HostFact>,
     ticker: Ticker,
@@ -93,10 +129,10 @@ pub async fn keep_finding(
 ) {
     let woken = wake_when_online();
     let mut woken = woken.fuse();
-    let mut answer = first;
+    let mut question = first;
     let mut pause = FIRST_PAUSE;
     loop {
-        match answer {
+        match question.answer(&ticker).await {
             Ok(known) => {
                 tried(Ok(()));
                 let addresses = addresses(&known, Place::of_page().as_ref());
@@ -113,7 +149,7 @@ pub async fn keep_finding(
             () = ticker.sleep(pause).fuse() => pause = (pause * 2.0).min(LONGEST_PAUSE),
             _ = woken.next() => pause = FIRST_PAUSE,
         }
-        answer = fetch(RequestCache::NoStore).await;
+        question = Question::ask(RequestCache::NoStore);
     }
 }
 

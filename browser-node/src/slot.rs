@@ -10,10 +10,12 @@ use futures::channel::oneshot;
 use js_sys::{Object, Promise, Reflect};
 use p2pnet_shared::units::Moment;
 use wasm_bindgen::{JsValue, closure::Closure};
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::Storage;
 
 use crate::{
     js::{self, LockManager},
+    store::{StoreError, within},
     ticker::Ticker,
 };
 
@@ -22,14 +24,16 @@ const MOST_SLOTS: u32 = 64;
 /// A reload may run before the old page has let go of its lock.
 const RELOAD_TRIES: u32 = 30;
 const RELOAD_WAIT_MILLIS: u32 = 20;
+/// How long the browser may take to say whether a lock is free.
+const LOCK_MILLIS: u32 = 4_000;
 /// A lease that was not renewed for so long is free. Longer than a device's short sleeps would matter little: the
 /// owner sees that its lease is gone and keeps working, only its next reload takes another number.
 const LEASE_MILLIS: u64 = 5_000;
 const NOTE: &str = "p2pnet.tab";
 
-/// Takes a number for this tab; `None` when all are taken or nothing can be remembered.
-pub async fn take(ticker: &Ticker) -> Option<u32> {
-    let session = web_sys::window()?.session_storage().ok().flatten();
+/// Takes a number for this tab, or says why there is none: all are taken, or nothing can be remembered.
+pub async fn take(ticker: &Ticker) -> Result<u32, StoreError> {
+    let session = web_sys::window().and_then(|window| window.session_storage().ok().flatten());
     let noted: Option<u32> =
         session.as_ref().and_then(|storage| storage.get_item(NOTE).ok().flatten()).and_then(|text| text.parse().ok());
     let slot = match js::locks() {
@@ -39,49 +43,57 @@ pub async fn take(ticker: &Ticker) -> Option<u32> {
     if let Some(storage) = session {
         let _ = storage.set_item(NOTE, &slot.to_string());
     }
-    Some(slot)
+    Ok(slot)
 }
 
-async fn take_lock(locks: &LockManager, noted: Option<u32>) -> Option<u32> {
+async fn take_lock(locks: &LockManager, noted: Option<u32>) -> Result<u32, StoreError> {
     if let Some(slot) = noted {
         for _ in 0..RELOAD_TRIES {
-            if try_lock(locks, slot).await {
-                return Some(slot);
+            if try_lock(locks, slot).await? {
+                return Ok(slot);
             }
             gloo::timers::future::TimeoutFuture::new(RELOAD_WAIT_MILLIS).await;
         }
     }
     for slot in 1..=MOST_SLOTS {
-        if try_lock(locks, slot).await {
-            return Some(slot);
+        if try_lock(locks, slot).await? {
+            return Ok(slot);
         }
     }
-    None
+    Err(StoreError::TooManyTabs)
 }
 
-/// Whether the lock is now ours; then it stays so until the tab is gone.
-async fn try_lock(locks: &LockManager, slot: u32) -> bool {
-    let (answer, is_ours) = oneshot::channel();
-    let answer = Rc::new(RefCell::new(Some(answer)));
+/// Whether the lock is now ours; then it stays so until the tab is gone. Fails where the browser allows no locks, which it
+/// says by a promise that fails while nothing is called, or by silence.
+async fn try_lock(locks: &LockManager, slot: u32) -> Result<bool, StoreError> {
+    let (tell, hear) = oneshot::channel();
+    let tell = Rc::new(RefCell::new(Some(tell)));
+    let told = tell.clone();
     let granted = Closure::<dyn FnMut(JsValue) -> Promise>::new(move |lock: JsValue| {
         let ours = !lock.is_null() && !lock.is_undefined();
-        if let Some(answer) = answer.borrow_mut().take() {
-            let _ = answer.send(ours);
-        }
-        if ours { Promise::new(&mut |_, _| ()) } else { Promise::resolve(&JsValue::UNDEFINED) }
+        let heard = told.borrow_mut().take().is_some_and(|tell| tell.send(Ok(ours)).is_ok());
+        // A lock that comes after nobody waits for it is let go at once.
+        if ours && heard { Promise::new(&mut |_, _| ()) } else { Promise::resolve(&JsValue::UNDEFINED) }
     });
     let options = Object::new();
     let _ = Reflect::set(&options, &"ifAvailable".into(), &true.into());
-    if locks.request(&format!("p2pnet-node-{slot}"), &options, &granted).is_err() {
-        return false;
-    }
-    is_ours.await.unwrap_or(false)
+    let failed = |thrown: JsValue| StoreError::Failed(js::thrown_text(&thrown));
+    let asked = locks.request(&format!("p2pnet-node-{slot}"), &options, &granted).map_err(failed)?;
+    spawn_local(async move {
+        if let Err(thrown) = JsFuture::from(asked).await
+            && let Some(tell) = tell.borrow_mut().take()
+        {
+            let _ = tell.send(Err(failed(thrown)));
+        }
+    });
+    within(LOCK_MILLIS, hear).await.ok_or(StoreError::NoAnswer)?.unwrap_or(Err(StoreError::NoAnswer))
 }
 
 /// Two tabs that start in the same millisecond could both write; the one that reads its own mark back has won.
-async fn take_lease(ticker: &Ticker, noted: Option<u32>) -> Option<u32> {
-    let storage = web_sys::window()?.local_storage().ok().flatten()?;
-    let mark = u64::from_le_bytes(js::random_bytes()?);
+async fn take_lease(ticker: &Ticker, noted: Option<u32>) -> Result<u32, StoreError> {
+    let nothing = || StoreError::Failed("this browser has no localStorage for this page".into());
+    let storage = web_sys::window().and_then(|window| window.local_storage().ok().flatten()).ok_or_else(nothing)?;
+    let mark = u64::from_le_bytes(js::random_bytes().ok_or_else(nothing)?);
     let mut wanted: Vec<u32> = (1..=MOST_SLOTS).collect();
     if let Some(slot) = noted.filter(|slot| (1..=MOST_SLOTS).contains(slot)) {
         wanted.insert(0, slot);
@@ -94,10 +106,10 @@ async fn take_lease(ticker: &Ticker, noted: Option<u32>) -> Option<u32> {
         gloo::timers::future::TimeoutFuture::new(RELOAD_WAIT_MILLIS).await;
         if read_lease(&storage, slot).is_some_and(|lease| lease.mark == mark) {
             keep_lease(ticker, storage, slot, mark);
-            return Some(slot);
+            return Ok(slot);
         }
     }
-    None
+    Err(StoreError::TooManyTabs)
 }
 
 fn keep_lease(ticker: &Ticker, storage: Storage, slot: u32, mark: u64) {

@@ -105,8 +105,8 @@ pub async fn open() -> Result<Opened, StoreError> {
     }
 }
 
-/// What a future gives, if it gives it in time.
-async fn within<T>(millis: u32, future: impl Future<Output = T>) -> Option<T> {
+/// What a future gives, if it gives it in time (milliseconds of the page's own timer).
+pub async fn within<T>(millis: u32, future: impl Future<Output = T>) -> Option<T> {
     match futures::future::select(pin!(future), TimeoutFuture::new(millis)).await {
         Either::Left((given, _)) => Some(given),
         Either::Right(((), _)) => None,
@@ -203,7 +203,8 @@ impl Store {
             return Ok(waiting.clone());
         }
         let (_transaction, records) = self.inner.transaction(IdbTransactionMode::Readonly)?;
-        let value = answer(&records.get(&JsValue::from_str(&text)).map_err(error)?).await?;
+        let request = records.get(&JsValue::from_str(&text)).map_err(error)?;
+        let value = within(READ_MILLIS, answer(&request)).await.ok_or(StoreError::NoAnswer)??;
         Ok(value.dyn_ref::<Uint8Array>().map(Uint8Array::to_vec))
     }
 

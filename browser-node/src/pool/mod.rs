@@ -67,7 +67,7 @@ struct State {
     failed_starts: u32,
     idle_ticks: u32,
     trouble: Option<String>,
-    /// Whether so many starts failed in a row that no more is promised to others.
+    /// Whether so many starts failed in a row that no further one is tried before there is work.
     given_up: bool,
     /// What was last told of these two.
     told: (Option<String>, bool),
@@ -98,7 +98,7 @@ impl Pool {
             idle_ticks: 0,
             trouble: None,
             given_up: false,
-            told: (None, false),
+            told: (None, true),
             engine: EngineName::Browser,
         };
         Self { state: Rc::new(RefCell::new(state)), trouble_changed }
@@ -186,9 +186,9 @@ impl Pool {
         self.state.borrow().trouble.clone()
     }
 
-    /// Whether workers did not start so often that nothing should be offered to others.
-    pub fn has_given_up(&self) -> bool {
-        self.state.borrow().given_up
+    /// Whether something may be offered to others: a worker is up, or none has failed to start.
+    pub fn can_compute(&self) -> bool {
+        self.state.borrow().can_compute()
     }
 
     /// Forgets that workers did not start.
@@ -202,7 +202,7 @@ impl Pool {
     /// Tells of trouble when it begins, ends or has another reason.
     fn tell(&self) {
         let mut state = self.state.borrow_mut();
-        let now = (state.trouble.clone(), state.given_up);
+        let now = (state.trouble.clone(), state.can_compute());
         if state.told != now {
             state.told = now;
             drop(state);
@@ -228,8 +228,8 @@ impl Pool {
                 report(lost);
                 return;
             }
-            // What was offered to others needs a worker: better known before they send work than after.
-            if state.cores > 0 && state.failed_starts > 0 && state.members.is_empty() && !state.given_up {
+            // While none starts nothing is offered to others, so no work of theirs would try again.
+            if state.failed_starts > 0 && state.members.is_empty() && !state.given_up {
                 drop(state);
                 self.start_worker();
                 continue;
@@ -301,6 +301,10 @@ impl Pool {
 }
 
 impl State {
+    fn can_compute(&self) -> bool {
+        self.trouble.is_none() || self.members.iter().any(|member| !member.is_booting())
+    }
+
     fn running(&self, lane: Lane) -> usize {
         self.lanes.iter().filter(|(_, running)| *running == lane).count()
     }
