@@ -38,6 +38,8 @@ pub fn file(field: &str) -> String {
 pub fn example(place: usize) -> String {
     format!("example-{place}")
 }
+/// Unfolds the fields for name and labels. Every field of New job: `field-<name in JSON>`.
+pub const NAMING: &str = "naming";
 /// Submits the job of whichever tab is open.
 pub const SUBMIT_JOB: &str = "submit-job";
 /// What is wrong with the job as typed; absent when it is right.
@@ -52,12 +54,16 @@ pub const JOB_ROW: &str = "job-row";
 pub const JOB_STATE: &str = "job-state";
 /// Why the job waits.
 pub const JOB_WAITING: &str = "job-waiting";
+/// The button beside it that lends in this tab, where nobody else does.
+pub const LEND_HERE: &str = "lend-here";
 /// Why the job failed; carries `data-code`.
 pub const JOB_ERROR: &str = "job-error";
 /// The result so far.
 pub const JOB_PARTIAL: &str = "job-partial";
 /// The final result.
 pub const JOB_RESULT: &str = "job-result";
+/// Saves a result of bytes as a file.
+pub const DOWNLOAD_BYTES: &str = "download-bytes";
 /// What a program wrote to standard error, as text.
 pub const JOB_ERRORS: &str = "job-errors";
 /// The parts of a program that failed.

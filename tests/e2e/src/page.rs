@@ -98,17 +98,32 @@ impl Browser {
     pub async fn submit(&self, job: &Value) -> Result<String> {
         self.go("/jobs/new").await?;
         self.find("tab-json").await?.click().await?;
-        let area = self.find("job-json").await?;
-        // As pasting does: the whole text at once, and one event.
+        self.paste("job-json", &job.to_string()).await?;
+        self.press_submit().await
+    }
+
+    /// Puts a text into a field as pasting does: all at once, and one event.
+    pub async fn paste(&self, name: &str, text: &str) -> Result<()> {
+        let field = self.find(name).await?;
         self.script(
-            "const [area, text] = arguments; area.focus(); area.value = text; \
-             area.dispatchEvent(new InputEvent('input', {bubbles: true}))",
-            vec![area.to_json()?, json!(job.to_string())],
+            "const [field, text] = arguments; field.focus(); field.value = text; \
+             field.dispatchEvent(new InputEvent('input', {bubbles: true}))",
+            vec![field.to_json()?, json!(text)],
         )
-        .await?;
+        .await
+        .map(drop)
+    }
+
+    /// Submits what New job holds and gives the job's id; the page then shows the job.
+    pub async fn press_submit(&self) -> Result<String> {
         self.find_css("[data-testid='submit-job']:not([disabled])").await?.click().await?;
-        let path = self.path_when(|path| path.starts_with("/jobs/") && path != "/jobs/new").await?;
-        Ok(path.trim_start_matches("/jobs/").to_owned())
+        self.shown_job().await
+    }
+
+    /// The id of the job that the page shows, as soon as it shows one.
+    pub async fn shown_job(&self) -> Result<String> {
+        let path = self.path_when(|path| path.contains("/jobs/") && !path.ends_with("/jobs/new")).await?;
+        Ok(path.rsplit('/').next().unwrap_or_default().to_owned())
     }
 
     /// Where the job on show stands, in the API's word.

@@ -24,28 +24,29 @@ pub struct Relay {
     client: Client,
     data: Folder,
     url: String,
-    provider: bool,
+    flags: Vec<&'static str>,
 }
 
 impl Relay {
     /// A relay that only introduces: every task runs in a browser or in a native node.
     pub fn without_provider() -> Result<Self> {
-        Self::start(false)
+        Self::with(&["--no-provider"])
     }
 
     /// A relay that lends its own machine as well.
     pub fn with_provider() -> Result<Self> {
-        Self::start(true)
+        Self::with(&[])
     }
 
-    fn start(provider: bool) -> Result<Self> {
+    /// A relay with these flags on its command line.
+    pub fn with(flags: &[&'static str]) -> Result<Self> {
         choose_tls();
         let data = Folder::new("relay")?;
-        let (process, url) = launch(0, &data, provider)?;
-        Ok(Self { process: Some(process), client: Client::new(), data, url, provider })
+        let (process, url) = launch(0, &data, flags)?;
+        Ok(Self { process: Some(process), client: Client::new(), data, url, flags: flags.to_vec() })
     }
 
-    /// Where its page is, without a slash at the end.
+    /// Where its page is (but for a base path), without a slash at the end.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -66,7 +67,7 @@ impl Relay {
     /// Starts it again after [`Relay::stop`], on the same port with the same data.
     pub fn start_again(&mut self) -> Result<()> {
         let port = self.url.rsplit(':').next().and_then(|port| port.parse().ok()).context("the URL has no port")?;
-        let (process, url) = launch(port, &self.data, self.provider)?;
+        let (process, url) = launch(port, &self.data, &self.flags)?;
         if url != self.url {
             bail!("the relay was at {} and came back at {url}", self.url);
         }
@@ -191,13 +192,10 @@ impl NativeNode {
     }
 }
 
-fn launch(port: u16, data: &Folder, provider: bool) -> Result<(Process, String)> {
+fn launch(port: u16, data: &Folder, flags: &[&str]) -> Result<(Process, String)> {
     let mut command = Command::new(given("P2PNET_BIN")?);
     command.arg("relay").args(["--port", &port.to_string(), "--p2p-port", "0", "--webrtc-port", "0"]);
-    command.arg("--data-dir").arg(data.path());
-    if !provider {
-        command.arg("--no-provider");
-    }
+    command.arg("--data-dir").arg(data.path()).args(flags);
     Process::start("the relay", &mut command, START, url_in)
 }
 

@@ -3,7 +3,9 @@
 //! Every browser is a process tree and a node of its own; the relay does not lend unless a story says so.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod first_moments;
 mod kinds;
+mod new_job;
 mod workers;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,6 +15,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use p2pnet_e2e::{
     browser::{Browser, Display, Screen},
     kernels,
+    relay::Relay,
     stage::Stage,
 };
 use reqwest::Method;
@@ -297,6 +300,29 @@ async fn a_shipped_program_runs_in_another_tab_and_shows_what_it_printed_and_how
     Stage::new(2).await?.play(story).await
 }
 
+#[tokio::test]
+async fn a_page_below_a_path_of_its_server_lends_computes_and_is_there_after_a_reload() -> Result<()> {
+    const BASE: &str = "/for/everyone";
+    let story = async |stage: &mut Stage| {
+        stage.relay = Relay::with(&["--no-provider", "--base-path", BASE])?;
+        let person = &stage.people[0];
+        person.open(&format!("{}{BASE}/", stage.relay.url())).await?;
+        person.connected().await?;
+        person.lend().await?;
+        person.go(&format!("{BASE}/jobs/new")).await?;
+        person.find("tab-command").await?.click().await?;
+        person.find("example-1").await?.click().await?;
+        person.text_when("file-module", SOON, |text| text.contains("frequencies")).await?;
+        let id = person.press_submit().await?;
+        person.job_result(JOB).await?;
+        person.driver.refresh().await?;
+        person.connected().await?;
+        person.job_state_when(&["completed"], SOON).await?;
+        person.path_when(|path| path == format!("{BASE}/jobs/{id}")).await.map(drop)
+    };
+    Stage::new(1).await?.play(story).await
+}
+
 /// Submits an example of New job's Command as it stands, and gives its result.
 async fn run_example(person: &Browser, place: usize, program: &str) -> Result<Value> {
     person.go("/jobs/new").await?;
@@ -304,8 +330,7 @@ async fn run_example(person: &Browser, place: usize, program: &str) -> Result<Va
     person.find(&format!("example-{place}")).await?.click().await?;
     // The program comes from the relay: its name shows that it is here.
     person.text_when("file-module", SOON, |text| text.contains(program)).await?;
-    person.find_css("[data-testid='submit-job']:not([disabled])").await?.click().await?;
-    person.path_when(|path| path.starts_with("/jobs/") && path != "/jobs/new").await?;
+    person.press_submit().await?;
     person.job_result(JOB).await
 }
 

@@ -10,7 +10,7 @@ use web_sys::{Blob, BlobPropertyBag, HtmlAnchorElement, HtmlTextAreaElement, Url
 use yew::prelude::*;
 
 use super::icon::Icon;
-use crate::{look::use_words, text::shell};
+use crate::{look::use_words, testid, text::shell};
 
 /// How long the button says that it copied.
 const THANKS_MILLIS: u32 = 1_500;
@@ -96,7 +96,7 @@ pub fn DownloadBytesButton(props: &DownloadBytesButtonProps) -> Html {
         })
     };
     html! {
-        <button type="button" class="small outline" {onclick}>
+        <button type="button" class="small outline" {onclick} data-testid={testid::DOWNLOAD_BYTES}>
             { Icon::Download.draw() }
             <span>{ words.say(shell::DOWNLOAD) }</span>
         </button>

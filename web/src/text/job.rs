@@ -45,6 +45,7 @@ texts! {
     RESULT_FAILED: "Parts that failed", "Части с ошибкой";
     FAILED_PART: "Part", "Часть";
     FAILED_CODE: "Exit code", "Код завершения";
+    FAILED_SHOWN: "The first {shown} of {all}.", "Первые {shown} из {all}.";
     RESULT_ERRORS: "Standard error", "Стандартный поток ошибок";
     RESULT_AS_TEXT: "As text", "Как текст";
     RESULT_AS_SENT: "As sent (base64)", "Как передано (base64)";

@@ -92,7 +92,13 @@ texts! {
     MODULE: "Program (.wasm)", "Программа (.wasm)";
     ARGS: "Arguments, one a line", "Аргументы, по одному в строке";
     OK_EXIT_CODES: "Exit codes that are no failure", "Коды завершения, которые не считаются ошибкой";
+    OK_EXIT_CODES_HELP: "Apart by commas; only 0 when empty.", "Через запятую; если пусто, то только 0.";
     JSON_TEXT: "Job as JSON", "Задание в JSON";
+    NAMING: "Name and labels", "Имя и метки";
+    NAME: "Name of the job", "Имя задания";
+    LABELS: "Labels", "Метки";
+    LABELS_HELP: "One a line, as team=physics. With name and labels you find the job again; the nodes that compute do not see them.",
+        "По одной в строке, например team=physics. По имени и меткам задание легко найти; узлы, которые считают, их не видят.";
     ADVANCED: "Requirements and policy", "Требования и правила";
     CPU_PERCENT: "Share of a core, %", "Доля ядра, %";
     RAM: "Memory of a task, GiB", "Память задачи, ГиБ";

@@ -19,6 +19,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// For a page to settle: fonts, transitions, live figures.
 const SETTLE: Duration = Duration::from_millis(700);
 
+/// A browser whose workers and storage a policy forbids.
+const BROKEN: &str = r#"
+    window.Worker = class { constructor() { throw new Error("workers are forbidden here"); } };
+    IDBFactory.prototype.open = () => { throw new DOMException("The operation is insecure.", "SecurityError"); };
+"#;
+
+/// What Donate then says, in each of the languages.
+const BROKEN_SAYS: [&str; 2] = ["starts no workers", "не запускает"];
+
 const LANGUAGES: [&str; 2] = ["en", "ru"];
 const THEMES: [&str; 2] = ["light", "dark"];
 /// Name, width and height in CSS pixels, pixels a CSS pixel, whether it is a phone.
@@ -49,6 +58,9 @@ async fn main() -> Result<()> {
     let command = me.submit(&command_job()?).await?;
     me.job_state_when(&["completed"], PATIENCE).await?;
     let command_page = format!("/jobs/{command}");
+    let broken = Browser::headless().await?;
+    broken.run_before_every_page(BROKEN).await?;
+    broken.open(relay.url()).await?;
     let pages = [
         ("donate", "/"),
         ("jobs", "/jobs"),
@@ -61,12 +73,26 @@ async fn main() -> Result<()> {
     ];
     for (device, width, height, scale, phone) in DEVICES {
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": scale, "mobile": phone});
-        me.devtools("Emulation.setDeviceMetricsOverride", metrics).await?;
+        for browser in [&me, &broken] {
+            browser.devtools("Emulation.setDeviceMetricsOverride", metrics.clone()).await?;
+        }
         for language in LANGUAGES {
             speak(&me, language).await?;
+            speak(&broken, language).await?;
+            broken.lend().await?;
+            broken
+                .text_when("donate-status", PATIENCE, |text| text.contains(BROKEN_SAYS[usize::from(language == "ru")]))
+                .await?;
             for theme in THEMES {
                 let media = json!({"features": [{"name": "prefers-color-scheme", "value": theme}]});
-                me.devtools("Emulation.setEmulatedMedia", media).await?;
+                for browser in [&me, &broken] {
+                    browser.devtools("Emulation.setEmulatedMedia", media.clone()).await?;
+                }
+                let name = format!("donate-broken-{language}-{theme}-{device}");
+                if name.contains(&filter) {
+                    sleep(SETTLE).await;
+                    photograph(&broken, &folder.join(format!("{name}.png"))).await?;
+                }
                 for (name, path) in pages {
                     let name = format!("{name}-{language}-{theme}-{device}");
                     if !name.contains(&filter) {
@@ -94,7 +120,10 @@ async fn fill(browser: &Browser, command: bool) -> Result<()> {
     }
     browser.find("tab-command").await?.click().await?;
     browser.find("example-2").await?.click().await?;
-    browser.find("file-module").await.map(drop)
+    browser.find("file-module").await?;
+    browser.script("document.querySelectorAll('details').forEach((part) => part.open = true)", Vec::new()).await?;
+    browser.paste("field-name", "Figures of July").await?;
+    browser.paste("field-labels", "team=statistics\nrun=2026-07").await
 }
 
 /// Makes the browser prefer a language, and the page look again.
@@ -115,6 +144,7 @@ async fn show(browser: &Browser, path: &str) -> Result<()> {
 
 /// The page from top to end.
 async fn photograph(browser: &Browser, file: &PathBuf) -> Result<()> {
+    browser.script("scrollTo(0, 0)", Vec::new()).await?;
     let picture = browser.devtools("Page.captureScreenshot", json!({"captureBeyondViewport": true})).await?;
     let data = picture["data"].as_str().context("no picture")?;
     Ok(fs::write(file, STANDARD.decode(data)?)?)
@@ -129,12 +159,15 @@ fn finished_jobs() -> Vec<Value> {
     ]
 }
 
-/// A program that also complains.
+/// A program that also complains, and fails on one line.
 fn command_job() -> Result<Value> {
     let folder = given("P2PNET_DIST")?.join("examples");
     let module = STANDARD.encode(fs::read(folder.join("statistics.wasm"))?);
-    let input = STANDARD.encode("3, 1, 4, 1, 5, 9, 2, 6\n2, 7, 1, 8, x");
-    Ok(json!({"kind":"command","module":module,"args":["-d","4"],"input":input,"split":"lines"}))
+    let input = STANDARD.encode("3, 1, 4, 1, 5, 9, 2, 6\n2, 7, 1, 8, x\nnothing to count\n4");
+    let labels = json!({"team": "statistics", "run": "2026-07"});
+    Ok(
+        json!({"kind":"command","name":"Figures of July","labels":labels,"module":module,"args":["-d","4"],"input":input,"split":"lines"}),
+    )
 }
 
 /// Goes on while the pictures are taken.

@@ -233,7 +233,7 @@ fn LendHere() -> Html {
     if settings.lending {
         return Html::default();
     }
-    html! { <button type="button" class="small outline" {onclick}>{ words.say(say::LEND_HERE) }</button> }
+    html! { <button type="button" class="small outline" {onclick} data-testid={testid::LEND_HERE}>{ words.say(say::LEND_HERE) }</button> }
 }
 
 /// The status carries at most 4 KiB of what was submitted; a cut text is no JSON any more.

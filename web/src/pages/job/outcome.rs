@@ -88,7 +88,8 @@ fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
     };
     let text = core::str::from_utf8(&bytes).ok().map(Rc::<str>::from);
     let errors = if status.summary.kind == "command" { command_errors(json) } else { None };
-    let failed = if status.summary.kind == "command" { failed_parts(json) } else { Vec::new() };
+    let (failed, failed_total) = if status.summary.kind == "command" { failed_parts(json) } else { (Vec::new(), 0) };
+    let failed_shown = u64::try_from(failed.len()).unwrap_or(u64::MAX);
     html! {
         <>
             if let Some(text) = text {
@@ -100,7 +101,7 @@ fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
             }
             if !failed.is_empty() {
                 <h3>{ words.say(say::RESULT_FAILED) }</h3>
-                <div class="scroll" tabindex="0"><table data-testid={testid::JOB_FAILED_PARTS}>
+                <div class="scroll" tabindex="0"><table class="failed-parts" data-testid={testid::JOB_FAILED_PARTS}>
                     <thead><tr>
                         <th scope="col">{ words.say(say::FAILED_PART) }</th>
                         <th scope="col">{ words.say(say::FAILED_CODE) }</th>
@@ -110,6 +111,9 @@ fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
                         <tr>{ for part.iter().map(|cell| html! { <td>{ cell }</td> }) }</tr>
                     }) }</tbody>
                 </table></div>
+                if failed_shown < failed_total {
+                    <small>{ words.fill(say::FAILED_SHOWN, &[("shown", &words.number(failed_shown)), ("all", &words.number(failed_total))]) }</small>
+                }
             }
             if let Some(text) = errors {
                 <h3>{ words.say(say::RESULT_ERRORS) }</h3>
@@ -138,9 +142,10 @@ fn command_errors(json: &str) -> Option<Rc<str>> {
     result.get("stderr")?.as_str().filter(|text| !text.is_empty()).map(Rc::from)
 }
 
-/// The parts of a program's job that failed, as far as they are shown: number, exit code, end of standard error.
-fn failed_parts(json: &str) -> Vec<[String; 3]> {
-    let Ok(result) = serde_json::from_str::<serde_json::Value>(json) else { return Vec::new() };
+/// The parts of a program's job that failed, as far as they are shown: number, exit code, end of standard error; and how
+/// many failed in all.
+fn failed_parts(json: &str) -> (Vec<[String; 3]>, u64) {
+    let Ok(result) = serde_json::from_str::<serde_json::Value>(json) else { return (Vec::new(), 0) };
     let text = |part: &serde_json::Value, name: &str| match part.get(name) {
         Some(serde_json::Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
@@ -148,7 +153,8 @@ fn failed_parts(json: &str) -> Vec<[String; 3]> {
     };
     let parts = result.get("failed").and_then(|parts| parts.as_array()).map(Vec::as_slice).unwrap_or_default();
     let row = |part| ["part", "exit_code", "stderr"].map(|name| text(part, name));
-    parts.iter().take(MOST_FAILED_SHOWN).map(row).collect()
+    let all = result.get("failed_total").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    (parts.iter().take(MOST_FAILED_SHOWN).map(row).collect(), all)
 }
 
 /// The rows of a matrix that is small enough to be looked at.
@@ -195,13 +201,22 @@ fn TextView(props: &TextViewProps) -> Html {
 
 #[cfg(test)]
 mod tests {
-    use super::{command_bytes, command_errors, failed_parts, kernel_bytes, rows_of};
+    use super::{MOST_FAILED_SHOWN, command_bytes, command_errors, failed_parts, kernel_bytes, rows_of};
 
     #[test]
     fn parts_that_failed_are_shown_with_their_code_and_words() {
         let json = r#"{"stdout":"","stderr":"","failed":[{"part":3,"exit_code":1,"stderr":"no"}],"failed_total":1}"#;
-        assert_eq!(failed_parts(json), [["3", "1", "no"].map(str::to_owned)]);
-        assert_eq!(failed_parts(r#"{"stdout":"","stderr":""}"#), Vec::<[String; 3]>::new());
+        assert_eq!(failed_parts(json), (vec![["3", "1", "no"].map(str::to_owned)], 1));
+        assert_eq!(failed_parts(r#"{"stdout":"","stderr":""}"#), (vec![], 0));
+    }
+
+    #[test]
+    fn of_many_parts_that_failed_the_first_are_shown_and_all_are_counted() {
+        let parts: Vec<_> = (0..1_000).map(|part| serde_json::json!({"part": part, "exit_code": 2})).collect();
+        let json = serde_json::json!({"stdout": "", "stderr": "", "failed": parts, "failed_total": 70_000}).to_string();
+        let (shown, all) = failed_parts(&json);
+        assert_eq!((shown.len(), all), (MOST_FAILED_SHOWN, 70_000));
+        assert_eq!(shown[19], ["19", "2", ""].map(str::to_owned));
     }
 
     #[test]

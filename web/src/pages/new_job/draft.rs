@@ -124,6 +124,14 @@ pub struct Advanced {
     pub retries: String,
 }
 
+/// By what its owner finds the job again; may all stay empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Naming {
+    pub name: String,
+    /// A label a line: key, `=`, value.
+    pub labels: String,
+}
+
 /// Everything typed, each tab with its own fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
@@ -135,6 +143,7 @@ pub struct Draft {
     pub kernel: Program,
     pub command: Program,
     pub json: String,
+    pub naming: Naming,
     pub advanced: Advanced,
 }
 
@@ -202,7 +211,7 @@ impl Draft {
                 }
             }
         }
-        Ok(fields.close(self.tab, &self.advanced))
+        Ok(fields.close(self.tab, &self.naming, &self.advanced))
     }
 
     /// The same job without its filter, to find out which of the two formulas a refusal is about.
@@ -258,7 +267,15 @@ impl Fields {
         }
     }
 
-    fn close(mut self, tab: Tab, advanced: &Advanced) -> String {
+    fn close(mut self, tab: Tab, naming: &Naming, advanced: &Advanced) -> String {
+        if !naming.name.trim().is_empty() {
+            self.add("name", data::quoted(naming.name.trim()));
+        }
+        let mut labels = Fields::default();
+        for line in naming.labels.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (key, value) = line.split_once('=').unwrap_or((line, ""));
+            labels.add(key.trim(), data::quoted(value.trim()));
+        }
         let mut requirements = Fields::default();
         for (name, value) in [
             ("cpu_percent", &advanced.cpu_percent),
@@ -276,7 +293,7 @@ impl Fields {
         if !advanced.retries.trim().is_empty() {
             policy.add("retries", data::number_or_text(&advanced.retries));
         }
-        for (name, fields) in [("requirements", requirements), ("policy", policy)] {
+        for (name, fields) in [("labels", labels), ("requirements", requirements), ("policy", policy)] {
             if !fields.0.is_empty() {
                 self.add(name, format!("{{{}}}", fields.0));
             }
@@ -332,13 +349,53 @@ mod tests {
     }
 
     #[test]
+    fn name_and_labels_are_those_of_the_job() {
+        for tab in Tab::ALL.into_iter().filter(|tab| *tab != Tab::Json) {
+            let mut draft = Draft { tab, ..examples::first() };
+            draft.naming.name = " nightly run ".into();
+            draft.naming.labels = "team = physics\n\nequation=a=b\nurgent\n".into();
+            let job = p2pnet_shared::job::kinds::read(&draft.json().unwrap(), &|_| None).unwrap();
+            assert_eq!(job.metadata.name.as_deref(), Some("nightly run"));
+            let labels: Vec<_> =
+                job.metadata.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+            assert_eq!(labels, [("equation", "a=b"), ("team", "physics"), ("urgent", "")]);
+        }
+    }
+
+    #[test]
+    fn a_label_given_twice_or_with_a_key_that_is_none_is_refused_by_its_name() {
+        for (labels, named) in
+            [("team=a\nteam=b", "`labels.team`"), ("=a", "`labels.`"), ("two words=a", "`labels.two words`")]
+        {
+            let mut draft = examples::first();
+            draft.naming.labels = labels.into();
+            let refusal = p2pnet_shared::job::kinds::read(&draft.json().unwrap(), &|_| None).err().unwrap();
+            assert!(refusal.message.contains(named), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn exit_codes_that_are_no_failure_travel_with_a_command() {
+        let mut draft = Draft { tab: Tab::Command, ..examples::first() };
+        draft.command.ok_exit_codes = "0, 1 42".into();
+        let json = draft.json().unwrap();
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(value["ok_exit_codes"], serde_json::json!([0, 1, 42]));
+        assert_eq!(p2pnet_shared::job::kinds::read(&json, &|_| None).err(), None, "{json}");
+    }
+
+    #[test]
     fn nothing_typed_can_break_out_of_the_json() {
         let mut draft = examples::first();
+        draft.naming.name = r#"x","kind":"map"#.into();
+        draft.naming.labels = r#"a":"b","c=d"},"start":{"e":"f"#.into();
         draft.range.map = r#"x","reduce":"count"#.into();
         draft.range.start = r#"1,"end":2"#.into();
         let value: serde_json::Value = serde_json::from_str(&draft.json().unwrap()).unwrap();
         assert_eq!(value["map"], r#"x","reduce":"count"#);
         assert_eq!(value["start"], r#"1,"end":2"#);
+        assert_eq!(value["kind"], "range_reduce");
+        assert_eq!(value["labels"].as_object().map(serde_json::Map::len), Some(1));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Examples that work as they stand, so that nobody faces an empty form.
 
-use super::draft::{Advanced, Content, Draft, Formulas, Matrix, Program, Tab};
+use super::draft::{Advanced, Content, Draft, Formulas, Matrix, Naming, Program, Tab};
 use crate::text::{Text, new_job as say};
 
 /// A program of 264 bytes for `wasm32-wasip1`: until `fd_read` from standard input gives nothing, it swaps the case of
@@ -50,6 +50,7 @@ pub fn first() -> Draft {
         },
         json: "{\n  \"kind\": \"range_reduce\",\n  \"start\": 1,\n  \"end\": 1000000,\n  \"map\": \"x\",\n  \"where\": \"is_prime(x)\",\n  \"reduce\": \"count\"\n}"
             .into(),
+        naming: Naming::default(),
         advanced: Advanced::default(),
     }
 }

@@ -95,23 +95,30 @@ pub fn Form(props: &FormProps) -> Html {
     }
 }
 
-/// Requirements and policy, folded away.
+/// Name and labels, requirements and policy, folded away.
 #[component]
 pub fn AdvancedForm(props: &FormProps) -> Html {
     let words = use_words();
     let form = Drawn { words, props };
-    let advanced = &props.draft.advanced;
+    let (naming, advanced) = (&props.draft.naming, &props.draft.advanced);
     html! {
-        <details class="advanced">
-            <summary>{ words.say(say::ADVANCED) }</summary>
-            <div class="columns">
-                { form.number("cpu_percent", say::CPU_PERCENT, &advanced.cpu_percent, "1", |draft| &mut draft.advanced.cpu_percent) }
-                { form.number("ram_gb", say::RAM, &advanced.ram_gb, "0.5", |draft| &mut draft.advanced.ram_gb) }
-                { form.number("timeout_seconds", say::TIMEOUT, &advanced.timeout_seconds, "30", |draft| &mut draft.advanced.timeout_seconds) }
-                { form.number("retries", say::RETRIES, &advanced.retries, "3", |draft| &mut draft.advanced.retries) }
-                { form.select("priority", say::PRIORITY, PRIORITIES, &advanced.priority, |draft| &mut draft.advanced.priority) }
-            </div>
-        </details>
+        <>
+            <details class="advanced" data-testid={testid::NAMING}>
+                <summary>{ words.say(say::NAMING) }</summary>
+                { form.text("name", say::NAME, None, &naming.name, |draft| &mut draft.naming.name) }
+                { form.area("labels", say::LABELS, Some(say::LABELS_HELP), &naming.labels, 2, |draft| &mut draft.naming.labels) }
+            </details>
+            <details class="advanced">
+                <summary>{ words.say(say::ADVANCED) }</summary>
+                <div class="columns">
+                    { form.number("cpu_percent", say::CPU_PERCENT, &advanced.cpu_percent, "1", |draft| &mut draft.advanced.cpu_percent) }
+                    { form.number("ram_gb", say::RAM, &advanced.ram_gb, "0.5", |draft| &mut draft.advanced.ram_gb) }
+                    { form.number("timeout_seconds", say::TIMEOUT, &advanced.timeout_seconds, "30", |draft| &mut draft.advanced.timeout_seconds) }
+                    { form.number("retries", say::RETRIES, &advanced.retries, "3", |draft| &mut draft.advanced.retries) }
+                    { form.select("priority", say::PRIORITY, PRIORITIES, &advanced.priority, |draft| &mut draft.advanced.priority) }
+                </div>
+            </details>
+        </>
     }
 }
 
@@ -200,7 +207,7 @@ impl Drawn<'_> {
                 { self.area("args", say::ARGS, None, &command.args, 2, |draft| &mut draft.command.args) }
                 { self.content("input", say::INPUT, say::INPUT_HELP, "*/*", &command.input, 4, |draft| &mut draft.command.input) }
                 { self.split(command, |draft| &mut draft.command.split, |draft| &mut draft.command.block) }
-                { self.number("ok_exit_codes", say::OK_EXIT_CODES, &command.ok_exit_codes, "0", |draft| &mut draft.command.ok_exit_codes) }
+                { self.text("ok_exit_codes", say::OK_EXIT_CODES, Some(say::OK_EXIT_CODES_HELP), &command.ok_exit_codes, |draft| &mut draft.command.ok_exit_codes) }
             </>
         }
     }
@@ -242,6 +249,19 @@ impl Drawn<'_> {
                     { self.number("block", say::SPLIT_BLOCK, &program.block, "65536", block) }
                 }
             </div>
+        }
+    }
+
+    fn text(&self, name: &'static str, label: Text, help: Option<Text>, value: &str, part: Part<String>) -> Html {
+        let oninput = self.typed(part).reform(|event: InputEvent| value_of(&event));
+        html! {
+            <label class="field">
+                <span>{ self.words.say(label) }</span>
+                <input type="text" autocomplete="off" {name} value={value.to_owned()} {oninput} data-testid={fields_at(name)} />
+                if let Some(help) = help {
+                    <small class="note">{ self.words.say(help) }</small>
+                }
+            </label>
         }
     }
 
