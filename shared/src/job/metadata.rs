@@ -30,9 +30,15 @@ impl Metadata {
     /// Takes a name, if it may be one.
     pub fn set_name(&mut self, name: &str) -> Result<(), Refusal> {
         let name = name.trim();
-        if name.is_empty() || name.chars().count() > MOST_NAME || name.chars().any(char::is_control) {
+        let len = name.chars().count();
+        if !(1..=MOST_NAME).contains(&len) || name.chars().any(char::is_control) {
             let message = format!("`name` must have 1 to {MOST_NAME} characters on one line");
-            return Err(Refusal::new(Code::InvalidField, message, "choose a shorter one, or leave it out"));
+            let hint = match len {
+                0 => "write one, or leave it out",
+                1..=MOST_NAME => "leave out its line breaks and other control characters",
+                _ => "choose a shorter one, or leave it out",
+            };
+            return Err(Refusal::new(Code::InvalidField, message, hint));
         }
         self.name = Some(name.to_owned());
         Ok(())
@@ -49,7 +55,12 @@ impl Metadata {
         }
         if value.chars().count() > MOST_VALUE || value.chars().any(char::is_control) {
             let message = format!("`labels.{shown}` must have at most {MOST_VALUE} characters on one line");
-            return Err(Refusal::new(Code::InvalidField, message, "long texts belong into the job's input"));
+            let hint = if value.chars().count() > MOST_VALUE {
+                "long texts belong into the job's input"
+            } else {
+                "leave out its line breaks and other control characters"
+            };
+            return Err(Refusal::new(Code::InvalidField, message, hint));
         }
         if self.labels.len() >= MOST_LABELS && !self.labels.contains_key(key) {
             let message = format!("a job may have {MOST_LABELS} labels");
@@ -73,6 +84,10 @@ mod tests {
         for bad in ["", "  ", "a\nb", &"я".repeat(MOST_NAME + 1)] {
             assert_eq!(metadata.set_name(bad).unwrap_err().code, Code::InvalidField, "{bad:?}");
         }
+        for (bad, word) in [("", "write"), ("a\nb", "line breaks"), (&"я".repeat(MOST_NAME + 1), "shorter")] {
+            assert!(metadata.set_name(bad).unwrap_err().hint.contains(word), "{bad:?}");
+        }
+        assert!(metadata.add_label("a", "x\ny").unwrap_err().hint.contains("line breaks"));
         metadata.add_label("team/a", "").unwrap();
         for (key, value) in [("", "x"), ("a:b", "x"), ("a b", "x"), ("a", "x\ny"), ("a", &"x".repeat(MOST_VALUE + 1))] {
             assert_eq!(metadata.add_label(key, value).unwrap_err().code, Code::InvalidField, "{key:?}");

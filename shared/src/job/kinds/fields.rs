@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value as Json;
 
 use super::{
@@ -320,6 +320,11 @@ impl<'de> Visitor<'de> for Collector<'_> {
         let mut fields = BTreeMap::new();
         while let Some(name) = map.next_key::<String>()? {
             let field = match name.as_str() {
+                // Refused for its name or its kind in a moment: not worth packing.
+                "data" | "a" | "b" if !may_be_wanted(&fields, &name) => {
+                    map.next_value::<IgnoredAny>()?;
+                    Field::Plain(Json::Null)
+                }
                 "data" => Field::Items(map.next_value::<Packed<Items>>()?.0),
                 "a" => Field::Rows(map.next_value::<Packed<A>>()?.0.map(|rows| rows.0)),
                 "b" => Field::Rows(map.next_value::<Packed<B>>()?.0.map(|rows| rows.0)),
@@ -332,5 +337,13 @@ impl<'de> Visitor<'de> for Collector<'_> {
             }
         }
         Ok(fields)
+    }
+}
+
+/// Whether a job that has said so much may have the field `name`: if it has said its kind, only where that has it.
+fn may_be_wanted(said: &BTreeMap<String, Field>, name: &str) -> bool {
+    match said.get("kind") {
+        Some(Field::Plain(Json::String(kind))) => super::fields_of(kind).contains(&name),
+        Some(Field::Plain(_) | Field::Items(_) | Field::Rows(_)) | None => true,
     }
 }

@@ -289,12 +289,22 @@ impl<'de> Visitor<'de> for RowVisitor {
 /// The text of a job's bytes, without a byte order mark.
 pub fn text_of(bytes: &[u8]) -> Result<&str, Refusal> {
     const HINT: &str = "send JSON in UTF-8; in PowerShell, pass `-Encoding utf8` to what writes the file";
-    let utf16 = matches!(
-        bytes,
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'{' | b' ' | b'\r' | b'\n', 0, ..] | [0, b'{' | b' ' | b'\n', ..]
-    );
-    if utf16 {
-        return Err(Refusal::new(Code::InvalidJson, "the job is in UTF-16, not in UTF-8", HINT));
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        let hint = "send it with the header Content-Encoding: gzip, or as it was before";
+        return Err(Refusal::new(Code::InvalidJson, "the job is in gzip, but nothing says so", hint));
+    }
+    // What every job begins with, as each encoding writes it.
+    const FIRST: [u8; 5] = *b"{ \t\r\n";
+    let wide = match bytes {
+        // A mark of UTF-16 and a zero are the mark of UTF-32: no job begins with a zero.
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32"),
+        [first, 0, 0, 0, ..] | [0, 0, 0, first, ..] if FIRST.contains(first) => Some("UTF-32"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),
+        [first, 0, ..] | [0, first, ..] if FIRST.contains(first) => Some("UTF-16"),
+        _ => None,
+    };
+    if let Some(encoding) = wide {
+        return Err(Refusal::new(Code::InvalidJson, format!("the job is in {encoding}, not in UTF-8"), HINT));
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(without_mark(text)),
@@ -401,6 +411,18 @@ mod tests {
         {
             assert!(text_of(&bytes).unwrap_err().message.contains("UTF-16"));
         }
+        let wide: Vec<u8> = job.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
+        let wide_big: Vec<u8> = job.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
+        for bytes in [
+            [vec![0xff, 0xfe, 0, 0], wide.clone()].concat(),
+            [vec![0, 0, 0xfe, 0xff], wide_big.clone()].concat(),
+            wide,
+            wide_big,
+        ] {
+            assert!(text_of(&bytes).unwrap_err().message.contains("UTF-32"));
+        }
+        let packed = text_of(&[0x1f, 0x8b, 8, 0]).unwrap_err();
+        assert!(packed.message.contains("gzip") && packed.hint.contains("Content-Encoding: gzip"));
         assert!(text_of(&[b'{', 0xe9]).unwrap_err().message.contains("byte 1"));
     }
 }

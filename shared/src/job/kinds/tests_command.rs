@@ -178,7 +178,7 @@ fn exit_codes_that_a_job_calls_good_are_no_failure() {
     assert_eq!((&answer["exit_codes"], answer.get("failed")), (&json!({"0": 1, "1": 1}), None));
     assert!(exits("1a", "none", json!({"ok_exit_codes": [1]})).is_ok());
     assert_eq!(exits("0a", "none", json!({"ok_exit_codes": [1]})).unwrap_err().code, Code::KernelError);
-    for wrong in [json!("0"), json!([-1]), json!([1.5]), json!([4_294_967_296_u64]), json!(vec![0; 257])] {
+    for wrong in [json!("0"), json!([-1]), json!([1.5]), json!([4_294_967_296_u64]), json!(vec![0; 257]), json!([])] {
         let refusal = exits("0", "none", json!({"ok_exit_codes": wrong})).unwrap_err();
         assert!(matches!(refusal.code, Code::InvalidField | Code::InvalidNumber), "{refusal:?}");
     }

@@ -58,6 +58,10 @@ pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> 
     let common = arguments(&fields.texts("args")?)?;
     let parts = read_parts(fields)?;
     let ok = fields.integers("ok_exit_codes", 0, i64::from(u32::MAX), MAX_OK_CODES)?;
+    if ok.as_ref().is_some_and(Vec::is_empty) {
+        let message = "`ok_exit_codes` is empty: every run of the program would fail";
+        return Err(Refusal::new(Code::InvalidField, message, "name at least one, as in [0], or leave it out"));
+    }
     let ok =
         ok.map_or_else(|| vec![0], |codes| codes.into_iter().filter_map(|code| u32::try_from(code).ok()).collect());
     let kernel = adapt(&module)?;
