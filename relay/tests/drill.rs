@@ -79,7 +79,7 @@ async fn submit_until_it_dies(relay: String, next: Arc<AtomicU64>, ledger: Arc<M
     let http = Client::new();
     for _ in 0..JOBS {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        let key = number.is_multiple_of(2).then(|| format!("key {number}"));
+        let key = number.is_multiple_of(2).then(|| format!("key-{number}"));
         let answer = send(&http, &relay, number, key.as_deref()).await;
         let id = match answer {
             Ok((StatusCode::ACCEPTED, body)) => body["id"].as_str().unwrap().to_owned(),
@@ -308,7 +308,7 @@ async fn disk() {
         // What still fits into the file is taken, and then nothing is.
         let mut refusals = 0;
         while refusals < 20 {
-            let key = format!("key {next}");
+            let key = format!("key-{next}");
             let answer = http.post(relay.at("/api/v1/jobs")).header("idempotency-key", &key).body(body(next));
             let answer = answer.send().await.unwrap();
             if answer.status() == StatusCode::ACCEPTED {
@@ -329,6 +329,17 @@ async fn disk() {
             // It dies meanwhile.
             let folder = disk.folder();
             if let Disk::Mounted(_) = &disk {
+                drop(relay);
+                // It starts on the full disk too, and tells what it keeps.
+                let relay = Relay::start(folder, &["--cores", "1"]);
+                let (_, list) = get(&http, relay.url(), "api/v1/jobs").await;
+                let known = list.as_array().unwrap().first().unwrap()["id"].as_str().unwrap().to_owned();
+                let gone = http.delete(relay.at(&format!("/api/v1/jobs/{known}"))).send().await.unwrap();
+                if gone.status() == StatusCode::INSUFFICIENT_STORAGE {
+                    let text = gone.text().await.unwrap();
+                    assert!(text.contains("removed") || text.contains("cancelled"), "{text}");
+                }
+                ledger.accepted.remove(&known);
                 drop(relay);
                 fs::remove_file(folder.path().join("ballast")).unwrap();
                 audit_round(&disk, &mut ledger, &refused, round, rounds).await;

@@ -27,7 +27,10 @@ use crate::{
     config::Config,
     executor::Executor,
     host::NativeHost,
-    store::{Store, StoreError, folder::DataFolder},
+    store::{
+        Store, StoreError,
+        folder::{DataFolder, Ports},
+    },
 };
 
 /// Facts that may wait for the loop; executors wait beyond that.
@@ -173,6 +176,13 @@ fn is_free(host: IpAddr, port: u16, kind: PortKind) -> bool {
     match kind {
         PortKind::Udp => udp,
         PortKind::TcpAndUdp => udp && TcpListener::bind((host, port)).is_ok(),
+    }
+}
+
+/// Keeps the ports for the next start, which goes without them if need be.
+fn keep_ports(folder: &DataFolder, ports: Ports) {
+    if let Err(error) = folder.keep_ports(ports) {
+        tracing::warn!(%error, "the ports are not kept: the next start may choose others where it may choose");
     }
 }
 

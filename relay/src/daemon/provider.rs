@@ -8,7 +8,7 @@ use p2pnet_shared::{api::WellKnown, wire::Role};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{PortKind, Running, certificate, choose_port, open_folder, options, signals};
+use super::{PortKind, Running, certificate, choose_port, keep_ports, open_folder, options, signals};
 use crate::{
     cli::{client::Client, failure::Failure},
     config::Config,
@@ -34,7 +34,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         p2p_port: choose_port(host, 0, last.p2p_port, PortKind::TcpAndUdp),
         webrtc_port: choose_port(host, 0, last.webrtc_port, PortKind::Udp),
     };
-    folder.keep_ports(ports)?;
+    keep_ports(&folder, ports);
     let options = options(host, ports.p2p_port, ports.webrtc_port, certificate(&folder)?, Vec::new());
     let node = Running::start(folder, Role::Client, "native", &config, options).await?;
     node.lend(&config, true).await;

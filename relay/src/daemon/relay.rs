@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{PortKind, Running, certificate, choose_port, open_folder, options, signals};
+use super::{PortKind, Running, certificate, choose_port, keep_ports, open_folder, options, signals};
 use crate::{
     cli::failure::Failure,
     config::Config,
@@ -42,7 +42,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         p2p_port: choose_port(host, config.p2p_port.value, last.p2p_port, PortKind::TcpAndUdp),
         webrtc_port: choose_port(host, config.webrtc_port.value, last.webrtc_port, PortKind::Udp),
     };
-    folder.keep_ports(ports)?;
+    keep_ports(&folder, ports);
     let external = External::read(&config.external_addresses.value, ports)?;
     let access = access(&config, folder.identity()?)?;
     let options = options(host, ports.p2p_port, ports.webrtc_port, certificate(&folder)?, external.multiaddresses);

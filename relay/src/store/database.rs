@@ -2,7 +2,7 @@
 //! disk or undone when they return.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     path::{Path, PathBuf},
     sync::LazyLock,
 };
@@ -14,7 +14,9 @@ use sqlx::{
 };
 
 use super::{
-    KERNELS_KEPT_BYTES, KeyRecord, PART_BYTES, StoreError, columns_of, explain, is_in_parts,
+    KERNELS_KEPT_BYTES, KeyRecord, PART_BYTES, StoreError, columns_of, explain,
+    folder::{close_to_others, private},
+    is_in_parts,
     trouble::{ROOM, Trouble},
     writer::Batch,
 };
@@ -63,6 +65,10 @@ pub(super) async fn open(path: &Path) -> Result<SqliteConnection, StoreError> {
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => make(path).await?,
         Err(cause) => return Err(unusable(cause)),
     }
+    // Jobs of others are in them. SQLite makes the log and its index as readable as the file.
+    for file in [path.to_path_buf(), log_of(path), beside(path, "-shm")] {
+        close_to_others(&file, 0o600);
+    }
     let explain = |cause| explain(path, cause);
     let mut connection = SqliteConnection::connect_with(&options(path)).await.map_err(explain)?;
     let found: i64 = number(&mut connection, "PRAGMA user_version").await.map_err(explain)?;
@@ -70,7 +76,13 @@ pub(super) async fn open(path: &Path) -> Result<SqliteConnection, StoreError> {
         return Err(StoreError::Newer { path: path.to_path_buf(), found });
     }
     // What the log holds goes into the file, so that the file's length can be told right from wrong.
-    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.map_err(explain)?;
+    if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await {
+        if Trouble::of(&error, path) != Trouble::Full {
+            return Err(explain(error));
+        }
+        // It stays in the log, and what is there can be read.
+        tracing::warn!(path = %path.display(), "the disk is full: nothing is taken until there is room");
+    }
     let pages: i64 = number(&mut connection, "PRAGMA page_count").await.map_err(explain)?;
     let page: i64 = number(&mut connection, "PRAGMA page_size").await.map_err(explain)?;
     let log_is_empty = fs::metadata(log_of(path)).map_or(0, |log| log.len()) == 0;
@@ -95,9 +107,10 @@ async fn make(path: &Path) -> Result<(), StoreError> {
             Ok(()) | Err(_) => {}
         }
     }
+    // An empty file becomes the database.
+    private(OpenOptions::new().write(true).create_new(true)).open(&beside).map_err(unusable)?;
     let explain = |cause| explain(path, cause);
-    let mut connection =
-        SqliteConnection::connect_with(&options(&beside).create_if_missing(true)).await.map_err(explain)?;
+    let mut connection = SqliteConnection::connect_with(&options(&beside)).await.map_err(explain)?;
     set_up(&mut connection).await.map_err(explain)?;
     connection.close().await.map_err(explain)?;
     let placed = File::open(&beside)
@@ -129,8 +142,12 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
 }
 
 fn log_of(path: &Path) -> PathBuf {
+    beside(path, "-wal")
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
+    name.push(end);
     name.into()
 }
 

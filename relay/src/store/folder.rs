@@ -35,7 +35,11 @@ impl DataFolder {
     /// Makes the folder if need be, and takes it for this process.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let unusable = |cause| StoreError::Folder { path: path.to_path_buf(), cause };
-        fs::create_dir_all(path).map_err(unusable)?;
+        make_private_folder(path).map_err(unusable)?;
+        if path.join("lock").exists() {
+            // One of ours, made by a version that did not think of it.
+            close_to_others(path, 0o700);
+        }
         let lock = private(OpenOptions::new().write(true).create(true).truncate(false))
             .open(path.join("lock"))
             .map_err(unusable)?;
@@ -104,8 +108,11 @@ impl DataFolder {
         ports.ok_or_else(|| damaged(&path, "it should hold port, p2p_port and webrtc_port"))
     }
 
-    /// Keeps the ports.
+    /// Keeps the ports. Writes nothing where they are the ones of before: a full disk is no reason not to start.
     pub fn keep_ports(&self, ports: Ports) -> Result<(), StoreError> {
+        if self.ports().is_ok_and(|before| before == ports) {
+            return Ok(());
+        }
         let path = self.path.join("ports.toml");
         let text = toml::to_string(&ports)
             .map_err(|cause| StoreError::Folder { path: path.clone(), cause: io::Error::other(cause) })?;
@@ -124,14 +131,18 @@ impl DataFolder {
 
     /// Writes a whole file or nothing: a crash in between leaves the old one.
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let beside = path.with_extension("new");
         let write = || -> io::Result<()> {
-            let beside = path.with_extension("new");
             let mut file = private(OpenOptions::new().write(true).create(true).truncate(true)).open(&beside)?;
             file.write_all(bytes)?;
             file.sync_all()?;
             fs::rename(&beside, path)
         };
-        write().map_err(|cause| StoreError::Folder { path: path.to_path_buf(), cause })
+        write().map_err(|cause| {
+            // Half a file takes room and says nothing.
+            let _ = fs::remove_file(&beside);
+            StoreError::Folder { path: path.to_path_buf(), cause }
+        })
     }
 }
 
@@ -140,7 +151,7 @@ fn damaged(path: &Path, cause: &str) -> StoreError {
 }
 
 /// Files that only their owner may read, where the system knows that.
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt as _;
@@ -148,6 +159,37 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     }
     options
 }
+
+/// Makes a folder, and those above it, that only their owner may enter; one that is there stays as it is.
+fn make_private_folder(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        builder.mode(0o700);
+    }
+    builder.create(path)
+}
+
+/// Takes from a file or folder of ours what everybody else may do with it, and with that what its group may: what is open
+/// to all was nobody's choice. One that is open to its group alone was somebody's, and stays so, as does a folder with
+/// the sticky bit, which many share.
+#[cfg(unix)]
+pub(super) fn close_to_others(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Ok(now) = fs::metadata(path).map(|file| file.permissions().mode()) else { return };
+    if now & 0o007 == 0 || now & 0o1000 != 0 {
+        return;
+    }
+    if let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
+        tracing::warn!(path = %path.display(), %error, "others on this machine may read this, and that cannot be changed");
+    }
+}
+
+/// Who may read what is the system's own business there.
+#[cfg(not(unix))]
+pub(super) fn close_to_others(_: &Path, _: u32) {}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -183,6 +225,43 @@ mod tests {
         fs::remove_dir_all(path).unwrap();
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn folders_are_closed_to_others_and_what_many_share_is_left_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = new_path("private");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let folder = path.join("a").join("b");
+        drop(DataFolder::open(&folder).unwrap());
+        assert_eq!((mode(&path), mode(&folder), mode(&folder.join("lock"))), (0o700, 0o700, 0o600));
+        for (before, after) in [(0o755, 0o700), (0o750, 0o750), (0o1777, 0o1777)] {
+            set(&folder, before);
+            drop(DataFolder::open(&folder).unwrap());
+            assert_eq!(mode(&folder), after, "{before:o}");
+        }
+        let strange = path.join("strange");
+        fs::create_dir(&strange).unwrap();
+        set(&strange, 0o755);
+        drop(DataFolder::open(&strange).unwrap());
+        assert_eq!(mode(&strange), 0o755, "it was there before there was anything of ours in it");
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn ports_that_stay_the_same_are_not_written_again() {
+        let path = new_path("ports");
+        let folder = DataFolder::open(&path).unwrap();
+        let ports = Ports { port: 1, p2p_port: 2, webrtc_port: 3 };
+        folder.keep_ports(ports).unwrap();
+        // As on a full disk: nothing can be written there.
+        fs::create_dir(path.join("ports.new")).unwrap();
+        folder.keep_ports(ports).unwrap();
+        assert!(folder.keep_ports(Ports { port: 9, ..ports }).is_err());
+        assert_eq!(folder.ports().unwrap(), ports);
+        fs::remove_dir_all(path).unwrap();
+    }
+
     #[test]
     fn a_folder_in_use_damaged_or_unusable_is_refused_in_a_sentence() {
         let path = new_path("refused");
@@ -208,7 +287,9 @@ mod tests {
             }
         }
         let error = DataFolder::open(&path.join("identity").join("below")).unwrap_err().to_string();
-        assert!(error.contains("--data-dir"), "{error}");
+        assert!(error.contains("--data-dir") && error.contains("is a file") && !error.contains("exists"), "{error}");
+        let error = DataFolder::open(&path.join("identity")).unwrap_err().to_string();
+        assert!(error.contains("is a file") && !error.contains("writable"), "{error}");
         fs::remove_dir_all(path).unwrap();
     }
 }

@@ -37,7 +37,7 @@ const PART_BYTES: usize = 256 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The folder cannot be made or entered.
-    #[error("the data folder {path} cannot be used: {cause}; give another one with --data-dir, or make it writable")]
+    #[error("the data folder {path} cannot be used: {}", why_unusable(.cause))]
     Folder {
         /// Which.
         path: PathBuf,
@@ -84,6 +84,20 @@ pub enum StoreError {
         /// Its words.
         cause: sqlx::Error,
     },
+}
+
+/// Why a folder cannot be used, and what to do about it.
+fn why_unusable(cause: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match cause.kind() {
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+            "it, or what it should lie in, is a file; give a folder with --data-dir".to_owned()
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "there is no room on its disk; free some, or give another folder with --data-dir".to_owned()
+        }
+        _ => format!("{cause}; give another one with --data-dir, or make it writable"),
+    }
 }
 
 /// A job that was accepted under an idempotency key.

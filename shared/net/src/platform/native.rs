@@ -156,7 +156,7 @@ pub fn open(
             match swarm.listen_on(address.clone()) {
                 Ok(_) => {}
                 Err(error) if interface.is_ipv6() => tracing::debug!(%address, %error, "not listening"),
-                Err(error) => return Err(StartError::Listen(address, error.to_string())),
+                Err(error) => return Err(StartError::Listen(address, innermost(&error))),
             }
         }
     }
@@ -198,6 +198,13 @@ fn relay_server(me: PeerId, serve: bool, counts: &circuits::Counts) -> RelayServ
 fn install_crypto() {
     // An error means that the process has chosen already.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// What the system said: layers around it say nothing, or the same again.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let layers = std::iter::successors(Some(error), |error| error.source());
+    let last = layers.map(ToString::to_string).filter(|text| !text.is_empty()).last();
+    last.unwrap_or_else(|| "the system does not say why".to_owned())
 }
 
 fn listening(interface: IpAddr, options: &Options) -> Vec<Multiaddr> {
