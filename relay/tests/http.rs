@@ -292,7 +292,11 @@ async fn below_a_base_path_page_api_and_addresses_stand_there() {
     post_job(&relay, QUICK).await;
     let first = http.get(relay.at("/api/v1/jobs?limit=1")).send().await.unwrap();
     assert!(first.headers()[header::LINK].to_str().unwrap().starts_with("</p2pnet/api/v1/jobs?limit=1&cursor="));
-    assert_eq!(http.get(relay.at("/p2p")).send().await.unwrap().status(), StatusCode::NOT_FOUND, "for WebSockets only");
+    assert_eq!(
+        http.get(relay.at("/p2p")).send().await.unwrap().status(),
+        StatusCode::UPGRADE_REQUIRED,
+        "for WebSockets only"
+    );
     // The command line and a native node reach it there as well.
     let (code, out, err) = support::cli(&["job", "list", "--url", relay.url()], "");
     assert!(code == 0 && out.contains("queued"), "{out}{err}");
@@ -329,4 +333,171 @@ async fn a_relay_listens_on_names_and_ipv6_and_prints_what_works() {
         assert_eq!(support::cli(&["node", "list", "--url", &short], "").0, 0, "{short}");
         relay.stop();
     }
+}
+
+#[tokio::test]
+async fn whoever_refuses_every_form_of_an_answer_gets_it_as_it_is() {
+    let folder = Folder::new("forms");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let http = Client::new();
+    for accepted in ["identity;q=0", "*;q=0", "identity;q=0, *;q=0", "zstd"] {
+        let post = http.post(relay.at("/api/v1/jobs")).header(header::ACCEPT_ENCODING, accepted);
+        assert_eq!(post.body(QUICK).send().await.unwrap().status(), StatusCode::ACCEPTED, "{accepted}");
+        let list = http.get(relay.at("/api/v1/openapi.json")).header(header::ACCEPT_ENCODING, accepted);
+        let list = list.send().await.unwrap();
+        assert_eq!((list.status(), list.headers().get(header::CONTENT_ENCODING)), (StatusCode::OK, None), "{accepted}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_head_and_the_streams_of_a_program_wait_for_the_end_of_a_job() {
+    let folder = Folder::new("heads");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let id = post_job(&relay, QUICK).await;
+    let http = Client::new();
+    for (method, path) in [(Method::HEAD, "result"), (Method::GET, "result/stdout"), (Method::GET, "result/stderr")] {
+        let ask = http.request(method.clone(), relay.at(&format!("/api/v1/jobs/{id}/{path}")));
+        let ask = ask.header("prefer", "wait=1").send().await.unwrap();
+        assert_eq!(ask.status(), StatusCode::CONFLICT, "{path}");
+        assert_eq!(ask.headers()["preference-applied"], "wait=1", "{method} {path}");
+    }
+    let waits = http.head(relay.at(&format!("/api/v1/jobs/{id}/result?wait=60"))).send();
+    let stops = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        http.delete(relay.at(&format!("/api/v1/jobs/{id}"))).send().await.unwrap().status()
+    };
+    let (waited, stopped) = tokio::join!(waits, stops);
+    assert_eq!((waited.unwrap().status(), stopped), (StatusCode::CONFLICT, StatusCode::OK));
+}
+
+#[tokio::test]
+async fn the_form_of_a_programs_result_follows_the_weights_of_accept() {
+    let folder = Folder::new("accept");
+    let relay = Relay::start(&folder, &["--cores", "1"]);
+    let module = STANDARD.encode(p2pnet_test_kernels::echo());
+    let id =
+        post_job(&relay, json!({"kind": "kernel", "kernel": module, "input": STANDARD.encode("hi")}).to_string()).await;
+    wait_for(&relay, &id, "completed").await;
+    for (accept, kind) in [
+        ("application/octet-stream", "application/octet-stream"),
+        ("APPLICATION/Octet-Stream", "application/octet-stream"),
+        ("application/octet-stream;q=0", "application/json"),
+        ("application/octet-stream;q=0.1, application/json", "application/json"),
+        ("application/json;q=0.1, application/octet-stream", "application/octet-stream"),
+    ] {
+        let ask = Client::new().get(relay.at(&format!("/api/v1/jobs/{id}/result"))).header(header::ACCEPT, accept);
+        let answer = ask.send().await.unwrap();
+        assert_eq!(answer.headers()[header::CONTENT_TYPE], kind, "{accept}");
+        let vary: Vec<_> = answer.headers().get_all(header::VARY).iter().collect();
+        assert!(vary.iter().any(|vary| *vary == "accept"), "{vary:?}");
+    }
+}
+
+/// The status and the body that come back for bytes of our own.
+fn raw(relay: &Relay, request: &str) -> (u16, Value) {
+    let address =
+        relay.url().trim_start_matches("http://").split('/').next().unwrap().replace("localhost", "127.0.0.1");
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+    (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+#[tokio::test]
+async fn a_request_names_one_host_and_the_one_in_its_target_counts() {
+    let folder = Folder::new("hosts");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let get = |line: &str, hosts: &[&str]| {
+        let hosts: String = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();
+        raw(&relay, &format!("GET {line}\r\n{hosts}Connection: close\r\n\r\n"))
+    };
+    for (line, hosts, status) in [
+        ("/api/v1/nodes HTTP/1.1", &["localhost"][..], 200),
+        ("/api/v1/nodes HTTP/1.0", &[], 200),
+        ("/api/v1/nodes HTTP/1.1", &[], 400),
+        ("/api/v1/nodes HTTP/1.1", &["localhost", "localhost"], 400),
+        ("/api/v1/nodes HTTP/1.1", &["a b"], 400),
+        ("/api/v1/nodes HTTP/1.1", &["me@localhost"], 400),
+        ("http://localhost/api/v1/nodes HTTP/1.1", &["localhost"], 200),
+        ("http://evil.example/api/v1/nodes HTTP/1.1", &["localhost"], 421),
+        ("http://localhost/api/v1/nodes HTTP/1.1", &["evil.example"], 200),
+        ("/api/v1/%6eodes HTTP/1.1", &["localhost"], 200),
+    ] {
+        let (found, body) = get(line, hosts);
+        assert_eq!(found, status, "{line} {hosts:?}");
+        assert!(status == 200 || body["error"]["hint"].is_string(), "{line}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn headers_are_bounded_and_what_speaks_websocket_only_says_so() {
+    let folder = Folder::new("heads-bounded");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let head = |bytes: usize| {
+        format!("GET /healthz HTTP/1.1\r\nHost: a\r\nX: {}\r\nConnection: close\r\n\r\n", "x".repeat(bytes))
+    };
+    assert_eq!(raw(&relay, &head(30 << 10)).0, 200);
+    // All of it is read, and no more: the answer is not lost in a reset.
+    assert_eq!(raw(&relay, &head(33 << 10)[..32 << 10]).0, 431);
+    let http = Client::new();
+    let upgrade = |version: &'static str| {
+        http.get(relay.at("/p2p"))
+            .header(header::CONNECTION, "upgrade")
+            .header(header::UPGRADE, "websocket")
+            .header(header::SEC_WEBSOCKET_VERSION, version)
+            .header(header::SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ==")
+            .send()
+    };
+    for answer in [upgrade("12").await.unwrap(), http.get(relay.at("/p2p")).send().await.unwrap()] {
+        assert_eq!(answer.headers()[header::UPGRADE], "websocket");
+        assert_eq!(answer.headers()[header::SEC_WEBSOCKET_VERSION], "13");
+        assert_eq!(refusal(answer).await, (StatusCode::UPGRADE_REQUIRED, "upgrade_required".into()));
+    }
+    assert_eq!(upgrade("13").await.unwrap().status(), StatusCode::SWITCHING_PROTOCOLS);
+}
+
+#[tokio::test]
+async fn hints_name_addresses_below_the_base_path() {
+    let folder = Folder::new("hints");
+    let relay = Relay::start(&folder, &["--no-provider", "--base-path", "/p2pnet"]);
+    for (path, named) in [
+        ("/api/v1/jobs/x", "/p2pnet/api/v1/jobs"),
+        ("/nothing.js", "/p2pnet/, the API at /p2pnet/api/v1/docs"),
+        ("/api/x", "/p2pnet/api/v1/docs"),
+    ] {
+        let answer = reqwest::get(relay.at(path)).await.unwrap();
+        let len = answer.content_length();
+        let text = answer.text().await.unwrap();
+        assert!(len.is_none_or(|len| len == text.len() as u64), "{path}");
+        let body: Value = serde_json::from_str(&text).unwrap();
+        assert!(body["error"]["hint"].as_str().unwrap().contains(named), "{path}: {body}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_a_relay_keeps_is_read_by_its_owner_only_also_where_it_was_not() {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+    let folder = Folder::new("modes");
+    let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+    let files = ["p2pnet.sqlite", "p2pnet.sqlite-wal", "p2pnet.sqlite-shm"];
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    post_job(&relay, QUICK).await;
+    for file in files {
+        assert_eq!(mode(file), 0o600, "{file}");
+    }
+    drop(relay);
+    for file in files.iter().filter(|file| folder.path().join(file).exists()) {
+        fs::set_permissions(folder.path().join(file), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    post_job(&relay, QUICK).await;
+    for file in files {
+        assert_eq!(mode(file), 0o600, "{file}");
+    }
+    assert_eq!(mode("."), 0o700);
 }

@@ -60,7 +60,19 @@ async fn every_refusal_of_the_api_has_its_code_and_a_hint() {
         (Method::POST, "/api/v1/nodes".into(), 405, "method_not_allowed"),
         (Method::DELETE, "/healthz".into(), 405, "method_not_allowed"),
         (Method::POST, "/".into(), 405, "method_not_allowed"),
-        (Method::GET, "/p2p".into(), 404, "not_found"),
+        (Method::GET, "/p2p".into(), 426, "upgrade_required"),
+        (Method::GET, "/p2p/x".into(), 404, "not_found"),
+        (Method::GET, "/api%2Fv1%2Fjobs".into(), 404, "not_found"),
+        (Method::GET, "/API/v1/jobs".into(), 404, "not_found"),
+        (Method::GET, "/api/v1/jobs/%ff%fe".into(), 404, "unknown_job"),
+        (Method::DELETE, "/api/v1/jobs/%ff%fe".into(), 404, "unknown_job"),
+        (Method::GET, "/api/v1/jobs/%ff%fe/result".into(), 404, "unknown_job"),
+        (Method::GET, "/api/v1/jobs/%ff/result/stdout".into(), 404, "unknown_job"),
+        (Method::GET, "/api/v1/jobs?%ff=%fe".into(), 400, "invalid_field"),
+        (Method::GET, format!("{gone}?colour=red"), 400, "invalid_field"),
+        (Method::GET, format!("{gone}/result?format=raw"), 400, "invalid_field"),
+        (Method::GET, format!("{gone}/result/stdout?wait=x"), 400, "invalid_field"),
+        (Method::DELETE, format!("{gone}?force=1"), 400, "invalid_field"),
     ] {
         let answer = http.request(method.clone(), relay.at(&path)).send().await.unwrap();
         let allow = answer.headers().get(header::ALLOW).cloned();
@@ -364,6 +376,15 @@ fn a_relay_that_cannot_start_says_why() {
     let port = relay.url().trim_end_matches('/').rsplit(':').next().unwrap().to_owned();
     let (code, _, err) = cli(&["relay", "--port", &port, "--data-dir", other.path().to_str().unwrap()], "");
     assert!(code == 1 && err.contains("--port"), "{code} {err}");
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let ports = ["--host", "127.0.0.1", "--port", "0", "--p2p-port", "0", "--webrtc-port", &port];
+    let (code, _, err) = cli(&[&["relay", "--data-dir", other.path().to_str().unwrap()], &ports[..]].concat(), "");
+    assert!(code == 1 && err.contains("in use") && err.contains("--webrtc-port"), "{code} {err}");
+    let file = other.path().join("file");
+    fs::write(&file, "").unwrap();
+    let (code, _, err) = cli(&["relay", "--port", "0", "--data-dir", file.to_str().unwrap()], "");
+    assert!(code == 1 && err.contains("is a file") && !err.contains("writable"), "{code} {err}");
     drop(relay);
     fs::write(folder.path().join("p2pnet.sqlite"), vec![b'x'; 8192]).unwrap();
     for file in ["p2pnet.sqlite-wal", "p2pnet.sqlite-shm"] {

@@ -329,6 +329,7 @@ pub fn http_status(code: Code) -> u16 {
         Code::TooLarge => 413,
         Code::UnsupportedContentType | Code::UnsupportedEncoding => 415,
         Code::UnknownHost => 421,
+        Code::UpgradeRequired => 426,
         Code::KernelTrapped
         | Code::OutOfMemory
         | Code::StackOverflow

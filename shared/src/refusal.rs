@@ -96,6 +96,8 @@ pub enum Code {
     UnknownHost,
     /// An `Authorization` header whose token cannot be one.
     InvalidToken,
+    /// An address that speaks WebSocket only.
+    UpgradeRequired,
 }
 
 /// One refusal, complete enough to act on.

@@ -6,13 +6,21 @@ use std::{convert::Infallible, fmt, net::SocketAddr, str::FromStr, sync::Arc};
 use axum::{
     body::Body,
     extract::{ConnectInfo, FromRequestParts, Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts, uri::PathAndQuery},
+    http::{
+        HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header,
+        request::Parts,
+        uri::{Authority, PathAndQuery},
+    },
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use p2pnet_shared::refusal::Code;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::App;
+use super::{
+    App,
+    answer::{self, Refused, refuse},
+};
 
 /// What a proxy that takes a prefix away says that it took.
 const PREFIX_HEADER: &str = "x-forwarded-prefix";
@@ -91,6 +99,9 @@ pub async fn resolve(State(app): State<Arc<App>>, mut request: Request, next: Ne
         .is_some_and(|ConnectInfo(peer)| app.proxies.holds(peer.ip()));
     let taken_away = forwarded_base(request.headers()).filter(|_| near);
     let base = taken_away.unwrap_or_else(|| app.base.clone());
+    if let Some(plain) = unescape(request.uri().path(), is_unreserved) {
+        set_path(&mut request, &plain);
+    }
     let asked = request.uri().path();
     let path = app.base.rest(asked).unwrap_or(asked);
     let trimmed = path.trim_end_matches('/');
@@ -113,7 +124,7 @@ pub async fn resolve(State(app): State<Arc<App>>, mut request: Request, next: Ne
     if is_question {
         *request.method_mut() = Method::TRACE;
     }
-    let response = next.run(request).await;
+    let response = answer::below(&base, next.run(request).await);
     let mut response = if is_question { allowed(response) } else { response };
     let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
     let here =
@@ -124,13 +135,70 @@ pub async fn resolve(State(app): State<Arc<App>>, mut request: Request, next: Ne
     response
 }
 
+/// Settles which host a request asks for; what lies further in reads one `Host` header. HTTP/1.1 has exactly one, and a
+/// target with a host of its own counts instead (RFC 9112, 3.2 and 3.2.2).
+pub async fn settle_host(mut request: Request, next: Next) -> Result<Response, Refused> {
+    const HINT: &str = "send one header Host: with the name and port that you ask";
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let (first, more) = (hosts.next(), hosts.count());
+    if more > 0 {
+        return refuse(Code::InvalidField, "the request has more than one Host header", HINT);
+    }
+    if first.is_none() && request.version() == Version::HTTP_11 {
+        return refuse(Code::InvalidField, "the request has no Host header", HINT);
+    }
+    let is_host = |authority: &Authority| !authority.as_str().contains('@');
+    if first
+        .is_some_and(|host| !host.is_empty() && !Authority::try_from(host.as_bytes()).is_ok_and(|host| is_host(&host)))
+    {
+        return refuse(Code::InvalidField, "the Host header holds no host", HINT);
+    }
+    if let Some(host) = request.uri().authority() {
+        let Some(value) = HeaderValue::from_str(host.as_str()).ok().filter(|_| is_host(host)) else {
+            return refuse(Code::InvalidField, "the address holds no host", HINT);
+        };
+        request.headers_mut().insert(header::HOST, value);
+    }
+    Ok(next.run(request).await)
+}
+
+/// What a character's escape stands for may always be written as itself (RFC 3986, 6.2.2.2).
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// A path with escapes of `which` bytes written out; `None` if there is none.
+pub fn unescape(path: &str, which: impl Fn(u8) -> bool) -> Option<String> {
+    let mut text = String::with_capacity(path.len());
+    let mut rest = path;
+    let mut any = false;
+    while let Some((before, after)) = rest.split_once('%') {
+        text.push_str(before);
+        let digits = after.get(..2).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match byte.filter(|byte| byte.is_ascii() && which(*byte)) {
+            Some(byte) => {
+                text.push(char::from(byte));
+                rest = &after[2..];
+                any = true;
+            }
+            None => {
+                text.push('%');
+                rest = after;
+            }
+        }
+    }
+    text.push_str(rest);
+    any.then_some(text)
+}
+
 /// The base that a proxy took away, if it says a sound one.
 fn forwarded_base(headers: &HeaderMap) -> Option<Base> {
     headers.get(PREFIX_HEADER)?.to_str().ok()?.trim().parse().ok()
 }
 
 /// Whether an address is for programs: there a slash at the end changes nothing.
-fn is_endpoint(path: &str) -> bool {
+pub fn is_endpoint(path: &str) -> bool {
     // The manual of the API is read by people, and finds its parts beside itself.
     path != "/api/v1/docs"
         && ["/api", "/.well-known", "/healthz", "/metrics", "/p2p"]
@@ -187,6 +255,23 @@ mod tests {
         for text in ["p2pnet", "//a", "/a//b", "/a/../b", "/a b", "/<script>", "/\"", "http://a", &"/a".repeat(200)] {
             assert!(text.parse::<Base>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn escapes_of_plain_characters_stand_for_them_and_others_stay() {
+        for (path, plain) in [
+            ("/api/v1/%6aobs", Some("/api/v1/jobs")),
+            ("/%7E%2d%2F", Some("/~-%2F")),
+            ("/api%2Fv1", None),
+            ("/%ff%fe", None),
+            ("/%", None),
+            ("/%4", None),
+            ("/%+1x", None),
+            ("/%é%41", Some("/%éA")),
+        ] {
+            assert_eq!(unescape(path, is_unreserved).as_deref(), plain, "{path}");
+        }
+        assert_eq!(unescape("/API%2fv1%20", |_| true).as_deref(), Some("/API/v1 "));
     }
 
     #[test]

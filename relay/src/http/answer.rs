@@ -2,14 +2,17 @@
 
 use axum::{
     Json,
-    extract::OriginalUri,
-    http::{HeaderValue, Method, StatusCode, header},
+    extract::{FromRequestParts, OriginalUri, Path},
+    http::{HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use p2pnet_shared::{
     api::{ErrorBody, http_status},
     refusal::{Code, Refusal},
 };
+use serde::de::DeserializeOwned;
+
+use super::address::Base;
 
 /// A refusal as an answer.
 #[derive(Debug)]
@@ -23,16 +26,59 @@ impl From<Refusal> for Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let code = self.0.code;
-        let status = StatusCode::from_u16(http_status(code)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(ErrorBody { error: self.0 })).into_response();
+        let status = StatusCode::from_u16(http_status(self.0.code)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(ErrorBody { error: self.0.clone() })).into_response();
+        response.extensions_mut().insert(Said(self.0));
         if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if status == StatusCode::UPGRADE_REQUIRED {
+            let headers = response.headers_mut();
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
         response
+    }
+}
+
+/// The refusal that an answer's body says.
+#[derive(Clone)]
+struct Said(Refusal);
+
+/// A refusal for somebody who knows this relay below a base path: the addresses in its hint begin there.
+pub fn below(base: &Base, response: Response) -> Response {
+    if base.as_str().is_empty() {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let Some(Said(mut refusal)) = parts.extensions.remove::<Said>() else { return Response::from_parts(parts, body) };
+    refusal.hint = refusal.hint.replace("/api/v1", &format!("{}/api/v1", base.as_str()));
+    // Written anew, not in gzip.
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.remove(header::CONTENT_ENCODING);
+    let written = serde_json::to_vec(&ErrorBody { error: refusal });
+    Response::from_parts(parts, written.map_or(body, Into::into))
+}
+
+/// What stands in the places of an address, such as a job's id. An address with bytes that are no text names nothing.
+pub struct Places<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Places<T> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(places)) => Ok(Self(places)),
+            Err(_) => refuse(
+                Code::UnknownJob,
+                format!("no job has the id in {}", short(parts.uri.path())),
+                "an id is 32 hexadecimal digits; GET /api/v1/jobs lists the jobs of this relay",
+            ),
+        }
     }
 }
 

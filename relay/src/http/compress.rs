@@ -4,7 +4,10 @@ use std::io::Read as _;
 
 use axum::{
     body::Bytes,
-    http::{Extensions, HeaderMap, StatusCode, Version, header},
+    extract::Request,
+    http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version, header},
+    middleware::Next,
+    response::Response,
 };
 use flate2::read::MultiGzDecoder;
 use p2pnet_shared::refusal::{Code, Refusal};
@@ -15,6 +18,8 @@ use tower_http::{
         predicate::{And, Predicate as _, SizeAbove},
     },
 };
+
+use super::preference::wishes;
 
 /// A shorter answer is not worth the work.
 const LEAST_BYTES: u64 = 1_024;
@@ -27,6 +32,30 @@ pub fn answers() -> CompressionLayer<And<SizeAbove, Worthwhile>> {
     CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
         .compress_when(SizeAbove::new(LEAST_BYTES).and(worthwhile))
+}
+
+/// Settles, before anything is done, in which form the answer goes out; what lies further in reads one word. Whoever says
+/// that no form will do gets the answer as it is (RFC 9110, 12.5.3): by then a job has been taken.
+pub async fn settle(mut request: Request, next: Next) -> Response {
+    let chosen = chosen(request.headers());
+    let headers = request.headers_mut();
+    headers.remove(header::ACCEPT_ENCODING);
+    if let Some(coding) = chosen {
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding));
+    }
+    next.run(request).await
+}
+
+/// The coding that the asker likes best of those that are made here; `None`: none of them, or less than none at all.
+fn chosen(headers: &HeaderMap) -> Option<&'static str> {
+    let wishes = wishes(headers, &header::ACCEPT_ENCODING);
+    let weight =
+        |names: &[&str]| wishes.iter().filter(|wish| names.contains(&wish.name.as_str())).map(|wish| wish.weight).max();
+    let brotli = weight(&["br"]).unwrap_or(0);
+    // Whoever takes anything knows the older one.
+    let gzip = weight(&["gzip", "x-gzip"]).or(weight(&["*"])).unwrap_or(0);
+    let (coding, most) = if brotli >= gzip { ("br", brotli) } else { ("gzip", gzip) };
+    (most > 0 && most >= weight(&["identity"]).unwrap_or(0)).then_some(coding)
 }
 
 /// Whether an answer's kind shrinks. Events do not wait for a compressor.
@@ -65,6 +94,29 @@ impl Encoding {
             let hint = "send the body as it is, or with Content-Encoding: gzip";
             Refusal::new(Code::UnsupportedEncoding, "this Content-Encoding is not taken", hint)
         })
+    }
+
+    /// The body as it was before it was encoded, if that is at most `most` bytes; `None` if it is more, or broken. Takes
+    /// no longer than `most` bytes take, whatever the body holds.
+    pub fn unfold_small(self, body: &Bytes, most: usize) -> Option<Bytes> {
+        match self {
+            Self::Plain => (body.len() <= most).then(|| body.clone()),
+            // Thousands of empty members unfold to nothing, and take their time.
+            Self::Gzip if body.len() > most => None,
+            Self::Gzip => {
+                let mut plain = Vec::new();
+                let read = MultiGzDecoder::new(&**body).take(most as u64 + 1).read_to_end(&mut plain);
+                (read.is_ok() && plain.len() <= most).then(|| plain.into())
+            }
+        }
+    }
+
+    /// What a body may unfold to, where that may be `most`.
+    pub fn weight(self, body: &Bytes, most: usize) -> usize {
+        match self {
+            Self::Plain => body.len(),
+            Self::Gzip => most,
+        }
     }
 
     /// The body as it was before it was encoded, of at most `most` bytes. Takes processor time: not for a thread that
@@ -117,6 +169,27 @@ mod tests {
     }
 
     #[test]
+    fn the_form_of_an_answer_is_what_the_asker_likes_best_and_never_a_refusal() {
+        for (accepted, coding) in [
+            ("gzip, deflate, br", Some("br")),
+            ("GZIP;q=1.0, br;q=0.5", Some("gzip")),
+            ("br; q=0, x-gzip", Some("gzip")),
+            ("*", Some("gzip")),
+            ("*;q=0", None),
+            ("identity;q=0", None),
+            ("identity;q=0, *;q=0", None),
+            ("identity, gzip;q=0.5", None),
+            ("zstd, deflate", None),
+            ("gzip;q=0", None),
+            ("", None),
+        ] {
+            let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(accepted))]);
+            assert_eq!(chosen(&headers), coding, "{accepted}");
+        }
+        assert_eq!(chosen(&HeaderMap::new()), None);
+    }
+
+    #[test]
     fn only_gzip_is_taken_and_once() {
         assert_eq!(Encoding::of(&HeaderMap::new()), Ok(Encoding::Plain));
         assert_eq!((said("identity"), said("GZIP")), (Ok(Encoding::Plain), Ok(Encoding::Gzip)));
@@ -131,6 +204,11 @@ mod tests {
         let unfold = |body, most| Encoding::Gzip.unfold(body, most);
         assert_eq!(unfold(gzip(&text), text.len()).unwrap(), text);
         assert_eq!(unfold(gzip(&text), text.len() - 1).unwrap_err().code, Code::TooLarge);
+        let small = |body: &Bytes, most| Encoding::Gzip.unfold_small(body, most);
+        assert_eq!(small(&gzip(&text), text.len()).unwrap(), text);
+        assert_eq!(small(&gzip(&text), text.len() - 1), None);
+        assert_eq!((small(&gzip(&text).slice(..40), 1 << 20), small(&Bytes::from_static(b"{}"), 9)), (None, None));
+        assert_eq!(Encoding::Plain.unfold_small(&Bytes::from_static(b"{}"), 2).unwrap(), "{}");
         let two = Bytes::from([gzip(b"{}"), gzip(b" ")].concat());
         assert_eq!(unfold(two, 9).unwrap(), "{} ");
         for bad in [Bytes::from_static(b"{}"), gzip(&text).slice(..40), Bytes::new()] {

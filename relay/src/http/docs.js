@@ -68,7 +68,8 @@ const operation = (path, method, about) => {
   }
   if (!content) body.push(make("pre", curl(method, path)));
   const answers = make("table");
-  for (const [status, answer] of Object.entries(about.responses)) {
+  for (const [status, given] of Object.entries(about.responses)) {
+    const answer = given.$ref ? shared[nameOf(given.$ref)] : given;
     const schema = Object.values(answer.content ?? {})[0]?.schema;
     answers.append(row(make("code", status), typeOf(schema), answer.description));
   }
@@ -81,6 +82,7 @@ const operation = (path, method, about) => {
 };
 
 const about = await (await fetch("openapi.json")).json();
+const shared = about.components.responses;
 document.getElementById("about").textContent = `${about.info.description} Version ${about.info.version}.`;
 const operations = document.getElementById("operations");
 for (const tag of about.tags) {

@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use axum::http::HeaderMap;
 use p2pnet_shared::{
     id::{Hash, OwnerId},
     refusal::{Code, Refusal},
@@ -83,17 +84,25 @@ pub fn same_body(before: &KeyRecord, body: Hash) -> Result<(), Refusal> {
     ))
 }
 
-/// Reads the header's value. Every owner has keys of its own.
-pub fn read_key(value: &axum::http::HeaderValue, owner: OwnerId) -> Result<String, Refusal> {
-    let key = value.to_str().unwrap_or_default().trim();
-    if key.is_empty() || key.len() > MOST_KEY_BYTES {
-        return Err(Refusal::new(
-            Code::InvalidField,
-            format!("the Idempotency-Key header must have 1 to {MOST_KEY_BYTES} visible ASCII characters"),
-            "a random UUID is a good key",
-        ));
+/// The key of a request, if it has one. Every owner has keys of its own.
+pub fn read_key(headers: &HeaderMap, owner: OwnerId) -> Result<Option<String>, Refusal> {
+    const HINT: &str = "a random UUID is a good key";
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Refusal::new(Code::InvalidField, "there is more than one Idempotency-Key header", HINT));
     }
-    Ok(format!("{owner} {key}"))
+    let key = value.as_bytes().trim_ascii();
+    match std::str::from_utf8(key) {
+        Ok(text) if (1..=MOST_KEY_BYTES).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic) => {
+            Ok(Some(format!("{owner} {text}")))
+        }
+        Ok(_) | Err(_) => {
+            let message =
+                format!("the Idempotency-Key header must have 1 to {MOST_KEY_BYTES} visible ASCII characters");
+            Err(Refusal::new(Code::InvalidField, message, HINT))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -128,11 +137,22 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_bounded() {
-        let read = |text: &str| read_key(&text.parse().unwrap(), OwnerId::LOCAL);
-        assert!(read(&"x".repeat(129)).is_err());
-        assert!(read(" ").is_err());
+    fn keys_are_one_word_of_visible_characters() {
+        let of = |texts: &[&str], owner| {
+            let mut headers = HeaderMap::new();
+            for text in texts {
+                headers.append("idempotency-key", axum::http::HeaderValue::from_bytes(text.as_bytes()).unwrap());
+            }
+            read_key(&headers, owner)
+        };
+        let read = |text: &str| of(&[text], OwnerId::LOCAL);
+        for bad in [&*"x".repeat(129), " ", "", "a b", "a\tb", "ключ"] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
+        assert!(of(&["a", "a"], OwnerId::LOCAL).is_err(), "nobody can tell which is meant");
+        assert_eq!(of(&[], OwnerId::LOCAL), Ok(None));
+        assert!(read(&"x".repeat(128)).is_ok());
         assert_eq!(read(" k "), read("k"));
-        assert_ne!(read("k").unwrap(), read_key(&"k".parse().unwrap(), OwnerId([1; 16])).unwrap());
+        assert_ne!(read("k"), of(&["k"], OwnerId([1; 16])));
     }
 }

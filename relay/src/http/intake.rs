@@ -3,9 +3,9 @@
 //! room, the slowest body of the address that takes most gives way.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -16,7 +16,7 @@ use axum::{
 use futures::future::poll_fn;
 use p2pnet_shared::refusal::{Code, Refusal};
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::Notify,
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -278,46 +278,6 @@ fn deadline(since: Instant, bytes: usize) -> Instant {
     since + limits::BODY_GRACE + due(bytes)
 }
 
-/// Places for reading jobs, which is what costs: a few at once, and of one address at most half of them, so that its
-/// other bodies wait behind its own.
-#[derive(Clone)]
-pub struct Turns {
-    all: Arc<Semaphore>,
-    by_address: Arc<Mutex<HashMap<IpAddr, Weak<Semaphore>>>>,
-}
-
-/// A job may be read as long as this is held.
-pub struct Turn {
-    _here: OwnedSemaphorePermit,
-    _all: OwnedSemaphorePermit,
-    _own: Arc<Semaphore>,
-}
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self { all: Arc::new(Semaphore::new(limits::READ_AT_ONCE)), by_address: Arc::default() }
-    }
-}
-
-impl Turns {
-    /// Waits for a turn; `None` only while the process ends.
-    pub async fn wait(&self, source: Source) -> Option<Turn> {
-        let own = {
-            let mut table = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-            table.retain(|_, known| known.strong_count() > 0);
-            let known = table.get(&source.address).and_then(Weak::upgrade);
-            known.unwrap_or_else(|| {
-                let new = Arc::new(Semaphore::new(limits::READ_AT_ONCE / 2));
-                table.insert(source.address, Arc::downgrade(&new));
-                new
-            })
-        };
-        let here = Arc::clone(&own).acquire_owned().await.ok()?;
-        let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
-        Some(Turn { _here: here, _all: all, _own: own })
-    }
-}
-
 fn too_large() -> Refusal {
     let text = format!("a body may have at most {} MiB", limits::MOST_BODY_BYTES >> 20);
     let hint = "send it with Content-Encoding: gzip, a large module with PUT /api/v1/kernels, or split the data over several jobs";
@@ -339,7 +299,8 @@ fn gave_way() -> Refusal {
     Refusal::new(Code::BodyTooSlow, text, "send it again, with fewer others at once or over a faster line")
 }
 
-fn full() -> Refusal {
+/// There is no room, or no turn, for one more.
+pub fn full() -> Refusal {
     let text = "as many jobs are on their way here as this relay takes at once";
     Refusal::new(Code::RateLimited, text, "send it again in a few seconds, with fewer others at once")
 }
@@ -411,19 +372,5 @@ mod tests {
         assert!(intake.try_grow(new.0.number, most, much_later));
         assert!(!whole.1.is_cancelled() && others.iter().filter(|(_, gone)| gone.is_cancelled()).count() == 1);
         assert!(intake.lock().bodies.values().map(|body| body.bytes).sum::<usize>() <= limits::BODY_BYTES_PER_ADDRESS);
-    }
-
-    #[tokio::test]
-    async fn half_of_the_turns_are_for_other_addresses() {
-        let turns = Turns::default();
-        let (one, other) = (Source::of(address(1)), Source::of(address(2)));
-        let mut held = Vec::new();
-        for _ in 0..limits::READ_AT_ONCE / 2 {
-            held.push(turns.wait(one).await.unwrap());
-        }
-        assert!(futures::poll!(Box::pin(turns.wait(one))).is_pending());
-        assert!(futures::poll!(Box::pin(turns.wait(other))).is_ready());
-        held.pop();
-        assert!(futures::poll!(Box::pin(turns.wait(one))).is_ready());
     }
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 use axum::{
     Json,
     body::Body,
-    extract::{ConnectInfo, Path, State},
+    extract::{ConnectInfo, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::{
     App,
-    answer::{Refused, refuse, short},
+    answer::{Places, Refused, refuse, short},
     browsers,
     compress::Encoding,
     idempotency, limits,
@@ -47,7 +47,7 @@ pub async fn create(
             "wait a second; one job with more data is better than many small ones",
         );
     }
-    let key = headers.get("idempotency-key").map(|value| idempotency::read_key(value, asker.owner)).transpose()?;
+    let key = idempotency::read_key(&headers, asker.owner)?;
     let encoding = Encoding::of(&headers)?;
     let body = app.intake.receive(source, body, &headers).await?;
     Ok(accepted(Submission { key, body, encoding, source, holder: asker.holder() }.take(app).await?))
@@ -57,7 +57,7 @@ pub async fn create(
 pub async fn describe(
     State(app): State<Arc<App>>,
     asker: Asker,
-    Path(id): Path<String>,
+    Places(id): Places<String>,
 ) -> Result<Json<JobStatus>, Refused> {
     open(&app, asker, read_id(&id)?).await.map(Json)
 }
@@ -78,7 +78,11 @@ pub struct Stopped {
 
 /// `DELETE /api/v1/jobs/{id}`: cancels a job that runs, removes one that has ended. Answered once that is on disk: what
 /// was stopped must not go on after a restart.
-pub async fn stop(State(app): State<Arc<App>>, asker: Asker, Path(id): Path<String>) -> Result<Json<Stopped>, Refused> {
+pub async fn stop(
+    State(app): State<Arc<App>>,
+    asker: Asker,
+    Places(id): Places<String>,
+) -> Result<Json<Stopped>, Refused> {
     let id = read_id(&id)?;
     open(&app, asker, id).await?;
     let (done, state) = match app.handle.is_over(id).await {
@@ -90,7 +94,7 @@ pub async fn stop(State(app): State<Arc<App>>, asker: Asker, Path(id): Path<Stri
     if !done {
         return Err(Refused(unknown(&id.to_string())));
     }
-    app.store.writer().flush().await.map_err(|trouble| trouble.refusal_of_a_stop())?;
+    app.store.writer().flush().await.map_err(|trouble| trouble.refusal_of_a_stop(state))?;
     Ok(Json(Stopped { id, state }))
 }
 

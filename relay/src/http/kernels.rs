@@ -23,6 +23,7 @@ use super::{
     App,
     answer::{Refused, refuse},
     compress::Encoding,
+    intake,
     source::Source,
 };
 
@@ -51,7 +52,8 @@ pub async fn keep(
     }
     let encoding = Encoding::of(&headers)?;
     let body = app.intake.receive(source, body, &headers).await?;
-    let turn = app.turns.wait(source).await;
+    let weight = encoding.weight(&body.bytes, MOST_MODULE_BYTES);
+    let Some(turn) = app.turns.wait(source, weight).await else { return Err(intake::full().into()) };
     let bytes = body.bytes.clone();
     let module = match spawn_blocking(move || check(encoding, bytes)).await {
         Ok(module) => module?,

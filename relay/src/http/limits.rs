@@ -8,8 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{crowd::Bounds, source::Source};
+use super::{crowd::Bounds, source::Source, turns::Lane};
 
+/// The longest request line and headers, together; also what a connection keeps of bytes that are not taken yet.
+pub const MOST_HEAD_BYTES: usize = 32 << 10;
 /// The largest body of a request: a job with its data or kernel.
 pub const MOST_BODY_BYTES: usize = 32 << 20;
 /// A body must come at this many bytes a second on average,
@@ -26,8 +28,18 @@ pub const BODY_BYTES: usize = 256 << 20;
 pub const BODY_BYTES_PER_ADDRESS: usize = 96 << 20;
 /// How long a body waits for room.
 pub const ROOM_PATIENCE: Duration = Duration::from_secs(30);
-/// Jobs that are read (checked, compiled) at once, at most half of them from one address; later ones wait.
-pub const READ_AT_ONCE: usize = 16;
+/// Work on jobs, modules and results up to so many bytes is small, and never waits for what is larger.
+pub const SMALL_WORK_BYTES: usize = 64 << 10;
+/// Small ones that are read (unfolded, checked, compiled) at once; later ones wait up to [`ROOM_PATIENCE`].
+pub const SMALL_WORK: Lane = Lane { places: 16, bytes: 16 * SMALL_WORK_BYTES };
+/// Larger ones, by what they unfold to.
+pub const LARGE_WORK: Lane = Lane { places: 8, bytes: 256 << 20 };
+/// Longer answers that are made whole count for their reader until they are read:
+pub const SMALL_ANSWER_BYTES: u64 = 16 << 10;
+/// those of one address together up to so many bytes,
+pub const ANSWER_BYTES_PER_ADDRESS: usize = 64 << 20;
+/// and all together; beyond that the oldest is cut off.
+pub const ANSWER_BYTES: usize = 256 << 20;
 /// What still comes after a refusal is taken and forgotten: so many bytes,
 pub const DRAIN_BYTES: usize = 256 << 20;
 /// for so long,
@@ -67,6 +79,8 @@ pub const WAITERS: Bounds =
 pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Jobs in a list, unless told otherwise, and at most.
 pub const JOBS_IN_A_LIST: usize = 1_000;
+/// Bytes of a list; the jobs behind them are on its next page.
+pub const LIST_BYTES: usize = 1 << 20;
 
 /// How many jobs each address may still send: a bucket that fills steadily.
 #[derive(Default)]

@@ -7,7 +7,6 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use axum::{
-    Json,
     extract::{Query, State, rejection::QueryRejection},
     http::{HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
@@ -29,6 +28,7 @@ use super::{
     answer::{Refused, refuse, short},
     limits,
     owners::Asker,
+    source::Source,
 };
 
 /// Where the next page begins.
@@ -141,6 +141,7 @@ fn page(mut jobs: Vec<JobSummary>, limit: usize) -> (Vec<JobSummary>, Option<Cur
 /// `GET /api/v1/jobs`
 pub async fn list(
     State(app): State<Arc<App>>,
+    source: Source,
     asker: Asker,
     base: Base,
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
@@ -150,13 +151,17 @@ pub async fn list(
         Refusal::new(Code::InvalidField, message, HINT)
     })?;
     let wanted = Wanted::read(&pairs)?;
+    // A few at a time: each takes the node's time and, until it is written, some memory.
+    let Some(_turn) = app.listings.wait(source, limits::LIST_BYTES).await else { return Err(busy().into()) };
     let (limit, before) = (wanted.limit(), wanted.before);
     let Some(jobs) = app.handle.jobs(wanted.listing((!asker.is_admin).then_some(asker.owner))).await else {
         let id = before.map(|id| id.to_string()).unwrap_or_default();
         return refuse(Code::UnknownJob, format!("no job has the id {id}"), "go on with cursor instead of before");
     };
     let (jobs, next) = page(jobs, limit);
-    let mut response = Json(jobs).into_response();
+    let (body, cut) = written(&jobs, limits::LIST_BYTES)?;
+    let next = cut.or(next);
+    let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
     if let Some(next) = next {
         let headers = response.headers_mut();
         for (name, value) in [(NEXT_CURSOR, next.to_string()), (header::LINK, link(&base, &pairs, next))] {
@@ -166,6 +171,36 @@ pub async fn list(
         }
     }
     Ok(response)
+}
+
+/// The refusal of one list too many.
+pub(super) fn busy() -> Refusal {
+    let message = "as many lists of jobs are being made here as this relay makes at once";
+    Refusal::new(Code::RateLimited, message, "ask again in a few seconds, or for single jobs by their ids")
+}
+
+/// A list as JSON, of at most `most` bytes but at least one job, and where it goes on if that was not all.
+fn written(jobs: &[JobSummary], most: usize) -> Result<(Vec<u8>, Option<Cursor>), Refusal> {
+    let mut body = b"[".to_vec();
+    let mut last = None;
+    for job in jobs {
+        let before = body.len();
+        if last.is_some() {
+            body.push(b',');
+        }
+        serde_json::to_writer(&mut body, job).map_err(|error| {
+            tracing::error!(%error, "a job cannot be written as JSON");
+            Refusal::new(Code::Internal, "the relay failed to write this list", "please report it with the relay's log")
+        })?;
+        if last.is_some() && body.len() >= most {
+            body.truncate(before);
+            body.push(b']');
+            return Ok((body, last));
+        }
+        last = Some(Cursor::of(job));
+    }
+    body.push(b']');
+    Ok((body, None))
 }
 
 /// The same question about the next page, as RFC 8288 writes it.
@@ -225,6 +260,24 @@ mod tests {
         let (first, next) = page(all.clone(), 2);
         assert_eq!((ids(&first), next.unwrap().to_string()), (vec![5, 4], format!("20-{}", JobId([4; 16]))));
         assert!(page(all, 3).1.is_none());
+    }
+
+    #[test]
+    fn a_page_ends_where_its_bytes_do_and_the_next_one_goes_on_there() {
+        let all: Vec<JobSummary> = (0..9).map(|n| job(9 - n, 90 - u64::from(n), Some("nightly"), &[])).collect();
+        let whole = serde_json::to_vec(&all).unwrap();
+        assert_eq!(written(&all, whole.len() + 1).unwrap(), (whole.clone(), None));
+        assert_eq!(written(&[], 1).unwrap(), (b"[]".to_vec(), None));
+        let (mut rest, mut seen) = (all.as_slice(), Vec::new());
+        loop {
+            let (body, next) = written(rest, whole.len() / 3).unwrap();
+            assert!(body.len() <= whole.len() / 3);
+            seen.extend(ids(&serde_json::from_slice::<Vec<JobSummary>>(&body).unwrap()));
+            let Some(next) = next else { break };
+            rest = &all[all.iter().position(|job| Cursor::of(job) < next).unwrap()..];
+        }
+        assert_eq!(seen, (1..=9).rev().collect::<Vec<u8>>());
+        assert_eq!(written(&all, 0).unwrap().1, Some(Cursor::of(&all[0])), "one at least");
     }
 
     #[test]

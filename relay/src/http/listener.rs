@@ -29,6 +29,7 @@ use tower::ServiceExt as _;
 use super::{
     crowd::{Crowd, Place},
     limits,
+    outbox::Cut,
     source::{Source, Trust},
 };
 
@@ -84,6 +85,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, place: Place, router: R
     let Ok(local) = stream.local_addr() else { return };
     let place = Arc::new(place);
     let asked = Arc::new(AtomicBool::new(false));
+    let cut = Cut::default();
     let io = TokioIo::new(Connection {
         stream,
         idle: Box::pin(sleep(limits::SILENCE)),
@@ -91,15 +93,16 @@ async fn connection(stream: TcpStream, peer: SocketAddr, place: Place, router: R
         _place: Arc::clone(&place),
     });
     let service = {
-        let (place, asked) = (Arc::clone(&place), Arc::clone(&asked));
+        let (place, asked, cut) = (Arc::clone(&place), Arc::clone(&asked), cut.clone());
         service_fn(move |request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
             place.busy();
-            let (router, place) = (router.clone(), Arc::clone(&place));
+            let (router, place, cut) = (router.clone(), Arc::clone(&place), cut.clone());
             async move {
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(ConnectInfo(peer));
                 request.extensions_mut().insert(ArrivedAt(local.ip()));
+                request.extensions_mut().insert(cut);
                 let answer = router.oneshot(request).await?;
                 // An upgraded connection works as long as it lives; others until the answer's body is out.
                 let works = (answer.status() != StatusCode::SWITCHING_PROTOCOLS).then(|| Works(place));
@@ -111,6 +114,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, place: Place, router: R
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits::NEXT_REQUEST)
+            .max_buf_size(limits::MOST_HEAD_BYTES)
             .serve_connection(io, service)
             .with_upgrades()
     );
@@ -127,6 +131,10 @@ async fn connection(stream: TcpStream, peer: SocketAddr, place: Place, router: R
                 return;
             }
             () = gone.as_mut() => return,
+            () = cut.0.cancelled() => {
+                tracing::debug!(%peer, "an answer that was not read made room for others");
+                return;
+            }
             () = first.as_mut(), if may_be_late => {
                 if !asked.load(Ordering::Relaxed) {
                     return;

@@ -19,12 +19,15 @@ pub mod listener;
 pub mod metrics;
 pub mod nodes;
 pub mod openapi;
+pub mod outbox;
 pub mod owners;
 pub mod p2p;
 pub mod page;
+pub mod preference;
 pub mod result;
 pub mod source;
 pub mod submission;
+pub mod turns;
 pub mod unread;
 pub mod wait;
 pub mod well_known;
@@ -76,8 +79,14 @@ pub struct App {
     pub pages: browsers::Pages,
     /// Bodies on their way.
     pub intake: intake::Intake,
-    /// Jobs being read now.
-    pub turns: intake::Turns,
+    /// Jobs and modules being read now.
+    pub turns: turns::Turns,
+    /// Results being opened now, to read the bytes in them.
+    pub openings: turns::Turns,
+    /// Lists of jobs being made now.
+    pub listings: turns::Turns,
+    /// Answers made whole that wait to be read.
+    pub outbox: outbox::Outbox,
     /// Connections to the HTTP port.
     pub connections: crowd::Crowd,
     /// Requests that were answered before their end.
@@ -144,7 +153,10 @@ impl App {
             proxies,
             pages,
             intake: intake::Intake::default(),
-            turns: intake::Turns::default(),
+            turns: turns::Turns::default(),
+            openings: turns::Turns::default(),
+            listings: turns::Turns::default(),
+            outbox: outbox::Outbox::default(),
             connections: crowd::Crowd::new(limits::CONNECTIONS),
             draining: crowd::Crowd::new(limits::DRAINS),
             listeners: crowd::Crowd::new(limits::LISTENERS),
@@ -161,7 +173,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/jobs", post(jobs::create).get(list::list))
         .route("/api/v1/jobs/{id}", get(jobs::describe).delete(jobs::stop).layer(hold()))
         .route("/api/v1/jobs/{id}/result", get(result::result).layer(hold()))
-        .route("/api/v1/jobs/{id}/result/{stream}", get(result::standard_stream))
+        .route("/api/v1/jobs/{id}/result/{stream}", get(result::standard_stream).layer(hold()))
         .route("/api/v1/kernels", put(kernels::keep))
         .route("/api/v1/nodes", get(nodes::list))
         .route("/api/v1/events", get(events::listen))
@@ -171,6 +183,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(health::check))
         .route("/.well-known/p2pnet.json", get(well_known::document))
         .method_not_allowed_fallback(answer::method_not_allowed)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), outbox::hold))
         .layer(layers::catch_panics())
         .layer(middleware::from_fn_with_state(Arc::clone(&app), browsers::check))
         // Outside of all that refuses: a page that may ask may also read why it is refused.
@@ -185,6 +198,8 @@ pub fn router(app: Arc<App>) -> Router {
     let routes = api
         .merge(rest)
         .layer(compress::answers())
+        .layer(middleware::from_fn(compress::settle))
+        .layer(middleware::from_fn(address::settle_host))
         .layer(DefaultBodyLimit::max(limits::MOST_BODY_BYTES))
         .layer(layers::catch_panics())
         .layer(middleware::from_fn_with_state(Arc::clone(&app), unread::drain))
@@ -201,6 +216,16 @@ fn source_of(app: &App, request: &Request) -> source::Source {
         Some(peer) => app.proxies.client(peer, request.headers()),
         None => std::net::Ipv4Addr::UNSPECIFIED.into(),
     })
+}
+
+impl FromRequestParts<Arc<App>> for source::Source {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Self::Rejection> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
+        let unknown = std::net::Ipv4Addr::UNSPECIFIED.into();
+        Ok(Self::of(peer.map_or(unknown, |peer| app.proxies.client(peer, &parts.headers))))
+    }
 }
 
 impl FromRequestParts<Arc<App>> for owners::Asker {

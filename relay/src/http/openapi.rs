@@ -41,6 +41,45 @@ mod tests {
         }
     }
 
+    /// What everything in front of an endpoint may answer is said of the endpoint. Who looks into an `Authorization`
+    /// header is told in `mod.rs`, by those who take an `Asker`.
+    #[test]
+    fn every_operation_names_what_stands_before_it() {
+        let document = read();
+        let open = ["/healthz", "/.well-known/p2pnet.json"];
+        let without_token = ["keepKernel", "listNodes", "openapi", "health", "metrics", "wellKnown"];
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for about in methods.as_object().unwrap().values() {
+                let operation = about["operationId"].as_str().unwrap();
+                let mut codes = vec!["400", "500"];
+                if !open.contains(&path.as_str()) {
+                    codes.push("421");
+                }
+                if path.starts_with("/api/") {
+                    codes.push("403");
+                }
+                if !without_token.contains(&operation) {
+                    codes.push("401");
+                }
+                if path.starts_with("/api/v1/jobs/{id}") && operation != "stopJob" {
+                    codes.push("429"); // of waiting
+                }
+                if matches!(operation, "createJob" | "keepKernel" | "stopJob") {
+                    codes.extend(["503", "507"]);
+                }
+                if matches!(operation, "createJob" | "keepKernel") {
+                    codes.extend(["408", "413", "415", "429"]);
+                }
+                for code in codes {
+                    assert!(about["responses"].get(code).is_some(), "{code} of {operation}");
+                }
+            }
+        }
+        for field in ["reason", "hint"] {
+            assert!(document["components"]["schemas"]["Health"]["properties"].get(field).is_some());
+        }
+    }
+
     /// Every `$ref` leads somewhere.
     #[test]
     fn references_resolve() {
@@ -162,6 +201,6 @@ mod tests {
             assert!(guide.contains(&format!("| `{}` |", code.as_str().unwrap())), "{code} is not in docs/operators.md");
         }
         // The other direction: the last variant's position says how many there are.
-        assert_eq!(codes.as_array().unwrap().len(), Code::InvalidToken as usize + 1);
+        assert_eq!(codes.as_array().unwrap().len(), Code::UpgradeRequired as usize + 1);
     }
 }

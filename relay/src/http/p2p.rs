@@ -45,7 +45,7 @@ pub async fn enter(
         Ok(upgrade) => upgrade,
         Err(rejection) => {
             return refuse(
-                Code::NotFound,
+                Code::UpgradeRequired,
                 format!("/p2p is for WebSockets only: {}", rejection.body_text()),
                 "behind a reverse proxy, pass the Upgrade and Connection headers on (docs/operators.md)",
             );

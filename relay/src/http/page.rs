@@ -1,7 +1,9 @@
 //! The page: files that trunk built into `dist/`, embedded in the binary (a debug build reads the folder as it runs).
 
+use std::borrow::Cow;
+
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{Html, IntoResponse, Response},
 };
@@ -11,7 +13,7 @@ use rust_embed::{EmbeddedFile, RustEmbed};
 use sha2::{Digest, Sha256};
 
 use super::{
-    address::Base,
+    address::{self, Base},
     answer::{Refused, short},
 };
 
@@ -45,19 +47,19 @@ pub async fn file(base: Base, method: Method, uri: Uri, headers: HeaderMap) -> R
         && path != INDEX
         && let Some(file) = Dist::get(path)
     {
-        return send(path, &file, &headers);
+        return send(path, file, &headers);
     }
     let last = path.rsplit('/').next().unwrap_or_default();
-    if path != INDEX && (last.contains('.') || path.starts_with(".well-known/") || path.starts_with("api/")) {
+    if path != INDEX && (last.contains('.') || is_for_programs(uri.path())) {
         let text = format!("there is nothing at {}", short(uri.path()));
-        return Refused(Refusal::new(Code::NotFound, text, "the page begins at /, the API at /api/v1/docs"))
-            .into_response();
+        let hint = format!("the page begins at {}/, the API at /api/v1/docs", base.as_str());
+        return Refused(Refusal::new(Code::NotFound, text, hint)).into_response();
     }
     match Dist::get(INDEX) {
         Some(file) => {
-            let text = String::from_utf8_lossy(&file.data);
+            let text = String::from_utf8_lossy(&file.data).into_owned();
             let (mut response, policy) = if base.as_str().is_empty() {
-                (send(INDEX, &file, &headers), policy(&text))
+                (send(INDEX, file, &headers), policy(&text))
             } else {
                 let index = below(&base, &text);
                 let policy = policy(&index);
@@ -73,6 +75,14 @@ pub async fn file(base: Base, method: Method, uri: Uri, headers: HeaderMap) -> R
             (StatusCode::OK, headers, below(&base, PLACEHOLDER)).into_response()
         }
     }
+}
+
+/// Whether an address is meant for a program, however it is written: what asks there reads no page.
+fn is_for_programs(path: &str) -> bool {
+    let plain = address::unescape(path, |_| true).unwrap_or_else(|| path.to_owned()).to_ascii_lowercase();
+    // Browsers resolve dots before they ask.
+    address::is_endpoint(&format!("/{}", plain.trim_matches('/')))
+        || plain.split('/').any(|part| matches!(part, "." | ".."))
 }
 
 /// The index for a page that stands below `base`: addresses of its files begin there, and its program finds it in the
@@ -100,7 +110,7 @@ fn below(base: &Base, index: &str) -> String {
 
 /// The index as it is sent below a base path.
 fn send_text(text: String, headers: &HeaderMap) -> Response {
-    let tag = format!("\"{}\"", BASE64_STANDARD.encode(Sha256::digest(&text)));
+    let tag = tag_of(&Sha256::digest(&text));
     let cached = [(header::ETAG, tag.as_str()), (header::CACHE_CONTROL, ASK_EVERY_TIME)];
     if is_known(headers, &tag) {
         return (StatusCode::NOT_MODIFIED, cached).into_response();
@@ -108,14 +118,28 @@ fn send_text(text: String, headers: &HeaderMap) -> Response {
     (cached, Html(text)).into_response()
 }
 
-/// Whether the asker has what this tag names.
-fn is_known(headers: &HeaderMap, tag: &str) -> bool {
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok());
-    known.is_some_and(|tags| tags.split(',').any(|known| known.trim().trim_start_matches("W/") == tag))
+/// A weak tag: it names a content, which goes out in several encodings.
+fn tag_of(hash: &[u8]) -> String {
+    format!("W/\"{}\"", BASE64_STANDARD.encode(hash))
 }
 
-fn send(path: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
-    let tag = format!("\"{}\"", BASE64_STANDARD.encode(file.metadata.sha256_hash()));
+/// Whether the asker has what this tag names.
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+    known.flat_map(|tags| tags.split(',')).any(|known| known.trim() == "*" || opaque(known) == opaque(tag))
+}
+
+/// A file's bytes, of which every answer has the same.
+fn bytes_of(file: EmbeddedFile) -> Body {
+    match file.data {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes).into(),
+        Cow::Owned(bytes) => bytes.into(),
+    }
+}
+
+fn send(path: &str, file: EmbeddedFile, headers: &HeaderMap) -> Response {
+    let tag = tag_of(&file.metadata.sha256_hash());
     let caching = if is_hashed(path) { FOR_EVER } else { ASK_EVERY_TIME };
     let mut response = Response::builder()
         .header(header::ETAG, &tag)
@@ -125,13 +149,13 @@ fn send(path: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
         response = response.status(StatusCode::NOT_MODIFIED);
         Body::empty()
     } else {
-        response = response.header(header::CONTENT_TYPE, content_type(path, file));
+        response = response.header(header::CONTENT_TYPE, content_type(path, &file));
         match Dist::get(&format!("{path}.br")).filter(|_| takes_brotli(headers)) {
             Some(small) => {
                 response = response.header(header::CONTENT_ENCODING, "br");
-                Body::from(small.data.into_owned())
+                bytes_of(small)
             }
-            None => Body::from(file.data.clone().into_owned()),
+            None => bytes_of(file),
         }
     };
     response.body(body).unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
@@ -145,13 +169,9 @@ fn content_type(path: &str, file: &EmbeddedFile) -> String {
     if kind.starts_with("text/") || kind.contains("json") { format!("{kind}; charset=utf-8") } else { kind.to_owned() }
 }
 
+/// What the asker takes has been settled in `compress.rs`.
 fn takes_brotli(headers: &HeaderMap) -> bool {
-    headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-        value.split(',').any(|coding| {
-            let mut parts = coding.split(';').map(str::trim);
-            parts.next() == Some("br") && !parts.any(|part| part.replace(' ', "") == "q=0")
-        })
-    })
+    headers.get(header::ACCEPT_ENCODING).is_some_and(|coding| coding == "br")
 }
 
 /// Whether a name holds a hash, as trunk writes it: `web-0123456789abcdef.js`, `web-0123456789abcdef_bg.wasm`.
@@ -247,11 +267,32 @@ mod tests {
     }
 
     #[test]
-    fn brotli_is_sent_to_those_who_take_it() {
-        let headers =
-            |text: &'static str| HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(text))]);
-        assert!(takes_brotli(&headers("gzip, deflate, br")));
-        assert!(!takes_brotli(&headers("gzip")) && !takes_brotli(&headers("br; q=0")));
-        assert!(!takes_brotli(&HeaderMap::new()));
+    fn what_is_known_is_not_sent_again() {
+        let tag = tag_of(b"content");
+        let strong = tag.trim_start_matches("W/");
+        let known =
+            |text: &str| is_known(&HeaderMap::from_iter([(header::IF_NONE_MATCH, text.parse().unwrap())]), &tag);
+        assert!(known(&tag) && known(strong) && known(&format!("\"other\" , {tag}")) && known(" * "));
+        assert!(!known("\"other\"") && !known("") && !is_known(&HeaderMap::new(), &tag));
+    }
+
+    #[test]
+    fn what_looks_like_the_api_is_no_page() {
+        for path in [
+            "/api",
+            "/api/x",
+            "/api%2Fv1%2Fjobs",
+            "/API/v1/jobs",
+            "/healthz/x",
+            "/p2p/",
+            "/%2Fapi%2Fv1",
+            "/x/../api",
+            "/%2e/x",
+        ] {
+            assert!(is_for_programs(path), "{path}");
+        }
+        for path in ["/", "/apiary", "/jobs", "/jobs/api", "/%ff"] {
+            assert!(!is_for_programs(path), "{path}");
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! `/api/v1/jobs/{id}/result`: a job's result, as JSON or as the bytes that a kernel or program put out.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, cmp::Reverse, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -22,9 +22,12 @@ use tokio::task::spawn_blocking;
 
 use super::{
     App,
-    answer::{Refused, refuse, short},
+    answer::{Places, Refused, refuse, short},
     jobs::{open, read_id},
     owners::Asker,
+    preference::wishes,
+    source::Source,
+    turns::Turn,
 };
 
 const BYTES: &str = "application/octet-stream";
@@ -44,19 +47,23 @@ enum Part {
 /// bytes.
 pub async fn result(
     State(app): State<Arc<App>>,
+    source: Source,
     asker: Asker,
-    Path(id): Path<String>,
+    Places(id): Places<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let id = read_id(&id)?;
     let (record, summary) = find(&app, asker, id).await?;
     if summary.state == JobState::Completed {
-        if !wants_bytes(&headers) || !gives_bytes(&summary.kind) {
-            return whole(&app, record).await;
-        }
-        return bytes(summary.kind, text(&app, record).await?, Part::Output).await;
+        let mut response = if wants_bytes(&headers) && gives_bytes(&summary.kind) {
+            bytes(&app, source, summary.kind, record, Part::Output).await?
+        } else {
+            whole(&app, record).await?
+        };
+        response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
+        return Ok(response);
     }
-    let json = text(&app, record).await?;
+    let (json, _turn) = text(&app, source, record).await?;
     // It failed, but what its parts put out is there: the error comes first, as for any job that failed.
     let reason = summary.error.unwrap_or_else(|| Refusal::new(Code::NoResult, "the job failed", "submit it again"));
     let error = serde_json::json!(Refusal { code: Code::NoResult, ..reason }).to_string();
@@ -67,8 +74,9 @@ pub async fn result(
 /// `GET /api/v1/jobs/{id}/result/{stream}`: the bytes of a program's `stdout` or `stderr`, also if the job failed.
 pub async fn standard_stream(
     State(app): State<Arc<App>>,
+    source: Source,
     asker: Asker,
-    Path((id, stream)): Path<(String, String)>,
+    Places((id, stream)): Places<(String, String)>,
 ) -> Result<Response, Refused> {
     let id = read_id(&id)?;
     let part = match stream.as_str() {
@@ -84,7 +92,7 @@ pub async fn standard_stream(
         let message = format!("a job of kind {} has no {stream}", summary.kind);
         return refuse(Code::NotFound, message, "only programs (kind command) have; get the result itself");
     }
-    bytes(summary.kind, text(&app, record).await?, part).await
+    bytes(&app, source, summary.kind, record, part).await
 }
 
 /// The record that holds the result, and the summary, of a job that the asker may see.
@@ -99,11 +107,18 @@ async fn find(app: &App, asker: Asker, id: JobId) -> Result<(StoreKey, JobSummar
     Ok((record, open(app, asker, id).await?.summary))
 }
 
-/// A result as a whole, for those who look into it.
-async fn text(app: &App, record: StoreKey) -> Result<String, Refused> {
+/// A result as a whole, for those who look into it, and the turn to do so: several such take much memory.
+async fn text(app: &App, source: Source, record: StoreKey) -> Result<(String, Turn), Refused> {
+    let stored = app.store.stream(record).await.map_err(|trouble| trouble.refusal_of_a_read())?;
+    let len = stored.map_or(0, |(len, _)| usize::try_from(len).unwrap_or(usize::MAX / 2));
+    // Twice: as it lies there, and what is made of it.
+    let Some(turn) = app.openings.wait(source, len.saturating_mul(2)).await else {
+        let message = "as many results are being opened here as this relay opens at once";
+        return refuse(Code::RateLimited, message, "ask again in a few seconds, or for the result as JSON");
+    };
     let bytes = app.store.record(record).await.map_err(|trouble| trouble.refusal_of_a_read())?;
     match bytes.and_then(|bytes| String::from_utf8(bytes.into()).ok()) {
-        Some(text) => Ok(text),
+        Some(text) => Ok((text, turn)),
         None => lost(),
     }
 }
@@ -116,12 +131,20 @@ fn gives_bytes(kind: &str) -> bool {
     matches!(kind, "kernel" | "command")
 }
 
-/// Whether bytes are asked for before JSON.
+/// Whether bytes are asked for rather than JSON: with more weight, or with as much but by their own name, or before it.
 fn wants_bytes(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
-    let kinds = accepted.flat_map(|list| list.split(',')).filter_map(|kind| kind.split(';').next()).map(str::trim);
-    let mut known = kinds.filter(|kind| [BYTES, "application/json", "application/*", "*/*"].contains(kind));
-    known.next() == Some(BYTES)
+    let wishes = wishes(headers, &header::ACCEPT);
+    // What names a kind best says how much it is wished for: itself, its family, or anything.
+    let of = |kind: &str| {
+        let names = [kind, "application/*", "*/*"];
+        let best = names.iter().enumerate().find_map(|(rank, name)| {
+            let place = wishes.iter().position(|wish| wish.name == *name)?;
+            Some((wishes[place].weight, Reverse(rank), Reverse(place)))
+        });
+        best.unwrap_or((0, Reverse(names.len()), Reverse(wishes.len())))
+    };
+    let bytes = of(BYTES);
+    bytes.0 > 0 && bytes > of("application/json")
 }
 
 /// What stands around a result in its answer.
@@ -162,7 +185,8 @@ struct Program<'a> {
 }
 
 /// Reads the bytes out of a result, on a thread of its own: there may be 48 MiB.
-async fn bytes(kind: String, json: String, part: Part) -> Result<Response, Refused> {
+async fn bytes(app: &App, source: Source, kind: String, record: StoreKey, part: Part) -> Result<Response, Refused> {
+    let (json, _turn) = text(app, source, record).await?;
     match spawn_blocking(move || decode(&kind, &json, part)).await {
         Ok(Some((bytes, failed))) => {
             let headers = [
@@ -199,6 +223,13 @@ mod tests {
     #[test]
     fn bytes_are_given_only_where_they_are_asked_for_first() {
         let wants = |accept: &str| wants_bytes(&HeaderMap::from_iter([(header::ACCEPT, accept.parse().unwrap())]));
+        assert!(wants("Application/OCTET-stream") && wants("application/json;q=0.5, application/octet-stream"));
+        assert!(wants("*/*, application/octet-stream") && wants("application/octet-stream, application/json"));
+        for no in ["application/octet-stream;q=0", "application/octet-stream; q=0.1, application/json", "application/*"]
+        {
+            assert!(!wants(no), "{no}");
+        }
+        assert!(!wants("*/*;q=0.5, application/octet-stream;q=0"));
         assert!(wants("application/octet-stream") && wants("text/html, application/octet-stream;q=0.9, */*;q=0.1"));
         assert!(!wants("*/*") && !wants("application/json, application/octet-stream") && !wants("text/html"));
         assert!(!wants_bytes(&HeaderMap::new()));

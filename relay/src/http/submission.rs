@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use p2pnet_shared::{
     id::{Hash, Holder, JobId},
     job::{Job, kinds, kinds::limits::MAX_SOURCE_BYTES},
+    kernel::MOST_MODULE_BYTES,
     node::{StoreKey, new_record},
     refusal::Code,
 };
@@ -17,7 +18,8 @@ use super::{
     answer::{Refused, refuse},
     compress::Encoding,
     idempotency,
-    intake::Received,
+    intake::{self, Received},
+    limits,
     source::Source,
 };
 use crate::{
@@ -57,11 +59,14 @@ impl Submission {
         if let Some(trouble) = app.store.writer().trouble() {
             return Err(Refused(trouble.refusal()));
         }
+        let small = encoding.unfold_small(&body.bytes, limits::SMALL_WORK_BYTES);
+        let weight = small.as_deref().map_or_else(|| encoding.weight(&body.bytes, MAX_SOURCE_BYTES), weight);
         // Held from before the body is unfolded until the job is read: both take time and memory.
-        let Some(turn) = app.turns.wait(source).await else {
-            return refuse(Code::ShuttingDown, "this relay is stopping", "send the job again in a few seconds");
+        let Some(turn) = app.turns.wait(source, weight).await else { return Err(intake::full().into()) };
+        let text = match small {
+            Some(text) => text,
+            None => unfolded(encoding, body.bytes.clone()).await?,
         };
-        let text = unfolded(encoding, body.bytes.clone()).await?;
         let Some(key) = key else {
             let job = read(app.store.clone(), holder, text).await?;
             drop((turn, body));
@@ -80,6 +85,15 @@ impl Submission {
         drop((turn, body));
         keep(&app, job, Some((key, hash))).await
     }
+}
+
+/// The bytes that reading a small job may take: its own, and those of a module that it may name by its hash, in plain
+/// digits or in escapes of them, which nobody else writes.
+fn weight(text: &[u8]) -> usize {
+    let hash = text.split(|byte| !byte.is_ascii_hexdigit()).any(|run| run.len() >= 2 * size_of::<Hash>());
+    let escaped =
+        || [&b"\\u003"[..], b"\\u004", b"\\u006"].iter().any(|part| text.windows(part.len()).any(|at| at == *part));
+    if hash || escaped() { text.len() + MOST_MODULE_BYTES } else { text.len() }
 }
 
 /// The body as it was before it was compressed, if it was.
@@ -132,5 +146,22 @@ async fn read(store: Store, holder: Holder, body: Bytes) -> Result<Job, Refused>
                 "please report it with the job and the relay's log",
             )
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_weighs_as_much_as_the_module_that_it_may_name() {
+        let hash = Hash::of(b"module").to_string();
+        let named = format!(r#"{{"kind":"kernel","kernel":"{hash}"}}"#);
+        assert!(
+            weight(named.as_bytes()) > MOST_MODULE_BYTES && weight(named.to_uppercase().as_bytes()) > MOST_MODULE_BYTES
+        );
+        assert!(weight(format!("\\u0061{}", &hash[1..]).as_bytes()) > MOST_MODULE_BYTES);
+        let plain = r#"{"kind":"map","data":[1],"map":"x","name":"\u0439"}"#;
+        assert_eq!(weight(plain.as_bytes()), plain.len());
     }
 }

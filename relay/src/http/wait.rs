@@ -1,11 +1,11 @@
 //! `?wait=SECONDS` and `Prefer: wait=SECONDS`: a question about a job that is answered when the job has ended, or when
 //! the time is over, whichever comes first.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
-    extract::{ConnectInfo, Path, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, uri::PathAndQuery},
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri},
     middleware::Next,
     response::Response,
 };
@@ -23,7 +23,7 @@ use tokio::{
 
 use super::{
     App,
-    answer::{Refused, short},
+    answer::{Places, Refused, short},
     limits,
     source::Source,
 };
@@ -68,21 +68,24 @@ struct Wish {
     preferred: bool,
 }
 
-/// Holds a question about a job back until it can be answered as its asker wishes.
+/// Holds a question about a job back until it can be answered as its asker wishes. Nothing else can be said in its query.
 pub async fn hold(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Path(id): Path<String>,
-    mut request: Request,
+    Places(places): Places<BTreeMap<String, String>>,
+    request: Request,
     next: Next,
 ) -> Result<Response, Refused> {
-    if request.method() != Method::GET {
+    let may_wait = matches!(*request.method(), Method::GET | Method::HEAD);
+    if may_wait || *request.method() == Method::DELETE {
+        check_names(request.uri(), if may_wait { &["wait"] } else { &[] })?;
+    }
+    if !may_wait {
         return Ok(next.run(request).await);
     }
     let wish = read(request.uri(), request.headers())?;
-    drop_wait(&mut request);
     let Some(wish) = wish else { return Ok(next.run(request).await) };
-    if let Ok(id) = id.parse::<JobId>()
+    if let Some(id) = places.get("id").and_then(|id| id.parse::<JobId>().ok())
         && wish.seconds > 0
     {
         let source = Source::of(app.proxies.client(peer, request.headers()));
@@ -154,22 +157,14 @@ fn pairs(uri: &Uri) -> impl Iterator<Item = (String, String)> {
     form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned()
 }
 
-/// The endpoints know nothing of waiting.
-fn drop_wait(request: &mut Request) {
-    if !pairs(request.uri()).any(|(name, _)| name == "wait") {
-        return;
-    }
-    let rest = pairs(request.uri()).filter(|(name, _)| name != "wait");
-    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(rest).finish();
-    let path = request.uri().path();
-    let text = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
-    let mut parts = request.uri().clone().into_parts();
-    if let Ok(path_and_query) = text.parse::<PathAndQuery>() {
-        parts.path_and_query = Some(path_and_query);
-        if let Ok(uri) = Uri::from_parts(parts) {
-            *request.uri_mut() = uri;
-        }
-    }
+/// Names the first part of a query that nobody reads.
+fn check_names(uri: &Uri, known: &[&str]) -> Result<(), Refusal> {
+    let Some((name, _)) = pairs(uri).find(|(name, _)| !known.contains(&name.as_str())) else { return Ok(()) };
+    let hint = match known {
+        [] => "leave the query out".to_owned(),
+        known => format!("it may have {} (a number of seconds)", known.join(", ")),
+    };
+    Err(Refusal::new(Code::InvalidField, format!("the query has no {:?}", short(&name)), hint))
 }
 
 #[cfg(test)]
@@ -200,12 +195,13 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_do_not_see_the_wish() {
-        let mut request = Request::builder().uri("/x?wait=5&format=raw").body(axum::body::Body::empty()).unwrap();
-        drop_wait(&mut request);
-        assert_eq!(request.uri(), "/x?format=raw");
-        let mut request = Request::builder().uri("/x?wait=5").body(axum::body::Body::empty()).unwrap();
-        drop_wait(&mut request);
-        assert_eq!(request.uri(), "/x");
+    fn what_nobody_reads_in_a_query_is_named() {
+        let check = |uri: &str, known| check_names(&uri.parse().unwrap(), known);
+        assert_eq!(check("/x?wait=5", &["wait"]), Ok(()));
+        assert_eq!(check("/x", &[]), Ok(()));
+        for (uri, known) in [("/x?wait=5&format=raw", &["wait"][..]), ("/x?format", &[]), ("/x?Wait=1", &["wait"])] {
+            let refusal = check(uri, known).unwrap_err();
+            assert!(refusal.code == Code::InvalidField && refusal.message.contains('"'), "{refusal}");
+        }
     }
 }

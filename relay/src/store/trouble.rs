@@ -101,12 +101,11 @@ impl Trouble {
         Refusal::new(Code::StoreFailed, format!("it cannot be read now: {what}"), hint)
     }
 
-    /// Why a job that was stopped may come back after a restart.
-    pub fn refusal_of_a_stop(&self) -> Refusal {
+    /// Why a job that was stopped may come back after a restart; `done` is what became of it: cancelled or removed.
+    pub fn refusal_of_a_stop(&self, done: &str) -> Refusal {
         let (what, hint) = self.words();
         let code = if *self == Trouble::Full { Code::StoreFull } else { Code::StoreFailed };
-        let message =
-            format!("the job is stopped, but that is not on disk yet, so a restart may bring it back: {what}");
+        let message = format!("the job is {done}, but that is not on disk yet, so a restart may bring it back: {what}");
         Refusal::new(code, message, hint)
     }
 }

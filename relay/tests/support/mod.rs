@@ -164,9 +164,25 @@ impl Relay {
     }
 }
 
-/// The answer's code, after checking that it is a whole refusal.
+/// Checks that an answer is one that the API's own document names for its address.
+pub fn documented(path: &str, status: u16) {
+    let document: Value = serde_json::from_str(p2pnet_native::http::openapi::DOCUMENT).unwrap();
+    let fits = |template: &str| {
+        let (template, path) = (template.split('/'), path.trim_end_matches('/').split('/'));
+        template.clone().count() == path.clone().count()
+            && template.zip(path).all(|(known, asked)| known.starts_with('{') || known == asked)
+    };
+    let paths = document["paths"].as_object().unwrap();
+    let Some((template, methods)) = paths.iter().find(|(template, _)| fits(template)) else { return };
+    let known = methods.as_object().unwrap().values().any(|about| about["responses"].get(status.to_string()).is_some());
+    // What an address does not do is told by those that it does.
+    assert!(known || status == 405, "{status} of {template} is not in openapi.json");
+}
+
+/// The answer's code, after checking that it is a whole refusal, and a documented one.
 pub async fn refusal(response: reqwest::Response) -> (reqwest::StatusCode, String) {
     let status = response.status();
+    documented(response.url().path(), status.as_u16());
     let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
     let error = &body["error"];
     assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
@@ -178,6 +194,7 @@ pub async fn refusal(response: reqwest::Response) -> (reqwest::StatusCode, Strin
 pub async fn post_job(relay: &Relay, job: impl Into<reqwest::Body>) -> String {
     let answer = reqwest::Client::new().post(relay.at("/api/v1/jobs")).body(job).send().await.unwrap();
     assert_eq!(answer.status(), 202);
+    documented(answer.url().path(), 202);
     let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
     body["id"].as_str().unwrap().to_owned()
 }

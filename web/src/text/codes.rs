@@ -58,4 +58,5 @@ codes! {
     ForeignOrigin FOREIGN_ORIGIN: "This web page may not use the relay", "Этой странице нельзя обращаться к ретранслятору";
     UnknownHost UNKNOWN_HOST: "The relay does not know itself by this name", "Ретранслятор не знает себя под этим именем";
     InvalidToken INVALID_TOKEN: "The token cannot be used", "Этот токен не подходит";
+    UpgradeRequired UPGRADE_REQUIRED: "This address is for WebSockets only", "Этот адрес только для WebSocket";
 }
