@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn names_and_labels_narrow_the_list() {
-        let all = vec![job(2, 2, Some("nightly"), &[("team", "a:b"), ("run", "1")]), job(1, 1, None, &[("team", "c")])];
+        let all = [job(2, 2, Some("nightly"), &[("team", "a:b"), ("run", "1")]), job(1, 1, None, &[("team", "c")])];
         for (pairs, expected) in [
             (&[("name", "nightly")][..], &[2][..]),
             (&[("label", "team")], &[2, 1]),
