@@ -142,6 +142,7 @@ fn trapped(trap: Trap, span: Span) -> Refusal {
         Trap::OutOfMemory => ("wanted more memory than the job may use", "raise ram_gb in requirements"),
         Trap::StackOverflow => ("recursed too deep", "use a loop instead of recursion"),
         Trap::BrokenContract => ("broke the kernel contract", "export memory, alloc and run as the kernel guide says"),
+        Trap::OutputTooLarge => ("put out more than a call may", "put less out, or cut the input into smaller parts"),
         Trap::TimedOut => ("ran longer than a dry run may", "submit it, or make the units smaller"),
         Trap::Cancelled => ("was cancelled", ""),
         Trap::HostFailed => ("could not be run by this browser", "reload the page"),

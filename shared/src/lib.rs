@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod api;
+pub mod bytes;
 pub mod clock;
 pub mod engine;
 pub mod exchange;

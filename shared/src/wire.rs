@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    bytes,
     engine::{BatchReport, EngineName, Limits},
     id::{AttemptId, Hash, JobId, NodeId},
     job::{Priority, Requirements},
@@ -20,7 +21,7 @@ pub const PROTOCOL: &str = "/p2pnet/node/1";
 pub const PROTOCOL_VERSION: u16 = MESSAGES << 8 | REWRITE_VERSION;
 
 /// Version of the messages.
-const MESSAGES: u16 = 1;
+const MESSAGES: u16 = 2;
 
 /// The longest frame in bytes, its length prefix (4 bytes, big-endian) not counted. Whatever is larger is a blob.
 pub const MAX_FRAME: usize = 1 << 20;
@@ -85,7 +86,7 @@ pub struct Offer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Payload {
     /// The bytes themselves.
-    Inline(Vec<u8>),
+    Inline(#[serde(with = "serde_bytes")] Vec<u8>),
     /// The name of a blob that the sender has.
     Blob {
         /// Its name.
@@ -218,6 +219,7 @@ pub enum Message {
         /// Length of the whole blob.
         total: u64,
         /// The part.
+        #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
     /// The sender does not have that blob.
@@ -255,9 +257,17 @@ pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
     }
 }
 
+/// A batch's calls as they are written.
+#[derive(Serialize)]
+struct CallsOut<'a>(#[serde(serialize_with = "bytes::each::serialize")] &'a [Vec<u8>]);
+
+/// The same as they are read.
+#[derive(Deserialize)]
+struct Calls(#[serde(deserialize_with = "bytes::each::deserialize")] Vec<Vec<u8>>);
+
 /// The bytes of a batch's calls or report, as they stand in a [`Payload`].
 pub fn encode_calls(calls: &[Vec<u8>]) -> Result<Vec<u8>, WireError> {
-    postcard::to_allocvec(calls).map_err(|_| WireError::Malformed)
+    postcard::to_allocvec(&CallsOut(calls)).map_err(|_| WireError::Malformed)
 }
 
 /// Reads what [`encode_calls`] wrote; refuses more than [`MAX_CALLS`].
@@ -265,7 +275,7 @@ pub fn decode_calls(bytes: &[u8]) -> Result<Vec<Vec<u8>>, WireError> {
     if count_calls(bytes)? > MAX_CALLS {
         return Err(WireError::Malformed);
     }
-    postcard::from_bytes(bytes).map_err(|_| WireError::Malformed)
+    postcard::from_bytes(bytes).map(|Calls(calls)| calls).map_err(|_| WireError::Malformed)
 }
 
 /// How many calls [`encode_calls`] wrote, from the first bytes alone. A frame of zeros would otherwise unfold to

@@ -23,6 +23,7 @@ pub enum ToWorker {
         /// Kernels that are not needed any more.
         forget: Vec<Hash>,
         /// The kernel's original bytes, if the worker does not have them.
+        #[serde(with = "serde_bytes")]
         kernel: Option<Vec<u8>>,
         /// What to run.
         batch: Batch,

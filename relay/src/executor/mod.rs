@@ -267,7 +267,7 @@ impl Shared {
     }
 
     fn run_in_process(&self, place: &mut Option<Worker>, order: Order, stop: &Stop) -> BatchReport {
-        let mut worker = match place.take() {
+        let mut worker = match place.take().filter(Worker::is_there) {
             Some(worker) => worker,
             None => match Worker::start(&self.compiled, self.memory_mib) {
                 Ok(worker) => worker,

@@ -5,7 +5,11 @@ use std::{
     io::{self, BufReader},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{Arc, Mutex, Once, atomic::Ordering},
+    sync::{
+        Arc, Mutex, Once,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -31,6 +35,9 @@ const OLD: Duration = Duration::from_secs(6 * 3600);
 /// What a run that was told to stop may take before the worker is ended.
 pub const STOP_PATIENCE: Duration = Duration::from_millis(500);
 
+/// How often it is looked whether a process has ended that is about to.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// A worker process and what it knows.
 pub struct Worker {
     remote: Remote,
@@ -46,6 +53,8 @@ pub struct Worker {
 pub struct Remote {
     input: Arc<Mutex<ChildStdin>>,
     child: Arc<Mutex<Child>>,
+    /// Whether we ended it.
+    ended: Arc<AtomicBool>,
 }
 
 impl Remote {
@@ -61,9 +70,34 @@ impl Remote {
 
     /// Ends the process.
     pub fn kill(&self) {
+        self.ended.store(true, Ordering::Relaxed);
         let mut child = lock(&self.child);
         let _ = child.kill();
         let _ = child.wait();
+    }
+
+    /// Why it is not there any more; for one that has just broken off.
+    fn end_soon(&self) -> String {
+        let until = Instant::now() + STOP_PATIENCE;
+        loop {
+            match self.end() {
+                Some(why) => return why,
+                None if Instant::now() >= until => return "it still runs".to_owned(),
+                None => thread::sleep(LOOK),
+            }
+        }
+    }
+
+    /// Why the process is not there any more, if it is not.
+    fn end(&self) -> Option<String> {
+        match lock(&self.child).try_wait() {
+            // Its signal or exit code: 9 is what Linux ends one with that took the machine's last memory, 6 an abort, 11
+            // or 7 a fault in an engine, 31 a call that the fences forbid.
+            Ok(Some(status)) if !self.ended.load(Ordering::Relaxed) => Some(status.to_string()),
+            Ok(Some(_)) => Some("the node ended it, since it did not stop in time".to_owned()),
+            Ok(None) => None,
+            Err(error) => Some(error.to_string()),
+        }
     }
 }
 
@@ -83,7 +117,8 @@ impl Worker {
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("a process without pipes"));
         };
-        let remote = Remote { input: Arc::new(Mutex::new(input)), child: Arc::new(Mutex::new(child)) };
+        let remote =
+            Remote { input: Arc::new(Mutex::new(input)), child: Arc::new(Mutex::new(child)), ended: Arc::default() };
         let mut worker = Self { remote, output: BufReader::new(output), known: VecDeque::new(), busy: Duration::ZERO };
         match frames::read(&mut worker.output, MOST_ANSWER_BYTES) {
             Ok(FromWorker::Ready { fences, missing }) => say_once(&fences, &missing),
@@ -93,6 +128,13 @@ impl Worker {
             Err(error) => return Err(error),
         }
         Ok(worker)
+    }
+
+    /// Whether it is there to be given work. Between two runs it may have come to its end, whoever ended it.
+    pub fn is_there(&self) -> bool {
+        let Some(why) = self.remote.end() else { return true };
+        tracing::warn!(why, "a worker ended between two runs; another one takes its place");
+        false
     }
 
     /// Runs a batch. `Err` holds the report of a run that took the worker with it: the caller starts another one.
@@ -114,7 +156,8 @@ impl Worker {
         match report {
             Ok(report) if is_sound(&report, calls) => {
                 self.busy += Duration::from_micros(report.busy_micros);
-                Ok(report)
+                // It may have been told to stop and ended for being late while its whole answer was on its way.
+                if self.remote.ended.load(Ordering::Relaxed) { Err(report) } else { Ok(report) }
             }
             Ok(_) => {
                 tracing::error!(run, "a worker gave an answer that cannot be; it is replaced");
@@ -126,7 +169,9 @@ impl Worker {
                 } else if Instant::now() >= deadline {
                     Trap::TimedOut
                 } else {
-                    tracing::error!(run, %error, "a worker ended in the middle of a run; it is replaced");
+                    // What it wrote last was cut off: it ends, if it has not yet.
+                    let why = self.remote.end_soon();
+                    tracing::error!(run, %error, why, "a worker ended in the middle of a run; it is replaced");
                     Trap::HostFailed
                 };
                 Err(nothing(trap))

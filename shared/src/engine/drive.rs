@@ -99,9 +99,14 @@ pub fn call<G: Guest>(
     if left < 0 {
         output = match output {
             Ok(_)
-            | Err(Trap::Trapped | Trap::BrokenContract | Trap::OutOfGas | Trap::OutOfMemory | Trap::StackOverflow) => {
-                Err(Trap::OutOfGas)
-            }
+            | Err(
+                Trap::Trapped
+                | Trap::BrokenContract
+                | Trap::OutputTooLarge
+                | Trap::OutOfGas
+                | Trap::OutOfMemory
+                | Trap::StackOverflow,
+            ) => Err(Trap::OutOfGas),
             Err(Trap::TimedOut | Trap::Cancelled | Trap::HostFailed) => output,
         };
     }
@@ -158,7 +163,10 @@ fn output<G: Guest>(guest: &mut G, answer: Result<u64, Stop>, limits: &Limits) -
     let packed = answer.map_err(|stop| trap(guest, stop))?;
     let (pointer, length) = ((packed >> 32) as u32, (packed & u64::from(u32::MAX)) as u32);
     if u64::from(length) > limits.output_bytes {
-        return Err(Trap::BrokenContract);
+        // Where there is no such memory, it is no output at all.
+        let last = u64::from(pointer) + u64::from(length) - 1;
+        let is_there = u32::try_from(last).is_ok_and(|last| guest.read(last, 1).is_some());
+        return Err(if is_there { Trap::OutputTooLarge } else { Trap::BrokenContract });
     }
     guest.read(pointer, length).ok_or(Trap::BrokenContract)
 }

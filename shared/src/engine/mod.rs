@@ -58,7 +58,7 @@ pub enum Trap {
     OutOfMemory,
     /// Stack beyond the limit.
     StackOverflow,
-    /// The kernel's exports break the contract at run time: a null `alloc`, an output outside memory or over the limit.
+    /// The kernel's exports break the contract at run time: a null `alloc`, an output outside memory.
     BrokenContract,
     /// Stopped by the host because the batch ran over its time. Not deterministic, so never compared.
     TimedOut,
@@ -66,6 +66,8 @@ pub enum Trap {
     Cancelled,
     /// The host could not run it (a worker died, an engine refused the module). Says nothing about the kernel.
     HostFailed,
+    /// The output is longer than the limit.
+    OutputTooLarge,
 }
 
 impl Trap {
@@ -76,6 +78,7 @@ impl Trap {
             Trap::OutOfGas | Trap::TimedOut => Code::TimedOut,
             Trap::OutOfMemory => Code::OutOfMemory,
             Trap::StackOverflow => Code::StackOverflow,
+            Trap::OutputTooLarge => Code::TooLarge,
             Trap::Cancelled | Trap::HostFailed => Code::Internal,
         }
     }
@@ -83,7 +86,12 @@ impl Trap {
     /// Whether any honest node would come to the same end, so that trying again elsewhere is vain.
     pub fn is_deterministic(self) -> bool {
         match self {
-            Trap::Trapped | Trap::OutOfGas | Trap::OutOfMemory | Trap::StackOverflow | Trap::BrokenContract => true,
+            Trap::Trapped
+            | Trap::OutOfGas
+            | Trap::OutOfMemory
+            | Trap::StackOverflow
+            | Trap::BrokenContract
+            | Trap::OutputTooLarge => true,
             Trap::TimedOut | Trap::Cancelled | Trap::HostFailed => false,
         }
     }
@@ -93,6 +101,7 @@ impl Trap {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallOutcome {
     /// The kernel's output, or why there is none.
+    #[serde(with = "crate::bytes::or")]
     pub output: Result<Vec<u8>, Trap>,
     /// Gas used, up to the end or the trap.
     pub gas: Gas,
@@ -123,8 +132,10 @@ pub struct Batch {
     /// Name of the kernel's original bytes.
     pub kernel: Hash,
     /// Bytes put before every call's own bytes, so that what all tasks share travels once. May be empty.
+    #[serde(with = "serde_bytes")]
     pub common: Vec<u8>,
     /// One input a call.
+    #[serde(with = "crate::bytes::each")]
     pub calls: Vec<Vec<u8>>,
     /// Bounds of each call, and of the batch in time.
     pub limits: Limits,

@@ -384,6 +384,7 @@ impl Entry {
                         Trap::Trapped
                         | Trap::StackOverflow
                         | Trap::BrokenContract
+                        | Trap::OutputTooLarge
                         | Trap::Cancelled
                         | Trap::HostFailed => false,
                     };
@@ -547,16 +548,26 @@ impl Attempt {
 
 fn explain_trap(trap: crate::engine::Trap, span: Span) -> Refusal {
     use crate::engine::Trap;
+    let place = if span.len() == 1 { format!(" at unit {}", span.start) } else { String::new() };
     let (what, hint) = match trap {
         Trap::Trapped => ("the kernel trapped", "check the kernel for unreachable code and out-of-bounds access"),
         Trap::OutOfGas => ("the kernel ran out of gas", "look for a loop that does not end"),
         Trap::OutOfMemory => ("the kernel asked for more memory than a task may use", "raise requirements.ram_gb"),
         Trap::StackOverflow => ("the kernel recursed too deep", "use a loop, or recurse less deep"),
-        Trap::BrokenContract => ("the kernel broke the contract of alloc and run", "see the kernel contract in docs"),
+        Trap::BrokenContract => (
+            "the kernel broke the contract of alloc and run",
+            "`alloc` must give room for the input, and `run` an output that lies in memory: see docs/kernels.md",
+        ),
+        Trap::OutputTooLarge => {
+            let message = format!("a call put out more than {} MiB{place}", MAX_OUTPUT >> 20);
+            return Refusal::new(trap.code(), message, "put less out, or cut the input into smaller parts");
+        }
         Trap::TimedOut => ("the kernel ran over its time", "raise requirements.timeout_seconds, or make tasks smaller"),
         Trap::Cancelled => ("the node stopped the task", ""),
-        Trap::HostFailed => ("the node could not run the task", ""),
+        Trap::HostFailed => (
+            "the node could not run the task",
+            "the log of the node that it ran on says why; submit the job again, and report it if that ends in the same way",
+        ),
     };
-    let place = if span.len() == 1 { format!(" at unit {}", span.start) } else { String::new() };
     Refusal::new(trap.code(), format!("{what}{place}"), hint)
 }
