@@ -178,6 +178,9 @@ struct Program<'a> {
     stdout: Cow<'a, str>,
     #[serde(borrow)]
     stderr: Cow<'a, str>,
+    /// Instead of `stderr`, where that was no UTF-8.
+    #[serde(default, borrow)]
+    stderr_base64: Option<Cow<'a, str>>,
     #[serde(default)]
     failed_total: u64,
     #[serde(default, rename = "failed")]
@@ -210,7 +213,10 @@ fn decode(kind: &str, json: &str, part: Part) -> Option<(Vec<u8>, u64)> {
     let program: Program<'_> = serde_json::from_str(json).ok()?;
     let bytes = match part {
         Part::Output => STANDARD.decode(program.stdout.as_bytes()).ok()?,
-        Part::Errors => program.stderr.into_owned().into_bytes(),
+        Part::Errors => match program.stderr_base64 {
+            Some(bytes) => STANDARD.decode(bytes.as_bytes()).ok()?,
+            None => program.stderr.into_owned().into_bytes(),
+        },
     };
     Some((bytes, program.failed_total))
 }
@@ -242,6 +248,8 @@ mod tests {
             r#"{"stdout":"AAH/","stderr":"n\u00f6","exit_codes":{"1":2},"failed":[{"part":0}],"failed_total":2}"#;
         assert_eq!(decode("command", json, Part::Output), Some((vec![0, 1, 255], 2)));
         assert_eq!(decode("command", json, Part::Errors), Some(("nö".as_bytes().to_vec(), 2)));
+        let json = r#"{"stdout":"","stderr":"\ufffd","stderr_base64":"/4A="}"#;
+        assert_eq!(decode("command", json, Part::Errors), Some((vec![0xff, 0x80], 0)));
         assert_eq!(decode("command", "7", Part::Output), None);
     }
 }

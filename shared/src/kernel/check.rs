@@ -2,7 +2,12 @@
 
 use wasmparser::{ExternalKind, FuncType, Parser, Payload, ValType};
 
-use super::{Facts, bounds::MOST_MODULE_BYTES, exports, features};
+use super::{
+    Facts, exports, features,
+    imports::{self, Importer},
+    outline::Outline,
+    shape,
+};
 use crate::engine::drive::ENDS_EARLY;
 use crate::refusal::{Code, Refusal};
 
@@ -14,38 +19,13 @@ pub fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new(Code::InvalidKernel, message, WRITE_A_KERNEL)
 }
 
-/// Refuses what is too long to look at.
-pub fn length(original: &[u8]) -> Result<(), Refusal> {
-    if original.len() > MOST_MODULE_BYTES {
-        return Err(Refusal::new(
-            Code::TooLarge,
-            format!("The kernel has {} bytes; at most {MOST_MODULE_BYTES} are accepted.", original.len()),
-            "Build it with optimisation and without debug information (`wasm-opt -O --strip-debug`).",
-        ));
-    }
-    if !original.starts_with(b"\0asm") {
-        return Err(invalid("The kernel is no WebAssembly module: it does not begin with `\\0asm`."));
-    }
-    Ok(())
-}
-
-/// Imports are refused with their name, so that its author sees what the toolchain pulled in.
-pub fn import(module: &str, name: &str) -> Refusal {
-    let shown = |text: &str| text.chars().take(64).collect::<String>();
-    Refusal::new(
-        Code::KernelImports,
-        format!("The kernel imports `{}.{}`; a kernel may import nothing.", shown(module), shown(name)),
-        "Build it for wasm32-unknown-unknown, without clock, randomness, files or JavaScript bindings.",
-    )
-}
-
-/// Checks that the three exports are there and have the right types.
+/// Checks that the three exports are there, and that whatever has a meaning by its name has the right type.
 pub fn contract(original: &[u8]) -> Result<(), Refusal> {
-    length(original)?;
+    shape::check(original)?;
     let broken = |error: wasmparser::BinaryReaderError| features::unreadable(&error);
     let mut types: Vec<FuncType> = Vec::new();
     let mut functions: Vec<u32> = Vec::new();
-    let (mut memory, mut alloc, mut run) = (false, None, None);
+    let (mut memory, mut alloc, mut run, mut initialise) = (false, None, None, None);
     for payload in Parser::new(0).parse_all(original) {
         let payload = payload.map_err(broken)?;
         features::named(&payload)?;
@@ -58,7 +38,8 @@ pub fn contract(original: &[u8]) -> Result<(), Refusal> {
             Payload::ImportSection(section) => {
                 if let Some(found) = section.into_imports().next() {
                     let found = found.map_err(broken)?;
-                    return Err(import(found.module, found.name));
+                    return Err(imports::other_than_a_kernel(&Outline::of(original))
+                        .unwrap_or_else(|| imports::refusal(Importer::Kernel, found.module, found.name, found.ty)));
                 }
             }
             Payload::FunctionSection(section) => {
@@ -73,6 +54,7 @@ pub fn contract(original: &[u8]) -> Result<(), Refusal> {
                         ("memory", ExternalKind::Memory) => memory = true,
                         ("alloc", ExternalKind::Func) => alloc = Some(export.index),
                         ("run", ExternalKind::Func) => run = Some(export.index),
+                        ("_initialize", ExternalKind::Func) => initialise = Some(export.index),
                         _ => {}
                     }
                 }
@@ -81,20 +63,31 @@ pub fn contract(original: &[u8]) -> Result<(), Refusal> {
             _ => {}
         }
     }
+    if let Some(refusal) = imports::other_than_a_kernel(&Outline::of(original)) {
+        return Err(refusal);
+    }
     if !memory {
         return Err(invalid("The kernel exports no memory named `memory`."));
     }
-    let signature = |index: Option<u32>| {
-        let ty = functions.get(index? as usize)?;
+    let signature = |index: u32| {
+        let ty = functions.get(index as usize)?;
         types.get(*ty as usize)
     };
-    let expect = |name: &str, index, params: &[ValType], result: ValType, shape: &str| match signature(index) {
-        None => Err(invalid(format!("The kernel exports no function `{name}`."))),
-        Some(ty) if ty.params() == params && ty.results() == [result] => Ok(()),
-        Some(_) => Err(invalid(format!("The kernel's `{name}` does not have the type `{shape}`."))),
+    let expect = |name: &str, index: Option<u32>, params: &[ValType], results: &[ValType], shape: &str| {
+        let Some(index) = index else {
+            return Err(invalid(format!("The kernel exports no function `{name}`.")));
+        };
+        match signature(index) {
+            Some(ty) if ty.params() == params && ty.results() == results => Ok(()),
+            Some(_) | None => Err(invalid(format!("The kernel's `{name}` does not have the type `{shape}`."))),
+        }
     };
-    expect("alloc", alloc, &[ValType::I32], ValType::I32, "(i32) -> i32")?;
-    expect("run", run, &[ValType::I32, ValType::I32], ValType::I64, "(i32, i32) -> i64")
+    expect("alloc", alloc, &[ValType::I32], &[ValType::I32], "(i32) -> i32")?;
+    expect("run", run, &[ValType::I32, ValType::I32], &[ValType::I64], "(i32, i32) -> i64")?;
+    if initialise.is_some() {
+        expect("_initialize", initialise, &[], &[], "() -> ()")?;
+    }
+    Ok(())
 }
 
 /// See [`Facts::of`].

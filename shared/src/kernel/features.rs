@@ -24,12 +24,15 @@ struct Feature {
     advice: &'static str,
 }
 
-const EXCEPTIONS: Feature = Feature {
-    name: "exceptions (`try`, `throw`)",
-    signs: &["exception"],
-    advice: "Build it without them: `-fno-exceptions` in C and C++, `-sDISABLE_EXCEPTION_CATCHING=1` with Emscripten, \
-        `-C panic=abort` in Rust.",
-};
+const EXCEPTIONS: Feature =
+    Feature { name: "exceptions (`try`, `throw`)", signs: &["exception"], advice: EXCEPTIONS_ADVICE };
+
+/// What to do about exceptions.
+pub const EXCEPTIONS_ADVICE: &str = "Build it without them: `-fno-exceptions` in C and C++, \
+    `-sDISABLE_EXCEPTION_CATCHING=1` with Emscripten, `-C panic=abort` in Rust.";
+/// What to do about threads.
+pub const THREADS_ADVICE: &str =
+    "Build it without them: no `-pthread`, no `+atomics`. Parts of a job already run beside each other.";
 
 /// The first whose sign is found counts.
 const REFUSED: &[Feature] = &[
@@ -42,7 +45,7 @@ const REFUSED: &[Feature] = &[
     Feature {
         name: "threads (shared memory, atomic instructions)",
         signs: &["shared-everything", "threads", "shared memories", "atomic"],
-        advice: "Build it without them: no `-pthread`, no `+atomics`. Parts of a job already run beside each other.",
+        advice: THREADS_ADVICE,
     },
     Feature {
         name: "custom page sizes",
@@ -79,10 +82,14 @@ const REFUSED: &[Feature] = &[
 
 impl Feature {
     fn refusal(&self, detail: &str) -> Refusal {
+        self.refusal_of("kernel", detail)
+    }
+
+    fn refusal_of(&self, module: &str, detail: &str) -> Refusal {
         let name = self.name;
         Refusal::new(
             Code::InvalidKernel,
-            format!("The kernel uses {name}, which no kernel may: {detail}."),
+            format!("The {module} uses {name}, which no {module} may: {detail}."),
             self.advice,
         )
     }
@@ -93,14 +100,31 @@ pub fn unreadable(error: &BinaryReaderError) -> Refusal {
     invalid("The kernel", error)
 }
 
+/// The same of a program.
+pub fn unreadable_program(error: &BinaryReaderError) -> Refusal {
+    match needed(error) {
+        Some(feature) => feature.refusal_of("program", &error.to_string()),
+        None => Refusal::new(
+            Code::InvalidKernel,
+            format!("The program is not valid WebAssembly: {error}."),
+            "Build it again for wasm32-wasip1, and check that the file is whole.",
+        ),
+    }
+}
+
+/// The feature that a module refused so would need.
+fn needed(error: &BinaryReaderError) -> Option<&'static Feature> {
+    let message = error.message();
+    REFUSED.iter().find(|feature| feature.signs.iter().any(|sign| message.contains(sign)))
+}
+
 /// The same of one function.
 pub fn invalid_body(number: u32, error: &BinaryReaderError) -> Refusal {
     invalid(&format!("Function {number} of the kernel"), error)
 }
 
 fn invalid(what: &str, error: &BinaryReaderError) -> Refusal {
-    let message = error.message();
-    match REFUSED.iter().find(|feature| feature.signs.iter().any(|sign| message.contains(sign))) {
+    match needed(error) {
         Some(feature) => feature.refusal(&error.to_string()),
         None => check::invalid(format!("{what} is not valid: {error}.")),
     }

@@ -24,18 +24,25 @@ mod cost;
 mod detour;
 mod features;
 mod flow;
+mod imports;
 mod lazy;
 mod lower;
 mod measure;
 mod nan;
+mod outline;
 mod rewrite;
 mod segments;
+mod shape;
 mod shelf;
 
 pub use bounds::{MOST_MEMORIES, MOST_MODULE_BYTES, MOST_TABLE_ELEMENTS, MOST_TABLES, STACK_BYTES};
 pub use cost::{COST_VERSION, table as cost_table};
+pub(crate) use features::unreadable_program;
+pub(crate) use imports::{Importer, refusal as refused_import};
 pub use measure::Nans;
+pub use outline::Outline;
 pub use rewrite::{rewrite, rewrite_with, within_bounds};
+pub use shape::check as is_module;
 
 use std::borrow::Cow;
 

@@ -17,9 +17,10 @@ use super::{
     body::{Appended, BodyRewriter},
     bounds, check, exports,
     features::{self, all_encoded, encoded, unreadable},
+    imports::{self, Importer},
     lower,
     measure::Nans,
-    segments,
+    segments, shape,
     shelf::Shelf,
 };
 use crate::{
@@ -35,7 +36,7 @@ pub fn rewrite(original: &[u8]) -> Result<Vec<u8>, Refusal> {
 
 /// The same, saying when NaNs are made canonical: tests compare what comes of it.
 pub fn rewrite_with(original: &[u8], nans: Nans) -> Result<Vec<u8>, Refusal> {
-    check::length(original)?;
+    shape::check(original)?;
     let merged = segments::merged(original);
     let original = merged.as_ref();
     let mut rewriter = Rewriter { original, nans, ..Rewriter::default() };
@@ -115,7 +116,7 @@ impl<'a> Rewriter<'a> {
             && let Some(found) = section.clone().into_imports().next()
         {
             let found = found.map_err(|error| unreadable(&error))?;
-            return Err(check::import(found.module, found.name));
+            return Err(imports::refusal(Importer::Kernel, found.module, found.name, found.ty));
         }
         within_bounds(payload)
     }
@@ -240,7 +241,7 @@ impl<'a> Rewriter<'a> {
                     total += count;
                     if let ElementKind::Active { table_index, offset_expr } = &segment.kind {
                         let table = self.tables.get(table_index.unwrap_or(0) as usize);
-                        fits("element", lower::offset(offset_expr), count, table.map_or(0, |table| table.minimum))?;
+                        fits("An element", lower::offset(offset_expr), count, table.map_or(0, |table| table.minimum))?;
                     }
                 }
                 if total > bounds::MOST_TABLE_ELEMENTS {
@@ -257,7 +258,12 @@ impl<'a> Rewriter<'a> {
                     let segment = segment.map_err(unread)?;
                     if let DataKind::Active { memory_index, offset_expr } = &segment.kind {
                         let pages = self.memories.get(*memory_index as usize).map_or(0, |memory| memory.minimum);
-                        fits("data", lower::offset(offset_expr), segment.data.len() as u64, pages * super::PAGE_BYTES)?;
+                        fits(
+                            "A data",
+                            lower::offset(offset_expr),
+                            segment.data.len() as u64,
+                            pages * super::PAGE_BYTES,
+                        )?;
                     }
                 }
                 self.data = Some(match lower::data(section).map_err(unread)? {
@@ -505,7 +511,7 @@ fn fits(what: &str, offset: Option<u64>, length: u64, space: u64) -> Result<(), 
     match offset.map(|offset| offset.saturating_add(length)) {
         Some(end) if end <= space => Ok(()),
         Some(_) | None => {
-            Err(check::invalid(format!("A {what} segment of the kernel lies outside its memory or table.")))
+            Err(check::invalid(format!("{what} segment of the kernel lies outside its memory or table.")))
         }
     }
 }

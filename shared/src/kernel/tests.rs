@@ -9,6 +9,7 @@ use std::sync::{
 mod features;
 mod golden;
 mod memories;
+mod others;
 mod recovery;
 mod segments;
 
@@ -172,7 +173,8 @@ fn a_broken_contract_is_a_trap_of_its_own() {
     // Input beyond memory; output beyond memory; output over the limit.
     assert_eq!(call(&kernel("", "(i64.const 0)"), &[0; 70_000], small()).output, Err(Trap::BrokenContract));
     assert_eq!(trap(&kernel("", "(i64.const 0xffffffff00000010)"), small()), Trap::BrokenContract);
-    assert_eq!(trap(&kernel("", "(i64.const 0x0000000000001000)"), small()), Trap::BrokenContract);
+    assert_eq!(trap(&kernel("", "(i64.const -1)"), small()), Trap::BrokenContract, "longer than allowed, and nowhere");
+    assert_eq!(trap(&kernel("", "(i64.const 0x0000000000001000)"), small()), Trap::OutputTooLarge);
 }
 
 #[test]

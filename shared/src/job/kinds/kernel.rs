@@ -16,7 +16,7 @@ use serde::de::IgnoredAny;
 use super::{
     Blobs,
     fields::{Fields, cut},
-    limits::{BATCH_BYTES, BATCH_CALLS, MAX_INPUT_BYTES, MAX_ITEMS, MAX_KERNEL_BYTES, MAX_RESULT_BYTES},
+    limits::{BATCH_BYTES, BATCH_CALLS, MAX_INPUT_BYTES, MAX_ITEMS, MAX_KERNEL_BYTES, MAX_OUTPUT_BYTES},
 };
 use crate::{
     id::Hash,
@@ -96,7 +96,7 @@ pub fn read_parts(fields: &mut Fields) -> Result<Parts, Refusal> {
     let input = fields.text("input")?.map_or_else(|| Ok(Vec::new()), |text| decode(&text, "input"))?;
     if input.len() > MAX_INPUT_BYTES {
         let message = format!("`input` has {} bytes; at most {MAX_INPUT_BYTES} are taken", input.len());
-        return Err(Refusal::new(Code::TooLarge, message, "split the job"));
+        return Err(Refusal::new(Code::TooLarge, message, "cut it, and send each piece as a job of its own"));
     }
     let split = fields.text("split")?.unwrap_or_else(|| "none".to_owned());
     let cut = match split.as_str() {
@@ -259,8 +259,10 @@ impl Plan for Kernel {
         done.values().flatten().flatten().copied().collect()
     }
 
-    fn check(&self, _: Span, _: &[u8]) -> Result<(), Refusal> {
-        Ok(())
+    fn check(&self, span: Span, output: &[u8]) -> Result<(), Refusal> {
+        // What the kernel merges may be larger than what it makes of it.
+        let is_merged = self.merge_by_kernel && span.start < self.parts.count();
+        if is_merged { Ok(()) } else { fits_a_result(output.len()) }
     }
 
     fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {
@@ -277,15 +279,21 @@ impl Plan for Kernel {
     }
 }
 
+/// Refuses more bytes of output than a result can hold.
+pub fn fits_a_result(bytes: usize) -> Result<(), Refusal> {
+    if bytes <= MAX_OUTPUT_BYTES {
+        return Ok(());
+    }
+    let message = format!("the output has {bytes} bytes or more; a result holds {} MiB", MAX_OUTPUT_BYTES >> 20);
+    Err(Refusal::new(Code::TooLarge, message, "split the job, or put less out"))
+}
+
 /// Outputs one after the other, as JSON text in base64.
 pub fn base64_text<'a>(outputs: impl Iterator<Item = &'a [u8]>) -> Result<String, Refusal> {
     let mut whole = Vec::new();
     for output in outputs {
         whole.extend_from_slice(output);
-        if whole.len() > MAX_RESULT_BYTES / 4 * 3 {
-            let message = format!("the result has more than {} bytes", MAX_RESULT_BYTES / 4 * 3);
-            return Err(Refusal::new(Code::TooLarge, message, "split the job, or put less out"));
-        }
+        fits_a_result(whole.len())?;
     }
     let mut json = String::with_capacity(whole.len().div_ceil(3) * 4 + 2);
     json.push('"');

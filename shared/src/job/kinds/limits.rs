@@ -10,10 +10,12 @@ pub const MAX_ITEM_BYTES: usize = 1 << 20;
 pub const MAX_CELLS: usize = 4 << 20;
 /// A kernel that comes with a job, in bytes.
 pub const MAX_KERNEL_BYTES: usize = crate::kernel::MOST_MODULE_BYTES;
-/// The input of the `kernel` kind, in bytes, decoded.
-pub const MAX_INPUT_BYTES: usize = 24 << 20;
+/// The input of the kinds `kernel` and `command`, in bytes, decoded: in base64 it fits into a job beside its other fields.
+pub const MAX_INPUT_BYTES: usize = 46 << 20;
 /// The result's JSON text, in bytes.
 pub const MAX_RESULT_BYTES: usize = 64 << 20;
+/// Bytes of output that a result of the kinds `kernel` and `command` holds, in base64.
+pub const MAX_OUTPUT_BYTES: usize = MAX_RESULT_BYTES / 4 * 3;
 /// `timeout_seconds`, `retries`, `ram_gb` × 1024.
 pub const MAX_TIMEOUT_SECONDS: u32 = 3600;
 /// See [`MAX_TIMEOUT_SECONDS`].

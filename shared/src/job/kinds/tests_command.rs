@@ -110,7 +110,7 @@ fn bad_commands_are_refused_with_their_code() {
     assert_eq!(with(&program("env"), json!([])), Code::KernelImports);
     assert_eq!(with("AAAA", json!([])), Code::InvalidKernel);
     let text = command::adapt(b"#!/bin/sh").unwrap_err().message;
-    assert_eq!(text, r"`module` is no WebAssembly module: it does not begin with `\0asm`");
+    assert_eq!(text, "This is no WebAssembly module: it is a script.");
     assert_eq!(with(&STANDARD.encode(Module::new().finish()), json!([])), Code::InvalidKernel);
     assert_eq!(with(&wasi, json!("-v")), Code::InvalidField);
     assert_eq!(with(&wasi, json!([1])), Code::InvalidField);
@@ -288,6 +288,16 @@ fn long_standard_error_keeps_both_ends_and_says_how_much_is_left_out() {
     assert!(errors.starts_with("0xxx") && errors.ends_with("xxend"), "both ends");
     assert!(errors.contains("\n[… 100 bytes of standard error are left out here …]\n"), "how much");
     assert_eq!(STANDARD.decode(answer["stdout"].as_str().unwrap()).unwrap(), input.as_bytes(), "output is whole");
+}
+
+#[test]
+fn standard_error_that_is_no_text_is_kept_byte_for_byte() {
+    let module = STANDARD.encode(wat::parse_str(EXIT_WITH_DIGIT).unwrap());
+    let put_out = b"0\xff\x80\xc3";
+    let job = json!({"kind": "command", "module": module, "input": STANDARD.encode(put_out)});
+    let answer: serde_json::Value = serde_json::from_str(&result(&job.to_string()).unwrap()).unwrap();
+    assert_eq!(answer["stderr_base64"], STANDARD.encode(put_out));
+    assert_eq!(answer["stderr"], "0\u{fffd}\u{fffd}\u{fffd}");
 }
 
 #[test]

@@ -11,7 +11,7 @@
 use wasm_encoder::{
     CodeSection, ExportKind, ExportSection, FunctionSection, GlobalSection, GlobalType, MemorySection, MemoryType,
     Module, RawSection, TypeSection,
-    reencode::{Reencode, RoundtripReencoder},
+    reencode::{Error as Unwritten, Reencode, RoundtripReencoder},
 };
 use wasmparser::{Encoding, ExternalKind, FuncType, FunctionBody, Parser, Payload, TypeRef, ValType as Kind};
 
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::engine::drive::{ENDS_EARLY, GAS_USED, RECOVERS, TRAP_REASON};
 use crate::{
-    kernel::within_bounds,
+    kernel::{Importer, is_module, refused_import, unreadable_program, within_bounds},
     refusal::{Code, Refusal},
 };
 
@@ -71,25 +71,26 @@ fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new(Code::InvalidKernel, message, hint)
 }
 
-fn foreign(module: &str, name: &str) -> Refusal {
-    let message = format!("`module` imports `{module:.64}` `{name:.64}`");
-    Refusal::new(Code::KernelImports, message, "a command may import functions of wasi_snapshot_preview1 only")
+fn foreign(module: &str, name: &str, kind: TypeRef) -> Refusal {
+    refused_import(Importer::Program, module, name, kind)
 }
 
 fn broken(error: wasmparser::BinaryReaderError) -> Refusal {
-    invalid(format!("`module` is no WebAssembly: {error}"))
+    unreadable_program(&error)
 }
 
 fn encoded(error: wasm_encoder::reencode::Error) -> Refusal {
-    invalid(format!("`module` cannot be read: {error}"))
+    match error {
+        Unwritten::ParseError(error) => broken(error),
+        // What can be read and not written again is of a feature that is not taken; its name is in the error.
+        error => invalid(format!("`module` uses what no program may: {error}")),
+    }
 }
 
 /// The kernel that runs a command. Refused is what is no command, imports anything but WASI, or imports a function of
 /// WASI with another type than WASI gives it.
 pub fn adapt(command: &[u8]) -> Result<Vec<u8>, Refusal> {
-    if !command.starts_with(b"\0asm") {
-        return Err(invalid("`module` is no WebAssembly module: it does not begin with `\\0asm`"));
-    }
+    is_module(command)?;
     let program = read(command)?;
     let entry = program.entry()?;
     program.kernel(entry)
@@ -109,7 +110,11 @@ impl<'a> Program<'a> {
     fn take(&mut self, payload: Payload<'a>, command: &'a [u8]) -> Result<(), Refusal> {
         match payload {
             Payload::Version { encoding: Encoding::Component, .. } => {
-                return Err(invalid("`module` is a component; only core modules are taken"));
+                return Err(Refusal::new(
+                    Code::InvalidKernel,
+                    "`module` is a component; only core modules are taken",
+                    "build it for wasm32-wasip1 instead of wasm32-wasip2",
+                ));
             }
             Payload::TypeSection(section) => {
                 for signature in section.clone().into_iter_err_on_gc_types() {
@@ -123,7 +128,7 @@ impl<'a> Program<'a> {
                     if self.imports.len() == MOST_IMPORTS {
                         return Err(invalid(format!("`module` has more than {MOST_IMPORTS} imports")));
                     }
-                    let refused = || foreign(import.module, import.name);
+                    let refused = || foreign(import.module, import.name, import.ty);
                     let TypeRef::Func(kind) = import.ty else { return Err(refused()) };
                     let edition = match (import.module, import.name) {
                         ("wasi_snapshot_preview1", _) => Edition::Preview1,
@@ -182,8 +187,10 @@ impl<'a> Program<'a> {
         let exported = |wanted: &str| self.exports.iter().find(|(name, _)| *name == wanted).map(|(_, index)| *index);
         let Some(entry) = exported("_start") else {
             if exported("_initialize").is_some() {
-                return Err(invalid(
-                    "`module` is a reactor: it exports `_initialize` and no `_start`, so there is nothing to run",
+                return Err(Refusal::new(
+                    Code::InvalidKernel,
+                    "`module` is a reactor (a library): it exports `_initialize` and no `_start`, so there is nothing to run",
+                    "give it a `main` and build it as a program: no `-mexec-model=reactor`, no cdylib",
                 ));
             }
             return Err(invalid("`module` does not export `_start`, so it is no command"));
@@ -216,7 +223,7 @@ impl<'a> Program<'a> {
             let signature = self.signatures.get(*kind as usize);
             let signature = signature.ok_or_else(|| invalid(format!("the import `{name:.64}` has no type")))?;
             let Some((parameters, results)) = calls::signature(*edition, name) else {
-                return Err(foreign(edition.module(), name));
+                return Err(foreign(edition.module(), name, TypeRef::Func(*kind)));
             };
             if !is(signature.params(), parameters) || !is(signature.results(), results) {
                 return Err(invalid(format!("the import `{name:.64}` has another type than WASI gives it")));

@@ -17,18 +17,17 @@ mod text;
 
 use std::collections::BTreeMap;
 
-use wasmparser::{Parser, Payload};
-
 pub use self::adapt::adapt;
 
 use super::{
     Blobs,
     fields::Fields,
-    kernel::{Parts, read_module, read_parts},
+    kernel::{Parts, fits_a_result, read_module, read_parts},
     outcome::foreign,
 };
 use crate::{
     job::{CallShape, Outputs, Plan},
+    kernel::Outline,
     refusal::{Code, Refusal},
     units::Span,
 };
@@ -69,17 +68,9 @@ pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> 
     Ok(Box::new(Command { module, kernel, common, parts, ok }))
 }
 
-/// Whether a module is a command rather than a kernel: it exports `_start` and no `run`.
+/// Whether a module is a command rather than a kernel, whatever else it exports.
 pub fn is_command(module: &[u8]) -> bool {
-    let (mut start, mut run) = (false, false);
-    for payload in Parser::new(0).parse_all(module).map_while(Result::ok) {
-        let Payload::ExportSection(exports) = payload else { continue };
-        for export in exports.into_iter().map_while(Result::ok) {
-            start |= export.name == "_start";
-            run |= export.name == "run";
-        }
-    }
-    start && !run
+    Outline::of(module).is_command()
 }
 
 /// What the input of every run begins with: the common bytes of a job. The first argument is the program's name, as
@@ -190,7 +181,7 @@ impl Plan for Command {
     }
 
     fn check(&self, _: Span, output: &[u8]) -> Result<(), Refusal> {
-        ended(output).map(|_| ()).ok_or_else(foreign)
+        fits_a_result(ended(output).ok_or_else(foreign)?.output.len())
     }
 
     fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {

@@ -1,13 +1,13 @@
 //! What a job of programs comes to: their outputs in the input's order, and which parts failed.
 //!
 //! ```json
-//! {"stdout":"<base64>","stderr":"text","exit_codes":{"0":499,"1":1},
+//! {"stdout":"<base64>","stderr":"text","stderr_base64":"<base64>","exit_codes":{"0":499,"1":1},
 //!  "failed":[{"part":3,"exit_code":1,"stderr":"…"}],"failed_total":1}
 //! ```
-//! `exit_codes` (how many parts ended with which) stands there if one ended with another code than 0, `failed` if one ended
-//! with a code that the job does not count as good, or for want of memory or stack, which its `error` then says. A part that
-//! fails loses neither its own output nor the others'. The job fails if all of its parts do; the result is kept then as
-//! well.
+//! `stderr_base64` stands there if standard error is no UTF-8: `stderr` shows what of it is text. `exit_codes` (how many parts
+//! ended with which) stands there if one ended with another code than 0, `failed` if one ended with a code that the job does
+//! not count as good, or for want of memory or stack, which its `error` then says. A part that fails loses neither its own
+//! output nor the others'. The job fails if all of its parts do; the result is kept then as well.
 
 use std::collections::BTreeMap;
 
@@ -49,7 +49,11 @@ pub fn result<'a, R: Iterator<Item = (u64, Ended<'a>)>>(runs: impl Fn() -> R, ok
             }
         }
     }
-    let mut json = format!("{{\"stdout\":{output},\"stderr\":{}", Value::from(errors.text()));
+    let errors = errors.whole();
+    let mut json = format!("{{\"stdout\":{output},\"stderr\":{}", Value::from(String::from_utf8_lossy(&errors)));
+    if std::str::from_utf8(&errors).is_err() {
+        json.push_str(&format!(",\"stderr_base64\":{}", base64_text([errors.as_slice()].into_iter())?));
+    }
     if codes.keys().any(|code| *code != 0) {
         let mut counts: serde_json::Map<String, Value> =
             codes.iter().map(|(code, count)| (code.to_string(), Value::from(*count))).collect();
@@ -160,17 +164,77 @@ impl Ends {
         self.left_out += surplus as u64;
     }
 
-    fn text(mut self) -> String {
+    /// All of it, or both ends and a word about what was between. No character is cut.
+    fn whole(mut self) -> Vec<u8> {
         self.shorten(MAX_ERRORS / 2);
-        let mut text = String::new();
+        let mut whole = self.first;
         if self.left_out > 0 {
-            text.push_str(&String::from_utf8_lossy(&self.first));
-            text.push_str(&format!("\n[… {} bytes of standard error are left out here …]\n", self.left_out));
-            text.push_str(&String::from_utf8_lossy(&self.last));
-        } else {
-            self.first.append(&mut self.last);
-            text.push_str(&String::from_utf8_lossy(&self.first));
+            let begun = begun_at_end(&whole);
+            whole.truncate(whole.len() - begun);
+            let ending = ended_at_start(&self.last);
+            self.last.drain(..ending);
+            let left_out = self.left_out + (begun + ending) as u64;
+            whole.extend(format!("\n[… {left_out} bytes of standard error are left out here …]\n").bytes());
         }
-        text
+        whole.append(&mut self.last);
+        whole
+    }
+}
+
+/// Bytes of a character at the end of a text that was cut inside of it.
+fn begun_at_end(text: &[u8]) -> usize {
+    let tail = text.get(text.len().saturating_sub(3)..).unwrap_or_default();
+    let begun = tail.iter().rev().position(|byte| !is_inside(*byte)).map_or(0, |at| at + 1);
+    let first = text.get(text.len() - begun).copied().unwrap_or(0);
+    let length = match first {
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => 1,
+    };
+    if begun < length { begun } else { 0 }
+}
+
+/// Bytes of a character at the start of a text that was cut inside of it.
+fn ended_at_start(text: &[u8]) -> usize {
+    let inside = text.iter().take(4).take_while(|byte| is_inside(**byte)).count();
+    if inside < 4 { inside } else { 0 }
+}
+
+/// Whether a byte of UTF-8 goes on with a character.
+fn is_inside(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    fn whole(pieces: &[&[u8]]) -> Vec<u8> {
+        let mut ends = Ends::default();
+        pieces.iter().for_each(|piece| ends.add(piece));
+        ends.whole()
+    }
+
+    #[test]
+    fn what_fits_is_kept_byte_for_byte() {
+        assert_eq!(whole(&[b"\xff\x80", b"\xc3"]), b"\xff\x80\xc3");
+        let all = vec![0x80; MAX_ERRORS];
+        assert_eq!(whole(&[&all[..MAX_ERRORS / 2 - 1], &all[..MAX_ERRORS / 2 + 1]]), all);
+    }
+
+    #[test]
+    fn what_is_left_out_never_cuts_a_character() {
+        for shift in 0..4 {
+            let text = "x".repeat(shift) + &"ж€𝄞".repeat(MAX_ERRORS / 4);
+            let kept = whole(&[text.as_bytes()]);
+            let kept = std::str::from_utf8(&kept).expect("text stays text");
+            let (first, rest) = kept.split_once("\n[… ").expect("a word about it");
+            let (count, last) = rest.split_once(" bytes of standard error are left out here …]\n").expect("how much");
+            assert!(text.starts_with(first) && text.ends_with(last));
+            assert_eq!(count.parse::<usize>(), Ok(text.len() - first.len() - last.len()));
+            assert!(first.len() > MAX_ERRORS / 2 - 4 && last.len() > MAX_ERRORS / 2 - 4);
+        }
     }
 }
