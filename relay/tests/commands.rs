@@ -102,8 +102,17 @@ fn a_test_of_a_kernel_fails_with_what_is_wrong_and_writes_what_is_not_said() {
 
     fs::write(&kernel, p2pnet_test_kernels::trapping()).unwrap();
     let (code, out, _) = test(&[]);
-    assert!(code == 1 && out.contains("it gave no output: trapped"), "{out}");
+    assert!(code == 1 && out.contains("it gave no output: it ended as trapped"), "{out}");
     fs::remove_file(cases.join("words.out")).unwrap();
+    let (code, out, _) = test(&[]);
+    assert!(code == 1 && out.contains("nothing says what should come; it ended as trapped"), "{out}");
+    put("words.trap", "traped\n");
+    let (code, _, err) = test(&[]);
+    assert!(
+        code == 2 && err.contains("traped") && err.contains("trapped, out_of_gas") && err.contains("output_too_large"),
+        "{err}"
+    );
+    fs::remove_file(cases.join("words.trap")).unwrap();
     let (code, out, _) = test(&["--write"]);
     assert!(code == 0 && out.contains("wrote  words.trap"), "{out}");
     assert_eq!(test(&[]).0, 0);

@@ -17,10 +17,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::cli::failure::Failure;
+use p2pnet_shared::{engine::Trap, wire::MAX_OUTPUT};
 
-/// The largest file of a case: what a job takes as input.
-const MOST_BYTES: u64 = 32 << 20;
+use crate::cli::failure::{Failure, word};
+
+/// The largest file of a case: no call puts out more, and none reads as much.
+const MOST_BYTES: u64 = MAX_OUTPUT;
+/// How a call may end without an output, wherever it runs.
+const ENDS: [Trap; 6] =
+    [Trap::Trapped, Trap::OutOfGas, Trap::OutOfMemory, Trap::StackOverflow, Trap::BrokenContract, Trap::OutputTooLarge];
 /// Cases in a folder.
 const MOST_CASES: usize = 10_000;
 
@@ -104,11 +109,30 @@ fn read_case(folder: &Path, name: String) -> Result<Case, Failure> {
         output: read("out")?,
         errors: read("err")?,
         exit: exit.transpose()?,
-        trap: lines("trap")?.map(|text| text.trim().to_owned()),
+        trap: lines("trap")?.map(|text| end(&name, text.trim())).transpose()?,
     };
     let args = lines("args")?.unwrap_or_default().lines().map(str::to_owned).collect();
     let input = read("in")?.unwrap_or_default();
     Ok(Case { folder: folder.to_owned(), input, args, expected, name })
+}
+
+/// The word of a `.trap` file.
+fn end(name: &str, said: &str) -> Result<String, Failure> {
+    let known: Vec<String> = ENDS.iter().map(word).collect();
+    if known.iter().any(|word| word == said) {
+        return Ok(said.to_owned());
+    }
+    let said: String = said.chars().take(40).collect();
+    let message = format!("{name}.trap: no call ends as {said:?}");
+    Err(Failure::usage(message, format!("it is one of {}", known.join(", "))))
+}
+
+impl Came {
+    /// Whether nothing is said.
+    pub fn is_unsaid(&self) -> bool {
+        let Self { output, errors, exit, trap } = self;
+        output.is_none() && errors.is_none() && exit.is_none() && trap.is_none()
+    }
 }
 
 impl Case {
@@ -144,7 +168,7 @@ fn read_file(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
         Err(error) => return Err(unreadable(error)),
         Ok(file) if file.len() > MOST_BYTES => {
             let message = format!("{} has {} bytes; at most {MOST_BYTES} are taken", path.display(), file.len());
-            return Err(Failure::usage(message, "no job takes more either"));
+            return Err(Failure::usage(message, "no job takes or gives more either"));
         }
         Ok(_) => {}
     }

@@ -175,7 +175,9 @@ fn complaints(case: &Case, came: &Came, written: bool) -> Vec<String> {
         (Some(expected), Some(trap)) => complaints.push(format!("it ended as {trap}, not as {expected}")),
         (Some(expected), None) => complaints.push(format!("it gave an output instead of ending as {expected}")),
         (None, Some(_)) if written && said.output.is_none() => {}
-        (None, Some(trap)) => complaints.push(format!("it gave no output: {trap}")),
+        // Said below, with what to do.
+        (None, Some(_)) if said.is_unsaid() => {}
+        (None, Some(trap)) => complaints.push(format!("it gave no output: it ended as {trap}")),
     }
     if let (Some(expected), Some(output)) = (&said.output, &came.output) {
         complaints.extend(difference("output", expected, output));
@@ -190,9 +192,12 @@ fn complaints(case: &Case, came: &Came, written: bool) -> Vec<String> {
         let errors = shown(came.errors.as_deref().unwrap_or_default());
         complaints.push(format!("exit code {code}, not {}; standard error: {errors}", said.exit.unwrap_or(0)));
     }
-    if said.output.is_none() && said.errors.is_none() && said.exit.is_none() && said.trap.is_none() && !written {
-        let came = came.output.as_deref().map(shown).unwrap_or_default();
-        complaints.push(format!("nothing says what should come; it gave {came}; --write writes it down"));
+    if said.is_unsaid() && !written {
+        let came = match (&came.trap, &came.output) {
+            (Some(trap), _) => format!("it ended as {trap}"),
+            (None, output) => format!("it gave {}", shown(output.as_deref().unwrap_or_default())),
+        };
+        complaints.push(format!("nothing says what should come; {came}; --write writes it down"));
     }
     complaints
 }
