@@ -94,12 +94,15 @@ pub fn read_key(headers: &HeaderMap, owner: OwnerId) -> Result<Option<String>, R
     }
     let key = value.as_bytes().trim_ascii();
     match std::str::from_utf8(key) {
-        Ok(text) if (1..=MOST_KEY_BYTES).contains(&key.len()) && key.iter().all(|byte| (b' '..=b'~').contains(byte)) => {
+        Ok(text)
+            if (1..=MOST_KEY_BYTES).contains(&key.len()) && key.iter().all(|byte| (b' '..=b'~').contains(byte)) =>
+        {
             Ok(Some(format!("{owner} {text}")))
         }
         Ok(_) | Err(_) => {
-            let message =
-                format!("the Idempotency-Key header must have 1 to {MOST_KEY_BYTES} visible ASCII characters or spaces");
+            let message = format!(
+                "the Idempotency-Key header must have 1 to {MOST_KEY_BYTES} visible ASCII characters or spaces"
+            );
             Err(Refusal::new(Code::InvalidField, message, HINT))
         }
     }
