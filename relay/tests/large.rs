@@ -72,6 +72,16 @@ async fn an_input_of_thirty_mebibytes_goes_by_http_and_by_the_command_line() {
     let (code, _, err) = cli(&[&run[..], &["--url", &url]].concat(), "");
     assert_eq!(code, 0, "{err}");
     assert!(fs::read(&out).unwrap() == input, "what came back is what was sent");
+
+    // A module that the relay has already may be named by its hash, which could be read as base64 as well.
+    let put = Client::new().put(relay.at("/api/v1/kernels")).header(header::CONTENT_TYPE, "application/wasm");
+    let kept: Value = serde_json::from_str(&put.body(kernel).send().await.unwrap().text().await.unwrap()).unwrap();
+    let hash = kept["hash"].as_str().unwrap().to_owned();
+    fs::remove_file(&out).unwrap();
+    let named = run.map(|word| if word == module { hash.as_str() } else { word });
+    let (code, _, err) = cli(&[&named[..], &["--url", &url]].concat(), "");
+    assert_eq!(code, 0, "{err}");
+    assert!(fs::read(&out).unwrap() == input, "what came back is what was sent");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use p2pnet_shared::{
     refusal::{Code, Refusal},
 };
 
+use super::text;
 use crate::config::ConfigError;
 
 /// Why a command failed.
@@ -161,7 +162,7 @@ impl fmt::Display for Failure {
             Failure::NoResult { id, state, reason } => {
                 write!(f, "error: job {id} ended {}", word(state))?;
                 if let Some(reason) = reason {
-                    write!(f, ": {} [{}]", reason.message, word(&reason.code))?;
+                    write!(f, ": {} [{}]", text::visible(&reason.message), word(&reason.code))?;
                 }
             }
             Failure::Interrupted { message } => f.write_str(message)?,
@@ -189,7 +190,7 @@ fn through(proxy: Option<&String>) -> String {
 
 fn write_refusal(f: &mut fmt::Formatter<'_>, refusal: &Refusal) -> fmt::Result {
     let Refusal { code, message, hint: _, at } = refusal;
-    write!(f, "error: {message} [{}]", word(code))?;
+    write!(f, "error: {} [{}]", text::visible(message), word(code))?;
     match at {
         Some(at) => write!(f, " (at character {})", at + 1),
         None => Ok(()),

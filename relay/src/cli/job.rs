@@ -144,7 +144,7 @@ pub async fn describe(client: &Client, id: &str, json: bool) -> Result<(), Failu
         say(format_args!("waits      {}", text::waiting(reason)))?;
     }
     if let Some(error) = &summary.error {
-        say(format_args!("error      {} [{}]", error.message, word(&error.code)))?;
+        say(format_args!("error      {} [{}]", text::visible(&error.message), word(&error.code)))?;
         if !error.hint.is_empty() {
             say(format_args!("           {}", error.hint))?;
         }
@@ -198,7 +198,7 @@ pub async fn describe(client: &Client, id: &str, json: bool) -> Result<(), Failu
                     word(&attempt.state),
                     attempt.engine.map_or_else(|| "-".into(), |engine| word(&engine)),
                     attempt.node.to_string(),
-                    attempt.error.as_ref().map(|error| error.message.clone()).unwrap_or_default(),
+                    attempt.error.as_ref().map(|error| text::visible(&error.message)).unwrap_or_default(),
                 ]
             })
             .collect();
@@ -287,10 +287,9 @@ async fn module_apart(client: &Client, job: String) -> Result<String, Failure> {
     }
     let Ok(mut fields) = serde_json::from_str::<serde_json::Map<String, Value>>(&job) else { return Ok(job) };
     for name in ["kernel", "module"] {
-        let Some(module) = fields.get(name).and_then(Value::as_str).and_then(|text| BASE64_STANDARD.decode(text).ok())
-        else {
-            continue;
-        };
+        // A hash is base64 as well, and names a module that the relay has already.
+        let module = fields.get(name).and_then(Value::as_str).filter(|text| text.parse::<Hash>().is_err());
+        let Some(module) = module.and_then(|text| BASE64_STANDARD.decode(text).ok()) else { continue };
         match client.put::<KeptModule>("api/v1/kernels", module).await {
             Ok(KeptModule { hash }) => fields.insert(name.to_owned(), hash.to_string().into()),
             // An older relay knows this way not.

@@ -49,14 +49,14 @@ fn print(jobs: &[JobSummary], now: Moment, first: bool, narrowed: bool) -> Resul
         .iter()
         .map(|job| {
             let note = match (&job.error, &job.waiting) {
-                (Some(error), _) => error.message.clone(),
+                (Some(error), _) => text::visible(&error.message),
                 (None, Some(reason)) => text::waiting(reason),
                 (None, None) => String::new(),
             };
             let mut row = vec![job.id.to_string()];
             if named {
                 let labels = text::labels(&job.labels);
-                row.push([job.name.as_deref().unwrap_or_default(), &labels].join(" ").trim().to_owned());
+                row.push(text::visible([job.name.as_deref().unwrap_or_default(), &labels].join(" ").trim()));
             }
             row.extend([
                 job.kind.clone(),

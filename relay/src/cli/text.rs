@@ -26,6 +26,24 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// A text of somebody else's, in which nothing can steer a terminal: a program may have written it.
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\t' => shown.push(character),
+            other if other.is_control() || turns_around(other) => shown.extend(other.escape_unicode()),
+            other => shown.push(other),
+        }
+    }
+    shown
+}
+
+/// Whether a character changes the direction in which those beside it are shown (Unicode's `Bidi_Control`).
+fn turns_around(character: char) -> bool {
+    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// `12s ago`, `3h ago`.
 pub fn ago(then: Moment, now: Moment) -> String {
     format!("{} ago", seconds((now - then).0 / 1000))
@@ -98,6 +116,13 @@ mod tests {
     fn tables_align_by_characters() {
         let rows = vec![vec!["яя".to_owned(), "1".to_owned()], vec!["b".to_owned(), "22".to_owned()]];
         assert_eq!(table(&["a", "n"], &rows), "a   n\nяя  1\nb   22\n");
+    }
+
+    #[test]
+    fn nothing_that_a_program_wrote_steers_a_terminal() {
+        assert_eq!(visible("a\tb\nя"), "a\tb\nя");
+        assert_eq!(visible("a\u{202e}b"), "a\\u{202e}b");
+        assert_eq!(visible("\u{1b}[2J\u{7}\u{9b}x\r"), "\\u{1b}[2J\\u{7}\\u{9b}x\\u{d}");
     }
 
     #[test]

@@ -100,7 +100,15 @@ fn of_token(token: &str) -> OwnerId {
 
 /// The bearer token of a request. Other schemes are a proxy's own business.
 fn token(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Refusal::new(
+            Code::InvalidToken,
+            "there is more than one Authorization header",
+            "send one: with the token, or with a proxy's login",
+        ));
+    }
     let bytes = value.as_bytes();
     let Some((scheme, rest)) = bytes.split_at_checked(6) else { return Ok(None) };
     if !scheme.eq_ignore_ascii_case(b"bearer") || rest.first().is_some_and(|byte| *byte != b' ') {
@@ -159,6 +167,22 @@ mod tests {
         assert!(here.may_open(OwnerId::LOCAL) && !here.lists(OwnerId::LOCAL), "jobs of before there were owners");
         let job = JobId([3; 16]);
         assert!(owners.cover(job) != job && owners.cover(job) == owners.cover(job));
+    }
+
+    #[test]
+    fn two_tokens_are_refused_since_nobody_can_tell_which_is_meant() {
+        let owners = Owners::new([7; 32], None);
+        for pair in
+            [["Bearer 0123456789abcdef", "Bearer 0123456789abcdeg"], ["Basic dXNlcjpwYXNz", "Bearer 0123456789abcdef"]]
+        {
+            let headers = pair.map(|text| (header::AUTHORIZATION, text.parse().unwrap()));
+            let mut both = HeaderMap::new();
+            for (name, value) in headers {
+                both.append(name, value);
+            }
+            let asked = owners.asker(&Trust::default(), SocketAddr::new([1, 1, 1, 1].into(), 1), &both);
+            assert_eq!(asked.map_err(|error| error.code), Err(Code::InvalidToken), "{pair:?}");
+        }
     }
 
     #[test]

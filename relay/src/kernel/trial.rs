@@ -7,7 +7,7 @@ use std::{
 
 use p2pnet_shared::{
     engine::{CallOutcome, Engine, Limits, Trap, WasmiEngine, Watch},
-    job::kinds::command,
+    job::kinds::command::{self, End},
 };
 
 use super::{
@@ -161,7 +161,11 @@ fn came(ready: &Ready, call: &CallOutcome) -> Result<Came, Failure> {
         output: Some(ended.output.to_vec()),
         errors: Some(ended.errors.to_vec()),
         exit: Some(ended.exit_code),
-        trap: None,
+        trap: match ended.end {
+            End::Exited | End::Trapped => None,
+            End::OutOfMemory => Some(word(&Trap::OutOfMemory)),
+            End::StackOverflow => Some(word(&Trap::StackOverflow)),
+        },
     })
 }
 
@@ -175,8 +179,8 @@ fn complaints(case: &Case, came: &Came, written: bool) -> Vec<String> {
         (Some(expected), Some(trap)) => complaints.push(format!("it ended as {trap}, not as {expected}")),
         (Some(expected), None) => complaints.push(format!("it gave an output instead of ending as {expected}")),
         (None, Some(_)) if written && said.output.is_none() => {}
-        // Said below, with what to do.
-        (None, Some(_)) if said.is_unsaid() => {}
+        // Said below: with what to do, or beside the exit code.
+        (None, Some(_)) if said.is_unsaid() || came.exit.is_some() => {}
         (None, Some(trap)) => complaints.push(format!("it gave no output: it ended as {trap}")),
     }
     if let (Some(expected), Some(output)) = (&said.output, &came.output) {
@@ -185,12 +189,15 @@ fn complaints(case: &Case, came: &Came, written: bool) -> Vec<String> {
     if let (Some(expected), Some(errors)) = (&said.errors, &came.errors) {
         complaints.extend(difference("standard error", expected, errors));
     }
+    // Whoever expects a trap need not know its exit code.
+    let unsaid = written || said.trap.is_some();
     if let Some(code) = came.exit
         && code != said.exit.unwrap_or(0)
-        && !(written && said.exit.is_none())
+        && !(unsaid && said.exit.is_none())
     {
         let errors = shown(came.errors.as_deref().unwrap_or_default());
-        complaints.push(format!("exit code {code}, not {}; standard error: {errors}", said.exit.unwrap_or(0)));
+        let why = came.trap.as_ref().map(|trap| format!(" ({trap})")).unwrap_or_default();
+        complaints.push(format!("exit code {code}{why}, not {}; standard error: {errors}", said.exit.unwrap_or(0)));
     }
     if said.is_unsaid() && !written {
         let came = match (&came.trap, &came.output) {

@@ -23,6 +23,8 @@ pub const COMMAND_QUEUE: usize = 256;
 /// How many events may wait for a listener; one that is further behind gets the newest state of each job later, not
 /// every step.
 pub const EVENT_QUEUE: usize = 16;
+/// The same for one who hears of everybody's jobs, and would be late with so few while hundreds change.
+pub const EVENT_QUEUE_OF_ALL: usize = 1024;
 
 /// An order or a question to the loop. Answers go back over the oneshot; nobody listening is fine.
 pub enum Command {
@@ -150,7 +152,10 @@ impl Handle {
 
     /// What changes from now on. Ends when the node stops.
     pub fn events(&self, hears: Hears) -> impl Stream<Item = Event> + Send + 'static {
-        let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
+        let (sender, receiver) = mpsc::channel(match hears {
+            Hears::Everything => EVENT_QUEUE_OF_ALL,
+            Hears::Of(_) => EVENT_QUEUE,
+        });
         let mut commands = self.commands.clone();
         futures::stream::once(async move {
             let _ = commands.send(Command::Listen(sender, hears)).await;
