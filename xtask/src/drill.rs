@@ -3,7 +3,10 @@
 use anyhow::{Result, bail};
 use lexopt::prelude::*;
 
-use crate::shell::{cargo, step};
+use crate::{
+    relay::NATIVE,
+    shell::{cargo, step},
+};
 
 /// What the relay goes through.
 const DRILLS: &[&str] = &["kill", "disk"];
@@ -22,7 +25,8 @@ pub fn run(args: &mut lexopt::Parser) -> Result<()> {
         bail!("name a drill: {}", DRILLS.join(" or "))
     };
     let mut command = cargo();
-    command.args(["test", "--locked", "--release", "-p", "p2pnet", "--test", "drill"]);
+    // In the selection of all tests: another one would compile the dependencies with other features.
+    command.args(["test", "--locked", "--release", "--test", "drill"]).args(NATIVE);
     command.args(["--", "--exact", "--nocapture", &drill]);
     if let Some(rounds) = rounds {
         command.env("P2PNET_DRILL_ROUNDS", rounds.to_string());

@@ -2,11 +2,11 @@
 
 use std::{fs, path::PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::{
-    shell::{find, program, step},
-    workspace,
+    shell::{program, step},
+    tools, workspace,
 };
 
 /// Packages of PyPI.
@@ -49,13 +49,7 @@ fn packages() -> Result<PathBuf> {
     let folder = workspace::target_dir().join("bench/npm");
     let packages = folder.join("node_modules");
     if !packages.join("node/bin/node").is_file() {
-        if find("npm").is_none() {
-            bail!("there is no npm");
-        }
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let mut npm = program("npm");
-        npm.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(&folder).args(OF_NODE);
-        step("getting js-libp2p", &mut npm)?;
+        tools::from_npm("js-libp2p", &OF_NODE.map(str::to_owned), &folder)?;
     }
     Ok(packages)
 }

@@ -160,14 +160,18 @@ pub fn assemblyscript() -> Result<(PathBuf, PathBuf)> {
         manifest.contains(&format!("\"version\": \"{version}\""))
     });
     if !(is_here && compiler.is_file()) {
-        npm()?;
-        std::fs::create_dir_all(&folder)?;
-        let mut install = program("npm");
-        install.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(&folder);
-        install.args(ASSEMBLYSCRIPT.map(|(name, version)| format!("{name}@{version}")));
-        step("getting AssemblyScript", &mut install)?;
+        from_npm("AssemblyScript", &ASSEMBLYSCRIPT.map(|(name, version)| format!("{name}@{version}")), &folder)?;
     }
     if compiler.is_file() { Ok((compiler, folder)) } else { bail!("AssemblyScript is still not found") }
+}
+
+/// Puts packages of npm into a folder of their own.
+pub fn from_npm(what: &str, packages: &[String], folder: &Path) -> Result<()> {
+    npm()?;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut install = program("npm");
+    install.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(folder).args(packages);
+    step(&format!("getting {what}"), &mut install)
 }
 
 /// npm and node.
