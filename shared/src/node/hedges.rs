@@ -6,7 +6,13 @@
 //! a little to begin with. A slow node that has not shown its pace yet may finish what another has done meanwhile: from then on
 //! it gets batches that suit it.
 
-use super::{broker::meets, core::Core, entry::Attempt, entry::Entry, requester::Requester, trust::Trust};
+use super::{
+    broker::meets,
+    core::Core,
+    entry::{Attempt, Entry, Task},
+    requester::Requester,
+    trust::Trust,
+};
 use crate::{
     id::{AttemptId, JobId, NodeId},
     job::AttemptState,
@@ -153,13 +159,7 @@ impl Requester {
         while left != Some(0) {
             let Some(entry) = self.jobs.get(&job) else { return };
             let Some(task) = entry.issued.get(&start) else { return };
-            let had = |node| {
-                task.live.iter().any(|id| self.attempts.get(id).is_some_and(|attempt| attempt.node == node))
-                    || task.failures.iter().any(|failure| failure.node == node)
-            };
-            let fits = |(offer, ..): &(Offer, Trust, usize)| {
-                meets(offer, &entry.requirements) && !entry.unfit.contains(&offer.node) && !had(offer.node)
-            };
+            let fits = |(offer, ..): &(Offer, Trust, usize)| self.may_copy(entry, task, offer);
             let Some(place) = free.iter().position(fits) else { return };
             let (offer, trust, room) = &mut free[place];
             let offer = offer.clone();
@@ -175,10 +175,24 @@ impl Requester {
                 free.remove(place);
             }
             let cores = self.candidates.cores(core, &offer);
-            let task = self.jobs.get_mut(&job).and_then(|entry| entry.issued.remove(&start));
-            if let Some(task) = task {
-                self.send_task(core, offer.node, cores, job, task);
-            }
+            self.send_copy(core, offer.node, cores, job, start);
+        }
+    }
+
+    /// Whether a node may get a copy of a task that is out: it can run it, and neither has nor had it.
+    pub(super) fn may_copy(&self, entry: &Entry, task: &Task, offer: &Offer) -> bool {
+        let has = |id: &AttemptId| self.attempts.get(id).is_some_and(|attempt| attempt.node == offer.node);
+        meets(offer, &entry.requirements)
+            && !entry.unfit.contains(&offer.node)
+            && !task.live.iter().any(has)
+            && !task.failures.iter().any(|failure| failure.node == offer.node)
+    }
+
+    /// Sends a task that is out to one more node.
+    pub(super) fn send_copy(&mut self, core: &mut Core, node: NodeId, cores: u16, job: JobId, start: u64) {
+        let task = self.jobs.get_mut(&job).and_then(|entry| entry.issued.remove(&start));
+        if let Some(task) = task {
+            self.send_task(core, node, cores, job, task);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 
-use super::{broker::meets, core::Core, entry::Attempt, requester::Requester};
+use super::{core::Core, entry::Attempt, requester::Requester};
 use crate::{
     id::JobId,
     units::{Millis, Moment},
@@ -50,17 +50,11 @@ impl Requester {
         for slow in self.slow_tasks(core, job) {
             let Some(entry) = self.jobs.get(&job) else { return };
             let Some(task) = entry.issued.get(&slow.start) else { continue };
-            let has_it = |node| {
-                task.live.iter().any(|id| self.attempts.get(id).is_some_and(|attempt| attempt.node == node))
-                    || task.failures.iter().any(|failure| failure.node == node)
-            };
             // The fastest; a node that has not shown its speed may be anything.
             let best = idle
                 .iter()
                 .enumerate()
-                .filter(|(_, (offer, _))| {
-                    meets(offer, &entry.requirements) && !entry.unfit.contains(&offer.node) && !has_it(offer.node)
-                })
+                .filter(|(_, (offer, _))| self.may_copy(entry, task, offer))
                 .map(|(place, (offer, _))| {
                     let takes = entry.paces.duration(offer.node, slow.units);
                     (takes.unwrap_or(Millis(slow.planned.0.saturating_mul(2))), place)
@@ -76,10 +70,7 @@ impl Requester {
             if idle[place].1 == 0 {
                 idle.remove(place);
             }
-            let task = self.jobs.get_mut(&job).and_then(|entry| entry.issued.remove(&slow.start));
-            if let Some(task) = task {
-                self.send_task(core, node, cores, job, task);
-            }
+            self.send_copy(core, node, cores, job, slow.start);
         }
     }
 
