@@ -268,3 +268,60 @@ async fn kernels_that_try_to_escape_are_refused_at_the_door() {
     assert_eq!(http.get(relay.at("/healthz")).send().await.unwrap().status(), StatusCode::OK);
     assert_eq!(relay.get("/api/v1/jobs").await, json!([]));
 }
+
+/// Copies its input to standard output; input that begins with `e` never ends, with `o` puts out for as long as it may.
+const ENDLESS_IF_TOLD: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 20)
+    (func (export "_start")
+        (i32.store (i32.const 0) (i32.const 1024)) (i32.store (i32.const 4) (i32.const 1000))
+        (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (i32.store (i32.const 4) (i32.load (i32.const 8)))
+        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 12)))
+        (if (i32.eq (i32.load8_u (i32.const 1024)) (i32.const 0x65)) (then (loop $on (br $on))))
+        (if (i32.eq (i32.load8_u (i32.const 1024)) (i32.const 0x6f)) (then
+            (local.set $left (i32.const 60)) (i32.store (i32.const 4) (i32.const 1000000))
+            (loop $more
+                (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 12)))
+                (br_if $more (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))))))"#;
+
+#[tokio::test]
+async fn a_line_that_never_ends_or_puts_out_too_much_is_one_lines_failure_over_http_and_on_the_command_line() {
+    let folder = Folder::new("endless");
+    let relay = Relay::start(&folder, &["--cores", "2"]);
+    let module = ENDLESS_IF_TOLD.replace("(func (export \"_start\")", "(func (export \"_start\") (local $left i32)");
+    let module = wat::parse_str(module).unwrap();
+    let line = |number: usize| match number {
+        37 => "endless\n".to_owned(),
+        61 => "output\n".to_owned(),
+        number => format!("{number}\n"),
+    };
+    let input: String = (0..100).map(line).collect();
+    let job = json!({"kind": "command", "module": STANDARD.encode(&module), "input": STANDARD.encode(&input),
+        "split": "lines", "requirements": {"timeout_seconds": 1}, "policy": {"retries": 0}});
+    let id = post_job(&relay, job.to_string()).await;
+    wait_for(&relay, &id, "completed").await;
+    let result = relay.get(&format!("/api/v1/jobs/{id}/result")).await["result"].clone();
+    let others: String = (0..100).filter(|number| *number != 37 && *number != 61).map(line).collect();
+    assert_eq!(STANDARD.decode(result["stdout"].as_str().unwrap()).unwrap(), others.as_bytes());
+    let failed = json!([{"part": 37, "exit_code": 124, "error": "timed_out", "stderr": ""},
+        {"part": 61, "exit_code": 153, "error": "too_large", "stderr": ""}]);
+    assert_eq!((&result["failed"], &result["failed_total"]), (&failed, &json!(2)));
+    assert_eq!(result["exit_codes"], json!({"0": 98, "124": 1, "153": 1}));
+
+    let program = folder.path().join("program.wasm");
+    fs::write(&program, &module).unwrap();
+    let run = |line: &str| {
+        let program = program.to_str().unwrap();
+        let words = ["job", "run", "--wait", "--url", relay.url(), "--kind", "command", "--module", program];
+        cli(
+            &[&words[..], &["--input", "-", "--split", "lines", "--timeout-seconds", "1", "--retries", "0"]].concat(),
+            line,
+        )
+    };
+    let (code, out, err) = run("1\nendless\n2\n");
+    assert!(code == 0 && out.contains("timed_out") && out.contains("124"), "{code} {out}{err}");
+    let (code, _, err) = run("endless\n");
+    assert!(code == 5 && err.contains("part 0 ran longer than requirements.timeout_seconds"), "{code} {err}");
+}

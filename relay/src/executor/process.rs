@@ -28,8 +28,9 @@ use super::{
 
 /// Kernels whose bytes a worker keeps.
 const MOST_KNOWN: usize = 16;
-/// What a run may take beyond its time before the worker is ended: large kernels take long to read.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// What a run may take beyond its time before the worker is ended: large kernels take long to read. Its requester waits
+/// somewhat longer.
+const PATIENCE: Duration = Duration::from_secs(6);
 /// A worker that has computed for so long is replaced: its bound on processor time is for its whole life.
 const OLD: Duration = Duration::from_secs(6 * 3600);
 /// What a run that was told to stop may take before the worker is ended.

@@ -165,6 +165,8 @@ fn came(ready: &Ready, call: &CallOutcome) -> Result<Came, Failure> {
             End::Exited | End::Trapped => None,
             End::OutOfMemory => Some(word(&Trap::OutOfMemory)),
             End::StackOverflow => Some(word(&Trap::StackOverflow)),
+            End::TimedOut => Some(word(&Trap::TimedOut)),
+            End::TooLarge => Some(word(&Trap::OutputTooLarge)),
         },
     })
 }

@@ -92,7 +92,7 @@ pub struct Requirements {
     /// Memory that a task may use, in MiB, up to 4096; `"ram_gb": 0.5` in JSON.
     #[serde(rename = "ram_gb", with = "gibibytes")]
     pub memory_mib: u32,
-    /// Wall time after which an attempt is stopped, in seconds; 1 to 3600.
+    /// Wall time after which an attempt (a batch on one node) is stopped, in seconds; 1 to 3600.
     pub timeout_seconds: u32,
 }
 
@@ -209,6 +209,19 @@ pub trait Plan: Send {
     /// The result's value as JSON text (what stands behind `"result":`), from all spans in order. With gaps (`done` does not cover all units) it is the partial
     /// result, where the kind has a meaningful one.
     fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal>;
+
+    /// What stands for the output of a unit that has none and never will, for this reason, where that is the unit's own
+    /// failure and not the job's. `None`: the job fails.
+    fn instead(&self, why: &Refusal) -> Option<Vec<u8>> {
+        let _ = why;
+        None
+    }
+
+    /// Whether an output is one that [`Plan::instead`] makes; [`Plan::check`] takes none of those.
+    fn is_instead(&self, output: &[u8]) -> bool {
+        let _ = output;
+        false
+    }
 
     /// Why the job counts as failed although every task has delivered, from all spans; its result is kept nevertheless.
     fn failure(&self, done: &BTreeMap<Span, Outputs>) -> Option<Refusal> {

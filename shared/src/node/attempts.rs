@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     core::Core,
-    entry::{Attempt, Failure, Task, Verdict},
+    entry::{Attempt, Failure, Fate, Task, Verdict},
     hedges::is_whole,
     provider::explain,
     requester::Requester,
@@ -215,9 +215,9 @@ impl Requester {
             store::save_span(core, job, done, &before, failure.node, gas);
             entry.accept(failure.node, done, before, gas);
         }
-        let refusal = failure.refusal.clone();
-        let mut verdict = None;
-        if too_much && good == 0 {
+        let (node, refusal) = (failure.node, failure.refusal.clone());
+        let mut fate = Fate::Again;
+        if too_much && good == 0 && entry.shape == CallShape::WholeSpan {
             // Nothing says which unit it was: try shorter batches.
             entry.most_units = entry.most_units.min(span.len() / 2).max(1);
             entry.open.put(rest);
@@ -225,19 +225,18 @@ impl Requester {
             let (culprit, rest) = rest.split_at(1);
             entry.open.put(rest);
             if too_much {
-                // It gets its time alone before it is blamed.
+                // It gets its time alone before it is blamed, also if it was the first: what came before it, such as making
+                // its kernel ready, may have taken some.
                 entry.retries.insert(culprit.start, Task::new(culprit));
             } else {
                 let mut narrowed = Task::new(culprit);
                 narrowed.failures = task.map(|task| task.failures).unwrap_or_default();
-                verdict = self.blame(core, job, narrowed, failure);
+                fate = self.blame(core, job, narrowed, failure);
             }
         }
         let state = if good > 0 { AttemptState::Accepted } else { AttemptState::Rejected };
         self.end(core, id, state, Some(engine), gas, Some(refusal));
-        if let Some(refusal) = verdict {
-            self.finish(core, job, Err((JobState::Failed, refusal)));
-        }
+        self.meet(core, job, node, fate);
     }
 
     // ---- ends of attempts ----------------------------------------------------------------------------------------
@@ -253,7 +252,7 @@ impl Requester {
     ) {
         let Some(attempt) = self.attempts.get(&id) else { return };
         let (job, start) = (attempt.job, attempt.span.start);
-        let refusal = failure.refusal.clone();
+        let (node, refusal) = (failure.node, failure.refusal.clone());
         if !failure.deterministic {
             self.candidates.tried(core.now, failure.node, false);
         }
@@ -261,22 +260,34 @@ impl Requester {
         let Some(entry) = self.jobs.get_mut(&job) else { return };
         let Some(task) = entry.issued.get_mut(&start) else { return };
         task.live.retain(|other| *other != id);
-        let verdict = if task.live.is_empty() {
-            let task = entry.issued.remove(&start);
-            task.and_then(|task| self.blame(core, job, task, failure))
-        } else {
+        if !task.live.is_empty() {
             task.failures.push(failure); // another attempt of it is still out
-            None
-        };
-        match verdict {
-            Some(refusal) => self.finish(core, job, Err((JobState::Failed, refusal))),
-            None => self.refresh(job),
+            return self.refresh(job);
+        }
+        let Some(task) = entry.issued.remove(&start) else { return };
+        let fate = self.blame(core, job, task, failure);
+        self.meet(core, job, node, fate);
+    }
+
+    /// A task of a job failed, last on `node`, and this becomes of it.
+    pub(super) fn meet(&mut self, core: &mut Core, job: JobId, node: NodeId, fate: Fate) {
+        match fate {
+            Fate::Again => self.refresh(job),
+            Fate::Instead(span, outputs) => {
+                store::save_span(core, job, span, &outputs, node, Gas(0));
+                if let Some(entry) = self.jobs.get_mut(&job) {
+                    entry.keep(span, outputs);
+                }
+                self.check_done(core, job);
+                self.refresh(job);
+            }
+            Fate::Ends(refusal) => self.finish(core, job, Err((JobState::Failed, refusal))),
         }
     }
 
-    /// What a failure means for its job: the end, or another try.
-    fn blame(&mut self, core: &Core, job: JobId, task: Task, failure: Failure) -> Option<Refusal> {
-        let entry = self.jobs.get_mut(&job)?;
+    /// What a failure means for its task.
+    fn blame(&mut self, core: &Core, job: JobId, task: Task, failure: Failure) -> Fate {
+        let Some(entry) = self.jobs.get_mut(&job) else { return Fate::Again };
         let mut tried = task.failed_on();
         tried.push(failure.node);
         let another = self.candidates.another(core.now, &tried, &entry.requirements);

@@ -93,6 +93,12 @@ impl Task {
         }
     }
 
+    /// Both halves of one that failed as often as it may, each with one more try.
+    fn halves(&self, tries: u32) -> [Self; 2] {
+        let (first, second) = self.span.split_at(self.span.len() / 2);
+        [first, second].map(|span| Self { tries, failures: self.failures.clone(), ..Self::new(span) })
+    }
+
     pub(super) fn failed_on(&self) -> Vec<NodeId> {
         self.failures.iter().map(|failure| failure.node).collect()
     }
@@ -122,6 +128,16 @@ pub(super) struct Attempt {
     pub(super) took: Option<u64>,
     /// The blob that holds its calls, pinned.
     pub(super) blob: Option<Hash>,
+}
+
+/// What becomes of a task that failed.
+pub(super) enum Fate {
+    /// It goes out again, whole or in parts.
+    Again,
+    /// That was its unit's own failure, and this stands for its output.
+    Instead(Span, Outputs),
+    /// The job ends.
+    Ends(Refusal),
 }
 
 /// What a batch came to.
@@ -408,10 +424,16 @@ impl Entry {
         }
     }
 
-    /// Takes outputs into the result.
-    pub(super) fn accept(&mut self, node: NodeId, span: Span, outputs: Outputs, gas: Gas) {
+    /// Takes outputs into the result, of whoever made them.
+    pub(super) fn keep(&mut self, span: Span, outputs: Outputs) {
         self.done_units += span.len();
         self.done_bytes += outputs.iter().map(|output| output.len() as u64 + 24).sum::<u64>();
+        self.done.insert(span, outputs);
+        self.changed = true;
+    }
+
+    /// Takes a node's outputs into the result.
+    pub(super) fn accept(&mut self, node: NodeId, span: Span, outputs: Outputs, gas: Gas) {
         self.gas += gas;
         let tasks = outputs.len() as u64;
         if self.shares.len() < MOST_SHARES || self.shares.contains_key(&node) {
@@ -420,39 +442,61 @@ impl Entry {
             share.tasks += tasks;
             share.gas += gas;
         }
-        self.done.insert(span, outputs);
-        self.changed = true;
+        self.keep(span, outputs);
     }
 
     /// Writes a failure into a task and says when and whether it goes out again.
-    pub(super) fn fail_task(
-        &mut self,
-        now: Moment,
-        mut task: Task,
-        failure: Failure,
-        another: bool,
-    ) -> Option<Refusal> {
+    pub(super) fn fail_task(&mut self, now: Moment, mut task: Task, failure: Failure, another: bool) -> Fate {
         let first = task.failures.iter().find(|known| known.deterministic && known.node != failure.node).cloned();
         if failure.deterministic {
             if let Some(first) = first {
-                return Some(self.name_task(&task, &failure, &format!("nodes {} and {}", first.node, failure.node)));
+                let place = format!("nodes {} and {}", first.node, failure.node);
+                return self.give_up(&task, &failure, self.name_task(&task, &failure, &place));
             }
             if !another {
-                return Some(self.name_task(&task, &failure, &format!("node {}", failure.node)));
+                return self.believe(&task, &failure);
             }
             task.believe_at = Some(now + CONFIRM);
             task.not_before = now;
         } else {
             task.tries += 1;
             if task.tries > self.policy.retries {
-                return Some(self.exhausted(&task, &failure));
+                if task.span.len() > 1 && failure.refusal.code == Code::TimedOut && self.stands_for(&failure).is_some()
+                {
+                    // Nobody said which unit it was.
+                    task.failures.push(failure);
+                    for half in task.halves(self.policy.retries) {
+                        self.retries.insert(half.span.start, half);
+                    }
+                    return Fate::Again;
+                }
+                return self.give_up(&task, &failure, self.exhausted(&task, &failure));
             }
             let pause = (RETRY_MILLIS.0 << (task.tries - 1).min(10)).min(RETRY_MILLIS.1);
             task.not_before = now + Millis(pause);
         }
         task.failures.push(failure);
         self.retries.insert(task.span.start, task);
-        None
+        Fate::Again
+    }
+
+    /// A task that may not be tried again: its unit fails, where that is no more than one part of the job, else the job.
+    fn give_up(&self, task: &Task, failure: &Failure, refusal: Refusal) -> Fate {
+        let instead = self.stands_for(failure).filter(|_| task.span.len() == 1 && !self.is_last_step(task.span));
+        match instead {
+            Some(output) => Fate::Instead(task.span, vec![output]),
+            None => Fate::Ends(refusal),
+        }
+    }
+
+    /// A failure that nobody is left to confirm.
+    fn believe(&self, task: &Task, failure: &Failure) -> Fate {
+        self.give_up(task, failure, self.name_task(task, failure, &format!("node {}", failure.node)))
+    }
+
+    /// What stands for the output of a unit that failed so.
+    fn stands_for(&self, failure: &Failure) -> Option<Vec<u8>> {
+        self.plan.as_ref()?.instead(&failure.refusal)
     }
 
     /// What a task that may not be tried again ends the job with: the cause, if it was the same each time.
@@ -489,11 +533,13 @@ impl Entry {
         refusal
     }
 
-    /// What a task that failed everywhere, with nobody left to confirm it, ends the job with.
-    pub(super) fn unconfirmed(&self, now: Moment) -> Option<Refusal> {
-        let task = self.retries.values().find(|task| task.believe_at.is_some_and(|at| now >= at))?;
+    /// Takes out a task that failed everywhere, with nobody left to confirm it: what becomes of it, and where it failed
+    /// last.
+    pub(super) fn unconfirmed(&mut self, now: Moment) -> Option<(Fate, NodeId)> {
+        let start = self.retries.values().find(|task| task.believe_at.is_some_and(|at| now >= at))?.span.start;
+        let task = self.retries.remove(&start)?;
         let failure = task.failures.last()?;
-        Some(self.name_task(task, failure, &format!("node {}", failure.node)))
+        Some((self.believe(&task, failure), failure.node))
     }
 
     /// Puts a task that is not out any more back among what waits, without blame.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     id::{AttemptId, Hash, Holder, JobId, NodeId},
-    job::{Job, JobState, Requirements},
+    job::{AttemptState, Job, JobState, Requirements},
     refusal::{Code, Refusal},
     units::{Gas, Millis, Moment},
     wire::Message,
@@ -33,8 +33,10 @@ const LOST_GRACE: Millis = Millis(12_000);
 const STEP: Millis = Millis(100);
 /// Events of one job at most so often.
 const EVENT_PAUSE: Millis = Millis(100);
-/// Beyond its timeout, an attempt that began gets so long for its way back; one that did not begin waits so long.
-const DELIVERY_SLACK: Millis = Millis(15_000);
+/// Beyond its timeout, an attempt that began gets so long until its node says what came of it, and until a large output
+/// is here; one that did not begin waits so long.
+const DELIVERY_SLACK: Millis = Millis(9_000);
+const FETCH_SLACK: Millis = Millis(15_000);
 const START_SLACK: Millis = Millis(60_000);
 
 /// The requesting side of a node.
@@ -269,17 +271,20 @@ impl Requester {
             self.give_up_late(core);
             self.charge_running(now);
             self.note_chances(core);
-            let mut ends = Vec::new();
+            let (mut ends, mut fates) = (Vec::new(), Vec::new());
             for rank in &self.active {
                 let Some(entry) = self.jobs.get_mut(&rank.2) else { continue };
-                if let Some(refusal) = entry.unconfirmed(now) {
-                    ends.push((entry.id, JobState::Failed, refusal));
+                if let Some((fate, node)) = entry.unconfirmed(now) {
+                    fates.push((entry.id, node, fate));
                 } else if entry.started_at.is_none() && now >= entry.chance_at + EXPIRES {
                     let message = "no node that meets the job's requirements was connected for a day";
                     let refusal = Refusal::new(Code::NoProvider, message, "submit it again later");
                     ends.push((entry.id, JobState::Expired, refusal));
                 }
                 entry.update_partial(now);
+            }
+            for (id, node, fate) in fates {
+                self.meet(core, id, node, fate);
             }
             for (id, state, refusal) in ends {
                 self.finish(core, id, Err((state, refusal)));
@@ -341,8 +346,9 @@ impl Requester {
             .iter()
             .filter(|(_, attempt)| {
                 let timeout = self.jobs.get(&attempt.job).map_or(Millis(0), Entry::timeout);
+                let slack = if attempt.state == AttemptState::Delivered { FETCH_SLACK } else { DELIVERY_SLACK };
                 match attempt.started_at {
-                    Some(at) => now >= at + timeout + DELIVERY_SLACK,
+                    Some(at) => now >= at + timeout + slack,
                     None => now >= attempt.due.max(attempt.assigned_at + timeout) + START_SLACK,
                 }
             })

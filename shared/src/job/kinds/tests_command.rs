@@ -355,3 +355,24 @@ fn a_dry_run_of_a_failing_program_says_so() {
     let refusal = run_locally(&job(&source).unwrap(), &mut WasmiEngine::new(), 1).unwrap_err();
     assert!(refusal.message.contains("exit code 5"), "{}", refusal.message);
 }
+
+#[test]
+fn what_stands_for_a_run_without_time_or_room_is_taken_from_no_node() {
+    let module = STANDARD.encode(wat::parse_str(ENDS_AS_TOLD).unwrap());
+    let job = json!({"kind": "command", "module": module, "input": STANDARD.encode("a\nb\n"), "split": "lines"});
+    let plan = super::read(&job.to_string(), &|_| None).unwrap().plan;
+    let span = |start| crate::units::Span { start, end: start + 1 };
+    for (code, end, exit_code) in
+        [(Code::TimedOut, command::End::TimedOut, 124), (Code::TooLarge, command::End::TooLarge, 153)]
+    {
+        let instead = plan.instead(&Refusal::new(code, "why", "")).unwrap();
+        let ended = command::ended(&instead).unwrap();
+        assert_eq!((ended.end, ended.exit_code, ended.output), (end, exit_code, &b""[..]));
+        assert!(plan.is_instead(&instead));
+        assert_eq!(plan.check(span(0), &instead).unwrap_err().code, Code::MergeFailed);
+        let done = [(span(0), vec![instead.clone()]), (span(1), vec![instead])].into_iter().collect();
+        let refusal = plan.failure(&done).unwrap();
+        assert!(refusal.code == code && refusal.message.contains("what it had put out is lost"), "{}", refusal.message);
+    }
+    assert_eq!(plan.instead(&Refusal::new(Code::Internal, "why", "")), None);
+}

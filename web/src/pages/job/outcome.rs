@@ -142,8 +142,8 @@ fn command_errors(json: &str) -> Option<Rc<str>> {
     result.get("stderr")?.as_str().filter(|text| !text.is_empty()).map(Rc::from)
 }
 
-/// The parts of a program's job that failed, as far as they are shown: number, exit code, end of standard error; and how
-/// many failed in all.
+/// The parts of a program's job that failed, as far as they are shown: number, exit code with what the part lacked, end of
+/// standard error; and how many failed in all.
 fn failed_parts(json: &str) -> (Vec<[String; 3]>, u64) {
     let Ok(result) = serde_json::from_str::<serde_json::Value>(json) else { return (Vec::new(), 0) };
     let text = |part: &serde_json::Value, name: &str| match part.get(name) {
@@ -152,7 +152,10 @@ fn failed_parts(json: &str) -> (Vec<[String; 3]>, u64) {
         None => String::new(),
     };
     let parts = result.get("failed").and_then(|parts| parts.as_array()).map(Vec::as_slice).unwrap_or_default();
-    let row = |part| ["part", "exit_code", "stderr"].map(|name| text(part, name));
+    let row = |part| {
+        let [number, code, error, errors] = ["part", "exit_code", "error", "stderr"].map(|name| text(part, name));
+        [number, if error.is_empty() { code } else { format!("{code} ({error})") }, errors]
+    };
     let all = result.get("failed_total").and_then(serde_json::Value::as_u64).unwrap_or(0);
     (parts.iter().take(MOST_FAILED_SHOWN).map(row).collect(), all)
 }
@@ -208,6 +211,8 @@ mod tests {
         let json = r#"{"stdout":"","stderr":"","failed":[{"part":3,"exit_code":1,"stderr":"no"}],"failed_total":1}"#;
         assert_eq!(failed_parts(json), (vec![["3", "1", "no"].map(str::to_owned)], 1));
         assert_eq!(failed_parts(r#"{"stdout":"","stderr":""}"#), (vec![], 0));
+        let json = r#"{"failed":[{"part":7,"exit_code":124,"error":"timed_out","stderr":""}],"failed_total":1}"#;
+        assert_eq!(failed_parts(json), (vec![["7", "124 (timed_out)", ""].map(str::to_owned)], 1));
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! `proc_exit` cannot return through the program's frames, so it sets a global and traps; a host that sees that the kernel
 //! may end early calls `run` once more, which then gives the output. A program that trapped by itself, or for want of
 //! memory or stack, gives what it had put out so far, with the exit code that a shell shows for such an end; the top bit
-//! of the length of standard output says that it was no code of the program's.
+//! of the length of standard output says that it was no code of the program's. Who ran out of time or gas, or put out too
+//! much, gives nothing: the node that keeps the job then puts [`instead`] in its place.
 
 use wasm_encoder::{BlockType, ConstExpr, Function, InstructionSink, MemArg, MemArgTarget, ValType};
 
@@ -31,12 +32,21 @@ pub const ABORTED: u32 = 134;
 pub const OUT_OF_MEMORY: u32 = 137;
 /// The exit code of a program that recursed too deep: what a shell shows for a bad address.
 pub const STACK_OVERFLOW: u32 = 139;
+/// The exit code of a program that ran out of time or gas: what `timeout` gives.
+pub const TIMED_OUT: u32 = 124;
+/// The exit code of a program that put out more than it may: what a shell shows for a file beyond its bound.
+pub const TOO_LARGE: u32 = 153;
 /// In the length of standard output, which is always shorter: the program did not end by itself.
 pub const TRAPPED: u32 = 1 << 31;
 /// Bytes before standard output in the output.
 const HEADER: i32 = 8;
 /// No room is ever made larger than this, and no buffer longer than half of it, so that no sum of ours overflows.
 const MOST_BUFFER: i64 = 0xf000_0000;
+
+/// The output of a run that gave none, with this exit code.
+pub fn instead(exit_code: u32) -> Vec<u8> {
+    [exit_code.to_le_bytes(), TRAPPED.to_le_bytes()].concat()
+}
 
 /// What the globals hold, in order.
 #[derive(Clone, Copy, PartialEq, Eq)]

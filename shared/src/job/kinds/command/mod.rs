@@ -112,6 +112,10 @@ pub enum End {
     OutOfMemory,
     /// It recursed too deep, with the exit code 139.
     StackOverflow,
+    /// It ran out of time or gas, with the exit code 124. What it had put out is lost.
+    TimedOut,
+    /// It put out more than a part may, or than a result holds, with the exit code 153; that is lost.
+    TooLarge,
 }
 
 /// How a run ended.
@@ -127,7 +131,7 @@ pub struct Ended<'a> {
     pub errors: &'a [u8],
 }
 
-/// Reads what the kernel made by [`adapt`] gives; `None` if no such kernel can have given it.
+/// Reads what the kernel made by [`adapt`] gives, or what stands for an output; `None` if it is neither.
 pub fn ended(output: &[u8]) -> Option<Ended<'_>> {
     let (exit_code, rest) = output.split_first_chunk::<4>()?;
     let (length, rest) = rest.split_first_chunk::<4>()?;
@@ -137,6 +141,8 @@ pub fn ended(output: &[u8]) -> Option<Ended<'_>> {
         frame::ABORTED => End::Trapped,
         frame::OUT_OF_MEMORY => End::OutOfMemory,
         frame::STACK_OVERFLOW => End::StackOverflow,
+        frame::TIMED_OUT => End::TimedOut,
+        frame::TOO_LARGE => End::TooLarge,
         _ => return None,
     };
     let (output, errors) = rest.split_at_checked((length & !frame::TRAPPED) as usize)?;
@@ -181,7 +187,20 @@ impl Plan for Command {
     }
 
     fn check(&self, _: Span, output: &[u8]) -> Result<(), Refusal> {
-        fits_a_result(ended(output).ok_or_else(foreign)?.output.len())
+        let ended = ended(output).filter(|_| !self.is_instead(output)).ok_or_else(foreign)?;
+        fits_a_result(ended.output.len())
+    }
+
+    fn instead(&self, why: &Refusal) -> Option<Vec<u8>> {
+        let ends = [(Code::TimedOut, frame::TIMED_OUT), (Code::TooLarge, frame::TOO_LARGE)];
+        ends.iter().find(|(code, _)| *code == why.code).map(|(_, exit_code)| frame::instead(*exit_code))
+    }
+
+    fn is_instead(&self, output: &[u8]) -> bool {
+        ended(output).is_some_and(|ended| match ended.end {
+            End::TimedOut | End::TooLarge => true,
+            End::Exited | End::Trapped | End::OutOfMemory | End::StackOverflow => false,
+        })
     }
 
     fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {

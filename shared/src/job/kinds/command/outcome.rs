@@ -6,8 +6,8 @@
 //! ```
 //! `stderr_base64` stands there if standard error is no UTF-8: `stderr` shows what of it is text. `exit_codes` (how many parts
 //! ended with which) stands there if one ended with another code than 0, `failed` if one ended with a code that the job does
-//! not count as good, or for want of memory or stack, which its `error` then says. A part that fails loses neither its own
-//! output nor the others'. The job fails if all of its parts do; the result is kept then as well.
+//! not count as good, or for want of memory, stack, time or room for its output, which its `error` then says. A part that fails
+//! does not lose the others' output, and loses its own only where it had no time or room to give it. The job fails if all of its parts do; the result is kept then as well.
 
 use std::collections::BTreeMap;
 
@@ -88,8 +88,9 @@ pub fn failure<'a>(mut runs: impl Iterator<Item = (u64, Ended<'a>)>, ok: &[u32])
         message = format!("all {all} parts failed; {message}");
     }
     match tail(first.errors) {
-        errors if errors.is_empty() => message.push_str(", with nothing on standard error"),
-        errors => message.push_str(&format!(": {errors}")),
+        errors if !errors.is_empty() => message.push_str(&format!(": {errors}")),
+        _ if want.as_ref().is_none_or(|want| want.gives_output) => message.push_str(", with nothing on standard error"),
+        _ => message.push_str("; what it had put out is lost"),
     }
     let output = tail(first.output);
     if !output.is_empty() {
@@ -110,6 +111,8 @@ struct Want {
     code: Code,
     message: &'static str,
     hint: &'static str,
+    /// Whether it gives what it had put out until then.
+    gives_output: bool,
 }
 
 fn want(end: End) -> Option<Want> {
@@ -119,11 +122,25 @@ fn want(end: End) -> Option<Want> {
             code: Code::OutOfMemory,
             message: "asked for more memory than a task may use",
             hint: "raise requirements.ram_gb",
+            gives_output: true,
         }),
         End::StackOverflow => Some(Want {
             code: Code::StackOverflow,
             message: "recursed too deep",
             hint: "use a loop, or recurse less deep",
+            gives_output: true,
+        }),
+        End::TimedOut => Some(Want {
+            code: Code::TimedOut,
+            message: "ran longer than requirements.timeout_seconds, or out of gas",
+            hint: "look for a loop that does not end, raise requirements.timeout_seconds, or give each part less to do",
+            gives_output: false,
+        }),
+        End::TooLarge => Some(Want {
+            code: Code::TooLarge,
+            message: "put out more than a result holds",
+            hint: "put less out, or cut the input into smaller parts",
+            gives_output: false,
         }),
     }
 }
