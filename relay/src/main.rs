@@ -5,9 +5,19 @@ use std::{io::IsTerminal, process::ExitCode};
 use clap::Parser;
 use p2pnet_native::{
     cli::{self, Cli},
-    executor, install_crypto,
+    executor,
+    http::page,
+    install_crypto,
 };
+use rust_embed::RustEmbed;
 use tracing_subscriber::EnvFilter;
+
+/// The page as trunk built it (a debug build reads the folder as it runs). Whenever it is built anew its index is, too, and
+/// with the index, which `build.rs` sees to, cargo compiles this file.
+#[derive(RustEmbed)]
+#[folder = "../dist"]
+#[allow_missing = true]
+struct Dist;
 
 /// libp2p and the certificate store tell of every stranger that hangs up; RUST_LOG brings that back.
 const LOG: &str =
@@ -25,6 +35,7 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     install_crypto();
+    page::install(Dist::get);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {

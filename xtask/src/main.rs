@@ -4,6 +4,7 @@
 //! everywhere and starts from nothing but rustup's toolchain and a C compiler.
 
 mod bench;
+mod beside;
 mod drill;
 mod fuzz;
 mod kept;
@@ -33,7 +34,8 @@ cargo xtask <command>
   build        Build the page and target/release/p2pnet, which has the page inside.
   page         Build the page only, into dist/.
   test         Every test, those in real Chromium included.
-                 --only PART     lint, unit, kernels, referee, fuzz or e2e; may be given several times
+                 --only PART     lint, unit, kernels, referee, fuzz, compilers or e2e; may be given several
+                                 times
                  --filter TEXT   only the tests in Chromium whose name contains TEXT
   bench        Measure; writes docs/benchmarks.md and target/bench/*.json.
                  NAME            only this one: tasks, latency, page, cpu or engines
@@ -124,10 +126,12 @@ fn run_options(args: &mut lexopt::Parser) -> Result<relay::Options> {
 }
 
 fn test_options(args: &mut lexopt::Parser) -> Result<test::Options> {
-    let mut options = test::Options { parts: Vec::new(), filter: None };
+    let mut options = test::Options { parts: Vec::new(), filter: None, part_of_run: false };
     while let Some(arg) = args.next()? {
         match arg {
             Long("only") => options.parts.push(test::Part::named(&args.value()?.string()?)?),
+            // For itself: it runs some parts beside others.
+            Long("part-of-run") => options.part_of_run = true,
             Long("filter") => options.filter = Some(args.value()?.string()?),
             other => return Err(other.unexpected().into()),
         }

@@ -93,17 +93,32 @@ impl Language {
 /// Getting what is needed from elsewhere, while cargo compiles.
 pub struct Getting(JoinHandle<Result<()>>);
 
-/// Starts getting it.
-pub fn start_getting() -> Getting {
-    Getting(thread::spawn(|| {
-        tools::wasmtime_for_python()?;
-        tools::go().map(drop)
+impl Getting {
+    /// Waits until it is here.
+    pub fn finish(self) -> Result<()> {
+        self.0.join().unwrap_or_else(|_| bail!("getting what the tests need came to no end"))
+    }
+}
+
+/// Starts getting it: what the referee needs, a browser, and what the example commands in C need.
+pub fn start_getting(referee: bool, browser: bool) -> Getting {
+    Getting(thread::spawn(move || {
+        // One after the other: Debian's packages are installed by one program at a time.
+        tools::c_for_wasi()?;
+        if referee {
+            tools::wasmtime_for_python()?;
+            tools::go()?;
+        }
+        if browser {
+            tools::browser()?;
+        }
+        Ok(())
     }))
 }
 
-/// Builds the programs and compares them, and random ones as `random` says. `line` gets what is printed.
-pub fn test(getting: Getting, random: &[&str], mut line: impl FnMut(&str)) -> Result<()> {
-    getting.0.join().unwrap_or_else(|_| bail!("getting Go and wasmtime for Python came to no end"))?;
+/// Builds the programs and compares them, and random ones as `random` says. `line` gets what is printed. The referee has
+/// been built.
+pub fn test(random: &[&str], mut line: impl FnMut(&str)) -> Result<()> {
     let programs = workspace::target_dir().join("referee/programs");
     // What was built before may be from a source that is gone.
     let _ = fs::remove_dir_all(&programs);
@@ -120,15 +135,25 @@ pub fn test(getting: Getting, random: &[&str], mut line: impl FnMut(&str)) -> Re
     referee.arg("--programs").arg(&programs);
     let ours = step_with_lines("comparing programs with wasmtime's own WASI", &mut referee, &mut line);
     // A difference in one kind says nothing about the other.
-    match (ours, self::random(random)) {
+    match (ours, compare_random(random)) {
         (Ok(()), other) => other,
         (one, Ok(())) => one,
         (Err(one), Err(other)) => bail!("{one:#}; {other:#}"),
     }
 }
 
-/// Compares random programs; `words` say how many.
+/// Builds the referee and compares random programs; `words` say how many.
 pub fn random<Word: AsRef<std::ffi::OsStr>>(words: &[Word]) -> Result<()> {
+    build_it()?;
+    compare_random(words)
+}
+
+/// Builds the referee.
+pub fn build_it() -> Result<()> {
+    step("building the referee", cargo().args(["build", "--locked", "--release", "--bin", "referee"]).args(NATIVE))
+}
+
+fn compare_random<Word: AsRef<std::ffi::OsStr>>(words: &[Word]) -> Result<()> {
     step("comparing random programs with wasmtime's own WASI", referee()?.args(words))
 }
 
@@ -142,10 +167,9 @@ pub fn build_kept() -> Result<()> {
     kept()?.note()
 }
 
-/// The referee, built, with wasmtime's WASI to ask.
+/// The referee, with wasmtime's WASI to ask.
 fn referee() -> Result<Command> {
     let wasi = tools::wasmtime_for_python()?;
-    step("building the referee", cargo().args(["build", "--locked", "--release", "--bin", "referee"]).args(NATIVE))?;
     let mut referee = program(&workspace::built("referee").to_string_lossy());
     referee.env("PYTHONPATH", wasi).args(["--wasi", "python3"]);
     Ok(referee)

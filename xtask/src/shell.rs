@@ -6,7 +6,10 @@ use std::{
     io::{self, BufRead, BufReader, Read},
     path::PathBuf,
     process::{Command, Stdio},
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -52,8 +55,40 @@ pub fn step(what: &str, command: &mut Command) -> Result<()> {
     if !status.success() {
         bail!("{what}: {:?} ended with {status}", command.get_program());
     }
-    eprintln!("   {what}: {:.1} s", began.elapsed().as_secs_f64());
+    took(what, began.elapsed());
     Ok(())
+}
+
+/// What was done and how long it took, in the order of the ends.
+static DONE: Mutex<Vec<(String, f64)>> = Mutex::new(Vec::new());
+
+/// Says how long something took, and keeps it for [`summary`].
+pub fn took(what: &str, time: Duration) {
+    let seconds = time.as_secs_f64();
+    eprintln!("   {what}: {seconds:.1} s");
+    DONE.lock().unwrap_or_else(PoisonError::into_inner).push((what.to_owned(), seconds));
+}
+
+/// A line that [`took`] wrote in a process that ran beside this one, read back.
+pub fn read_took(line: &str) -> Option<(&str, f64)> {
+    let (what, seconds) = line.strip_prefix("   ")?.strip_suffix(" s")?.rsplit_once(": ")?;
+    Some((what, seconds.parse().ok()?)).filter(|_| !what.starts_with(' '))
+}
+
+/// Keeps what a process did that ran beside this one.
+pub fn was_done_beside(what: &str, seconds: f64) {
+    DONE.lock().unwrap_or_else(PoisonError::into_inner).push((format!("beside: {what}"), seconds));
+}
+
+/// A table of what took a second or longer, in the order of the ends, so that it is seen which step has become slower.
+pub fn summary(all: Duration) -> String {
+    let done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut table = String::from("seconds  step\n");
+    for (what, seconds) in done.iter().filter(|(_, seconds)| *seconds >= 1.0) {
+        table.push_str(&format!("{seconds:7.1}  {what}\n"));
+    }
+    table.push_str(&format!("{:7.1}  all", all.as_secs_f64()));
+    table
 }
 
 /// A program that has begun to print and then prints nothing for so long hangs.
@@ -96,7 +131,7 @@ pub fn step_with_lines(what: &str, command: &mut Command, mut line: impl FnMut(&
     if !status.success() {
         bail!("{what}: {:?} ended with {status}", command.get_program());
     }
-    eprintln!("   {what}: {:.1} s", began.elapsed().as_secs_f64());
+    took(what, began.elapsed());
     Ok(())
 }
 
@@ -115,7 +150,7 @@ fn lines_of(output: impl Read + Send + 'static) -> Receiver<io::Result<String>> 
 }
 
 /// Kills a program and all that it started, and they in turn.
-fn end_all(root: u32) {
+pub fn end_all(root: u32) {
     let listed = answer(Command::new("ps").args(["-A", "-o", "pid=,ppid="])).unwrap_or_default();
     let mut command = Command::new("kill");
     command.arg("-KILL").args(descendants(root, &listed).iter().map(u32::to_string));
@@ -178,6 +213,14 @@ mod tests {
             ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_NET_OFFLINE", "CARGO_BUILD_JOBS", "CARGO_PROFILE_RELEASE_LTO"]
         {
             assert!(!is_of_our_build(setting), "{setting}");
+        }
+    }
+
+    #[test]
+    fn how_long_a_step_took_is_read_back_as_it_was_written() {
+        assert_eq!(read_took("   linting: natively: 12.5 s"), Some(("linting: natively", 12.5)));
+        for other in ["   FAILED: linting", "linting: 1.0 s", "     indented: 1.0 s", "   running 3 tests"] {
+            assert_eq!(read_took(other), None, "{other}");
         }
     }
 

@@ -1,12 +1,16 @@
 //! Every test: formatting and lints, the tests under the code, the guests, the engines compared on random modules, and
 //! those in real Chromium.
 
+use std::{process::Command, time::Instant};
+
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    fuzz, kernels, referee,
+    beside::Beside,
+    fuzz, kernels,
+    referee::{self, Getting},
     relay::{self, NATIVE},
-    shell::{cargo, step, step_with_lines},
+    shell::{cargo, step, step_with_lines, summary},
     tools, workspace,
 };
 
@@ -16,6 +20,8 @@ pub struct Options {
     pub parts: Vec<Part>,
     /// Only those tests in Chromium whose name contains this.
     pub filter: Option<String>,
+    /// Whether another run started this one and sums it up.
+    pub part_of_run: bool,
 }
 
 /// A part of the tests.
@@ -29,8 +35,10 @@ pub enum Part {
     Kernels,
     /// Programs of kind `command` in every language, and random ones, against wasmtime's own WASI.
     Referee,
-    /// Two minutes of random modules, wasmi against wasmtime.
+    /// Two thousand random modules, wasmi against wasmtime.
     Fuzz,
+    /// The compilers of Chromium against wasmi.
+    Compilers,
     /// What a person does, in real browsers.
     EndToEnd,
 }
@@ -44,8 +52,9 @@ impl Part {
             "kernels" => Ok(Part::Kernels),
             "referee" => Ok(Part::Referee),
             "fuzz" => Ok(Part::Fuzz),
+            "compilers" => Ok(Part::Compilers),
             "e2e" => Ok(Part::EndToEnd),
-            unknown => bail!("there is no part {unknown:?}: lint, unit, kernels, referee, fuzz or e2e"),
+            unknown => bail!("there is no part {unknown:?}: lint, unit, kernels, referee, fuzz, compilers or e2e"),
         }
     }
 }
@@ -60,52 +69,162 @@ struct Count {
     failed: u64,
 }
 
-/// Runs all that was asked for, even after a failure, and ends with the counts.
-pub fn run(options: &Options) -> Result<()> {
-    let wanted = |part| options.parts.is_empty() || options.parts.contains(&part);
-    let mut count = Count::default();
-    let mut failures = Vec::new();
-    let mut keep = |outcome: Result<()>| {
+/// What came of the parts so far.
+#[derive(Default)]
+struct Outcome {
+    count: Count,
+    failures: Vec<String>,
+}
+
+impl Outcome {
+    fn keep(&mut self, outcome: Result<()>) {
         if let Err(error) = outcome {
             eprintln!("   FAILED: {error:#}");
-            failures.push(format!("{error:#}"));
+            self.failures.push(format!("{error:#}"));
         }
-    };
-    let getting = wanted(Part::Referee).then(referee::start_getting);
+    }
+}
+
+/// Runs all that was asked for, even after a failure, and ends with the counts and with what each step took.
+///
+/// Compiling comes first, the page beside the rest. Then the tests run in two lines side by side, each of which leaves a
+/// processor idle for much of its time, and at last what people do in browsers, which gets the machine to itself.
+pub fn run(options: &Options) -> Result<()> {
+    let began = Instant::now();
+    let mut outcome = Outcome::default();
+    compile(options, &mut outcome)?;
+    let fuzz = if options.wants(Part::Fuzz) { Some(fuzz::start()?) } else { None };
+    let second = options.second_line()?;
+    options.first_line(&mut outcome);
+    match second {
+        Some(second) => {
+            let ended = second.finish(|line| outcome.count.read(line));
+            outcome.keep(ended);
+        }
+        None => options.second_line_alone(&mut outcome),
+    }
+    if let Some(fuzz) = fuzz {
+        outcome.keep(fuzz.finish(|_| ()));
+    }
+    if options.wants(Part::EndToEnd) {
+        let tested = end_to_end(options.filter.as_deref(), &mut outcome.count);
+        outcome.keep(tested);
+    }
+    if !options.part_of_run {
+        println!("{}", summary(began.elapsed()));
+        for failure in &outcome.failures {
+            println!("FAILED: {failure}");
+        }
+        println!("{} passed, {} failed", outcome.count.passed, outcome.count.failed);
+    }
+    if outcome.failures.is_empty() { Ok(()) } else { bail!("not everything passed: {}", outcome.failures.join("; ")) }
+}
+
+/// Builds all that the tests need, and gets what is missing on this machine meanwhile.
+fn compile(options: &Options, outcome: &mut Outcome) -> Result<()> {
+    let in_browsers = options.wants_any(&[Part::Compilers, Part::EndToEnd]);
+    let getting = options
+        .wants_any(&[Part::Kernels, Part::Referee, Part::Compilers, Part::EndToEnd])
+        .then(|| referee::start_getting(options.wants(Part::Referee), in_browsers));
     tools::wasm_target()?;
     // First, because it takes a second and fails most often.
-    if wanted(Part::Lint) {
-        keep(step("checking the format", cargo().args(["fmt", "--all", "--check"])));
+    if options.wants(Part::Lint) {
+        outcome.keep(step("checking the format", cargo().args(["fmt", "--all", "--check"])));
     }
-    if wanted(Part::Unit) || wanted(Part::Kernels) || wanted(Part::EndToEnd) {
+    if options.wants(Part::Unit) {
+        compile_beside_the_page()?;
+    }
+    if options.wants_any(&[Part::Unit, Part::Kernels, Part::Compilers, Part::EndToEnd]) {
         relay::build()?;
     }
-    // Goes on beside what follows, most of which waits for a compiler.
-    let fuzz = if wanted(Part::Fuzz) { Some(fuzz::start()?) } else { None };
-    if wanted(Part::Unit) {
-        keep(unit(&mut count));
+    if options.wants(Part::Unit) {
+        compile_the_tests(in_browsers)?;
     }
-    if wanted(Part::Lint) {
-        keep(lint());
+    if options.wants(Part::Referee) {
+        referee::build_it()?;
     }
-    if wanted(Part::Kernels) {
-        keep(kernels::test(|line| count.read(line)));
+    outcome.keep(getting.map_or(Ok(()), Getting::finish));
+    Ok(())
+}
+
+/// Compiles all that does not wait for the page while the page is built: its tools, its optimising and its linking leave
+/// a processor idle for much of the time.
+fn compile_beside_the_page() -> Result<()> {
+    let page = Beside::start_own("building the page", &["page"])?;
+    let mut libraries = cargo();
+    libraries.args(["test", "--no-run", "--locked", "--release", "--lib"]).args(NATIVE);
+    step("compiling the libraries and their tests", &mut libraries)?;
+    page.finish(|_| ())
+}
+
+/// Compiles every test program, before the first one runs: those that `cargo test` takes, and those in Chromium.
+fn compile_the_tests(in_browsers: bool) -> Result<()> {
+    let selections = [
+        ("compiling the tests", &[][..]),
+        ("compiling the tests in Chromium", &["--test", "chromium", "--test", "compilers"]),
+    ];
+    for (what, selection) in selections.into_iter().take(if in_browsers { 2 } else { 1 }) {
+        let mut tests = cargo();
+        tests.args(["test", "--no-run", "--locked", "--release"]).args(selection).args(NATIVE);
+        step(what, &mut tests)?;
     }
-    if let Some(getting) = getting {
-        keep(referee::test(getting, &RANDOM_PROGRAMS, |line| count.read(line)));
+    Ok(())
+}
+
+impl Options {
+    fn wants(&self, part: Part) -> bool {
+        self.parts.is_empty() || self.parts.contains(&part)
     }
-    // The browsers get the machine to themselves.
-    if let Some(fuzz) = fuzz {
-        keep(fuzz.finish());
+
+    fn wants_any(&self, parts: &[Part]) -> bool {
+        parts.iter().any(|part| self.wants(*part))
     }
-    if wanted(Part::EndToEnd) {
-        keep(end_to_end(options.filter.as_deref(), &mut count));
+
+    fn first_line(&self, outcome: &mut Outcome) {
+        if self.wants(Part::Unit) {
+            let tested = unit(&mut outcome.count);
+            outcome.keep(tested);
+        }
+        if self.wants(Part::Kernels) {
+            let tested = kernels::test(|line| outcome.count.read(line));
+            outcome.keep(tested);
+        }
+        if self.wants(Part::Referee) {
+            let tested = referee::test(&RANDOM_PROGRAMS, |line| outcome.count.read(line));
+            outcome.keep(tested);
+        }
     }
-    for failure in &failures {
-        println!("FAILED: {failure}");
+
+    /// Starts the second line, if both have something to do. Linting comes last in it: it holds the lock of cargo's folder
+    /// for long, which the first line needs at its beginning.
+    fn second_line(&self) -> Result<Option<Beside>> {
+        if !self.wants_any(&[Part::Unit, Part::Kernels, Part::Referee]) {
+            return Ok(None);
+        }
+        let mut words = vec!["test", "--part-of-run"];
+        for (part, name) in [(Part::Compilers, "compilers"), (Part::Lint, "lint")] {
+            if self.wants(part) {
+                words.extend(["--only", name]);
+            }
+        }
+        if let Some(filter) = &self.filter {
+            words.extend(["--filter", filter]);
+        }
+        if !self.wants_any(&[Part::Compilers, Part::Lint]) {
+            return Ok(None);
+        }
+        Beside::start_own("comparing Chromium's compilers, then linting", &words).map(Some)
     }
-    println!("{} passed, {} failed", count.passed, count.failed);
-    if failures.is_empty() { Ok(()) } else { bail!("not everything passed") }
+
+    fn second_line_alone(&self, outcome: &mut Outcome) {
+        if self.wants(Part::Compilers) {
+            let tested = compilers(self.filter.as_deref(), &mut outcome.count);
+            outcome.keep(tested);
+        }
+        if self.wants(Part::Lint) {
+            outcome.keep(lint());
+        }
+    }
 }
 
 /// The page is linted for wasm, where its code is alive.
@@ -114,7 +233,7 @@ const NOT_PAGE: &[&str] = &["--workspace", "--exclude", "p2pnet-web", "--exclude
 fn lint() -> Result<()> {
     let deny = ["--", "-D", "warnings"];
     // `--all-targets` leaves out what `cargo test` leaves out: the tests in Chromium.
-    for targets in [&["--all-targets"][..], &["--test", "chromium"]] {
+    for targets in [&["--all-targets"][..], &["--test", "chromium", "--test", "compilers"]] {
         let mut command = cargo();
         command.args(["clippy", "--locked", "--release"]).args(targets).args(NOT_PAGE).args(deny);
         step(&format!("linting natively, {}", targets.join(" ")), &mut command)?;
@@ -137,22 +256,34 @@ fn unit(count: &mut Count) -> Result<()> {
     )
 }
 
+/// Both compilers of Chromium against wasmi.
+fn compilers(filter: Option<&str>, count: &mut Count) -> Result<()> {
+    let mut command = in_chromium("compilers", 1, filter)?;
+    step_with_lines("comparing Chromium's compilers", &mut command, |line| count.read(line))
+}
+
+/// What a person does: two stories at once, since each waits much; those that measure wait until they are alone.
 fn end_to_end(filter: Option<&str>, count: &mut Count) -> Result<()> {
+    let mut command = in_chromium("chromium", 2, filter)?;
+    step_with_lines("testing in Chromium", &mut command, |line| count.read(line))
+        .context("see the messages above; `cargo xtask test --only e2e --filter NAME` runs one")
+}
+
+/// A test program that needs a browser and the built relay, with so many of its tests at once.
+fn in_chromium(test: &str, at_once: u32, filter: Option<&str>) -> Result<Command> {
     let browser = tools::browser()?;
     let mut command = cargo();
     command
-        .args(["test", "--locked", "--release", "--test", "chromium"])
+        .args(["test", "--locked", "--release", "--test", test])
         .args(NATIVE)
-        .args(["--", "--test-threads=1", "--nocapture"])
+        .args(["--", "--nocapture"])
+        .arg(format!("--test-threads={at_once}"))
+        .args(filter)
         .env("P2PNET_BIN", workspace::built("p2pnet"))
         .env("P2PNET_CHROMIUM", browser.chromium)
         .env("P2PNET_CHROMEDRIVER", browser.chromedriver)
         .env("P2PNET_XVFB", browser.xvfb);
-    if let Some(filter) = filter {
-        command.arg(filter);
-    }
-    step_with_lines("testing in Chromium", &mut command, |line| count.read(line))
-        .context("see the messages above; `cargo xtask test --only e2e --filter NAME` runs one")
+    Ok(command)
 }
 
 impl Count {

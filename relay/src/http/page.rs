@@ -1,6 +1,7 @@
-//! The page: files that trunk built into `dist/`, embedded in the binary (a debug build reads the folder as it runs).
+//! The page: files that trunk built into `dist/`. The binary has them inside and hands them over as it starts, so that this
+//! library, on which most else waits, need not be compiled anew for another page.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::OnceLock};
 
 use axum::{
     body::{Body, Bytes},
@@ -9,7 +10,7 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use p2pnet_shared::refusal::{Code, Refusal};
-use rust_embed::{EmbeddedFile, RustEmbed};
+use rust_embed::EmbeddedFile;
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -17,11 +18,21 @@ use super::{
     answer::{Refused, short},
 };
 
-/// Trunk's output, with a `.br` file beside each file that compresses well.
-#[derive(RustEmbed)]
-#[folder = "../dist"]
-#[allow_missing = true]
-struct Dist;
+/// Where the page's files come from.
+static FILES: OnceLock<Files> = OnceLock::new();
+
+/// Gives a file of the page by its path below `dist/`; a `.br` file beside each file that compresses well.
+pub type Files = fn(path: &str) -> Option<EmbeddedFile>;
+
+/// Says where the page's files come from, once for the process. Without it, a relay has a page that says how to build one.
+pub fn install(files: Files) {
+    // An error means that it was said already.
+    let _ = FILES.set(files);
+}
+
+fn stored(path: &str) -> Option<EmbeddedFile> {
+    FILES.get().and_then(|files| files(path))
+}
 
 const INDEX: &str = "index.html";
 /// Names that contain a hash of the content never change their content.
@@ -29,9 +40,7 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 const ASK_EVERY_TIME: &str = "no-cache";
 
 /// Shown instead of the page by a binary that was built without it.
-const PLACEHOLDER: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>p2pnet relay</title>\
-<h1>This relay runs, but was built without its page</h1>\
-<p>Build page and relay together with <code>cargo xtask run</code>. The <a href=\"/api/v1/docs\">API</a> works.</p>";
+const PLACEHOLDER: &str = include_str!("no_page.html");
 
 /// Any address that is no endpoint: a file of the page, or, for addresses of the page itself, its index.
 pub async fn file(base: Base, method: Method, uri: Uri, headers: HeaderMap) -> Response {
@@ -45,7 +54,7 @@ pub async fn file(base: Base, method: Method, uri: Uri, headers: HeaderMap) -> R
     // A `.br` file is a form of another file, not one by itself.
     if !path.ends_with(".br")
         && path != INDEX
-        && let Some(file) = Dist::get(path)
+        && let Some(file) = stored(path)
     {
         return send(path, file, &headers);
     }
@@ -55,7 +64,7 @@ pub async fn file(base: Base, method: Method, uri: Uri, headers: HeaderMap) -> R
         let hint = format!("the page begins at {}/, the API at /api/v1/docs", base.as_str());
         return Refused(Refusal::new(Code::NotFound, text, hint)).into_response();
     }
-    match Dist::get(INDEX) {
+    match stored(INDEX) {
         Some(file) => {
             let text = String::from_utf8_lossy(&file.data).into_owned();
             let (mut response, policy) = if base.as_str().is_empty() {
@@ -150,7 +159,7 @@ fn send(path: &str, file: EmbeddedFile, headers: &HeaderMap) -> Response {
         Body::empty()
     } else {
         response = response.header(header::CONTENT_TYPE, content_type(path, &file));
-        match Dist::get(&format!("{path}.br")).filter(|_| takes_brotli(headers)) {
+        match stored(&format!("{path}.br")).filter(|_| takes_brotli(headers)) {
             Some(small) => {
                 response = response.header(header::CONTENT_ENCODING, "br");
                 bytes_of(small)

@@ -1,6 +1,7 @@
 //! What a person does, each in one sentence, in real Chromium against the real relay.
 //!
-//! Every browser is a process tree and a node of its own; the relay does not lend unless a story says so.
+//! Every browser is a process tree and a node of its own; the relay does not lend unless a story says so. Stories may run
+//! side by side; those that measure what a processor does wait until they are alone.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod first_moments;
@@ -102,7 +103,7 @@ async fn test_4_a_job_completes_although_a_donor_is_killed_at_work() -> Result<(
         let doomed_id = stage.people[0].become_donor(&url).await?;
         stage.people[1].open(&url).await?;
         stage.people[1].connected().await?;
-        let job = seconds_of_work(15);
+        let job = seconds_of_work(6);
         stage.people[1].submit(&job.source).await?;
         stage.people[1].job_node_when(&doomed_id, SOON).await?;
         stage.people.remove(0).kill();
@@ -123,7 +124,7 @@ async fn test_5_a_requester_that_reloads_its_page_still_gets_the_result() -> Res
         let donor_id = donor.become_donor(stage.relay.url()).await?;
         requester.open(stage.relay.url()).await?;
         requester.connected().await?;
-        let job = seconds_of_work(15);
+        let job = seconds_of_work(6);
         requester.submit(&job.source).await?;
         requester.job_node_when(&donor_id, SOON).await?;
         requester.driver.refresh().await?;
@@ -140,7 +141,7 @@ async fn test_6_tabs_find_a_restarted_relay_again_and_their_job_completes() -> R
         let donor_id = stage.people[0].become_donor(stage.relay.url()).await?;
         stage.people[1].open(stage.relay.url()).await?;
         stage.people[1].connected().await?;
-        let job = seconds_of_work(15);
+        let job = seconds_of_work(8);
         stage.people[1].submit(&job.source).await?;
         stage.people[1].job_node_when(&donor_id, SOON).await?;
         stage.relay.stop()?;
@@ -184,7 +185,7 @@ async fn test_7_cancelling_a_job_stops_the_workers_within_a_second() -> Result<(
         println!("cores at work: {busy:.2}, and {idle:.2} within {:?} of cancelling", cancelled.elapsed());
         Ok(())
     };
-    Stage::new(2).await?.play(story).await
+    Stage::alone(2).await?.play(story).await
 }
 
 #[tokio::test]
@@ -195,7 +196,7 @@ async fn test_8_ten_tabs_donate_and_one_job_uses_all_of_them() -> Result<()> {
             donors.push(person.become_donor(stage.relay.url()).await?);
         }
         stage.relay.lenders(10, SOON).await?;
-        let job = seconds_of_work(30);
+        let job = seconds_of_work(20);
         let id = stage.relay.submit(&job.source).await?;
         ensure!(stage.relay.result(&id, 2 * JOB).await? == job.result, "a wrong count");
         let shares = stage.relay.job(&id).await?["nodes"].clone();
@@ -203,7 +204,7 @@ async fn test_8_ten_tabs_donate_and_one_job_uses_all_of_them() -> Result<()> {
         ensure!(idle.is_empty(), "of ten donors, {} did nothing: {shares:#}", idle.len());
         Ok(())
     };
-    Stage::new(10).await?.play(story).await
+    Stage::alone(10).await?.play(story).await
 }
 
 #[tokio::test]

@@ -83,7 +83,7 @@ async fn four_workers_of_a_tab_share_what_one_of_them_compiles() -> Result<()> {
         watch(donor, TELL).await?;
         donor.become_donor(stage.relay.url()).await?;
         donor.slide("cores", 4).await?;
-        let job = seconds_of_work(15);
+        let job = seconds_of_work(8);
         let id = stage.relay.submit(&job.source).await?;
         ensure!(stage.relay.result(&id, JOB).await? == job.result, "a wrong count");
         let Seen { workers, given, compiled } = seen(donor).await?;
@@ -126,7 +126,7 @@ async fn a_share_of_a_quarter_takes_a_quarter_of_a_core_within_one_endless_call(
         ensure!(share - idle < 0.35 && share > 0.10, "it takes {share:.2} cores, {idle:.2} without work");
         cancel(stage, &id).await
     };
-    Stage::new(1).await?.play(story).await
+    Stage::alone(1).await?.play(story).await
 }
 
 #[tokio::test]
@@ -150,5 +150,5 @@ async fn cancelling_an_endless_call_keeps_its_worker_for_the_next_job() -> Resul
         ensure!(before >= 1 && after == before, "{before} workers became {after}");
         Ok(())
     };
-    Stage::new(1).await?.play(story).await
+    Stage::alone(1).await?.play(story).await
 }
