@@ -91,7 +91,7 @@ async fn a_press_on_start_in_the_page_s_first_moment_is_never_lost() -> Result<(
                 person.script("return window.pressed === true", vec![]).await? == json!(true),
                 "nothing was pressed"
             );
-            ensure!(relay.lenders(1, SOON).await?.len() == 1, "the tab does not lend");
+            lends(relay).await?;
             // The next page begins with lending off.
             person.find("donate-toggle").await?.click().await?;
             pressed(person, false).await?;
@@ -117,8 +117,7 @@ async fn a_browser_that_keeps_nothing_or_does_not_say_leaves_a_node_that_says_so
             let is_russian = |text: &String| text.chars().any(|c| ('а'..='я').contains(&c));
             ensure!(said.iter().filter(|text| is_russian(text)).count() == 1, "it said {said:?}");
             person.lend().await?;
-            ensure!(relay.lenders(1, SOON).await?.len() == 1, "the tab does not lend");
-            Ok(())
+            lends(relay).await
         };
         Stage::new(1).await?.play(story).await?;
     }
@@ -140,8 +139,7 @@ async fn a_database_that_another_tab_holds_or_of_a_newer_version_leaves_a_node_t
             person.connected().await?;
             person.text_when("nothing-kept", SOON, |text| text.contains(says)).await?;
             person.lend().await?;
-            ensure!(relay.lenders(1, SOON).await?.len() == 1, "the tab does not lend");
-            Ok(())
+            lends(relay).await
         };
         Stage::new(1).await?.play(story).await?;
     }
@@ -214,6 +212,13 @@ async fn a_tab_without_workers_offers_nothing_and_says_why() -> Result<()> {
         };
         Stage::new(1).await?.play(story).await?;
     }
+    Ok(())
+}
+
+/// Waits until the one tab lends.
+async fn lends(relay: &Relay) -> Result<()> {
+    let lenders = relay.lenders(1, SOON).await?;
+    ensure!(lenders.len() == 1, "{} nodes lend", lenders.len());
     Ok(())
 }
 
