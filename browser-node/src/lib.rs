@@ -9,7 +9,7 @@
 //!         return;                                   // this is a worker: it executes batches until it is terminated
 //!     }
 //!     p2pnet_browser::show_panics();                // a bug in the page says so instead of freezing
-//!     let node = p2pnet_browser::start(p2pnet_browser::Options::default()).await?;   // inside spawn_local
+//!     let node = p2pnet_browser::start(p2pnet_browser::Options::default()).await?;   // inside spawn_local, before drawing
 //!
 //!     node.handle().events(Hears::Everything);                       // jobs, network: p2pnet_net::handle::Handle
 //!     node.handle().network().await;                // connections, offers, what runs here, why nothing runs

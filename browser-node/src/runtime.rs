@@ -14,7 +14,7 @@ use p2pnet_shared::{
     api::ProviderSettings,
     id::NodeId,
     job::{Job, kinds},
-    node::{Keep, NodeConfig},
+    node::{Keep, NodeConfig, StoreKey},
     refusal::Refusal,
     units::Millis,
     wire::Role,
@@ -143,22 +143,33 @@ pub async fn start(options: Options) -> Result<NodeRuntime, StartError> {
     shared.settings.set(Settings::for_device(&watch.now()));
     *shared.device.borrow_mut() = Some(watch);
 
-    let seed = Question::ask_early();
+    let mut seed = Question::ask_early();
     let (opened, slot) = futures::join!(store::open(), slot::take(&ticker));
     shared.tab.set(slot.as_ref().ok().copied());
-    let (secret, store) = secret(&shared, open_store(&shared, opened, slot)).await?;
+    let store = open_store(&shared, opened, slot);
+    // All reads at once: each takes its way through the browser, however little it reads.
+    let (secret, (), restored) = futures::join!(
+        secret(&shared, store.clone()),
+        restore_settings(&shared, store.as_ref()),
+        records(store.as_ref())
+    );
+    let (secret, store) = secret?;
     *shared.store.borrow_mut() = store.clone();
-    restore_settings(&shared, store.as_ref()).await;
-    let restored = match &store {
-        Some(store) => store.node_records().await.unwrap_or_else(|error| shared.lost_storage(error, Vec::new())),
-        None => Vec::new(),
+    let restored = match (&store, restored) {
+        (Some(_), Err(error)) => shared.lost_storage(error, Vec::new()),
+        (Some(_), Ok(restored)) => restored,
+        (None, _) => Vec::new(),
     };
 
     let me: NodeId =
         p2pnet_net::node_id(secret).ok_or_else(|| StartError::Network("the identity is invalid".into()))?;
     let seed_bytes = js::random_bytes().ok_or(StartError::NoRandomness)?;
     let config = NodeConfig { me, role: Role::Client, agent: options.agent, seed: seed_bytes, keep: KEEP };
-    let (facts, facts_of_host) = mpsc::channel(FACT_QUEUE);
+    let (mut facts, facts_of_host) = mpsc::channel(FACT_QUEUE);
+    // Before anything else: it then dials in its first moment, not after the page has drawn that there is a node.
+    if let Some(addresses) = seed.known_by_now() {
+        let _ = facts.try_send(HostFact::SeedKnown { addresses }); // the queue is empty
+    }
     let host = TabHost::new(pool.clone(), store, facts.clone());
     let start = Start { secret, config, restored };
     let (handle, _outside, run) = p2pnet_net::start(start, host, facts_of_host, p2pnet_net::Options::default())
@@ -367,6 +378,13 @@ async fn secret(shared: &Shared, store: Option<Store>) -> Result<([u8; 32], Opti
         store.put(SECRET, secret.to_vec());
     }
     Ok((secret, store))
+}
+
+async fn records(store: Option<&Store>) -> Result<Vec<(StoreKey, Vec<u8>)>, StoreError> {
+    match store {
+        Some(store) => store.node_records().await,
+        None => Ok(Vec::new()),
+    }
 }
 
 async fn restore_settings(shared: &Shared, store: Option<&Store>) {

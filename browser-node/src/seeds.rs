@@ -1,10 +1,14 @@
 //! Where the network begins: the relay that served this page, asked for its addresses until the node is connected.
 
-use futures::{FutureExt, SinkExt, StreamExt, channel::mpsc, select};
+use futures::{
+    FutureExt, SinkExt, StreamExt,
+    channel::{mpsc, oneshot},
+    select,
+};
 use p2pnet_net::{address::websocket_address, handle::Handle, host::HostFact};
 use p2pnet_shared::api::WellKnown;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{AbortController, Request, RequestCache, RequestInit, Response};
 
 use crate::{js, ticker::Ticker};
@@ -24,7 +28,8 @@ const ANSWER_MILLIS: f64 = 8_000.0;
 /// A question to the relay that served the page: how is it reached? Dropped, it is taken back: a browser opens few
 /// connections to one host, and questions that nobody answers must not use them up.
 pub struct Question {
-    sent: Result<JsFuture, String>,
+    answer: oneshot::Receiver<Result<WellKnown, String>>,
+    heard: Option<Result<WellKnown, String>>,
     abort: Option<AbortController>,
 }
 
@@ -36,16 +41,34 @@ impl Question {
 
     fn ask(cache: RequestCache) -> Self {
         let abort = AbortController::new().ok();
-        Self { sent: send(cache, abort.as_ref()).map_err(|thrown| js::thrown_text(&thrown)), abort }
+        let sent = send(cache, abort.as_ref()).map_err(|thrown| js::thrown_text(&thrown));
+        let (tell, answer) = oneshot::channel();
+        // Read as it comes, not when somebody asks for it: the page may be busy then.
+        spawn_local(async move {
+            let _ = tell.send(read(sent).await);
+        });
+        Self { answer, heard: None, abort }
     }
 
-    /// The answer, or why there is none in time.
-    async fn answer(mut self, ticker: &Ticker) -> Result<WellKnown, String> {
-        let sent = std::mem::replace(&mut self.sent, Err("asked twice".into()));
-        select! {
-            answer = read(sent).fuse() => answer,
-            () = ticker.sleep(ANSWER_MILLIS).fuse() => Err("the relay does not answer".into()),
+    /// How the relay is reached, if it has said so by now.
+    pub fn known_by_now(&mut self) -> Option<Vec<String>> {
+        if self.heard.is_none() {
+            self.heard = self.answer.try_recv().ok().flatten();
         }
+        let known = self.heard.as_ref()?.as_ref().ok()?;
+        Some(addresses(known, Place::of_page().as_ref()))
+    }
+
+    /// How the relay is reached, or why it has not said so in time.
+    async fn addresses(mut self, ticker: &Ticker) -> Result<Vec<String>, String> {
+        let known = match self.heard.take() {
+            Some(heard) => heard,
+            None => select! {
+                answer = (&mut self.answer).fuse() => answer.unwrap_or_else(|_| Err("the question was lost".into())),
+                () = ticker.sleep(ANSWER_MILLIS).fuse() => Err("the relay does not answer".into()),
+            },
+        }?;
+        Ok(addresses(&known, Place::of_page().as_ref()))
     }
 }
 
@@ -132,10 +155,10 @@ pub async fn keep_finding(
     let mut question = first;
     let mut pause = FIRST_PAUSE;
     loop {
-        match question.answer(&ticker).await {
-            Ok(known) => {
+        match question.addresses(&ticker).await {
+            Ok(addresses) => {
                 tried(Ok(()));
-                let addresses = addresses(&known, Place::of_page().as_ref());
+                // What the node was told as it started it only hears again.
                 let _ = facts.send(HostFact::SeedKnown { addresses }).await;
                 wait_for(&handle, &ticker, true, CONNECT_MILLIS).await;
                 if wait_for(&handle, &ticker, false, f64::INFINITY).await.is_none() {

@@ -164,10 +164,12 @@ impl Store {
 
     /// What the node needs of what it had kept: no results, and of jobs that are over only what lists show.
     pub async fn node_records(&self) -> Result<Vec<(StoreKey, Vec<u8>)>, StoreError> {
-        let mut restored = self.records_of("finished").await?;
-        restored.extend(self.records_of("span").await?);
+        let (finished, spans, jobs) =
+            futures::join!(self.records_of("finished"), self.records_of("span"), self.records_of("job"));
+        let mut restored = finished?;
+        restored.extend(spans?);
         let over: BTreeSet<StoreKey> = restored.iter().map(|(key, _)| *key).collect();
-        let jobs = self.records_of("job").await?.into_iter().filter(|(key, _)| match key {
+        let jobs = jobs?.into_iter().filter(|(key, _)| match key {
             StoreKey::Job(id) => !over.contains(&StoreKey::Finished(*id)),
             StoreKey::Span(..) | StoreKey::Result(_) | StoreKey::Finished(_) => true,
         });

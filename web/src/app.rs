@@ -15,15 +15,21 @@ use crate::{
     },
     testid,
     text::{Language, shell},
-    views::{Boot, NodeProvider, use_boot, use_views},
+    views::{Boot, Coming, NodeProvider, use_boot, use_views},
 };
+
+#[derive(Properties, PartialEq)]
+pub struct AppProps {
+    /// The node of this tab.
+    pub node: Coming,
+}
 
 /// The whole page.
 #[component]
-pub fn App() -> Html {
+pub fn App(props: &AppProps) -> Html {
     html! {
         <LookProvider>
-            <NodeProvider>
+            <NodeProvider node={props.node.clone()}>
                 <BrowserRouter>
                     <Frame />
                 </BrowserRouter>

@@ -12,14 +12,26 @@ mod text;
 mod views;
 mod wishes;
 
+use futures::channel::oneshot;
+use wasm_bindgen_futures::spawn_local;
+
 fn main() {
     if p2pnet_browser::run_if_worker() {
         return;
     }
     p2pnet_browser::show_panics();
-    if let Some(body) = web_sys::window().and_then(|window| window.document()?.body()) {
-        // Until here the body says that the page is loading.
-        body.set_inner_html("");
-        yew::Renderer::<app::App>::with_root(body.into()).render();
-    }
+    // The node first: what it asks the browser for is on its way while the page is drawn.
+    let (tell, node) = oneshot::channel();
+    spawn_local(async move {
+        // A page that is closing wants no node any more.
+        let _ = tell.send(p2pnet_browser::start(p2pnet_browser::Options::default()).await);
+    });
+    spawn_local(async move {
+        if let Some(body) = web_sys::window().and_then(|window| window.document()?.body()) {
+            // Until here the body says that the page is loading.
+            body.set_inner_html("");
+            let node = views::Coming::new(node);
+            yew::Renderer::<app::App>::with_root_and_props(body.into(), app::AppProps { node }).render();
+        }
+    });
 }

@@ -1,10 +1,10 @@
 //! What the page knows of its node, kept fresh a few times a second however fast the node goes.
 
-use std::{collections::BTreeMap, pin::pin, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, pin::pin, rc::Rc};
 
-use futures::{FutureExt, Stream, StreamExt, future::Either, stream};
+use futures::{FutureExt, Stream, StreamExt, channel::oneshot, future::Either, stream};
 use gloo::timers::future::TimeoutFuture;
-use p2pnet_browser::{Device, Health, Hears, NodeRuntime, Options, Settings};
+use p2pnet_browser::{Device, Health, Hears, NodeRuntime, Settings, StartError};
 use p2pnet_shared::{
     api::{Event, JobSummary, NetworkView},
     id::JobId,
@@ -56,12 +56,39 @@ pub struct Views {
     pub beat: u64,
 }
 
+type Started = Result<NodeRuntime, StartError>;
+
+/// A node that was started before there was a page. Cheap to clone; one of all clones gets it.
+#[derive(Clone)]
+pub struct Coming(Rc<RefCell<Option<oneshot::Receiver<Started>>>>);
+
+impl PartialEq for Coming {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Coming {
+    /// Of a node that whoever started it sends.
+    pub fn new(node: oneshot::Receiver<Started>) -> Self {
+        Self(Rc::new(RefCell::new(Some(node))))
+    }
+
+    /// The node, once it is up; `None` if it was taken already, or the page is closing.
+    async fn node(&self) -> Option<Started> {
+        let node = self.0.borrow_mut().take()?;
+        node.await.ok()
+    }
+}
+
 #[derive(Properties, PartialEq)]
 pub struct NodeProviderProps {
+    /// The node of this tab.
+    pub node: Coming,
     pub children: Html,
 }
 
-/// Starts the node and gives it, and what it says, to everything inside.
+/// Gives the node, and what it says, to everything inside.
 #[component]
 pub fn NodeProvider(props: &NodeProviderProps) -> Html {
     let boot = use_state_eq(|| Boot::Starting);
@@ -72,9 +99,11 @@ pub fn NodeProvider(props: &NodeProviderProps) -> Html {
     });
     use_effect_with((), {
         let (boot, views, wishes) = (boot.setter(), views.setter(), (*wishes).clone());
+        let node = props.node.clone();
         move |()| {
             spawn_local(async move {
-                match p2pnet_browser::start(Options::default()).await {
+                let Some(node) = node.node().await else { return };
+                match node {
                     Ok(runtime) => {
                         wishes.node_is_up(&runtime);
                         boot.set(Boot::Running(runtime.clone()));
