@@ -73,6 +73,9 @@ pub struct JobSummary {
     /// Why it ended without a result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Refusal>,
+    /// How many of its parts failed although the job itself ended: parts that a program did not end well.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed_parts: u64,
     /// How far it has come.
     pub progress: Progress,
     /// When it was submitted.
@@ -80,6 +83,11 @@ pub struct JobSummary {
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Moment>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// One attempt of one batch.

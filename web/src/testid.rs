@@ -66,6 +66,12 @@ pub const JOB_RESULT: &str = "job-result";
 pub const DOWNLOAD_BYTES: &str = "download-bytes";
 /// What a program wrote to standard error, as text.
 pub const JOB_ERRORS: &str = "job-errors";
+/// Says how much of it is not kept.
+pub const JOB_ERRORS_CUT: &str = "job-errors-cut";
+/// Says that not all of it is text.
+pub const JOB_ERRORS_BYTES: &str = "job-errors-bytes";
+/// Saves standard error as it was written, as a file.
+pub const DOWNLOAD_ERRORS: &str = "download-errors";
 /// The parts of a program that failed.
 pub const JOB_FAILED_PARTS: &str = "job-failed-parts";
 /// A node that worked on the job.

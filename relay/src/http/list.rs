@@ -236,6 +236,7 @@ mod tests {
             state: JobState::Queued,
             waiting: None,
             error: None,
+            failed_parts: 0,
             progress: Progress::default(),
             created_at: Moment(at),
             finished_at: None,

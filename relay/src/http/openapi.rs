@@ -156,7 +156,7 @@ mod tests {
         let node = p2pnet_shared::id::NodeId([7; 32]).to_string();
         let refusal = json!({"code": "invalid_formula", "message": "m", "hint": "h", "at": 3});
         let summary = json!({
-            "id": id, "name": "nightly", "labels": {"team": "physics"}, "kind": "map", "state": "running", "waiting": {"code": "connecting", "nodes": 2}, "error": refusal,
+            "id": id, "name": "nightly", "labels": {"team": "physics"}, "kind": "map", "state": "running", "waiting": {"code": "connecting", "nodes": 2}, "error": refusal, "failed_parts": 2,
             "progress": {"units_total": 1, "units_done": 0, "units_running": 1, "gas": 5, "percent": 0, "remaining_seconds": 9},
             "created_at": 1, "finished_at": 2
         });

@@ -167,6 +167,7 @@ mod tests {
             state: JobState::Running,
             waiting: None,
             error: None,
+            failed_parts: 0,
             progress: Progress::default(),
             created_at: Moment(0),
             finished_at: None,

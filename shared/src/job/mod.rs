@@ -229,6 +229,12 @@ pub trait Plan: Send {
         None
     }
 
+    /// How many parts failed, from all spans, whether or not the job fails with them.
+    fn failed_parts(&self, done: &BTreeMap<Span, Outputs>) -> u64 {
+        let _ = done;
+        0
+    }
+
     /// Whether [`Plan::merge`] makes sense before everything has arrived.
     fn has_partial_result(&self) -> bool;
 }

@@ -179,6 +179,8 @@ pub(super) struct Entry {
 
     pub(super) state: JobState,
     pub(super) error: Option<Refusal>,
+    /// Parts that failed, known when all are done.
+    pub(super) failed_parts: u64,
     pub(super) created_at: Moment,
     pub(super) started_at: Option<Moment>,
     pub(super) finished_at: Option<Moment>,
@@ -244,6 +246,7 @@ impl Entry {
             plan: Some(plan),
             state: JobState::Queued,
             error: None,
+            failed_parts: 0,
             created_at: now,
             started_at: None,
             finished_at: None,

@@ -287,6 +287,7 @@ mod tests {
             state: JobState::Completed,
             waiting: None,
             error: None,
+            failed_parts: 0,
             progress,
             created_at: Moment(number),
             finished_at: Some(Moment(number)),

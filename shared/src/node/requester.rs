@@ -166,6 +166,7 @@ impl Requester {
         }
         entry.state = JobState::Verifying;
         let Some(plan) = &entry.plan else { return };
+        entry.failed_parts = plan.failed_parts(&entry.done);
         let end = match (plan.merge(&entry.done), plan.failure(&entry.done)) {
             (Ok(result), None) => Ok(result),
             (Ok(result), Some(refusal)) => {

@@ -44,6 +44,9 @@ struct JobRecord {
     policy: Policy,
     state: JobState,
     error: Option<Refusal>,
+    /// Absent in records of before they were counted.
+    #[serde(default)]
+    failed_parts: u64,
     created_at: Moment,
     started_at: Option<Moment>,
     finished_at: Option<Moment>,
@@ -78,6 +81,7 @@ pub fn new_record(job: &Job, now: Moment) -> Vec<u8> {
         policy: job.policy,
         state: JobState::Queued,
         error: None,
+        failed_parts: 0,
         created_at: now,
         started_at: None,
         finished_at: None,
@@ -113,6 +117,7 @@ pub(super) fn save_job(core: &mut Core, entry: &Entry) -> u64 {
         policy: entry.policy,
         state: entry.state,
         error: entry.error.clone(),
+        failed_parts: entry.failed_parts,
         created_at: entry.created_at,
         started_at: entry.started_at,
         finished_at: entry.finished_at,
@@ -185,6 +190,7 @@ impl JobRecord {
             state: self.state,
             waiting: None,
             error: self.error.clone(),
+            failed_parts: self.failed_parts,
             progress: Progress {
                 units_total: self.units,
                 units_done: self.done_units,

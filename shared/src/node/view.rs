@@ -227,6 +227,7 @@ impl Entry {
             state: self.state,
             waiting,
             error: self.error.clone(),
+            failed_parts: self.failed_parts,
             progress: self.progress(now),
             created_at: self.created_at,
             finished_at: self.finished_at,

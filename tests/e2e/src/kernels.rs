@@ -19,6 +19,11 @@ pub fn upper_case_by_rustc() -> Result<String> {
     Ok(STANDARD.encode(module))
 }
 
+/// A program that puts its input out, and wants all memory if that begins with `m`.
+pub fn hungry_program() -> String {
+    STANDARD.encode(p2pnet_test_kernels::programs::ends_as_told())
+}
+
 /// A kernel that never ends.
 pub fn endless() -> String {
     STANDARD.encode(p2pnet_test_kernels::endless())

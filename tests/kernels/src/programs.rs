@@ -673,3 +673,27 @@ fn records() -> Program {
         (call $same64 (i64.load (i32.const 1024)) (i64.const 0) (i32.const 17))";
     program("a stream has no type, no flags and one right, and what lies between fields stays", "1", &start(body))
 }
+
+const ENDS_AS_TOLD: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 2)
+    (func $deep (param i32) (result i32) (i32.add (i32.const 1) (call $deep (local.get 0))))
+    (func (export "_start") (local $told i32)
+        (i32.store (i32.const 0) (i32.const 1024)) (i32.store (i32.const 4) (i32.const 1000))
+        (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (i32.store (i32.const 4) (i32.load (i32.const 8)))
+        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 12)))
+        (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 12)))
+        (local.set $told (i32.load8_u (i32.const 1024)))
+        (if (i32.eq (local.get $told) (i32.const 0x6d)) (then (drop (memory.grow (i32.const 65000)))))
+        (if (i32.eq (local.get $told) (i32.const 0x73)) (then (drop (call $deep (i32.const 0)))))
+        (if (i32.eq (local.get $told) (i32.const 0x66)) (then
+            (i32.store (i32.const 4) (i32.const 100000))
+            (loop $on (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 12))) (br $on))))))"#;
+
+/// A program that puts its input out on both streams, then wants all memory (`m`), recurses without an end (`s`), goes on
+/// putting out until there is no room (`f`), or ends.
+pub fn ends_as_told() -> Vec<u8> {
+    assemble(ENDS_AS_TOLD)
+}

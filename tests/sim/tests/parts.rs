@@ -109,6 +109,9 @@ fn a_requester_that_restarts_keeps_what_stands_for_a_line_that_never_ended() {
     assert!(done(&world) >= 98, "{} are done", done(&world));
     assert!(world.run_until(Millis(120_000), |world| world.is_over(me, job)));
     check(&world.result(me, job), &[(0, 124, "timed_out"), (90, 124, "timed_out")]);
+    // Its list says so, and so does what is kept of it.
+    assert_eq!(world.node(me).summary(job).unwrap().failed_parts, 2);
+    assert_eq!(world.job(me, job).summary.failed_parts, 2);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use yew::prelude::*;
 use crate::{
     look::{use_title, use_words},
     paint::orb::Orb,
-    parts::{formula::value_of, node_chip::NodeChip, trouble::use_seed_trouble},
+    parts::{formula::value_of, node_chip::NodeChip, scroll::Scroll, trouble::use_seed_trouble},
     testid,
     text::{self, Words, donate},
     views::{Boot, Views, use_boot, use_node, use_views},
@@ -197,7 +197,7 @@ fn running(words: Words, network: Option<&NetworkView>) -> Html {
             if provider.running.is_empty() {
                 <p class="quiet">{ words.say(donate::NOW_EMPTY) }</p>
             } else {
-                <div class="scroll">
+                <Scroll label={words.say(donate::NOW)}>
                     <table>
                         <thead>
                             <tr>
@@ -209,7 +209,7 @@ fn running(words: Words, network: Option<&NetworkView>) -> Html {
                         </thead>
                         <tbody>{ for provider.running.iter().take(MOST_ROWS).map(|run| running_row(words, network, run)) }</tbody>
                     </table>
-                </div>
+                </Scroll>
             }
             if provider.queued > 0 {
                 <small>{ words.fill(donate::QUEUED, &[("n", &words.number(u64::from(provider.queued)))]) }</small>

@@ -110,7 +110,7 @@ fn JobRow(props: &JobRowProps) -> Html {
                     if let Some(name) = &job.name { <strong>{ name }</strong>{ " · " } }
                     { kind_name(words, &job.kind) }{ " " }<code title={short.clone()}>{ line }</code>
                 </Go>
-                <StateBadge state={job.state} />
+                <StateBadge state={job.state} failed_parts={job.failed_parts} />
                 <small class="quiet">{ when }</small>
                 <button type="button" class="small outline secondary" {onclick} data-testid={testid}
                     aria-label={words.fill(label, &[("id", &short)])}>{ words.say(word) }</button>

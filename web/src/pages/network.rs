@@ -14,6 +14,7 @@ use crate::{
     parts::{
         copy::CopyButton,
         node_chip::{NodeChip, colour, short},
+        scroll::Scroll,
     },
     testid,
     text::{Text, Words, donate, job, network as say},
@@ -173,7 +174,7 @@ fn table(words: Words, network: &NetworkView) -> Html {
     html! {
         <section class="card" aria-labelledby="nodes">
             <h2 id="nodes">{ words.say(say::TABLE) }</h2>
-            <div class="scroll" tabindex="0">
+            <Scroll label={words.say(say::TABLE)}>
                 <table>
                     <thead>
                         <tr>
@@ -183,7 +184,7 @@ fn table(words: Words, network: &NetworkView) -> Html {
                     </thead>
                     <tbody>{ for network.nodes.iter().take(MOST_ROWS).map(|node| row(words, node)) }</tbody>
                 </table>
-            </div>
+            </Scroll>
             if network.nodes.len() > MOST_ROWS {
                 <small>
                     { words.fill(say::MORE, &[("n", &words.number(network.nodes_total.saturating_sub(100)))]) }

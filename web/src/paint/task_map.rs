@@ -192,6 +192,7 @@ mod tests {
                 state,
                 waiting: None,
                 error: None,
+                failed_parts: 0,
                 progress: Progress { units_total: units, ..Progress::default() },
                 created_at: Moment(0),
                 finished_at: None,

@@ -78,6 +78,8 @@ pub fn DownloadButton(props: &DownloadButtonProps) -> Html {
 pub struct DownloadBytesButtonProps {
     pub bytes: Rc<[u8]>,
     pub name: AttrValue,
+    #[prop_or(testid::DOWNLOAD_BYTES)]
+    pub testid: &'static str,
 }
 
 /// Saves bytes as a file.
@@ -96,7 +98,7 @@ pub fn DownloadBytesButton(props: &DownloadBytesButtonProps) -> Html {
         })
     };
     html! {
-        <button type="button" class="small outline" {onclick} data-testid={testid::DOWNLOAD_BYTES}>
+        <button type="button" class="small outline" {onclick} data-testid={props.testid}>
             { Icon::Download.draw() }
             <span>{ words.say(shell::DOWNLOAD) }</span>
         </button>

@@ -10,6 +10,7 @@ pub mod icon;
 pub mod node_chip;
 pub mod progress;
 pub mod refusal_note;
+pub mod scroll;
 pub mod state_badge;
 pub mod task_grid;
 pub mod trouble;

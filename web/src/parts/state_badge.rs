@@ -21,6 +21,9 @@ pub fn state_word(state: JobState) -> &'static str {
 #[derive(Properties, PartialEq)]
 pub struct StateBadgeProps {
     pub state: JobState,
+    /// How many parts of a completed job failed.
+    #[prop_or_default]
+    pub failed_parts: u64,
 }
 
 /// The word.
@@ -28,9 +31,15 @@ pub struct StateBadgeProps {
 pub fn StateBadge(props: &StateBadgeProps) -> Html {
     let words = use_words();
     let word = state_word(props.state);
+    let partly = props.state == JobState::Completed && props.failed_parts > 0;
+    let said = if partly {
+        words.count(text::job::COMPLETED_BUT, props.failed_parts)
+    } else {
+        words.say(text::job_state(props.state)).to_owned()
+    };
     html! {
-        <span class={classes!("state", word)} data-testid={testid::JOB_STATE} data-state={word}>
-            { words.say(text::job_state(props.state)) }
+        <span class={classes!("state", word, partly.then_some("partly"))} data-testid={testid::JOB_STATE} data-state={word}>
+            { said }
         </span>
     }
 }

@@ -45,8 +45,15 @@ texts! {
     RESULT_FAILED: "Parts that failed", "Части с ошибкой";
     FAILED_PART: "Part", "Часть";
     FAILED_CODE: "Exit code", "Код завершения";
+    FAILED_WHY: "Reason", "Причина";
+    FAILED_CUT: "The end is shown; there was more.", "Показан конец; было и ещё.";
+    FAILED_BYTES: "Bytes that are no text are shown as �.", "Байты, которые не текст, показаны как �.";
     FAILED_SHOWN: "The first {shown} of {all}.", "Первые {shown} из {all}.";
     RESULT_ERRORS: "Standard error", "Стандартный поток ошибок";
+    ERRORS_CUT: "Beginning and end were kept; {size} between them were not.",
+        "Сохранены начало и конец, а между ними пропущено {size}.";
+    ERRORS_BYTES: "Not all of it is text: other bytes are shown as �. The file holds them as they were written.",
+        "Здесь не только текст: прочие байты показаны как �. В файле они такие, какими были записаны.";
     RESULT_AS_TEXT: "As text", "Как текст";
     RESULT_AS_SENT: "As sent (base64)", "Как передано (base64)";
     RESULT_NONE: "The result appears here.", "Здесь появится результат.";
@@ -87,6 +94,8 @@ texts! {
 }
 
 plurals! {
+    COMPLETED_BUT: ["Completed, {n} part failed", "Completed, {n} parts failed"],
+        ["Готово, не удалась {n} часть", "Готово, не удались {n} части", "Готово, не удалось {n} частей"];
     WAIT_CONNECTING: ["Connecting to {n} node.", "Connecting to {n} nodes."],
         ["Соединяемся с {n} узлом.", "Соединяемся с {n} узлами.", "Соединяемся с {n} узлами."];
     WAIT_TASKS_RUNNING: ["The last batch is running: {n}.", "The last batches are running: {n}."],

@@ -1,5 +1,7 @@
 //! WASI programs through the adaptation, the rewrite and the interpreter.
 
+use std::collections::BTreeMap;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 use wasm_encoder::{
@@ -7,7 +9,7 @@ use wasm_encoder::{
     MemArgTarget, MemorySection, MemoryType, Module, TypeSection, ValType,
 };
 
-use p2pnet_test_kernels::programs::programs;
+use p2pnet_test_kernels::programs::{ends_as_told, programs};
 
 use super::{
     command,
@@ -18,6 +20,7 @@ use crate::{
     job::local::run_locally,
     kernel::prepare,
     refusal::{Code, Refusal},
+    units::Span,
 };
 
 const WORD: MemArg = MemArg { offset: 0, align: 0, target: MemArgTarget::Memory(0), ordering: None };
@@ -149,7 +152,7 @@ const EXIT_WITH_DIGIT: &str = r#"(module
         (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 12)))
         (call $exit (i32.sub (i32.load8_u (i32.const 1024)) (i32.const 48)))))"#;
 
-fn exits(input: &str, split: &str, more: serde_json::Value) -> Result<serde_json::Value, Refusal> {
+fn exits(input: impl AsRef<[u8]>, split: &str, more: serde_json::Value) -> Result<serde_json::Value, Refusal> {
     let module = STANDARD.encode(wat::parse_str(EXIT_WITH_DIGIT).unwrap());
     let mut job = json!({"kind": "command", "module": module, "input": STANDARD.encode(input), "split": split});
     job.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -164,12 +167,39 @@ fn a_part_that_fails_loses_neither_its_output_nor_the_others() {
     assert_eq!(answer["exit_codes"], json!({"0": 2, "3": 1}));
     assert_eq!(answer["failed"], json!([{"part": 1, "exit_code": 3, "stderr": "3b"}]));
     assert_eq!(answer["failed_total"], 1);
+    assert_eq!(failed_parts("0a\n3b\n0c\n4d\n"), 2);
     let quiet = exits("0a\n0b\n", "lines", json!({})).unwrap();
     assert_eq!(
         quiet,
         json!({"stdout": STANDARD.encode("0a\n0b\n"), "stderr": "0a\n0b\n"}),
         "nothing more if all is well"
     );
+}
+
+/// How many parts of the program above fail.
+fn failed_parts(lines: &str) -> u64 {
+    let module = STANDARD.encode(wat::parse_str(EXIT_WITH_DIGIT).unwrap());
+    let text = json!({"kind": "command", "module": module, "input": STANDARD.encode(lines), "split": "lines"});
+    let job = job(&text.to_string()).unwrap();
+    let mut engine = WasmiEngine::new();
+    let loaded = engine.load(&prepare(job.plan.kernel()).unwrap().rewritten).unwrap();
+    let span = Span { start: 0, end: job.plan.units() };
+    let mut call = |own: Vec<u8>| engine.call(&loaded, &[job.plan.common(), &own], &Limits::default()).output.unwrap();
+    let outputs = job.plan.inputs(span).into_iter().map(&mut call).collect();
+    job.plan.failed_parts(&BTreeMap::from([(span, outputs)]))
+}
+
+#[test]
+fn of_what_a_failed_part_complained_it_is_said_what_is_not_shown() {
+    let cut = format!("3{}", "я".repeat(1_000));
+    let lines = [cut.as_bytes(), b"\n3\xffx\n3ok\n0\n"].concat();
+    let answer = exits(&lines, "lines", json!({})).unwrap();
+    assert_eq!(answer.get("stderr_left_out"), None);
+    let part = |at: usize| answer["failed"][at].clone();
+    assert_eq!(part(0)["stderr"], "я".repeat(400));
+    assert_eq!((&part(0)["stderr_cut"], part(0).get("stderr_is_text")), (&json!(true), None));
+    assert_eq!((part(1).get("stderr_cut"), &part(1)["stderr_is_text"]), (None, &json!(false)));
+    assert_eq!(part(2), json!({"part": 2, "exit_code": 3, "stderr": "3ok"}));
 }
 
 #[test]
@@ -193,28 +223,8 @@ fn a_job_whose_parts_all_fail_has_failed_and_says_what_was_put_out() {
     assert!(all.message.starts_with("all 2 parts failed; part 0 ended with exit code 1: 1a"), "{}", all.message);
 }
 
-/// A program that puts its input out on both streams, then wants all memory (`m`), recurses without an end (`s`), goes on
-/// putting out until there is no room (`f`), or ends.
-const ENDS_AS_TOLD: &str = r#"(module
-    (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-    (memory (export "memory") 2)
-    (func $deep (param i32) (result i32) (i32.add (i32.const 1) (call $deep (local.get 0))))
-    (func (export "_start") (local $told i32)
-        (i32.store (i32.const 0) (i32.const 1024)) (i32.store (i32.const 4) (i32.const 1000))
-        (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
-        (i32.store (i32.const 4) (i32.load (i32.const 8)))
-        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 12)))
-        (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 12)))
-        (local.set $told (i32.load8_u (i32.const 1024)))
-        (if (i32.eq (local.get $told) (i32.const 0x6d)) (then (drop (memory.grow (i32.const 65000)))))
-        (if (i32.eq (local.get $told) (i32.const 0x73)) (then (drop (call $deep (i32.const 0)))))
-        (if (i32.eq (local.get $told) (i32.const 0x66)) (then
-            (i32.store (i32.const 4) (i32.const 100000))
-            (loop $on (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 12))) (br $on))))))"#;
-
 fn ends(input: &str, split: &str) -> Result<serde_json::Value, Refusal> {
-    let module = STANDARD.encode(wat::parse_str(ENDS_AS_TOLD).unwrap());
+    let module = STANDARD.encode(ends_as_told());
     let job = json!({"kind": "command", "module": module, "input": STANDARD.encode(input), "split": split});
     Ok(serde_json::from_str(&result(&job.to_string())?).unwrap())
 }
@@ -248,7 +258,7 @@ fn a_job_whose_only_part_wants_too_much_says_what_it_wanted() {
 
 /// Runs a program with so many pages of memory in all.
 fn with_pages(input: &[u8], pages: u64) -> Vec<u8> {
-    let kernel = prepare(&command::adapt(&wat::parse_str(ENDS_AS_TOLD).unwrap()).unwrap()).unwrap();
+    let kernel = prepare(&command::adapt(&ends_as_told()).unwrap()).unwrap();
     let mut engine = WasmiEngine::new();
     let module = engine.load(&kernel.rewritten).unwrap();
     let input = [command::arguments(&[]).unwrap(), command::part_input(0, input)].concat();
@@ -358,7 +368,7 @@ fn a_dry_run_of_a_failing_program_says_so() {
 
 #[test]
 fn what_stands_for_a_run_without_time_or_room_is_taken_from_no_node() {
-    let module = STANDARD.encode(wat::parse_str(ENDS_AS_TOLD).unwrap());
+    let module = STANDARD.encode(ends_as_told());
     let job = json!({"kind": "command", "module": module, "input": STANDARD.encode("a\nb\n"), "split": "lines"});
     let plan = super::read(&job.to_string(), &|_| None).unwrap().plan;
     let span = |start| crate::units::Span { start, end: start + 1 };

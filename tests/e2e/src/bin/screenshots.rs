@@ -159,11 +159,11 @@ fn finished_jobs() -> Vec<Value> {
     ]
 }
 
-/// A program that also complains, and fails on one line.
+/// A program that also complains, and fails on two lines, of which one is no text.
 fn command_job() -> Result<Value> {
     let folder = given("P2PNET_DIST")?.join("examples");
     let module = STANDARD.encode(fs::read(folder.join("statistics.wasm"))?);
-    let input = STANDARD.encode("3, 1, 4, 1, 5, 9, 2, 6\n2, 7, 1, 8, x\nnothing to count\n4");
+    let input = STANDARD.encode(b"3, 1, 4, 1, 5, 9, 2, 6\n2, 7, 1, 8, x\nnothing to count\nna\xefve caf\xe9\n4");
     let labels = json!({"team": "statistics", "run": "2026-07"});
     Ok(
         json!({"kind":"command","name":"Figures of July","labels":labels,"module":module,"args":["-d","4"],"input":input,"split":"lines"}),

@@ -1,6 +1,7 @@
 //! Job: how one job goes, who computes it, and what came of it.
 
 mod outcome;
+mod program;
 mod tables;
 
 use std::rc::Rc;
@@ -180,7 +181,7 @@ fn Heading(props: &HeadingProps) -> Html {
                 <div>
                     <h1>{ title }{ " " }<code>{ short }</code></h1>
                     <p class="status-line" aria-live="polite">
-                        <StateBadge {state} />
+                        <StateBadge {state} failed_parts={status.summary.failed_parts} />
                         if let Some(waiting) = status.summary.waiting.as_ref().filter(|_| !state.is_final()) {
                             <span data-testid={testid::JOB_WAITING}>{ waiting_sentence(words, waiting) }</span>
                             if *waiting == WaitReason::NoProviders {

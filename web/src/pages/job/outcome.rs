@@ -6,11 +6,13 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use p2pnet_shared::{api::JobStatus, job::JobState, refusal::Refusal};
 use yew::prelude::*;
 
+use super::program::Program;
 use crate::{
     look::use_words,
     parts::{
         copy::{CopyButton, DownloadButton, DownloadBytesButton},
         refusal_note::RefusalNote,
+        scroll::Scroll,
     },
     testid,
     text::{Words, job as say},
@@ -21,9 +23,6 @@ const MOST_SHOWN: usize = 20_000;
 
 /// Matrices up to so many rows and columns are shown as such.
 const MOST_SIDE: usize = 12;
-
-/// Parts that failed and are shown.
-const MOST_FAILED_SHOWN: usize = 20;
 
 /// Results up to this many characters are shown large.
 const LARGE: usize = 40;
@@ -65,9 +64,10 @@ pub fn Outcome(props: &OutcomeProps) -> Html {
 /// Kernels and commands answer in bytes, which travel as base64: people see the text in them, if it is text.
 fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
     let name = format!("p2pnet-{}", status.summary.id);
+    let program = (status.summary.kind == "command").then(|| Program::read(json)).flatten();
     let bytes = match status.summary.kind.as_str() {
         "kernel" => kernel_bytes(json),
-        "command" => command_bytes(json),
+        "command" => program.as_ref().and_then(Program::output),
         _ => None,
     };
     let Some(bytes) = bytes else {
@@ -77,9 +77,9 @@ fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
         return html! {
             <>
                 if let Some(rows) = rows {
-                    <div class="scroll" tabindex="0"><table class="matrix"><tbody>
+                    <Scroll label={words.say(say::RESULT)}><table class="matrix"><tbody>
                         { for rows.iter().map(|row| html! { <tr>{ for row.iter().map(|cell| html! { <td>{ cell }</td> }) }</tr> }) }
-                    </tbody></table></div>
+                    </tbody></table></Scroll>
                 }
                 <TextView text={json.clone()} testid={testid::JOB_RESULT} {small} />
                 <p class="actions"><CopyButton text={json.clone()} /><DownloadButton text={json.clone()} name={name + ".json"} /></p>
@@ -87,37 +87,17 @@ fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
         };
     };
     let text = core::str::from_utf8(&bytes).ok().map(Rc::<str>::from);
-    let errors = if status.summary.kind == "command" { command_errors(json) } else { None };
-    let (failed, failed_total) = if status.summary.kind == "command" { failed_parts(json) } else { (Vec::new(), 0) };
-    let failed_shown = u64::try_from(failed.len()).unwrap_or(u64::MAX);
     html! {
         <>
             if let Some(text) = text {
                 <h3>{ words.say(say::RESULT_AS_TEXT) }</h3>
                 <TextView text={text.clone()} />
-                <p class="actions"><CopyButton {text} /><DownloadBytesButton {bytes} {name} /></p>
+                <p class="actions"><CopyButton {text} /><DownloadBytesButton {bytes} name={name.clone()} /></p>
             } else {
-                <p class="actions"><DownloadBytesButton {bytes} {name} /></p>
+                <p class="actions"><DownloadBytesButton {bytes} name={name.clone()} /></p>
             }
-            if !failed.is_empty() {
-                <h3>{ words.say(say::RESULT_FAILED) }</h3>
-                <div class="scroll" tabindex="0"><table class="failed-parts" data-testid={testid::JOB_FAILED_PARTS}>
-                    <thead><tr>
-                        <th scope="col">{ words.say(say::FAILED_PART) }</th>
-                        <th scope="col">{ words.say(say::FAILED_CODE) }</th>
-                        <th scope="col">{ words.say(say::RESULT_ERRORS) }</th>
-                    </tr></thead>
-                    <tbody>{ for failed.iter().map(|part| html! {
-                        <tr>{ for part.iter().map(|cell| html! { <td>{ cell }</td> }) }</tr>
-                    }) }</tbody>
-                </table></div>
-                if failed_shown < failed_total {
-                    <small>{ words.fill(say::FAILED_SHOWN, &[("shown", &words.number(failed_shown)), ("all", &words.number(failed_total))]) }</small>
-                }
-            }
-            if let Some(text) = errors {
-                <h3>{ words.say(say::RESULT_ERRORS) }</h3>
-                <TextView {text} testid={testid::JOB_ERRORS} small={true} />
+            if let Some(program) = program {
+                { program.complaints(words, &name) }
             }
             <h3>{ words.say(say::RESULT_AS_SENT) }</h3>
             <TextView text={json.clone()} testid={testid::JOB_RESULT} />
@@ -128,36 +108,6 @@ fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
 fn kernel_bytes(json: &str) -> Option<Rc<[u8]>> {
     let base64: String = serde_json::from_str(json).ok()?;
     STANDARD.decode(base64).ok().map(Rc::from)
-}
-
-/// What a program wrote to standard output.
-fn command_bytes(json: &str) -> Option<Rc<[u8]>> {
-    let result: serde_json::Value = serde_json::from_str(json).ok()?;
-    STANDARD.decode(result.get("stdout")?.as_str()?).ok().map(Rc::from)
-}
-
-/// What a program wrote to standard error, if anything.
-fn command_errors(json: &str) -> Option<Rc<str>> {
-    let result: serde_json::Value = serde_json::from_str(json).ok()?;
-    result.get("stderr")?.as_str().filter(|text| !text.is_empty()).map(Rc::from)
-}
-
-/// The parts of a program's job that failed, as far as they are shown: number, exit code with what the part lacked, end of
-/// standard error; and how many failed in all.
-fn failed_parts(json: &str) -> (Vec<[String; 3]>, u64) {
-    let Ok(result) = serde_json::from_str::<serde_json::Value>(json) else { return (Vec::new(), 0) };
-    let text = |part: &serde_json::Value, name: &str| match part.get(name) {
-        Some(serde_json::Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-        None => String::new(),
-    };
-    let parts = result.get("failed").and_then(|parts| parts.as_array()).map(Vec::as_slice).unwrap_or_default();
-    let row = |part| {
-        let [number, code, error, errors] = ["part", "exit_code", "error", "stderr"].map(|name| text(part, name));
-        [number, if error.is_empty() { code } else { format!("{code} ({error})") }, errors]
-    };
-    let all = result.get("failed_total").and_then(serde_json::Value::as_u64).unwrap_or(0);
-    (parts.iter().take(MOST_FAILED_SHOWN).map(row).collect(), all)
 }
 
 /// The rows of a matrix that is small enough to be looked at.
@@ -172,20 +122,20 @@ fn rows_of(json: &str) -> Option<Vec<Vec<String>>> {
 }
 
 #[derive(Properties, PartialEq)]
-struct TextViewProps {
-    text: Rc<str>,
+pub struct TextViewProps {
+    pub text: Rc<str>,
     #[prop_or_default]
-    testid: Option<&'static str>,
+    pub testid: Option<&'static str>,
     #[prop_or_default]
-    partial: bool,
+    pub partial: bool,
     /// Never large, however short.
     #[prop_or_default]
-    small: bool,
+    pub small: bool,
 }
 
 /// A text of any length, of which a bounded part goes into the page.
 #[component]
-fn TextView(props: &TextViewProps) -> Html {
+pub fn TextView(props: &TextViewProps) -> Html {
     let words = use_words();
     let cut = props.text.char_indices().nth(MOST_SHOWN).map(|(end, _)| end);
     let shown = cut.map_or(&*props.text, |end| &props.text[..end]).to_owned();
@@ -204,25 +154,7 @@ fn TextView(props: &TextViewProps) -> Html {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST_FAILED_SHOWN, command_bytes, command_errors, failed_parts, kernel_bytes, rows_of};
-
-    #[test]
-    fn parts_that_failed_are_shown_with_their_code_and_words() {
-        let json = r#"{"stdout":"","stderr":"","failed":[{"part":3,"exit_code":1,"stderr":"no"}],"failed_total":1}"#;
-        assert_eq!(failed_parts(json), (vec![["3", "1", "no"].map(str::to_owned)], 1));
-        assert_eq!(failed_parts(r#"{"stdout":"","stderr":""}"#), (vec![], 0));
-        let json = r#"{"failed":[{"part":7,"exit_code":124,"error":"timed_out","stderr":""}],"failed_total":1}"#;
-        assert_eq!(failed_parts(json), (vec![["7", "124 (timed_out)", ""].map(str::to_owned)], 1));
-    }
-
-    #[test]
-    fn of_many_parts_that_failed_the_first_are_shown_and_all_are_counted() {
-        let parts: Vec<_> = (0..1_000).map(|part| serde_json::json!({"part": part, "exit_code": 2})).collect();
-        let json = serde_json::json!({"stdout": "", "stderr": "", "failed": parts, "failed_total": 70_000}).to_string();
-        let (shown, all) = failed_parts(&json);
-        assert_eq!((shown.len(), all), (MOST_FAILED_SHOWN, 70_000));
-        assert_eq!(shown[19], ["19", "2", ""].map(str::to_owned));
-    }
+    use super::{kernel_bytes, rows_of};
 
     #[test]
     fn only_a_small_matrix_is_shown_as_one() {
@@ -237,10 +169,6 @@ mod tests {
     #[test]
     fn bytes_come_out_of_a_json_string_only() {
         assert_eq!(kernel_bytes("\"aGk=\"").as_deref(), Some(&b"hi"[..]));
-        assert_eq!(command_bytes(r#"{"stdout":"aGk=","stderr":""}"#).as_deref(), Some(&b"hi"[..]));
-        assert_eq!(command_bytes("{}"), None);
-        assert_eq!(command_errors(r#"{"stdout":"","stderr":"no"}"#).as_deref(), Some("no"));
-        assert_eq!(command_errors(r#"{"stdout":"","stderr":""}"#), None);
         assert_eq!(kernel_bytes("[1]"), None);
         assert_eq!(kernel_bytes("\"no base64!\""), None);
     }

@@ -10,7 +10,7 @@ use p2pnet_shared::{
 use yew::prelude::*;
 
 use crate::{
-    parts::{copy::CopyButton, node_chip::NodeChip},
+    parts::{copy::CopyButton, node_chip::NodeChip, scroll::Scroll},
     testid,
     text::{self, Text, Words, job as say},
 };
@@ -38,7 +38,7 @@ pub fn nodes(words: Words, status: &JobStatus) -> Html {
             if status.nodes.is_empty() {
                 <p class="quiet">{ words.say(say::NODES_NONE) }</p>
             } else {
-                <div class="scroll" tabindex="0">
+                <Scroll label={words.say(say::NODES)}>
                     <table>
                         <thead>
                             <tr>
@@ -49,7 +49,7 @@ pub fn nodes(words: Words, status: &JobStatus) -> Html {
                         </thead>
                         <tbody>{ for status.nodes.iter().take(MOST_ROWS).map(row) }</tbody>
                     </table>
-                </div>
+                </Scroll>
             }
         </section>
     }
@@ -71,7 +71,7 @@ pub fn attempts(words: Words, status: &JobStatus) -> Html {
                         &[("shown", &words.number(count(shown))), ("all", &words.number(status.attempts_total))]) }
                 </small>
             }
-            <div class="scroll" tabindex="0" role="region" aria-label={words.say(say::ATTEMPTS)}>
+            <Scroll label={words.say(say::ATTEMPTS)}>
                 <table>
                     <thead>
                         <tr>
@@ -82,7 +82,7 @@ pub fn attempts(words: Words, status: &JobStatus) -> Html {
                     </thead>
                     <tbody>{ for status.attempts.iter().rev().take(MOST_ROWS).map(|attempt| attempt_row(words, attempt)) }</tbody>
                 </table>
-            </div>
+            </Scroll>
         </details>
     }
 }

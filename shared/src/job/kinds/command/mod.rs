@@ -211,6 +211,10 @@ impl Plan for Command {
         outcome::failure(self.runs(done), &self.ok)
     }
 
+    fn failed_parts(&self, done: &BTreeMap<Span, Outputs>) -> u64 {
+        outcome::failures(self.runs(done), &self.ok)
+    }
+
     fn has_partial_result(&self) -> bool {
         false
     }

@@ -4,10 +4,13 @@
 //! {"stdout":"<base64>","stderr":"text","stderr_base64":"<base64>","exit_codes":{"0":499,"1":1},
 //!  "failed":[{"part":3,"exit_code":1,"stderr":"…"}],"failed_total":1}
 //! ```
-//! `stderr_base64` stands there if standard error is no UTF-8: `stderr` shows what of it is text. `exit_codes` (how many parts
+//! `stderr_base64` stands there if standard error is no UTF-8: `stderr` shows what of it is text. `stderr_left_out` counts the
+//! bytes in its middle that are not kept, if there are such. `exit_codes` (how many parts
 //! ended with which) stands there if one ended with another code than 0, `failed` if one ended with a code that the job does
-//! not count as good, or for want of memory, stack, time or room for its output, which its `error` then says. A part that fails
-//! does not lose the others' output, and loses its own only where it had no time or room to give it. The job fails if all of its parts do; the result is kept then as well.
+//! not count as good, or for want of memory, stack, time or room for its output, which its `error` then says. Of such a part
+//! `stderr` is the end: `stderr_cut` says that there was more, `"stderr_is_text":false` that some bytes were no UTF-8. A part
+//! that fails does not lose the others' output, and loses its own only where it had no time or room to give it. The job fails
+//! if all of its parts do; the result is kept then as well.
 
 use std::collections::BTreeMap;
 
@@ -40,19 +43,18 @@ pub fn result<'a, R: Iterator<Item = (u64, Ended<'a>)>>(runs: impl Fn() -> R, ok
         if !is_good(&run, ok) {
             failures += 1;
             if failures <= MAX_FAILED {
-                let errors = tail(run.errors);
-                let mut entry = json!({"part": part, "exit_code": run.exit_code, "stderr": errors});
-                if let (Some(want), Some(entry)) = (want(run.end), entry.as_object_mut()) {
-                    entry.insert("error".to_owned(), json!(want.code));
-                }
-                failed.push(entry);
+                failed.push(failed_part(part, &run));
             }
         }
     }
+    let left_out = errors.left_out();
     let errors = errors.whole();
     let mut json = format!("{{\"stdout\":{output},\"stderr\":{}", Value::from(String::from_utf8_lossy(&errors)));
     if std::str::from_utf8(&errors).is_err() {
         json.push_str(&format!(",\"stderr_base64\":{}", base64_text([errors.as_slice()].into_iter())?));
+    }
+    if left_out > 0 {
+        json.push_str(&format!(",\"stderr_left_out\":{left_out}"));
     }
     if codes.keys().any(|code| *code != 0) {
         let mut counts: serde_json::Map<String, Value> =
@@ -67,6 +69,30 @@ pub fn result<'a, R: Iterator<Item = (u64, Ended<'a>)>>(runs: impl Fn() -> R, ok
     }
     json.push('}');
     Ok(json)
+}
+
+/// A part that failed, as `failed` names it.
+fn failed_part(part: u64, run: &Ended<'_>) -> Value {
+    let errors = tail(run.errors);
+    let mut entry = serde_json::Map::new();
+    entry.insert("part".to_owned(), json!(part));
+    entry.insert("exit_code".to_owned(), json!(run.exit_code));
+    if let Some(want) = want(run.end) {
+        entry.insert("error".to_owned(), json!(want.code));
+    }
+    if errors.len() < String::from_utf8_lossy(run.errors).trim_end().len() {
+        entry.insert("stderr_cut".to_owned(), json!(true));
+    }
+    if std::str::from_utf8(run.errors).is_err() {
+        entry.insert("stderr_is_text".to_owned(), json!(false));
+    }
+    entry.insert("stderr".to_owned(), json!(errors));
+    Value::Object(entry)
+}
+
+/// How many parts failed.
+pub fn failures<'a>(runs: impl Iterator<Item = (u64, Ended<'a>)>, ok: &[u32]) -> u64 {
+    runs.filter(|(_, run)| !is_good(run, ok)).count() as u64
 }
 
 /// Why the job failed, if all of its parts did.
@@ -179,6 +205,11 @@ impl Ends {
         let surplus = self.last.len().saturating_sub(most);
         self.last.drain(..surplus);
         self.left_out += surplus as u64;
+    }
+
+    /// Bytes between both ends that are not kept, if there are such; a few more where a character would be cut.
+    fn left_out(&self) -> u64 {
+        self.left_out + self.last.len().saturating_sub(MAX_ERRORS / 2) as u64
     }
 
     /// All of it, or both ends and a word about what was between. No character is cut.
