@@ -24,8 +24,9 @@ use super::{
 /// The version of the tables below; a file with a larger one belongs to a newer p2pnet.
 pub(super) const SCHEMA_VERSION: i64 = 2;
 
-/// Rows that one statement writes: each statement costs a way to the database's thread and back.
-const ROWS: usize = 32;
+/// Rows that one statement writes, most first: each statement costs a way to the database's thread and back, and each
+/// number of rows is a statement of its own.
+const ROWS: [usize; 6] = [32, 16, 8, 4, 2, 1];
 
 /// What makes any older file one of this version; each statement changes nothing where it was done before.
 const SCHEMA: &[&str] = &[
@@ -246,7 +247,8 @@ fn file_id(_: &Path) -> Option<(u64, u64)> {
     None
 }
 
-static PUT_MANY: LazyLock<String> = LazyLock::new(|| format!("{PUT}{}", ", (?, ?, ?, ?)".repeat(ROWS - 1)));
+static PUT_ROWS: LazyLock<[String; 6]> =
+    LazyLock::new(|| ROWS.map(|rows| format!("{PUT}{}", ", (?, ?, ?, ?)".repeat(rows - 1))));
 const PUT: &str = "INSERT OR REPLACE INTO records (kind, job, unit, bytes) VALUES (?, ?, ?, ?)";
 
 async fn transact(connection: &mut SqliteConnection, batch: &Batch, find_room: bool) -> Result<(), sqlx::Error> {
@@ -285,14 +287,16 @@ fn rows_of(key: StoreKey, bytes: &[u8]) -> impl Iterator<Item = Row<'_>> {
 }
 
 async fn put(connection: &mut SqliteConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
-    let (many, rest) = rows.as_chunks::<ROWS>();
-    let statements = many.iter().map(|rows| (PUT_MANY.as_str(), rows.as_slice()));
-    for (statement, rows) in statements.chain(rest.chunks(1).map(|row| (PUT, row))) {
-        let mut query = sqlx::query(statement);
-        for (kind, job, unit, bytes) in rows {
-            query = query.bind(*kind).bind(job.0.to_vec()).bind(*unit).bind(*bytes);
+    let mut rest = rows;
+    for (most, statement) in ROWS.into_iter().zip(PUT_ROWS.iter()) {
+        while let Some((rows, others)) = rest.split_at_checked(most) {
+            let mut query = sqlx::query(statement.as_str());
+            for (kind, job, unit, bytes) in rows {
+                query = query.bind(*kind).bind(job.0.as_slice()).bind(*unit).bind(*bytes);
+            }
+            query.execute(&mut *connection).await?;
+            rest = others;
         }
-        query.execute(&mut *connection).await?;
     }
     Ok(())
 }

@@ -3,11 +3,11 @@
 //! Nothing is numbered anew: types and functions are appended, and the body of a helper that nothing reaches becomes
 //! `unreachable`, so that a small formula is a small kernel.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use wasm_encoder::{
-    CodeSection, ConstExpr, DataSection, ExportKind, ExportSection, Function, FunctionSection, Instruction, Module,
-    RawSection, TypeSection, ValType,
+    CodeSection, ConstExpr, DataSection, ExportKind, ExportSection, Function, FunctionSection, Module, RawSection,
+    Section, TypeSection, ValType,
     reencode::{Reencode, RoundtripReencoder},
 };
 use wasmparser::{ExternalKind, Operator, Parser, Payload};
@@ -105,22 +105,39 @@ helpers! {
     Fail "fail";
 }
 
-/// The guest, taken apart.
-pub struct Guest<'a> {
-    types: wasmparser::TypeSectionReader<'a>,
-    /// Type of each function.
-    functions: Vec<u32>,
-    exports: BTreeMap<&'a str, (ExternalKind, u32)>,
-    bodies: Vec<wasmparser::FunctionBody<'a>>,
-    /// Sections that stay as they are: id and bytes.
-    tables: Option<(u8, &'a [u8])>,
-    memories: Option<wasmparser::MemorySectionReader<'a>>,
-    globals: Option<(u8, &'a [u8])>,
-    elements: Option<(u8, &'a [u8])>,
-    data: Option<wasmparser::DataSectionReader<'a>>,
-    /// Functions that a table holds.
-    in_tables: Vec<u32>,
+/// The guest, taken apart once: a formula adds its own function and texts, and all else stands here ready to be written.
+struct Template {
+    /// The module from its first byte to the code, the function that a formula adds counted in.
+    before_code: Vec<u8>,
+    exports: BTreeMap<&'static str, (ExternalKind, u32)>,
+    functions: Vec<HelperBody>,
+    /// Functions that `alloc` or a table leads to.
+    always: Vec<u32>,
+    data: Vec<Segment>,
     result_address: u32,
+    /// Where the texts of a formula begin.
+    text_base: u32,
+}
+
+/// A function of the guest.
+struct HelperBody {
+    bytes: &'static [u8],
+    /// Functions that it names.
+    calls: Vec<u32>,
+}
+
+/// What lies in the guest's memory from the start.
+struct Segment {
+    address: i32,
+    bytes: &'static [u8],
+}
+
+static OF_NUMBERS: LazyLock<Result<Template, Refusal>> = LazyLock::new(|| Template::of(NUMBERS));
+static OF_TEXTS: LazyLock<Result<Template, Refusal>> = LazyLock::new(|| Template::of(TEXTS));
+
+/// The guest and what a formula adds to it.
+pub struct Guest {
+    template: &'static Template,
     /// Texts of the formula, where they lie.
     texts: Vec<(u32, String)>,
     text_top: u32,
@@ -131,25 +148,23 @@ fn broken(what: impl core::fmt::Display) -> Refusal {
     Refusal::new(Code::Internal, format!("the formula guest is broken: {what}"), "")
 }
 
-impl Guest<'static> {
-    /// The guest for formulas of numbers, or the one that can do texts too.
-    pub fn open(texts: bool) -> Result<Self, Refusal> {
-        let guest = if texts { TEXTS } else { NUMBERS };
-        let mut types = None;
-        let mut guest_functions = Vec::new();
+impl Template {
+    fn of(guest: &'static [u8]) -> Result<Self, Refusal> {
+        let mut types = TypeSection::new();
+        let (mut functions, mut bodies, mut data) = (Vec::new(), Vec::new(), Vec::new());
         let mut exports = BTreeMap::new();
-        let mut bodies = Vec::new();
-        let (mut tables, mut memories, mut globals, mut elements, mut data) = (None, None, None, None, None);
-        let mut in_tables = Vec::new();
-        let mut constants = Vec::new();
+        let (mut tables, mut memories, mut globals, mut elements) = (None, None, None, None);
+        let (mut always, mut constants) = (Vec::new(), Vec::new());
         for payload in Parser::new(0).parse_all(guest) {
             match payload.map_err(broken)? {
-                Payload::TypeSection(section) => types = Some(section),
+                Payload::TypeSection(section) => {
+                    RoundtripReencoder.parse_type_section(&mut types, section).map_err(broken)?;
+                }
                 Payload::FunctionSection(section) => {
-                    guest_functions = section.into_iter().collect::<Result<_, _>>().map_err(broken)?;
+                    functions = section.into_iter().collect::<Result<Vec<u32>, _>>().map_err(broken)?;
                 }
                 Payload::TableSection(section) => tables = Some((4, raw(guest, section.range())?)),
-                Payload::MemorySection(section) => memories = Some(section),
+                Payload::MemorySection(section) => memories = Some((5, raw(guest, section.range())?)),
                 Payload::GlobalSection(section) => {
                     globals = Some((6, raw(guest, section.range())?));
                     for global in section {
@@ -166,45 +181,133 @@ impl Guest<'static> {
                     elements = Some((9, raw(guest, section.range())?));
                     for element in section {
                         if let wasmparser::ElementItems::Functions(items) = element.map_err(broken)?.items {
-                            in_tables.extend(items.into_iter().collect::<Result<Vec<_>, _>>().map_err(broken)?);
+                            always.extend(items.into_iter().collect::<Result<Vec<_>, _>>().map_err(broken)?);
                         }
                     }
                 }
-                Payload::CodeSectionEntry(body) => bodies.push(body),
-                Payload::DataSection(section) => data = Some(section),
+                Payload::CodeSectionEntry(body) => {
+                    let mut named = Vec::new();
+                    calls(&body, &mut named)?;
+                    bodies.push(HelperBody { bytes: body.as_bytes(), calls: named });
+                }
+                Payload::DataSection(section) => {
+                    for segment in section {
+                        data.push(segment_of(segment.map_err(broken)?)?);
+                    }
+                }
                 Payload::ImportSection(_) => return Err(broken("it imports something")),
                 _ => {}
             }
         }
-        let result_address = match exports.get("RESULT") {
+        let address_in = |name: &str| match exports.get(name) {
             Some((ExternalKind::Global, index)) => constants.get(*index as usize).copied().flatten(),
             Some(_) | None => None,
         };
-        let heap_base = match exports.get("FORMULA_TEXTS") {
-            Some((ExternalKind::Global, index)) => constants.get(*index as usize).copied().flatten(),
-            Some(_) | None => None,
-        };
+        let (result_address, text_base) = (address_in("RESULT"), address_in("FORMULA_TEXTS"));
+        let Some((_, alloc)) = exports.get("alloc").copied() else { return Err(broken("no alloc")) };
+        always.push(alloc);
+
+        let run_type = types.len();
+        types.ty().function([ValType::I32, ValType::I32], [ValType::I64]);
+        let mut declared = FunctionSection::new();
+        functions.iter().chain([&run_type]).for_each(|kind| {
+            declared.function(*kind);
+        });
+        let mut exported = ExportSection::new();
+        exported.export("memory", ExportKind::Memory, 0);
+        exported.export("alloc", ExportKind::Func, alloc);
+        exported.export("run", ExportKind::Func, functions.len() as u32);
+        let mut module = Module::new();
+        module.section(&types).section(&declared);
+        let sections = [tables, memories, globals].into_iter().flatten();
+        sections.for_each(|(id, data)| _ = module.section(&RawSection { id, data }));
+        module.section(&exported);
+        elements.into_iter().for_each(|(id, data)| _ = module.section(&RawSection { id, data }));
         Ok(Self {
-            types: types.ok_or_else(|| broken("no types"))?,
-            functions: guest_functions,
+            before_code: module.finish(),
             exports,
-            bodies,
-            tables,
-            memories,
-            globals,
-            elements,
+            functions: bodies,
+            always,
             data,
-            in_tables,
             result_address: result_address.ok_or_else(|| broken("no RESULT"))?,
-            texts: Vec::new(),
-            text_top: heap_base.ok_or_else(|| broken("no FORMULA_TEXTS"))?,
+            text_base: text_base.ok_or_else(|| broken("no FORMULA_TEXTS"))?,
         })
     }
+
+    /// Functions of the guest that this one, `alloc` or a table can lead to; by their numbers.
+    fn reachable(&self, run: &Function) -> Result<Vec<bool>, Refusal> {
+        let mut bytes = Vec::new();
+        wasm_encoder::Encode::encode(run, &mut bytes);
+        // Its length comes first.
+        let mut reader = wasmparser::BinaryReader::new(&bytes, 0);
+        let body = reader.read_reader().map_err(broken)?;
+        let mut open = self.always.clone();
+        calls(&wasmparser::FunctionBody::new(body), &mut open)?;
+        let mut reached = vec![false; self.functions.len()];
+        while let Some(index) = open.pop() {
+            let Some(reached) = reached.get_mut(index as usize) else { continue };
+            if !std::mem::replace(reached, true)
+                && let Some(function) = self.functions.get(index as usize)
+            {
+                open.extend_from_slice(&function.calls);
+            }
+        }
+        Ok(reached)
+    }
 }
+
+impl Guest {
+    /// The guest for formulas of numbers, or the one that can do texts too.
+    pub fn open(texts: bool) -> Result<Self, Refusal> {
+        let template = if texts { &OF_TEXTS } else { &OF_NUMBERS };
+        let template = template.as_ref().map_err(Clone::clone)?;
+        Ok(Self { template, texts: Vec::new(), text_top: template.text_base })
+    }
+
+    /// The kernel whose `run` is this function.
+    pub fn finish(self, run: &Function) -> Result<Vec<u8>, Refusal> {
+        let Self { template, texts, .. } = self;
+        let reached = template.reachable(run)?;
+        let mut code = CodeSection::new();
+        for (function, called) in template.functions.iter().zip(reached) {
+            if called {
+                code.raw(function.bytes);
+            } else {
+                code.raw(UNREACHABLE);
+            }
+        }
+        code.function(run);
+        let mut data = DataSection::new();
+        for Segment { address, bytes } in &template.data {
+            data.active(0, &ConstExpr::i32_const(*address), bytes.iter().copied());
+        }
+        for (address, text) in &texts {
+            data.active(0, &ConstExpr::i32_const(*address as i32), text.bytes());
+        }
+        let mut kernel = template.before_code.clone();
+        code.append_to(&mut kernel);
+        if !data.is_empty() {
+            data.append_to(&mut kernel);
+        }
+        Ok(kernel)
+    }
+}
+
+/// The body of a function that nothing calls: no locals, `unreachable`, `end`.
+const UNREACHABLE: &[u8] = &[0x00, 0x00, 0x0b];
 
 fn raw(guest: &'static [u8], range: core::ops::Range<u64>) -> Result<&'static [u8], Refusal> {
     let range = usize::try_from(range.start).map_err(broken)?..usize::try_from(range.end).map_err(broken)?;
     guest.get(range).ok_or_else(|| broken("a section ends outside"))
+}
+
+fn segment_of(segment: wasmparser::Data<'static>) -> Result<Segment, Refusal> {
+    let address = match segment.kind {
+        wasmparser::DataKind::Active { memory_index: 0, offset_expr } => constant_of(&offset_expr),
+        wasmparser::DataKind::Active { .. } | wasmparser::DataKind::Passive => None,
+    };
+    let address = address.ok_or_else(|| broken("a segment has no place"))?;
+    Ok(Segment { address: address as i32, bytes: segment.data })
 }
 
 fn constant_of(expression: &wasmparser::ConstExpr) -> Option<u32> {
@@ -214,14 +317,14 @@ fn constant_of(expression: &wasmparser::ConstExpr) -> Option<u32> {
     }
 }
 
-impl emit::Template for Guest<'_> {
+impl emit::Template for Guest {
     fn helper(&mut self, helper: Helper) -> u32 {
         // Tests ask for every helper, so this finds each.
-        self.exports.get(helper.name()).map_or(u32::MAX, |(_, index)| *index)
+        self.template.exports.get(helper.name()).map_or(u32::MAX, |(_, index)| *index)
     }
 
     fn result_address(&self) -> u32 {
-        self.result_address
+        self.template.result_address
     }
 
     fn text(&mut self, text: &str) -> u32 {
@@ -235,101 +338,7 @@ impl emit::Template for Guest<'_> {
     }
 }
 
-impl Guest<'_> {
-    /// The kernel whose `run` is this function.
-    pub fn finish(self, run: &Function) -> Result<Vec<u8>, Refusal> {
-        let run_index = self.functions.len() as u32;
-        let run_bytes = {
-            let mut section = CodeSection::new();
-            section.function(run);
-            section
-        };
-        let called = self.reachable(&run_bytes)?;
-
-        let mut types = TypeSection::new();
-        RoundtripReencoder.parse_type_section(&mut types, self.types.clone()).map_err(broken)?;
-        let run_type = types.len();
-        types.ty().function([ValType::I32, ValType::I32], [ValType::I64]);
-
-        let mut functions = FunctionSection::new();
-        self.functions.iter().chain([&run_type]).for_each(|kind| {
-            functions.function(*kind);
-        });
-
-        let mut exports = ExportSection::new();
-        exports.export("memory", ExportKind::Memory, 0);
-        if let Some((_, index)) = self.exports.get("alloc") {
-            exports.export("alloc", ExportKind::Func, *index);
-        }
-        exports.export("run", ExportKind::Func, run_index);
-
-        let mut code = CodeSection::new();
-        for (index, body) in self.bodies.iter().enumerate() {
-            if called.contains(&(index as u32)) {
-                code.raw(body.as_bytes());
-            } else {
-                code.function(Function::new([]).instruction(&Instruction::Unreachable).instruction(&Instruction::End));
-            }
-        }
-        code.function(run);
-
-        let mut module = Module::new();
-        module.section(&types).section(&functions);
-        if let Some((id, data)) = self.tables {
-            module.section(&RawSection { id, data });
-        }
-        if let Some(section) = self.memories.clone() {
-            let mut memories = wasm_encoder::MemorySection::new();
-            RoundtripReencoder.parse_memory_section(&mut memories, section).map_err(broken)?;
-            module.section(&memories);
-        }
-        if let Some((id, data)) = self.globals {
-            module.section(&RawSection { id, data });
-        }
-        module.section(&exports);
-        if let Some((id, data)) = self.elements {
-            module.section(&RawSection { id, data });
-        }
-        module.section(&code);
-        let mut data = DataSection::new();
-        if let Some(section) = self.data.clone() {
-            RoundtripReencoder.parse_data_section(&mut data, section).map_err(broken)?;
-        }
-        for (address, text) in &self.texts {
-            data.active(0, &ConstExpr::i32_const(*address as i32), text.bytes());
-        }
-        if !data.is_empty() {
-            module.section(&data);
-        }
-        Ok(module.finish())
-    }
-
-    /// Functions of the guest that `run`, `alloc` or a table can lead to.
-    fn reachable(&self, run: &CodeSection) -> Result<std::collections::BTreeSet<u32>, Refusal> {
-        let mut bytes = Vec::new();
-        wasm_encoder::Encode::encode(run, &mut bytes);
-        // Section size, then the count (1), then the body.
-        let reader = wasmparser::BinaryReader::new(&bytes, 0);
-        let mut skipped = reader;
-        skipped.read_var_u32().map_err(broken)?;
-        let section = wasmparser::CodeSectionReader::new(skipped).map_err(broken)?;
-        let mut open = self.in_tables.clone();
-        open.extend(self.exports.get("alloc").map(|(_, index)| *index));
-        for body in section {
-            calls(&body.map_err(broken)?, &mut open)?;
-        }
-        let mut reached = std::collections::BTreeSet::new();
-        while let Some(index) = open.pop() {
-            if reached.insert(index)
-                && let Some(body) = self.bodies.get(index as usize)
-            {
-                calls(body, &mut open)?;
-            }
-        }
-        Ok(reached)
-    }
-}
-
+/// Functions that a body names.
 fn calls(body: &wasmparser::FunctionBody, found: &mut Vec<u32>) -> Result<(), Refusal> {
     for operator in body.get_operators_reader().map_err(broken)? {
         match operator.map_err(broken)? {
@@ -349,12 +358,33 @@ const _: () = assert!(2 * 4 * super::MAX_CHARACTERS <= crate::exchange::FORMULA_
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::{
+        exchange::partial::Reduce,
+        formula::{
+            Formula,
+            program::{Target, Work, range_kernel},
+        },
+    };
 
     #[test]
     fn the_guest_has_every_helper() {
         let guest = Guest::open(true).unwrap();
         for helper in Helper::ALL {
-            assert!(guest.exports.contains_key(helper.name()), "{}", helper.name());
+            assert!(guest.template.exports.contains_key(helper.name()), "{}", helper.name());
+        }
+    }
+
+    #[test]
+    fn a_kernel_holds_what_its_formula_calls_and_nothing_else() {
+        let kernel = |text: &str| {
+            let work = Work { map: Formula::parse(text).unwrap(), filter: None, target: Target::Reduce(Reduce::Sum) };
+            range_kernel(&work, Reduce::Sum, 1, 1000).unwrap()
+        };
+        let (plain, sine) = (kernel("x"), kernel("sin(x)"));
+        assert_eq!(kernel("x"), plain);
+        assert!(plain.len() < sine.len() && sine.len() < NUMBERS.len());
+        for kernel in [plain, sine] {
+            assert!(crate::kernel::prepare(&kernel).is_ok());
         }
     }
 

@@ -291,6 +291,14 @@ impl Candidates {
         })
     }
 
+    /// Whether there is a node that could be connected to now, or one that is being connected to.
+    pub(super) fn has_one_to_dial(&self, core: &Core) -> bool {
+        self.nodes.iter().any(|(node, candidate)| {
+            let at_hand = || core.reaches(*node) || core.peers.is_seed(*node);
+            candidate.dialled_at.is_some() || (core.now >= candidate.dial_after && !at_hand())
+        })
+    }
+
     pub(super) fn dialling(&self) -> usize {
         self.nodes.values().filter(|candidate| candidate.dialled_at.is_some()).count()
     }

@@ -78,6 +78,11 @@ impl Requester {
 
     /// Asks every seed that was not asked lately for what the active jobs need at least.
     pub(super) fn ask(&mut self, core: &mut Core) {
+        // Looked at for every job that is submitted, and a seed has often nobody to ask.
+        let seeds: Vec<NodeId> = core.peers.connected_seeds().collect();
+        if seeds.is_empty() {
+            return;
+        }
         let wanted = self.active.iter().filter_map(|rank| self.jobs.get(&rank.2)).map(|entry| entry.requirements);
         let Some(requirements) = wanted.reduce(|a, b| Requirements {
             cpu_percent: a.cpu_percent.min(b.cpu_percent),
@@ -92,7 +97,6 @@ impl Requester {
         let (fresh, left) = self.candidates.known(core);
         let short = !self.owners.is_idle() && left < FEW_LEFT && (self.known_offers as usize) > fresh;
         let period = if short { ASK_PERIOD_SHORT } else { ASK_PERIOD };
-        let seeds: Vec<NodeId> = core.peers.connected_seeds().collect();
         for seed in seeds {
             let due = self.asked.get(&seed).is_none_or(|(_, at)| core.now >= *at + period);
             if due || looser {
@@ -114,6 +118,9 @@ impl Requester {
 
     /// Connects to nodes while there is more work than the connected ones take.
     fn dial(&mut self, core: &mut Core) {
+        if !self.candidates.has_one_to_dial(core) {
+            return;
+        }
         let mut waiting = Vec::new();
         let mut wanted = 0u64;
         for job in self.owners.turns() {
