@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::Value as Json;
 
 use super::{
-    json::{Notes, Strict, explain},
+    json::{Length, Notes, Strict, explain},
     limits::{MAX_MEMORY_MIB, MAX_RETRIES, MAX_SOURCE_BYTES, MAX_TIMEOUT_SECONDS},
-    packed::{A, B, Items, Number, Packed, Rows, read_number},
+    packed::{self, Items, Number, Packer, Rows, read_number},
     suggest::question,
 };
 use crate::{
@@ -27,18 +27,20 @@ const MOST_FIELDS: usize = 64;
 
 enum Field {
     Plain(Json),
-    Items(Result<Items, Refusal>),
-    Rows(Result<Rows, Refusal>),
+    /// A long list, not looked into yet.
+    List,
 }
 
-/// The fields of a job that are left.
-pub struct Fields {
+/// The fields of a job that are left. Long lists stay where they are until they are asked for, so that all else of a job
+/// is checked before they are read, wherever they stand in it.
+pub struct Fields<'a> {
+    source: &'a str,
     fields: BTreeMap<String, Field>,
 }
 
-impl Fields {
+impl<'a> Fields<'a> {
     /// Reads the JSON of a job.
-    pub fn read(source: &str) -> Result<Self, Refusal> {
+    pub fn read(source: &'a str) -> Result<Self, Refusal> {
         if source.len() > MAX_SOURCE_BYTES {
             let message = format!("the job has {} bytes; at most {MAX_SOURCE_BYTES} are taken", source.len());
             return Err(Refusal::new(Code::TooLarge, message, "send less data, or split the job"));
@@ -46,10 +48,10 @@ impl Fields {
         let mut notes = Notes::new();
         let mut json = serde_json::Deserializer::from_str(source);
         let read = Collector(&mut notes).deserialize(&mut json).and_then(|fields| json.end().map(|()| fields));
-        let fields = read.map_err(|error| explain(source, &error))?;
+        // What is noted ended the reading there and then.
         match notes.refusal() {
             Some(refusal) => Err(refusal),
-            None => Ok(Self { fields }),
+            None => Ok(Self { source, fields: read.map_err(|error| explain(source, &error))? }),
         }
     }
 
@@ -108,7 +110,7 @@ impl Fields {
     fn plain(&mut self, name: &str) -> Option<Json> {
         match self.fields.remove(name)? {
             Field::Plain(json) => Some(json),
-            Field::Items(_) | Field::Rows(_) => None,
+            Field::List => None,
         }
     }
 
@@ -157,7 +159,11 @@ impl Fields {
         let hint = format!("it is a list of at most {longest} integers, as in [0, 1]");
         match self.plain(name) {
             None => Ok(None),
-            Some(Json::Array(items)) if items.len() <= longest => {
+            Some(Json::Array(items)) if items.len() > longest => {
+                let message = format!("`{name}` has {} numbers; at most {longest} are taken", items.len());
+                Err(Refusal::new(Code::InvalidField, message, "leave some out"))
+            }
+            Some(Json::Array(items)) => {
                 items.iter().map(|item| read_integer(name, item, least, most)).collect::<Result<_, _>>().map(Some)
             }
             Some(other) => Err(invalid(name, &other, &hint)),
@@ -167,8 +173,8 @@ impl Fields {
     /// `data`.
     pub fn items(&mut self, name: &str) -> Result<Items, Refusal> {
         let items = match self.fields.remove(name) {
-            Some(Field::Items(items)) => items?,
-            Some(Field::Plain(_) | Field::Rows(_)) | None => return Err(missing(name, "a list, as in [1, 2, 3]")),
+            Some(Field::List) => packed::list::<Items>(self.source)?,
+            Some(Field::Plain(_)) | None => return Err(missing(name, "a list, as in [1, 2, 3]")),
         };
         if items.count == 0 {
             return Err(Refusal::new(Code::EmptyInput, format!("`{name}` has no item"), "give at least one"));
@@ -176,14 +182,14 @@ impl Fields {
         Ok(items)
     }
 
-    /// A matrix, if it is there.
-    pub fn rows(&mut self, name: &str) -> Result<Option<Rows>, Refusal> {
-        let rows = match self.fields.remove(name) {
-            Some(Field::Rows(rows)) => rows?,
-            Some(Field::Plain(_) | Field::Items(_)) | None => return Ok(None),
+    /// The matrix `P`, if it is there.
+    pub fn rows<P: Packer + Into<Rows>>(&mut self) -> Result<Option<Rows>, Refusal> {
+        let rows: Rows = match self.fields.remove(P::NAME) {
+            Some(Field::List) => packed::list::<P>(self.source)?.into(),
+            Some(Field::Plain(_)) | None => return Ok(None),
         };
         if rows.rows == 0 {
-            return Err(Refusal::new(Code::EmptyInput, format!("`{name}` has no row"), "give at least one"));
+            return Err(Refusal::new(Code::EmptyInput, format!("`{}` has no row", P::NAME), "give at least one"));
         }
         Ok(Some(rows))
     }
@@ -319,31 +325,22 @@ impl<'de> Visitor<'de> for Collector<'_> {
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
         let mut fields = BTreeMap::new();
         while let Some(name) = map.next_key::<String>()? {
+            if fields.contains_key(&name) {
+                return Err(self.0.twice(&name));
+            }
+            if fields.len() == MOST_FIELDS {
+                let message = format!("the job has more than {MOST_FIELDS} fields, which no kind has");
+                return Err(self.0.note(Code::UnknownField, message, "long lists belong into `data`, `a` and `b`"));
+            }
             let field = match name.as_str() {
-                // Refused for its name or its kind in a moment: not worth packing.
-                "data" | "a" | "b" if !may_be_wanted(&fields, &name) => {
-                    map.next_value::<IgnoredAny>()?;
-                    Field::Plain(Json::Null)
+                "data" | "a" | "b" => {
+                    map.next_value_seed(Length { name: &name, notes: &mut *self.0 })?;
+                    Field::List
                 }
-                "data" => Field::Items(map.next_value::<Packed<Items>>()?.0),
-                "a" => Field::Rows(map.next_value::<Packed<A>>()?.0.map(|rows| rows.0)),
-                "b" => Field::Rows(map.next_value::<Packed<B>>()?.0.map(|rows| rows.0)),
                 _ => Field::Plain(self.0.within(&name, |notes| map.next_value_seed(Strict(notes)))?),
             };
-            if fields.contains_key(&name) {
-                self.0.twice(&name);
-            } else if fields.len() < MOST_FIELDS {
-                fields.insert(name, field);
-            }
+            fields.insert(name, field);
         }
         Ok(fields)
-    }
-}
-
-/// Whether a job that has said so much may have the field `name`: if it has said its kind, only where that has it.
-fn may_be_wanted(said: &BTreeMap<String, Field>, name: &str) -> bool {
-    match said.get("kind") {
-        Some(Field::Plain(Json::String(kind))) => super::fields_of(kind).contains(&name),
-        Some(Field::Plain(_) | Field::Items(_) | Field::Rows(_)) | None => true,
     }
 }

@@ -1,5 +1,6 @@
 //! JSON read strictly and within bounds: no field twice in an object, wherever it stands; no value of a stranger's that
-//! takes many times its text in memory; and errors that say what a program of the usual kinds has written instead.
+//! takes many times its text in memory, and none that is read further once a bound is crossed; and errors that say what a
+//! program of the usual kinds has written instead.
 
 use std::fmt;
 
@@ -9,7 +10,10 @@ use serde::{
 };
 use serde_json::Value as Json;
 
-use super::limits::MAX_CELLS;
+use super::{
+    limits::{MAX_CELLS, MAX_ITEMS},
+    packed::{Items, Packer as _, too_many_cells, too_many_items},
+};
 use crate::refusal::{Code, Refusal};
 
 /// Values that the fields of a job may have together, beside the lists that are packed while they are read.
@@ -38,14 +42,20 @@ impl Notes {
         self.refusal.take()
     }
 
-    /// Notes that an object has a field twice.
-    pub fn twice(&mut self, name: &str) {
+    /// Notes that an object has a field twice, and ends the reading.
+    pub fn twice<E: serde::de::Error>(&mut self, name: &str) -> E {
         let path = self.path.iter().map(String::as_str).chain([shortened(name).as_str()]).collect::<Vec<_>>().join(".");
-        self.note(Code::InvalidField, format!("`{path:.120}` stands there twice"), "remove one of them");
+        self.note(Code::InvalidField, format!("`{path:.120}` stands there twice"), "remove one of them")
     }
 
-    fn note(&mut self, code: Code, message: String, hint: &str) {
-        self.refusal.get_or_insert_with(|| Refusal::new(code, message, hint));
+    /// Notes what is wrong, and ends the reading: the error only carries that.
+    pub fn note<E: serde::de::Error>(&mut self, code: Code, message: String, hint: &str) -> E {
+        self.refuse(Refusal::new(code, message, hint))
+    }
+
+    fn refuse<E: serde::de::Error>(&mut self, refusal: Refusal) -> E {
+        self.refusal.get_or_insert(refusal);
+        E::custom("the rest is not looked at")
     }
 
     /// Reads what stands behind `name`.
@@ -56,15 +66,15 @@ impl Notes {
         value
     }
 
-    fn count(&mut self) -> bool {
+    fn count<E: serde::de::Error>(&mut self) -> Result<(), E> {
         if self.left == 0 {
             let path = self.path.join(".");
             let message = format!("`{path:.120}`: the job has more than {MOST_VALUES} values in lists and objects");
-            self.note(Code::TooLarge, message, "long lists belong into `data`, `a` and `b`, long texts into `input`");
-            return false;
+            let hint = "long lists belong into `data`, `a` and `b`, long texts into `input`";
+            return Err(self.note(Code::TooLarge, message, hint));
         }
         self.left -= 1;
-        true
+        Ok(())
     }
 }
 
@@ -117,10 +127,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json, A::Error> {
         let mut list = Vec::new();
         while let Some(value) = seq.next_element_seed(Strict(&mut *self.0))? {
-            if !self.0.count() {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                break;
-            }
+            self.0.count()?;
             list.push(value);
         }
         Ok(Json::Array(list))
@@ -133,18 +140,107 @@ impl<'de> Visitor<'de> for Strict<'_> {
                 let digits: String = map.next_value()?;
                 return digits.parse().map(Json::Number).map_err(A::Error::custom);
             }
-            if !self.0.count() {
-                map.next_value::<IgnoredAny>()?;
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                break;
+            self.0.count()?;
+            if object.contains_key(&name) {
+                return Err(self.0.twice(&name));
             }
             let value = self.0.within(&name, |notes| map.next_value_seed(Strict(notes)))?;
-            if object.contains_key(&name) {
-                self.0.twice(&name);
-            }
             object.insert(name, value);
         }
         Ok(Json::Object(object))
+    }
+}
+
+/// Looks over a long list without keeping anything of it: only whether it is longer than it may be.
+pub struct Length<'a> {
+    /// The field that it stands in.
+    pub name: &'a str,
+    /// Where that is noted.
+    pub notes: &'a mut Notes,
+}
+
+impl<'de> DeserializeSeed<'de> for Length<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let is_matrix = self.name != Items::NAME;
+        // A matrix's rows are counted with its numbers, of which each row has one at least.
+        let (levels, mut left) = if is_matrix { (2, 2 * MAX_CELLS as u64) } else { (1, MAX_ITEMS) };
+        let mut crossed = false;
+        let read = deserializer.deserialize_any(Counter { levels, left: &mut left, crossed: &mut crossed });
+        if crossed {
+            let too_many = if is_matrix { too_many_cells } else { too_many_items };
+            return Err(self.notes.refuse(too_many(self.name)));
+        }
+        read
+    }
+}
+
+/// Counts the values of a list, and of the lists in it if there are two levels; ends the reading when none is left.
+struct Counter<'a> {
+    levels: u8,
+    left: &'a mut u64,
+    crossed: &'a mut bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Counter<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        if self.levels == 0 {
+            return deserializer.deserialize_ignored_any(IgnoredAny).map(|_| ());
+        }
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Counter<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Self { levels, left, crossed } = self;
+        while seq.next_element_seed(Counter { levels: levels - 1, left: &mut *left, crossed: &mut *crossed })?.is_some()
+        {
+            let Some(fewer) = left.checked_sub(1) else {
+                *crossed = true;
+                return Err(A::Error::custom("the rest is not looked at"));
+            };
+            *left = fewer;
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
     }
 }
 
@@ -215,14 +311,39 @@ impl<'de> Visitor<'de> for ScalarVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
-        if let Some(name) = map.next_key::<String>()? {
-            if name == NUMBER {
+        if let Some(key) = map.next_key::<Key>()? {
+            if key.is_number {
                 return map.next_value().map(Scalar::Number);
             }
             map.next_value::<IgnoredAny>()?;
         }
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Scalar::Other("an object"))
+    }
+}
+
+/// A field's name, of which only one thing is wanted: a long list has one for each number.
+struct Key {
+    is_number: bool,
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_identifier(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl Visitor<'_> for KeyVisitor {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field's name")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Key, E> {
+        Ok(Key { is_number: text == NUMBER })
     }
 }
 
@@ -360,8 +481,8 @@ mod tests {
 
     fn read(text: &str) -> (Json, Option<Refusal>) {
         let mut notes = Notes::new();
-        let value = Strict(&mut notes).deserialize(&mut serde_json::Deserializer::from_str(text)).unwrap();
-        (value, notes.refusal())
+        let value = Strict(&mut notes).deserialize(&mut serde_json::Deserializer::from_str(text));
+        (value.unwrap_or(Json::Null), notes.refusal())
     }
 
     #[test]
@@ -378,10 +499,32 @@ mod tests {
     }
 
     #[test]
-    fn many_values_outside_the_packed_lists_are_not_kept() {
-        let (value, refusal) = read(&format!("[{}1]", "1,".repeat(MOST_VALUES)));
-        assert_eq!(value.as_array().unwrap().len(), MOST_VALUES);
-        assert_eq!(refusal.unwrap().code, Code::TooLarge);
+    fn reading_ends_where_a_bound_is_crossed_or_a_field_stands_twice() {
+        // Behind those nothing is looked at, not even whether it is JSON.
+        let long = format!("[{}", "1,".repeat(MOST_VALUES + 1));
+        for (text, code) in [(long.as_str(), Code::TooLarge), (r#"{"a":{"b":1,"b":"#, Code::InvalidField)] {
+            let mut notes = Notes::new();
+            assert!(Strict(&mut notes).deserialize(&mut serde_json::Deserializer::from_str(text)).is_err());
+            assert_eq!(notes.refusal().map(|refusal| refusal.code), Some(code));
+        }
+    }
+
+    #[test]
+    fn a_long_lists_length_is_known_before_its_items_are_read() {
+        let length = |name: &'static str, text: &str| {
+            let mut notes = Notes::new();
+            let read = Length { name, notes: &mut notes }.deserialize(&mut serde_json::Deserializer::from_str(text));
+            (read.is_ok(), notes.refusal().map(|refusal| refusal.code))
+        };
+        let items = "1,".repeat(usize::try_from(MAX_ITEMS).unwrap());
+        assert_eq!(length("data", &format!("[{}]", items.trim_end_matches(','))), (true, None));
+        assert_eq!(length("data", &format!("[{items}1,")), (false, Some(Code::TooLarge)));
+        assert_eq!(length("a", &format!("[[{items}1,")), (false, Some(Code::TooLarge)));
+        assert_eq!(length("b", &format!("[{}[1,", "[],".repeat(2 * MAX_CELLS))), (false, Some(Code::TooLarge)));
+        for other in ["1", "{\"a\":[1]}", "\"x\"", "null", "[[1],2,{}]"] {
+            assert_eq!(length("data", other), (true, None));
+            assert_eq!(length("a", other), (true, None));
+        }
     }
 
     #[test]

@@ -38,8 +38,7 @@ struct Kernel {
 
 /// Reads the fields of this kind.
 pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> {
-    let kernel = read_module(fields, "kernel", blob)?;
-    let parts = read_parts(fields)?;
+    let split = read_split(fields)?;
     let merge_by_kernel = match fields.text("merge")?.as_deref() {
         None | Some("concat") => false,
         Some("kernel") => true,
@@ -48,6 +47,8 @@ pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> 
             return Err(Refusal::new(Code::InvalidField, message, "it is concat or kernel"));
         }
     };
+    let kernel = read_module(fields, "kernel", blob)?;
+    let parts = read_parts(fields, split)?;
     crate::kernel::prepare(&kernel)?;
     Ok(Box::new(Kernel { kernel, parts, merge_by_kernel }))
 }
@@ -91,29 +92,55 @@ enum Cut {
     At(Vec<(u32, u32)>),
 }
 
-/// `input` and `split`.
-pub fn read_parts(fields: &mut Fields) -> Result<Parts, Refusal> {
+/// How an input is cut.
+#[derive(Clone, Copy)]
+pub enum Split {
+    /// Not at all.
+    None,
+    /// Into lines.
+    Lines,
+    /// Into the items of a JSON list.
+    JsonItems,
+    /// Into parts of so many bytes.
+    Bytes(usize),
+}
+
+/// `split`. It is looked at before the input, which may be long.
+pub fn read_split(fields: &mut Fields) -> Result<Split, Refusal> {
+    match fields.text("split")?.as_deref() {
+        None | Some("none") => Ok(Split::None),
+        Some("lines") => Ok(Split::Lines),
+        Some("json_items") => Ok(Split::JsonItems),
+        Some(other) => bytes_a_part(other).map(Split::Bytes),
+    }
+}
+
+/// `input`, cut.
+pub fn read_parts(fields: &mut Fields, split: Split) -> Result<Parts, Refusal> {
     let input = fields.text("input")?.map_or_else(|| Ok(Vec::new()), |text| decode(&text, "input"))?;
     if input.len() > MAX_INPUT_BYTES {
         let message = format!("`input` has {} bytes; at most {MAX_INPUT_BYTES} are taken", input.len());
         return Err(Refusal::new(Code::TooLarge, message, "cut it, and send each piece as a job of its own"));
     }
-    let split = fields.text("split")?.unwrap_or_else(|| "none".to_owned());
-    let cut = match split.as_str() {
-        "none" => Cut::Even(input.len().max(1)),
-        "lines" => Cut::At(lines(&input)),
-        "json_items" => Cut::At(json_items(&input)?),
-        other => Cut::Even(bytes_a_part(other)?),
+    let cut = match split {
+        Split::None => Cut::Even(input.len().max(1)),
+        Split::Lines => Cut::At(lines(&input)?),
+        Split::JsonItems => Cut::At(json_items(&input)?),
+        Split::Bytes(bytes) => Cut::Even(bytes),
     };
     let parts = Parts { input, cut };
     if parts.count() == 0 {
         return Err(Refusal::new(Code::EmptyInput, "`input` has nothing to split", "give at least one line or item"));
     }
     if parts.count() > MAX_ITEMS {
-        let message = format!("`input` has {} parts; at most {MAX_ITEMS} are taken", parts.count());
-        return Err(Refusal::new(Code::TooLarge, message, "split it into larger parts"));
+        return Err(too_many_parts());
     }
     Ok(parts)
+}
+
+fn too_many_parts() -> Refusal {
+    let message = format!("`input` has more than {MAX_ITEMS} parts");
+    Refusal::new(Code::TooLarge, message, "split it into larger parts")
 }
 
 fn bytes_a_part(split: &str) -> Result<usize, Refusal> {
@@ -125,21 +152,28 @@ fn bytes_a_part(split: &str) -> Result<usize, Refusal> {
 }
 
 /// Each line with its line end; the last one may have none.
-fn lines(input: &[u8]) -> Vec<(u32, u32)> {
+fn lines(input: &[u8]) -> Result<Vec<(u32, u32)>, Refusal> {
+    // What is counted in a moment takes no memory when it is too much.
+    if input.split_inclusive(|byte| *byte == b'\n').count() as u64 > MAX_ITEMS {
+        return Err(too_many_parts());
+    }
     let mut start = 0;
     let lines = input.split_inclusive(|byte| *byte == b'\n').map(|line| {
         let from = start;
         start += line.len() as u32;
         (from, start)
     });
-    lines.collect()
+    Ok(lines.collect())
 }
 
 /// The items of a JSON list, each as it is written.
 fn json_items(input: &[u8]) -> Result<Vec<(u32, u32)>, Refusal> {
     let hint = "give a list, as in [{\"a\": 1}, {\"a\": 2}]";
-    serde_json::from_slice::<Vec<IgnoredAny>>(input)
+    let list = serde_json::from_slice::<Vec<IgnoredAny>>(input)
         .map_err(|error| Refusal::new(Code::InvalidField, format!("`input` is no JSON list: {error}"), hint))?;
+    if list.len() as u64 > MAX_ITEMS {
+        return Err(too_many_parts());
+    }
     // It is valid, so brackets, commas and quotes alone tell the items.
     let (mut depth, mut in_text, mut escaped) = (0u32, false, false);
     let mut items = Vec::new();

@@ -15,7 +15,7 @@ use super::{
     fields::{Fields, cut, missing},
     limits::MAX_RESULT_BYTES,
     outcome::{Answer, content, failed, foreign, put_float, put_integer},
-    packed::{Number, Rows},
+    packed::{A, B, Number, Rows},
 };
 use crate::{
     exchange::{
@@ -71,16 +71,17 @@ pub fn read(fields: &mut Fields) -> Result<Box<dyn Plan>, Refusal> {
     let Some(operation) = operation else {
         return Err(Refusal::new(Code::InvalidField, format!("`op` cannot be {:?}", cut(&name)), hint));
     };
-    let a = fields.rows("a")?.ok_or_else(|| missing("a", "a list of rows, as in [[1, 2], [3, 4]]"))?;
     let takes_two = matches!(operation, Operation::Add | Operation::Subtract | Operation::Multiply);
-    let b = if takes_two {
-        Some(fields.rows("b")?.ok_or_else(|| missing("b", "a list of rows, as in [[1, 2], [3, 4]]"))?)
-    } else if fields.has("b") {
+    if !takes_two && fields.has("b") {
         let message = format!("`{name}` takes one matrix, so `b` has no meaning");
         return Err(Refusal::new(Code::UnknownField, message, "remove `b`"));
-    } else {
-        None
-    };
+    }
+    let absent = |name: &str| missing(name, "a list of rows, as in [[1, 2], [3, 4]]");
+    if takes_two && !fields.has("b") {
+        return Err(absent(if fields.has("a") { "b" } else { "a" }));
+    }
+    let a = fields.rows::<A>()?.ok_or_else(|| absent("a"))?;
+    let b = fields.rows::<B>()?;
     check_sizes(&name, operation, &a, b.as_ref())?;
     let by_number = matches!(operation, Operation::Add | Operation::Subtract | Operation::Transpose);
     let b = b.map(|b| grid(b, by_number));

@@ -1,16 +1,16 @@
 //! Long lists (`data`, `a`, `b`), packed while they are read, so that ten million items never stand in memory as JSON
 //! values.
 
-use std::{fmt, marker::PhantomData};
+use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
 use super::{
     fields::cut,
-    json::{Row, Scalar},
+    json::{Row, Scalar, explain},
     limits::{MAX_CELLS, MAX_ITEM_BYTES, MAX_ITEMS},
 };
 use crate::{
@@ -50,8 +50,7 @@ impl Items {
 
     fn add(&mut self, name: &str, item: Scalar) -> Result<(), Refusal> {
         if self.count == MAX_ITEMS {
-            let hint = "split the job, or use a range";
-            return Err(Refusal::new(Code::TooLarge, format!("`{name}` has more than {MAX_ITEMS} items"), hint));
+            return Err(too_many_items(name));
         }
         if self.count.is_multiple_of(Self::STRIDE) {
             self.marks.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
@@ -151,8 +150,7 @@ impl Rows {
             return Err(Refusal::new(Code::RaggedMatrix, message, "give every row the same length"));
         }
         if self.cells.len() + cells.len() > MAX_CELLS {
-            let message = format!("`{name}` has more than {MAX_CELLS} numbers");
-            return Err(Refusal::new(Code::TooLarge, message, "split the matrix into several jobs"));
+            return Err(too_many_cells(name));
         }
         for (column, cell) in cells.iter().enumerate() {
             let Scalar::Number(digits) = cell else {
@@ -164,6 +162,18 @@ impl Rows {
         self.rows += 1;
         Ok(())
     }
+}
+
+/// More than `data` may have.
+pub fn too_many_items(name: &str) -> Refusal {
+    let message = format!("`{name}` has more than {MAX_ITEMS} items");
+    Refusal::new(Code::TooLarge, message, "split the job, or use a range")
+}
+
+/// More than a matrix may have.
+pub fn too_many_cells(name: &str) -> Refusal {
+    let message = format!("`{name}` has more than {MAX_CELLS} numbers");
+    Refusal::new(Code::TooLarge, message, "split the matrix into several jobs")
 }
 
 /// A number as it is written; `what` is what it is, for a message.
@@ -198,6 +208,12 @@ impl Packer for Items {
 #[derive(Default)]
 pub struct A(pub Rows);
 
+impl From<A> for Rows {
+    fn from(matrix: A) -> Self {
+        matrix.0
+    }
+}
+
 impl Packer for A {
     const NAME: &str = "a";
     type Item = Row;
@@ -210,6 +226,12 @@ impl Packer for A {
 #[derive(Default)]
 pub struct B(pub Rows);
 
+impl From<B> for Rows {
+    fn from(matrix: B) -> Self {
+        matrix.0
+    }
+}
+
 impl Packer for B {
     const NAME: &str = "b";
     type Item = Row;
@@ -218,68 +240,106 @@ impl Packer for B {
     }
 }
 
-/// A list that was packed, or why it cannot be.
-pub struct Packed<P>(pub Result<P, Refusal>);
-
-impl<'de, P: Packer> Deserialize<'de> for Packed<P> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PackVisitor(PhantomData))
+/// The list of a job whose JSON is `source`. Reads no further than the list's end, or than what is wrong in it.
+pub fn list<P: Packer>(source: &str) -> Result<P, Refusal> {
+    let mut found = None;
+    let read = serde_json::Deserializer::from_str(source).deserialize_map(Finder(&mut found));
+    match (found, read) {
+        (Some(found), _) => found,
+        (None, Err(error)) => Err(explain(source, &error)),
+        (None, Ok(())) => Ok(P::default()),
     }
 }
 
-struct PackVisitor<P>(PhantomData<P>);
+/// Looks for the field of a packer in a job; it is there, or why it cannot be had.
+struct Finder<'a, P>(&'a mut Option<Result<P, Refusal>>);
 
-impl<P: Packer> PackVisitor<P> {
-    fn no_list<E>() -> Result<Packed<P>, E> {
+impl<P: Packer> Finder<'_, P> {
+    /// Ends the reading: the error only carries that.
+    fn end<E: serde::de::Error>(self, found: Result<P, Refusal>) -> E {
+        *self.0 = Some(found);
+        E::custom("the rest is not looked at")
+    }
+}
+
+impl<'de, P: Packer> Visitor<'de> for Finder<'_, P> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
+        while let Some(name) = map.next_key::<String>()? {
+            if name == P::NAME {
+                return map.next_value_seed(Packed(self));
+            }
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+}
+
+/// The value of that field.
+struct Packed<'a, P>(Finder<'a, P>);
+
+impl<P: Packer> Packed<'_, P> {
+    fn no_list<E: serde::de::Error>(self) -> Result<(), E> {
         let message = format!("`{}` must be a list", P::NAME);
-        Ok(Packed(Err(Refusal::new(Code::InvalidField, message, "write it in [ and ]"))))
+        Err(self.0.end(Err(Refusal::new(Code::InvalidField, message, "write it in [ and ]"))))
     }
 }
 
-impl<'de, P: Packer> Visitor<'de> for PackVisitor<P> {
-    type Value = Packed<P>;
+impl<'de, P: Packer> DeserializeSeed<'de> for Packed<'_, P> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, P: Packer> Visitor<'de> for Packed<'_, P> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Packed<P>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let mut packer = P::default();
         while let Some(item) = seq.next_element::<P::Item>()? {
             if let Err(refusal) = packer.take(item) {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                return Ok(Packed(Err(refusal)));
+                return Err(self.0.end(Err(refusal)));
             }
         }
-        Ok(Packed(Ok(packer)))
+        Err(self.0.end(Ok(packer)))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Packed<P>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Self::no_list()
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<(), A::Error> {
+        self.no_list()
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Packed<P>, E> {
-        Self::no_list()
+    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<(), E> {
+        self.no_list()
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Packed<P>, E> {
-        Self::no_list()
+    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<(), E> {
+        self.no_list()
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Packed<P>, E> {
-        Self::no_list()
+    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<(), E> {
+        self.no_list()
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Packed<P>, E> {
-        Self::no_list()
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
+        self.no_list()
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Packed<P>, E> {
-        Self::no_list()
+    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<(), E> {
+        self.no_list()
     }
 
-    fn visit_unit<E>(self) -> Result<Packed<P>, E> {
-        Self::no_list()
+    fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
+        self.no_list()
     }
 }

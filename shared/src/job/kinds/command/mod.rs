@@ -22,7 +22,7 @@ pub use self::adapt::adapt;
 use super::{
     Blobs,
     fields::Fields,
-    kernel::{Parts, fits_a_result, read_module, read_parts},
+    kernel::{Parts, fits_a_result, read_module, read_parts, read_split},
     outcome::foreign,
 };
 use crate::{
@@ -53,9 +53,8 @@ struct Command {
 
 /// Reads the fields of this kind.
 pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> {
-    let module = read_module(fields, "module", blob)?;
     let common = arguments(&fields.texts("args")?)?;
-    let parts = read_parts(fields)?;
+    let split = read_split(fields)?;
     let ok = fields.integers("ok_exit_codes", 0, i64::from(u32::MAX), MAX_OK_CODES)?;
     if ok.as_ref().is_some_and(Vec::is_empty) {
         let message = "`ok_exit_codes` is empty: every run of the program would fail";
@@ -63,6 +62,8 @@ pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> 
     }
     let ok =
         ok.map_or_else(|| vec![0], |codes| codes.into_iter().filter_map(|code| u32::try_from(code).ok()).collect());
+    let module = read_module(fields, "module", blob)?;
+    let parts = read_parts(fields, split)?;
     let kernel = adapt(&module)?;
     crate::kernel::prepare(&kernel)?;
     Ok(Box::new(Command { module, kernel, common, parts, ok }))
