@@ -18,4 +18,5 @@ pub mod kernel;
 pub mod node;
 pub mod refusal;
 pub mod units;
+pub mod visible;
 pub mod wire;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use p2pnet_shared::{job::WaitReason, units::Moment};
+use p2pnet_shared::{job::WaitReason, units::Moment, visible::is_hidden};
 
 /// Columns as wide as their widest cell, two spaces between; the last one is not padded.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
@@ -32,16 +32,11 @@ pub fn visible(text: &str) -> String {
     for character in text.chars() {
         match character {
             '\n' | '\t' => shown.push(character),
-            other if other.is_control() || turns_around(other) => shown.extend(other.escape_unicode()),
+            other if is_hidden(other) => shown.extend(other.escape_unicode()),
             other => shown.push(other),
         }
     }
     shown
-}
-
-/// Whether a character changes the direction in which those beside it are shown (Unicode's `Bidi_Control`).
-fn turns_around(character: char) -> bool {
-    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `12s ago`, `3h ago`.
@@ -121,7 +116,8 @@ mod tests {
     #[test]
     fn nothing_that_a_program_wrote_steers_a_terminal() {
         assert_eq!(visible("a\tb\nя"), "a\tb\nя");
-        assert_eq!(visible("a\u{202e}b"), "a\\u{202e}b");
+        assert_eq!(visible("a\u{202e}b\u{200b}c"), "a\\u{202e}b\\u{200b}c");
+        assert_eq!(visible("👩‍🔬"), "👩‍🔬");
         assert_eq!(visible("\u{1b}[2J\u{7}\u{9b}x\r"), "\\u{1b}[2J\\u{7}\\u{9b}x\\u{d}");
     }
 
