@@ -8,11 +8,26 @@ use super::{
     outline::Outline,
     shape,
 };
-use crate::engine::drive::ENDS_EARLY;
+use crate::engine::drive::{ENDS_EARLY, GAS_USED, RECOVERS, TRAP_REASON};
 use crate::refusal::{Code, Refusal};
 
 const WRITE_A_KERNEL: &str = "A kernel exports `memory`, `alloc(i32) -> i32` and `run(i32, i32) -> i64`; \
     docs/kernels.md shows one, and `p2pnet kernel check FILE` says what is missing.";
+
+/// An export that has a meaning by its name: see [`crate::engine::drive`].
+struct Service {
+    name: &'static str,
+    /// What it must give, taking nothing; `None` where it is never called.
+    results: Option<&'static [ValType]>,
+    shape: &'static str,
+}
+
+const SERVICES: [Service; 4] = [
+    Service { name: ENDS_EARLY, results: None, shape: "" },
+    Service { name: RECOVERS, results: Some(&[]), shape: "() -> ()" },
+    Service { name: TRAP_REASON, results: Some(&[ValType::I32]), shape: "() -> i32" },
+    Service { name: GAS_USED, results: Some(&[ValType::I64]), shape: "() -> i64" },
+];
 
 /// A module that breaks the contract.
 pub fn invalid(message: impl Into<String>) -> Refusal {
@@ -26,6 +41,7 @@ pub fn contract(original: &[u8]) -> Result<(), Refusal> {
     let mut types: Vec<FuncType> = Vec::new();
     let mut functions: Vec<u32> = Vec::new();
     let (mut memory, mut alloc, mut run, mut initialise) = (false, None, None, None);
+    let mut services = Vec::new();
     for payload in Parser::new(0).parse_all(original) {
         let payload = payload.map_err(broken)?;
         features::named(&payload)?;
@@ -55,7 +71,11 @@ pub fn contract(original: &[u8]) -> Result<(), Refusal> {
                         ("alloc", ExternalKind::Func) => alloc = Some(export.index),
                         ("run", ExternalKind::Func) => run = Some(export.index),
                         ("_initialize", ExternalKind::Func) => initialise = Some(export.index),
-                        _ => {}
+                        (name, kind) => {
+                            if let Some(service) = SERVICES.iter().find(|service| service.name == name) {
+                                services.push((service, (kind == ExternalKind::Func).then_some(export.index)));
+                            }
+                        }
                     }
                 }
             }
@@ -86,6 +106,15 @@ pub fn contract(original: &[u8]) -> Result<(), Refusal> {
     expect("run", run, &[ValType::I32, ValType::I32], &[ValType::I64], "(i32, i32) -> i64")?;
     if initialise.is_some() {
         expect("_initialize", initialise, &[], &[], "() -> ()")?;
+    }
+    for (Service { name, results, shape }, index) in services {
+        if index.is_none() {
+            return Err(invalid(format!("The kernel exports `{name}`, which must be a function if it is there.")));
+        }
+        match results {
+            Some(results) => expect(name, index, &[], results, shape)?,
+            None => {}
+        }
     }
     Ok(())
 }

@@ -32,13 +32,26 @@ fn a_kernel_that_recovers_is_asked_once_more_behind_every_trap_and_can_tell_whic
 }
 
 #[test]
-fn a_kernel_that_does_not_say_so_with_the_right_type_does_not_recover() {
-    for recovers in
-        ["", r#"(func (export "recovers") (param i32))"#, r#"(global (export "recovers") i32 (i32.const 0))"#]
-    {
-        assert_eq!(call(&twice(recovers, "unreachable"), b"", small()).output.unwrap(), 0u64.to_le_bytes());
-        assert_eq!(trap(&twice(recovers, WANTS_MEMORY), small()), Trap::OutOfMemory, "{recovers}");
-        assert_eq!(trap(&twice(recovers, RECURSES), small()), Trap::StackOverflow, "{recovers}");
+fn a_kernel_that_does_not_say_so_does_not_recover() {
+    assert_eq!(call(&twice("", "unreachable"), b"", small()).output.unwrap(), 0u64.to_le_bytes());
+    assert_eq!(trap(&twice("", WANTS_MEMORY), small()), Trap::OutOfMemory);
+    assert_eq!(trap(&twice("", RECURSES), small()), Trap::StackOverflow);
+}
+
+#[test]
+fn what_has_a_meaning_by_its_name_and_another_type_is_refused_by_name() {
+    for (name, export) in [
+        ("recovers", r#"(func (export "recovers") (param i32))"#),
+        ("recovers", r#"(global (export "recovers") i32 (i32.const 0))"#),
+        ("ends_early", r#"(global (export "ends_early") i32 (i32.const 0))"#),
+        ("trap_reason", r#"(func (export "trap_reason") (result i64) (i64.const 0))"#),
+        ("gas_used", r#"(func (export "gas_used") (result i32) (i32.const 0))"#),
+        ("gas_used", r#"(func (export "gas_used"))"#),
+        ("gas_used", r#"(table (export "gas_used") 1 funcref)"#),
+    ] {
+        let refusal = prepare(&kernel(export, &answer("(i64.const 0)"))).unwrap_err();
+        assert_eq!(refusal.code, Code::InvalidKernel, "{export}");
+        assert!(refusal.message.contains(&format!("`{name}`")), "{export}: {refusal}");
     }
 }
 
