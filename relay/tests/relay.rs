@@ -399,6 +399,53 @@ fn a_relay_that_cannot_start_says_why() {
     assert!(code == 1 && err.contains("identity"), "{code} {err}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_folder_that_cannot_be_written_is_said_to_be_so_and_left_alone() {
+    use std::os::unix::{fs::PermissionsExt as _, process::CommandExt as _};
+    let folder = Folder::new("read-only");
+    // Root may write everywhere: there, somebody else starts the relay, and needs a program that others may read.
+    let program = folder.path().join("p2pnet");
+    fs::copy(env!("CARGO_BIN_EXE_p2pnet"), &program).unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let set = |path: &std::path::Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    set(folder.path(), 0o755);
+    set(&program, 0o755);
+    let is_root = fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
+    let start = || {
+        let mut command = std::process::Command::new(&program);
+        command.args(["relay", "--port", "0", "--p2p-port", "0", "--webrtc-port", "0", "--no-provider", "--data-dir"]);
+        command.arg(&data).env("XDG_CONFIG_HOME", "/nonexistent").env("RUST_LOG", "warn");
+        if is_root {
+            command.uid(65_534).gid(65_534);
+        }
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    // Empty; then with what a relay left there, which may be read.
+    for filled in [false, true] {
+        if filled {
+            set(&data, 0o755);
+            drop(Relay::start_in(&data, &["--no-provider"]));
+        }
+        for entry in fs::read_dir(&data).unwrap().flatten() {
+            set(&entry.path(), 0o444);
+        }
+        set(&data, 0o555);
+        let names = || fs::read_dir(&data).unwrap().flatten().map(|entry| entry.file_name()).collect::<Vec<_>>();
+        let before = names();
+        let (code, err) = start();
+        assert!(
+            code == Some(1) && err.contains("cannot be used") && err.contains("make it writable"),
+            "{code:?} {err}"
+        );
+        assert!(err.contains("--data-dir") && !err.contains("panicked"), "{err}");
+        assert_eq!(names(), before);
+    }
+    set(&data, 0o755);
+}
+
 #[test]
 fn settings_show_where_they_come_from() {
     let folder = Folder::new("config");

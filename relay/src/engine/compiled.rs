@@ -6,12 +6,15 @@
 use std::{
     fs,
     hash::{Hash as _, Hasher},
+    io::Write as _,
     path::PathBuf,
     time::SystemTime,
 };
 
 use p2pnet_shared::id::Hash;
 use wasmtime::{Engine, Module};
+
+use crate::store::folder::private;
 
 /// Bytes of compiled code that are kept; the files that were not used for longest go first.
 const MOST_BYTES: u64 = 1 << 30;
@@ -55,7 +58,8 @@ impl CompiledFolder {
         bytes.extend_from_slice(code);
         let path = self.file(rewritten);
         let draft = path.with_extension(format!("{}.draft", std::process::id()));
-        let kept = fs::write(&draft, bytes).and_then(|()| fs::rename(&draft, &path));
+        let written = private(fs::OpenOptions::new().write(true).create(true).truncate(true)).open(&draft);
+        let kept = written.and_then(|mut file| file.write_all(&bytes)).and_then(|()| fs::rename(&draft, &path));
         if let Err(error) = &kept {
             tracing::warn!(%error, path = %path.display(), "a compiled kernel could not be kept");
             let _ = fs::remove_file(&draft);

@@ -67,6 +67,7 @@ mod linux {
     };
 
     use super::{Bounds, Fenced};
+    use crate::store::folder::make_private_folder;
 
     /// The newest landlock that we ask for; an older kernel gives what it has.
     const NEWEST: ABI = ABI::V6;
@@ -78,8 +79,8 @@ mod linux {
     pub fn enter(folder: Option<&Path>, bounds: Bounds, open: impl FnOnce()) -> Fenced {
         let mut fenced = Fenced { fences: Vec::new(), missing: Vec::new(), folder: None };
         // Made and entered now: behind the fences it could not be.
-        let folder =
-            folder.is_some_and(|folder| fs::create_dir_all(folder).and_then(|()| env::set_current_dir(folder)).is_ok());
+        let folder = folder
+            .is_some_and(|folder| make_private_folder(folder).and_then(|()| env::set_current_dir(folder)).is_ok());
         let mut stands = |name: &str, stands: bool| {
             let list = if stands { &mut fenced.fences } else { &mut fenced.missing };
             list.push(name.to_owned());

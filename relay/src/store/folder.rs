@@ -44,7 +44,14 @@ impl DataFolder {
             .open(path.join("lock"))
             .map_err(unusable)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_path_buf(), _lock: lock }),
+            Ok(()) => {
+                // Ours, too, and perhaps of a version that left them open.
+                for name in ["lock", "identity", "webrtc.pem", "ports.toml"] {
+                    close_to_others(&path.join(name), 0o600);
+                }
+                close_to_others(&path.join("compiled"), 0o700);
+                Ok(Self { path: path.to_path_buf(), _lock: lock })
+            }
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.to_path_buf() }),
             Err(TryLockError::Error(cause)) => Err(unusable(cause)),
         }
@@ -151,7 +158,7 @@ fn damaged(path: &Path, cause: &str) -> StoreError {
 }
 
 /// Files that only their owner may read, where the system knows that.
-pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt as _;
@@ -161,7 +168,7 @@ pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 }
 
 /// Makes a folder, and those above it, that only their owner may enter; one that is there stays as it is.
-fn make_private_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn make_private_folder(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -182,7 +189,8 @@ pub(super) fn close_to_others(path: &Path, mode: u32) {
     if now & 0o007 == 0 || now & 0o1000 != 0 {
         return;
     }
-    if let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
+    // Nothing is opened by that: a folder that its owner may not write stays so.
+    if let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(now & mode)) {
         tracing::warn!(path = %path.display(), %error, "others on this machine may read this, and that cannot be changed");
     }
 }
@@ -235,11 +243,22 @@ mod tests {
         let folder = path.join("a").join("b");
         drop(DataFolder::open(&folder).unwrap());
         assert_eq!((mode(&path), mode(&folder), mode(&folder.join("lock"))), (0o700, 0o700, 0o600));
-        for (before, after) in [(0o755, 0o700), (0o750, 0o750), (0o1777, 0o1777)] {
+        for (before, after) in [(0o755, 0o700), (0o750, 0o750), (0o1777, 0o1777), (0o511, 0o500)] {
             set(&folder, before);
             drop(DataFolder::open(&folder).unwrap());
             assert_eq!(mode(&folder), after, "{before:o}");
         }
+        let others = ["lock", "identity", "webrtc.pem", "ports.toml"];
+        drop(DataFolder::open(&folder).unwrap());
+        fs::create_dir(folder.join("compiled")).unwrap();
+        for name in others {
+            fs::write(folder.join(name), "").unwrap();
+            set(&folder.join(name), 0o644);
+        }
+        set(&folder.join("compiled"), 0o755);
+        drop(DataFolder::open(&folder).unwrap());
+        assert!(others.iter().all(|name| mode(&folder.join(name)) == 0o600), "left open by an older version");
+        assert_eq!(mode(&folder.join("compiled")), 0o700);
         let strange = path.join("strange");
         fs::create_dir(&strange).unwrap();
         set(&strange, 0o755);

@@ -106,7 +106,11 @@ pub struct Relay(Process);
 
 impl Relay {
     pub fn start(folder: &Folder, more: &[&str]) -> Self {
-        let dir = folder.path().to_str().unwrap();
+        Self::start_in(folder.path(), more)
+    }
+
+    pub fn start_in(folder: &Path, more: &[&str]) -> Self {
+        let dir = folder.to_str().unwrap();
         let ports = ["--port", "0", "--p2p-port", "0", "--webrtc-port", "0"];
         let host: &[&str] = if more.contains(&"--host") { &[] } else { &["--host", "127.0.0.1"] };
         let args: Vec<&str> =
