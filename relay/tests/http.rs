@@ -226,6 +226,14 @@ async fn a_module_sent_as_bytes_is_named_by_its_hash_also_after_a_crash() {
             assert_eq!(refusal(answer).await, (StatusCode::from_u16(status).unwrap(), code.into()));
         }
     }
+    let as_json = Client::new().put(relay.at("/api/v1/kernels")).header(header::CONTENT_TYPE, "application/json");
+    let answer = as_json.body(module.clone()).send().await.unwrap();
+    assert_eq!(refusal(answer).await, (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_type".into()));
+    // What unfolds to too much is told what a module can do about it.
+    let bomb = Client::new().put(relay.at("/api/v1/kernels")).header(header::CONTENT_ENCODING, "gzip");
+    let answer = bomb.body(gzip(&vec![0; (32 << 20) + 1])).send().await.unwrap();
+    let text = answer.text().await.unwrap();
+    assert!(text.contains("too_large") && text.contains("optimisation") && !text.contains("PUT"), "{text}");
     drop(relay); // killed: nothing is written down any more
     let relay = Relay::start(&folder, &["--cores", "1"]);
     let job = json!({"kind": "kernel", "kernel": hash, "input": STANDARD.encode("again")}).to_string();
@@ -421,6 +429,13 @@ async fn a_request_names_one_host_and_the_one_in_its_target_counts() {
         ("/api/v1/nodes HTTP/1.1", &["localhost", "localhost"], 400),
         ("/api/v1/nodes HTTP/1.1", &["a b"], 400),
         ("/api/v1/nodes HTTP/1.1", &["me@localhost"], 400),
+        ("/api/v1/nodes HTTP/1.1", &["localhost:evil"], 400),
+        ("/api/v1/nodes HTTP/1.1", &["localhost:99999"], 400),
+        ("/api/v1/nodes HTTP/1.1", &["localhost:+80"], 400),
+        ("/api/v1/nodes HTTP/1.1", &["127.0.0.1:80.evil.example"], 400),
+        ("http://localhost:evil/api/v1/nodes HTTP/1.1", &["localhost"], 400),
+        ("/api/v1/nodes HTTP/1.1", &["localhost:"], 200),
+        ("/api/v1/nodes HTTP/1.1", &["[::1]:80"], 200),
         ("http://localhost/api/v1/nodes HTTP/1.1", &["localhost"], 200),
         ("http://evil.example/api/v1/nodes HTTP/1.1", &["localhost"], 421),
         ("http://localhost/api/v1/nodes HTTP/1.1", &["evil.example"], 200),
@@ -500,4 +515,78 @@ async fn what_a_relay_keeps_is_read_by_its_owner_only_also_where_it_was_not() {
         assert_eq!(mode(file), 0o600, "{file}");
     }
     assert_eq!(mode("."), 0o700);
+}
+
+#[tokio::test]
+async fn what_a_page_was_before_is_not_sent_again() {
+    let folder = Folder::new("tags");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let http = Client::new();
+    let get = |path: &str, tag: Option<&str>| {
+        let request = http.get(relay.at(path));
+        tag.iter().fold(request, |request, tag| request.header(header::IF_NONE_MATCH, *tag)).send()
+    };
+    let first = get("/", None).await.unwrap();
+    assert_eq!(first.status(), StatusCode::OK);
+    let tag = first.headers()[header::ETAG].to_str().unwrap().to_owned();
+    let strong = tag.strip_prefix("W/").unwrap();
+    assert!(strong.starts_with('"') && strong.ends_with('"'), "{tag}");
+    for known in [tag.clone(), strong.to_owned(), format!("\"other\", {tag}"), "*".to_owned()] {
+        let again = get("/", Some(&known)).await.unwrap();
+        assert_eq!(
+            (again.status(), again.headers()[header::ETAG].to_str().unwrap()),
+            (StatusCode::NOT_MODIFIED, &*tag)
+        );
+        assert!(again.bytes().await.unwrap().is_empty(), "{known}");
+    }
+    for unknown in ["\"other\"", strong.trim_matches('"'), ""] {
+        let again = get("/", Some(unknown)).await.unwrap();
+        assert_eq!(again.status(), StatusCode::OK, "{unknown:?}");
+    }
+    // A head says the same without the page.
+    let head = http.head(relay.at("/")).header(header::IF_NONE_MATCH, &tag).send().await.unwrap();
+    assert_eq!(head.status(), StatusCode::NOT_MODIFIED);
+    // Where nothing is, there is nothing to know.
+    let nothing = get("/api/v1/nothing", Some("*")).await.unwrap();
+    assert_eq!(nothing.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_query_that_cannot_be_meant_is_refused_by_the_name_of_its_field() {
+    let folder = Folder::new("queries");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let id = post_job(&relay, QUICK).await;
+    for (path, field) in [
+        ("/api/v1/jobs?limit=1&limit=2".to_owned(), "limit"),
+        ("/api/v1/jobs?state=queued&state=failed".to_owned(), "state"),
+        ("/api/v1/jobs?limit=1001".to_owned(), "limit"),
+        ("/api/v1/jobs?limit=0".to_owned(), "limit"),
+        ("/api/v1/jobs?name=%20".to_owned(), "name"),
+        (format!("/api/v1/jobs/{id}?wait=0&wait=0"), "wait"),
+        (format!("/api/v1/jobs/{id}?wait=61"), "wait"),
+        (format!("/api/v1/jobs/{id}/result?wait=999999"), "wait"),
+    ] {
+        let answer = reqwest::get(relay.at(&path)).await.unwrap();
+        let status = answer.status();
+        let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        assert_eq!(
+            (status, body["error"]["code"].as_str()),
+            (StatusCode::BAD_REQUEST, Some("invalid_field")),
+            "{path}"
+        );
+        assert!(body["error"]["message"].as_str().unwrap().contains(field), "{path}: {body}");
+    }
+    let (found, _) = page(&relay, "?label=a&label=b&limit=1000").await;
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_job_whose_name_hides_something_is_refused() {
+    let folder = Folder::new("hidden");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    for (name, label) in [("report\u{202e}gpj.exe", "a"), ("a", "b\u{200b}"), ("   ", "a"), ("a\u{2028}b", "a")] {
+        let job = json!({"kind": "map", "data": [1], "map": "x", "name": name, "labels": {"team": label}}).to_string();
+        let answer = Client::new().post(relay.at("/api/v1/jobs")).body(job).send().await.unwrap();
+        assert_eq!(refusal(answer).await, (StatusCode::BAD_REQUEST, "invalid_field".into()), "{name:?} {label:?}");
+    }
 }

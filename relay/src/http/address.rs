@@ -137,7 +137,7 @@ pub async fn resolve(State(app): State<Arc<App>>, mut request: Request, next: Ne
 
 /// Settles which host a request asks for; what lies further in reads one `Host` header. HTTP/1.1 has exactly one, and a
 /// target with a host of its own counts instead (RFC 9112, 3.2 and 3.2.2).
-pub async fn settle_host(mut request: Request, next: Next) -> Result<Response, Refused> {
+pub fn settle_host(request: &mut Request) -> Result<(), Refused> {
     const HINT: &str = "send one header Host: with the name and port that you ask";
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (first, more) = (hosts.next(), hosts.count());
@@ -147,7 +147,6 @@ pub async fn settle_host(mut request: Request, next: Next) -> Result<Response, R
     if first.is_none() && request.version() == Version::HTTP_11 {
         return refuse(Code::InvalidField, "the request has no Host header", HINT);
     }
-    let is_host = |authority: &Authority| !authority.as_str().contains('@');
     if first
         .is_some_and(|host| !host.is_empty() && !Authority::try_from(host.as_bytes()).is_ok_and(|host| is_host(&host)))
     {
@@ -159,7 +158,18 @@ pub async fn settle_host(mut request: Request, next: Next) -> Result<Response, R
         };
         request.headers_mut().insert(header::HOST, value);
     }
-    Ok(next.run(request).await)
+    Ok(())
+}
+
+/// Whether it is a name or an address, and a port if there is one.
+fn is_host(authority: &Authority) -> bool {
+    let port = authority.as_str().strip_prefix(authority.host());
+    port.is_some_and(|port| {
+        let digits = port.strip_prefix(':').unwrap_or(port);
+        // Nothing behind the colon is the usual port (RFC 3986, 3.2.3).
+        digits.is_empty()
+            || (port != digits && digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok())
+    })
 }
 
 /// What a character's escape stands for may always be written as itself (RFC 3986, 6.2.2.2).

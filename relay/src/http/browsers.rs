@@ -112,11 +112,16 @@ impl Pages {
 
 /// Refuses what a foreign page sends.
 pub async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let arrived_at = request.extensions().get::<ArrivedAt>().map(|at| at.0);
-    match refusal(&app.pages, arrived_at, request.method(), request.uri().path(), request.headers()) {
+    match refusal_of(&app, &request) {
         Some(refusal) => Refused(refusal).into_response(),
         None => next.run(request).await,
     }
+}
+
+/// Why a request is refused, if it is a foreign page's.
+pub fn refusal_of(app: &App, request: &Request) -> Option<Refusal> {
+    let arrived_at = request.extensions().get::<ArrivedAt>().map(|at| at.0);
+    refusal(&app.pages, arrived_at, request.method(), request.uri().path(), request.headers())
 }
 
 fn refusal(
@@ -192,22 +197,45 @@ fn is_visit(method: &Method, path: &str, headers: &HeaderMap) -> bool {
         && says("sec-fetch-dest", "document")
 }
 
-/// Whether a body may be a job. JSON needs a preflight in browsers, which a foreign page does not pass. curl and others
-/// call everything a form unless told otherwise: that is taken from whoever is no browser.
-pub fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
+/// What a body may be.
+pub struct Kind {
+    /// In a message.
+    what: &'static str,
+    /// Whether a type, in small letters, is one of it.
+    takes: fn(&str) -> bool,
+    /// What it should be called.
+    name: &'static str,
+}
+
+/// A job.
+pub const A_JOB: Kind = Kind {
+    what: "a job is JSON",
+    takes: |kind| kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json")),
+    name: "application/json",
+};
+
+/// A kernel or a program.
+pub const A_MODULE: Kind = Kind {
+    what: "a module is WebAssembly",
+    takes: |kind| matches!(kind, "application/wasm" | "application/octet-stream"),
+    name: "application/wasm",
+};
+
+/// Whether a body may be what is asked for. These types need a preflight in browsers, which a foreign page does not pass.
+/// curl and others call everything a form unless told otherwise: that is taken from whoever is no browser.
+pub fn check_content_type(headers: &HeaderMap, wanted: &Kind) -> Result<(), Refusal> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let text = value.to_str().unwrap_or_default();
     let kind = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_json = kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"));
     let browser = [header::ORIGIN, header::REFERER, HeaderName::from_static("sec-fetch-site")];
     let is_curl = kind == "application/x-www-form-urlencoded" && !browser.iter().any(|name| headers.contains_key(name));
-    if is_json || is_curl {
+    if (wanted.takes)(&kind) || is_curl {
         return Ok(());
     }
     Err(Refusal::new(
         Code::UnsupportedContentType,
-        format!("a job is JSON, but the content type is {}", short(text)),
-        "send it with the header Content-Type: application/json",
+        format!("{}, but the content type is {}", wanted.what, short(text)),
+        format!("send it with the header Content-Type: {}", wanted.name),
     ))
 }
 
@@ -303,7 +331,15 @@ mod tests {
 
     #[test]
     fn jobs_are_json_and_forms_only_of_what_is_no_browser() {
-        let takes = |pairs: &[(&'static str, &'static str)]| check_content_type(&headers(pairs)).is_ok();
+        let takes = |pairs: &[(&'static str, &'static str)]| check_content_type(&headers(pairs), &A_JOB).is_ok();
+        let module = |kind| check_content_type(&headers(&[("content-type", kind)]), &A_MODULE);
+        assert!(module("application/wasm").is_ok() && module("application/octet-stream").is_ok());
+        assert!(
+            module("application/x-www-form-urlencoded").is_ok() && check_content_type(&headers(&[]), &A_MODULE).is_ok()
+        );
+        for kind in ["application/json", "text/plain", "multipart/form-data"] {
+            assert!(module(kind).unwrap_err().hint.contains("application/wasm"), "{kind}");
+        }
         assert!(takes(&[]) && takes(&[("content-type", "application/json; charset=utf-8")]));
         assert!(takes(&[("content-type", "application/problem+json")]));
         assert!(takes(&[("content-type", "application/x-www-form-urlencoded")]));

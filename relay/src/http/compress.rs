@@ -6,8 +6,6 @@ use axum::{
     body::Bytes,
     extract::Request,
     http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version, header},
-    middleware::Next,
-    response::Response,
 };
 use flate2::read::MultiGzDecoder;
 use p2pnet_shared::refusal::{Code, Refusal};
@@ -36,14 +34,13 @@ pub fn answers() -> CompressionLayer<And<SizeAbove, Worthwhile>> {
 
 /// Settles, before anything is done, in which form the answer goes out; what lies further in reads one word. Whoever says
 /// that no form will do gets the answer as it is (RFC 9110, 12.5.3): by then a job has been taken.
-pub async fn settle(mut request: Request, next: Next) -> Response {
+pub fn settle(request: &mut Request) {
     let chosen = chosen(request.headers());
     let headers = request.headers_mut();
     headers.remove(header::ACCEPT_ENCODING);
     if let Some(coding) = chosen {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding));
     }
-    next.run(request).await
 }
 
 /// The coding that the asker likes best of those that are made here; `None`: none of them, or less than none at all.
@@ -120,25 +117,26 @@ impl Encoding {
     }
 
     /// The body as it was before it was encoded, of at most `most` bytes. Takes processor time: not for a thread that
-    /// others wait for.
-    pub fn unfold(self, body: Bytes, most: usize) -> Result<Bytes, Refusal> {
+    /// others wait for. `hint` says what to do where it is more.
+    pub fn unfold(self, body: Bytes, most: usize, hint: &str) -> Result<Bytes, Refusal> {
         match self {
             Self::Plain => Ok(body),
             Self::Gzip => {
-                // First how long it is, keeping nothing: a bomb takes a moment, but no memory.
-                let limit = most as u64 + 1;
-                let mut counted = MultiGzDecoder::new(&*body).take(limit);
-                let len = std::io::copy(&mut counted, &mut std::io::sink()).map_err(broken)?;
-                if len == limit {
+                let mut plain = Vec::with_capacity(said_length(&body).min(most));
+                MultiGzDecoder::new(&*body).take(most as u64 + 1).read_to_end(&mut plain).map_err(broken)?;
+                if plain.len() > most {
                     let message = format!("the body unfolds to more than {} MiB", most >> 20);
-                    return Err(Refusal::new(Code::TooLarge, message, "split the data over several jobs"));
+                    return Err(Refusal::new(Code::TooLarge, message, hint));
                 }
-                let mut plain = Vec::with_capacity(usize::try_from(len).unwrap_or(most));
-                MultiGzDecoder::new(&*body).take(limit).read_to_end(&mut plain).map_err(broken)?;
                 Ok(plain.into())
             }
         }
     }
+}
+
+/// What a gzip says at its end that it unfolds to. Anybody may have written it.
+fn said_length(body: &[u8]) -> usize {
+    body.last_chunk::<4>().map_or(0, |last| u32::from_le_bytes(*last) as usize)
 }
 
 #[allow(clippy::needless_pass_by_value)] // as `map_err` hands it over
@@ -201,7 +199,7 @@ mod tests {
     #[test]
     fn bodies_unfold_to_what_they_were_and_not_further_than_allowed() {
         let text = b"{\"kind\":\"map\"}".repeat(100);
-        let unfold = |body, most| Encoding::Gzip.unfold(body, most);
+        let unfold = |body, most| Encoding::Gzip.unfold(body, most, "split it");
         assert_eq!(unfold(gzip(&text), text.len()).unwrap(), text);
         assert_eq!(unfold(gzip(&text), text.len() - 1).unwrap_err().code, Code::TooLarge);
         let small = |body: &Bytes, most| Encoding::Gzip.unfold_small(body, most);
@@ -209,6 +207,13 @@ mod tests {
         assert_eq!(small(&gzip(&text), text.len() - 1), None);
         assert_eq!((small(&gzip(&text).slice(..40), 1 << 20), small(&Bytes::from_static(b"{}"), 9)), (None, None));
         assert_eq!(Encoding::Plain.unfold_small(&Bytes::from_static(b"{}"), 2).unwrap(), "{}");
+        // Whatever the end says.
+        let mut lies = gzip(&text).to_vec();
+        lies.truncate(lies.len() - 4);
+        for said in [0, 3, u32::MAX] {
+            let body = Bytes::from([lies.clone(), said.to_le_bytes().to_vec()].concat());
+            assert!(unfold(body, 1 << 20).is_err(), "{said}");
+        }
         let two = Bytes::from([gzip(b"{}"), gzip(b" ")].concat());
         assert_eq!(unfold(two, 9).unwrap(), "{} ");
         for bad in [Bytes::from_static(b"{}"), gzip(&text).slice(..40), Bytes::new()] {

@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{limits, source::Source};
+use super::{compress::Encoding, limits, source::Source};
 
 /// How soon one that waits for room looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -44,6 +44,46 @@ pub struct Received {
     pub bytes: Bytes,
     _held: Held,
 }
+
+/// How large a body may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    /// Bytes as they are sent.
+    pub bytes: usize,
+    /// What it is that may not be larger.
+    pub what: &'static str,
+    /// What to do where it is.
+    pub hint: &'static str,
+}
+
+impl Bound {
+    /// That of a job.
+    pub fn of_job(encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::Plain => Self {
+                bytes: limits::MOST_BODY_BYTES,
+                what: "a body that is not in gzip",
+                hint: "send it with Content-Encoding: gzip, which may have 48 MiB, a large module ahead with PUT \
+                       /api/v1/kernels, or split the data over several jobs",
+            },
+            Encoding::Gzip => Self {
+                bytes: limits::MOST_PACKED_BYTES,
+                what: "a body in gzip",
+                hint: "split the data over several jobs; a large module goes ahead with PUT /api/v1/kernels",
+            },
+        }
+    }
+
+    /// That of a module.
+    pub const OF_MODULE: Self = Self { bytes: limits::MOST_BODY_BYTES, what: "a module", hint: SMALLER_MODULE };
+
+    fn crossed(self) -> Refusal {
+        Refusal::new(Code::TooLarge, format!("{} may have at most {} MiB", self.what, self.bytes >> 20), self.hint)
+    }
+}
+
+/// How a module becomes smaller.
+pub const SMALLER_MODULE: &str = "build it with optimisation and without debug information";
 
 struct Held {
     number: u64,
@@ -74,10 +114,16 @@ enum Shared {
 
 impl Intake {
     /// Receives a body, within its bounds of size, speed and share.
-    pub async fn receive(&self, source: Source, body: Body, headers: &HeaderMap) -> Result<Received, Refusal> {
+    pub async fn receive(
+        &self,
+        source: Source,
+        body: Body,
+        headers: &HeaderMap,
+        bound: Bound,
+    ) -> Result<Received, Refusal> {
         let announced = headers.get(header::CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse::<u64>().ok());
-        if announced.is_some_and(|len| len > limits::MOST_BODY_BYTES as u64) {
-            return Err(too_large());
+        if announced.is_some_and(|len| len > bound.bytes as u64) {
+            return Err(bound.crossed());
         }
         let mut body = body;
         let mut bytes = Vec::new();
@@ -106,8 +152,8 @@ impl Intake {
                 is_whole = true;
                 continue;
             };
-            if bytes.len() + data.len() > limits::MOST_BODY_BYTES {
-                return Err(too_large());
+            if bytes.len() + data.len() > bound.bytes {
+                return Err(bound.crossed());
             }
             let waited = self.grow(&held, &gone, bytes.len() + data.len()).await?;
             since += waited; // waiting for room is not slowness
@@ -278,12 +324,6 @@ fn deadline(since: Instant, bytes: usize) -> Instant {
     since + limits::BODY_GRACE + due(bytes)
 }
 
-fn too_large() -> Refusal {
-    let text = format!("a body may have at most {} MiB", limits::MOST_BODY_BYTES >> 20);
-    let hint = "send it with Content-Encoding: gzip, a large module with PUT /api/v1/kernels, or split the data over several jobs";
-    Refusal::new(Code::TooLarge, text, hint)
-}
-
 fn too_slow() -> Refusal {
     let text = format!(
         "the body came more slowly than {} KiB a second, after {} s to begin with",
@@ -312,6 +352,18 @@ mod tests {
 
     fn address(last: u8) -> IpAddr {
         IpAddr::from([127, 0, 0, last])
+    }
+
+    #[test]
+    fn what_is_too_large_is_told_a_way_that_is_open_to_it() {
+        let plain = Bound::of_job(Encoding::Plain).crossed();
+        assert!(plain.message.contains("32 MiB") && plain.hint.contains("gzip"), "{plain:?}");
+        let more = format!("{} MiB", limits::MOST_PACKED_BYTES >> 20);
+        assert!(plain.hint.contains(&more) && limits::MOST_PACKED_BYTES > limits::MOST_BODY_BYTES);
+        let packed = Bound::of_job(Encoding::Gzip).crossed();
+        assert!(packed.message.contains(&more) && !packed.hint.contains("gzip"), "{packed:?}");
+        let module = Bound::OF_MODULE.crossed();
+        assert!(!module.hint.contains("PUT") && !module.hint.contains("job"), "{module:?}");
     }
 
     #[test]

@@ -21,7 +21,9 @@ use super::{
     answer::{Places, Refused, refuse, short},
     browsers,
     compress::Encoding,
-    idempotency, limits,
+    idempotency,
+    intake::Bound,
+    limits,
     owners::Asker,
     source::Source,
     submission::Submission,
@@ -38,7 +40,7 @@ pub async fn create(
     if app.stopping.is_cancelled() {
         return refuse(Code::ShuttingDown, "this relay is stopping", "send the job again in a few seconds");
     }
-    browsers::check_content_type(&headers)?;
+    browsers::check_content_type(&headers, &browsers::A_JOB)?;
     let source = Source::of(app.proxies.client(peer, &headers));
     if !app.allowance.take(source, Instant::now()) {
         return refuse(
@@ -49,7 +51,7 @@ pub async fn create(
     }
     let key = idempotency::read_key(&headers, asker.owner)?;
     let encoding = Encoding::of(&headers)?;
-    let body = app.intake.receive(source, body, &headers).await?;
+    let body = app.intake.receive(source, body, &headers, Bound::of_job(encoding)).await?;
     Ok(accepted(Submission { key, body, encoding, source, holder: asker.holder() }.take(app).await?))
 }
 

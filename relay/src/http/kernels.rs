@@ -22,8 +22,9 @@ use tokio::task::spawn_blocking;
 use super::{
     App,
     answer::{Refused, refuse},
+    browsers,
     compress::Encoding,
-    intake,
+    intake::{self, Bound, SMALLER_MODULE},
     source::Source,
 };
 
@@ -46,17 +47,22 @@ pub async fn keep(
     if app.stopping.is_cancelled() {
         return refuse(Code::ShuttingDown, "this relay is stopping", "send the module again in a few seconds");
     }
+    browsers::check_content_type(&headers, &browsers::A_MODULE)?;
     let source = Source::of(app.proxies.client(peer, &headers));
     if !app.allowance.take(source, Instant::now()) {
         return refuse(Code::RateLimited, "too many modules and jobs from one address", "wait a second");
     }
     let encoding = Encoding::of(&headers)?;
-    let body = app.intake.receive(source, body, &headers).await?;
+    let body = app.intake.receive(source, body, &headers, Bound::OF_MODULE).await?;
     let weight = encoding.weight(&body.bytes, MOST_MODULE_BYTES);
     let Some(turn) = app.turns.wait(source, weight).await else { return Err(intake::full().into()) };
     let bytes = body.bytes.clone();
     let module = match spawn_blocking(move || check(encoding, bytes)).await {
-        Ok(module) => module?,
+        Ok(Ok(module)) => module,
+        Ok(Err(refusal)) => {
+            turn.refused();
+            return Err(refusal.into());
+        }
         Err(error) => {
             tracing::error!(%error, "reading a module panicked");
             return refuse(Code::Internal, "the relay failed to read this module", "please report it with the module");
@@ -70,11 +76,7 @@ pub async fn keep(
 
 /// A module that some job could use.
 fn check(encoding: Encoding, body: Bytes) -> Result<Bytes, Refusal> {
-    let module = encoding.unfold(body, MOST_MODULE_BYTES)?;
-    if module.len() > MOST_MODULE_BYTES {
-        let message = format!("a module may have at most {} MiB", MOST_MODULE_BYTES >> 20);
-        return Err(Refusal::new(Code::TooLarge, message, "build it with optimisation and without debug information"));
-    }
+    let module = encoding.unfold(body, MOST_MODULE_BYTES, SMALLER_MODULE)?;
     if command::is_command(&module) {
         kernel::prepare(&command::adapt(&module)?)?;
     } else {

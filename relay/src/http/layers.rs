@@ -15,7 +15,7 @@ use axum::{
 use p2pnet_shared::refusal::{Code, Refusal};
 use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
 
-use super::{App, answer::Refused};
+use super::{App, address, answer::Refused, browsers, compress, outbox, unread};
 use crate::host::now;
 
 /// A panic in an endpoint is an answer like any other.
@@ -46,11 +46,26 @@ impl ResponseForPanic for Panicked {
     }
 }
 
-/// Logs and counts a request, and completes the answer's headers.
+/// Settles what the headers of a request mean, so that what lies further in reads one word.
+pub async fn settle(mut request: Request, next: Next) -> Result<Response, Refused> {
+    address::settle_host(&mut request)?;
+    compress::settle(&mut request);
+    Ok(next.run(request).await)
+}
+
+/// Refuses what a foreign page sends to the API, and counts what is answered until it is read.
+pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    match browsers::refusal_of(&app, &request) {
+        Some(refusal) => Refused(refusal).into_response(),
+        None => outbox::hold(&app, request, next).await,
+    }
+}
+
+/// Logs and counts a request, takes what is left of its body, and completes the answer's headers.
 pub async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let start = Instant::now();
-    let mut response = next.run(request).await;
+    let mut response = unread::drain(&app, request, next).await;
     let took = start.elapsed();
     app.metrics.request(&method, response.status(), took);
     tracing::debug!(%method, path, status = response.status().as_u16(), micros = took.as_micros(), "request");

@@ -12,8 +12,11 @@ use super::{crowd::Bounds, source::Source, turns::Lane};
 
 /// The longest request line and headers, together; also what a connection keeps of bytes that are not taken yet.
 pub const MOST_HEAD_BYTES: usize = 32 << 10;
-/// The largest body of a request: a job with its data or kernel.
+/// The largest body of a request: a job with its data or kernel, or a module.
 pub const MOST_BODY_BYTES: usize = 32 << 20;
+/// The largest body of a job in gzip. Base64 of what does not shrink takes as much room there as the bytes themselves and
+/// little more, so that the largest input fits.
+pub const MOST_PACKED_BYTES: usize = 48 << 20;
 /// A body must come at this many bytes a second on average,
 pub const LEAST_BODY_SPEED: usize = 8 << 10;
 /// from so long after its start on.
@@ -30,10 +33,18 @@ pub const BODY_BYTES_PER_ADDRESS: usize = 96 << 20;
 pub const ROOM_PATIENCE: Duration = Duration::from_secs(30);
 /// Work on jobs, modules and results up to so many bytes is small, and never waits for what is larger.
 pub const SMALL_WORK_BYTES: usize = 64 << 10;
+/// Jobs up to so many bytes are read where their body came in: the way to another thread and back takes longer.
+pub const READ_HERE_BYTES: usize = 2 << 10;
 /// Small ones that are read (unfolded, checked, compiled) at once; later ones wait up to [`ROOM_PATIENCE`].
 pub const SMALL_WORK: Lane = Lane { places: 16, bytes: 16 * SMALL_WORK_BYTES };
-/// Larger ones, by what they unfold to.
+/// Larger ones, by what they unfold to; of the addresses that wait, the one that took least time lately goes first.
 pub const LARGE_WORK: Lane = Lane { places: 8, bytes: 256 << 20 };
+/// The time that an address took for large work counts half after so long,
+pub const SPENT_HALVES: Duration = Duration::from_secs(10);
+/// that for what was refused so many times as much,
+pub const REFUSED_COUNTS: u32 = 16;
+/// of so many addresses, those that took most.
+pub const SPENT_ADDRESSES: usize = 1_024;
 /// Longer answers that are made whole count for their reader until they are read:
 pub const SMALL_ANSWER_BYTES: u64 = 16 << 10;
 /// those of one address together up to so many bytes,
@@ -81,6 +92,14 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
 pub const JOBS_IN_A_LIST: usize = 1_000;
 /// Bytes of a list; the jobs behind them are on its next page.
 pub const LIST_BYTES: usize = 1 << 20;
+
+const _: () = {
+    use p2pnet_shared::job::kinds::limits::{MAX_INPUT_BYTES, MAX_SOURCE_BYTES};
+    // An input in base64 leaves the job's JSON room for other fields, and in gzip, with one part in fifty lost to it, the body.
+    assert!(MAX_INPUT_BYTES.div_ceil(3) * 4 + (1 << 20) <= MAX_SOURCE_BYTES);
+    assert!(MAX_INPUT_BYTES / 50 * 51 + (1 << 20) <= MOST_PACKED_BYTES);
+    assert!(MOST_PACKED_BYTES <= BODY_BYTES_PER_ADDRESS && p2pnet_shared::kernel::MOST_MODULE_BYTES <= MOST_BODY_BYTES);
+};
 
 /// How many jobs each address may still send: a bucket that fills steadily.
 #[derive(Default)]

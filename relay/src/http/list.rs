@@ -29,13 +29,14 @@ use super::{
     limits,
     owners::Asker,
     source::Source,
+    wait::twice,
 };
 
 /// Where the next page begins.
 pub const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
 
 const HINT: &str = "it may have state (queued, running, verifying, completed, failed, cancelled, expired), name, label \
-                    (key:value or key, several times), limit (a number), cursor (from X-Next-Cursor) and before (an id)";
+                    (key:value or key, several times), limit (1 to 1000), cursor (from X-Next-Cursor) and before (an id)";
 
 /// A place in the list: jobs behind it are older, or as old and of a smaller id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +77,10 @@ struct Wanted {
 impl Wanted {
     fn read(pairs: &[(String, String)]) -> Result<Self, Refusal> {
         let mut wanted = Self::default();
-        for (name, value) in pairs {
+        for (place, (name, value)) in pairs.iter().enumerate() {
+            if name != "label" && pairs.iter().take(place).any(|(other, _)| other == name) {
+                return Err(twice(name));
+            }
             let bad = || {
                 let message = format!("the query's {} cannot be {:?}", short(name), short(value));
                 Refusal::new(Code::InvalidField, message, HINT)
@@ -86,12 +90,17 @@ impl Wanted {
                     let word: StrDeserializer<'_, serde::de::value::Error> = value.as_str().into_deserializer();
                     wanted.state = Some(JobState::deserialize(word).map_err(|_| bad())?);
                 }
-                "name" => wanted.name = Some(value.clone()),
+                // As jobs are named, without spaces around it.
+                "name" if value.trim().is_empty() => return Err(bad()),
+                "name" => wanted.name = Some(value.trim().to_owned()),
                 "label" => wanted.labels.push(match value.split_once(':') {
                     Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
                     None => (value.clone(), None),
                 }),
-                "limit" => wanted.limit = Some(value.parse().map_err(|_| bad())?),
+                "limit" => {
+                    let limit = value.parse().ok().filter(|limit| (1..=limits::JOBS_IN_A_LIST).contains(limit));
+                    wanted.limit = Some(limit.ok_or_else(bad)?);
+                }
                 "cursor" => wanted.cursor = Some(value.parse().map_err(|()| bad())?),
                 "before" => wanted.before = Some(value.parse().map_err(|_| bad())?),
                 _ => {
@@ -115,7 +124,7 @@ impl Wanted {
 
     /// How many are shown at once.
     fn limit(&self) -> usize {
-        self.limit.unwrap_or(limits::JOBS_IN_A_LIST).min(limits::JOBS_IN_A_LIST)
+        self.limit.unwrap_or(limits::JOBS_IN_A_LIST)
     }
 
     /// What to ask the node for: one more than is shown, to know whether the list goes on.
@@ -299,12 +308,36 @@ mod tests {
 
     #[test]
     fn queries_that_are_none_are_named() {
-        for pair in
-            [("limit", "-1"), ("limit", ""), ("state", "asleep"), ("cursor", "x"), ("before", "x"), ("colour", "red")]
-        {
+        for pair in [
+            ("limit", "-1"),
+            ("limit", ""),
+            ("limit", "0"),
+            ("limit", "1001"),
+            ("name", "  "),
+            ("state", "asleep"),
+            ("cursor", "x"),
+            ("before", "x"),
+            ("colour", "red"),
+        ] {
             let refusal = Wanted::read(&owned(&[pair])).unwrap_err();
             assert!(refusal.code == Code::InvalidField && refusal.message.contains(pair.0), "{refusal}");
         }
+    }
+
+    #[test]
+    fn what_stands_twice_in_a_query_is_named_but_for_labels() {
+        for name in ["state", "name", "limit", "cursor", "before"] {
+            let value = match name {
+                "state" => "failed",
+                "limit" => "7",
+                "cursor" => &format!("7-{}", "ab".repeat(16)),
+                _ => &"ab".repeat(16),
+            };
+            let refusal = Wanted::read(&owned(&[(name, value), ("label", "a"), (name, value)])).unwrap_err();
+            assert!(refusal.message.contains(name) && refusal.message.contains("twice"), "{refusal}");
+        }
+        assert_eq!(wanted(&[("label", "a"), ("label", "a")]).labels.len(), 2);
+        assert_eq!(wanted(&[("name", " nightly ")]).name.as_deref(), Some("nightly"));
     }
 
     #[test]

@@ -40,7 +40,7 @@ use std::{
 
 use axum::{
     Router,
-    extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Request},
+    extract::{ConnectInfo, FromRequestParts, Request},
     http::request::Parts,
     middleware,
     routing::{any, get, post, put},
@@ -183,11 +183,12 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(health::check))
         .route("/.well-known/p2pnet.json", get(well_known::document))
         .method_not_allowed_fallback(answer::method_not_allowed)
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), outbox::hold))
-        .layer(layers::catch_panics())
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), browsers::check))
-        // Outside of all that refuses: a page that may ask may also read why it is refused.
-        .layer(app.pages.cross_origin());
+        // The first one is outside of all that refuses: a page that may ask may also read why it is refused.
+        .layer((
+            app.pages.cross_origin(),
+            layers::catch_panics(),
+            middleware::from_fn_with_state(Arc::clone(&app), layers::guard),
+        ));
     let rest = Router::new()
         .route("/api/v1/docs", get(docs::page))
         .route("/metrics", get(metrics::text))
@@ -195,15 +196,15 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(answer::method_not_allowed)
         .fallback(page::file)
         .layer(middleware::from_fn_with_state(Arc::clone(&app), browsers::check));
+    // Together, and few: each request gets a copy of every layer, and of all those within it.
     let routes = api
         .merge(rest)
-        .layer(compress::answers())
-        .layer(middleware::from_fn(compress::settle))
-        .layer(middleware::from_fn(address::settle_host))
-        .layer(DefaultBodyLimit::max(limits::MOST_BODY_BYTES))
-        .layer(layers::catch_panics())
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), unread::drain))
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), layers::observe))
+        .layer((
+            middleware::from_fn_with_state(Arc::clone(&app), layers::observe),
+            layers::catch_panics(),
+            middleware::from_fn(layers::settle),
+            compress::answers(),
+        ))
         .with_state(Arc::clone(&app));
     // Around the routes: it decides which of them a request means.
     Router::new().fallback_service(routes).layer(middleware::from_fn_with_state(app, address::resolve))

@@ -10,7 +10,7 @@ use std::{
 
 use axum::{
     body::{Body, Bytes, HttpBody as _},
-    extract::{Request, State},
+    extract::Request,
     middleware::Next,
     response::Response,
 };
@@ -47,8 +47,8 @@ struct Held {
 }
 
 /// Counts what an endpoint has made whole. Streams hold one part at a time and are no matter of this.
-pub async fn hold(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let source = super::source_of(&app, &request);
+pub async fn hold(app: &App, request: Request, next: Next) -> Response {
+    let source = super::source_of(app, &request);
     let cut = request.extensions().get::<Cut>().cloned().unwrap_or_default();
     let response = next.run(request).await;
     let len = response.body().size_hint().exact().unwrap_or(0);

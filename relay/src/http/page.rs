@@ -79,10 +79,7 @@ pub async fn file(base: Base, method: Method, uri: Uri, headers: HeaderMap) -> R
             }
             response
         }
-        None => {
-            let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, ASK_EVERY_TIME)];
-            (StatusCode::OK, headers, below(&base, PLACEHOLDER)).into_response()
-        }
+        None => send_text(below(&base, PLACEHOLDER), &headers),
     }
 }
 
@@ -117,7 +114,7 @@ fn below(base: &Base, index: &str) -> String {
     text
 }
 
-/// The index as it is sent below a base path.
+/// The index as it is sent below a base path, or what stands in its place.
 fn send_text(text: String, headers: &HeaderMap) -> Response {
     let tag = tag_of(&Sha256::digest(&text));
     let cached = [(header::ETAG, tag.as_str()), (header::CACHE_CONTROL, ASK_EVERY_TIME)];

@@ -1,7 +1,7 @@
 //! What happens between the body of a job and its 202. A 202 is a promise: the job, its idempotency key and its kernel
 //! are on disk, in one transaction, before the node runs it and before anybody is told.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use axum::body::Bytes;
 use p2pnet_shared::{
@@ -21,6 +21,7 @@ use super::{
     intake::{self, Received},
     limits,
     source::Source,
+    turns::Turn,
 };
 use crate::{
     host::now,
@@ -65,10 +66,16 @@ impl Submission {
         let Some(turn) = app.turns.wait(source, weight).await else { return Err(intake::full().into()) };
         let text = match small {
             Some(text) => text,
-            None => unfolded(encoding, body.bytes.clone()).await?,
+            None => match unfolded(encoding, body.bytes.clone()).await {
+                Ok(text) => text,
+                Err(refused) => return refused_in(turn, refused),
+            },
         };
         let Some(key) = key else {
-            let job = read(app.store.clone(), holder, text).await?;
+            let job = match read(&app.store, holder, text).await {
+                Ok(job) => job,
+                Err(refused) => return refused_in(turn, refused),
+            };
             drop((turn, body));
             return keep(&app, job, None).await;
         };
@@ -81,10 +88,19 @@ impl Submission {
             idempotency::same_body(&before, hash)?;
             return Ok(before.job);
         }
-        let job = read(app.store.clone(), holder, text).await?;
+        let job = match read(&app.store, holder, text).await {
+            Ok(job) => job,
+            Err(refused) => return refused_in(turn, refused),
+        };
         drop((turn, body));
         keep(&app, job, Some((key, hash))).await
     }
+}
+
+/// Gives a turn back that came to nothing.
+fn refused_in(turn: Turn, refused: Refused) -> Result<JobId, Refused> {
+    turn.refused();
+    Err(refused)
 }
 
 /// The bytes that reading a small job may take: its own, and those of a module that it may name by its hash, in plain
@@ -96,11 +112,13 @@ fn weight(text: &[u8]) -> usize {
     if hash || escaped() { text.len() + MOST_MODULE_BYTES } else { text.len() }
 }
 
+const SPLIT: &str = "split the data over several jobs";
+
 /// The body as it was before it was compressed, if it was.
 async fn unfolded(encoding: Encoding, body: Bytes) -> Result<Bytes, Refused> {
     match encoding {
         Encoding::Plain => Ok(body),
-        Encoding::Gzip => match spawn_blocking(move || encoding.unfold(body, MAX_SOURCE_BYTES)).await {
+        Encoding::Gzip => match spawn_blocking(move || encoding.unfold(body, MAX_SOURCE_BYTES, SPLIT)).await {
             Ok(body) => Ok(body?),
             Err(error) => {
                 tracing::error!(%error, "unfolding a body panicked");
@@ -129,15 +147,29 @@ async fn keep(app: &App, job: Job, key: Option<(String, Hash)>) -> Result<JobId,
     Ok(id)
 }
 
-/// Reads a job's JSON on a thread of its own: a formula is compiled, a kernel checked.
-async fn read(store: Store, holder: Holder, body: Bytes) -> Result<Job, Refused> {
+/// Reads a job's JSON: a formula is compiled, a kernel checked. What is tiny is read here, unless it names a kernel that
+/// is in the store; all else on a thread of its own.
+async fn read(store: &Store, holder: Holder, body: Bytes) -> Result<Job, Refused> {
+    let owned = |job| Job { owner: holder.owner, household: holder.household, ..job };
+    if body.len() <= limits::READ_HERE_BYTES {
+        let names_one = Cell::new(false);
+        let look = |_| {
+            names_one.set(true);
+            None
+        };
+        let job = kinds::text_of(&body).and_then(|text| kinds::read(text, &look));
+        if !names_one.get() {
+            return Ok(owned(job?));
+        }
+    }
+    let store = store.clone();
     let read = move || {
         let text = kinds::text_of(&body)?;
         let runtime = runtime::Handle::current();
         kinds::read(text, &|hash| runtime.block_on(store.kernel(hash)))
     };
     match spawn_blocking(read).await {
-        Ok(job) => Ok(Job { owner: holder.owner, household: holder.household, ..job? }),
+        Ok(job) => Ok(owned(job?)),
         Err(error) => {
             tracing::error!(%error, "reading a job panicked");
             refuse(

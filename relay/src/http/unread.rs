@@ -10,7 +10,7 @@ use std::{
 
 use axum::{
     body::{Body, Bytes, HttpBody},
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderValue, StatusCode, header},
     middleware::Next,
     response::Response,
@@ -21,13 +21,13 @@ use tokio::time::{Instant, timeout_at};
 use super::{App, limits, source::Source};
 
 /// Answers, then reads on.
-pub async fn drain(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub async fn drain(app: &Arc<App>, request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
     // Who asks first whether to send will not send after a refusal.
     let asks_first = request.headers().contains_key(header::EXPECT);
-    let source = super::source_of(&app, &request);
+    let source = super::source_of(app, &request);
     let home = Arc::new(Mutex::new(None));
     let request = request.map(|body| Body::new(Lent { body: Some(body), touched: false, home: Arc::clone(&home) }));
     let mut response = next.run(request).await;
@@ -35,7 +35,7 @@ pub async fn drain(State(app): State<Arc<App>>, request: Request, next: Next) ->
     if let Some(Returned { body, touched }) = left {
         // One that was too slow is not waited for.
         if (touched || !asks_first) && response.status() != StatusCode::REQUEST_TIMEOUT {
-            tokio::spawn(forget(app, source, body));
+            tokio::spawn(forget(Arc::clone(app), source, body));
         }
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

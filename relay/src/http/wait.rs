@@ -131,14 +131,14 @@ async fn ended(app: &App, id: JobId, patience: Duration) {
 }
 
 /// The wish of a request: the query's, else the header's. A header that is not understood is passed over, as RFC 7240
-/// wants it; a query that is not is refused.
+/// wants it, and one that asks for more gets what there is; a query that does either is refused.
 fn read(uri: &Uri, headers: &HeaderMap) -> Result<Option<Wish>, Refusal> {
     let most = limits::LONGEST_WAIT.as_secs();
     let asked = pairs(uri).find(|(name, _)| name == "wait");
     if let Some((_, text)) = asked {
         return match text.parse::<u64>() {
-            Ok(seconds) => Ok(Some(Wish { seconds: seconds.min(most), preferred: false })),
-            Err(_) => {
+            Ok(seconds) if seconds <= most => Ok(Some(Wish { seconds, preferred: false })),
+            Ok(_) | Err(_) => {
                 let message = format!("wait cannot be {:?}", short(&text));
                 Err(Refusal::new(Code::InvalidField, message, format!("it is a number of seconds from 0 to {most}")))
             }
@@ -153,12 +153,24 @@ fn read(uri: &Uri, headers: &HeaderMap) -> Result<Option<Wish>, Refusal> {
     Ok(seconds.map(|seconds| Wish { seconds: seconds.min(most), preferred: true }))
 }
 
+/// The refusal of a query in which `name` stands twice: nobody can tell which is meant.
+pub(super) fn twice(name: &str) -> Refusal {
+    Refusal::new(Code::InvalidField, format!("the query has {} twice", short(name)), "leave one of them out")
+}
+
 fn pairs(uri: &Uri) -> impl Iterator<Item = (String, String)> {
     form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned()
 }
 
-/// Names the first part of a query that nobody reads.
+/// Names the first part of a query that nobody reads, or that stands there twice.
 fn check_names(uri: &Uri, known: &[&str]) -> Result<(), Refusal> {
+    let mut seen = Vec::new();
+    for (name, _) in pairs(uri).take_while(|(name, _)| known.contains(&name.as_str())) {
+        if seen.contains(&name) {
+            return Err(twice(&name));
+        }
+        seen.push(name);
+    }
     let Some((name, _)) = pairs(uri).find(|(name, _)| !known.contains(&name.as_str())) else { return Ok(()) };
     let hint = match known {
         [] => "leave the query out".to_owned(),
@@ -185,11 +197,12 @@ mod tests {
         let of = |seconds, preferred| Ok(Some(Wish { seconds, preferred }));
         assert_eq!(wish("/x", None), Ok(None));
         assert_eq!(wish("/x?wait=5", Some("wait=9")), of(5, false));
-        assert_eq!(wish("/x?wait=5000", None), of(60, false));
+        assert_eq!((wish("/x?wait=0", None), wish("/x?wait=60", None)), (of(0, false), of(60, false)));
+        assert_eq!(wish("/x", Some("wait=5000")), of(60, true));
         assert_eq!(wish("/x", Some("respond-async, WAIT=10; x=y")), of(10, true));
         assert_eq!(wish("/x", Some("wait=\"7\"")), of(7, true));
         assert_eq!(wish("/x", Some("wait=soon")), Ok(None));
-        for bad in ["/x?wait=", "/x?wait=-1", "/x?wait=1.5", "/x?wait=ever"] {
+        for bad in ["/x?wait=", "/x?wait=-1", "/x?wait=1.5", "/x?wait=ever", "/x?wait=61", "/x?wait=999999"] {
             assert_eq!(wish(bad, None).unwrap_err().code, Code::InvalidField, "{bad}");
         }
     }
@@ -199,6 +212,7 @@ mod tests {
         let check = |uri: &str, known| check_names(&uri.parse().unwrap(), known);
         assert_eq!(check("/x?wait=5", &["wait"]), Ok(()));
         assert_eq!(check("/x", &[]), Ok(()));
+        assert!(check("/x?wait=5&wait=5", &["wait"]).unwrap_err().message.contains("wait twice"));
         for (uri, known) in [("/x?wait=5&format=raw", &["wait"][..]), ("/x?format", &[]), ("/x?Wait=1", &["wait"])] {
             let refusal = check(uri, known).unwrap_err();
             assert!(refusal.code == Code::InvalidField && refusal.message.contains('"'), "{refusal}");
