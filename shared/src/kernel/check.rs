@@ -111,9 +111,8 @@ pub fn contract(original: &[u8]) -> Result<(), Refusal> {
         if index.is_none() {
             return Err(invalid(format!("The kernel exports `{name}`, which must be a function if it is there.")));
         }
-        match results {
-            Some(results) => expect(name, index, &[], results, shape)?,
-            None => {}
+        if let Some(results) = results {
+            expect(name, index, &[], results, shape)?;
         }
     }
     Ok(())
