@@ -13,8 +13,10 @@ use p2pnet_shared::{
     engine::{
         CallOutcome, Engine, EngineName, Limits, Trap, WasmiEngine, WasmiModule, Watch,
         drive::{self, Guest, Settings, Stop},
+        standing::{Rewind, Standing},
     },
-    kernel::{Facts, TrapReason, exports},
+    kernel::{self, Facts, MOST_REWINDABLE_BYTES, TrapReason, exports},
+    units::Gas,
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_encoder::{
@@ -24,6 +26,10 @@ use wasm_encoder::{
 
 /// Gas between two looks at the watch: a millisecond or so of compiled code, a few of V8's baseline tier.
 const SLICE: i64 = 2_000_000;
+
+/// Gas of a call that may be made in an instance that stands ready, and that nobody looks into meanwhile: some milliseconds
+/// at most.
+const TINY_GAS: Gas = Gas(1_000_000);
 
 /// Name of the custom section in which a compiled module carries its own bytes, for wasmi: whoever gets the module has them.
 const REWRITTEN: &str = "p2pnet.rewritten";
@@ -35,10 +41,12 @@ const PROBE: (i32, usize) = (64, 100);
 const HOST: Stop = Stop::Host(Trap::HostFailed);
 
 /// The browser's compiler. Modules are the caller's to keep.
-#[derive(Default)]
 pub struct BrowserEngine {
     hook: Option<Hook>,
     exhausted: Rc<Cell<bool>>,
+    standing: Standing<BrowserGuest>,
+    /// Of the next module.
+    number: u64,
 }
 
 /// What kernels call between two slices of gas.
@@ -55,12 +63,15 @@ pub struct BrowserModule {
     facts: Facts,
     /// The same for wasmi, once that was needed.
     interpreted: OnceCell<Option<WasmiModule>>,
+    /// The form whose instances can be set back, once that was wanted.
+    rewindable: OnceCell<Option<Module>>,
+    /// Tells the modules of an engine apart.
+    number: u64,
 }
 
 impl BrowserModule {
-    /// One that was compiled before, from the rewritten bytes that `facts` are of.
-    pub fn new(module: Module, facts: Facts) -> Self {
-        Self { module, facts, interpreted: OnceCell::new() }
+    fn new(module: Module, facts: Facts, number: u64) -> Self {
+        Self { module, facts, interpreted: OnceCell::new(), rewindable: OnceCell::new(), number }
     }
 
     /// What other workers may have.
@@ -75,11 +86,31 @@ impl BrowserModule {
 
     /// The same kernel for wasmi, read from the bytes that the module carries.
     pub fn interpreted(&self, wasmi: &mut WasmiEngine) -> Option<&WasmiModule> {
-        let read = || {
-            let bytes = Module::custom_sections(&self.module, REWRITTEN).get(0);
-            wasmi.load(&Uint8Array::new(&bytes).to_vec()).ok()
-        };
+        let read = || wasmi.load(&self.rewritten().to_vec()).ok();
         self.interpreted.get_or_init(read).as_ref()
+    }
+
+    fn rewritten(&self) -> Uint8Array {
+        Uint8Array::new(&Module::custom_sections(&self.module, REWRITTEN).get(0))
+    }
+
+    fn rewindable(&self) -> Option<&Module> {
+        let make = || {
+            let rewritten = self.rewritten();
+            // A larger one is not copied in vain.
+            if rewritten.length() as usize > MOST_REWINDABLE_BYTES {
+                return None;
+            }
+            let form = kernel::rewindable(&rewritten.to_vec())?;
+            Module::new(&Uint8Array::from(&*form)).ok()
+        };
+        self.rewindable.get_or_init(make).as_ref()
+    }
+}
+
+impl Default for BrowserEngine {
+    fn default() -> Self {
+        Self { hook: None, exhausted: Rc::default(), standing: Standing::new(TINY_GAS), number: 0 }
     }
 }
 
@@ -87,6 +118,28 @@ impl BrowserEngine {
     /// Has `watch` asked while kernels run, from the next call on, where the page's policy lets anything be compiled.
     pub fn set_watch(&mut self, watch: Watch) {
         self.hook = Hook::new(watch).ok();
+    }
+
+    /// A module that was compiled before, from the rewritten bytes that `facts` are of.
+    pub fn adopt(&mut self, module: Module, facts: Facts) -> BrowserModule {
+        self.number += 1;
+        BrowserModule::new(module, facts, self.number)
+    }
+
+    /// Gives up what stands ready for a module that is not needed any more.
+    pub fn forget(&mut self, module: &BrowserModule) {
+        self.standing.forget(module.number);
+    }
+
+    /// The call in an instance that stands ready, where that is worthwhile and comes to an output.
+    fn call_standing(&mut self, module: &BrowserModule, input: &[&[u8]], limits: &Limits) -> Option<CallOutcome> {
+        let kind = self.standing.kind(module.number, input, limits);
+        if !self.standing.is_worthwhile(kind) {
+            return None;
+        }
+        let form = module.rewindable()?;
+        let exhausted = &self.exhausted;
+        self.standing.call(kind, &module.facts, input, limits, || BrowserGuest::new(form, None, exhausted).ok())
     }
 
     /// Whether the last call ended because the browser's own stack did, which says nothing about the kernel.
@@ -106,15 +159,22 @@ impl Engine for BrowserEngine {
         let facts = Facts::of(rewritten).ok_or(Trap::HostFailed)?;
         // Throws where the page's policy forbids compiling.
         let module = Module::new(&Uint8Array::from(&*carrying_itself(rewritten))).map_err(|_| Trap::HostFailed)?;
-        Ok(BrowserModule::new(module, facts))
+        Ok(self.adopt(module, facts))
     }
 
     fn call(&mut self, module: &BrowserModule, input: &[&[u8]], limits: &Limits) -> CallOutcome {
-        let slice = self.hook.as_ref().map(|_| SLICE);
+        let outcome = self.call_standing(module, input, limits);
         self.exhausted.set(false);
-        drive::call(&module.facts, input, limits, slice, || {
+        if let Some(outcome) = outcome {
+            return outcome;
+        }
+        let slice = self.hook.as_ref().map(|_| SLICE);
+        let outcome = drive::call(&module.facts, input, limits, slice, || {
             BrowserGuest::new(&module.module, self.hook.as_ref(), &self.exhausted).map_err(|_| Trap::HostFailed)
-        })
+        });
+        let kind = self.standing.kind(module.number, input, limits);
+        self.standing.saw(kind, &outcome);
+        outcome
     }
 }
 
@@ -151,6 +211,8 @@ struct BrowserGuest {
     slice: Global,
     alloc: Function,
     run: Function,
+    /// What saves and sets back, in the form that can be.
+    rewind: Option<(Function, Function)>,
 }
 
 impl BrowserGuest {
@@ -171,6 +233,7 @@ impl BrowserGuest {
             slice: export(&exported, exports::SLICE)?,
             alloc: export(&exported, "alloc")?,
             run: export(&exported, "run")?,
+            rewind: export(&exported, exports::SAVE).ok().zip(export(&exported, exports::REWIND).ok()),
             exports: exported,
         })
     }
@@ -253,6 +316,20 @@ impl Guest for BrowserGuest {
     fn read(&mut self, pointer: u32, length: u32) -> Option<Vec<u8>> {
         self.view(pointer, length as usize).map(|view| view.to_vec())
     }
+}
+
+impl Rewind for BrowserGuest {
+    fn save(&mut self) -> bool {
+        self.rewind.as_ref().is_some_and(|(save, _)| did(save))
+    }
+
+    fn rewind(&mut self) -> bool {
+        self.rewind.as_ref().is_some_and(|(_, rewind)| did(rewind))
+    }
+}
+
+fn did(function: &Function) -> bool {
+    function.call0(&JsValue::UNDEFINED).is_ok_and(|done| done.as_f64() == Some(1.0))
 }
 
 /// A module that imports a function `h.h` of JavaScript's and exports another, which calls it: only so can it stand in a table.

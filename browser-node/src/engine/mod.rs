@@ -46,8 +46,16 @@ impl Engines {
     }
 
     /// A kernel that another worker of this tab has compiled.
-    pub fn adopt(module: Module, facts: Facts) -> BrowserModule {
-        BrowserModule::new(module, facts)
+    pub fn adopt(&mut self, module: Module, facts: Facts) -> BrowserModule {
+        self.browser.adopt(module, facts)
+    }
+
+    /// Gives up what is kept for a kernel beside it.
+    pub fn forget(&mut self, loaded: &Loaded) {
+        match loaded {
+            Loaded::Browser(module) => self.browser.forget(module),
+            Loaded::Wasmi(_) => {}
+        }
     }
 
     /// Makes a rewritten kernel ready: compiled by the browser, or, where the page's policy or a fault of the browser

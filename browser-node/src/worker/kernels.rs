@@ -39,12 +39,15 @@ impl Kernels {
         share: impl Fn(&Said, Option<&Module>),
     ) -> Result<Rc<Loaded>, Trap> {
         for hash in forget {
-            self.ready.remove(hash);
+            if let Some(Ok(loaded)) = self.ready.remove(hash) {
+                self.engines.forget(&loaded);
+            }
         }
         match (source, module) {
             (Source::Ready, _) => self.ready.get(&hash).cloned().unwrap_or(Err(Trap::HostFailed)),
             (Source::Compiled(facts), Some(module)) => {
-                self.keep(hash, Ok(Rc::new(Loaded::Browser(Engines::adopt(module, facts)))))
+                let adopted = Loaded::Browser(self.engines.adopt(module, facts));
+                self.keep(hash, Ok(Rc::new(adopted)))
             }
             (Source::Compiled(_), None) => Err(Trap::HostFailed),
             (Source::Original(original), _) => {

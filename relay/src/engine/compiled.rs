@@ -19,6 +19,8 @@ use crate::store::folder::private;
 /// Bytes of compiled code that are kept; the files that were not used for longest go first.
 const MOST_BYTES: u64 = 1 << 30;
 const HASH_BYTES: usize = 32;
+/// Goes up when more is expected in the folder of a kernel that was compiled: both of its forms.
+const VERSION: u8 = 2;
 
 /// A folder of compiled kernels. Whoever can write to it can run code as this process does.
 pub struct CompiledFolder {
@@ -32,7 +34,7 @@ impl CompiledFolder {
         if let Err(error) = make_private(&path) {
             tracing::warn!(%error, path = %path.display(), "compiled kernels cannot be kept");
         }
-        let mut hasher = Fingerprint(Vec::new());
+        let mut hasher = Fingerprint(vec![VERSION]);
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Self { path, fits: Hash::of(&hasher.0).to_string()[..16].to_owned() }
     }

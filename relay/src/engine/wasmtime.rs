@@ -3,14 +3,24 @@
 //! Instances come from a pool, traps are signals, compiled code is kept on disk. What stops a kernel from outside is
 //! the rewrite's own hook ([`Watch`]), which costs nothing inside loops, so wasmtime's epochs and fuel stay off.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use p2pnet_shared::{
     engine::{
         CallOutcome, Engine, EngineName, Limits, Trap, Watch,
         drive::{self, Guest, Settings, Stop},
+        standing::{Rewind, Standing},
     },
-    kernel::{Facts, MOST_MEMORIES, MOST_TABLE_ELEMENTS, MOST_TABLES, STACK_BYTES, TrapReason, exports},
+    kernel::{
+        self, Facts, MOST_MEMORIES, MOST_REWINDABLE_BYTES, MOST_TABLE_ELEMENTS, MOST_TABLES, STACK_BYTES, TrapReason,
+        exports,
+    },
     units::Gas,
 };
 use wasmtime::{
@@ -34,12 +44,18 @@ const MOST_INSTANCE_BYTES: usize = 4 << 20;
 /// Where Linux tells which pages were written, wherever they lie: rustc puts stack and data around the first MiB.
 const RESIDENT_BYTES: usize = 256 << 10;
 
+/// Gas of a call that may be made in an instance that stands ready: some tenths of a millisecond. For a longer one making
+/// an instance does not matter.
+const TINY_GAS: Gas = Gas(1_000_000);
+
 /// wasmtime. Cheap to clone.
-#[derive(Clone)]
 pub struct WasmtimeEngine {
     compiler: Compiler,
     folder: Option<Arc<CompiledFolder>>,
     watch: Option<Watch>,
+    /// Makes what stands ready, which lives for long and so needs no pool.
+    lasting: Compiler,
+    standing: Standing<WasmtimeGuest>,
 }
 
 /// A compiled kernel. Cheap to clone.
@@ -48,6 +64,18 @@ pub struct WasmtimeModule {
     ready: InstancePre<()>,
     items: Items,
     facts: Arc<Facts>,
+    rewindable: Arc<Rewindable>,
+}
+
+/// The other form of a kernel, once that was wanted.
+struct Rewindable {
+    /// Tells modules apart.
+    number: u64,
+    /// None of a kernel that is too large for it.
+    rewritten: Option<Box<[u8]>>,
+    /// Whether it may be compiled here, or is only to be found on disk.
+    may_compile: bool,
+    form: OnceLock<Option<(InstancePre<()>, Items)>>,
 }
 
 /// Where a kernel's exports are, so that no name is looked up in a call.
@@ -62,6 +90,8 @@ struct Items {
     reserve: ModuleExport,
     slice: ModuleExport,
     hook: ModuleExport,
+    /// What saves and sets back, in the other form.
+    rewind: Option<(ModuleExport, ModuleExport)>,
 }
 
 /// Opens what Linux tells by which pages of memory were written, for all engines that this process makes later on. For a
@@ -98,7 +128,12 @@ impl WasmtimeEngine {
             Compiler::new(&config(None))
         })?;
         let folder = folder.map(|path| Arc::new(CompiledFolder::new(path, &compiler)));
-        Ok(Self { compiler, folder, watch: None })
+        Self::made_of(compiler, folder)
+    }
+
+    fn made_of(compiler: Compiler, folder: Option<Arc<CompiledFolder>>) -> Result<Self, wasmtime::Error> {
+        let lasting = Compiler::new(&config(None))?;
+        Ok(Self { compiler, folder, watch: None, lasting, standing: Standing::new(TINY_GAS) })
     }
 
     /// Whether instances come from memory that is kept for them.
@@ -110,11 +145,21 @@ impl WasmtimeEngine {
     pub fn compiling_into(folder: PathBuf) -> Result<Self, wasmtime::Error> {
         let compiler = Compiler::new(&config(None))?;
         let folder = Some(Arc::new(CompiledFolder::new(folder, &compiler)));
-        Ok(Self { compiler, folder, watch: None })
+        Self::made_of(compiler, folder)
     }
 
-    /// Puts the kernel's compiled code into the folder, where an engine with the same folder finds it; whether it could.
+    /// Puts the kernel's compiled code into the folder, where an engine with the same folder finds it, and that of its
+    /// other form beside it, if there is one; whether it could.
     pub fn keep(&self, rewritten: &[u8]) -> bool {
+        let form = may_rewind(rewritten).then(|| kernel::rewindable(rewritten)).flatten();
+        // First, so that whoever finds the kernel finds both.
+        if let Some(form) = form {
+            self.keep_as_is(&form);
+        }
+        self.keep_as_is(rewritten)
+    }
+
+    fn keep_as_is(&self, rewritten: &[u8]) -> bool {
         let Some(folder) = &self.folder else { return false };
         match self.compiler.precompile_module(rewritten) {
             Ok(code) => folder.put(rewritten, &code),
@@ -130,35 +175,101 @@ impl WasmtimeEngine {
         &self.compiler
     }
 
+    /// The same for what stands ready.
+    pub fn lasting_compiler(&self) -> &Compiler {
+        &self.lasting
+    }
+
     /// Has `watch` asked while kernels run on this clone, from the next call on.
     pub fn set_watch(&mut self, watch: Option<Watch>) {
         self.watch = watch;
     }
 
+    /// Calls that this clone has made in instances that stood ready.
+    pub fn stood_ready(&self) -> u64 {
+        self.standing.calls()
+    }
+
     /// The kernel, if its compiled code is on disk.
     pub fn load_kept(&self, rewritten: &[u8]) -> Option<WasmtimeModule> {
         let module = self.folder.as_ref()?.get(&self.compiler, rewritten)?;
-        self.ready(&module, rewritten)
+        self.ready(&module, rewritten, false)
     }
 
-    fn ready(&self, module: &Module, rewritten: &[u8]) -> Option<WasmtimeModule> {
-        let item = |name: &str| module.get_export_index(name);
+    fn ready(&self, module: &Module, rewritten: &[u8], may_compile: bool) -> Option<WasmtimeModule> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
         Some(WasmtimeModule {
             ready: Linker::new(&self.compiler).instantiate_pre(module).ok()?,
-            items: Items {
-                memory: item("memory")?,
-                alloc: item("alloc")?,
-                run: item("run")?,
-                gas: item(exports::GAS)?,
-                trap: item(exports::TRAP)?,
-                pages: item(exports::PAGES)?,
-                reserve: item(exports::RESERVE)?,
-                slice: item(exports::SLICE)?,
-                hook: item(exports::HOOK)?,
-            },
+            items: Items::of(module)?,
             facts: Arc::new(Facts::of(rewritten)?),
+            rewindable: Arc::new(Rewindable {
+                number: NUMBER.fetch_add(1, Ordering::Relaxed),
+                rewritten: may_rewind(rewritten).then(|| rewritten.into()),
+                may_compile,
+                form: OnceLock::new(),
+            }),
         })
     }
+
+    /// The call in an instance that stands ready, where that is worthwhile and comes to an output.
+    fn call_standing(&mut self, module: &WasmtimeModule, input: &[&[u8]], limits: &Limits) -> Option<CallOutcome> {
+        let rewindable = &module.rewindable;
+        let rewritten = rewindable.rewritten.as_ref()?;
+        let kind = self.standing.kind(rewindable.number, input, limits);
+        if !self.standing.is_worthwhile(kind) {
+            return None;
+        }
+        let form = rewindable.form.get_or_init(|| {
+            let form = kernel::rewindable(rewritten)?;
+            let found = self.folder.as_ref().and_then(|folder| folder.get(&self.lasting, &form));
+            let compiled = match found {
+                Some(module) => module,
+                None if rewindable.may_compile => Module::new(&self.lasting, &form).ok()?,
+                None => return None,
+            };
+            Some((Linker::new(&self.lasting).instantiate_pre(&compiled).ok()?, Items::of(&compiled)?))
+        });
+        let (ready, items) = form.as_ref()?;
+        let lasting = &self.lasting;
+        let instantiate = || WasmtimeGuest::new(lasting, ready, items, None);
+        self.standing.call(kind, &module.facts, input, limits, instantiate)
+    }
+}
+
+impl Clone for WasmtimeEngine {
+    /// What stands ready is each clone's own.
+    fn clone(&self) -> Self {
+        Self {
+            compiler: self.compiler.clone(),
+            folder: self.folder.clone(),
+            watch: self.watch.clone(),
+            lasting: self.lasting.clone(),
+            standing: Standing::new(TINY_GAS),
+        }
+    }
+}
+
+impl Items {
+    fn of(module: &Module) -> Option<Self> {
+        let item = |name: &str| module.get_export_index(name);
+        Some(Self {
+            memory: item("memory")?,
+            alloc: item("alloc")?,
+            run: item("run")?,
+            gas: item(exports::GAS)?,
+            trap: item(exports::TRAP)?,
+            pages: item(exports::PAGES)?,
+            reserve: item(exports::RESERVE)?,
+            slice: item(exports::SLICE)?,
+            hook: item(exports::HOOK)?,
+            rewind: item(exports::SAVE).zip(item(exports::REWIND)),
+        })
+    }
+}
+
+/// What is larger is not called for tiny work, and compiling it twice would take long.
+fn may_rewind(rewritten: &[u8]) -> bool {
+    rewritten.len() <= MOST_REWINDABLE_BYTES
 }
 
 impl Engine for WasmtimeEngine {
@@ -179,15 +290,24 @@ impl Engine for WasmtimeEngine {
         if let (Some(folder), Ok(code)) = (&self.folder, module.serialize()) {
             folder.put(rewritten, &code);
         }
-        self.ready(&module, rewritten).ok_or(Trap::HostFailed)
+        self.ready(&module, rewritten, true).ok_or(Trap::HostFailed)
     }
 
     fn call(&mut self, module: &WasmtimeModule, input: &[&[u8]], limits: &Limits) -> CallOutcome {
         let slice = self.watch.is_some().then_some(SLICE);
         let call = || {
-            drive::call(&module.facts, input, limits, slice, || {
-                WasmtimeGuest::new(&self.compiler, module, self.watch.clone()).ok_or(Trap::HostFailed)
-            })
+            if let Some(outcome) = self.call_standing(module, input, limits) {
+                return outcome;
+            }
+            let outcome = drive::call(&module.facts, input, limits, slice, || {
+                WasmtimeGuest::new(&self.compiler, &module.ready, &module.items, self.watch.clone())
+                    .ok_or(Trap::HostFailed)
+            });
+            if module.rewindable.rewritten.is_some() {
+                let kind = self.standing.kind(module.rewindable.number, input, limits);
+                self.standing.saw(kind, &outcome);
+            }
+            outcome
         };
         with_room(call).unwrap_or(CallOutcome { output: Err(Trap::HostFailed), gas: Gas(0) })
     }
@@ -238,13 +358,13 @@ struct WasmtimeGuest {
     slice: Global,
     alloc: TypedFunc<i32, i32>,
     run: TypedFunc<(i32, i32), i64>,
+    rewind: Option<(TypedFunc<(), i32>, TypedFunc<(), i32>)>,
 }
 
 impl WasmtimeGuest {
-    fn new(compiler: &Compiler, module: &WasmtimeModule, watch: Option<Watch>) -> Option<Self> {
+    fn new(compiler: &Compiler, ready: &InstancePre<()>, items: &Items, watch: Option<Watch>) -> Option<Self> {
         let mut store = Store::new(compiler, ());
-        let instance = module.ready.instantiate(&mut store).ok()?;
-        let items = &module.items;
+        let instance = ready.instantiate(&mut store).ok()?;
         if let Some(watch) = watch {
             let hook = Func::wrap(&mut store, move || match watch() {
                 Some(trap) => Err(wasmtime::Error::new(Stopped(trap))),
@@ -258,6 +378,14 @@ impl WasmtimeGuest {
         let (reserve, slice) = (global(&items.reserve)?, global(&items.slice)?);
         let alloc = instance.get_module_export(&mut store, &items.alloc)?.into_func()?;
         let run = instance.get_module_export(&mut store, &items.run)?.into_func()?;
+        let rewind = match &items.rewind {
+            Some((save, rewind)) => {
+                let save = instance.get_module_export(&mut store, save)?.into_func()?;
+                let rewind = instance.get_module_export(&mut store, rewind)?.into_func()?;
+                Some((save.typed(&store).ok()?, rewind.typed(&store).ok()?))
+            }
+            None => None,
+        };
         Some(Self {
             memory: instance.get_module_export(&mut store, &items.memory)?.into_memory()?,
             gas,
@@ -267,6 +395,7 @@ impl WasmtimeGuest {
             slice,
             alloc: alloc.typed(&store).ok()?,
             run: run.typed(&store).ok()?,
+            rewind,
             instance,
             store,
         })
@@ -318,6 +447,18 @@ impl Guest for WasmtimeGuest {
         let start = pointer as usize;
         let end = start.checked_add(length as usize)?;
         self.memory.data(&self.store).get(start..end).map(<[u8]>::to_vec)
+    }
+}
+
+impl Rewind for WasmtimeGuest {
+    fn save(&mut self) -> bool {
+        let Some((save, _)) = &self.rewind else { return false };
+        save.call(&mut self.store, ()).is_ok_and(|done| done != 0)
+    }
+
+    fn rewind(&mut self) -> bool {
+        let Some((_, rewind)) = &self.rewind else { return false };
+        rewind.call(&mut self.store, ()).is_ok_and(|done| done != 0)
     }
 }
 

@@ -124,9 +124,17 @@ fn steps<G: Guest>(guest: &mut G, facts: &Facts, input: &[&[u8]], limits: &Limit
         Err(Stop::Trap) if goes_on(guest, facts) => return again(guest, facts, (0, 0), limits),
         answer => answer.map_err(|stop| trap(guest, stop))?,
     };
-    if pointer == 0 && length > 0 {
-        return Err(Trap::BrokenContract);
-    }
+    go(guest, facts, pointer, input, limits)
+}
+
+/// The second half of a call, once `alloc` has said where the input goes.
+pub(super) fn go<G: Guest>(
+    guest: &mut G,
+    facts: &Facts,
+    pointer: u32,
+    input: &[&[u8]],
+    limits: &Limits,
+) -> Result<Vec<u8>, Trap> {
     let mut at = pointer;
     for part in input {
         if !guest.write(at, part) {
@@ -134,6 +142,10 @@ fn steps<G: Guest>(guest: &mut G, facts: &Facts, input: &[&[u8]], limits: &Limit
         }
         let step = u32::try_from(part.len()).map_err(|_| Trap::BrokenContract)?;
         at = at.wrapping_add(step);
+    }
+    let length = at.wrapping_sub(pointer);
+    if pointer == 0 && length > 0 {
+        return Err(Trap::BrokenContract);
     }
     match guest.run(pointer, length) {
         Err(Stop::Trap) if goes_on(guest, facts) => again(guest, facts, (pointer, length), limits),

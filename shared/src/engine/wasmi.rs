@@ -206,3 +206,34 @@ fn stop(error: &Error) -> Stop {
         Some(_) => Stop::Trap,
     }
 }
+
+/// How what stands ready is tried without another engine.
+#[cfg(test)]
+mod rewound {
+    use super::*;
+    use crate::engine::standing::Rewind;
+
+    impl WasmiEngine {
+        /// A fresh guest of a module.
+        pub fn guest(&self, module: &WasmiModule) -> Option<impl Rewind + use<>> {
+            WasmiGuest::new(&self.interpreter, &module.module, None)
+        }
+    }
+
+    impl WasmiGuest {
+        fn did(&mut self, name: &str) -> bool {
+            let function = self.instance.get_typed_func::<(), i32>(&self.store, name);
+            function.is_ok_and(|function| function.call(&mut self.store, ()).is_ok_and(|done| done == 1))
+        }
+    }
+
+    impl Rewind for WasmiGuest {
+        fn save(&mut self) -> bool {
+            self.did(exports::SAVE)
+        }
+
+        fn rewind(&mut self) -> bool {
+            self.did(exports::REWIND)
+        }
+    }
+}

@@ -30,6 +30,7 @@ mod lower;
 mod measure;
 mod nan;
 mod outline;
+mod rewindable;
 mod rewrite;
 mod segments;
 mod shape;
@@ -41,6 +42,7 @@ pub(crate) use features::unreadable_program;
 pub(crate) use imports::{Importer, refusal as refused_import};
 pub use measure::Nans;
 pub use outline::Outline;
+pub use rewindable::{MOST_REWINDABLE_BYTES, MOST_REWINDABLE_PAGES, rewindable};
 pub use rewrite::{rewrite, rewrite_with, within_bounds};
 pub use shape::check as is_module;
 
@@ -77,6 +79,10 @@ pub mod exports {
     pub const START: &str = "p2pnet.start";
     /// The function of [`crate::engine::drive::RECOVERS`], if the kernel has one of that type.
     pub const RECOVER: &str = "p2pnet.recover";
+    /// Of [`super::rewindable`] kernels, `() -> i32`: keeps memories and globals as they are; zero if it cannot.
+    pub const SAVE: &str = "p2pnet.save";
+    /// Of [`super::rewindable`] kernels, `() -> i32`: puts back what was kept; zero if it cannot.
+    pub const REWIND: &str = "p2pnet.rewind";
     /// Prefix that a kernel's own exports must not use.
     pub const RESERVED: &str = "p2pnet.";
 }

@@ -108,18 +108,55 @@ impl Pair {
         if let Err(Ended::Host(text)) = &first {
             bail!("{name}({arguments:x?}): {text}");
         }
+        self.same().with_context(|| format!("{name}({arguments:x?})"))?;
+        Ok(first)
+    }
+
+    /// Compares globals and memories. An error is a difference.
+    fn same(&mut self) -> Result<()> {
+        let [(one_name, one), (other_name, other)] = &mut self.both;
         for global in &self.exports.globals {
             let (first, second) = (one.get(global), other.get(global));
             if first != second {
-                bail!("{name}({arguments:x?}): {global} is {first:x?} on {one_name}, {second:x?} on {other_name}");
+                bail!("{global} is {first:x?} on {one_name}, {second:x?} on {other_name}");
             }
         }
         for memory in &self.exports.memories {
             if one.memory(memory) != other.memory(memory) {
-                bail!("{name}({arguments:x?}): memory differs");
+                bail!("memory differs");
             }
         }
-        Ok(first)
+        Ok(())
+    }
+
+    /// Has the second instance, of the form that can be set back, keep its state.
+    pub fn save(&mut self) -> Result<()> {
+        match self.both[1].1.call(exports::SAVE, &[]) {
+            Ok(done) if done == [Value::I32(1)] => Ok(()),
+            other => bail!("saving gave {other:x?}"),
+        }
+    }
+
+    /// Sets the second instance back, and compares it with a fresh first one that has begun; `false` if its memory has grown,
+    /// which cannot be taken back.
+    pub fn set_back(&mut self, machine: &dyn Machine, rewritten: &[u8], gas: i64, pages: i32) -> Result<bool> {
+        match self.both[1].1.call(exports::REWIND, &[]) {
+            Ok(done) if done == [Value::I32(1)] => {}
+            Ok(done) if done == [Value::I32(0)] => return Ok(false),
+            other => bail!("setting back gave {other:x?}"),
+        }
+        let mut first = machine.start(rewritten)?;
+        first.set(exports::GAS, Value::I64(gas))?;
+        first.set(exports::PAGES, Value::I32(pages))?;
+        if self.exports.starts {
+            first.call(exports::START, &[]).map_err(|ended| anyhow::anyhow!("the start gave {ended:?}"))?;
+        }
+        let left = first.get(exports::GAS).context("no gas")?;
+        self.both[0].1 = first;
+        // The host's own to set.
+        self.both[1].1.set(exports::GAS, left)?;
+        self.same().context("after it was set back")?;
+        Ok(true)
     }
 
     /// Calls the start function, if there is one.

@@ -8,6 +8,8 @@ use p2pnet_shared::{
     kernel::{TrapReason, exports},
 };
 
+use crate::compare::Exports;
+
 /// A value by its bits. A reference to a function only says whether there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value {
@@ -58,7 +60,11 @@ pub trait Running {
 pub struct Wasmi(pub wasmi::Engine);
 
 /// The native compiler.
-pub struct Wasmtime(pub wasmtime::Engine);
+pub struct Wasmtime {
+    pooled: wasmtime::Engine,
+    /// For instances that are set back.
+    lasting: wasmtime::Engine,
+}
 
 impl Wasmi {
     /// Set up as nodes have it.
@@ -77,7 +83,7 @@ impl Wasmtime {
     /// Set up as nodes have it.
     pub fn new() -> Result<Self> {
         let engine = WasmtimeEngine::new(None).map_err(|error| anyhow!("no wasmtime here: {error}"))?;
-        Ok(Self(engine.compiler().clone()))
+        Ok(Self { pooled: engine.compiler().clone(), lasting: engine.lasting_compiler().clone() })
     }
 }
 
@@ -145,8 +151,10 @@ impl Machine for Wasmtime {
     }
 
     fn start(&self, rewritten: &[u8]) -> Result<Box<dyn Running>> {
-        let module = wasmtime::Module::new(&self.0, rewritten).map_err(|error| anyhow!("{error:?}"))?;
-        let mut store = wasmtime::Store::new(&self.0, ());
+        let can_be_set_back = Exports::of(rewritten)?.functions.iter().any(|(name, _)| name == exports::REWIND);
+        let engine = if can_be_set_back { &self.lasting } else { &self.pooled };
+        let module = wasmtime::Module::new(engine, rewritten).map_err(|error| anyhow!("{error:?}"))?;
+        let mut store = wasmtime::Store::new(engine, ());
         let instance = wasmtime::Instance::new(&mut store, &module, &[]).map_err(|error| anyhow!("{error:?}"))?;
         Ok(Box::new(OnWasmtime { store, instance }))
     }

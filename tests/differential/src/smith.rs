@@ -16,6 +16,12 @@ use crate::{
 const GAS: i64 = 300_000;
 /// Pages that a module may grow to.
 const PAGES: i32 = 48;
+/// The same where instances are set back: what those may have.
+const PAGES_SET_BACK: i32 = 32;
+/// How often.
+const TIMES_SET_BACK: usize = 3;
+/// One module in so many is set back on the second machine, the others on wasmi.
+const SET_BACK_ON_SECOND: u64 = 4;
 /// Calls of one module.
 const MOST_CALLS: usize = 12;
 
@@ -30,14 +36,17 @@ pub struct Seen {
     pub calls: u64,
     /// Calls that ended in a trap.
     pub traps: u64,
+    /// Calls after which an instance was set back, and was then like a fresh one.
+    pub set_back: u64,
 }
 
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { modules, refused, calls, traps } = self;
+        let Self { modules, refused, calls, traps, set_back } = self;
         write!(
             f,
-            "{modules} modules and {calls} calls compared ({traps} ended in a trap; {refused} modules were refused)"
+            "{modules} modules and {calls} calls compared ({traps} ended in a trap; {refused} modules were refused; \
+             instances were set back {set_back} times)"
         )
     }
 }
@@ -65,7 +74,36 @@ fn compare_module(machines: [&dyn Machine; 2], module: &[u8], chance: &mut Chanc
     let wasmi = Wasmi::new();
     compare_with([&wasmi, &wasmi], [&rewritten, &eager], &mut Chance(chance.0), &mut Seen::default())
         .context("late and eager")?;
+    if let Some(form) = kernel::rewindable(&rewritten) {
+        // Compiling takes by far the longest: on the second machine it is tried now and then.
+        let second: &dyn Machine = if chance.0.is_multiple_of(SET_BACK_ON_SECOND) { machines[1] } else { &wasmi };
+        set_back([&wasmi, second], [&rewritten, &form], &mut Chance(chance.0), seen).context("set back")?;
+    }
     compare(machines, &rewritten, chance, seen)
+}
+
+/// Runs the second form in one instance that is set back after some calls, and the first in a fresh instance each time.
+fn set_back(machines: [&dyn Machine; 2], forms: [&[u8]; 2], chance: &mut Chance, seen: &mut Seen) -> Result<()> {
+    let mut pair = Pair::start_each(machines, forms, GAS, PAGES_SET_BACK)?;
+    if pair.begin()?.is_err() {
+        return Ok(());
+    }
+    pair.save()?;
+    let functions = pair.exports().functions.clone();
+    for _ in 0..TIMES_SET_BACK {
+        for _ in 0..=chance.below(3) {
+            let Some((name, parameters)) = functions.get(chance.below(functions.len().max(1))) else { return Ok(()) };
+            let arguments: Vec<Value> = parameters.iter().map(|ty| chance.value(*ty)).collect();
+            if pair.call(name, &arguments)?.is_err() {
+                break;
+            }
+        }
+        if !pair.set_back(machines[0], forms[0], GAS, PAGES_SET_BACK)? {
+            return Ok(());
+        }
+        seen.set_back += 1;
+    }
+    Ok(())
 }
 
 fn compare(machines: [&dyn Machine; 2], rewritten: &[u8], chance: &mut Chance, seen: &mut Seen) -> Result<()> {

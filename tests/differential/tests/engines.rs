@@ -38,7 +38,7 @@ fn on_random_modules() {
         smith::run([&wasmi, &wasmtime], seed, &mut seen).unwrap();
     }
     println!("{seen:?}");
-    assert!(seen.modules > 1_000 && seen.calls > 3_000, "{seen:?}");
+    assert!(seen.modules > 1_000 && seen.calls > 3_000 && seen.set_back > 1_000, "{seen:?}");
 }
 
 #[test]
@@ -111,3 +111,70 @@ fn on_the_kernels_of_this_repository() {
         }
     }
 }
+
+/// Tiny calls of one length are made in an instance that stands ready; nobody must be able to tell.
+#[test]
+fn on_calls_in_instances_that_stand_ready() {
+    let (mut wasmi, mut wasmtime) = (WasmiEngine::new(), WasmtimeEngine::new(None).unwrap());
+    let mut kernels: Vec<(String, Vec<u8>, Vec<u8>)> = vec![];
+    for case in cases::repository().unwrap() {
+        let input = case.inputs.first().map(|[common, own]| [common.as_slice(), own].concat()).unwrap_or_default();
+        kernels.push((case.name, case.kernel, input));
+    }
+    kernels.push(("what remembers".into(), wat::parse_str(REMEMBERS).unwrap(), vec![7; 16]));
+    let (mut stood, mut most) = (Vec::new(), 0);
+    for (name, kernel, input) in kernels {
+        let prepared = kernel::prepare(&kernel).unwrap();
+        let (on_wasmi, on_wasmtime) =
+            (wasmi.load(&prepared.rewritten).unwrap(), wasmtime.load(&prepared.rewritten).unwrap());
+        let before = wasmtime.stood_ready();
+        for round in 0..48_usize {
+            let mut input = input.clone();
+            // Of one length, and by turns as it is and with one byte changed, so that one call's can be told from another's.
+            let place = round * 5 % input.len().max(1);
+            if round % 2 == 1
+                && let Some(byte) = input.get_mut(place)
+            {
+                *byte ^= 1;
+            }
+            let outcome = wasmi.call(&on_wasmi, &[&input], &SMALL);
+            assert_eq!(wasmtime.call(&on_wasmtime, &[&input], &SMALL), outcome, "{name}: {round}");
+        }
+        if wasmtime.stood_ready() > before {
+            most = most.max(wasmtime.stood_ready() - before);
+            stood.push(name);
+        }
+    }
+    println!("stood ready, for up to {most} calls: {stood:#?}");
+    assert!(stood.len() > 5 && most > 25, "{most}, {stood:#?}");
+}
+
+const SMALL: Limits = Limits { gas: Gas(2_000_000), memory_bytes: 8 << 20, output_bytes: 1 << 20, time_millis: 1_000 };
+
+/// Counts its calls in memory, in globals and by growing, and tells all that with its input.
+const REMEMBERS: &str = r#"(module
+    (memory (export "memory") 2)
+    (global $calls (mut i64) (i64.const 0))
+    (global $float (mut f64) (f64.const 1))
+    (func (export "alloc") (param i32) (result i32)
+        (drop (memory.grow (i32.const 1)))
+        (i32.store (i32.const 131068) (i32.add (i32.load (i32.const 131068)) (i32.const 1)))
+        (i32.const 70000))
+    (func (export "run") (param i32 i32) (result i64)
+        (global.set $calls (i64.add (global.get $calls) (i64.const 1)))
+        (global.set $float (f64.mul (global.get $float) (f64.const 1.5)))
+        (i64.store (i32.const 69000) (i64.add (i64.load (i32.const 69000)) (i64.const 3)))
+        (i64.store (i32.const 131064) (i64.add (i64.load (i32.const 131064)) (global.get $calls)))
+        (v128.store offset=500 (i32.const 65530) (v128.not (v128.load offset=500 (i32.const 65530))))
+        (memory.fill (i32.const 1000) (i32.add (i32.load8_u (i32.const 1000)) (i32.const 1)) (i32.const 3000))
+        (memory.copy (i32.const 3900) (i32.const 1000) (i32.const 700))
+        (i32.store8 (i32.const 196607) (i32.add (i32.load8_u (i32.const 196607)) (i32.const 1)))
+        (i64.store (i32.add (local.get 0) (i32.const 16)) (global.get $calls))
+        (f64.store (i32.add (local.get 0) (i32.const 24)) (global.get $float))
+        (i64.store (i32.add (local.get 0) (i32.const 32)) (i64.load (i32.const 69000)))
+        (i64.store (i32.add (local.get 0) (i32.const 40)) (i64.load (i32.const 131064)))
+        (i64.store (i32.add (local.get 0) (i32.const 48)) (i64.load (i32.const 66030)))
+        (i64.store (i32.add (local.get 0) (i32.const 56)) (i64.load (i32.const 4500)))
+        (i64.store (i32.add (local.get 0) (i32.const 64)) (i64.load8_u (i32.const 196607)))
+        (i32.store (i32.add (local.get 0) (i32.const 72)) (memory.size))
+        (i64.or (i64.shl (i64.extend_i32_u (local.get 0)) (i64.const 32)) (i64.const 76))))"#;

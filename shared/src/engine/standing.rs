@@ -1,0 +1,356 @@
+//! Instances that stand ready for tiny calls.
+//!
+//! Making an instance takes longer than most tiny calls do. Where the same kernel gets input of the same length again and
+//! again, an instance of its [rewindable form](crate::kernel::rewindable) is brought to where its input goes, its state is
+//! saved there, and after each call it is set back to that. What it gives and the gas it takes are those of a fresh
+//! instance; whatever ends in another way than with an output is made again in a fresh one, which then decides.
+
+use super::{
+    CallOutcome, Limits,
+    drive::{self, Guest, Settings},
+};
+use crate::{
+    kernel::{Facts, PAGE_BYTES},
+    units::Gas,
+};
+
+/// Instances that stand ready at once.
+const MOST_STANDING: usize = 8;
+/// Calls alike before an instance is kept for them: making that takes as long as some fresh ones.
+const WORTHWHILE_CALLS: u32 = 16;
+/// Kinds of calls that are counted at once.
+const MOST_COUNTED: usize = 32;
+/// An instance that was used within so many calls is not given up for another.
+const IN_USE_CALLS: u64 = 256;
+/// Calls after which a kind that could not stand is tried again.
+const REST_CALLS: u64 = 16_384;
+
+/// A guest in the [rewindable form](crate::kernel::rewindable).
+pub trait Rewind: Guest {
+    /// Keeps its state; `false` if it cannot.
+    fn save(&mut self) -> bool;
+    /// Sets it back to what was kept; `false` if it cannot, and then it is of no use.
+    fn rewind(&mut self) -> bool;
+}
+
+/// Guests that stand ready, of all kernels of one thread.
+pub struct Standing<G> {
+    most_gas: Gas,
+    guests: Vec<Ready<G>>,
+    counted: Vec<Counted>,
+    /// Calls so far.
+    now: u64,
+    /// Of those, made in what stood ready.
+    calls: u64,
+}
+
+/// Calls that begin alike: what they do until their input is written is the same.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    module: u64,
+    length: u64,
+    /// What the kernel can count with: gas at the start, and pages.
+    gas: Gas,
+    pages: u64,
+}
+
+struct Ready<G> {
+    kind: Kind,
+    guest: G,
+    /// Where input goes.
+    pointer: u32,
+    /// Gas used to get here.
+    used: i64,
+    used_at: u64,
+}
+
+struct Counted {
+    kind: Kind,
+    calls: u32,
+    /// Not to be tried before.
+    rests_until: u64,
+    seen_at: u64,
+}
+
+impl<G: Rewind> Standing<G> {
+    /// None yet; for calls of at most so much gas.
+    pub fn new(most_gas: Gas) -> Self {
+        Self { most_gas, guests: Vec::new(), counted: Vec::new(), now: 0, calls: 0 }
+    }
+
+    /// Calls that were made in what stands ready.
+    pub fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// The kind of a call. `module` tells the modules of this thread apart.
+    pub fn kind(&self, module: u64, input: &[&[u8]], limits: &Limits) -> Kind {
+        Kind {
+            module,
+            length: input.iter().map(|part| part.len() as u64).sum(),
+            gas: limits.gas.min(self.most_gas),
+            pages: limits.memory_bytes / PAGE_BYTES,
+        }
+    }
+
+    /// Whether a guest stands ready for such calls, or there were enough of them to make one.
+    pub fn is_worthwhile(&mut self, kind: Kind) -> bool {
+        self.now += 1;
+        let now = self.now;
+        if self.guests.iter().any(|ready| ready.kind == kind) {
+            return true;
+        }
+        let counted = self.counted.iter().find(|counted| counted.kind == kind);
+        counted.is_some_and(|counted| counted.calls >= WORTHWHILE_CALLS && counted.rests_until <= now)
+            && (self.guests.len() < MOST_STANDING || self.guests.iter().any(|ready| ready.is_idle(now)))
+    }
+
+    /// Counts a call that a fresh instance made.
+    pub fn saw(&mut self, kind: Kind, outcome: &CallOutcome) {
+        let (now, is_tiny) = (self.now, outcome.output.is_ok() && outcome.gas <= self.most_gas);
+        if let Some(counted) = self.counted.iter_mut().find(|counted| counted.kind == kind) {
+            counted.calls = if is_tiny { counted.calls.saturating_add(1) } else { 0 };
+            counted.seen_at = now;
+            return;
+        }
+        if !is_tiny {
+            return;
+        }
+        if self.counted.len() >= MOST_COUNTED
+            && let Some(oldest) = (0..self.counted.len()).min_by_key(|place| self.counted[*place].seen_at)
+        {
+            self.counted.swap_remove(oldest);
+        }
+        self.counted.push(Counted { kind, calls: 1, rests_until: 0, seen_at: now });
+    }
+
+    /// A call of a kind that is worthwhile, in the guest that stands ready for it, which `instantiate` makes if there is
+    /// none. `None` if that did not end with an output: then a fresh instance is to make the call.
+    pub fn call(
+        &mut self,
+        kind: Kind,
+        facts: &Facts,
+        input: &[&[u8]],
+        limits: &Limits,
+        instantiate: impl FnOnce() -> Option<G>,
+    ) -> Option<CallOutcome> {
+        let place = self.guests.iter().position(|ready| ready.kind == kind);
+        let ready = place.map(|place| self.guests.swap_remove(place));
+        let ready = ready.or_else(|| Ready::new(kind, facts, instantiate()?));
+        let done = ready.and_then(|mut ready| {
+            let outcome = ready.call(facts, input, limits)?;
+            Some((ready, outcome))
+        });
+        let Some((mut ready, outcome)) = done else {
+            self.rest(kind);
+            return None;
+        };
+        self.calls += 1;
+        if ready.guest.rewind() {
+            ready.used_at = self.now;
+            self.keep(ready);
+        } else {
+            self.rest(kind);
+        }
+        Some(outcome)
+    }
+
+    /// Gives up the guests of a module.
+    pub fn forget(&mut self, module: u64) {
+        self.guests.retain(|ready| ready.kind.module != module);
+        self.counted.retain(|counted| counted.kind.module != module);
+    }
+
+    fn keep(&mut self, ready: Ready<G>) {
+        if self.guests.len() >= MOST_STANDING {
+            let oldest = (0..self.guests.len()).min_by_key(|place| self.guests[*place].used_at);
+            if let Some(oldest) = oldest {
+                self.guests.swap_remove(oldest);
+            }
+        }
+        self.guests.push(ready);
+    }
+
+    fn rest(&mut self, kind: Kind) {
+        if let Some(counted) = self.counted.iter_mut().find(|counted| counted.kind == kind) {
+            counted.rests_until = self.now + REST_CALLS;
+        }
+    }
+}
+
+impl<G: Rewind> Ready<G> {
+    /// Brings a fresh guest to where its input goes.
+    fn new(kind: Kind, facts: &Facts, mut guest: G) -> Option<Self> {
+        let gas = i64::try_from(kind.gas.0).ok()?;
+        if facts.initial_pages > kind.pages {
+            return None;
+        }
+        guest.set(settings(kind, gas)).ok()?;
+        for name in &facts.start {
+            guest.start(name).ok()?;
+        }
+        let pointer = guest.alloc(u32::try_from(kind.length).ok()?).ok()?;
+        let (left, reserve) = guest.gas_left();
+        let used = gas.checked_sub(left.checked_add(reserve)?)?;
+        guest.save().then_some(Self { kind, guest, pointer, used, used_at: 0 })
+    }
+
+    fn call(&mut self, facts: &Facts, input: &[&[u8]], limits: &Limits) -> Option<CallOutcome> {
+        let gas = i64::try_from(self.kind.gas.0).ok()?;
+        self.guest.set(settings(self.kind, gas.checked_sub(self.used)?)).ok()?;
+        let output = drive::go(&mut self.guest, facts, self.pointer, input, limits).ok()?;
+        let (left, reserve) = self.guest.gas_left();
+        let left = left.checked_add(reserve)?;
+        let used = u64::try_from(gas.checked_sub(left)?).ok()?;
+        (left >= 0).then_some(CallOutcome { output: Ok(output), gas: Gas(used) })
+    }
+
+    fn is_idle(&self, now: u64) -> bool {
+        now.saturating_sub(self.used_at) > IN_USE_CALLS
+    }
+}
+
+/// All of the gas at once: there is so little that nobody need look meanwhile.
+fn settings(kind: Kind, gas: i64) -> Settings {
+    Settings { gas, reserve: 0, slice: 0, pages: i32::try_from(kind.pages).unwrap_or(i32::MAX) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::{Engine as _, Trap, WasmiEngine, WasmiModule},
+        kernel,
+    };
+
+    /// Counts its calls in memory and in a global, and gives both behind its input. With a first byte of 0 it traps, with 1 it
+    /// never ends, with 2 it grows.
+    const COUNTS: &str = r#"(module
+        (memory (export "memory") 1)
+        (global $calls (mut i32) (i32.const 0))
+        (func (export "alloc") (param i32) (result i32) (drop (memory.grow (i32.const 1))) (i32.const 64))
+        (func (export "run") (param i32 i32) (result i64)
+            (local $first i32)
+            (local.set $first (i32.load8_u (local.get 0)))
+            (if (i32.eqz (local.get $first)) (then (unreachable)))
+            (if (i32.eq (local.get $first) (i32.const 1)) (then (loop $ever (br $ever))))
+            (if (i32.eq (local.get $first) (i32.const 2)) (then (drop (memory.grow (i32.const 1)))))
+            (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+            (i32.store (i32.const 131000) (i32.add (i32.load (i32.const 131000)) (i32.const 1)))
+            (i32.store offset=16 (local.get 0) (global.get $calls))
+            (i32.store offset=20 (local.get 0) (i32.load (i32.const 131000)))
+            (i64.or (i64.shl (i64.extend_i32_u (local.get 0)) (i64.const 32)) (i64.const 24))))"#;
+
+    struct Here {
+        engine: WasmiEngine,
+        fresh: WasmiModule,
+        form: WasmiModule,
+        facts: Facts,
+    }
+
+    fn here(text: &str) -> Here {
+        let prepared = kernel::prepare(&wat::parse_str(text).unwrap()).unwrap();
+        let mut engine = WasmiEngine::new();
+        let form = kernel::rewindable(&prepared.rewritten).unwrap();
+        Here {
+            fresh: engine.load(&prepared.rewritten).unwrap(),
+            form: engine.load(&form).unwrap(),
+            facts: Facts::of(&prepared.rewritten).unwrap(),
+            engine,
+        }
+    }
+
+    const TINY: Gas = Gas(100_000);
+
+    impl Here {
+        /// As an engine does it; and whether what stands ready made the call.
+        fn call<G: Rewind>(
+            &mut self,
+            standing: &mut Standing<G>,
+            input: &[u8],
+            make: impl Fn(&Self) -> Option<G>,
+        ) -> (CallOutcome, bool) {
+            let limits = Limits { gas: Gas(10_000_000), ..Limits::default() };
+            let kind = standing.kind(1, &[input], &limits);
+            if standing.is_worthwhile(kind)
+                && let Some(outcome) = standing.call(kind, &self.facts, &[input], &limits, || make(self))
+            {
+                return (outcome, true);
+            }
+            let outcome = self.engine.call(&self.fresh, &[input], &limits);
+            standing.saw(kind, &outcome);
+            (outcome, false)
+        }
+    }
+
+    #[test]
+    fn calls_after_some_alike_are_made_in_what_stands_ready_and_nobody_can_tell() {
+        let (mut here, mut standing) = (here(COUNTS), Standing::new(TINY));
+        let make = |here: &Here| here.engine.guest(&here.form);
+        let mut ready = 0;
+        for round in 0..200_u8 {
+            let input = [3 + round % 50; 16];
+            let (outcome, stood) = here.call(&mut standing, &input, make);
+            let fresh = here.engine.call(&here.fresh, &[&input], &Limits::default());
+            assert_eq!(outcome, fresh, "{round}");
+            assert_eq!(outcome.output.unwrap()[16..], [1, 0, 0, 0, 1, 0, 0, 0]);
+            ready += u32::from(stood);
+        }
+        assert_eq!(ready, 200 - WORTHWHILE_CALLS);
+        assert_eq!(standing.calls(), 200 - u64::from(WORTHWHILE_CALLS));
+    }
+
+    #[test]
+    fn what_does_not_end_with_an_output_is_made_again_and_that_kind_rests() {
+        for (byte, end) in [(0, Some(Trap::Trapped)), (1, Some(Trap::OutOfGas)), (2, None)] {
+            let (mut here, mut standing) = (here(COUNTS), Standing::new(TINY));
+            let make = |here: &Here| here.engine.guest(&here.form);
+            for _ in 0..WORTHWHILE_CALLS {
+                assert!(!here.call(&mut standing, &[9; 16], make).1);
+            }
+            assert!(here.call(&mut standing, &[9; 16], make).1);
+            let (outcome, stood) = here.call(&mut standing, &[byte; 16], make);
+            assert_eq!(outcome.output.err(), end);
+            // What has grown gave an output, and is given up behind that.
+            assert_eq!(stood, end.is_none());
+            assert!(standing.guests.is_empty());
+            assert!(!here.call(&mut standing, &[9; 16], make).1);
+        }
+    }
+
+    #[test]
+    fn only_so_many_stand_ready_and_those_in_use_are_not_given_up() {
+        let (mut here, mut standing) = (here(COUNTS), Standing::new(TINY));
+        let make = |here: &Here| here.engine.guest(&here.form);
+        let made = |here: &mut Here, standing: &mut Standing<_>, length: usize| {
+            (0..=WORTHWHILE_CALLS).any(|_| here.call(standing, &vec![9; length], make).1)
+        };
+        for length in 1..=MOST_STANDING {
+            assert!(made(&mut here, &mut standing, length));
+        }
+        assert!(!made(&mut here, &mut standing, 12));
+        for _ in 0..IN_USE_CALLS {
+            assert!(here.call(&mut standing, &[9; 5], make).1);
+        }
+        assert!(made(&mut here, &mut standing, 12));
+        assert_eq!(standing.guests.len(), MOST_STANDING);
+        assert!(standing.guests.iter().any(|ready| ready.kind.length == 5));
+        standing.forget(2);
+        assert_eq!(standing.guests.len(), MOST_STANDING);
+        standing.forget(1);
+        assert!(standing.guests.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_set_back_has_no_such_form() {
+        let form = |text: &str| kernel::rewindable(&kernel::rewrite(&wat::parse_str(text).unwrap()).unwrap());
+        assert!(form(r#"(module (memory 2))"#).is_some());
+        assert!(form(r#"(module (memory 33))"#).is_none());
+        assert!(form(r#"(module)"#).is_none());
+        assert!(form(r#"(module (memory 1) (data $d "x") (func (data.drop $d)))"#).is_none());
+        let table = r#"(module (memory 1) (table $t 2 funcref) (func (table.set $t (i32.const 0) (ref.null func))))"#;
+        assert!(form(table).is_none());
+        assert!(form(r#"(module (memory 1) (global (mut funcref) (ref.null func)))"#).is_none());
+    }
+}
