@@ -416,7 +416,7 @@ fn raw(relay: &Relay, request: &str) -> (u16, Value) {
 
 #[tokio::test]
 async fn a_request_names_one_host_and_the_one_in_its_target_counts() {
-    let folder = Folder::new("hosts");
+    let folder = Folder::new("host-headers");
     let relay = Relay::start(&folder, &["--no-provider"]);
     let get = |line: &str, hosts: &[&str]| {
         let hosts: String = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();

@@ -1,7 +1,12 @@
 //! `PUT /api/v1/kernels`: a module on its own, as bytes, so that jobs may name it by its hash. JSON in base64 is a third
 //! longer, and a job is read as a whole; this is the way for modules of any size that a node takes.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
 
 use axum::{
     Json,
@@ -12,7 +17,7 @@ use axum::{
 };
 use p2pnet_shared::{
     id::Hash,
-    job::kinds::command,
+    job::kinds::{Known, command},
     kernel::{self, MOST_MODULE_BYTES},
     refusal::{Code, Refusal},
 };
@@ -25,8 +30,37 @@ use super::{
     browsers,
     compress::Encoding,
     intake::{self, Bound, SMALLER_MODULE},
+    limits,
     source::Source,
 };
+
+/// Modules that this process found sound lately: a job that names one of them need not have it looked at again, which
+/// takes seconds for a large one.
+#[derive(Default)]
+pub struct Sound(Mutex<VecDeque<(Hash, bool)>>);
+
+impl Sound {
+    /// Remembers a module as one for jobs of kind `kernel`, or `command`.
+    pub fn note(&self, hash: Hash, is_command: bool) {
+        let mut known = self.lock();
+        if !known.contains(&(hash, is_command)) {
+            known.push_back((hash, is_command));
+            let beyond = known.len().saturating_sub(limits::SOUND_MODULES);
+            known.drain(..beyond);
+        }
+    }
+
+    /// A module as it came out of the store, and what is known of it.
+    pub fn known(&self, hash: Hash, bytes: Vec<u8>) -> Known {
+        let known = self.lock();
+        let is_known = |is_command| known.contains(&(hash, is_command));
+        Known { bytes, sound_as_kernel: is_known(false), sound_as_command: is_known(true) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(Hash, bool)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What a module is named by from now on.
 #[derive(Debug, Serialize)]
@@ -57,8 +91,8 @@ pub async fn keep(
     let weight = encoding.weight(&body.bytes, MOST_MODULE_BYTES);
     let Some(turn) = app.turns.wait(source, weight).await else { return Err(intake::full().into()) };
     let bytes = body.bytes.clone();
-    let module = match spawn_blocking(move || check(encoding, bytes)).await {
-        Ok(Ok(module)) => module,
+    let (module, is_command) = match spawn_blocking(move || check(encoding, bytes)).await {
+        Ok(Ok(checked)) => checked,
         Ok(Err(refusal)) => {
             turn.refused();
             return Err(refusal.into());
@@ -71,16 +105,36 @@ pub async fn keep(
     drop((turn, body));
     let (hash, bytes) = (Hash::of(&module), module.len());
     app.store.writer().promise_kernel(hash, module.to_vec()).await.map_err(|trouble| trouble.refusal_of_a_kernel())?;
+    app.sound.note(hash, is_command);
     Ok(Json(Kept { hash, bytes }).into_response())
 }
 
-/// A module that some job could use.
-fn check(encoding: Encoding, body: Bytes) -> Result<Bytes, Refusal> {
+/// A module that some job could use, and whether that is a `command`.
+fn check(encoding: Encoding, body: Bytes) -> Result<(Bytes, bool), Refusal> {
     let module = encoding.unfold(body, MOST_MODULE_BYTES, SMALLER_MODULE)?;
-    if command::is_command(&module) {
+    let is_command = command::is_command(&module);
+    if is_command {
         kernel::prepare(&command::adapt(&module)?)?;
     } else {
         kernel::prepare(&module)?;
     }
-    Ok(module)
+    Ok((module, is_command))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_sound_is_remembered_by_kind_and_the_newest_of_it() {
+        let (sound, one) = (Sound::default(), Hash::of(b"one"));
+        sound.note(one, true);
+        sound.note(one, true);
+        let known = sound.known(one, vec![1]);
+        assert!(known.sound_as_command && !known.sound_as_kernel && known.bytes == [1]);
+        for n in 0..limits::SOUND_MODULES {
+            sound.note(Hash::of(&n.to_le_bytes()), false);
+        }
+        assert!(!sound.known(one, Vec::new()).sound_as_command && sound.lock().len() == limits::SOUND_MODULES);
+    }
 }

@@ -35,6 +35,8 @@ pub const ROOM_PATIENCE: Duration = Duration::from_secs(30);
 pub const SMALL_WORK_BYTES: usize = 64 << 10;
 /// Jobs up to so many bytes are read where their body came in: the way to another thread and back takes longer.
 pub const READ_HERE_BYTES: usize = 2 << 10;
+/// Modules that are remembered as sound, so that jobs which name them are read fast.
+pub const SOUND_MODULES: usize = 1_024;
 /// Small ones that are read (unfolded, checked, compiled) at once; later ones wait up to [`ROOM_PATIENCE`].
 pub const SMALL_WORK: Lane = Lane { places: 16, bytes: 16 * SMALL_WORK_BYTES };
 /// Larger ones, by what they unfold to; of the addresses that wait, the one that took least time lately goes first.

@@ -81,6 +81,8 @@ pub struct App {
     pub intake: intake::Intake,
     /// Jobs and modules being read now.
     pub turns: turns::Turns,
+    /// Modules that jobs may name without having them looked at again.
+    pub sound: kernels::Sound,
     /// Results being opened now, to read the bytes in them.
     pub openings: turns::Turns,
     /// Lists of jobs being made now.
@@ -154,6 +156,7 @@ impl App {
             pages,
             intake: intake::Intake::default(),
             turns: turns::Turns::default(),
+            sound: kernels::Sound::default(),
             openings: turns::Turns::default(),
             listings: turns::Turns::default(),
             outbox: outbox::Outbox::default(),

@@ -6,7 +6,10 @@ use std::{cell::Cell, sync::Arc};
 use axum::body::Bytes;
 use p2pnet_shared::{
     id::{Hash, Holder, JobId},
-    job::{Job, kinds, kinds::limits::MAX_SOURCE_BYTES},
+    job::{
+        Job, kinds,
+        kinds::{command, limits::MAX_SOURCE_BYTES},
+    },
     kernel::MOST_MODULE_BYTES,
     node::{StoreKey, new_record},
     refusal::Code,
@@ -25,7 +28,7 @@ use super::{
 };
 use crate::{
     host::now,
-    store::{KeyRecord, NewJob, Store},
+    store::{KeyRecord, NewJob},
 };
 
 /// A job as it was sent.
@@ -72,7 +75,7 @@ impl Submission {
             },
         };
         let Some(key) = key else {
-            let job = match read(&app.store, holder, text).await {
+            let job = match read(&app, holder, text).await {
                 Ok(job) => job,
                 Err(refused) => return refused_in(turn, refused),
             };
@@ -88,7 +91,7 @@ impl Submission {
             idempotency::same_body(&before, hash)?;
             return Ok(before.job);
         }
-        let job = match read(&app.store, holder, text).await {
+        let job = match read(&app, holder, text).await {
             Ok(job) => job,
             Err(refused) => return refused_in(turn, refused),
         };
@@ -135,6 +138,9 @@ async fn keep(app: &App, job: Job, key: Option<(String, Hash)>) -> Result<JobId,
     let record = new_record(&job, at);
     // A module that came with a job may be named by its hash in later ones.
     let kernel = job.plan.module().map(|module| (Hash::of(module), module.to_vec()));
+    if let Some((hash, _)) = &kernel {
+        app.sound.note(*hash, job.kind == command::NAME);
+    }
     let key = key.map(|(key, body)| KeyRecord { key, body, job: id, at });
     let writer = app.store.writer();
     writer.promise(NewJob { id, record, key, kernel }).await.map_err(|trouble| trouble.refusal())?;
@@ -149,7 +155,7 @@ async fn keep(app: &App, job: Job, key: Option<(String, Hash)>) -> Result<JobId,
 
 /// Reads a job's JSON: a formula is compiled, a kernel checked. What is tiny is read here, unless it names a kernel that
 /// is in the store; all else on a thread of its own.
-async fn read(store: &Store, holder: Holder, body: Bytes) -> Result<Job, Refused> {
+async fn read(app: &Arc<App>, holder: Holder, body: Bytes) -> Result<Job, Refused> {
     let owned = |job| Job { owner: holder.owner, household: holder.household, ..job };
     if body.len() <= limits::READ_HERE_BYTES {
         let names_one = Cell::new(false);
@@ -162,11 +168,14 @@ async fn read(store: &Store, holder: Holder, body: Bytes) -> Result<Job, Refused
             return Ok(owned(job?));
         }
     }
-    let store = store.clone();
+    let app = Arc::clone(app);
     let read = move || {
         let text = kinds::text_of(&body)?;
         let runtime = runtime::Handle::current();
-        kinds::read(text, &|hash| runtime.block_on(store.kernel(hash)))
+        kinds::read_known(text, &|hash| {
+            let bytes = runtime.block_on(app.store.kernel(hash))?;
+            Some(app.sound.known(hash, bytes))
+        })
     };
     match spawn_blocking(read).await {
         Ok(job) => Ok(owned(job?)),

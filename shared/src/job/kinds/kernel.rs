@@ -14,7 +14,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::de::IgnoredAny;
 
 use super::{
-    Blobs,
+    Blobs, Known,
     fields::{Fields, cut},
     limits::{BATCH_BYTES, BATCH_CALLS, MAX_INPUT_BYTES, MAX_ITEMS, MAX_KERNEL_BYTES, MAX_OUTPUT_BYTES},
 };
@@ -49,12 +49,14 @@ pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> 
     };
     let kernel = read_module(fields, "kernel", blob)?;
     let parts = read_parts(fields, split)?;
-    crate::kernel::prepare(&kernel)?;
-    Ok(Box::new(Kernel { kernel, parts, merge_by_kernel }))
+    if !kernel.sound_as_kernel {
+        crate::kernel::prepare(&kernel.bytes)?;
+    }
+    Ok(Box::new(Kernel { kernel: kernel.bytes, parts, merge_by_kernel }))
 }
 
 /// A module by base64 or by hash.
-pub fn read_module(fields: &mut Fields, name: &str, blob: Blobs) -> Result<Vec<u8>, Refusal> {
+pub fn read_module(fields: &mut Fields, name: &str, blob: Blobs) -> Result<Known, Refusal> {
     let text = fields.needed_text(name, "give the module's bytes in base64, or its hash")?;
     if let Ok(hash) = text.parse::<Hash>() {
         let unknown = || {
@@ -68,7 +70,7 @@ pub fn read_module(fields: &mut Fields, name: &str, blob: Blobs) -> Result<Vec<u
         let message = format!("`{name}` has {} bytes; at most {MAX_KERNEL_BYTES} are taken", bytes.len());
         return Err(Refusal::new(Code::TooLarge, message, "build it with optimisation and without debug information"));
     }
-    Ok(bytes)
+    Ok(Known::new(bytes))
 }
 
 fn decode(text: &str, name: &str) -> Result<Vec<u8>, Refusal> {

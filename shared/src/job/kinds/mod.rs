@@ -22,8 +22,25 @@ use crate::{
     refusal::{Code, Refusal},
 };
 
-/// Finds the bytes of kernels that are named by hash.
-type Blobs<'a> = &'a dyn Fn(Hash) -> Option<Vec<u8>>;
+/// A module that a host has.
+pub struct Known {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Whether this very program found it sound as a `kernel` before; that takes seconds for a large one.
+    pub sound_as_kernel: bool,
+    /// The same, as the module of a `command`.
+    pub sound_as_command: bool,
+}
+
+impl Known {
+    /// A module of which nothing is known but its bytes.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, sound_as_kernel: false, sound_as_command: false }
+    }
+}
+
+/// Finds kernels that are named by hash.
+type Blobs<'a> = &'a dyn Fn(Hash) -> Option<Known>;
 
 type Read = fn(&mut Fields, Blobs) -> Result<Box<dyn Plan>, Refusal>;
 
@@ -57,6 +74,11 @@ pub fn fields_of(kind: &str) -> &'static [&'static str] {
 ///
 /// `blob` finds the bytes of kernels that are named by hash.
 pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Vec<u8>>) -> Result<Job, Refusal> {
+    read_known(source, &|hash| blob(hash).map(Known::new))
+}
+
+/// The same for a host that remembers which modules were found sound.
+pub fn read_known(source: &str, blob: &dyn Fn(Hash) -> Option<Known>) -> Result<Job, Refusal> {
     let source = json::without_mark(source);
     let mut fields = Fields::read(source)?;
     let hint = format!("kinds are {}", KINDS.join(", "));

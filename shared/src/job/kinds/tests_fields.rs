@@ -119,3 +119,42 @@ fn name_and_labels_are_read_and_reach_no_kernel() {
     let span = crate::units::Span { start: 0, end: 2 };
     assert_eq!((plain.plan.kernel(), plain.plan.inputs(span)), (named.plan.kernel(), named.plan.inputs(span)));
 }
+
+#[test]
+fn a_module_that_was_found_sound_is_not_looked_at_again_and_one_of_the_other_kind_is() {
+    let hash = crate::id::Hash::of(b"rubbish");
+    let read = |sound_as_kernel, sound_as_command| {
+        let known = |_| Some(super::Known { bytes: b"rubbish".to_vec(), sound_as_kernel, sound_as_command });
+        super::read_known(&format!(r#"{{"kind":"kernel","kernel":"{hash}"}}"#), &known).map(|_| ())
+    };
+    assert_eq!(read(true, false), Ok(()));
+    for (as_kernel, as_command) in [(false, false), (false, true)] {
+        assert_eq!(read(as_kernel, as_command).unwrap_err().code, Code::InvalidKernel);
+    }
+}
+
+#[test]
+fn what_is_short_is_refused_before_what_is_long_is_read_wherever_it_stands() {
+    let unknown = crate::id::Hash::of(b"unknown");
+    for (source, code, part) in [
+        (r#"{"kind":"map","data":[null],"map":"x +"}"#.to_owned(), Code::InvalidFormula, "`map`"),
+        (r#"{"data":[null],"map":"x","policy":{"retries":99},"kind":"map"}"#.to_owned(), Code::InvalidField, "retries"),
+        (r#"{"data":[null],"kind":"map_reduce","reduce":"sun"}"#.to_owned(), Code::InvalidField, "`reduce`"),
+        (r#"{"kind":"matrix","a":[[]],"op":"turn"}"#.to_owned(), Code::InvalidField, "`op`"),
+        (r#"{"kind":"matrix","a":[[]],"op":"add"}"#.to_owned(), Code::MissingField, "`b`"),
+        (r#"{"kind":"matrix","a":[[]],"b":[[]],"op":"lu"}"#.to_owned(), Code::UnknownField, "`b`"),
+        (format!(r#"{{"kind":"kernel","input":"?","kernel":"{unknown}"}}"#), Code::UnknownKernel, "no kernel"),
+        (r#"{"kind":"kernel","input":"?","kernel":"?","split":"words"}"#.to_owned(), Code::InvalidField, "`split`"),
+        (
+            r#"{"kind":"command","input":"?","module":"?","ok_exit_codes":[]}"#.to_owned(),
+            Code::InvalidField,
+            "is empty",
+        ),
+    ] {
+        let refusal = refusal(&source);
+        assert!(refusal.code == code && refusal.message.contains(part), "{source}: {refusal:?}");
+    }
+    let codes = format!("[{}0]", "0,".repeat(256));
+    let many = refusal(&format!(r#"{{"kind":"command","module":"?","ok_exit_codes":{codes}}}"#));
+    assert_eq!(many.message, "`ok_exit_codes` has 257 numbers; at most 256 are taken");
+}

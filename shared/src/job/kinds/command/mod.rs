@@ -64,8 +64,11 @@ pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> 
         ok.map_or_else(|| vec![0], |codes| codes.into_iter().filter_map(|code| u32::try_from(code).ok()).collect());
     let module = read_module(fields, "module", blob)?;
     let parts = read_parts(fields, split)?;
-    let kernel = adapt(&module)?;
-    crate::kernel::prepare(&kernel)?;
+    let kernel = adapt(&module.bytes)?;
+    if !module.sound_as_command {
+        crate::kernel::prepare(&kernel)?;
+    }
+    let module = module.bytes;
     Ok(Box::new(Command { module, kernel, common, parts, ok }))
 }
 
