@@ -141,7 +141,11 @@ fn draw_dot(words: Words, dot: &Dot, view: Option<&NodeView>, named: bool, above
 /// Transport and round trip, as far as they are known.
 fn note(words: Words, view: &NodeView) -> String {
     let millis = view.round_trip_millis.map(|millis| trip(words, millis));
-    [view.transport.clone(), millis].into_iter().flatten().collect::<Vec<_>>().join(" · ")
+    [view.transport.as_deref().map(|name| transport(words, name)), millis]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" · ")
 }
 
 fn legend(words: Words) -> Html {
@@ -167,6 +171,11 @@ fn legend(words: Words) -> Html {
             </li>
         </ul>
     }
+}
+
+/// What a transport is called: the names of protocols are the same in every language.
+fn transport(words: Words, name: &str) -> String {
+    if name == "circuit" { words.say(say::CIRCUIT).to_owned() } else { name.to_owned() }
 }
 
 fn table(words: Words, network: &NetworkView) -> Html {
@@ -212,7 +221,7 @@ fn row(words: Words, node: &NodeView) -> Html {
             <td><NodeChip node={node.node} /></td>
             <td>{ words.say(role_name(node.role)) }</td>
             <td>{ path_name(words, node.path.as_ref()) }</td>
-            <td>{ node.transport.clone().unwrap_or_else(dash) }</td>
+            <td>{ node.transport.as_deref().map_or_else(dash, |name| transport(words, name)) }</td>
             <td class="figure">{ node.round_trip_millis.map_or_else(dash, |millis| trip(words, millis)) }</td>
             <td>{ lends }</td>
             <td class="quiet" lang="en">{ &node.agent }</td>

@@ -13,6 +13,7 @@ texts! {
     NODE: "Node", "Узел";
     ROLE: "Role", "Роль";
     LINK: "Link", "Связь";
+    CIRCUIT: "circuit", "через узел";
     TRANSPORT: "Transport", "Транспорт";
     ROUND_TRIP: "Round trip", "Туда и обратно";
     LENDS: "Lends", "Отдаёт";
