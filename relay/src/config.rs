@@ -3,7 +3,7 @@
 //! Every setting has one name: `port` in the file, `--port` on the command line, `P2PNET_PORT` in the environment.
 
 use std::{
-    env, fmt, fs,
+    env, fmt,
     net::IpAddr,
     num::NonZeroU16,
     path::{Path, PathBuf},
@@ -16,17 +16,22 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use crate::{
     cli::{client::without_password, output::aside},
     executor::Sandbox,
+    files,
     http::{address::Base, browsers::Pages, owners, source::Trust},
 };
 
+mod environment;
 mod misspelt;
 mod values;
 
+use environment::{Environment, person_folder};
 use values::{list, truth, whole_number, within};
 pub use values::{read_host, read_port};
 
 /// The most cores that a node says it lends.
 const MOST_CORES: u16 = 1024;
+/// The longest configuration file.
+const MOST_FILE_BYTES: usize = 1 << 20;
 
 /// A setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +45,12 @@ pub enum ConfigError {
         value: String,
         /// What it should hold.
         why: String,
+    },
+    /// An environment variable whose value is not UTF-8. It may be a secret, so it is not shown.
+    #[error("the environment variable {name} is not UTF-8 text: set it anew, or unset it")]
+    NoText {
+        /// The variable.
+        name: String,
     },
     /// The file is not there, though it was named.
     #[error("the configuration file {path} cannot be read: {cause}")]
@@ -318,7 +329,7 @@ pub struct Line {
 impl Config {
     /// Puts the layers together for this process.
     pub fn read(flags: &Flags) -> Result<Self, ConfigError> {
-        let config = Self::read_with(flags, &|name| env::var(name).ok())?;
+        let config = Self::read_with(flags, &|name| env::var_os(name))?;
         let settings: Vec<&str> = config.lines().iter().map(|line| line.name).collect();
         let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         misspelt::warnings(names, &settings).into_iter().for_each(aside);
@@ -326,8 +337,11 @@ impl Config {
     }
 
     /// The same with a given environment.
-    pub fn read_with(flags: &Flags, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let named = flags.config.clone().or_else(|| environment("P2PNET_CONFIG").map(PathBuf::from));
+    pub fn read_with(flags: &Flags, environment: Environment<'_>) -> Result<Self, ConfigError> {
+        let named = match &flags.config {
+            Some(path) => Some(path.clone()),
+            None => environment::setting(environment, "P2PNET_CONFIG")?.map(PathBuf::from),
+        };
         let path = named.clone().or_else(|| default_file(environment));
         let (written, path) = match path {
             Some(path) => (read_file(&path, named.is_some())?, path),
@@ -432,7 +446,7 @@ impl Config {
     pub fn data_folder(&self, command: &str) -> PathBuf {
         match &self.data_dir.value {
             Some(path) => path.clone(),
-            None => person_folder(&|name| env::var(name).ok(), "XDG_DATA_HOME", ".local/share").join(command),
+            None => person_folder(&|name| env::var_os(name), "XDG_DATA_HOME", ".local/share").join(command),
         }
     }
 
@@ -476,7 +490,7 @@ impl Config {
 
 /// What lies below the command line.
 struct Layers<'a> {
-    environment: &'a dyn Fn(&str) -> Option<String>,
+    environment: Environment<'a>,
     path: &'a Path,
 }
 
@@ -493,7 +507,7 @@ impl Layers<'_> {
             return Ok(Setting { value, source: Source::Flag });
         }
         let variable = format!("P2PNET_{}", name.to_uppercase());
-        if let Some(text) = (self.environment)(&variable).filter(|text| !text.is_empty()) {
+        if let Some(text) = environment::setting(self.environment, &variable)? {
             return match read(&text) {
                 Ok(value) => Ok(Setting { value, source: Source::Environment(variable) }),
                 Err(why) => Err(ConfigError::Value { name: variable, value: text, why }),
@@ -536,7 +550,7 @@ fn hidden(secret: &Option<String>) -> String {
 }
 
 fn read_file(path: &Path, must_exist: bool) -> Result<Written, ConfigError> {
-    let text = match fs::read_to_string(path) {
+    let text = match files::read_text(path, MOST_FILE_BYTES) {
         Ok(text) => text,
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound && !must_exist => return Ok(Written::default()),
         Err(cause) => return Err(ConfigError::File { path: path.to_path_buf(), cause }),
@@ -551,30 +565,18 @@ fn plain(cause: &toml::de::Error) -> String {
     numbers.iter().fold(cause.to_string(), |text, (theirs, ours)| text.replace(theirs, ours))
 }
 
-fn default_file(environment: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+fn default_file(environment: Environment<'_>) -> Option<PathBuf> {
     Some(person_folder(environment, "XDG_CONFIG_HOME", ".config").join("p2pnet.toml"))
-}
-
-/// `$XDG…/p2pnet`, else a folder in the home of the person, else one here.
-fn person_folder(environment: &dyn Fn(&str) -> Option<String>, variable: &str, below_home: &str) -> PathBuf {
-    if let Some(folder) = environment(variable).filter(|folder| Path::new(folder).is_absolute()) {
-        return PathBuf::from(folder).join("p2pnet");
-    }
-    if let Some(folder) = environment("LOCALAPPDATA").filter(|_| cfg!(windows)) {
-        return PathBuf::from(folder).join("p2pnet");
-    }
-    match environment("HOME").filter(|home| !home.is_empty()) {
-        Some(home) => PathBuf::from(home).join(below_home).join("p2pnet"),
-        None => PathBuf::from("p2pnet-data"),
-    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::{ffi::OsString, fs};
+
     use super::*;
 
-    fn nothing(_: &str) -> Option<String> {
+    fn nothing(_: &str) -> Option<OsString> {
         None
     }
 
@@ -589,8 +591,8 @@ mod tests {
         let (path, mut flags) = in_file("port = 1111\np2p_port = 2222\ncores = 3\n");
         flags.port = Some(9);
         let environment = |name: &str| match name {
-            "P2PNET_PORT" => Some("7".to_owned()),
-            "P2PNET_P2P_PORT" => Some("8".to_owned()),
+            "P2PNET_PORT" => Some("7".into()),
+            "P2PNET_P2P_PORT" => Some("8".into()),
             _ => None,
         };
         let config = Config::read_with(&flags, &environment).unwrap();
@@ -605,7 +607,7 @@ mod tests {
 
     #[test]
     fn bad_values_are_named() {
-        let environment = |name: &str| (name == "P2PNET_CPU_PERCENT").then(|| "0".to_owned());
+        let environment = |name: &str| (name == "P2PNET_CPU_PERCENT").then(|| "0".into());
         let error = Config::read_with(&Flags::default(), &environment).unwrap_err().to_string();
         assert!(error.contains("P2PNET_CPU_PERCENT") && error.contains("1 to 100"), "{error}");
         for (name, value, wanted) in [
@@ -615,7 +617,7 @@ mod tests {
             ("P2PNET_PROVIDER", "yes", "true or false"),
             ("P2PNET_TRUSTED_PROXIES", "10.0.0.0/33", "\"10.0.0.0/33\" is no IP address"),
         ] {
-            let environment = |asked: &str| (asked == name).then(|| value.to_owned());
+            let environment = |asked: &str| (asked == name).then(|| value.into());
             let error = Config::read_with(&Flags::default(), &environment).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(value) && error.contains(wanted), "{error}");
         }
@@ -640,21 +642,21 @@ mod tests {
     #[test]
     fn lists_have_commas_in_the_environment_and_secrets_are_not_shown() {
         let environment = |name: &str| match name {
-            "P2PNET_ALLOW_ORIGINS" => Some("https://a.example, https://b.example,".to_owned()),
-            "P2PNET_ADMIN_TOKEN" => Some("only-for-the-operator".to_owned()),
+            "P2PNET_ALLOW_ORIGINS" => Some("https://a.example, https://b.example,".into()),
+            "P2PNET_ADMIN_TOKEN" => Some("only-for-the-operator".into()),
             _ => None,
         };
         let config = Config::read_with(&Flags::default(), &environment).unwrap();
         assert_eq!(config.allow_origins.value, ["https://a.example", "https://b.example"]);
         assert!(config.lines().iter().all(|line| !line.value.contains("operator")));
-        let environment = |name: &str| (name == "P2PNET_TOKEN").then(|| "hunter2".to_owned());
+        let environment = |name: &str| (name == "P2PNET_TOKEN").then(|| "hunter2".into());
         let error = Config::read_with(&Flags::default(), &environment).unwrap_err().to_string();
         assert!(error.contains("P2PNET_TOKEN") && error.contains("16") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]
     fn the_password_in_a_url_is_not_shown() {
-        let environment = |name: &str| (name == "P2PNET_URL").then(|| "http://me:secret@a.example".to_owned());
+        let environment = |name: &str| (name == "P2PNET_URL").then(|| "http://me:secret@a.example".into());
         let config = Config::read_with(&Flags::default(), &environment).unwrap();
         assert!(config.lines().iter().all(|line| !line.value.contains("secret")));
     }

@@ -8,11 +8,14 @@ use std::{fs, path::Path, time::Duration};
 use p2pnet_shared::{
     id::Hash,
     job::kinds::command,
-    kernel::{Prepared, prepare},
+    kernel::{MOST_MODULE_BYTES, Prepared, prepare},
 };
 
 pub use self::trial::test;
-use crate::cli::{failure::Failure, output::say};
+use crate::{
+    cli::{failure::Failure, output::say},
+    files,
+};
 
 /// A file's module, made ready for engines.
 struct Ready {
@@ -59,9 +62,8 @@ pub fn rewrite(file: &Path, output: Option<&Path>) -> Result<(), Failure> {
 }
 
 fn read(file: &Path) -> Result<Ready, Failure> {
-    let original = fs::read(file).map_err(|error| {
-        Failure::usage(format!("{} cannot be read: {error}", file.display()), "name a WebAssembly file")
-    })?;
+    let original = files::read(file, MOST_MODULE_BYTES)
+        .map_err(|error| Failure::unread(file.display(), &error, "name a WebAssembly file"))?;
     let is_command = command::is_command(&original);
     let prepared = if is_command { prepare(&command::adapt(&original)?)? } else { prepare(&original)? };
     Ok(Ready { hash: Hash::of(&original), bytes: original.len(), is_command, prepared })

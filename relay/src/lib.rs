@@ -1,11 +1,16 @@
 //! The native node and everything around it: HTTP, page, store, executor, command line. `main.rs` only calls [`cli`];
 //! this is a library so that tests reach the parts.
 
+// They panic where nobody can be written to: the reader of a log may leave, and its disk may be full. `cli::output` knows
+// what to do then.
+#![deny(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
+
 pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod engine;
 pub mod executor;
+pub mod files;
 pub mod host;
 pub mod http;
 pub mod kernel;

@@ -4,14 +4,16 @@
 mod support;
 
 use std::{
-    fs,
+    ffi::OsStr,
+    fs::{self, OpenOptions},
     io::{Read as _, Write as _},
     net::TcpListener,
+    os::unix::ffi::OsStrExt as _,
     process::{Output, Stdio},
 };
 
 use serde_json::Value;
-use support::{Folder, Relay, cli, command, post_job};
+use support::{Folder, Process, Relay, cli, command, post_job, refusal, wait_for};
 
 const QUICK: &str = r#"{"kind":"map","data":[1,2],"map":"x"}"#;
 
@@ -21,6 +23,11 @@ fn cli_with(environment: &[(&str, &str)], args: &[&str]) -> (i32, String) {
     let Output { status, stderr, .. } =
         command.args(args).envs(environment.iter().copied()).stdin(Stdio::null()).output().unwrap();
     (status.code().unwrap_or(-1), String::from_utf8(stderr).unwrap())
+}
+
+/// A disk without room.
+fn full() -> Stdio {
+    OpenOptions::new().write(true).open("/dev/full").unwrap().into()
 }
 
 /// A server that gives every request this answer; its URL.
@@ -60,6 +67,136 @@ async fn a_reader_that_leaves_ends_a_command_quietly() {
             "{args:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_relay_whose_log_is_full_or_whose_reader_left_computes_and_ends_when_told() {
+    let folder = Folder::new("log");
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut reader = Some(reader);
+    for log in [writer.into(), full()] {
+        let relay = Relay::start_logging_to(log, &folder, &["--cores", "1"]);
+        drop(reader.take());
+        for _ in 0..3 {
+            let id = post_job(&relay, QUICK).await;
+            wait_for(&relay, &id, "completed").await;
+        }
+        let gone = reqwest::get(relay.at("/api/v1/jobs/none")).await.unwrap();
+        assert_eq!(refusal(gone).await.1, "unknown_job");
+        relay.stop();
+    }
+}
+
+#[tokio::test]
+async fn a_node_whose_outputs_nobody_takes_computes_and_ends_when_told() {
+    let (folder, node_folder) = (Folder::new("log-relay"), Folder::new("log-node"));
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let computes = async || {
+        let id = post_job(&relay, QUICK).await;
+        wait_for(&relay, &id, "completed").await;
+    };
+    let node = Process::node_logging_to(writer.into(), &relay, &node_folder);
+    drop(reader);
+    computes().await;
+    node.stop();
+    let node = Process::node_unheard(full(), full(), &relay, &node_folder);
+    computes().await;
+    node.stop();
+}
+
+#[test]
+fn help_and_version_that_cannot_be_written_are_a_failure() {
+    for args in [&["--help"][..], &["--version"], &["help", "job"], &["job", "run", "--help"], &["config"]] {
+        let output = command().args(args).stdin(Stdio::null()).stdout(full()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains("standard output cannot be written"), "{args:?}: {said}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command().args(args).stdin(Stdio::null()).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()), "{args:?}");
+    }
+    // What is wrong goes to standard error; where nobody takes that, the code says it still.
+    for args in [&["--no-such-flag"][..], &["job"], &["job", "run", "{", "--url", "ftp://a"]] {
+        let status = command().args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(full()).status().unwrap();
+        assert_eq!(status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_refused_by_its_name() {
+    let (_, settings, _) = cli(&["config", "--json"], "");
+    let settings: Vec<Value> = serde_json::from_str(&settings).unwrap();
+    let names = settings.iter().map(|line| line["name"].as_str().unwrap()).chain(["config"]);
+    for variable in names.map(|name| format!("P2PNET_{}", name.to_uppercase())) {
+        let mut command = command();
+        let asked =
+            command.args(["job", "list", "--url", "http://127.0.0.1:9"]).env(&variable, OsStr::from_bytes(b"\xff/"));
+        // A flag goes before the variable, which is not looked at then.
+        let expected = if variable == "P2PNET_URL" { (4, "no relay answers") } else { (2, "UTF-8") };
+        let output = asked.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(expected.0), "{variable}: {said}");
+        assert!(said.contains(expected.1) && (expected.0 == 4 || said.contains(&variable)), "{variable}: {said}");
+    }
+    let (code, err) = cli_with(&[("P2PNET_CONFIG", ""), ("P2PNET_TOKEN", ""), ("P2PNET_URL", "")], &["config"]);
+    assert_eq!((code, &*err), (0, ""));
+}
+
+#[tokio::test]
+async fn what_becomes_a_header_or_an_address_is_refused_for_what_it_is() {
+    let folder = Folder::new("values");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let run = ["job", "run", "--url", relay.url(), QUICK];
+    let long = "k".repeat(129);
+    for key in ["a\nb", "a\rb", "a\u{7f}", "é", "", " ", &long] {
+        let (code, _, err) = cli(&[&run[..], &["--idempotency-key", key]].concat(), "");
+        assert!(
+            code == 3 && err.contains("1 to 128 visible ASCII") && err.contains("[invalid_field]"),
+            "{key:?}: {err}"
+        );
+    }
+    let (_, first, _) = cli(&[&run[..], &["--idempotency-key", "a key"]].concat(), "");
+    let (_, second, _) = cli(&[&run[..], &["--idempotency-key", "a key\n"]].concat(), "");
+    assert!(first == second && !first.is_empty(), "{first} {second}");
+    let (code, _, err) = cli(&[&run[..], &["--token", "0123456789\nabcdef"]].concat(), "");
+    assert!(code == 2 && err.contains("visible ASCII characters"), "{code} {err}");
+    for id in ["a\nb", "../../healthz", "a?b#c", ""] {
+        let (code, _, err) = cli(&["job", "describe", "--url", relay.url(), id], "");
+        assert!(code == 2 && err.contains("is no job id"), "{id:?}: {code} {err}");
+    }
+    for filter in [["--name", "a\nb&limit=1#?"], ["--label", "a\nb=\u{202e}&x"], ["--label", "é=%0d%0a"]] {
+        let (code, out, err) = cli(&[&["job", "list", "--url", relay.url()][..], &filter].concat(), "");
+        assert!(
+            code == 3 && err.contains("[invalid_field]") || out.contains("no such jobs"),
+            "{filter:?}: {code} {err}"
+        );
+    }
+}
+
+#[test]
+fn files_without_an_end_are_refused_once_they_are_too_large() {
+    let endless = "/dev/zero";
+    let kernel = ["job", "run", "--kind", "kernel"];
+    for args in [
+        &["kernel", "check", endless][..],
+        &["kernel", "rewrite", endless],
+        &["kernel", "test", endless],
+        &["job", "run", endless],
+        &["job", "run", "--kind", "command", "--module", endless],
+        &[&kernel[..], &["--kernel", endless]].concat(),
+        &[&kernel[..], &["--input", endless]].concat(),
+        &["job", "run", "--kind", "map", "--map", "x", "--data", endless],
+    ] {
+        let (code, _, err) = cli(args, "");
+        assert!(code == 3 && err.contains("/dev/zero is too large") && err.contains("[too_large]"), "{args:?}: {err}");
+    }
+    let output = command().args(["job", "run", "-"]).stdin(fs::File::open(endless).unwrap()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(3) && said.contains("standard input is too large"), "{said}");
+    let (code, _, err) = cli(&["--config", endless, "config"], "");
+    assert!(code == 2 && err.contains("/dev/zero") && err.contains("1048576 bytes"), "{code} {err}");
 }
 
 #[test]

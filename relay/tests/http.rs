@@ -271,6 +271,7 @@ async fn addresses_may_end_with_a_slash_and_options_says_what_they_take() {
         assert_eq!(answer.status(), StatusCode::NO_CONTENT, "{path}");
         let allow = answer.headers()[header::ALLOW].to_str().unwrap().to_owned();
         assert!(methods.iter().all(|method| allow.contains(method)), "{path}: {allow}");
+        assert_eq!(allow.matches("OPTIONS").count(), 1, "{path}: {allow}");
     }
     let nowhere = http.request(Method::OPTIONS, relay.at("/api/v1/nothing")).send().await.unwrap();
     assert_eq!(nowhere.status(), StatusCode::NOT_FOUND);
@@ -440,6 +441,8 @@ async fn a_request_names_one_host_and_the_one_in_its_target_counts() {
         ("http://evil.example/api/v1/nodes HTTP/1.1", &["localhost"], 421),
         ("http://localhost/api/v1/nodes HTTP/1.1", &["evil.example"], 200),
         ("/api/v1/%6eodes HTTP/1.1", &["localhost"], 200),
+        ("healthz HTTP/1.1", &["localhost"], 400),
+        ("* HTTP/1.1", &["localhost"], 400),
     ] {
         let (found, body) = get(line, hosts);
         assert_eq!(found, status, "{line} {hosts:?}");

@@ -230,7 +230,7 @@ impl Client {
                 answer.await
             }
         };
-        let response = answer.map_err(|error| self.unreachable(&error))?;
+        let response = answer.map_err(|error| self.unsent(&error))?;
         let status = response.status();
         if status.is_redirection() {
             return Err(self.moved(&response));
@@ -306,6 +306,17 @@ impl Client {
         response.text().await.map_err(|error| self.unreachable(&error))
     }
 
+    /// A request that brought no answer: because it could not even be written down, or because nobody answers.
+    fn unsent(&self, error: &reqwest::Error) -> Failure {
+        if !error.is_builder() {
+            return self.unreachable(error);
+        }
+        Failure::usage(
+            format!("no request to {} can be made of this: {}", self.shown, chain(error)),
+            "leave line ends and other invisible characters out of what is given",
+        )
+    }
+
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
         let mut cause = chain(error);
         let (secure, other) =
@@ -375,7 +386,10 @@ fn no_proxy_named(url: &Url) -> Option<String> {
     let names = if url.scheme() == "https" { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
     let all = ["ALL_PROXY", "all_proxy"];
     let uri = url.as_str().parse().ok()?;
-    let value = |name: &&str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    let value = |name: &&str| {
+        let value = std::env::var_os(name)?.to_string_lossy().into_owned();
+        (!value.trim().is_empty()).then_some(value)
+    };
     let (name, value) = names.iter().chain(&all).find_map(|name| Some((*name, value(name)?)))?;
     let is_proxy = Matcher::builder().all(value.as_str()).build().intercept(&uri).is_some();
     (!is_proxy).then(|| {

@@ -1,6 +1,6 @@
 //! How a command ends when it does not end well: the words for a person, the exit code for a program.
 
-use std::{fmt, process::ExitCode};
+use std::{fmt, io, process::ExitCode};
 
 use p2pnet_shared::{
     job::JobState,
@@ -94,6 +94,17 @@ impl Failure {
     /// A wrong command, with advice.
     pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Usage { message: message.into(), hint: hint.into() }
+    }
+
+    /// A file, or standard input, that cannot be read; one that is too long is refused as the relay would.
+    pub fn unread(what: impl fmt::Display, error: &io::Error, hint: impl Into<String>) -> Self {
+        match error.kind() {
+            io::ErrorKind::FileTooLarge => {
+                let hint = "name the right file; docs/operators.md lists the limits";
+                Self::Refused(Refusal::new(Code::TooLarge, format!("{what} is too large: {error}"), hint))
+            }
+            _ => Self::usage(format!("{what} cannot be read: {error}"), hint),
+        }
     }
 
     /// What the process returns.

@@ -26,7 +26,7 @@ use super::{
     output::{aside, bytes as bytes_out, put, say},
     text,
 };
-use crate::engine::WasmtimeEngine;
+use crate::{engine::WasmtimeEngine, http::idempotency::key_of};
 
 /// How long the relay may hold a question back until the job has ended.
 const WAIT_SECONDS: u64 = 30;
@@ -82,11 +82,13 @@ struct Answer {
 
 /// Sends a job; with `--wait` prints its result.
 pub async fn run(client: &Client, args: &RunArgs) -> Result<(), Failure> {
+    // What is no key is no header either, so the relay could not say so.
+    let key = args.idempotency_key.as_deref().map(|key| key_of(key.as_bytes())).transpose()?;
     if args.dry_run {
         return dry_run(&args.job_json()?, args.ask.json);
     }
     let job = module_apart(client, args.job_json()?).await?;
-    let Submitted { id } = client.post("api/v1/jobs", job, args.idempotency_key.as_deref()).await?;
+    let Submitted { id } = client.post("api/v1/jobs", job, key).await?;
     let id = id.to_string();
     if args.wait {
         return wait_and_print(client, &id, Form::new(args.ask.json, args.output.as_deref())).await;

@@ -1,17 +1,23 @@
 //! Where `p2pnet job run` takes a job from: a file, standard input, JSON, or flags that become the same JSON.
 
 use std::{
-    fs,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use clap::Args;
-use p2pnet_shared::job::kinds::text_of;
+use p2pnet_shared::job::kinds::{
+    limits::{MAX_INPUT_BYTES, MAX_KERNEL_BYTES, MAX_SOURCE_BYTES},
+    text_of,
+};
 use serde_json::{Map, Value};
 
 use super::{AskArgs, failure::Failure, text::split_label};
+use crate::files;
+
+/// The longest text of a job: the longest that a relay reads, and beside it a module in base64, which is sent on its own.
+const MOST_JOB_BYTES: usize = MAX_SOURCE_BYTES + MAX_KERNEL_BYTES.div_ceil(3) * 4;
 
 /// `p2pnet job run`
 #[derive(Debug, Args)]
@@ -273,7 +279,10 @@ impl RunArgs {
         let ok = (!self.ok_exit_codes.is_empty()).then(|| Value::from(self.ok_exit_codes.clone()));
         put("ok_exit_codes", ok)?;
         let hint = "give --input a file, or - for standard input";
-        put("input", self.input.as_deref().map(|path| read_bytes(path, hint).map(base64)).transpose()?)?;
+        put(
+            "input",
+            self.input.as_deref().map(|path| read_bytes(path, MAX_INPUT_BYTES, hint).map(base64)).transpose()?,
+        )?;
         for field in &self.set {
             let (name, json) = field
                 .split_once('=')
@@ -350,25 +359,21 @@ fn read_source(source: &str) -> Result<String, Failure> {
     if source.trim_start().starts_with('{') {
         return Ok(source.to_owned());
     }
-    read_text(source, "give a file, - for standard input, or the JSON itself in quotes")
+    read_text(source, MOST_JOB_BYTES, "give a file, - for standard input, or the JSON itself in quotes")
 }
 
-fn read_text(path: &str, hint: &str) -> Result<String, Failure> {
-    let bytes = read_bytes(path, hint)?;
+fn read_text(path: &str, most: usize, hint: &str) -> Result<String, Failure> {
+    let bytes = read_bytes(path, most, hint)?;
     let text =
         text_of(&bytes).map_err(|refusal| Failure::usage(format!("{path}: {}", refusal.message), refusal.hint))?;
     Ok(text.to_owned())
 }
 
-fn read_bytes(path: &str, hint: &str) -> Result<Vec<u8>, Failure> {
+fn read_bytes(path: &str, most: usize, hint: &str) -> Result<Vec<u8>, Failure> {
     if path == "-" {
-        let mut bytes = Vec::new();
-        io::stdin()
-            .read_to_end(&mut bytes)
-            .map_err(|error| Failure::here(format!("standard input cannot be read: {error}"), ""))?;
-        return Ok(bytes);
+        return files::whole(io::stdin().lock(), most).map_err(|error| Failure::unread("standard input", &error, hint));
     }
-    fs::read(path).map_err(|error| Failure::usage(format!("{path} cannot be read: {error}"), hint))
+    files::read(Path::new(path), most).map_err(|error| Failure::unread(path, &error, hint))
 }
 
 fn base64(bytes: Vec<u8>) -> Value {
@@ -384,7 +389,7 @@ fn json_or_file(name: &str, text: &str) -> Result<Value, Failure> {
     let hint = "give a JSON list, or a file that holds one";
     let is_json = text.trim_start().starts_with(['[', '{', '"']);
     if !is_json && Path::new(text).exists() {
-        let json = read_text(text, hint)?;
+        let json = read_text(text, MAX_SOURCE_BYTES, hint)?;
         let broken = |error| Failure::usage(format!("the file {text} of --{name} is no JSON: {error}"), hint);
         return serde_json::from_str(&json).map_err(broken);
     }
@@ -403,7 +408,7 @@ fn hash_or_file(text: &str) -> Result<Value, Failure> {
     if text.parse::<p2pnet_shared::id::Hash>().is_ok() {
         return Ok(text.into());
     }
-    read_bytes(text, "give a WebAssembly file, or the hash of one that the relay has").map(base64)
+    read_bytes(text, MAX_KERNEL_BYTES, "give a WebAssembly file, or the hash of one that the relay has").map(base64)
 }
 
 /// JSON has no word for the others.
@@ -414,6 +419,8 @@ fn finite(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs;
+
     use clap::{CommandFactory as _, Parser};
 
     use super::*;

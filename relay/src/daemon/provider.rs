@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{PortKind, Running, certificate, choose_port, keep_ports, open_folder, options, signals};
 use crate::{
-    cli::{client::Client, failure::Failure},
+    cli::{client::Client, failure::Failure, output::announce},
     config::Config,
     store::folder::Ports,
 };
@@ -38,7 +38,8 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let options = options(host, ports.p2p_port, ports.webrtc_port, certificate(&folder)?, Vec::new());
     let node = Running::start(folder, Role::Client, "native", &config, options).await?;
     node.lend(&config, true).await;
-    println!("node {} lends {} core(s) to {}", node.handle.me(), config.cores.value.count(), client.url());
+    let (me, cores) = (node.handle.me(), config.cores.value.count());
+    announce(format_args!("node {me} lends {cores} core(s) to {}", client.url()));
 
     stay_connected(&node, &client, &stopping).await;
     node.stop().await;

@@ -1,7 +1,7 @@
 //! `p2pnet relay`: seed, HTTP, page, and its own provider.
 
 use std::{
-    io::{self, Write as _},
+    io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{PortKind, Running, certificate, choose_port, keep_ports, open_folder, options, signals};
 use crate::{
-    cli::failure::Failure,
+    cli::{failure::Failure, output},
     config::Config,
     http::{self, Access, App, Entrance, address::Base, browsers::Pages, owners::Owners, source::Trust},
     store::folder::Ports,
@@ -111,13 +111,10 @@ fn access(config: &Config, secret: [u8; 32]) -> Result<Access, Failure> {
 
 /// The line that people click and programs wait for; ports too where they were not known before.
 fn announce(config: &Config, ports: Ports) {
-    let mut out = std::io::stdout();
-    // A closed standard output is no reason to end.
-    let _ = writeln!(out, "{}", page_url(config.host.value, ports.port, &config.base_path.value));
+    output::announce(page_url(config.host.value, ports.port, &config.base_path.value));
     if config.p2p_port.value == 0 || config.webrtc_port.value == 0 {
-        let _ = writeln!(out, "p2p-port {} webrtc-port {}", ports.p2p_port, ports.webrtc_port);
+        output::announce(format_args!("p2p-port {} webrtc-port {}", ports.p2p_port, ports.webrtc_port));
     }
-    let _ = out.flush();
 }
 
 /// Where the page is, for somebody on this machine.

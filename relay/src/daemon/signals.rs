@@ -3,6 +3,8 @@
 
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::output::aside;
+
 /// A token that the first signal cancels; the second one ends the process at once.
 pub fn stop_token() -> CancellationToken {
     let token = CancellationToken::new();
@@ -10,8 +12,8 @@ pub fn stop_token() -> CancellationToken {
     outlive_full_files();
     tokio::spawn(async move {
         signal().await;
-        eprintln!("stopping; press Ctrl-C again to stop at once");
         stopping.cancel();
+        aside("stopping; press Ctrl-C again to stop at once");
         signal().await;
         std::process::exit(130);
     });

@@ -351,7 +351,10 @@ mod tests {
             assert!(fs::File::open("/proc/self/pagemap").is_ok(), "here it can be opened");
             crate::engine::watch_written_pages();
         });
-        println!("{:?}, missing {:?}", fenced.fences, fenced.missing);
+        #[allow(clippy::print_stdout)]
+        {
+            println!("{:?}, missing {:?}", fenced.fences, fenced.missing);
+        }
         assert!(fenced.fences.contains(&"seccomp".to_owned()));
         assert!(fs::read(&outside).is_err() && fs::read("/etc/passwd").is_err());
         assert!(fs::write(env::temp_dir().join("p2pnet-escaped"), "x").is_err());

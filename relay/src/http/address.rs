@@ -124,7 +124,7 @@ pub async fn resolve(State(app): State<Arc<App>>, mut request: Request, next: Ne
     if is_question {
         *request.method_mut() = Method::TRACE;
     }
-    let response = answer::below(&base, next.run(request).await);
+    let response = with_options(answer::below(&base, next.run(request).await));
     let mut response = if is_question { allowed(response) } else { response };
     let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
     let here =
@@ -139,6 +139,13 @@ pub async fn resolve(State(app): State<Arc<App>>, mut request: Request, next: Ne
 /// target with a host of its own counts instead (RFC 9112, 3.2 and 3.2.2).
 pub fn settle_host(request: &mut Request) -> Result<(), Refused> {
     const HINT: &str = "send one header Host: with the name and port that you ask";
+    if !is_target(request) {
+        return refuse(
+            Code::InvalidField,
+            "the request's target is no path: it begins without /",
+            "ask for /, as in GET / HTTP/1.1",
+        );
+    }
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (first, more) = (hosts.next(), hosts.count());
     if more > 0 {
@@ -170,6 +177,15 @@ fn is_host(authority: &Authority) -> bool {
         digits.is_empty()
             || (port != digits && digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok())
     })
+}
+
+/// Whether a request asks for something that its method can be asked of (RFC 9112, 3.2): a path, and only of CONNECT a
+/// host, of OPTIONS (which is TRACE here) all there is.
+fn is_target(request: &Request) -> bool {
+    match request.uri().path() {
+        "*" => matches!(*request.method(), Method::OPTIONS | Method::TRACE),
+        path => path.starts_with('/') || request.method() == Method::CONNECT,
+    }
 }
 
 /// What a character's escape stands for may always be written as itself (RFC 3986, 6.2.2.2).
@@ -236,14 +252,21 @@ fn moved(base: &Base, path: &str, query: Option<&str>) -> Response {
     (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, format!("{}{path}{query}", base.0))]).into_response()
 }
 
+/// Every address answers OPTIONS, so what names its methods names that one, too.
+fn with_options(mut response: Response) -> Response {
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let known = response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok()).unwrap_or("GET,HEAD");
+        if let Ok(allow) = HeaderValue::try_from(format!("{known},OPTIONS")) {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+    }
+    response
+}
+
 /// What OPTIONS says where it is no preflight.
-fn allowed(mut response: Response) -> Response {
+fn allowed(response: Response) -> Response {
     if response.status() != StatusCode::METHOD_NOT_ALLOWED {
         return response;
-    }
-    let known = response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok()).unwrap_or("GET,HEAD");
-    if let Ok(allow) = HeaderValue::try_from(format!("{known},OPTIONS")) {
-        response.headers_mut().insert(header::ALLOW, allow);
     }
     let (mut parts, _) = response.into_parts();
     parts.status = StatusCode::NO_CONTENT;

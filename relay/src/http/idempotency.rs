@@ -17,6 +17,8 @@ use tokio::sync::watch;
 
 use crate::store::KeyRecord;
 
+/// What to do about a key that is none.
+const HINT: &str = "a random UUID is a good key";
 /// The longest key.
 const MOST_KEY_BYTES: usize = 128;
 
@@ -86,18 +88,25 @@ pub fn same_body(before: &KeyRecord, body: Hash) -> Result<(), Refusal> {
 
 /// The key of a request, if it has one. Every owner has keys of its own.
 pub fn read_key(headers: &HeaderMap, owner: OwnerId) -> Result<Option<String>, Refusal> {
-    const HINT: &str = "a random UUID is a good key";
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(Refusal::new(Code::InvalidField, "there is more than one Idempotency-Key header", HINT));
     }
-    let key = value.as_bytes().trim_ascii();
+    Ok(Some(format!("{owner} {}", key_of(value.as_bytes())?)))
+}
+
+/// The key that a header's value is.
+///
+/// # Errors
+/// It is empty, too long, or has other characters than a key may have.
+pub fn key_of(value: &[u8]) -> Result<&str, Refusal> {
+    let key = value.trim_ascii();
     match std::str::from_utf8(key) {
         Ok(text)
             if (1..=MOST_KEY_BYTES).contains(&key.len()) && key.iter().all(|byte| (b' '..=b'~').contains(byte)) =>
         {
-            Ok(Some(format!("{owner} {text}")))
+            Ok(text)
         }
         Ok(_) | Err(_) => {
             let message = format!(

@@ -19,10 +19,13 @@ use std::{
 
 use p2pnet_shared::{engine::Trap, wire::MAX_OUTPUT};
 
-use crate::cli::failure::{Failure, word};
+use crate::{
+    cli::failure::{Failure, word},
+    files,
+};
 
 /// The largest file of a case: no call puts out more, and none reads as much.
-const MOST_BYTES: u64 = MAX_OUTPUT;
+const MOST_BYTES: usize = MAX_OUTPUT as usize;
 /// How a call may end without an output, wherever it runs.
 const ENDS: [Trap; 6] =
     [Trap::Trapped, Trap::OutOfGas, Trap::OutOfMemory, Trap::StackOverflow, Trap::BrokenContract, Trap::OutputTooLarge];
@@ -162,17 +165,11 @@ impl Case {
 
 /// `None` if there is no such file.
 fn read_file(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
-    let unreadable = |error| Failure::usage(format!("{} cannot be read: {error}", path.display()), "");
-    match fs::metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
-        Ok(file) if file.len() > MOST_BYTES => {
-            let message = format!("{} has {} bytes; at most {MOST_BYTES} are taken", path.display(), file.len());
-            return Err(Failure::usage(message, "no job takes or gives more either"));
-        }
-        Ok(_) => {}
+    match files::read(path, MOST_BYTES) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::unread(path.display(), &error, "")),
     }
-    fs::read(path).map(Some).map_err(unreadable)
 }
 
 fn text(name: Option<&std::ffi::OsStr>) -> Option<String> {

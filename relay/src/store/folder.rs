@@ -10,6 +10,10 @@ use p2pnet_shared::id::Hash;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
+use crate::files;
+
+/// The longest of the small files.
+const MOST_FILE_BYTES: usize = 64 << 10;
 
 /// An open data folder; held by this process until it is dropped.
 #[derive(Debug)]
@@ -128,9 +132,10 @@ impl DataFolder {
 
     /// A small file as text, if there is one.
     fn read(&self, path: &Path) -> Result<Option<String>, StoreError> {
-        match fs::read_to_string(path) {
+        match files::read_text(path, MOST_FILE_BYTES) {
             Ok(text) => Ok(Some(text)),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) if cause.kind() == io::ErrorKind::FileTooLarge => Err(damaged(path, "it should be short")),
             Err(cause) if cause.kind() == io::ErrorKind::InvalidData => Err(damaged(path, "it should hold text")),
             Err(cause) => Err(StoreError::Folder { path: path.to_path_buf(), cause }),
         }

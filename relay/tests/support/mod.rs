@@ -56,6 +56,26 @@ fn clean(mut command: Command) -> Command {
     command
 }
 
+/// A line for each request, among others.
+const EVERYTHING: &str = "info,p2pnet_native=debug,p2pnet_net=debug";
+
+fn relay_command(folder: &Path, more: &[&str]) -> Command {
+    let mut command = command();
+    command.args(["relay", "--data-dir"]).arg(folder);
+    command.args(["--port", "0", "--p2p-port", "0", "--webrtc-port", "0"]);
+    if !more.contains(&"--host") {
+        command.args(["--host", "127.0.0.1"]);
+    }
+    command.args(more);
+    command
+}
+
+fn node_command(relay: &Relay, folder: &Folder) -> Command {
+    let mut command = command();
+    command.args(["node", "--relay", relay.url(), "--cores", "1", "--data-dir"]).arg(folder.path());
+    command
+}
+
 /// A process that ends with the test.
 pub struct Process {
     child: Child,
@@ -63,12 +83,12 @@ pub struct Process {
 }
 
 impl Process {
-    fn start(args: &[&str]) -> Self {
-        Self::run(command().args(args))
+    fn run(command: &mut Command) -> Self {
+        Self::run_logging_to(command, Stdio::inherit())
     }
 
-    fn run(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+    fn run_logging_to(command: &mut Command, log: Stdio) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first_line = lines.next().expect("it ended before it was ready").unwrap();
         // Read on, so that it never waits for us.
@@ -77,7 +97,18 @@ impl Process {
     }
 
     pub fn node(relay: &Relay, folder: &Folder) -> Self {
-        Self::start(&["node", "--relay", relay.url(), "--data-dir", folder.path().to_str().unwrap(), "--cores", "1"])
+        Self::run(&mut node_command(relay, folder))
+    }
+
+    /// The same with a log of everything that goes there.
+    pub fn node_logging_to(log: Stdio, relay: &Relay, folder: &Folder) -> Self {
+        Self::run_logging_to(node_command(relay, folder).env("RUST_LOG", EVERYTHING), log)
+    }
+
+    /// The same with outputs that nobody looks at.
+    pub fn node_unheard(output: Stdio, log: Stdio, relay: &Relay, folder: &Folder) -> Self {
+        let child = node_command(relay, folder).env("RUST_LOG", EVERYTHING).stdout(output).stderr(log).spawn().unwrap();
+        Self { child, first_line: String::new() }
     }
 
     /// `node <id> lends …`
@@ -86,7 +117,7 @@ impl Process {
     }
 
     /// As Ctrl-C in a terminal would; must end well.
-    fn stop(mut self) {
+    pub fn stop(mut self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         let status = self.child.wait().unwrap();
@@ -110,12 +141,12 @@ impl Relay {
     }
 
     pub fn start_in(folder: &Path, more: &[&str]) -> Self {
-        let dir = folder.to_str().unwrap();
-        let ports = ["--port", "0", "--p2p-port", "0", "--webrtc-port", "0"];
-        let host: &[&str] = if more.contains(&"--host") { &[] } else { &["--host", "127.0.0.1"] };
-        let args: Vec<&str> =
-            ["relay", "--data-dir", dir].iter().chain(&ports).chain(host).chain(more).copied().collect();
-        Self(Process::start(&args))
+        Self(Process::run(&mut relay_command(folder, more)))
+    }
+
+    /// The same with a log of everything that goes there.
+    pub fn start_logging_to(log: Stdio, folder: &Folder, more: &[&str]) -> Self {
+        Self(Process::run_logging_to(relay_command(folder.path(), more).env("RUST_LOG", EVERYTHING), log))
     }
 
     /// As from a shell that said `first` before.

@@ -414,17 +414,7 @@ pub fn text_of(bytes: &[u8]) -> Result<&str, Refusal> {
         let hint = "send it with the header Content-Encoding: gzip, or as it was before";
         return Err(Refusal::new(Code::InvalidJson, "the job is in gzip, but nothing says so", hint));
     }
-    // What every job begins with, as each encoding writes it.
-    const FIRST: [u8; 5] = *b"{ \t\r\n";
-    let wide = match bytes {
-        // A mark of UTF-16 and a zero are the mark of UTF-32: no job begins with a zero.
-        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32"),
-        [first, 0, 0, 0, ..] | [0, 0, 0, first, ..] if FIRST.contains(first) => Some("UTF-32"),
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),
-        [first, 0, ..] | [0, first, ..] if FIRST.contains(first) => Some("UTF-16"),
-        _ => None,
-    };
-    if let Some(encoding) = wide {
+    if let Some(encoding) = wide_encoding(bytes, b"{ \t\r\n") {
         return Err(Refusal::new(Code::InvalidJson, format!("the job is in {encoding}, not in UTF-8"), HINT));
     }
     match std::str::from_utf8(bytes) {
@@ -433,6 +423,18 @@ pub fn text_of(bytes: &[u8]) -> Result<&str, Refusal> {
             let message = format!("the job is not UTF-8 text (byte {})", error.valid_up_to());
             Err(Refusal::new(Code::InvalidJson, message, HINT))
         }
+    }
+}
+
+/// The encoding of a JSON text that is in none of one byte a letter, as what it may begin with shows.
+pub fn wide_encoding(bytes: &[u8], begins: &[u8]) -> Option<&'static str> {
+    match bytes {
+        // A mark of UTF-16 and a zero are the mark of UTF-32: no JSON begins with a zero.
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32"),
+        [first, 0, 0, 0, ..] | [0, 0, 0, first, ..] if begins.contains(first) => Some("UTF-32"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),
+        [first, 0, ..] | [0, first, ..] if begins.contains(first) => Some("UTF-16"),
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@
 //! {"kind":"kernel","kernel":"<base64 or hash>","input":"<base64>","split":"lines","merge":"concat"}
 //! ```
 //! Without `input` there is none. `split` says what one call gets: `lines` a line with its line end, `bytes:N` N bytes (the last call what is left),
-//! `json_items` one item of a JSON list as its text, `none` (unless said) the whole input. `merge` says what becomes of
+//! `json_items` one item of a JSON list (UTF-8) as its text, `none` (unless said) the whole input. `merge` says what becomes of
 //! the outputs: `concat` (unless said) puts them one after the other in the input's order; `kernel` runs the kernel once
 //! more over that. The result is base64, whatever the bytes are.
 
@@ -16,6 +16,7 @@ use serde::de::IgnoredAny;
 use super::{
     Blobs, Known,
     fields::{Fields, cut},
+    json::{wide_encoding, without_mark},
     limits::{BATCH_BYTES, BATCH_CALLS, MAX_INPUT_BYTES, MAX_ITEMS, MAX_KERNEL_BYTES, MAX_OUTPUT_BYTES},
 };
 use crate::{
@@ -171,23 +172,31 @@ fn lines(input: &[u8]) -> Result<Vec<(u32, u32)>, Refusal> {
 /// The items of a JSON list, each as it is written.
 fn json_items(input: &[u8]) -> Result<Vec<(u32, u32)>, Refusal> {
     let hint = "give a list, as in [{\"a\": 1}, {\"a\": 2}]";
-    let list = serde_json::from_slice::<Vec<IgnoredAny>>(input)
-        .map_err(|error| Refusal::new(Code::InvalidField, format!("`input` is no JSON list: {error}"), hint))?;
+    let invalid = |message| Refusal::new(Code::InvalidField, message, hint);
+    let text = input_text(input)?;
+    let list = serde_json::from_str::<Vec<IgnoredAny>>(text)
+        .map_err(|error| invalid(format!("`input` is no JSON list: {error}")))?;
     if list.len() as u64 > MAX_ITEMS {
         return Err(too_many_parts());
     }
     // It is valid, so brackets, commas and quotes alone tell the items.
     let (mut depth, mut in_text, mut escaped) = (0u32, false, false);
     let mut items = Vec::new();
-    let mut start = 0;
+    let (mut start, mut quote, mut has_code) = (0, 0, false);
     for (at, byte) in input.iter().enumerate() {
         if in_text {
             in_text = escaped || *byte != b'"';
+            has_code |= escaped && *byte == b'u';
             escaped = !escaped && *byte == b'\\';
+            if !in_text && has_code && !is_text(input.get(quote..=at).unwrap_or_default()) {
+                let (line, column) = place(input, quote);
+                let half = "holds half of a character (\\ud800 to \\udfff stand in pairs)";
+                return Err(invalid(format!("`input`: the text at line {line} column {column} {half}")));
+            }
             continue;
         }
         match byte {
-            b'"' => in_text = true,
+            b'"' => (in_text, quote, has_code) = (true, at, false),
             b'[' | b'{' => {
                 depth += 1;
                 if depth == 1 {
@@ -208,6 +217,38 @@ fn json_items(input: &[u8]) -> Result<Vec<(u32, u32)>, Refusal> {
         }
     }
     Ok(items)
+}
+
+/// Whether the codes in a text, whose form is JSON's, make characters.
+fn is_text(quoted: &[u8]) -> bool {
+    serde_json::from_slice::<String>(quoted).is_ok()
+}
+
+/// The text of an input; behind the mark that editors of some systems put before it, if there is one.
+fn input_text(input: &[u8]) -> Result<&str, Refusal> {
+    let refused = |what: String| {
+        let hint = "send JSON in UTF-8; in PowerShell, pass `-Encoding utf8` to what writes the file";
+        Refusal::new(Code::InvalidField, format!("`input` is {what}"), hint)
+    };
+    if let Some(encoding) = wide_encoding(input, b"[ \t\r\n") {
+        return Err(refused(format!("in {encoding}, not in UTF-8")));
+    }
+    match std::str::from_utf8(input) {
+        Ok(text) => Ok(without_mark(text)),
+        Err(error) => {
+            let (line, column) = place(input, error.valid_up_to());
+            Err(refused(format!("not UTF-8 text at line {line} column {column}")))
+        }
+    }
+}
+
+/// Line and column of a byte, as the JSON reader counts them: from 1 on, in bytes, without a mark in front.
+fn place(input: &[u8], at: usize) -> (usize, usize) {
+    let before = input.get(..at).unwrap_or_default();
+    let before = before.strip_prefix("\u{feff}".as_bytes()).unwrap_or(before);
+    let line = before.split(|byte| *byte == b'\n').count();
+    let begun = before.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    (line, begun.len() + 1)
 }
 
 fn add_trimmed(input: &[u8], start: usize, end: usize, items: &mut Vec<(u32, u32)>) {

@@ -229,6 +229,8 @@ fn text_formulas_work_on_characters() {
         (r#"["Привет", ""]"#, "len(x)", "[6,0]"),
         (r#"["  a b "]"#, "trim(x) + '!'", r#"["a b!"]"#),
         (r#"["banana"]"#, "replace(x, 'an', '-')", r#"["b--a"]"#),
+        (r#"["ab", ""]"#, "replace(x, '', '-')", r#"["ab",""]"#),
+        (r#"["ab", ""]"#, "contains(x, '')", "[true,true]"),
         (r#"["banana", "kiwi"]"#, "contains(x, 'nan')", "[true,false]"),
         (r#"["b", "a"]"#, "x > 'a'", "[true,false]"),
         (r#"["b\"c"]"#, "if(len(x) > 2, x + x, 'no')", r#"["b\"cb\"c"]"#),
@@ -440,6 +442,41 @@ fn the_word_count_example_merges_its_own_outputs() {
         format!(r#"{{"kind":"kernel","kernel":"{kernel}","input":"{input}","split":"lines","merge":"kernel"}}"#);
     let expected = "a\t4\nand\t1\nme\t1\nof\t1\none\t1\ntale\t3\ntell\t1\nthousand\t1\n";
     assert_eq!(result(&source).unwrap(), format!("\"{}\"", STANDARD.encode(expected)));
+}
+
+#[test]
+fn an_input_of_json_items_is_text_in_utf_8_and_a_mark_in_front_is_no_part_of_it() {
+    let kernel = STANDARD.encode(p2pnet_test_kernels::echo());
+    let with = |input: &[u8]| {
+        let input = STANDARD.encode(input);
+        format!(r#"{{"kind":"kernel","kernel":"{kernel}","input":"{input}","split":"json_items"}}"#)
+    };
+    for (input, expected) in [
+        ("\u{feff}[1, \"a,b\"]", "1\"a,b\""),
+        ("[\"\\ud83d\\ude00\\\\ud800\", \"é\"]", "\"\\ud83d\\ude00\\\\ud800\"\"é\""),
+        ("[{\"\\u00e9\":1e400}]", "{\"\\u00e9\":1e400}"),
+    ] {
+        let expected = format!("\"{}\"", STANDARD.encode(expected));
+        assert_eq!(result(&with(input.as_bytes())).unwrap(), expected, "{input}");
+    }
+    // Depth is bounded where a program reads an item, not where it is cut out.
+    let deep = format!("[{}{}]", "[".repeat(200), "]".repeat(200));
+    assert!(result(&with(deep.as_bytes())).is_ok());
+    for (input, part) in [
+        (&b"[\"\xff\"]"[..], "not UTF-8 text at line 1 column 3"),
+        (b"\xef\xbb\xbf[1,\n \"a\xc3\"]", "not UTF-8 text at line 2 column 4"),
+        (b"[1,\n\"\\ud800\"]", "the text at line 2 column 1 holds half of a character"),
+        (b"[{\"\\udc00\":1}]", "the text at line 1 column 3 holds half of a character"),
+        (b"[\"\\ud800\\u0041\"]", "the text at line 1 column 2 holds half of a character"),
+        (b"[\0\"\0a\0\"\0]\0", "in UTF-16"),
+        (b"\xff\xfe[\0]\0", "in UTF-16"),
+        (b"[\"\\x\"]", "is no JSON list"),
+        (b"\xef\xbb\xbf{}", "is no JSON list"),
+    ] {
+        let refused = refusal(&with(input));
+        assert_eq!(refused.code, Code::InvalidField, "{input:?}");
+        assert!(refused.message.contains(part), "{input:?}: {}", refused.message);
+    }
 }
 
 #[test]
