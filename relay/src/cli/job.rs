@@ -214,7 +214,14 @@ pub async fn describe(client: &Client, id: &str, json: bool) -> Result<(), Failu
 
 /// Prints a job's result.
 pub async fn get(client: &Client, id: &str, wait: bool, form: Form<'_>) -> Result<(), Failure> {
-    if wait { wait_and_print(client, id, form).await } else { print_result(client, id, form).await }
+    if wait {
+        return wait_and_print(client, id, form).await;
+    }
+    match print_result(client, id, form).await {
+        // It is over: that it has no result is told as to one who waited for it.
+        Err(Failure::Refused(Refusal { code: Code::NoResult, .. })) => wait_and_print(client, id, form).await,
+        printed => printed,
+    }
 }
 
 /// Stops a running job, removes a finished one.

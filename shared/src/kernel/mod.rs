@@ -142,6 +142,25 @@ pub fn prepare(original: &[u8]) -> Result<Prepared, Refusal> {
     Ok(Prepared { hash: Hash::of(original), rewritten: rewrite(original)? })
 }
 
+/// The same of the kernel that [`crate::job::kinds::command::adapt`] made of a program: what is refused is told of the
+/// program.
+pub fn prepare_program(adapted: &[u8]) -> Result<Prepared, Refusal> {
+    prepare(adapted).map_err(of_a_program)
+}
+
+/// A refusal of a kernel in the words for whoever gave a program: both sentence forms, "The kernel has …" and "… of the
+/// kernel has …", and what no kernel may.
+pub(crate) fn of_a_program(refusal: Refusal) -> Refusal {
+    const AGAIN: &str =
+        "Build it for wasm32-wasip1 with an ordinary toolchain; `p2pnet kernel check FILE` says whether it is taken.";
+    let hint = if refusal.hint.contains("`p2pnet kernel") {
+        AGAIN.to_owned()
+    } else {
+        refusal.hint.replace("kernel", "program")
+    };
+    Refusal { message: refusal.message.replace("kernel", "program"), hint, ..refusal }
+}
+
 /// What an engine must know of a rewritten module before it makes an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {

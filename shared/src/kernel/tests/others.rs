@@ -127,3 +127,45 @@ fn segments_outside_are_named_in_good_grammar() {
     let refusal = refused(&format!(r#"{CONTRACT} (data (i32.const 65536) "x")"#));
     assert!(refusal.message.starts_with("A data segment of the kernel lies outside"), "{refusal:?}");
 }
+
+#[test]
+fn what_is_refused_of_a_program_is_told_of_the_program_and_of_a_kernel_of_the_kernel() {
+    let labels = format!("(block (br_table {} 0 (i32.const 0)))", "0 ".repeat(65_521));
+    let locals = format!("(local {})", "i64 ".repeat(8_001));
+    let deep = format!("{}{}", "(block ".repeat(4_001), ")".repeat(4_001));
+    let memory = MEMORY;
+    for (fields, body, what) in [
+        // "The … uses", "which no … may".
+        (format!("{memory} (tag $t)"), "(throw $t)", "exceptions"),
+        (r#"(memory (export "memory") 1 1 shared)"#.to_owned(), "", "threads"),
+        (memory.to_owned(), "(drop (i32.atomic.load (i32.const 0)))", "threads"),
+        (
+            memory.to_owned(),
+            "(drop (i8x16.relaxed_swizzle (v128.const i64x2 0 0) (v128.const i64x2 0 0)))",
+            "relaxed SIMD",
+        ),
+        (format!("{memory} (table i64 1 funcref)"), "", "memory64"),
+        (format!("{memory} (type (struct))"), "", "garbage collection"),
+        // "The … has", "The … names".
+        (format!("{memory} {}", "(global i32 (i32.const 0))".repeat(10_001)), "", "10000 are accepted"),
+        (format!("{memory} {}", "(table 1 funcref)".repeat(9)), "", "at most"),
+        // "Function 3 of the …".
+        (memory.to_owned(), &*locals, "locals"),
+        (memory.to_owned(), &*deep, "nests blocks"),
+        (memory.to_owned(), &*labels, "65521 labels"),
+        // "A segment of the …".
+        (format!(r#"{memory} (data (i32.const 6553600) "x")"#), "", "lies outside"),
+    ] {
+        let program = module(&format!(r#"{fields} (func (export "_start") {body})"#));
+        let refusal = command::adapt(&program).and_then(|kernel| prepare_program(&kernel).map(drop));
+        let refusal = refusal.expect_err(what);
+        assert!(refusal.message.contains(what), "{what}: {refusal:?}");
+        let said = format!("{} {}", refusal.message, refusal.hint.replace("`p2pnet kernel check FILE`", ""));
+        assert!(said.contains("program") && !said.to_lowercase().contains("kernel"), "{what}: {refusal:?}");
+        let contract = CONTRACT.replace(memory, "");
+        let kernel = module(&format!("{fields} {contract} (func {body})"));
+        let refusal = prepare(&kernel).map(drop).expect_err(what);
+        assert!(refusal.message.contains(what), "{what}: {refusal:?}");
+        assert!(refusal.message.contains("kernel") && !refusal.message.contains("program"), "{what}: {refusal:?}");
+    }
+}

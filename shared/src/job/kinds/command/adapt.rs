@@ -21,7 +21,7 @@ use super::{
 };
 use crate::engine::drive::{ENDS_EARLY, GAS_USED, RECOVERS, TRAP_REASON};
 use crate::{
-    kernel::{Importer, is_module, refused_import, unreadable_program, within_bounds},
+    kernel::{Importer, is_module, of_a_program, refused_import, unreadable_program, within_bounds},
     refusal::{Code, Refusal},
 };
 
@@ -100,7 +100,7 @@ fn read(command: &[u8]) -> Result<Program<'_>, Refusal> {
     let mut program = Program::default();
     for payload in Parser::new(0).parse_all(command) {
         let payload = payload.map_err(broken)?;
-        within_bounds(&payload)?;
+        within_bounds(&payload).map_err(of_a_program)?;
         program.take(payload, command)?;
     }
     Ok(program)

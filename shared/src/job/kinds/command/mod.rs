@@ -66,7 +66,7 @@ pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> 
     let parts = read_parts(fields, split)?;
     let kernel = adapt(&module.bytes)?;
     if !module.sound_as_command {
-        crate::kernel::prepare(&kernel)?;
+        crate::kernel::prepare_program(&kernel)?;
     }
     let module = module.bytes;
     Ok(Box::new(Command { module, kernel, common, parts, ok }))
