@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     engine::EngineName,
-    id::{AttemptId, JobId, NodeId, OwnerId},
+    id::{AttemptId, Holder, JobId, NodeId},
     job::{AttemptState, Elapsed, JobState, Policy, Requirements, WaitReason},
     refusal::{Code, Refusal},
     units::{Gas, Moment, Span},
@@ -51,12 +51,9 @@ pub struct Progress {
 pub struct JobSummary {
     /// Its name.
     pub id: JobId,
-    /// Whose it is. Never told: the host decides by it who may see the job.
+    /// Whose it is, and where it came from. Never told: the host decides by it who may see the job.
     #[serde(skip)]
-    pub owner: OwnerId,
-    /// Where it came from. Never told either.
-    #[serde(skip)]
-    pub household: OwnerId,
+    pub holder: Holder,
     /// What its owner calls it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,

@@ -113,14 +113,48 @@ impl OwnerId {
     }
 }
 
-/// Whom what a job takes counts for: shares are taken by households first, then by the owners in each. Anybody can be as
-/// many owners as he likes, a new token makes one; addresses cost something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+/// Whom what a job takes counts for: shares are taken by networks first, then by the households in each, then by the owners
+/// in each of those. Anybody can be as many owners as he likes, a new token makes one, and who rents an IPv6 /48 has many
+/// households; networks cost something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(from = "HolderRecord")]
 pub struct Holder {
+    /// The network around the household.
+    pub network: OwnerId,
     /// Where the job came from: the owner that everybody there is who shows no token.
     pub household: OwnerId,
     /// Whose it is.
     pub owner: OwnerId,
+}
+
+impl Holder {
+    /// The person at the node itself.
+    pub const LOCAL: Self = Self { network: OwnerId::LOCAL, household: OwnerId::LOCAL, owner: OwnerId::LOCAL };
+
+    /// An owner who is alone in a household and a network of his own.
+    pub fn of(owner: OwnerId) -> Self {
+        Self { network: owner, household: owner, owner }
+    }
+
+    /// The same, from the widest to the closest.
+    pub fn path(self) -> [OwnerId; 3] {
+        [self.network, self.household, self.owner]
+    }
+}
+
+/// A holder in a record of any age: owners came first, then households, then networks.
+#[derive(Deserialize)]
+struct HolderRecord {
+    network: Option<OwnerId>,
+    household: Option<OwnerId>,
+    owner: Option<OwnerId>,
+}
+
+impl From<HolderRecord> for Holder {
+    fn from(record: HolderRecord) -> Self {
+        let household = record.household.unwrap_or_default();
+        Self { network: record.network.unwrap_or(household), household, owner: record.owner.unwrap_or_default() }
+    }
 }
 
 impl fmt::Display for OwnerId {
@@ -211,6 +245,17 @@ mod tests {
         let owner = OwnerId::of(b"token");
         assert_eq!(owner.to_string().parse::<OwnerId>().unwrap(), owner);
         assert_ne!(owner, OwnerId::LOCAL);
+    }
+
+    #[test]
+    fn a_holder_is_read_from_records_of_any_age() {
+        let [a, b, c] = [[1; 16], [2; 16], [3; 16]].map(OwnerId);
+        let read = |json: String| serde_json::from_str::<Holder>(&json).unwrap();
+        let whole = Holder { network: a, household: b, owner: c };
+        assert_eq!(read(serde_json::to_string(&whole).unwrap()), whole);
+        assert_eq!(read(format!(r#"{{"household":"{b}","owner":"{c}"}}"#)), Holder { network: b, ..whole });
+        assert_eq!(read(format!(r#"{{"owner":"{c}"}}"#)), Holder { owner: c, ..Holder::LOCAL });
+        assert_eq!(read("{}".to_owned()), Holder::LOCAL);
     }
 
     #[test]

@@ -22,7 +22,9 @@ const YOUNG: Duration = Duration::from_secs(2);
 pub struct Bounds {
     /// In all.
     pub all: usize,
-    /// From one address; not for those that may take all.
+    /// From one network,
+    pub per_network: usize,
+    /// and from one address; neither for those that may take all.
     pub per_address: usize,
     /// Of those that have done nothing yet: in all,
     pub waiting: usize,
@@ -48,7 +50,7 @@ struct Inner {
     waiting: BTreeMap<u64, (Source, Instant)>,
     idle: BTreeMap<u64, Source>,
     by_address: HashMap<IpAddr, Tally>,
-    by_network: HashMap<IpAddr, usize>,
+    by_network: HashMap<IpAddr, Tally>,
 }
 
 struct Member {
@@ -84,15 +86,15 @@ impl Crowd {
     fn enter_at(&self, source: Source, may_take_all: bool, now: Instant) -> Option<Place> {
         let mut inner = self.lock();
         let tally = inner.by_address.get(&source.address).copied().unwrap_or_default();
-        let of_network = inner.by_network.get(&source.network).copied().unwrap_or(0);
+        let of_network = inner.by_network.get(&source.network).copied().unwrap_or_default();
         let before = now.checked_sub(YOUNG);
         if tally.waiting >= self.bounds.waiting_per_address {
             inner.drop_oldest_waiting(before, |other| other.address == source.address);
-        } else if of_network >= self.bounds.waiting_per_network {
+        } else if of_network.waiting >= self.bounds.waiting_per_network {
             inner.drop_oldest_waiting(before, |other| other.network == source.network);
         }
         if inner.waiting.len() >= self.bounds.waiting {
-            let fullest = inner.by_network.iter().max_by_key(|(_, count)| **count).map(|(network, _)| *network);
+            let fullest = inner.by_network.iter().max_by_key(|(_, tally)| tally.waiting).map(|(network, _)| *network);
             inner.drop_oldest_waiting(Some(now), |other| Some(other.network) == fullest);
         }
         let here = inner.by_address.get(&source.address).map_or(0, |tally| tally.all);
@@ -100,6 +102,12 @@ impl Crowd {
             || here < self.bounds.per_address
             || inner.drop_oldest_waiting(Some(now), |other| other.address == source.address)
             || inner.drop_oldest_idle(|other| other.address == source.address);
+        let around = inner.by_network.get(&source.network).map_or(0, |tally| tally.all);
+        let room = room
+            && (may_take_all
+                || around < self.bounds.per_network
+                || inner.drop_oldest_waiting(Some(now), |other| other.network == source.network)
+                || inner.drop_oldest_idle(|other| other.network == source.network));
         let room = room
             && (inner.members.len() < self.bounds.all
                 || inner.drop_oldest_waiting(Some(now), |_| true)
@@ -111,10 +119,12 @@ impl Crowd {
         let (number, gone) = (inner.last, CancellationToken::new());
         inner.members.insert(number, Member { source, gone: gone.clone() });
         inner.waiting.insert(number, (source, now));
-        let tally = inner.by_address.entry(source.address).or_default();
-        tally.all += 1;
-        tally.waiting += 1;
-        *inner.by_network.entry(source.network).or_default() += 1;
+        let inner_mut = &mut *inner;
+        let of_address = inner_mut.by_address.entry(source.address).or_default();
+        for tally in [of_address, inner_mut.by_network.entry(source.network).or_default()] {
+            tally.all += 1;
+            tally.waiting += 1;
+        }
         drop(inner);
         Some(Place { number, crowd: self.clone(), gone })
     }
@@ -154,10 +164,13 @@ impl Inner {
         self.stop_waiting(number);
         self.idle.remove(&number);
         let Some(member) = self.members.remove(&number) else { return false };
-        if let Some(tally) = self.by_address.get_mut(&member.source.address) {
-            tally.all = tally.all.saturating_sub(1);
-            if tally.all == 0 {
-                self.by_address.remove(&member.source.address);
+        let Source { address, network } = member.source;
+        for (tallies, key) in [(&mut self.by_address, address), (&mut self.by_network, network)] {
+            if let Some(tally) = tallies.get_mut(&key) {
+                tally.all = tally.all.saturating_sub(1);
+                if tally.all == 0 {
+                    tallies.remove(&key);
+                }
             }
         }
         member.gone.cancel();
@@ -166,13 +179,9 @@ impl Inner {
 
     fn stop_waiting(&mut self, number: u64) {
         let Some((source, _)) = self.waiting.remove(&number) else { return };
-        if let Some(tally) = self.by_address.get_mut(&source.address) {
-            tally.waiting = tally.waiting.saturating_sub(1);
-        }
-        if let Some(count) = self.by_network.get_mut(&source.network) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.by_network.remove(&source.network);
+        for (tallies, key) in [(&mut self.by_address, source.address), (&mut self.by_network, source.network)] {
+            if let Some(tally) = tallies.get_mut(&key) {
+                tally.waiting = tally.waiting.saturating_sub(1);
             }
         }
     }
@@ -213,7 +222,7 @@ mod tests {
     use super::*;
 
     const BOUNDS: Bounds =
-        Bounds { all: 10, per_address: 6, waiting: 8, waiting_per_network: 5, waiting_per_address: 3 };
+        Bounds { all: 10, per_network: 10, per_address: 6, waiting: 8, waiting_per_network: 5, waiting_per_address: 3 };
 
     fn source(text: &str) -> Source {
         Source::of(text.parse().unwrap())
@@ -255,6 +264,20 @@ mod tests {
         let now = Instant::now();
         let burst: Vec<Place> = (0..10).map(|_| crowd.enter_at(source("1.1.1.1"), false, now).unwrap()).collect();
         assert_eq!(alive(&burst), [2, 3, 4, 5, 6, 7, 8, 9]);
+    }
+
+    #[test]
+    fn a_network_of_many_addresses_leaves_places_for_others_also_when_all_of_it_works() {
+        let crowd = Crowd::new(Bounds { per_network: 7, ..BOUNDS });
+        let enter = |text: &str| crowd.enter(source(text), false).inspect(Place::busy);
+        let near: Vec<Place> = (1..100).filter_map(|n| enter(&format!("2001:db8:1:{n}::1"))).collect();
+        assert_eq!((near.len(), crowd.taken()), (7, 7));
+        assert!(enter("2001:db8:2::1").is_some_and(|_| enter("2001:db8:1:7::1").is_none()));
+        near[3].idle();
+        let _newcomer = enter("2001:db8:1:100::1").unwrap();
+        assert_eq!(alive(&near), [0, 1, 2, 4, 5, 6], "one that is idle makes room in its network");
+        drop((near, _newcomer));
+        assert!(crowd.lock().by_address.is_empty() && crowd.lock().by_network.is_empty());
     }
 
     #[test]

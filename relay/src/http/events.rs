@@ -1,10 +1,9 @@
 //! `GET /api/v1/events`: what changes, as server-sent events.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
-    extract::{ConnectInfo, State},
-    http::HeaderMap,
+    extract::State,
     response::{
         IntoResponse, Response,
         sse::{self, KeepAlive, Sse},
@@ -19,7 +18,6 @@ use super::{
     answer::{Refused, refuse},
     limits,
     owners::Asker,
-    source::Source,
 };
 
 /// A silent stream says so this often, so that proxies keep it open.
@@ -29,14 +27,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 ///
 /// The first event is always `network`: a listener then knows that it is connected and should fetch what it shows.
 /// Jobs are the listener's own.
-pub async fn listen(
-    State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    asker: Asker,
-    headers: HeaderMap,
-) -> Result<Response, Refused> {
-    let source = Source::of(app.proxies.client(peer, &headers));
-    let Some(place) = app.listeners.enter(source, false) else {
+pub async fn listen(State(app): State<Arc<App>>, asker: Asker) -> Result<Response, Refused> {
+    let Some(place) = app.listeners.enter(asker.source, false) else {
         return refuse(
             Code::RateLimited,
             format!("{} listeners are connected, which is as many as this relay serves", limits::LISTENERS.all),

@@ -1,11 +1,11 @@
 //! `/api/v1/jobs`: take a job, show it, stop it.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Json,
     body::Body,
-    extract::{ConnectInfo, State},
+    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -25,14 +25,12 @@ use super::{
     intake::Bound,
     limits,
     owners::Asker,
-    source::Source,
     submission::Submission,
 };
 
 /// `POST /api/v1/jobs`
 pub async fn create(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     asker: Asker,
     headers: HeaderMap,
     body: Body,
@@ -41,7 +39,7 @@ pub async fn create(
         return refuse(Code::ShuttingDown, "this relay is stopping", "send the job again in a few seconds");
     }
     browsers::check_content_type(&headers, &browsers::A_JOB)?;
-    let source = Source::of(app.proxies.client(peer, &headers));
+    let source = asker.source;
     if !app.allowance.take(source, Instant::now()) {
         return refuse(
             Code::RateLimited,
@@ -52,7 +50,7 @@ pub async fn create(
     let key = idempotency::read_key(&headers, asker.owner)?;
     let encoding = Encoding::of(&headers)?;
     let body = app.intake.receive(source, body, &headers, Bound::of_job(encoding)).await?;
-    Ok(accepted(Submission { key, body, encoding, source, holder: asker.holder() }.take(app).await?))
+    Ok(accepted(Submission { key, body, encoding, source, holder: app.owners.holder(asker) }.take(app).await?))
 }
 
 /// `GET /api/v1/jobs/{id}`
@@ -66,7 +64,7 @@ pub async fn describe(
 
 /// The job with this id, if the asker may see it; else as if there were none.
 pub(super) async fn open(app: &App, asker: Asker, id: JobId) -> Result<JobStatus, Refused> {
-    let status = app.handle.job(id).await.filter(|status| asker.may_open(status.summary.owner));
+    let status = app.handle.job(id).await.filter(|status| asker.may_open(status.summary.holder.owner));
     status.ok_or_else(|| Refused(unknown(&id.to_string())))
 }
 

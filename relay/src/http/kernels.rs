@@ -3,7 +3,6 @@
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -11,7 +10,7 @@ use std::{
 use axum::{
     Json,
     body::{Body, Bytes},
-    extract::{ConnectInfo, State},
+    extract::State,
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
@@ -31,8 +30,9 @@ use super::{
     compress::Encoding,
     intake::{self, Bound, SMALLER_MODULE},
     limits,
-    source::Source,
+    owners::Asker,
 };
+use crate::store::KeptKernel;
 
 /// Modules that this process found sound lately: a job that names one of them need not have it looked at again, which
 /// takes seconds for a large one.
@@ -74,7 +74,7 @@ pub struct Kept {
 /// `PUT /api/v1/kernels`: answers when the module is on the disk.
 pub async fn keep(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    asker: Asker,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
@@ -82,7 +82,7 @@ pub async fn keep(
         return refuse(Code::ShuttingDown, "this relay is stopping", "send the module again in a few seconds");
     }
     browsers::check_content_type(&headers, &browsers::A_MODULE)?;
-    let source = Source::of(app.proxies.client(peer, &headers));
+    let source = asker.source;
     if !app.allowance.take(source, Instant::now()) {
         return refuse(Code::RateLimited, "too many modules and jobs from one address", "wait a second");
     }
@@ -104,7 +104,8 @@ pub async fn keep(
     };
     drop((turn, body));
     let (hash, bytes) = (Hash::of(&module), module.len());
-    app.store.writer().promise_kernel(hash, module.to_vec()).await.map_err(|trouble| trouble.refusal_of_a_kernel())?;
+    let kernel = KeptKernel { hash, bytes: module.to_vec(), holder: app.owners.holder(asker) };
+    app.store.writer().promise_kernel(kernel).await.map_err(|trouble| trouble.refusal_of_a_kernel())?;
     app.sound.note(hash, is_command);
     Ok(Json(Kept { hash, bytes }).into_response())
 }
@@ -114,7 +115,7 @@ fn check(encoding: Encoding, body: Bytes) -> Result<(Bytes, bool), Refusal> {
     let module = encoding.unfold(body, MOST_MODULE_BYTES, SMALLER_MODULE)?;
     let is_command = command::is_command(&module);
     if is_command {
-        kernel::prepare(&command::adapt(&module)?)?;
+        kernel::prepare_program(&command::adapt(&module)?)?;
     } else {
         kernel::prepare(&module)?;
     }

@@ -60,15 +60,33 @@ pub const DRAIN_TIME: Duration = Duration::from_secs(60);
 /// unless nothing comes for so long,
 pub const DRAIN_SILENCE: Duration = Duration::from_secs(5);
 /// and of so many requests at once.
-pub const DRAINS: Bounds =
-    Bounds { all: 256, per_address: 64, waiting: 256, waiting_per_network: 128, waiting_per_address: 64 };
+pub const DRAINS: Bounds = Bounds {
+    all: 256,
+    per_network: 128,
+    per_address: 64,
+    waiting: 256,
+    waiting_per_network: 128,
+    waiting_per_address: 64,
+};
 /// Listeners of `/api/v1/events`; beyond that the oldest of the same address, network or fullest network ends.
-pub const LISTENERS: Bounds =
-    Bounds { all: 512, per_address: 128, waiting: 512, waiting_per_network: 256, waiting_per_address: 128 };
+pub const LISTENERS: Bounds = Bounds {
+    all: 512,
+    per_network: 256,
+    per_address: 128,
+    waiting: 512,
+    waiting_per_network: 256,
+    waiting_per_address: 128,
+};
 /// Connections to the HTTP port. One address has its tabs, each with a WebSocket and a few more. Those that have not
 /// sent a whole request yet are few, and the oldest of them makes room for a new one.
-pub const CONNECTIONS: Bounds =
-    Bounds { all: 8_192, per_address: 1_024, waiting: 1_024, waiting_per_network: 256, waiting_per_address: 128 };
+pub const CONNECTIONS: Bounds = Bounds {
+    all: 8_192,
+    per_network: 4_096,
+    per_address: 1_024,
+    waiting: 1_024,
+    waiting_per_network: 256,
+    waiting_per_address: 128,
+};
 /// How long a new connection may take for its first request without the body.
 pub const FIRST_REQUEST: Duration = Duration::from_secs(10);
 /// How long an open connection may take for the next one.
@@ -77,17 +95,31 @@ pub const NEXT_REQUEST: Duration = Duration::from_secs(75);
 pub const SILENCE: Duration = Duration::from_secs(120);
 /// WebSockets at `/p2p`, by address (all tabs of a household share one). Those in the middle of libp2p's handshake are
 /// few, and the oldest of them makes room for a new one.
-pub const SOCKETS: Bounds =
-    Bounds { all: 4_096, per_address: 256, waiting: 256, waiting_per_network: 128, waiting_per_address: 64 };
+pub const SOCKETS: Bounds = Bounds {
+    all: 4_096,
+    per_network: 2_048,
+    per_address: 256,
+    waiting: 256,
+    waiting_per_network: 128,
+    waiting_per_address: 64,
+};
 /// Jobs that one address may send at once before the pace below applies.
 pub const POSTS_AT_ONCE: f64 = 200.0;
 /// Jobs that one address may send a second in the long run.
 pub const POSTS_PER_SECOND: f64 = 20.0;
-/// Addresses whose pace is remembered; beyond that the one that was silent longest is forgotten.
+/// As many times that does one network get, however many addresses it has.
+pub const POSTS_OF_NETWORK: f64 = 8.0;
+/// Addresses, and networks, whose pace is remembered; beyond that the one that was silent longest is forgotten.
 pub const ADDRESSES: usize = 10_000;
 /// Questions that wait for the end of a job.
-pub const WAITERS: Bounds =
-    Bounds { all: 1_024, per_address: 64, waiting: 1_024, waiting_per_network: 1_024, waiting_per_address: 1_024 };
+pub const WAITERS: Bounds = Bounds {
+    all: 1_024,
+    per_network: 512,
+    per_address: 64,
+    waiting: 1_024,
+    waiting_per_network: 1_024,
+    waiting_per_address: 1_024,
+};
 /// The longest that a question waits; whoever wants more asks again.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Jobs in a list, unless told otherwise, and at most.
@@ -103,10 +135,14 @@ const _: () = {
     assert!(MOST_PACKED_BYTES <= BODY_BYTES_PER_ADDRESS && p2pnet_shared::kernel::MOST_MODULE_BYTES <= MOST_BODY_BYTES);
 };
 
-/// How many jobs each address may still send: a bucket that fills steadily.
+/// How many jobs each address, and each network, may still send: a bucket that fills steadily.
 #[derive(Default)]
-pub struct Allowance {
-    buckets: Mutex<BTreeMap<IpAddr, Bucket>>,
+pub struct Allowance(Mutex<Buckets>);
+
+#[derive(Default)]
+struct Buckets {
+    addresses: BTreeMap<IpAddr, Bucket>,
+    networks: BTreeMap<IpAddr, Bucket>,
 }
 
 #[derive(Clone, Copy)]
@@ -121,22 +157,30 @@ impl Allowance {
         if source.is_this_machine() {
             return true;
         }
-        let address = source.address;
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= ADDRESSES && !buckets.contains_key(&address) {
-            let silent = buckets.iter().min_by_key(|(_, bucket)| bucket.at).map(|(address, _)| *address);
-            silent.map(|address| buckets.remove(&address));
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Buckets { addresses, networks } = &mut *buckets;
+        let own = filled(addresses, source.address, 1.0, now);
+        let around = filled(networks, source.network, POSTS_OF_NETWORK, now);
+        let has_both = own.left >= 1.0 && around.left >= 1.0;
+        if has_both {
+            own.left -= 1.0;
+            around.left -= 1.0;
         }
-        let bucket = buckets.entry(address).or_insert(Bucket { left: POSTS_AT_ONCE, at: now });
-        let filled = now.saturating_duration_since(bucket.at).as_secs_f64() * POSTS_PER_SECOND;
-        bucket.left = (bucket.left + filled).min(POSTS_AT_ONCE);
-        bucket.at = now;
-        if bucket.left < 1.0 {
-            return false;
-        }
-        bucket.left -= 1.0;
-        true
+        has_both
     }
+}
+
+/// The bucket of somebody who gets so many times what one address does, as it is now.
+fn filled(buckets: &mut BTreeMap<IpAddr, Bucket>, whose: IpAddr, times: f64, now: Instant) -> &mut Bucket {
+    if buckets.len() >= ADDRESSES && !buckets.contains_key(&whose) {
+        let silent = buckets.iter().min_by_key(|(_, bucket)| bucket.at).map(|(address, _)| *address);
+        silent.map(|address| buckets.remove(&address));
+    }
+    let bucket = buckets.entry(whose).or_insert(Bucket { left: POSTS_AT_ONCE * times, at: now });
+    let more = now.saturating_duration_since(bucket.at).as_secs_f64() * POSTS_PER_SECOND * times;
+    bucket.left = (bucket.left + more).min(POSTS_AT_ONCE * times);
+    bucket.at = now;
+    bucket
 }
 
 #[cfg(test)]
@@ -162,12 +206,26 @@ mod tests {
     }
 
     #[test]
+    fn a_network_of_many_addresses_gets_as_much_as_eight_and_others_are_not_touched() {
+        let allowance = Allowance::default();
+        let start = Instant::now();
+        let near = |n: u16| Source::of(std::net::Ipv6Addr::new(0x2001, 0xdb8, 1, n, 0, 0, 0, 1).into());
+        let taken = (0..4_000).filter(|n| allowance.take(near(*n), start)).count();
+        assert_eq!(taken, (POSTS_AT_ONCE * POSTS_OF_NETWORK) as usize);
+        assert!(allowance.take(Source::of(std::net::Ipv6Addr::new(0x2001, 0xdb8, 2, 1, 0, 0, 0, 1).into()), start));
+        let later = start + Duration::from_secs(1);
+        let pace = (POSTS_PER_SECOND * POSTS_OF_NETWORK) as usize;
+        assert_eq!((0..4_000).filter(|n| allowance.take(near(*n), later)).count(), pace);
+    }
+
+    #[test]
     fn the_table_of_addresses_is_bounded() {
         let allowance = Allowance::default();
         let start = Instant::now();
         for n in 0..u32::try_from(ADDRESSES).unwrap() + 100 {
             assert!(allowance.take(of(n.to_be_bytes()), start + Duration::from_millis(u64::from(n))));
         }
-        assert_eq!(allowance.buckets.lock().unwrap().len(), ADDRESSES);
+        let buckets = allowance.0.lock().unwrap();
+        assert!(buckets.addresses.len() == ADDRESSES && buckets.networks.len() <= ADDRESSES);
     }
 }

@@ -28,7 +28,6 @@ use super::{
     answer::{Refused, refuse, short},
     limits,
     owners::Asker,
-    source::Source,
     wait::twice,
 };
 
@@ -150,7 +149,6 @@ fn page(mut jobs: Vec<JobSummary>, limit: usize) -> (Vec<JobSummary>, Option<Cur
 /// `GET /api/v1/jobs`
 pub async fn list(
     State(app): State<Arc<App>>,
-    source: Source,
     asker: Asker,
     base: Base,
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
@@ -161,7 +159,7 @@ pub async fn list(
     })?;
     let wanted = Wanted::read(&pairs)?;
     // A few at a time: each takes the node's time and, until it is written, some memory.
-    let Some(_turn) = app.listings.wait(source, limits::LIST_BYTES).await else { return Err(busy().into()) };
+    let Some(_turn) = app.listings.wait(asker.source, limits::LIST_BYTES).await else { return Err(busy().into()) };
     let (limit, before) = (wanted.limit(), wanted.before);
     let Some(jobs) = app.handle.jobs(wanted.listing((!asker.is_admin).then_some(asker.owner))).await else {
         let id = before.map(|id| id.to_string()).unwrap_or_default();
@@ -234,8 +232,7 @@ mod tests {
     fn job(n: u8, at: u64, name: Option<&str>, labels: &[(&str, &str)]) -> JobSummary {
         JobSummary {
             id: JobId([n; 16]),
-            owner: OwnerId::LOCAL,
-            household: OwnerId::LOCAL,
+            holder: p2pnet_shared::id::Holder::LOCAL,
             name: name.map(str::to_owned),
             labels: labels
                 .iter()

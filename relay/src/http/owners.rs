@@ -3,7 +3,7 @@
 //! A list shows only what is the asker's. A job that came with a token is seen and stopped with that token alone; one
 //! that came without is everybody's who knows its id, which nobody can guess and only its submitter is told.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::http::{HeaderMap, header};
 use p2pnet_shared::{
@@ -30,8 +30,8 @@ pub struct Owners {
 pub struct Asker {
     /// Whom new jobs belong to, and whose jobs are listed.
     pub owner: OwnerId,
-    /// Where the asker is, whatever token came along: tokens cost nothing, so shares are taken by address first.
-    pub household: OwnerId,
+    /// Where the asker is, whatever token came along: tokens cost nothing, so shares are taken by network and address first.
+    pub source: Source,
     /// Whether it is the operator, who sees and stops everything.
     pub is_admin: bool,
 }
@@ -45,14 +45,20 @@ impl Owners {
 
     /// Who sends this request.
     pub fn asker(&self, trust: &Trust, peer: SocketAddr, headers: &HeaderMap) -> Result<Asker, Refusal> {
-        let household = self.of_address(Source::of(trust.client(peer, headers)));
+        let source = Source::of(trust.client(peer, headers));
         Ok(match token(headers)? {
             Some(token) => {
                 let owner = of_token(token);
-                Asker { owner, household, is_admin: self.admin == Some(owner) }
+                Asker { owner, source, is_admin: self.admin == Some(owner) }
             }
-            None => Asker { owner: household, household, is_admin: false },
+            None => Asker { owner: self.of_household(source), source, is_admin: false },
         })
+    }
+
+    /// Whom what an asker submits counts for.
+    pub fn holder(&self, asker: Asker) -> Holder {
+        let Asker { owner, source, is_admin: _ } = asker;
+        Holder { network: self.named("network ", source.network), household: self.of_household(source), owner }
     }
 
     /// A job's name for those who may know that there is one, but not its id, with which they could stop it.
@@ -62,19 +68,19 @@ impl Owners {
         JobId(name)
     }
 
-    fn of_address(&self, source: Source) -> OwnerId {
-        let mut owner = OwnerId::of(&[self.salt.as_slice(), source.address.to_string().as_bytes()].concat());
+    fn of_household(&self, source: Source) -> OwnerId {
+        self.named("", source.address)
+    }
+
+    fn named(&self, what: &str, address: IpAddr) -> OwnerId {
+        let text = format!("{what}{address}");
+        let mut owner = OwnerId::of(&[self.salt.as_slice(), text.as_bytes()].concat());
         owner.0[0] &= !BY_TOKEN;
         owner
     }
 }
 
 impl Asker {
-    /// Whom its jobs count for.
-    pub fn holder(self) -> Holder {
-        Holder { household: self.household, owner: self.owner }
-    }
-
     /// Whether a job of `owner` is in this asker's list.
     pub fn lists(self, owner: OwnerId) -> bool {
         self.is_admin || self.owner == owner
@@ -143,14 +149,14 @@ mod tests {
         let owners = Owners::new([7; 32], Some("the-operators-own-token"));
         let one = ask(&owners, "1.1.1.1", Some("Bearer 0123456789abcdef")).unwrap();
         let elsewhere = ask(&owners, "2.2.2.2", Some("bearer  0123456789abcdef")).unwrap();
-        assert!(elsewhere.owner == one.owner && elsewhere.household != one.household);
+        assert!(elsewhere.owner == one.owner && elsewhere.source != one.source);
         let other = ask(&owners, "1.1.1.1", Some("Bearer 0123456789abcdeg")).unwrap();
         let nobody = ask(&owners, "1.1.1.1", None).unwrap();
         assert!(other.owner != one.owner && nobody.owner != one.owner);
-        assert!(
-            other.household == one.household
-                && nobody.holder() == Holder { household: one.household, owner: one.household }
-        );
+        let [one_holder, other_holder, nobody_holder] = [one, other, nobody].map(|asker| owners.holder(asker));
+        let household = one_holder.household;
+        assert!(other_holder.household == household && other_holder.owner != one_holder.owner);
+        assert_eq!(nobody_holder, Holder { owner: household, ..one_holder });
         assert!(one.may_open(one.owner) && !other.may_open(one.owner) && !nobody.may_open(one.owner));
         assert!(one.may_open(nobody.owner) && !one.lists(nobody.owner));
         let admin = ask(&owners, "3.3.3.3", Some("Bearer the-operators-own-token")).unwrap();
@@ -167,6 +173,19 @@ mod tests {
         assert!(here.may_open(OwnerId::LOCAL) && !here.lists(OwnerId::LOCAL), "jobs of before there were owners");
         let job = JobId([3; 16]);
         assert!(owners.cover(job) != job && owners.cover(job) == owners.cover(job));
+    }
+
+    #[test]
+    fn addresses_of_one_network_count_together_and_each_apart() {
+        let owners = Owners::new([7; 32], None);
+        let holder = |address: &str| owners.holder(ask(&owners, address, None).unwrap());
+        for [here, near, far] in
+            [["2001:db8:1:2::3", "2001:db8:1:3::4", "2001:db8:2:2::3"], ["203.0.113.7", "203.0.113.8", "203.0.114.7"]]
+        {
+            let [here, near, far] = [here, near, far].map(holder);
+            assert!(here.network == near.network && here.household != near.household);
+            assert!(here.network != far.network && here.network != here.household);
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     host::now,
-    store::{KeyRecord, NewJob},
+    store::{KeptKernel, KeyRecord, NewJob},
 };
 
 /// A job as it was sent.
@@ -133,13 +133,17 @@ async fn unfolded(encoding: Encoding, body: Bytes) -> Result<Bytes, Refused> {
 
 /// Keeps a job, then hands it to the node.
 async fn keep(app: &App, job: Job, key: Option<(String, Hash)>) -> Result<JobId, Refused> {
-    app.handle.may_submit(job.holder(), job.source.len()).await?;
+    app.handle.may_submit(job.holder, job.source.len()).await?;
     let (id, at) = (JobId(rand::random()), now());
     let record = new_record(&job, at);
     // A module that came with a job may be named by its hash in later ones.
-    let kernel = job.plan.module().map(|module| (Hash::of(module), module.to_vec()));
-    if let Some((hash, _)) = &kernel {
-        app.sound.note(*hash, job.kind == command::NAME);
+    let kernel = job.plan.module().map(|module| KeptKernel {
+        hash: Hash::of(module),
+        bytes: module.to_vec(),
+        holder: job.holder,
+    });
+    if let Some(kernel) = &kernel {
+        app.sound.note(kernel.hash, job.kind == command::NAME);
     }
     let key = key.map(|(key, body)| KeyRecord { key, body, job: id, at });
     let writer = app.store.writer();
@@ -156,7 +160,7 @@ async fn keep(app: &App, job: Job, key: Option<(String, Hash)>) -> Result<JobId,
 /// Reads a job's JSON: a formula is compiled, a kernel checked. What is tiny is read here, unless it names a kernel that
 /// is in the store; all else on a thread of its own.
 async fn read(app: &Arc<App>, holder: Holder, body: Bytes) -> Result<Job, Refused> {
-    let owned = |job| Job { owner: holder.owner, household: holder.household, ..job };
+    let owned = |job| Job { holder, ..job };
     if body.len() <= limits::READ_HERE_BYTES {
         let names_one = Cell::new(false);
         let look = |_| {

@@ -1,7 +1,8 @@
 //! Turns at what costs processor time and memory: reading jobs and modules, opening results. A few go on at once, weighed
-//! by their bytes; what is small has places of its own, so that it never waits for what is large. Addresses take turns,
-//! and none has more than half of the places, so that what one sends waits behind its own; of what is large, whoever took
-//! least time lately comes first, so that many who send what is dear to refuse do not make one wait who sends little.
+//! by their bytes; what is small has places of its own, so that it never waits for what is large. Networks take turns, and in
+//! each its addresses; no address has more than half of the places and no network more than three quarters, so that what
+//! one sends waits behind its own. Of what is large, whoever took least time lately comes first, so that many who send what is
+//! dear to refuse do not make one wait who sends little.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -17,9 +18,9 @@ use super::{limits, source::Source};
 /// What goes on at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Lane {
-    /// So many, and of one address half of them.
+    /// So many, of one address half of them and of one network three quarters.
     pub places: usize,
-    /// Of so many bytes together, and of one address half of them; a single one may have more.
+    /// Of so many bytes together, shared in the same way; a single one may have more.
     pub bytes: usize,
 }
 
@@ -37,13 +38,22 @@ struct Lanes {
 #[derive(Default)]
 struct Queue {
     running: BTreeMap<u64, Running>,
+    waiting: BTreeMap<IpAddr, Network>,
+    /// Networks that wait; the first one is next among those that took as much.
+    order: VecDeque<IpAddr>,
+    spent: Spent,
+    spent_of_networks: Spent,
+}
+
+/// What waits of one network.
+#[derive(Default)]
+struct Network {
     waiting: BTreeMap<IpAddr, VecDeque<Waiter>>,
     /// Addresses that wait; the first one is next among those that took as much.
     order: VecDeque<IpAddr>,
-    spent: Spent,
 }
 
-/// How much time addresses took lately, in microseconds. Kept for what is large alone: of what is small, all take as much.
+/// How much time addresses, or networks, took lately, in microseconds. Kept for what is large alone: of what is small, all take as much.
 #[derive(Default)]
 struct Spent(BTreeMap<IpAddr, (u64, Instant)>);
 
@@ -52,6 +62,15 @@ impl Spent {
         let halves = |at| now.saturating_duration_since(at).as_secs() / limits::SPENT_HALVES.as_secs().max(1);
         let shift = |at| u32::try_from(halves(at)).unwrap_or(u32::MAX);
         self.0.get(&address).map_or(0, |(micros, at)| micros.checked_shr(shift(*at)).unwrap_or(0))
+    }
+
+    /// Those in a line, who took least first.
+    fn least_first(&self, line: &VecDeque<IpAddr>, now: Instant) -> Vec<IpAddr> {
+        let mut line: Vec<IpAddr> = line.iter().copied().collect();
+        if !self.0.is_empty() {
+            line.sort_by_cached_key(|address| self.of(*address, now));
+        }
+        line
     }
 
     fn add(&mut self, address: IpAddr, time: Duration, now: Instant) {
@@ -66,7 +85,7 @@ impl Spent {
 }
 
 struct Running {
-    address: IpAddr,
+    source: Source,
     bytes: usize,
     since: Instant,
 }
@@ -81,7 +100,7 @@ struct Waiter {
 pub struct Turn {
     turns: Turns,
     number: u64,
-    address: IpAddr,
+    source: Source,
     is_small: bool,
     /// How often its time counts.
     counts: u32,
@@ -97,25 +116,21 @@ impl Turn {
 impl Turns {
     /// Waits for a turn at `bytes`; `None` when it does not come within [`limits::ROOM_PATIENCE`].
     pub async fn wait(&self, source: Source, bytes: usize) -> Option<Turn> {
-        let (turn, come) = self.queue(source.address, bytes);
+        let (turn, come) = self.queue(source, bytes);
         matches!(timeout(limits::ROOM_PATIENCE, come).await, Ok(Ok(()))).then_some(turn)
     }
 
-    fn queue(&self, address: IpAddr, bytes: usize) -> (Turn, oneshot::Receiver<()>) {
+    fn queue(&self, source: Source, bytes: usize) -> (Turn, oneshot::Receiver<()>) {
         let is_small = bytes <= limits::SMALL_WORK_BYTES;
         let mut lanes = self.lock();
         lanes.last += 1;
         let number = lanes.last;
         let (sender, receiver) = oneshot::channel();
         let (queue, lane) = lanes.of(is_small);
-        let own = queue.waiting.entry(address).or_default();
-        if own.is_empty() {
-            queue.order.push_back(address);
-        }
-        own.push_back(Waiter { number, bytes, come: sender });
+        queue.push(source, Waiter { number, bytes, come: sender });
         queue.go_on(lane);
         drop(lanes);
-        (Turn { turns: self.clone(), number, address, is_small, counts: 1 }, receiver)
+        (Turn { turns: self.clone(), number, source, is_small, counts: 1 }, receiver)
     }
 
     fn lock(&self) -> MutexGuard<'_, Lanes> {
@@ -130,65 +145,109 @@ impl Lanes {
 }
 
 impl Queue {
-    /// Lets those begin for whom there is room, one address after the other.
+    fn push(&mut self, source: Source, waiter: Waiter) {
+        let network = self.waiting.entry(source.network).or_default();
+        if network.order.is_empty() {
+            self.order.push_back(source.network);
+        }
+        let own = network.waiting.entry(source.address).or_default();
+        if own.is_empty() {
+            network.order.push_back(source.address);
+        }
+        own.push_back(waiter);
+    }
+
+    /// Lets those begin for whom there is room, one network after the other, and in each one address after the other.
     fn go_on(&mut self, lane: Lane) {
         while self.running.len() < lane.places {
-            let Some(address) = self.next(lane) else { return };
-            self.begin(address);
+            let Some(source) = self.next(lane) else { return };
+            self.begin(source);
         }
     }
 
     /// Whose turn it is, if it can begin now.
-    fn next(&self, lane: Lane) -> Option<IpAddr> {
-        let mut line: Vec<IpAddr> = self.order.iter().copied().collect();
-        if !self.spent.0.is_empty() {
-            let now = Instant::now();
-            line.sort_by_cached_key(|address| self.spent.of(*address, now));
-        }
+    fn next(&self, lane: Lane) -> Option<Source> {
+        let now = Instant::now();
         let all: usize = self.running.values().map(|running| running.bytes).sum();
-        for address in line {
-            let Some(bytes) = self.waiting.get(&address).and_then(|own| own.front()).map(|waiter| waiter.bytes) else {
-                continue;
-            };
-            let own = self.running.values().filter(|running| running.address == address);
-            let (places, taken) = own.fold((0, 0), |(places, taken), running| (places + 1, taken + running.bytes));
-            if places >= lane.places / 2 || (places > 0 && taken + bytes > lane.bytes / 2) {
-                continue;
+        for network in self.spent_of_networks.least_first(&self.order, now) {
+            let Some(waiting) = self.waiting.get(&network) else { continue };
+            for address in self.spent.least_first(&waiting.order, now) {
+                let source = Source { address, network };
+                let first = waiting.waiting.get(&address).and_then(VecDeque::front);
+                let Some(bytes) = first.map(|waiter| waiter.bytes).filter(|bytes| self.has_share(source, *bytes, lane))
+                else {
+                    continue;
+                };
+                // If there is no room, it is the next one all the same: what is lighter does not pass it for ever.
+                return (all == 0 || all + bytes <= lane.bytes).then_some(source);
             }
-            // If there is no room, it is the next one all the same: what is lighter does not pass it for ever.
-            return (all == 0 || all + bytes <= lane.bytes).then_some(address);
         }
         None
     }
 
-    /// Begins what `address` waits for first.
-    fn begin(&mut self, address: IpAddr) {
-        self.order.retain(|other| *other != address);
-        let Some(own) = self.waiting.get_mut(&address) else { return };
-        let first = own.pop_front();
-        if own.is_empty() {
-            self.waiting.remove(&address);
+    /// Whether so many bytes more are within an address's share, and its network's.
+    fn has_share(&self, source: Source, bytes: usize, lane: Lane) -> bool {
+        let fits = |is_own: &dyn Fn(&Source) -> bool, quarters: usize| {
+            let own = self.running.values().filter(|running| is_own(&running.source));
+            let (places, taken) = own.fold((0, 0), |(places, taken), running| (places + 1, taken + running.bytes));
+            places < lane.places * quarters / 4 && (places == 0 || taken + bytes <= lane.bytes / 4 * quarters)
+        };
+        fits(&|other| other.address == source.address, 2) && fits(&|other| other.network == source.network, 3)
+    }
+
+    /// Begins what an address waits for first.
+    fn begin(&mut self, source: Source) {
+        let Some(network) = self.waiting.get_mut(&source.network) else { return };
+        let first = network.waiting.get_mut(&source.address).and_then(VecDeque::pop_front);
+        network.moves_back(source.address);
+        let still_waits = !network.order.is_empty();
+        self.order.retain(|other| *other != source.network);
+        if still_waits {
+            self.order.push_back(source.network);
         } else {
-            self.order.push_back(address);
+            self.waiting.remove(&source.network);
         }
         if let Some(waiter) = first {
-            self.running.insert(waiter.number, Running { address, bytes: waiter.bytes, since: Instant::now() });
+            self.running.insert(waiter.number, Running { source, bytes: waiter.bytes, since: Instant::now() });
             // One that no longer listens gives its turn back as it is dropped.
             let _ = waiter.come.send(());
         }
     }
 
     /// Gives a turn, or a place in the queue, back; how long it had its turn, if it had.
-    fn remove(&mut self, number: u64, address: IpAddr) -> Option<Duration> {
+    fn remove(&mut self, number: u64, source: Source) -> Option<Duration> {
         let ran = self.running.remove(&number).map(|running| running.since.elapsed());
-        if let Some(own) = self.waiting.get_mut(&address) {
+        if let Some(network) = self.waiting.get_mut(&source.network)
+            && let Some(own) = network.waiting.get_mut(&source.address)
+        {
             own.retain(|waiter| waiter.number != number);
             if own.is_empty() {
-                self.waiting.remove(&address);
-                self.order.retain(|other| *other != address);
+                network.waiting.remove(&source.address);
+                network.order.retain(|other| *other != source.address);
+            }
+            if network.order.is_empty() {
+                self.waiting.remove(&source.network);
+                self.order.retain(|other| *other != source.network);
             }
         }
         ran
+    }
+
+    fn spends(&mut self, source: Source, time: Duration, now: Instant) {
+        self.spent.add(source.address, time, now);
+        self.spent_of_networks.add(source.network, time, now);
+    }
+}
+
+impl Network {
+    /// An address was served: it waits behind the others, if it still has something to wait for.
+    fn moves_back(&mut self, address: IpAddr) {
+        self.order.retain(|other| *other != address);
+        if self.waiting.get(&address).is_none_or(VecDeque::is_empty) {
+            self.waiting.remove(&address);
+        } else {
+            self.order.push_back(address);
+        }
     }
 }
 
@@ -196,9 +255,9 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let mut lanes = self.turns.lock();
         let (queue, lane) = lanes.of(self.is_small);
-        let ran = queue.remove(self.number, self.address);
+        let ran = queue.remove(self.number, self.source);
         if let Some(ran) = ran.filter(|_| !self.is_small) {
-            queue.spent.add(self.address, ran.saturating_mul(self.counts), Instant::now());
+            queue.spends(self.source, ran.saturating_mul(self.counts), Instant::now());
         }
         queue.go_on(lane);
     }
@@ -208,8 +267,14 @@ impl Drop for Turn {
 mod tests {
     use super::*;
 
-    fn address(last: u8) -> IpAddr {
-        IpAddr::from([127, 0, 0, last])
+    /// An address in a network of its own.
+    fn address(network: u8) -> Source {
+        near(network, 1)
+    }
+
+    /// One of several of a network.
+    fn near(network: u8, last: u8) -> Source {
+        Source::of(IpAddr::from([192, 0, network, last]))
     }
 
     fn has_come(receiver: &mut oneshot::Receiver<()>) -> bool {
@@ -266,7 +331,7 @@ mod tests {
         let now = Instant::now();
         let mut lanes = turns.lock();
         for dear in 1..=40 {
-            lanes.large.spent.add(address(dear), Duration::from_secs(4), now);
+            lanes.large.spends(address(dear), Duration::from_secs(4), now);
         }
         drop(lanes);
         let mut dear: Vec<_> = (1..=40).map(|n| turns.queue(address(n), whole)).collect();
@@ -284,20 +349,46 @@ mod tests {
             turns.lock().large.running.values_mut().for_each(|running| running.since -= Duration::from_millis(200));
             if is_refused { turn.refused() } else { drop(turn) }
         }
-        let spent = |n| turns.lock().large.spent.of(address(n), Instant::now());
+        let spent = |n| turns.lock().large.spent.of(address(n).address, Instant::now());
         assert!(spent(1) > spent(2) * u64::from(limits::REFUSED_COUNTS) / 2 && spent(2) > 0);
     }
 
     #[test]
     fn what_an_address_took_is_forgotten_in_time_and_addresses_are_few() {
         let (mut spent, now) = (Spent::default(), Instant::now());
-        spent.add(address(1), Duration::from_secs(4), now);
-        let later = |halves: u32| spent.of(address(1), now + limits::SPENT_HALVES * halves);
+        spent.add(address(1).address, Duration::from_secs(4), now);
+        let later = |halves: u32| spent.of(address(1).address, now + limits::SPENT_HALVES * halves);
         assert_eq!((later(0), later(1), later(2), later(100)), (4_000_000, 2_000_000, 1_000_000, 0));
         for n in 0..4 * u32::try_from(limits::SPENT_ADDRESSES).unwrap_or(0) {
             spent.add(IpAddr::from(n.to_be_bytes()), Duration::from_millis(1), now);
         }
-        assert!(spent.0.len() == limits::SPENT_ADDRESSES && spent.of(address(1), now) == 4_000_000);
+        assert!(spent.0.len() == limits::SPENT_ADDRESSES && spent.of(address(1).address, now) == 4_000_000);
+    }
+
+    #[test]
+    fn a_network_of_many_addresses_leaves_a_quarter_of_the_turns_and_takes_turns_with_others() {
+        let turns = Turns::default();
+        let places = limits::SMALL_WORK.places;
+        let mut many: Vec<_> = (0..200).map(|last| turns.queue(near(1, last), 100)).collect();
+        let begun = many.iter_mut().filter_map(|(_, come)| has_come(come).then_some(())).count();
+        assert_eq!(begun, places / 4 * 3);
+        let mut others: Vec<_> = (0..places / 2).map(|_| turns.queue(address(2), 100)).collect();
+        let come: Vec<bool> = others.iter_mut().map(|(_, come)| has_come(come)).collect();
+        assert_eq!(
+            come.iter().filter(|come| **come).count(),
+            places / 4,
+            "at once, whoever waits of the other network"
+        );
+        // From then on one of each goes on.
+        let before =
+            turns.lock().small.running.values().filter(|running| running.source.network == near(1, 0).network).count();
+        others.remove(0);
+        others.remove(0);
+        let after =
+            turns.lock().small.running.values().filter(|running| running.source.network == near(1, 0).network).count();
+        assert_eq!((before, after), (places / 4 * 3, places / 4 * 3));
+        drop((many, others));
+        assert!(turns.lock().small.order.is_empty() && turns.lock().small.waiting.is_empty());
     }
 
     #[test]

@@ -10,9 +10,8 @@ use axum::{
     response::Response,
 };
 use futures::StreamExt as _;
-use p2pnet_net::handle::{Handle, Hears};
+use p2pnet_net::handle::Handle;
 use p2pnet_shared::{
-    api::Event,
     id::JobId,
     refusal::{Code, Refusal},
 };
@@ -31,29 +30,24 @@ use super::{
 /// RFC 7240.
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-/// Ends that a waiter may be behind with before it looks for itself.
+/// Rounds of ends that a waiter may be behind with before it looks for itself.
 const ENDS: usize = 256;
 /// A waiter looks for itself this often, should an end have come before it was listened for.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Tells waiters of the ends of jobs: one listener at the node for all of them.
-pub struct Ends(broadcast::Sender<JobId>);
+pub struct Ends(broadcast::Sender<Arc<[JobId]>>);
 
 impl Ends {
     /// Listens until the node stops.
     pub fn of(handle: &Handle) -> Self {
         let (sender, _) = broadcast::channel(ENDS);
-        let (events, told) = (handle.events(Hears::Everything), sender.clone());
+        let (ends, told) = (handle.ends(), sender.clone());
         tokio::spawn(async move {
-            let mut events = std::pin::pin!(events);
-            while let Some(event) = events.next().await {
-                let ended = match event {
-                    Event::Job(summary) => summary.state.is_final().then_some(summary.id),
-                    Event::JobRemoved { id } => Some(id),
-                    Event::Network => None,
-                };
+            let mut ends = std::pin::pin!(ends);
+            while let Some(ended) = ends.next().await {
                 // An error says that nobody waits just now.
-                let _ = ended.map(|id| told.send(id));
+                let _ = told.send(ended.into());
             }
         });
         Self(sender)
@@ -115,7 +109,7 @@ async fn ended(app: &App, id: JobId, patience: Duration) {
         let its_end = async {
             loop {
                 match timeout(LOOK, ends.recv()).await {
-                    Ok(Ok(ended)) if ended == id => return true,
+                    Ok(Ok(ended)) if ended.contains(&id) => return true,
                     Ok(Ok(_)) => {}
                     Ok(Err(RecvError::Lagged(_))) | Err(_) => return true,
                     Ok(Err(RecvError::Closed)) => return false,

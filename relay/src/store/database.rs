@@ -14,15 +14,15 @@ use sqlx::{
 };
 
 use super::{
-    KERNELS_KEPT_BYTES, KeyRecord, PART_BYTES, StoreError, columns_of, explain,
+    KeyRecord, PART_BYTES, StoreError, columns_of, explain,
     folder::{close_to_others, private},
-    is_in_parts,
+    is_in_parts, shelf,
     trouble::{ROOM, Trouble},
     writer::Batch,
 };
 
 /// The version of the tables below; a file with a larger one belongs to a newer p2pnet.
-pub(super) const SCHEMA_VERSION: i64 = 2;
+pub(super) const SCHEMA_VERSION: i64 = 3;
 
 /// Rows that one statement writes, most first: each statement costs a way to the database's thread and back, and each
 /// number of rows is a statement of its own.
@@ -34,10 +34,17 @@ const SCHEMA: &[&str] = &[
      bytes BLOB NOT NULL, PRIMARY KEY (job, kind, unit))",
     "CREATE INDEX IF NOT EXISTS records_by_kind ON records (kind)",
     "CREATE TABLE IF NOT EXISTS kernels (hash BLOB PRIMARY KEY, bytes BLOB NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS kernel_holders (network BLOB NOT NULL, household BLOB NOT NULL, hash BLOB NOT NULL, \
+     bytes INTEGER NOT NULL, PRIMARY KEY (network, household, hash))",
+    "CREATE INDEX IF NOT EXISTS kernel_holders_by_hash ON kernel_holders (hash)",
+    "CREATE TABLE IF NOT EXISTS kernel_uses (job BLOB PRIMARY KEY, hash BLOB NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS kernel_uses_by_hash ON kernel_uses (hash)",
+    "INSERT OR IGNORE INTO kernel_holders SELECT zeroblob(16), zeroblob(16), hash, LENGTH(bytes) FROM kernels \
+     WHERE hash NOT IN (SELECT hash FROM kernel_holders)",
     "CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, body BLOB NOT NULL, job BLOB NOT NULL, at INTEGER NOT NULL)",
     "CREATE INDEX IF NOT EXISTS keys_by_job ON keys (job)",
     "CREATE TABLE IF NOT EXISTS room (one INTEGER PRIMARY KEY, bytes BLOB NOT NULL)",
-    "PRAGMA user_version = 2",
+    "PRAGMA user_version = 3",
 ];
 
 /// How the file is opened. `FULL`: a transaction that was reported as done survives a loss of power.
@@ -261,7 +268,7 @@ async fn transact(connection: &mut SqliteConnection, batch: &Batch, find_room: b
     for key in batch.keys() {
         put_key(connection, key).await?;
     }
-    put_kernels(connection, batch).await?;
+    shelf::put_kernels(connection, batch).await?;
     if find_room {
         sqlx::query("INSERT OR REPLACE INTO room (one, bytes) VALUES (1, zeroblob(?))")
             .bind(i64::try_from(ROOM).unwrap_or(i64::MAX))
@@ -327,28 +334,5 @@ async fn put_key(connection: &mut SqliteConnection, record: &KeyRecord) -> Resul
         .bind(i64::try_from(at.0).unwrap_or(i64::MAX))
         .execute(connection)
         .await?;
-    Ok(())
-}
-
-async fn put_kernels(connection: &mut SqliteConnection, batch: &Batch) -> Result<(), sqlx::Error> {
-    let mut any = false;
-    for (hash, bytes) in batch.kernels() {
-        any = true;
-        // Replacing gives the row a new rowid: the newest are kept.
-        sqlx::query("INSERT OR REPLACE INTO kernels (hash, bytes) VALUES (?, ?)")
-            .bind(hash.0.to_vec())
-            .bind(bytes)
-            .execute(&mut *connection)
-            .await?;
-    }
-    if any {
-        sqlx::query(
-            "DELETE FROM kernels WHERE rowid IN (SELECT rowid FROM (SELECT rowid, SUM(LENGTH(bytes)) OVER \
-             (ORDER BY rowid DESC) AS total FROM kernels) WHERE total > ?)",
-        )
-        .bind(KERNELS_KEPT_BYTES)
-        .execute(connection)
-        .await?;
-    }
     Ok(())
 }

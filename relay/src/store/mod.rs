@@ -6,6 +6,7 @@
 
 mod database;
 pub mod folder;
+mod shelf;
 pub mod trouble;
 pub mod writer;
 
@@ -25,9 +26,9 @@ use tokio::sync::Mutex;
 
 use database::{Database, SCHEMA_VERSION};
 pub use trouble::Trouble;
-pub use writer::{NewJob, Writer};
+pub use writer::{KeptKernel, NewJob, Writer};
 
-/// Kernels of submitted jobs are kept so that later jobs may name them by hash: at most so many bytes, newest first.
+/// Kernels are kept so that later jobs may name them by hash: at most so many bytes, shared as `shelf.rs` says.
 const KERNELS_KEPT_BYTES: i64 = 256 << 20;
 
 /// Results are written and read in parts of so many bytes: as much memory as each reader of one takes.
@@ -343,6 +344,7 @@ fn explain(path: &std::path::Path, cause: sqlx::Error) -> StoreError {
 mod tests {
     use std::fs;
 
+    use p2pnet_shared::id::{Holder, OwnerId};
     use sqlx::sqlite::SqliteConnectOptions;
 
     use super::*;
@@ -360,7 +362,7 @@ mod tests {
 
     fn new_job(n: u8, key: Option<&str>) -> NewJob {
         let key = key.map(|key| KeyRecord { key: key.into(), body: Hash([1; 32]), job: job(n), at: Moment(7) });
-        NewJob { id: job(n), record: vec![n], key, kernel: Some((Hash([n; 32]), vec![0, n])) }
+        NewJob { id: job(n), record: vec![n], key, kernel: Some(kernel(n, 0, vec![0, n])) }
     }
 
     /// What `path` holds now, read by somebody else.
@@ -370,6 +372,86 @@ mod tests {
         let mut records = read_records(&mut connection).await.unwrap();
         records.sort();
         records
+    }
+
+    /// A kernel of so many bytes from a household of the same number in a network of its own.
+    fn kernel(n: u8, household: u8, bytes: Vec<u8>) -> KeptKernel {
+        KeptKernel { hash: Hash([n; 32]), bytes, holder: Holder::of(OwnerId([household; 16])) }
+    }
+
+    async fn known(store: &Store, names: impl IntoIterator<Item = u8>) -> Vec<u8> {
+        let mut known = Vec::new();
+        for n in names {
+            if store.kernel(Hash([n; 32])).await.is_some() {
+                known.push(n);
+            }
+        }
+        known
+    }
+
+    #[tokio::test]
+    async fn whoever_sends_many_kernels_pushes_out_his_own_oldest_that_no_job_uses() {
+        const PART: usize = 16 << 20; // sixteen fill the room
+        let folder = new_folder("shelf");
+        let path = folder.join("store.sqlite");
+        let (store, _) = Store::open(path.clone()).await.unwrap();
+        let put = async |n: u8, household: u8| {
+            store.writer().promise_kernel(kernel(n, household, vec![n; PART])).await.unwrap();
+        };
+        put(1, 1).await;
+        put(2, 1).await;
+        // The stranger's first comes with a job that goes on.
+        let with_job = NewJob { kernel: Some(kernel(10, 9, vec![10; PART])), ..new_job(10, None) };
+        store.writer().promise(with_job).await.unwrap();
+        for n in 11..60 {
+            put(n, 9).await;
+        }
+        assert_eq!(known(&store, [1, 2]).await, [1, 2], "another household's stay");
+        assert_eq!(known(&store, 10..60).await, [vec![10], (47..60).collect()].concat());
+        // To send what another holds makes it nobody else's.
+        put(1, 9).await;
+        for n in 60..80 {
+            put(n, 9).await;
+        }
+        assert_eq!(known(&store, [1, 2, 10]).await, [1, 2, 10]);
+        // Once the job is over its module is like any other.
+        store.writer().save(StoreKey::Finished(job(10)), vec![1]);
+        put(80, 9).await;
+        assert_eq!(known(&store, [1, 2, 10, 80]).await, [1, 2, 80]);
+        // Households of one network give for one another before another network gives.
+        for n in 100..130 {
+            let mut next_door = kernel(n, n, vec![n; PART]);
+            next_door.holder.network = OwnerId([7; 16]);
+            store.writer().promise_kernel(next_door).await.unwrap();
+        }
+        assert_eq!(known(&store, [1, 2]).await, [1, 2]);
+        store.close().await;
+        let _ = fs::remove_dir_all(folder);
+    }
+
+    #[tokio::test]
+    async fn kernels_of_before_there_were_shares_stay_and_go_like_others() {
+        let folder = new_folder("old-shelf");
+        let path = folder.join("store.sqlite");
+        let (store, _) = Store::open(path.clone()).await.unwrap();
+        store.writer().promise_kernel(kernel(1, 1, vec![1; 100])).await.unwrap();
+        store.close().await;
+        let mut old = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
+        sqlx::query("DROP TABLE kernel_holders").execute(&mut old).await.unwrap();
+        sqlx::query("DROP TABLE kernel_uses").execute(&mut old).await.unwrap();
+        sqlx::query("PRAGMA user_version = 2").execute(&mut old).await.unwrap();
+        old.close().await.unwrap();
+        let (store, _) = Store::open(path).await.unwrap();
+        for n in 2..20 {
+            store.writer().promise_kernel(kernel(n, n, vec![n; 16 << 20])).await.unwrap();
+        }
+        assert_eq!(
+            known(&store, 1..20).await.len(),
+            16,
+            "what nobody is known to hold is a household's like any other"
+        );
+        store.close().await;
+        let _ = fs::remove_dir_all(folder);
     }
 
     #[tokio::test]

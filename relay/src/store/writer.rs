@@ -15,7 +15,7 @@ use std::{
 
 use axum::body::Bytes;
 use p2pnet_shared::{
-    id::{Hash, JobId},
+    id::{Hash, Holder, JobId},
     node::StoreKey,
 };
 use tokio::{
@@ -47,8 +47,18 @@ pub struct NewJob {
     pub record: Vec<u8>,
     /// The idempotency key that it came under.
     pub key: Option<KeyRecord>,
-    /// The kernel that it brought along, which later jobs may name.
-    pub kernel: Option<(Hash, Vec<u8>)>,
+    /// The kernel that it brought along or named, which later jobs may name.
+    pub kernel: Option<KeptKernel>,
+}
+
+/// A kernel that later jobs may name.
+pub struct KeptKernel {
+    /// Its name.
+    pub hash: Hash,
+    /// What it is.
+    pub bytes: Vec<u8>,
+    /// Whose share of the room for kernels it counts for.
+    pub holder: Holder,
 }
 
 /// How far the writing task is.
@@ -91,7 +101,7 @@ struct Changes {
 enum Promised {
     Job(NewJob),
     /// A kernel that came on its own.
-    Kernel(Hash, Vec<u8>),
+    Kernel(KeptKernel),
 }
 
 struct Promise {
@@ -132,8 +142,8 @@ impl Writer {
     ///
     /// # Errors
     /// Why it is not kept.
-    pub async fn promise_kernel(&self, hash: Hash, bytes: Vec<u8>) -> Result<(), Trouble> {
-        self.keep(Promised::Kernel(hash, bytes)).await
+    pub async fn promise_kernel(&self, kernel: KeptKernel) -> Result<(), Trouble> {
+        self.keep(Promised::Kernel(kernel)).await
     }
 
     async fn keep(&self, what: Promised) -> Result<(), Trouble> {
@@ -290,18 +300,18 @@ impl Batch {
         self.jobs().filter_map(|job| job.key.as_ref())
     }
 
-    /// Kernels to keep.
-    pub(super) fn kernels(&self) -> impl Iterator<Item = (Hash, &[u8])> {
+    /// Kernels to keep, and the job that each came with, if it came with one.
+    pub(super) fn kernels(&self) -> impl Iterator<Item = (Option<JobId>, &KeptKernel)> {
         self.promises.iter().filter_map(|promise| match &promise.what {
-            Promised::Job(job) => job.kernel.as_ref().map(|(hash, bytes)| (*hash, &**bytes)),
-            Promised::Kernel(hash, bytes) => Some((*hash, &**bytes)),
+            Promised::Job(job) => job.kernel.as_ref().map(|kernel| (Some(job.id), kernel)),
+            Promised::Kernel(kernel) => Some((None, kernel)),
         })
     }
 
     fn jobs(&self) -> impl Iterator<Item = &NewJob> {
         self.promises.iter().filter_map(|promise| match &promise.what {
             Promised::Job(job) => Some(job),
-            Promised::Kernel(..) => None,
+            Promised::Kernel(_) => None,
         })
     }
 

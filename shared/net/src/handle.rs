@@ -23,8 +23,6 @@ pub const COMMAND_QUEUE: usize = 256;
 /// How many events may wait for a listener; one that is further behind gets the newest state of each job later, not
 /// every step.
 pub const EVENT_QUEUE: usize = 16;
-/// The same for one who hears of everybody's jobs, and would be late with so few while hundreds change.
-pub const EVENT_QUEUE_OF_ALL: usize = 1024;
 
 /// An order or a question to the loop. Answers go back over the oneshot; nobody listening is fine.
 pub enum Command {
@@ -54,6 +52,8 @@ pub enum Command {
     Settings(ProviderSettings),
     /// A listener for events.
     Listen(mpsc::Sender<Event>, Hears),
+    /// A listener for the ends of jobs.
+    ListenForEnds(mpsc::Sender<Vec<JobId>>),
     /// End the loop: say goodbye, close connections.
     Stop(oneshot::Sender<()>),
 }
@@ -152,13 +152,21 @@ impl Handle {
 
     /// What changes from now on. Ends when the node stops.
     pub fn events(&self, hears: Hears) -> impl Stream<Item = Event> + Send + 'static {
-        let (sender, receiver) = mpsc::channel(match hears {
-            Hears::Everything => EVENT_QUEUE_OF_ALL,
-            Hears::Of(_) => EVENT_QUEUE,
-        });
+        let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
         let mut commands = self.commands.clone();
         futures::stream::once(async move {
             let _ = commands.send(Command::Listen(sender, hears)).await;
+            receiver
+        })
+        .flatten()
+    }
+
+    /// The jobs that end, or are removed, from now on; those of a moment at once. Ends when the node stops.
+    pub fn ends(&self) -> impl Stream<Item = Vec<JobId>> + Send + 'static {
+        let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
+        let mut commands = self.commands.clone();
+        futures::stream::once(async move {
+            let _ = commands.send(Command::ListenForEnds(sender)).await;
             receiver
         })
         .flatten()

@@ -1,7 +1,8 @@
 //! Who listens for events, and what each has yet to hear. A slow listener never holds anything up: what it has not
-//! taken is kept as "this job changed", so it gets the newest state later, not every step.
+//! taken is kept as "this job changed", so it gets the newest state later, not every step. Jobs take turns: the one that
+//! has waited longest to be told of comes first, however often others change.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use futures::channel::mpsc;
 use p2pnet_shared::{
@@ -16,6 +17,7 @@ use crate::limits;
 #[derive(Default)]
 pub struct Listeners {
     all: Vec<Listener>,
+    ends: Vec<EndListener>,
     last_round: Moment,
     dirty: bool,
 }
@@ -42,8 +44,16 @@ struct Listener {
     hears: Hears,
     events: mpsc::Sender<Event>,
     changed: BTreeSet<JobId>,
+    /// Those in the order in which they began to wait; some may be told or gone already.
+    order: VecDeque<JobId>,
     removed: BTreeSet<JobId>,
     network: bool,
+}
+
+/// Hears of the ends of jobs alone, and of nothing else about them.
+struct EndListener {
+    events: mpsc::Sender<Vec<JobId>>,
+    ended: BTreeSet<JobId>,
 }
 
 impl Listeners {
@@ -56,6 +66,7 @@ impl Listeners {
                 hears,
                 events,
                 changed: BTreeSet::new(),
+                order: VecDeque::new(),
                 removed: BTreeSet::new(),
                 network: true,
             });
@@ -63,12 +74,29 @@ impl Listeners {
         }
     }
 
-    /// A job of an owner changed.
-    pub fn job_changed(&mut self, id: JobId, owner: Option<OwnerId>) {
+    /// One more who hears of the ends of all jobs, those of each round at once. Beyond the bound it is dropped.
+    pub fn add_for_ends(&mut self, events: mpsc::Sender<Vec<JobId>>) {
+        self.ends.retain(|listener| !listener.events.is_closed());
+        if self.ends.len() < limits::LISTENERS {
+            self.ends.push(EndListener { events, ended: BTreeSet::new() });
+        }
+    }
+
+    /// A job of an owner changed; `is_over` if that was its end.
+    pub fn job_changed(&mut self, id: JobId, owner: Option<OwnerId>, is_over: bool) {
         for listener in self.all.iter_mut().filter(|listener| listener.hears.takes(owner)) {
-            listener.changed.insert(id);
+            listener.change(id);
+        }
+        if is_over {
+            self.job_ended(id);
         }
         self.dirty = true;
+    }
+
+    fn job_ended(&mut self, id: JobId) {
+        for listener in &mut self.ends {
+            listener.ended.insert(id);
+        }
     }
 
     /// A job of an owner is gone from the list.
@@ -77,6 +105,7 @@ impl Listeners {
             listener.changed.remove(&id);
             listener.removed.insert(id);
         }
+        self.job_ended(id);
         self.dirty = true;
     }
 
@@ -90,7 +119,8 @@ impl Listeners {
 
     /// When [`Listeners::tell`] has something to do.
     pub fn due(&self) -> Option<Moment> {
-        (self.dirty && !self.all.is_empty()).then(|| self.last_round + Millis(limits::EVENTS_MILLIS))
+        (self.dirty && !(self.all.is_empty() && self.ends.is_empty()))
+            .then(|| self.last_round + Millis(limits::EVENTS_MILLIS))
     }
 
     /// Tells everybody what they have not heard, as far as they take it. `summary` finds a job.
@@ -100,13 +130,37 @@ impl Listeners {
         }
         self.last_round = now;
         self.all.retain_mut(|listener| listener.tell(&summary));
-        self.dirty = self.all.iter().any(Listener::is_behind);
+        self.ends.retain_mut(EndListener::tell);
+        self.dirty = self.all.iter().any(Listener::is_behind) || self.ends.iter().any(|ends| !ends.ended.is_empty());
+    }
+}
+
+impl EndListener {
+    /// `false` when nobody listens any more.
+    fn tell(&mut self) -> bool {
+        if self.ended.is_empty() {
+            return !self.events.is_closed();
+        }
+        match self.events.try_send(self.ended.iter().copied().collect()) {
+            Ok(()) => {
+                self.ended.clear();
+                true
+            }
+            Err(error) => !error.is_disconnected(),
+        }
     }
 }
 
 impl Listener {
     fn is_behind(&self) -> bool {
         self.network || !self.changed.is_empty() || !self.removed.is_empty()
+    }
+
+    /// A job waits to be told of, behind those that wait already.
+    fn change(&mut self, id: JobId) {
+        if self.changed.insert(id) {
+            self.order.push_back(id);
+        }
     }
 
     /// `false` when nobody listens any more.
@@ -128,8 +182,10 @@ impl Listener {
         if let Some(id) = self.removed.pop_first() {
             return Some(Event::JobRemoved { id });
         }
-        while let Some(id) = self.changed.pop_first() {
-            if let Some(summary) = summary(id) {
+        while let Some(id) = self.order.pop_front() {
+            if self.changed.remove(&id)
+                && let Some(summary) = summary(id)
+            {
                 return Some(Event::Job(Box::new(summary)));
             }
         }
@@ -138,7 +194,10 @@ impl Listener {
 
     fn put_back(&mut self, event: Event) {
         match event {
-            Event::Job(summary) => _ = self.changed.insert(summary.id),
+            Event::Job(summary) => {
+                self.changed.insert(summary.id);
+                self.order.push_front(summary.id);
+            }
             Event::JobRemoved { id } => _ = self.removed.insert(id),
             Event::Network => self.network = true,
         }
@@ -159,8 +218,7 @@ mod tests {
     fn summary(id: JobId) -> Option<JobSummary> {
         Some(JobSummary {
             id,
-            owner: OwnerId::LOCAL,
-            household: OwnerId::LOCAL,
+            holder: p2pnet_shared::id::Holder::LOCAL,
             name: None,
             labels: std::collections::BTreeMap::new(),
             kind: "map".to_owned(),
@@ -186,7 +244,7 @@ mod tests {
         listeners.tell(Moment(1_000), summary);
         assert_eq!(heard(&mut receiver), [Event::Network]);
         for _ in 0..100 {
-            listeners.job_changed(id(1), Some(OwnerId::LOCAL));
+            listeners.job_changed(id(1), Some(OwnerId::LOCAL), false);
         }
         // Too soon after the last round.
         listeners.tell(Moment(1_001), summary);
@@ -204,7 +262,7 @@ mod tests {
         listeners.add(slow, Hears::Everything);
         listeners.add(quick, Hears::Everything);
         for n in 0..10 {
-            listeners.job_changed(id(n), Some(OwnerId::LOCAL));
+            listeners.job_changed(id(n), Some(OwnerId::LOCAL), false);
         }
         listeners.job_removed(id(0), OwnerId::LOCAL);
         listeners.tell(Moment(1_000), summary);
@@ -221,11 +279,61 @@ mod tests {
     }
 
     #[test]
+    fn jobs_that_change_all_the_time_keep_no_other_from_being_told_of() {
+        let mut listeners = Listeners::default();
+        let (sender, mut receiver) = mpsc::channel(3);
+        listeners.add(sender, Hears::Everything);
+        let mut told = [0; 100];
+        for round in 1..200 {
+            // Those with the least names change before each round, the last one only once.
+            (0..20).for_each(|n| listeners.job_changed(id(n), Some(OwnerId::LOCAL), false));
+            if round == 5 {
+                listeners.job_changed(id(99), Some(OwnerId::LOCAL), false);
+            }
+            listeners.tell(Moment(round * 1_000), summary);
+            for event in heard(&mut receiver) {
+                if let Event::Job(job) = event {
+                    told[usize::from(job.id.0[0])] += 1;
+                }
+            }
+        }
+        assert_eq!(told[99], 1);
+        assert!(told[..20].iter().all(|times| told[0] - times <= 1), "{told:?}");
+    }
+
+    #[test]
+    fn who_listens_for_ends_hears_of_each_once_and_of_many_at_once() {
+        let mut listeners = Listeners::default();
+        let (sender, mut receiver) = mpsc::channel(0);
+        listeners.add_for_ends(sender);
+        for n in 0..200 {
+            listeners.job_changed(id(n), Some(OwnerId::LOCAL), n % 2 == 0);
+        }
+        listeners.job_removed(id(201), OwnerId::LOCAL);
+        listeners.tell(Moment(1_000), summary);
+        assert_eq!(receiver.try_recv().unwrap().len(), 101);
+        assert!(receiver.try_recv().is_err());
+        // What nobody took yet is kept.
+        for round in 2..5 {
+            listeners.job_changed(id(100 + round), None, true);
+            listeners.tell(Moment(u64::from(round) * 1_000), summary);
+        }
+        let told: Vec<JobId> = std::iter::from_fn(|| receiver.try_recv().ok()).flatten().collect();
+        listeners.tell(Moment(9_000), summary);
+        let later: Vec<JobId> = std::iter::from_fn(|| receiver.try_recv().ok()).flatten().collect();
+        assert_eq!([told, later].concat(), [102, 103, 104].map(id));
+        drop(receiver);
+        listeners.job_changed(id(1), None, true);
+        listeners.tell(Moment(10_000), summary);
+        assert!(listeners.ends.is_empty());
+    }
+
+    #[test]
     fn who_listens_for_an_owners_jobs_is_not_told_of_others() {
         let mut listeners = Listeners::default();
         let (sender, mut receiver) = mpsc::channel(8);
         listeners.add(sender, Hears::Of(OwnerId([1; 16])));
-        listeners.job_changed(id(1), Some(OwnerId::LOCAL));
+        listeners.job_changed(id(1), Some(OwnerId::LOCAL), false);
         listeners.job_removed(id(2), OwnerId::LOCAL);
         listeners.job_removed(id(3), OwnerId([1; 16]));
         listeners.tell(Moment(1_000), summary);

@@ -216,7 +216,7 @@ impl<H: Host> Loop<H> {
                 self.carry_out(now);
                 _ = reply.send(finished);
             }
-            Command::IsOver(id, reply) => _ = reply.send(self.node.summary(id).map(|job| job.state.is_final())),
+            Command::IsOver(id, reply) => _ = reply.send(self.node.is_over(id)),
             Command::Jobs(listing, reply) => _ = reply.send(self.node.jobs(&listing)),
             Command::States(reply) => _ = reply.send(self.node.states()),
             Command::Job(id, reply) => _ = reply.send(self.node.job(id).map(Box::new)),
@@ -224,19 +224,20 @@ impl<H: Host> Loop<H> {
             Command::Network(reply) => _ = reply.send(Box::new(self.node.network())),
             Command::Settings(settings) => self.settings(now, settings),
             Command::Listen(events, hears) => self.listeners.add(events, hears),
+            Command::ListenForEnds(events) => self.listeners.add_for_ends(events),
             Command::Stop(reply) => self.stopping.get_or_insert_default().push(reply),
         }
     }
 
     fn submit(&mut self, now: Moment, job: Box<Job>) -> Result<JobId, Refusal> {
-        self.node.may_submit(job.holder(), job.source.len())?;
+        self.node.may_submit(job.holder, job.source.len())?;
         let id = self.node.next_job_id();
         self.node.handle(now, Input::Submitted { id, job });
         Ok(id)
     }
 
     fn submit_kept(&mut self, now: Moment, id: JobId, job: Box<Job>) -> Result<JobId, Refusal> {
-        self.node.may_submit(job.holder(), job.source.len())?;
+        self.node.may_submit(job.holder, job.source.len())?;
         self.node.handle(now, Input::Kept { id, job });
         Ok(id)
     }
@@ -259,7 +260,10 @@ impl<H: Host> Loop<H> {
                 Effect::Abort { run } => self.host.carry_out(HostOrder::Abort { run }),
                 Effect::Save(key, bytes) => self.host.carry_out(HostOrder::Save(key, bytes)),
                 Effect::Forget(key) => self.host.carry_out(HostOrder::Forget(key)),
-                Effect::JobChanged(id) => self.listeners.job_changed(id, self.node.owner(id)),
+                Effect::JobChanged(id) => {
+                    let is_over = self.node.is_over(id) == Some(true);
+                    self.listeners.job_changed(id, self.node.owner(id), is_over);
+                }
                 Effect::JobRemoved { id, owner } => self.listeners.job_removed(id, owner),
                 Effect::NetworkChanged => self.listeners.network_changed(),
             }

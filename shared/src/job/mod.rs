@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{Holder, OwnerId},
+    id::Holder,
     refusal::Refusal,
     units::{Millis, Moment, Span},
 };
@@ -241,10 +241,8 @@ pub trait Plan: Send {
 
 /// A job as its requester keeps it.
 pub struct Job {
-    /// Whose it is; [`OwnerId::LOCAL`] until the host says otherwise.
-    pub owner: OwnerId,
-    /// Where it came from, for which it counts beside its owner; [`OwnerId::LOCAL`] until the host says otherwise.
-    pub household: OwnerId,
+    /// Whose it is, and where it came from; [`Holder::LOCAL`] until the host says otherwise.
+    pub holder: Holder,
     /// Kind name, as in the JSON.
     pub kind: &'static str,
     /// What its owner calls it.
@@ -257,13 +255,6 @@ pub struct Job {
     pub policy: Policy,
     /// What to compute.
     pub plan: Box<dyn Plan>,
-}
-
-impl Job {
-    /// Whom it counts for.
-    pub fn holder(&self) -> Holder {
-        Holder { household: self.household, owner: self.owner }
-    }
 }
 
 /// Why a job or a node is not moving just now. Always shown; design: "the page always says why something waits".

@@ -144,6 +144,7 @@ impl Requester {
         };
         let Some(entry) = self.jobs.get_mut(&job) else { return };
         entry.begin(core.now);
+        let holder = entry.holder;
         let engine = report.engine;
         let micros = measured_micros(core.now, attempt, &report);
         // A provider's word alone makes nobody owe work: no batch takes longer than it was away.
@@ -159,7 +160,7 @@ impl Requester {
                 entry.paces.measured(node, span.len(), micros);
                 self.candidates.records.delivered(node, core.now, running);
             }
-            self.extra.spent(took);
+            self.extra.spent(holder, took);
             self.end(core, id, AttemptState::Rejected, Some(engine), gas, None);
             self.refresh(job);
             return self.fill(core, node);
@@ -167,7 +168,7 @@ impl Requester {
         match entry.judge(span, calls, report) {
             Verdict::Good(outputs) => {
                 entry.paces.measured(node, span.len(), micros);
-                self.extra.accepted(took);
+                self.extra.accepted(holder, took);
                 self.candidates.records.delivered(node, core.now, running);
                 store::save_span(core, job, span, &outputs, node, gas);
                 entry.accept(node, span, outputs, gas);
@@ -272,7 +273,10 @@ impl Requester {
     /// A task of a job failed, last on `node`, and this becomes of it.
     pub(super) fn meet(&mut self, core: &mut Core, job: JobId, node: NodeId, fate: Fate) {
         match fate {
-            Fate::Again => self.refresh(job),
+            Fate::Again => {
+                self.check_done(core, job);
+                self.refresh(job);
+            }
             Fate::Instead(span, outputs) => {
                 store::save_span(core, job, span, &outputs, node, Gas(0));
                 if let Some(entry) = self.jobs.get_mut(&job) {

@@ -13,9 +13,10 @@ use super::{
 };
 use crate::{
     id::{AttemptId, Hash, JobId, NodeId},
-    job::{AttemptState, Priority, Requirements},
+    job::{AttemptState, CallShape, Priority, Requirements},
+    refusal::{Code, Refusal},
     units::{Millis, Span},
-    wire::{self, Assignment, MAX_INLINE, Message, Offer, Payload},
+    wire::{self, Assignment, MAX_BLOB, MAX_CALLS, MAX_INLINE, Message, Offer, Payload},
 };
 
 /// How often a question to a broker is asked anew: usually, and while work waits, fewer than so many nodes are left to
@@ -150,7 +151,7 @@ impl Requester {
             {
                 entry.paces.present(node, true);
                 let priority = priority(&self.owners, entry);
-                if let Some(prepared) = prepare(entry, core.cover(node, entry.id), id, attempt.span, priority) {
+                if let Ok(prepared) = prepare(entry, core.cover(node, entry.id), id, attempt.span, priority) {
                     core.send(node, Message::Assign(prepared.assignment));
                 }
             }
@@ -231,6 +232,23 @@ impl Requester {
         self.send_task(core, offer.node, cores, job, task)
     }
 
+    /// A task whose batch no node would take: a shorter one may go, and if there is none, its job ends in the next step.
+    fn cannot_send(&mut self, job: JobId, task: Task, refusal: Refusal) {
+        let Some(entry) = self.jobs.get_mut(&job) else { return };
+        if !task.live.is_empty() {
+            entry.issued.insert(task.span.start, task); // it went out before, and may still come back
+            return;
+        }
+        if task.span.len() > 1 && entry.shape == CallShape::EachUnit {
+            entry.most_units = entry.most_units.min(task.span.len() / 2).max(1);
+            entry.open.put(task.span);
+        } else {
+            entry.reopen(task);
+            self.unsendable.entry(job).or_insert(refusal);
+        }
+        self.refresh(job);
+    }
+
     /// Sends a task to a node and puts it on the books.
     pub(super) fn send_task(&mut self, core: &mut Core, node: NodeId, cores: u16, job: JobId, mut task: Task) -> bool {
         let Some(entry) = self.jobs.get_mut(&job) else { return false };
@@ -239,7 +257,13 @@ impl Requester {
         let span = task.span;
         let priority = priority(&self.owners, entry);
         let name = core.cover(node, job);
-        let Some(Prepared { assignment, calls, blob }) = prepare(entry, name, id, span, priority) else { return false };
+        let Prepared { assignment, calls, blob } = match prepare(entry, name, id, span, priority) {
+            Ok(prepared) => prepared,
+            Err(refusal) => {
+                self.cannot_send(job, task, refusal);
+                return false;
+            }
+        };
         let blob = blob.map(|(hash, bytes)| {
             core.blobs.pin(hash, || bytes.into());
             hash
@@ -299,12 +323,37 @@ fn priority(owners: &Owners, entry: &Entry) -> Priority {
     if owners.count() > 1 { Priority::default() } else { entry.policy.priority }
 }
 
-/// Makes the message for a span of a job, under the job's name for that node. Pure, so that it can be made again for a node that may not have heard it.
-fn prepare(entry: &Entry, name: JobId, attempt: AttemptId, span: Span, priority: Priority) -> Option<Prepared> {
-    let plan = entry.plan.as_ref()?;
+/// Makes the message for a span of a job, under the job's name for that node. Pure, so that it can be made again for a node
+/// that may not have heard it. An error says what no node would take.
+fn prepare(
+    entry: &Entry,
+    name: JobId,
+    attempt: AttemptId,
+    span: Span,
+    priority: Priority,
+) -> Result<Prepared, Refusal> {
+    let over = || Refusal::new(Code::Internal, "the job is over", "");
+    let plan = entry.plan.as_ref().ok_or_else(over)?;
     let inputs = if entry.is_last_step(span) { vec![plan.last_input(&entry.done)] } else { plan.inputs(span) };
     let calls = inputs.len() as u64;
-    let bytes = wire::encode_calls(&inputs).ok()?;
+    let too_large = |bytes: usize| {
+        let (first, last) = (span.start, span.end.saturating_sub(1));
+        let message = format!(
+            "the input of units {first} to {last} of {} has {bytes} bytes in {calls} calls; {} MiB and {MAX_CALLS} calls \
+             can go to a node",
+            entry.units,
+            MAX_BLOB >> 20
+        );
+        Refusal::new(
+            Code::TooLarge,
+            message,
+            "cut the input into smaller parts, or let what goes into the last step be less",
+        )
+    };
+    let bytes = wire::encode_calls(&inputs).map_err(|_| too_large(inputs.iter().map(Vec::len).sum()))?;
+    if bytes.len() as u64 > MAX_BLOB || calls > MAX_CALLS {
+        return Err(too_large(bytes.len()));
+    }
     let (payload, blob) = if bytes.len() > MAX_INLINE {
         let (hash, len) = (Hash::of(&bytes), bytes.len() as u64);
         (Payload::Blob { hash, len }, Some((hash, bytes)))
@@ -320,5 +369,5 @@ fn prepare(entry: &Entry, name: JobId, attempt: AttemptId, span: Span, priority:
         limits: entry.limits(),
         calls: payload,
     };
-    Some(Prepared { assignment, calls, blob })
+    Ok(Prepared { assignment, calls, blob })
 }

@@ -198,6 +198,8 @@ pub(super) struct Entry {
     pub(super) done: BTreeMap<Span, Outputs>,
     pub(super) done_units: u64,
     pub(super) done_bytes: u64,
+    /// How many of those are in its owner's books.
+    pub(super) booked_bytes: usize,
     pub(super) issued_units: u64,
     pub(super) gas: Gas,
 
@@ -225,8 +227,7 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(id: JobId, job: Job, now: Moment) -> Self {
-        let holder = job.holder();
-        let Job { owner: _, household: _, kind, metadata, source, requirements, policy, plan } = job;
+        let Job { holder, kind, metadata, source, requirements, policy, plan } = job;
         let (units, shape) = (plan.units(), plan.shape());
         let common = (!plan.common().is_empty()).then(|| Hash::of(plan.common()));
         Self {
@@ -259,6 +260,7 @@ impl Entry {
             done: BTreeMap::new(),
             done_units: 0,
             done_bytes: 0,
+            booked_bytes: 0,
             issued_units: 0,
             gas: Gas(0),
             live: BTreeSet::new(),

@@ -43,10 +43,8 @@ impl Default for Keep {
 pub(super) struct Finished {
     version: u32,
     /// Whose it is; a summary does not tell.
-    owner: OwnerId,
-    /// Where it came from. Absent in records of before there were households.
-    #[serde(default)]
-    household: OwnerId,
+    #[serde(flatten)]
+    holder: Holder,
     pub(super) summary: JobSummary,
     /// What its records take in the store.
     bytes: u64,
@@ -54,12 +52,15 @@ pub(super) struct Finished {
     has_result: bool,
 }
 
-/// What one owner holds.
+/// What somebody holds: all, of whom networks are members, whose members are households, whose members are owners.
 #[derive(Default)]
 struct Holding {
     bytes: u64,
-    /// Oldest first.
-    jobs: BTreeSet<(Moment, JobId)>,
+    jobs: u64,
+    members: BTreeMap<OwnerId, Holding>,
+    most: Most,
+    /// Of an owner: oldest first.
+    by_age: BTreeSet<(Moment, JobId)>,
 }
 
 /// All jobs that are over.
@@ -70,18 +71,7 @@ pub(super) struct FinishedJobs {
     /// By when they were submitted, as lists show them.
     by_place: BTreeSet<Place>,
     by_owner: BTreeMap<OwnerId, BTreeSet<Place>>,
-    households: BTreeMap<OwnerId, Household>,
-    most: Most,
-    bytes: u64,
-}
-
-/// What the owners of one household hold.
-#[derive(Default)]
-struct Household {
-    owners: BTreeMap<OwnerId, Holding>,
-    most: Most,
-    bytes: u64,
-    jobs: u64,
+    held: Holding,
 }
 
 /// Who holds most comes last.
@@ -126,20 +116,14 @@ impl Finished {
             error.message = cut(&error.message, MOST_WORDS).to_owned();
             error.hint = cut(&error.hint, MOST_WORDS).to_owned();
         }
-        let (owner, household) = (summary.owner, summary.household);
-        Self { version: VERSION, owner, household, summary, bytes, has_result }
+        Self { version: VERSION, holder: summary.holder, summary, bytes, has_result }
     }
 
     /// Reads a record; `None` when another version wrote it.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let mut finished = serde_json::from_slice::<Self>(bytes).ok().filter(|finished| finished.version == VERSION)?;
-        finished.summary.owner = finished.owner;
-        finished.summary.household = finished.household;
+        finished.summary.holder = finished.holder;
         Some(finished)
-    }
-
-    fn holder(&self) -> Holder {
-        Holder { household: self.household, owner: self.owner }
     }
 
     fn ended_at(&self) -> Moment {
@@ -176,14 +160,8 @@ impl FinishedJobs {
         self.by_age.insert((finished.ended_at(), id));
         let place = (finished.summary.created_at, id);
         self.by_place.insert(place);
-        self.by_owner.entry(finished.owner).or_default().insert(place);
-        self.bytes += finished.bytes;
-        self.change(finished.holder(), |household, holding| {
-            household.bytes += finished.bytes;
-            household.jobs += 1;
-            holding.bytes += finished.bytes;
-            holding.jobs.insert((finished.ended_at(), id));
-        });
+        self.by_owner.entry(finished.holder.owner).or_default().insert(place);
+        self.held.put(&finished.holder.path(), (finished.ended_at(), id), finished.bytes);
         self.jobs.insert(id, finished);
     }
 
@@ -193,19 +171,13 @@ impl FinishedJobs {
         self.by_age.remove(&(finished.ended_at(), id));
         let place = (finished.summary.created_at, id);
         self.by_place.remove(&place);
-        if let Some(places) = self.by_owner.get_mut(&finished.owner) {
+        if let Some(places) = self.by_owner.get_mut(&finished.holder.owner) {
             places.remove(&place);
             if places.is_empty() {
-                self.by_owner.remove(&finished.owner);
+                self.by_owner.remove(&finished.holder.owner);
             }
         }
-        self.bytes -= finished.bytes;
-        self.change(finished.holder(), |household, holding| {
-            household.bytes -= finished.bytes;
-            household.jobs -= 1;
-            holding.bytes -= finished.bytes;
-            holding.jobs.remove(&(finished.ended_at(), id));
-        });
+        self.held.take(&finished.holder.path(), (finished.ended_at(), id), finished.bytes);
         true
     }
 
@@ -221,37 +193,52 @@ impl FinishedJobs {
         if old.is_some() {
             return old;
         }
-        if self.bytes > keep.bytes {
-            self.oldest_of_most(Excess::Bytes, newest)
-        } else if self.jobs.len() as u64 > keep.jobs {
-            self.oldest_of_most(Excess::Jobs, newest)
+        if self.held.bytes > keep.bytes {
+            self.held.oldest_of_most(Excess::Bytes, newest)
+        } else if self.held.jobs > keep.jobs {
+            self.held.oldest_of_most(Excess::Jobs, newest)
         } else {
             None
         }
     }
+}
 
-    /// The oldest job of the owner who holds most in the household that holds most.
-    fn oldest_of_most(&self, of: Excess, newest: Option<JobId>) -> Option<JobId> {
-        let households = self.most.holders(of).filter_map(|household| self.households.get(household));
-        let mut holdings =
-            households.flat_map(|household| household.most.holders(of).filter_map(|owner| household.owners.get(owner)));
-        holdings.find_map(|holding| holding.jobs.iter().map(|(_, id)| *id).find(|id| Some(*id) != newest))
+impl Holding {
+    fn put(&mut self, path: &[OwnerId], job: (Moment, JobId), bytes: u64) {
+        self.bytes += bytes;
+        self.jobs += 1;
+        match path.split_first() {
+            None => _ = self.by_age.insert(job),
+            Some((id, rest)) => self.change(*id, |member| member.put(rest, job, bytes)),
+        }
     }
 
-    fn change(&mut self, holder: Holder, change: impl FnOnce(&mut Household, &mut Holding)) {
-        let mut household = self.households.remove(&holder.household).unwrap_or_default();
-        let mut holding = household.owners.remove(&holder.owner).unwrap_or_default();
-        self.most.remove(holder.household, household.bytes, household.jobs);
-        household.most.remove(holder.owner, holding.bytes, holding.jobs.len() as u64);
-        change(&mut household, &mut holding);
-        if !holding.jobs.is_empty() {
-            household.most.add(holder.owner, holding.bytes, holding.jobs.len() as u64);
-            household.owners.insert(holder.owner, holding);
+    /// Takes out what was put in.
+    fn take(&mut self, path: &[OwnerId], job: (Moment, JobId), bytes: u64) {
+        self.bytes -= bytes;
+        self.jobs -= 1;
+        match path.split_first() {
+            None => _ = self.by_age.remove(&job),
+            Some((id, rest)) => self.change(*id, |member| member.take(rest, job, bytes)),
         }
-        if household.jobs > 0 {
-            self.most.add(holder.household, household.bytes, household.jobs);
-            self.households.insert(holder.household, household);
+    }
+
+    /// Changes what a member holds.
+    fn change(&mut self, id: OwnerId, change: impl FnOnce(&mut Self)) {
+        let mut member = self.members.remove(&id).unwrap_or_default();
+        self.most.remove(id, member.bytes, member.jobs);
+        change(&mut member);
+        if member.jobs > 0 {
+            self.most.add(id, member.bytes, member.jobs);
+            self.members.insert(id, member);
         }
+    }
+
+    /// The oldest job of the owner who holds most in the household that holds most in the network that does.
+    fn oldest_of_most(&self, of: Excess, newest: Option<JobId>) -> Option<JobId> {
+        let own = self.by_age.iter().map(|(_, id)| *id).find(|id| Some(*id) != newest);
+        let members = || self.most.holders(of).filter_map(|id| self.members.get(id));
+        own.or_else(|| members().find_map(|member| member.oldest_of_most(of, newest)))
     }
 }
 
@@ -279,8 +266,7 @@ mod tests {
         };
         let summary = JobSummary {
             id: job(number),
-            owner,
-            household: owner,
+            holder: Holder::of(owner),
             name: None,
             labels: BTreeMap::new(),
             kind: "map".into(),
@@ -330,11 +316,36 @@ mod tests {
         assert_eq!(end(&mut jobs, &keep, finished(1, STRANGER, 2_000)), []);
         for number in 2..300 {
             let mut made_up = finished(number, STRANGER, 900);
-            made_up.owner = OwnerId(u128::from(number).to_be_bytes());
+            made_up.holder.owner = OwnerId(u128::from(number).to_be_bytes());
             let gone = end(&mut jobs, &keep, made_up);
             assert!(!gone.contains(&job(0)), "{gone:?}");
         }
         assert!(jobs.get(job(0)).is_some());
+    }
+
+    #[test]
+    fn whoever_has_many_households_pushes_out_only_what_came_from_the_same_network() {
+        let keep = Keep { bytes: 10_000, jobs: 10, ..Keep::default() };
+        let mut jobs = FinishedJobs::default();
+        assert_eq!(end(&mut jobs, &keep, finished(0, ME, 2_000)), []);
+        for number in 1..300 {
+            let mut next_door = finished(number, OwnerId(u128::from(number).to_be_bytes()), 1_900);
+            next_door.holder.network = STRANGER;
+            let gone = end(&mut jobs, &keep, next_door);
+            assert!(!gone.contains(&job(0)), "{gone:?}");
+        }
+        assert!(jobs.get(job(0)).is_some());
+    }
+
+    #[test]
+    fn a_line_of_before_there_were_networks_or_households_is_read() {
+        let mut line = serde_json::to_value(finished(7, ME, 3)).unwrap();
+        line.as_object_mut().unwrap().remove("network");
+        let read =
+            |line: &serde_json::Value| Finished::read(&serde_json::to_vec(line).unwrap()).unwrap().summary.holder;
+        assert_eq!(read(&line), Holder::of(ME));
+        line.as_object_mut().unwrap().remove("household");
+        assert_eq!(read(&line), Holder { owner: ME, ..Holder::LOCAL });
     }
 
     #[test]
@@ -369,10 +380,10 @@ mod tests {
         for number in 0..50 {
             assert!(jobs.remove(job(number)) && !jobs.remove(job(number)));
         }
-        assert_eq!(jobs.bytes, 0);
+        assert_eq!((jobs.held.bytes, jobs.held.jobs), (0, 0));
         assert!(jobs.by_place.is_empty() && jobs.by_owner.is_empty());
-        assert!(jobs.by_age.is_empty() && jobs.households.is_empty());
-        assert!(jobs.most.by_bytes.is_empty() && jobs.most.by_jobs.is_empty());
+        assert!(jobs.by_age.is_empty() && jobs.held.members.is_empty());
+        assert!(jobs.held.most.by_bytes.is_empty() && jobs.held.most.by_jobs.is_empty());
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! timeout: a node that accepts and never delivers would otherwise hold up whatever it was given. The first delivery wins.
 //!
 //! Where nobody has proved to deliver, each round of copies is about twice the last, so that a few honest nodes among
-//! many black holes are soon found. Copies are extra work, and that is bounded: a share of all work that was accepted, and
-//! a little to begin with. A slow node that has not shown its pace yet may finish what another has done meanwhile: from then on
+//! many black holes are soon found. Copies are extra work, and that is bounded for each owner: a share of his work that was
+//! accepted, and a little to begin with (`extra.rs`). A slow node that has not shown its pace yet may finish what another has done meanwhile: from then on
 //! it gets batches that suit it.
 
 use super::{
@@ -35,33 +35,6 @@ const MOST_COPIES: usize = 32;
 const MOST_TASKS: usize = 64;
 /// Batches beyond its window that a proven node gets as copies.
 const BEYOND_WINDOW: usize = 2;
-/// Extra work to begin with, in microseconds of one core, and what part of the accepted work it may be: one in so many.
-const FIRST_EXTRA: u64 = 20_000_000;
-const EXTRA_SHARE: u64 = 12;
-
-/// The account of extra work, in microseconds of one core.
-#[derive(Default)]
-pub(super) struct Extra {
-    accepted: u64,
-    spent: u64,
-    /// What copies that are out have taken so far.
-    out: u64,
-}
-
-impl Extra {
-    pub(super) fn accepted(&mut self, micros: u64) {
-        self.accepted = self.accepted.saturating_add(micros);
-    }
-
-    pub(super) fn spent(&mut self, micros: u64) {
-        self.spent = self.spent.saturating_add(micros);
-    }
-
-    /// Whether there may be more of it.
-    pub(super) fn is_allowed(&self) -> bool {
-        self.spent.saturating_add(self.out) < (self.accepted / EXTRA_SHARE).saturating_add(FIRST_EXTRA)
-    }
-}
 
 /// How long a node gets for a batch until it counts as silent. `turns`: batches of ours that one core of it has before.
 pub(super) fn patience(
@@ -91,10 +64,8 @@ impl Requester {
     /// Notes who had its time, and sends what it has not brought to others.
     pub(super) fn hedge(&mut self, core: &mut Core) {
         self.note_silence(core);
-        if !self.extra.is_allowed() {
-            return;
-        }
-        let late = self.late();
+        let mut late = self.late();
+        late.retain(|(_, job, _)| self.may_repeat(*job));
         if late.is_empty() {
             return;
         }
@@ -104,14 +75,20 @@ impl Requester {
         }
     }
 
+    /// Whether more of a job may be done twice.
+    pub(super) fn may_repeat(&self, job: JobId) -> bool {
+        self.jobs.get(&job).is_some_and(|entry| self.extra.is_allowed(entry.holder))
+    }
+
     fn note_silence(&mut self, core: &Core) {
         let now = core.now;
-        self.extra.out = 0;
+        self.extra.clear_out();
         for attempt in self.attempts.values_mut() {
             if attempt.copy
                 && let Some(at) = attempt.started_at
+                && let Some(entry) = self.jobs.get(&attempt.job)
             {
-                self.extra.out = self.extra.out.saturating_add((now - at).0.saturating_mul(1000));
+                self.extra.out(entry.holder, (now - at).0.saturating_mul(1000));
             }
             let waits = attempt.state != AttemptState::Delivered && !attempt.late;
             if waits && now >= attempt.assigned_at + attempt.patience {
@@ -199,19 +176,20 @@ impl Requester {
     /// A delivery was taken: which other attempts of its task to call off, and which may finish, because their nodes have
     /// yet to show their pace.
     pub(super) fn outrun(&mut self, core: &Core, job: JobId, others: Vec<AttemptId>, took: u64) -> Vec<AttemptId> {
-        let goes_on = self.jobs.get(&job).is_some_and(|entry| entry.done_units < entry.units);
+        let Some(entry) = self.jobs.get(&job) else { return others };
+        let (holder, goes_on) = (entry.holder, entry.done_units < entry.units);
         let mut off = Vec::new();
         for id in others {
             let Some(attempt) = self.attempts.get_mut(&id) else { continue };
             let paced = self.jobs.get(&job).is_some_and(|entry| entry.paces.get(attempt.node).rate.is_some());
-            if goes_on && !paced && self.extra.is_allowed() {
+            if goes_on && !paced && self.extra.is_allowed(holder) {
                 attempt.superseded = true;
                 continue;
             }
             // Whoever waited for a node that held a batch for long owes no more for it than the batch took elsewhere.
             let ran = attempt.started_at.map_or(0, |at| (core.now - at).0.saturating_mul(1000)).min(took);
             attempt.took = Some(ran);
-            self.extra.spent(ran);
+            self.extra.spent(holder, ran);
             off.push(id);
         }
         off

@@ -43,7 +43,7 @@ impl Node {
         let before = match listing.before_job {
             None => listing.before,
             Some(id) => {
-                let job = self.summary(id).filter(|job| is_listed(job.owner))?;
+                let job = self.summary(id).filter(|job| is_listed(job.holder.owner))?;
                 listing.before.into_iter().chain([(job.created_at, id)]).min()
             }
         };
@@ -81,9 +81,15 @@ impl Node {
         states
     }
 
+    /// Whether a job is over; `None` when there is none.
+    pub fn is_over(&self, id: JobId) -> Option<bool> {
+        let open = self.requester.jobs.get(&id).map(|entry| entry.state.is_final());
+        open.or_else(|| self.requester.finished.get(id).map(|_| true))
+    }
+
     /// Whose a job is.
     pub fn owner(&self, id: JobId) -> Option<OwnerId> {
         let open = self.requester.jobs.get(&id).map(|entry| entry.holder.owner);
-        open.or_else(|| self.requester.finished.get(id).map(|job| job.owner))
+        open.or_else(|| self.requester.finished.get(id).map(|job| job.holder.owner))
     }
 }

@@ -1,269 +1,133 @@
-//! Whose jobs this node coordinates: how many each owner may have, and whose turn it is.
+//! Whose jobs this node coordinates: how much each holds, and whose turn it is. How much that may be is in `shares.rs`.
 //!
-//! Room is shared so that nobody shuts others out, twice by the same rule: among households, and in each among its owners.
-//! Each has a bound of its own, well below the whole; past half of the room nobody goes above an equal share; and the last
-//! quarter is for those who have next to nothing here. Owners alone would not do: a new token makes a new owner.
-//!
-//! Turns go by work, in microseconds of one core: the household that was given least comes first, in it the owner who was
-//! given least, and among his jobs, the most urgent. Whoever comes, or comes back, begins where the others stand: nobody
-//! saves up turns, and nobody owes for the time when he was alone.
+//! Turns go by work, in microseconds of one core: the network that was given least comes first, in it the household that
+//! was given least, in that the owner, and among his jobs, the most urgent. Whoever comes, or comes back, begins where the
+//! others stand: nobody saves up turns, and nobody owes for the time when he was alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::entry::Turn;
+use super::{
+    entry::Turn,
+    shares::{Held, HeldByAll, JOBS, OUTPUT_BYTES, SOURCE_BYTES, too_many_jobs, too_much_data},
+};
 use crate::{
     id::{Holder, JobId, OwnerId},
-    refusal::{Code, Refusal},
+    refusal::Refusal,
 };
 
-/// Jobs that are not over.
-pub(super) const JOBS: Room = Room { whole: 2048, household: 1024, one: 256, always: 4 };
-/// Bytes of their sources.
-pub(super) const SOURCE_BYTES: Room = Room { whole: 512 << 20, household: 256 << 20, one: 128 << 20, always: 1 << 20 };
-/// Owners without a job whose work is remembered.
-const MOST_REMEMBERED: usize = 4096;
-/// Jobs of one owner, of one household, and of all, that are offered to a node in one go.
+/// Parties without a job whose work is remembered.
+const MOST_REMEMBERED: usize = 8192;
+/// Jobs of one owner, of one household, of one network, and of all, that are offered to a node in one go.
 const MOST_OF_ONE: usize = 64;
 const MOST_OF_HOUSEHOLD: usize = 128;
+const MOST_OF_NETWORK: usize = 256;
 const MOST_IN_LINE: usize = 512;
 
-/// How much of something there is for all together.
-pub(super) struct Room {
-    /// For all.
-    pub(super) whole: usize,
-    /// For the owners of one household.
-    pub(super) household: usize,
-    /// For one owner.
-    pub(super) one: usize,
-    /// What a household, and an owner in it, gets out of the last quarter, which nobody gets more of.
-    pub(super) always: usize,
-}
-
-/// Which bound stands in the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Full {
-    /// One's own.
-    Own,
-    /// An equal share of a room that is more than half full.
-    Share(usize),
-    /// That of the whole.
-    Whole,
-}
-
-/// The same, and whose it is.
-enum Bound {
-    OfOwner(Full),
-    OfHousehold(Full),
-}
-
-/// What somebody holds of a room, and what he and all others do.
-#[derive(Clone, Copy)]
-struct Held {
-    mine: usize,
-    all: usize,
-    /// Who hold something, he among them.
-    parties: usize,
-}
-
-impl Held {
-    /// Whether `more` fits into a `whole` of which nobody may have more than `one`.
-    fn admits(self, whole: usize, one: usize, always: usize, more: usize) -> Result<(), Full> {
-        let (mine, all) = (self.mine.saturating_add(more), self.all.saturating_add(more));
-        let open = whole - whole / 4;
-        let share = (open / self.parties.max(1)).max(always);
-        if mine > one {
-            Err(Full::Own)
-        } else if all > whole || (all > open && mine > always) {
-            Err(Full::Whole)
-        } else if all > open / 2 && mine > share {
-            Err(Full::Share(share))
-        } else {
-            Ok(())
-        }
-    }
-}
-
-impl Room {
-    /// Whether an owner may have `more`: of what is his household's, and of what is everybody's.
-    fn admits(&self, owner: Held, household: Held, more: usize) -> Result<(), Bound> {
-        owner.admits(self.household, self.one, self.always, more).map_err(Bound::OfOwner)?;
-        household.admits(self.whole, self.household, self.always, more).map_err(Bound::OfHousehold)
-    }
-}
-
-/// One owner in a household.
+/// Somebody whose share is counted: everybody together, of whom networks are members, whose members are households, whose
+/// members are owners, who have jobs.
 #[derive(Default)]
-struct Account {
+struct Party {
+    /// Jobs that are not over, bytes of their sources, and of the outputs that they have gathered.
     jobs: usize,
     bytes: usize,
-    /// What he was given.
+    outputs: usize,
+    /// What it was given.
     work: u64,
-    /// What his job that gave out a batch last had been given until then.
+    /// What its member, or an owner's job, that was served last had been given until then.
     reached: u64,
-    /// His jobs with something that could go out.
-    turns: BTreeSet<Turn>,
-}
-
-/// The owners of jobs that came from one place.
-#[derive(Default)]
-struct Household {
-    owners: BTreeMap<OwnerId, Account>,
-    /// Those with something that could go out, by their work.
+    members: BTreeMap<OwnerId, Party>,
+    /// Members with something that could go out, by their work.
     line: BTreeSet<(u64, OwnerId)>,
-    /// What they were given together.
-    work: u64,
-    /// What the owner who was served last had been given until then.
-    reached: u64,
-    jobs: usize,
-    bytes: usize,
-    /// Owners with jobs that are not over.
+    /// Members with jobs that are not over.
     present: usize,
+    /// Owners among them, members of members included, with such jobs.
+    busy: usize,
+    /// Of an owner: his jobs with something that could go out.
+    turns: BTreeSet<Turn>,
 }
 
 /// All owners of jobs that are not over.
 #[derive(Default)]
 pub(super) struct Owners {
-    households: BTreeMap<OwnerId, Household>,
-    /// Households with something that could go out, by their work.
-    line: BTreeSet<(u64, OwnerId)>,
-    /// What the household that was served last had been given until then.
-    reached: u64,
-    jobs: usize,
-    bytes: usize,
-    /// Households with jobs that are not over.
-    present: usize,
-    /// Owners with an account, and those of them with jobs that are not over.
+    all: Party,
+    /// Parties that are known, and those of them with jobs that are not over; all together not among them.
     known: usize,
-    busy: usize,
+    present: usize,
 }
 
 impl Owners {
     /// Whether one more job of `bytes` would be taken from a holder.
     pub(super) fn may_submit(&self, holder: Holder, bytes: usize) -> Result<(), Refusal> {
-        let nobody = Household::default();
-        let household = self.households.get(&holder.household).unwrap_or(&nobody);
-        let (jobs, held) = household.owners.get(&holder.owner).map_or((0, 0), |account| (account.jobs, account.bytes));
-        let owners = household.present + usize::from(jobs == 0);
-        let households = self.present + usize::from(household.jobs == 0);
-        let of_owner = |mine, all| Held { mine, all, parties: owners };
-        let of_household = |mine, all| Held { mine, all, parties: households };
-        let admitted = JOBS.admits(of_owner(jobs, household.jobs), of_household(household.jobs, self.jobs), 1);
-        let (message, hint) = match admitted {
-            Err(Bound::OfOwner(Full::Own)) => (
-                format!(
-                    "you already have {jobs} jobs here that are not finished, and nobody may have more than {}",
-                    JOBS.one
-                ),
-                "wait for one to finish, or cancel one",
-            ),
-            Err(Bound::OfOwner(Full::Share(share))) => (
-                format!(
-                    "the queue for your address is more than half full, and your share of it, {share} jobs, is used up"
-                ),
-                "wait for one of your jobs to finish, or cancel one",
-            ),
-            Err(Bound::OfOwner(Full::Whole) | Bound::OfHousehold(Full::Own)) => (
-                format!(
-                    "the queue for your address is full: {} jobs of {} owners are not finished",
-                    household.jobs, household.present
-                ),
-                "wait for some of them to finish, or submit to another node",
-            ),
-            Err(Bound::OfHousehold(Full::Share(share))) => (
-                format!(
-                    "this node's queue is more than half full, and the share of your address, {share} jobs, is used up"
-                ),
-                "wait for one of your jobs to finish, or cancel one",
-            ),
-            Err(Bound::OfHousehold(Full::Whole)) => (
-                format!("this node's queue is full: {} jobs of {} owners are not finished", self.jobs, self.busy),
-                "try again later, or submit to another node",
-            ),
-            Ok(()) => {
-                let admitted = SOURCE_BYTES.admits(
-                    of_owner(held, household.bytes),
-                    of_household(household.bytes, self.bytes),
-                    bytes,
-                );
-                match admitted {
-                    Err(Bound::OfOwner(Full::Own)) => (
-                        format!("your unfinished jobs here may hold {} MiB of data together", SOURCE_BYTES.one >> 20),
-                        "wait for one to finish, or submit less data",
-                    ),
-                    Err(Bound::OfOwner(Full::Share(share)) | Bound::OfHousehold(Full::Share(share))) => (
-                        format!(
-                            "this node's memory for jobs is more than half used, and your share is {} MiB",
-                            share >> 20
-                        ),
-                        "wait for one of your jobs to finish, or submit less data",
-                    ),
-                    Err(Bound::OfOwner(Full::Whole) | Bound::OfHousehold(Full::Own)) => (
-                        format!(
-                            "the unfinished jobs from your address may hold {} MiB together",
-                            SOURCE_BYTES.household >> 20
-                        ),
-                        "wait for some of them to finish, or submit less data",
-                    ),
-                    Err(Bound::OfHousehold(Full::Whole)) => (
-                        format!("the unfinished jobs of this node may hold {} MiB together", SOURCE_BYTES.whole >> 20),
-                        "try again later, or submit less data",
-                    ),
-                    Ok(()) => return Ok(()),
-                }
+        let nobody = Party::default();
+        let network = self.all.members.get(&holder.network).unwrap_or(&nobody);
+        let household = network.members.get(&holder.household).unwrap_or(&nobody);
+        let owner = household.members.get(&holder.owner).unwrap_or(&nobody);
+        let held = |of: fn(&Party) -> usize| {
+            let among = |party: &Party, all: &Party| Held {
+                mine: of(party),
+                all: of(all),
+                parties: all.present + usize::from(party.jobs == 0),
+            };
+            HeldByAll {
+                owner: among(owner, household),
+                household: among(household, network),
+                network: among(network, &self.all),
             }
         };
-        Err(Refusal::new(Code::TooManyJobs, message, hint))
+        let jobs = held(|party| party.jobs);
+        let busy = [household.busy, network.busy, self.all.busy];
+        JOBS.admits(jobs, 1).map_err(|bound| too_many_jobs(bound, jobs, busy))?;
+        SOURCE_BYTES.admits(held(|party| party.bytes), bytes).map_err(too_much_data)
     }
 
     /// A job that is not over is there.
     pub(super) fn joins(&mut self, holder: Holder, bytes: usize) {
         self.forget_some();
-        let reached = self.reached;
-        let household = self
-            .households
-            .entry(holder.household)
-            .or_insert_with(|| Household { work: reached, ..Household::default() });
-        self.present += usize::from(household.jobs == 0);
-        household.jobs += 1;
-        household.bytes += bytes;
-        let reached = household.reached;
-        let known = household.owners.len();
-        let account =
-            household.owners.entry(holder.owner).or_insert_with(|| Account { work: reached, ..Account::default() });
-        household.present += usize::from(account.jobs == 0);
-        self.busy += usize::from(account.jobs == 0);
-        account.jobs += 1;
-        account.bytes += bytes;
-        self.known += household.owners.len() - known;
-        self.jobs += 1;
-        self.bytes += bytes;
+        let (new, present) = self.all.joins(&holder.path(), bytes);
+        self.known += new;
+        self.present += present;
     }
 
-    /// A job that had joined is over.
-    pub(super) fn leaves(&mut self, holder: Holder, bytes: usize) {
-        let Some(household) = self.households.get_mut(&holder.household) else { return };
-        let Some(account) = household.owners.get_mut(&holder.owner) else { return };
-        self.present -= usize::from(household.jobs == 1);
-        self.busy -= usize::from(account.jobs == 1);
-        household.present -= usize::from(account.jobs == 1);
-        for (jobs, held) in [
-            (&mut account.jobs, &mut account.bytes),
-            (&mut household.jobs, &mut household.bytes),
-            (&mut self.jobs, &mut self.bytes),
-        ] {
-            *jobs = jobs.saturating_sub(1);
-            *held = held.saturating_sub(bytes);
+    /// A job that had joined is over; its outputs count no more.
+    pub(super) fn leaves(&mut self, holder: Holder, bytes: usize, outputs: usize) {
+        if self.account(holder).is_some_and(|account| account.jobs > 0) {
+            self.present -= self.all.leaves(&holder.path(), bytes, outputs).0;
         }
+    }
+
+    /// A job has gathered so many more bytes of outputs.
+    pub(super) fn gathers(&mut self, holder: Holder, more: usize) {
+        self.all.each(&holder.path(), |party| party.outputs = party.outputs.saturating_add(more));
+    }
+
+    /// Whose outputs are more than may be held, if there is somebody: the holder's own, or those of whoever holds most when
+    /// all together are too many; and what to say to him.
+    pub(super) fn outputs_beyond(&self, holder: Holder) -> Option<(Holder, Refusal)> {
+        let network = self.all.members.get(&holder.network)?;
+        let household = network.members.get(&holder.household)?;
+        let owner = household.members.get(&holder.owner)?;
+        if let Some(refusal) = OUTPUT_BYTES.beyond(owner.outputs, household.outputs, network.outputs) {
+            return Some((holder, refusal));
+        }
+        let refusal = OUTPUT_BYTES.beyond_the_whole(self.all.outputs)?;
+        let most = |party: &Party| {
+            let members = party.members.iter();
+            members.max_by_key(|(_, member)| member.outputs).map(|(id, _)| *id)
+        };
+        let network = most(&self.all)?;
+        let household = most(self.all.members.get(&network)?)?;
+        let owner = most(self.all.members.get(&network)?.members.get(&household)?)?;
+        Some((Holder { network, household, owner }, refusal))
     }
 
     /// How many owners have jobs that are not over.
     pub(super) fn count(&self) -> usize {
-        self.busy
+        self.all.busy
     }
 
     /// Whether nobody has anything that could go out.
     pub(super) fn is_idle(&self) -> bool {
-        self.line.is_empty()
+        self.all.line.is_empty()
     }
 
     /// Up to where an owner's jobs have been served: where one that begins to wait begins.
@@ -271,175 +135,251 @@ impl Owners {
         self.account(holder).map_or(0, |account| account.reached)
     }
 
-    fn account(&self, holder: Holder) -> Option<&Account> {
-        self.households.get(&holder.household)?.owners.get(&holder.owner)
+    fn account(&self, holder: Holder) -> Option<&Party> {
+        holder.path().iter().try_fold(&self.all, |party, id| party.members.get(id))
     }
 
     /// A job has something that could go out.
     pub(super) fn waits(&mut self, holder: Holder, turn: Turn) {
-        let Some(household) = self.households.get_mut(&holder.household) else { return };
-        let Some(account) = household.owners.get_mut(&holder.owner) else { return };
-        if account.turns.is_empty() {
-            account.work = account.work.max(household.reached);
-            if household.line.is_empty() {
-                household.work = household.work.max(self.reached);
-                self.line.insert((household.work, holder.household));
-            }
-            household.line.insert((account.work, holder.owner));
+        if self.account(holder).is_some() {
+            self.all.waits(&holder.path(), turn);
         }
-        account.turns.insert(turn);
     }
 
     /// A job has nothing that could go out any more.
     pub(super) fn rests(&mut self, holder: Holder, turn: &Turn) {
-        if let Some(household) = self.households.get_mut(&holder.household)
-            && let Some(account) = household.owners.get_mut(&holder.owner)
-            && account.turns.remove(turn)
-            && account.turns.is_empty()
-        {
-            household.line.remove(&(account.work, holder.owner));
-            if household.line.is_empty() {
-                self.line.remove(&(household.work, holder.household));
-            }
-        }
+        self.all.rests(&holder.path(), turn);
     }
 
     /// Jobs in the order of their turns: of those who were given least first.
     pub(super) fn turns(&self) -> impl Iterator<Item = JobId> {
-        self.line
-            .iter()
-            .filter_map(|(_, household)| self.households.get(household))
-            .flat_map(|household| {
-                let owners = household.line.iter().filter_map(|(_, owner)| household.owners.get(owner));
-                owners.flat_map(|account| account.turns.iter().take(MOST_OF_ONE)).take(MOST_OF_HOUSEHOLD)
-            })
-            .take(MOST_IN_LINE)
-            .map(|turn| turn.job)
+        let networks = self.all.in_line();
+        let turns = networks.flat_map(|network| network.in_line().flat_map(Party::turns).take(MOST_OF_NETWORK));
+        turns.take(MOST_IN_LINE).map(|turn| turn.job)
     }
 
     /// A job of an owner, given `job_work` until now, gives out a batch.
     pub(super) fn serves(&mut self, holder: Holder, job_work: u64) {
-        if let Some(household) = self.households.get_mut(&holder.household)
-            && let Some(account) = household.owners.get_mut(&holder.owner)
-        {
-            self.reached = self.reached.max(household.work);
-            household.reached = household.reached.max(account.work);
-            account.reached = account.reached.max(job_work);
-        }
+        self.all.serves(&holder.path(), job_work);
     }
 
     /// An owner was given `more` work, and `less` of what was counted before.
     pub(super) fn charge(&mut self, holder: Holder, more: u64, less: u64) {
-        let Some(household) = self.households.get_mut(&holder.household) else { return };
-        let Some(account) = household.owners.get_mut(&holder.owner) else { return };
-        charge(&mut self.line, &mut household.work, holder.household, more, less);
-        charge(&mut household.line, &mut account.work, holder.owner, more, less);
+        if self.account(holder).is_some() {
+            self.all.charge(&holder.path(), more, less);
+        }
     }
 
-    /// Forgets owners without jobs: those that owe nothing, and when there are too many, those that owe least.
+    /// Forgets parties without jobs: those that owe nothing, and when there are too many, those that owe least.
     fn forget_some(&mut self) {
-        let idle = |owners: &Self| (owners.known - owners.busy) + (owners.households.len() - owners.present);
-        if idle(self) < MOST_REMEMBERED / 2 {
+        // One more job makes at most three.
+        if self.known - self.present + 3 <= MOST_REMEMBERED {
             return;
         }
-        let reached = self.reached;
-        for household in self.households.values_mut() {
-            let reached = household.reached;
-            household.owners.retain(|_, account| account.jobs > 0 || account.work > reached);
-        }
-        self.households.retain(|_, household| !household.owners.is_empty() || household.work > reached);
-        self.known = self.households.values().map(|household| household.owners.len()).sum();
-        let excess = idle(self).saturating_sub(MOST_REMEMBERED / 2);
+        self.all.forget(&|_, owes| owes > 0);
+        self.known = self.all.count();
+        let excess = (self.known - self.present).saturating_sub(MOST_REMEMBERED / 2);
         if excess == 0 {
             return;
         }
-        // What a household owes stays known longest: it costs something to have another.
-        let mut owners: Vec<(u64, Holder)> = Vec::new();
-        for (id, household) in &self.households {
-            let idle = household.owners.iter().filter(|(_, account)| account.jobs == 0);
-            let holder = |owner: &OwnerId| Holder { household: *id, owner: *owner };
-            owners.extend(idle.map(|(owner, account)| (account.work.saturating_sub(household.reached), holder(owner))));
-        }
-        owners.sort_unstable();
-        owners.truncate(excess);
-        for (_, holder) in &owners {
-            if let Some(household) = self.households.get_mut(&holder.household) {
-                household.owners.remove(&holder.owner);
-            }
-        }
-        self.known -= owners.len();
-        let mut empty: Vec<(u64, OwnerId)> = self
-            .households
-            .iter()
-            .filter(|(_, household)| household.owners.is_empty())
-            .map(|(id, household)| (household.work, *id))
-            .collect();
-        empty.sort_unstable();
-        for (_, id) in empty.iter().take(excess - owners.len()) {
-            self.households.remove(id);
-        }
+        // What a larger party owes stays known longest: it costs something to have another.
+        let mut idle = Vec::new();
+        self.all.idle(0, &mut idle);
+        idle.sort_unstable_by_key(|(depth, owes)| (std::cmp::Reverse(*depth), *owes));
+        let Some(last) = idle.get(excess - 1).copied() else { return };
+        self.all.forget(&|depth, owes| depth < last.0 || (depth == last.0 && owes > last.1));
+        self.known = self.all.count();
     }
 
-    /// Whether the books agree with the jobs: each with its owner, its bytes, and its turn if it waits.
-    pub(super) fn audit(&self, jobs: impl Iterator<Item = (Holder, usize, Option<Turn>)>) -> Result<(), String> {
-        let mut held: BTreeMap<Holder, (usize, usize, usize)> = BTreeMap::new();
-        for (holder, bytes, turn) in jobs {
+    /// Whether the books agree with the jobs: each with its owner, its bytes, its outputs, and its turn if it waits.
+    pub(super) fn audit(&self, jobs: impl Iterator<Item = (Holder, [usize; 2], Option<Turn>)>) -> Result<(), String> {
+        let mut held: BTreeMap<Holder, ([usize; 3], usize)> = BTreeMap::new();
+        for (holder, [bytes, outputs], turn) in jobs {
             let account = self.account(holder).ok_or("a job's owner has no account")?;
-            let known = held.entry(holder).or_default();
-            known.0 += 1;
-            known.1 += bytes;
+            let (sums, turns) = held.entry(holder).or_default();
+            *sums = [sums[0] + 1, sums[1] + bytes, sums[2] + outputs];
             if let Some(turn) = turn {
-                known.2 += 1;
+                *turns += 1;
                 if !account.turns.contains(&turn) {
                     return Err("a job that waits has no turn".to_owned());
                 }
             }
         }
-        let (mut known, mut busy, mut present, mut total) = (0, 0, 0, (0, 0));
-        for (id, household) in &self.households {
-            let mut sums = (0, 0, 0);
-            for (owner, account) in &household.owners {
-                let holder = Holder { household: *id, owner: *owner };
-                let (jobs, bytes, turns) = held.remove(&holder).unwrap_or_default();
-                if (account.jobs, account.bytes, account.turns.len()) != (jobs, bytes, turns) {
-                    let books = (account.jobs, account.bytes, account.turns.len());
-                    return Err(format!("an owner's account says {books:?}, his jobs say {:?}", (jobs, bytes, turns)));
-                }
-                if household.line.contains(&(account.work, *owner)) == account.turns.is_empty() {
-                    return Err("the line of owners and their turns disagree".to_owned());
-                }
-                sums = (sums.0 + jobs, sums.1 + bytes, sums.2 + usize::from(jobs > 0));
+        for (holder, (sums, turns)) in &held {
+            let account = self.account(*holder).ok_or("a job's owner has no account")?;
+            let books = ([account.jobs, account.bytes, account.outputs], account.turns.len());
+            if books != (*sums, *turns) {
+                return Err(format!("an owner's account says {books:?}, his jobs say {:?}", (sums, turns)));
             }
-            let waiting = household.owners.values().filter(|account| !account.turns.is_empty()).count();
-            if waiting != household.line.len() || sums != (household.jobs, household.bytes, household.present) {
-                return Err("the totals of a household disagree with its owners' accounts".to_owned());
-            }
-            if self.line.contains(&(household.work, *id)) == household.line.is_empty() {
-                return Err("the line of households and those of their owners disagree".to_owned());
-            }
-            known += household.owners.len();
-            busy += household.present;
-            present += usize::from(household.jobs > 0);
-            total = (total.0 + household.jobs, total.1 + household.bytes);
         }
-        let waiting = self.households.values().filter(|household| !household.line.is_empty()).count();
-        let books = (self.known, self.busy, self.present, (self.jobs, self.bytes), self.line.len());
-        if books != (known, busy, present, total, waiting) {
+        let all = held.values().map(|(sums, _)| sums).fold([0; 3], |all, sums| [0, 1, 2].map(|n| all[n] + sums[n]));
+        if all != [self.all.jobs, self.all.bytes, self.all.outputs] || held.len() != self.all.busy {
             return Err("the totals of owners disagree with their accounts".to_owned());
         }
-        if known + self.households.len() > 2 * self.jobs + MOST_REMEMBERED {
+        self.all.audit(3)?;
+        if (self.known, self.present) != (self.all.count(), self.all.count_present()) {
+            return Err("the owners that are known are miscounted".to_owned());
+        }
+        if self.known > 3 * self.all.jobs + MOST_REMEMBERED {
             return Err("too many owners are remembered".to_owned());
         }
         Ok(())
     }
 }
 
-/// Moves one in a line, if he stands in it, as his work changes.
-fn charge(line: &mut BTreeSet<(u64, OwnerId)>, work: &mut u64, id: OwnerId, more: u64, less: u64) {
-    let waits = line.remove(&(*work, id));
-    *work = work.saturating_add(more).saturating_sub(less);
-    if waits {
-        line.insert((*work, id));
+impl Party {
+    fn is_waiting(&self) -> bool {
+        !self.line.is_empty() || !self.turns.is_empty()
+    }
+
+    /// Members with something that could go out, who was given least first.
+    fn in_line(&self) -> impl Iterator<Item = &Party> {
+        self.line.iter().filter_map(|(_, id)| self.members.get(id))
+    }
+
+    /// Of a household: the turns of its owners.
+    fn turns(&self) -> impl Iterator<Item = &Turn> {
+        self.in_line().flat_map(|owner| owner.turns.iter().take(MOST_OF_ONE)).take(MOST_OF_HOUSEHOLD)
+    }
+
+    /// Does something to it and to each party along a path.
+    fn each(&mut self, path: &[OwnerId], mut change: impl FnMut(&mut Self)) {
+        let mut party = Some(self);
+        let mut path = path.iter();
+        while let Some(one) = party {
+            change(one);
+            party = path.next().and_then(|id| one.members.get_mut(id));
+        }
+    }
+
+    /// One more job; how many parties are new, and how many had none before.
+    fn joins(&mut self, path: &[OwnerId], bytes: usize) -> (usize, usize) {
+        self.jobs += 1;
+        self.bytes += bytes;
+        let Some((id, rest)) = path.split_first() else { return (0, 0) };
+        let (reached, known) = (self.reached, self.members.len());
+        let member = self.members.entry(*id).or_insert_with(|| Self { work: reached, ..Self::default() });
+        let came = usize::from(member.jobs == 0);
+        let busy = if rest.is_empty() { 0 } else { member.busy };
+        let (new, present) = member.joins(rest, bytes);
+        self.present += came;
+        self.busy += if rest.is_empty() { came } else { member.busy - busy };
+        (new + self.members.len() - known, present + came)
+    }
+
+    /// One job less; how many parties have none any more, and how many owners of those.
+    fn leaves(&mut self, path: &[OwnerId], bytes: usize, outputs: usize) -> (usize, usize) {
+        self.jobs = self.jobs.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.outputs = self.outputs.saturating_sub(outputs);
+        let Some((id, rest)) = path.split_first() else { return (0, usize::from(self.jobs == 0)) };
+        let Some(member) = self.members.get_mut(id) else { return (0, 0) };
+        let (gone, owners) = member.leaves(rest, bytes, outputs);
+        let went = usize::from(member.jobs == 0);
+        self.present -= went;
+        self.busy -= owners;
+        (gone + went, owners)
+    }
+
+    fn waits(&mut self, path: &[OwnerId], turn: Turn) {
+        let Some((id, rest)) = path.split_first() else {
+            self.turns.insert(turn);
+            return;
+        };
+        let Some(member) = self.members.get_mut(id) else { return };
+        if !member.is_waiting() {
+            member.work = member.work.max(self.reached);
+            self.line.insert((member.work, *id));
+        }
+        member.waits(rest, turn);
+    }
+
+    fn rests(&mut self, path: &[OwnerId], turn: &Turn) {
+        let Some((id, rest)) = path.split_first() else {
+            self.turns.remove(turn);
+            return;
+        };
+        let Some(member) = self.members.get_mut(id) else { return };
+        member.rests(rest, turn);
+        if !member.is_waiting() {
+            self.line.remove(&(member.work, *id));
+        }
+    }
+
+    fn serves(&mut self, path: &[OwnerId], job_work: u64) {
+        let Some((id, rest)) = path.split_first() else {
+            self.reached = self.reached.max(job_work);
+            return;
+        };
+        let Some(member) = self.members.get_mut(id) else { return };
+        self.reached = self.reached.max(member.work);
+        member.serves(rest, job_work);
+    }
+
+    /// Moves each party along a path in its line, if it stands in it, as its work changes.
+    fn charge(&mut self, path: &[OwnerId], more: u64, less: u64) {
+        let Some((id, rest)) = path.split_first() else { return };
+        let Some(member) = self.members.get_mut(id) else { return };
+        let waits = self.line.remove(&(member.work, *id));
+        member.work = member.work.saturating_add(more).saturating_sub(less);
+        if waits {
+            self.line.insert((member.work, *id));
+        }
+        member.charge(rest, more, less);
+    }
+
+    /// Forgets members without jobs, at any depth, but those of which `stays(depth, what they owe)`, and who has members
+    /// that stay.
+    fn forget(&mut self, stays: &impl Fn(usize, u64) -> bool) {
+        self.forget_below(0, stays);
+    }
+
+    fn forget_below(&mut self, depth: usize, stays: &impl Fn(usize, u64) -> bool) {
+        let reached = self.reached;
+        self.members.retain(|_, member| {
+            member.forget_below(depth + 1, stays);
+            member.jobs > 0 || !member.members.is_empty() || stays(depth, member.work.saturating_sub(reached))
+        });
+    }
+
+    /// Depth of all members without jobs, and what they owe.
+    fn idle(&self, depth: usize, idle: &mut Vec<(usize, u64)>) {
+        for member in self.members.values() {
+            if member.jobs == 0 {
+                idle.push((depth, member.work.saturating_sub(self.reached)));
+            }
+            member.idle(depth + 1, idle);
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.members.values().map(|member| 1 + member.count()).sum()
+    }
+
+    fn count_present(&self) -> usize {
+        self.members.values().map(|member| usize::from(member.jobs > 0) + member.count_present()).sum()
+    }
+
+    fn audit(&self, depth: usize) -> Result<(), String> {
+        if depth == 0 {
+            return if self.members.is_empty() { Ok(()) } else { Err("an owner has members".to_owned()) };
+        }
+        let mut sums = [0; 5];
+        for (id, member) in &self.members {
+            let busy = if depth == 1 { usize::from(member.jobs > 0) } else { member.busy };
+            let more = [member.jobs, member.bytes, member.outputs, usize::from(member.jobs > 0), busy];
+            sums = [0, 1, 2, 3, 4].map(|n| sums[n] + more[n]);
+            if self.line.contains(&(member.work, *id)) != member.is_waiting() {
+                return Err("a line and those who should stand in it disagree".to_owned());
+            }
+            member.audit(depth - 1)?;
+        }
+        let waiting = self.members.values().filter(|member| member.is_waiting()).count();
+        let books = [self.jobs, self.bytes, self.outputs, self.present, self.busy];
+        if books != sums || waiting != self.line.len() || !self.turns.is_empty() {
+            return Err("the totals of a party disagree with its members'".to_owned());
+        }
+        Ok(())
     }
 }
 
@@ -449,11 +389,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::refusal::Code;
 
-    /// One who is at home alone.
+    /// One who is at home alone, in a network of his own.
     fn owner(number: u32) -> Holder {
-        let owner = OwnerId::of(&number.to_le_bytes());
-        Holder { household: owner, owner }
+        Holder::of(OwnerId::of(&number.to_le_bytes()))
+    }
+
+    /// Another household of the same network.
+    fn neighbour(number: u32, house: u32) -> Holder {
+        let house = OwnerId::of(&[number.to_le_bytes(), house.to_le_bytes()].concat());
+        Holder { network: owner(number).network, ..Holder::of(house) }
     }
 
     /// The same person under another token.
@@ -480,7 +426,7 @@ mod tests {
         assert_eq!(refusal.code, Code::TooManyJobs);
         assert!(refusal.message.contains("you already have 256 jobs"), "{}", refusal.message);
         assert_eq!(greedy(&mut owners, owner(2)), JOBS.one);
-        owners.leaves(owner(1), 10);
+        owners.leaves(owner(1), 10, 0);
         assert_eq!(owners.may_submit(owner(1), 10), Ok(()));
     }
 
@@ -494,10 +440,10 @@ mod tests {
             assert_eq!(owners.may_submit(newcomer, 1000), Ok(()), "newcomer {number}");
             owners.joins(newcomer, 1000);
         }
-        assert!(owners.jobs <= JOBS.whole);
+        assert!(owners.all.jobs <= JOBS.whole);
         // And one who has more than his share does not get what the newcomers leave.
         let big = (0..greedy_owners).map(owner).find(|owner| owners.account(*owner).unwrap().jobs == JOBS.one).unwrap();
-        owners.leaves(big, 10);
+        owners.leaves(big, 10, 0);
         let message = owners.may_submit(big, 10).unwrap_err().message;
         assert!(message.contains("full"), "{message}");
     }
@@ -543,14 +489,106 @@ mod tests {
         }
         assert_eq!(served[20], 50, "half of it is the other household's: {served:?}");
         assert!(served[..20].iter().all(|times| (2..=3).contains(times)), "and among owners it is even: {served:?}");
-        let jobs = || (0u8..).zip(&holders).map(|(number, holder)| (*holder, 1, Some(turn(number))));
+        let jobs = || (0u8..).zip(&holders).map(|(number, holder)| (*holder, [1, 0], Some(turn(number))));
         assert_eq!(owners.audit(jobs()), Ok(()));
         for (number, holder) in (0u8..).zip(&holders) {
             owners.rests(*holder, &turn(number));
-            owners.leaves(*holder, 1);
+            owners.leaves(*holder, 1, 0);
         }
         assert!(owners.is_idle() && owners.count() == 0);
         assert_eq!(owners.audit(std::iter::empty()), Ok(()));
+    }
+
+    #[test]
+    fn whoever_has_a_whole_network_of_households_fills_only_the_room_of_one_network() {
+        for (households, tokens) in [(3000, 1), (300, 20)] {
+            let mut owners = Owners::default();
+            let mut submit = |network: u32| {
+                let mut taken = 0;
+                for house in 0..households {
+                    for token in 0..tokens {
+                        let of = Holder { owner: again(house, token).owner, ..neighbour(network, house) };
+                        if owners.may_submit(of, 10).is_ok() {
+                            owners.joins(of, 10);
+                            taken += 1;
+                        }
+                    }
+                }
+                taken
+            };
+            assert!((JOBS.network / 2..=JOBS.network).contains(&submit(1)));
+            // Ten such networks, and still there is room in another, for more than one.
+            (2..12).for_each(|network| _ = submit(network));
+            let message = owners.may_submit(neighbour(1, 9_000), 10).unwrap_err().message;
+            assert!(message.contains("queue"), "{message}");
+            for house in 0..JOBS.always as u32 {
+                assert_eq!(owners.may_submit(neighbour(99, house), 1000), Ok(()), "house {house}");
+                owners.joins(neighbour(99, house), 1000);
+            }
+        }
+    }
+
+    #[test]
+    fn networks_take_turns_however_many_households_they_have() {
+        let mut owners = Owners::default();
+        let holders: Vec<Holder> = (0..20).map(|house| neighbour(1, house)).chain([owner(2)]).collect();
+        for (number, holder) in (0u8..).zip(&holders) {
+            owners.joins(*holder, 1);
+            owners.waits(*holder, turn(number));
+        }
+        let mut served = [0; 21];
+        for _ in 0..100 {
+            let number = usize::from(owners.turns().next().unwrap().0[0]);
+            served[number] += 1;
+            owners.serves(holders[number], 0);
+            owners.charge(holders[number], 1000, 0);
+        }
+        assert_eq!(served[20], 50, "half of it is the other network's: {served:?}");
+        assert!(
+            served[..20].iter().all(|times| (2..=3).contains(times)),
+            "and among households it is even: {served:?}"
+        );
+    }
+
+    #[test]
+    fn an_address_alone_in_its_network_gets_as_much_as_before_there_were_networks() {
+        let mut owners = Owners::default();
+        let taken = (0..3000).filter(|token| {
+            owners.may_submit(again(1, *token), 10).map(|()| owners.joins(again(1, *token), 10)).is_ok()
+        });
+        assert_eq!(taken.count(), JOBS.household);
+    }
+
+    #[test]
+    fn outputs_are_bounded_by_owner_household_and_network_and_of_all_whoever_holds_most_gives() {
+        const MIB: usize = 1 << 20;
+        let mut owners = Owners::default();
+        let gathers = |owners: &mut Owners, holder: Holder, mib: usize| {
+            owners.joins(holder, 1);
+            owners.gathers(holder, mib * MIB);
+            owners.outputs_beyond(holder)
+        };
+        assert_eq!(gathers(&mut owners, owner(1), 700), None);
+        let (whose, refusal) = gathers(&mut owners, owner(1), 100).unwrap();
+        assert_eq!((whose, refusal.code), (owner(1), Code::TooLarge));
+        assert!(refusal.message.contains("768 MiB"), "{}", refusal.message);
+        owners.leaves(owner(1), 1, 100 * MIB);
+        assert_eq!(owners.outputs_beyond(owner(1)), None);
+        // The same person under another token, and then next door.
+        let (whose, refusal) = gathers(&mut owners, again(1, 7), 400).unwrap();
+        assert!(whose == again(1, 7) && refusal.message.contains("1024 MiB"), "{}", refusal.message);
+        owners.leaves(again(1, 7), 1, 400 * MIB);
+        let (_, refusal) =
+            gathers(&mut owners, neighbour(1, 5), 760).or_else(|| gathers(&mut owners, neighbour(1, 6), 100)).unwrap();
+        assert!(refusal.message.contains("your network"), "{}", refusal.message);
+        owners.leaves(neighbour(1, 6), 1, 100 * MIB);
+        // Somebody else, whose outputs are few, is not who gives when all are too many.
+        for number in 2..7 {
+            assert_eq!(gathers(&mut owners, owner(number), 100), None);
+        }
+        let (whose, refusal) = gathers(&mut owners, owner(9), 100).unwrap();
+        assert_eq!(whose, neighbour(1, 5));
+        assert!(refusal.message.contains("2048 MiB"), "{}", refusal.message);
     }
 
     #[test]
@@ -563,9 +601,9 @@ mod tests {
             owners.serves(holder, 0);
             owners.charge(holder, 1 + u64::from(token % 7), 0);
             owners.rests(holder, &turn(0));
-            owners.leaves(holder, 1);
+            owners.leaves(holder, 1, 0);
         }
-        assert!(owners.known + owners.households.len() <= MOST_REMEMBERED, "{}", owners.known);
+        assert!(owners.known <= MOST_REMEMBERED, "{}", owners.known);
         assert_eq!(owners.audit(std::iter::empty()), Ok(()));
     }
 

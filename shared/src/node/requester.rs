@@ -8,8 +8,8 @@ use super::{
     candidates::Candidates,
     core::Core,
     entry::{Attempt, Entry, Failure, Rank},
+    extra::Extra,
     finished::{Finished, FinishedJobs},
-    hedges::Extra,
     owners::Owners,
     store,
 };
@@ -66,6 +66,8 @@ pub(super) struct Requester {
     pub(super) known_offers: u32,
     /// Owners with work that waits and nothing under way, and since when.
     pub(super) kept_out: BTreeMap<Holder, Moment>,
+    /// Jobs with a task that no node would take, and why.
+    pub(super) unsendable: BTreeMap<JobId, Refusal>,
     step_at: Moment,
     chance_step_at: Moment,
     /// The last job whose reason to wait was compared with what was told.
@@ -85,7 +87,7 @@ impl Requester {
         if self.jobs.contains_key(&id) || self.finished.get(id).is_some() {
             return;
         }
-        let refusal = self.may_submit(job.holder(), job.source.len()).err();
+        let refusal = self.may_submit(job.holder, job.source.len()).err();
         self.admit(core, Entry::new(id, job, core.now));
         if !kept {
             self.save(core, id);
@@ -118,7 +120,7 @@ impl Requester {
 
     /// Drops a job that is over.
     pub(super) fn remove(&mut self, core: &mut Core, id: JobId) {
-        if let Some(owner) = self.finished.get(id).map(|job| job.owner) {
+        if let Some(owner) = self.finished.get(id).map(|job| job.holder.owner) {
             self.finished.remove(id);
             self.changed.remove(&id);
             // The line last: as long as there is one, a host knows that the job is over.
@@ -154,7 +156,9 @@ impl Requester {
 
     // ---- ends of jobs --------------------------------------------------------------------------------------------
 
+    /// Ends a job for which everything is there, and one whose outputs are more than there is room for.
     pub(super) fn check_done(&mut self, core: &mut Core, id: JobId) {
+        self.bound_outputs(core, id);
         let Some(entry) = self.jobs.get_mut(&id).filter(|entry| !entry.state.is_final()) else { return };
         if entry.done_bytes > MOST_OUTPUT_BYTES {
             let message = format!("the outputs of the job are larger than {} MiB", MOST_OUTPUT_BYTES >> 20);
@@ -178,11 +182,25 @@ impl Requester {
         self.finish(core, id, end.map_err(|refusal| (JobState::Failed, refusal)));
     }
 
+    /// Books what a job has gathered, and ends one of whoever holds more than there is room for: his largest.
+    fn bound_outputs(&mut self, core: &mut Core, id: JobId) {
+        let Some(entry) = self.jobs.get_mut(&id).filter(|entry| !entry.state.is_final()) else { return };
+        let bytes = usize::try_from(entry.done_bytes).unwrap_or(usize::MAX);
+        let holder = entry.holder;
+        self.owners.gathers(holder, bytes.saturating_sub(entry.booked_bytes));
+        entry.booked_bytes = bytes;
+        while let Some((whose, refusal)) = self.owners.outputs_beyond(holder) {
+            let his = self.jobs.values().filter(|entry| entry.holder == whose && !entry.state.is_final());
+            let Some(largest) = his.max_by_key(|entry| entry.booked_bytes).map(|entry| entry.id) else { return };
+            self.finish(core, largest, Err((JobState::Failed, refusal)));
+        }
+    }
+
     /// Ends a job: with its result, or with another state and its reason; what its parts put out may be kept then, too.
     pub(super) fn finish(&mut self, core: &mut Core, id: JobId, end: Result<String, (JobState, Refusal)>) {
         let Some(entry) = self.jobs.get_mut(&id).filter(|entry| !entry.state.is_final()) else { return };
         let rank = entry.rank();
-        self.owners.leaves(entry.holder, entry.source.len());
+        self.owners.leaves(entry.holder, entry.source.len(), std::mem::take(&mut entry.booked_bytes));
         let result = match end {
             Ok(result) => {
                 entry.state = JobState::Completed;
@@ -272,7 +290,9 @@ impl Requester {
             self.give_up_late(core);
             self.charge_running(now);
             self.note_chances(core);
+            let unsendable = std::mem::take(&mut self.unsendable);
             let (mut ends, mut fates) = (Vec::new(), Vec::new());
+            ends.extend(unsendable.into_iter().map(|(id, refusal)| (id, JobState::Failed, refusal)));
             for rank in &self.active {
                 let Some(entry) = self.jobs.get_mut(&rank.2) else { continue };
                 if let Some((fate, node)) = entry.unconfirmed(now) {
@@ -424,4 +444,61 @@ impl Entry {
 /// The first bytes of a text, ending at a character.
 pub(super) fn cut(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::{
+        id::{Holder, JobId, NodeId, OwnerId},
+        job::{JobState, kinds},
+        node::{Input, Keep, Node, NodeConfig},
+        refusal::Code,
+        units::Moment,
+        wire::Role,
+    };
+
+    fn submit(node: &mut Node, number: u8, holder: Holder) -> JobId {
+        let mut job = kinds::read(r#"{"kind":"map","data":[1,2],"map":"x"}"#, &|_| None).unwrap();
+        job.holder = holder;
+        let id = JobId([number; 16]);
+        node.handle(Moment(1), Input::Submitted { id, job: Box::new(job) });
+        id
+    }
+
+    /// A job has gathered so many MiB of outputs, and a delivery more.
+    fn gather(node: &mut Node, id: JobId, mib: u64) {
+        node.requester.jobs.get_mut(&id).unwrap().done_bytes = mib << 20;
+        node.requester.check_done(&mut node.core, id);
+        assert_eq!(node.audit(), Ok(()));
+    }
+
+    #[test]
+    fn outputs_of_many_jobs_of_one_owner_are_bounded_together_and_others_go_on() {
+        let config = NodeConfig {
+            me: NodeId([1; 32]),
+            role: Role::Client,
+            agent: String::new(),
+            seed: [7; 32],
+            keep: Keep::default(),
+        };
+        let mut node = Node::new(config);
+        let [greedy, modest] = [b"greedy", b"modest"].map(|name| Holder::of(OwnerId::of(name)));
+        let many: Vec<JobId> = (0..3).map(|number| submit(&mut node, number, greedy)).collect();
+        let other = submit(&mut node, 9, modest);
+        gather(&mut node, other, 500);
+        for id in &many {
+            gather(&mut node, *id, 200);
+        }
+        gather(&mut node, many[1], 400);
+        let state = |node: &Node, id: JobId| node.summary(id).unwrap().state;
+        let states: Vec<JobState> = many.iter().map(|id| state(&node, *id)).collect();
+        assert_eq!(states, [JobState::Queued, JobState::Failed, JobState::Queued], "his largest goes");
+        let error = node.summary(many[1]).unwrap().error.unwrap();
+        assert!(error.code == Code::TooLarge && error.message.contains("768 MiB together"), "{}", error.message);
+        assert_eq!(state(&node, other), JobState::Queued);
+        // What went makes room.
+        gather(&mut node, many[2], 500);
+        assert_eq!(state(&node, many[2]), JobState::Queued);
+    }
 }

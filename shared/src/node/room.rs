@@ -1,6 +1,6 @@
 //! Room for an owner whom long calls of others keep out. Batches are short, but one call may run for an hour: an owner
-//! with work that waits and nothing under way is given a core that a long call of another owner has; one whose household
-//! has something under way, only one of that household: whoever makes up owners pushes aside nobody but himself.
+//! with work that waits and nothing under way is given a core that a long call of another owner has; one whose household, or
+//! network, has something under way, only one of that: whoever makes up owners or households pushes aside nobody but himself.
 //!
 //! A call that was interrupted begins anew, and may run four times as long before that happens to it again. So it ends
 //! some day, having lost no more than a third of its time.
@@ -26,8 +26,24 @@ const MOST_LOOKED_AT: usize = 16;
 /// How many attempts are under way.
 #[derive(Default)]
 struct Live {
-    of_households: BTreeMap<OwnerId, usize>,
+    of_networks: BTreeMap<OwnerId, usize>,
+    of_households: BTreeMap<(OwnerId, OwnerId), usize>,
     of_owners: BTreeMap<Holder, usize>,
+}
+
+impl Live {
+    fn add(&mut self, holder: Holder) {
+        *self.of_networks.entry(holder.network).or_default() += 1;
+        *self.of_households.entry((holder.network, holder.household)).or_default() += 1;
+        *self.of_owners.entry(holder).or_default() += 1;
+    }
+
+    /// How many of his network, of his household, and of himself.
+    fn of(&self, holder: Holder) -> [usize; 3] {
+        let household = (holder.network, holder.household);
+        [self.of_networks.get(&holder.network), self.of_households.get(&household), self.of_owners.get(&holder)]
+            .map(|count| count.copied().unwrap_or(0))
+    }
 }
 
 impl Requester {
@@ -36,8 +52,7 @@ impl Requester {
         let mut live = Live::default();
         for attempt in self.attempts.values() {
             if let Some(entry) = self.jobs.get(&attempt.job) {
-                *live.of_households.entry(entry.holder.household).or_default() += 1;
-                *live.of_owners.entry(entry.holder).or_default() += 1;
+                live.add(entry.holder);
             }
         }
         let mut waiting: Vec<(Holder, JobId)> = Vec::new();
@@ -62,12 +77,12 @@ impl Requester {
         }
     }
 
-    /// The attempt that gives way to a job: of the household, and the owner in it, that has most under way, the one that
-    /// ran longest.
+    /// The attempt that gives way to a job: of the network, the household in it, and the owner in that, that has most under
+    /// way, the one that ran longest.
     fn longest(&self, core: &Core, job: JobId, live: &Live) -> Option<AttemptId> {
         let entry = self.jobs.get(&job)?;
-        let household = entry.holder.household;
-        let among_themselves = live.of_households.contains_key(&household);
+        let [of_network, of_household, _] = live.of(entry.holder);
+        let Holder { network, household, owner: _ } = entry.holder;
         let fits = |attempt: &Attempt, requirements: &Requirements| {
             let candidate = self.candidates.get(attempt.node).filter(|_| !entry.unfit.contains(&attempt.node));
             candidate.and_then(|candidate| candidate.fresh(core.now)).is_some_and(|offer| meets(offer, requirements))
@@ -80,11 +95,9 @@ impl Requester {
                 let task = other.issued.get(&attempt.span.start)?;
                 let protected = Millis(PROTECTED.0 << (2 * task.interrupted).min(20));
                 let ran = core.now - attempt.started_at?;
-                let concerned = !among_themselves || other.holder.household == household;
-                let held = (
-                    live.of_households.get(&other.holder.household).copied().unwrap_or(0),
-                    live.of_owners.get(&other.holder).copied().unwrap_or(0),
-                );
+                let near = (other.holder.network == network, other.holder.household == household);
+                let concerned = (of_network == 0 || near.0) && (of_household == 0 || near == (true, true));
+                let held = live.of(other.holder);
                 (concerned && ran >= protected && task.live == [*id]).then_some((held, ran, *id))
             })
             .max()

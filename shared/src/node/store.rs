@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     api::{AttemptView, JobStatus, JobSummary, NodeShare, Progress},
-    id::{AttemptId, Hash, JobId, NodeId, OwnerId},
+    id::{AttemptId, Hash, Holder, JobId, NodeId},
     job::{AttemptState, Job, JobState, Outputs, Plan, Policy, Requirements, metadata::Metadata},
     refusal::{Code, Refusal},
     units::{Gas, Moment, Span},
@@ -29,12 +29,8 @@ const MOST_KEPT: usize = 200;
 #[derive(Serialize, Deserialize)]
 struct JobRecord {
     version: u32,
-    /// Absent in records of before there were owners.
-    #[serde(default)]
-    owner: OwnerId,
-    /// Absent in records of before there were households.
-    #[serde(default)]
-    household: OwnerId,
+    #[serde(flatten)]
+    holder: Holder,
     kind: String,
     /// Absent in records of before there were names and labels.
     #[serde(default)]
@@ -72,8 +68,7 @@ struct SpanRecord {
 pub fn new_record(job: &Job, now: Moment) -> Vec<u8> {
     let record = JobRecord {
         version: VERSION,
-        owner: job.owner,
-        household: job.household,
+        holder: job.holder,
         kind: job.kind.to_owned(),
         metadata: job.metadata.clone(),
         source: job.source.to_string(),
@@ -108,8 +103,7 @@ fn named_module(plan: &dyn Plan, source: &str) -> Option<String> {
 pub(super) fn save_job(core: &mut Core, entry: &Entry) -> u64 {
     let record = JobRecord {
         version: VERSION,
-        owner: entry.holder.owner,
-        household: entry.holder.household,
+        holder: entry.holder,
         kind: entry.kind.clone(),
         metadata: entry.metadata.clone(),
         source: entry.source.to_string(),
@@ -182,8 +176,7 @@ impl JobRecord {
     fn summary(&self, id: JobId) -> JobSummary {
         JobSummary {
             id,
-            owner: self.owner,
-            household: self.household,
+            holder: self.holder,
             name: self.metadata.name.clone(),
             labels: self.metadata.labels.clone(),
             kind: self.kind.clone(),
@@ -275,8 +268,7 @@ fn revive(id: JobId, mut record: JobRecord, read: ReadJob<'_>) -> Result<Entry, 
     let find = |hash: Hash| kernel.clone().filter(|bytes| Hash::of(bytes) == hash);
     match read(&record.source, &find) {
         Ok(mut job) => {
-            job.owner = record.owner;
-            job.household = record.household;
+            job.holder = record.holder;
             let mut entry = Entry::new(id, job, record.created_at);
             entry.started_at = record.started_at;
             entry.attempts_total = record.attempts_total;

@@ -33,8 +33,9 @@ impl Requester {
             .iter()
             .filter(|rank| self.jobs.get(&rank.2).is_some_and(|entry| !entry.can_give() && !entry.live.is_empty()))
             .map(|rank| rank.2)
+            .filter(|job| self.may_repeat(*job))
             .collect();
-        if ending.is_empty() || !self.extra.is_allowed() {
+        if ending.is_empty() {
             return;
         }
         let mut idle = self.idle(core);

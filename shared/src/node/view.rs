@@ -219,8 +219,7 @@ impl Entry {
     pub(super) fn summary(&self, now: Moment, waiting: Option<WaitReason>) -> JobSummary {
         JobSummary {
             id: self.id,
-            owner: self.holder.owner,
-            household: self.holder.household,
+            holder: self.holder,
             name: self.metadata.name.clone(),
             labels: self.metadata.labels.clone(),
             kind: self.kind.clone(),

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use p2pnet_shared::{
-    id::{Hash, OwnerId},
+    id::{Hash, Holder},
     job::{CallShape, Job, Outputs, Plan, Policy, Requirements, kinds, metadata::Metadata},
     refusal::{Code, Refusal},
     units::Span,
@@ -46,8 +46,7 @@ pub fn expected_squares(units: u64) -> String {
 
 fn job(plan: Numbers) -> Job {
     Job {
-        owner: OwnerId::LOCAL,
-        household: OwnerId::LOCAL,
+        holder: Holder::LOCAL,
         kind: "sim",
         metadata: Metadata::default(),
         source: format!(

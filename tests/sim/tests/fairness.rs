@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use p2pnet_shared::{
-    id::{JobId, OwnerId},
+    id::{Holder, JobId, OwnerId},
     job::{Job, JobState, Policy, Priority},
     node::Input,
     refusal::Code,
@@ -28,7 +28,7 @@ fn network(seed: u64, donors: &[Actor]) -> (World, usize) {
 }
 
 fn of(owner: &str, mut job: Job) -> Job {
-    job.owner = OwnerId::of(owner.as_bytes());
+    job.holder = Holder::of(OwnerId::of(owner.as_bytes()));
     job
 }
 
@@ -159,17 +159,48 @@ fn a_requester_that_calls_all_its_work_critical_gets_no_more_of_a_donor_than_ano
 #[test]
 fn whoever_makes_up_owners_gets_no_more_than_his_household() {
     let (mut world, me) = network(11, &[Actor::Donor { cores: 2, units_per_second: 100_000 }; 2]);
-    let made_up = |number: u32| Job {
-        owner: OwnerId::of(&number.to_le_bytes()),
-        household: OwnerId::of(b"one address"),
-        ..plan::sum(ENDLESS)
-    };
-    let many: Vec<JobId> = (0..100).map(|number| world.submit(me, made_up(number))).collect();
+    let address = Holder::of(OwnerId::of(b"one address"));
+    let made_up = |number: u32| Holder { owner: OwnerId::of(&number.to_le_bytes()), ..address };
+    let many: Vec<JobId> =
+        (0..100).map(|number| world.submit(me, Job { holder: made_up(number), ..plan::sum(ENDLESS) })).collect();
+    beside_an_honest_one(&mut world, me, &many);
+}
+
+#[test]
+fn whoever_has_many_households_gets_no_more_than_his_network() {
+    let (mut world, me) = network(12, &[Actor::Donor { cores: 2, units_per_second: 100_000 }; 2]);
+    let network = OwnerId::of(b"one network");
+    let next_door = |number: u32| Holder { network, ..Holder::of(OwnerId::of(&number.to_le_bytes())) };
+    let many: Vec<JobId> =
+        (0..100).map(|number| world.submit(me, Job { holder: next_door(number), ..plan::sum(ENDLESS) })).collect();
+    beside_an_honest_one(&mut world, me, &many);
+}
+
+/// Looks whether one owner's job gets as much as those of many made-up ones together.
+fn beside_an_honest_one(world: &mut World, me: usize, many: &[JobId]) {
     world.run_until(Millis(60_000), |_| false);
-    let honest = Job { owner: OwnerId::of(b"honest"), household: OwnerId::of(b"another"), ..plan::sum(ENDLESS) };
-    let one = [world.submit(me, honest)];
-    let before = done(&world, me, &many);
+    let one = [world.submit(me, of("honest", plan::sum(ENDLESS)))];
+    let before = done(world, me, many);
     world.run_until(Millis(200_000), |_| false);
-    let (many, one) = (done(&world, me, &many) - before, done(&world, me, &one));
+    let (many, one) = (done(world, me, many) - before, done(world, me, &one));
     assert!(many < one * 3 / 2 && one < many * 3 / 2, "a hundred owners got {many}, one got {one}");
+}
+
+#[test]
+fn an_owner_whose_jobs_lie_at_nodes_that_deliver_nothing_uses_up_nobody_elses_second_tries() {
+    for seed in 0..4 {
+        let (mut world, me) = network(seed, &[Actor::BlackHole { cores: 4 }; 40]);
+        // All that may be done twice for this owner, and more, goes to those who deliver nothing.
+        let greedy: Vec<JobId> = (0..8).map(|_| world.submit(me, of("greedy", plan::squares(4_000, 0)))).collect();
+        world.run_until(Millis(10_000), |_| false);
+        let attempts: u64 = greedy.iter().map(|job| world.job(me, *job).attempts_total).sum();
+        assert!(attempts >= 30, "{attempts} were made");
+        // The first new node takes the other's job and delivers nothing; it gets its second try nevertheless.
+        let job = world.submit(me, of("other", plan::sum(1)));
+        world.add(Actor::BlackHole { cores: 4 });
+        assert!(world.run_until(Millis(10_000), |world| world.job(me, job).attempts_total > 0));
+        world.add(Actor::Donor { cores: 2, units_per_second: 1_000_000 });
+        assert!(world.run_until(Millis(25_000), |world| world.is_over(me, job)), "seed {seed}");
+        assert_eq!(world.result(me, job), plan::expected_sum(1));
+    }
 }

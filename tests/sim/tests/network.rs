@@ -395,7 +395,7 @@ fn a_list_is_an_owners_own_and_its_pages_neither_repeat_nor_miss_a_job() {
     let mine = OwnerId::of(b"mine");
     let submit = |world: &mut World, owner: OwnerId, units: u64| {
         let mut job = plan::sum(units);
-        job.owner = owner;
+        job.holder.owner = owner;
         world.submit(me, job)
     };
     let mut all = Vec::new();
@@ -427,6 +427,21 @@ fn a_list_is_an_owners_own_and_its_pages_neither_repeat_nor_miss_a_job() {
     assert_eq!(seen.len(), all.len());
     assert!(all.iter().all(|id| seen.iter().any(|(_, job)| job == id)));
     let strangers =
-        world.node(me).jobs(&Listing::everything()).unwrap().into_iter().find(|job| job.owner != mine).unwrap();
+        world.node(me).jobs(&Listing::everything()).unwrap().into_iter().find(|job| job.holder.owner != mine).unwrap();
     assert_eq!(page(&world, None, Some(strangers.id)), None, "nobody finds out whether a job of others is there");
+}
+
+#[test]
+fn an_input_that_no_node_would_take_ends_its_job_with_the_reason() {
+    let (mut world, me, _) = network(41, &[DONOR]);
+    let job = world.submit(me, plan::squares(1, 65 << 16)); // 65 MiB
+    assert!(world.run_until(Millis(60_000), |world| world.is_over(me, job)));
+    let summary = world.job(me, job).summary;
+    let error = summary.error.unwrap();
+    assert_eq!((summary.state, error.code), (JobState::Failed, Code::TooLarge));
+    assert!(error.message.contains("the input of units 0 to 0 of 1"), "{}", error.message);
+    // Of several calls that are too large together, fewer go.
+    let job = world.submit(me, plan::squares(1_000, 4 << 12)); // 256 KiB each
+    assert!(world.run_until(Millis(600_000), |world| world.is_over(me, job)));
+    assert_eq!(world.result(me, job), plan::expected_squares(1_000));
 }

@@ -184,8 +184,7 @@ mod tests {
         JobStatus {
             summary: JobSummary {
                 id: JobId([0; 16]),
-                owner: p2pnet_shared::id::OwnerId::LOCAL,
-                household: p2pnet_shared::id::OwnerId::LOCAL,
+                holder: p2pnet_shared::id::Holder::LOCAL,
                 name: None,
                 labels: std::collections::BTreeMap::new(),
                 kind: "map".into(),

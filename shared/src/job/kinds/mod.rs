@@ -17,7 +17,7 @@ mod suggest;
 use self::fields::{Fields, cut, invalid, missing};
 pub use self::json::text_of;
 use crate::{
-    id::{Hash, OwnerId},
+    id::{Hash, Holder},
     job::{Job, Plan, metadata::Metadata},
     refusal::{Code, Refusal},
 };
@@ -96,8 +96,8 @@ pub fn read_known(source: &str, blob: &dyn Fn(Hash) -> Option<Known>) -> Result<
     let (requirements, policy) = (fields.requirements()?, fields.policy()?);
     let plan = (kind.read)(&mut fields, blob)?;
     fields.end(kind.name)?;
-    let (owner, household) = (OwnerId::LOCAL, OwnerId::LOCAL);
-    Ok(Job { owner, household, kind: kind.name, metadata, source: source.to_owned(), requirements, policy, plan })
+    let (holder, source) = (Holder::LOCAL, source.to_owned());
+    Ok(Job { holder, kind: kind.name, metadata, source, requirements, policy, plan })
 }
 
 /// `name` and `labels`.
