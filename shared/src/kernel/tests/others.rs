@@ -158,13 +158,13 @@ fn what_is_refused_of_a_program_is_told_of_the_program_and_of_a_kernel_of_the_ke
     ] {
         let program = module(&format!(r#"{fields} (func (export "_start") {body})"#));
         let refusal = command::adapt(&program).and_then(|kernel| prepare_program(&kernel).map(drop));
-        let refusal = refusal.expect_err(what);
+        let refusal = refusal.unwrap_err();
         assert!(refusal.message.contains(what), "{what}: {refusal:?}");
         let said = format!("{} {}", refusal.message, refusal.hint.replace("`p2pnet kernel check FILE`", ""));
         assert!(said.contains("program") && !said.to_lowercase().contains("kernel"), "{what}: {refusal:?}");
         let contract = CONTRACT.replace(memory, "");
         let kernel = module(&format!("{fields} {contract} (func {body})"));
-        let refusal = prepare(&kernel).map(drop).expect_err(what);
+        let refusal = prepare(&kernel).unwrap_err();
         assert!(refusal.message.contains(what), "{what}: {refusal:?}");
         assert!(refusal.message.contains("kernel") && !refusal.message.contains("program"), "{what}: {refusal:?}");
     }
