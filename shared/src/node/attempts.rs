@@ -66,7 +66,7 @@ impl Requester {
                         id,
                         None,
                         Gas(0),
-                        Failure { node: from, refusal, deterministic: true, placed: false },
+                        Failure { node: from, refusal, deterministic: true, placed: false, silent: false },
                     );
                 }
             }
@@ -81,7 +81,13 @@ impl Requester {
             RefuseReason::MissingBlob | RefuseReason::InvalidKernel => {
                 let deterministic = reason == RefuseReason::InvalidKernel;
                 let refusal = explain(from, reason);
-                self.reject(core, id, None, Gas(0), Failure { node: from, refusal, deterministic, placed: false });
+                self.reject(
+                    core,
+                    id,
+                    None,
+                    Gas(0),
+                    Failure { node: from, refusal, deterministic, placed: false, silent: false },
+                );
             }
         }
         self.fill_all(core);
@@ -105,7 +111,7 @@ impl Requester {
                         id,
                         None,
                         Gas(0),
-                        Failure { node: from, refusal, deterministic: false, placed: false },
+                        Failure { node: from, refusal, deterministic: false, placed: false, silent: false },
                     );
                 }
                 self.arriving.entry(hash).or_default().insert(id);
@@ -122,7 +128,13 @@ impl Requester {
                 Some(bytes) => self.take(core, id, &bytes),
                 None => {
                     let refusal = Refusal::new(Code::Internal, "the output could not be fetched", "");
-                    self.reject(core, id, None, Gas(0), Failure { node, refusal, deterministic: false, placed: false });
+                    self.reject(
+                        core,
+                        id,
+                        None,
+                        Gas(0),
+                        Failure { node, refusal, deterministic: false, placed: false, silent: false },
+                    );
                 }
             }
         }
@@ -140,7 +152,13 @@ impl Requester {
         let Some(report) = report else {
             core.nonsense(node, 20);
             let refusal = Refusal::new(Code::Internal, "the node delivered something that is no report", "");
-            return self.reject(core, id, None, Gas(0), Failure { node, refusal, deterministic: false, placed: false });
+            return self.reject(
+                core,
+                id,
+                None,
+                Gas(0),
+                Failure { node, refusal, deterministic: false, placed: false, silent: false },
+            );
         };
         let Some(entry) = self.jobs.get_mut(&job) else { return };
         entry.begin(core.now);
@@ -181,7 +199,7 @@ impl Requester {
                 self.check_done(core, job);
             }
             Verdict::Bad { before, refusal, deterministic, too_much, placed } => {
-                let failure = Failure { node, refusal, deterministic, placed };
+                let failure = Failure { node, refusal, deterministic, placed, silent: false };
                 self.salvage(core, id, engine, gas, before, failure, too_much);
             }
         }
@@ -277,12 +295,15 @@ impl Requester {
                 self.check_done(core, job);
                 self.refresh(job);
             }
-            Fate::Instead(span, outputs) => {
+            Fate::Instead(span, outputs, refusal) => {
                 store::save_span(core, job, span, &outputs, node, Gas(0));
                 if let Some(entry) = self.jobs.get_mut(&job) {
                     entry.keep(span, outputs);
                 }
                 self.check_done(core, job);
+                if self.jobs.get(&job).is_some_and(|entry| entry.comes_to_nothing()) {
+                    return self.finish(core, job, Err((JobState::Failed, refusal)));
+                }
                 self.refresh(job);
             }
             Fate::Ends(refusal) => self.finish(core, job, Err((JobState::Failed, refusal))),

@@ -24,6 +24,8 @@ use crate::{
 pub(super) const MOST_SHOWN: usize = 1000;
 /// Nodes whose shares are kept by name.
 const MOST_SHARES: usize = 10_000;
+/// Units that failed by themselves after which a job that has come to nothing else ends: it would waste others' processors.
+const MOST_IN_VAIN: usize = 16;
 /// First and longest pause before a failed task is tried again.
 const RETRY_MILLIS: (u64, u64) = (100, 5_000);
 /// How long a failure that every node should come to waits for a second node to confirm it.
@@ -78,6 +80,8 @@ pub(super) struct Failure {
     pub(super) deterministic: bool,
     /// Whether the refusal says at which unit, number or item it happened.
     pub(super) placed: bool,
+    /// Whether the node said nothing, so that this is no word about the task.
+    pub(super) silent: bool,
 }
 
 impl Task {
@@ -93,10 +97,13 @@ impl Task {
         }
     }
 
-    /// Both halves of one that failed as often as it may, each with one more try.
+    /// Both halves of one that failed as often as it may, each with one more try; a single unit has all of its own.
     fn halves(&self, tries: u32) -> [Self; 2] {
         let (first, second) = self.span.split_at(self.span.len() / 2);
-        [first, second].map(|span| Self { tries, failures: self.failures.clone(), ..Self::new(span) })
+        [first, second].map(|span| match span.len() {
+            1 => Self::new(span),
+            _ => Self { tries, failures: self.failures.clone(), ..Self::new(span) },
+        })
     }
 
     pub(super) fn failed_on(&self) -> Vec<NodeId> {
@@ -134,8 +141,8 @@ pub(super) struct Attempt {
 pub(super) enum Fate {
     /// It goes out again, whole or in parts.
     Again,
-    /// That was its unit's own failure, and this stands for its output.
-    Instead(Span, Outputs),
+    /// That was its unit's own failure, and this stands for its output. Where nothing but such comes of the job, it ends.
+    Instead(Span, Outputs, Refusal),
     /// The job ends.
     Ends(Refusal),
 }
@@ -466,8 +473,7 @@ impl Entry {
         } else {
             task.tries += 1;
             if task.tries > self.policy.retries {
-                if task.span.len() > 1 && failure.refusal.code == Code::TimedOut && self.stands_for(&failure).is_some()
-                {
+                if task.span.len() > 1 && failure.refusal.code == Code::TimedOut && self.contains_failures() {
                     // Nobody said which unit it was.
                     task.failures.push(failure);
                     for half in task.halves(self.policy.retries) {
@@ -487,11 +493,22 @@ impl Entry {
 
     /// A task that may not be tried again: its unit fails, where that is no more than one part of the job, else the job.
     fn give_up(&self, task: &Task, failure: &Failure, refusal: Refusal) -> Fate {
-        let instead = self.stands_for(failure).filter(|_| task.span.len() == 1 && !self.is_last_step(task.span));
-        match instead {
-            Some(output) => Fate::Instead(task.span, vec![output]),
+        if task.span.len() > 1 || self.is_last_step(task.span) {
+            return Fate::Ends(refusal);
+        }
+        // Whatever else went wrong on the way: one node has said that it was the unit's own.
+        let said = task.failures.iter().chain([failure]).filter(|failure| !failure.silent);
+        match said.filter_map(|failure| self.plan.as_ref()?.instead(&failure.refusal)).last() {
+            Some(output) => Fate::Instead(task.span, vec![output], refusal),
             None => Fate::Ends(refusal),
         }
+    }
+
+    /// Whether nothing has come of the job but what stands for outputs, and so often that it is the job's own failure.
+    pub(super) fn comes_to_nothing(&self) -> bool {
+        let Some(plan) = &self.plan else { return false };
+        let outputs = || self.done.values().flatten();
+        outputs().nth(MOST_IN_VAIN - 1).is_some() && outputs().all(|output| plan.is_instead(output))
     }
 
     /// A failure that nobody is left to confirm.
@@ -499,9 +516,10 @@ impl Entry {
         self.give_up(task, failure, self.name_task(task, failure, &format!("node {}", failure.node)))
     }
 
-    /// What stands for the output of a unit that failed so.
-    fn stands_for(&self, failure: &Failure) -> Option<Vec<u8>> {
-        self.plan.as_ref()?.instead(&failure.refusal)
+    /// Whether a unit that runs out of time is the unit's own failure.
+    fn contains_failures(&self) -> bool {
+        let late = Refusal::new(Code::TimedOut, "", "");
+        self.plan.as_ref().is_some_and(|plan| plan.instead(&late).is_some())
     }
 
     /// What a task that may not be tried again ends the job with: the cause, if it was the same each time.

@@ -380,7 +380,8 @@ impl Requester {
             let node = attempt.node;
             core.send(node, Message::Cancel { attempts: vec![id] });
             let refusal = Refusal::new(Code::TimedOut, "the node did not deliver in time", "");
-            self.reject(core, id, None, Gas(0), Failure { node, refusal, deterministic: false, placed: false });
+            let failure = Failure { node, refusal, deterministic: false, placed: false, silent: true };
+            self.reject(core, id, None, Gas(0), failure);
         }
     }
 

@@ -98,6 +98,27 @@ fn lines_among_nodes_that_say_nothing_come_back_but_for_those_that_never_end() {
 }
 
 #[test]
+fn a_job_of_which_every_line_never_ends_is_given_up_after_some() {
+    let (mut world, me) = network(7, &[DONOR, DONOR]);
+    let every: Vec<(usize, &[u8])> = (0..100).map(|line| (line, NEVER_ENDS)).collect();
+    let job = world.submit(me, lines(0, &every));
+    assert!(world.run_until(Millis(300_000), |world| world.is_over(me, job)));
+    let summary = world.job(me, job).summary;
+    assert_eq!((summary.state, summary.error.unwrap().code), (JobState::Failed, Code::TimedOut));
+    assert!((16..25).contains(&summary.progress.units_done), "{} were tried", summary.progress.units_done);
+}
+
+#[test]
+fn a_line_of_which_no_node_has_said_anything_is_not_said_to_have_run_out_of_time() {
+    let (mut world, me) = network(8, &[Actor::BlackHole { cores: 4 }]);
+    let job = world.submit(me, lines(0, &[]));
+    world.run_until(Millis(300_000), |world| world.is_over(me, job));
+    let summary = world.job(me, job).summary;
+    assert_ne!(summary.state, JobState::Completed, "nobody has computed anything");
+    assert_eq!((summary.failed_parts, summary.progress.units_done), (0, 0));
+}
+
+#[test]
 fn a_requester_that_restarts_keeps_what_stands_for_a_line_that_never_ended() {
     let (mut world, me) = network(5, &[DONOR]);
     let job = world.submit(me, lines(0, &[(0, NEVER_ENDS), (90, NEVER_ENDS)]));
