@@ -30,6 +30,11 @@ const SLICE: i64 = 2_000_000;
 /// Gas of a call that may be made in an instance that stands ready, and that nobody looks into meanwhile: some milliseconds
 /// at most.
 const TINY_GAS: Gas = Gas(1_000_000);
+/// Instances that stand ready in all workers of a tab, or somewhat more: each has three memories, for each of which Chromium
+/// sets so many addresses aside that some 120 are all that a tab can have.
+const MOST_STANDING: usize = 24;
+/// The same in one worker.
+const MOST_STANDING_HERE: usize = 4;
 
 /// Name of the custom section in which a compiled module carries its own bytes, for wasmi: whoever gets the module has them.
 const REWRITTEN: &str = "p2pnet.rewritten";
@@ -110,7 +115,7 @@ impl BrowserModule {
 
 impl Default for BrowserEngine {
     fn default() -> Self {
-        Self { hook: None, exhausted: Rc::default(), standing: Standing::new(TINY_GAS), number: 0 }
+        Self { hook: None, exhausted: Rc::default(), standing: Standing::new(most_standing(), TINY_GAS), number: 0 }
     }
 }
 
@@ -142,8 +147,8 @@ impl BrowserEngine {
         self.standing.call(kind, &module.facts, input, limits, || BrowserGuest::new(form, None, exhausted).ok())
     }
 
-    /// Whether the last call ended because the browser's own stack did, which says nothing about the kernel.
-    pub fn ran_out_of_stack(&self) -> bool {
+    /// Whether the last call ended because the browser's own stack or room did, which says nothing about the kernel.
+    pub fn is_exhausted(&self) -> bool {
         self.exhausted.get()
     }
 }
@@ -169,8 +174,14 @@ impl Engine for BrowserEngine {
             return outcome;
         }
         let slice = self.hook.as_ref().map(|_| SLICE);
+        let (hook, exhausted, standing) = (self.hook.as_ref(), &self.exhausted, &mut self.standing);
         let outcome = drive::call(&module.facts, input, limits, slice, || {
-            BrowserGuest::new(&module.module, self.hook.as_ref(), &self.exhausted).map_err(|_| Trap::HostFailed)
+            let fresh = || BrowserGuest::new(&module.module, hook, exhausted);
+            // What stands ready may be what there is no room for another beside.
+            fresh().or_else(|error| if standing.clear() { fresh() } else { Err(error) }).map_err(|_| {
+                exhausted.set(true);
+                Trap::HostFailed
+            })
         });
         let kind = self.standing.kind(module.number, input, limits);
         self.standing.saw(kind, &outcome);
@@ -326,6 +337,15 @@ impl Rewind for BrowserGuest {
     fn rewind(&mut self) -> bool {
         self.rewind.as_ref().is_some_and(|(_, rewind)| did(rewind))
     }
+}
+
+/// A tab has a worker for each core at most.
+fn most_standing() -> usize {
+    let navigator = Reflect::get(&js_sys::global(), &"navigator".into());
+    let cores = navigator.and_then(|navigator| Reflect::get(&navigator, &"hardwareConcurrency".into()));
+    let cores = cores.ok().and_then(|cores| cores.as_f64()).unwrap_or(1.0);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a small number
+    (MOST_STANDING / cores.max(1.0) as usize).clamp(1, MOST_STANDING_HERE)
 }
 
 fn did(function: &Function) -> bool {

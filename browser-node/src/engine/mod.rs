@@ -67,13 +67,13 @@ impl Engines {
         }
     }
 
-    /// One call in a fresh instance. One that the browser's own stack is too small for is made again on wasmi, whose stack is
-    /// as large as a kernel's may be; its answer counts.
+    /// One call, as in a fresh instance. One that the browser's own stack is too small for, or has no memory for, is made again
+    /// on wasmi, whose stack is as large as a kernel's may be; its answer counts.
     pub fn call(&mut self, loaded: &Loaded, input: &[&[u8]], limits: &Limits) -> CallOutcome {
         match loaded {
             Loaded::Browser(module) => {
                 let outcome = self.browser.call(module, input, limits);
-                let asks_wasmi = self.browser.ran_out_of_stack();
+                let asks_wasmi = self.browser.is_exhausted();
                 match asks_wasmi.then(|| module.interpreted(&mut self.wasmi)).flatten() {
                     Some(module) => self.wasmi.call(module, input, limits),
                     None => outcome,

@@ -9,6 +9,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use p2pnet_shared::{
@@ -47,6 +48,10 @@ const RESIDENT_BYTES: usize = 256 << 10;
 /// Gas of a call that may be made in an instance that stands ready: some tenths of a millisecond. For a longer one making
 /// an instance does not matter.
 const TINY_GAS: Gas = Gas(1_000_000);
+/// Instances that stand ready at once.
+const MOST_STANDING: usize = 8;
+/// A kernel that takes longer to compile is not compiled twice: that would be too much for its bounds.
+const SHORT: Duration = Duration::from_secs(5);
 
 /// wasmtime. Cheap to clone.
 pub struct WasmtimeEngine {
@@ -75,7 +80,7 @@ struct Rewindable {
     rewritten: Option<Box<[u8]>>,
     /// Whether it may be compiled here, or is only to be found on disk.
     may_compile: bool,
-    form: OnceLock<Option<(InstancePre<()>, Items)>>,
+    form: OnceLock<(InstancePre<()>, Items)>,
 }
 
 /// Where a kernel's exports are, so that no name is looked up in a call.
@@ -133,7 +138,7 @@ impl WasmtimeEngine {
 
     fn made_of(compiler: Compiler, folder: Option<Arc<CompiledFolder>>) -> Result<Self, wasmtime::Error> {
         let lasting = Compiler::new(&config(None))?;
-        Ok(Self { compiler, folder, watch: None, lasting, standing: Standing::new(TINY_GAS) })
+        Ok(Self { compiler, folder, watch: None, lasting, standing: Standing::new(MOST_STANDING, TINY_GAS) })
     }
 
     /// Whether instances come from memory that is kept for them.
@@ -151,12 +156,16 @@ impl WasmtimeEngine {
     /// Puts the kernel's compiled code into the folder, where an engine with the same folder finds it, and that of its
     /// other form beside it, if there is one; whether it could.
     pub fn keep(&self, rewritten: &[u8]) -> bool {
-        let form = may_rewind(rewritten).then(|| kernel::rewindable(rewritten)).flatten();
-        // First, so that whoever finds the kernel finds both.
-        if let Some(form) = form {
+        let began = Instant::now();
+        let kept = self.keep_as_is(rewritten);
+        if kept
+            && began.elapsed() < SHORT
+            && may_rewind(rewritten)
+            && let Some(form) = kernel::rewindable(rewritten)
+        {
             self.keep_as_is(&form);
         }
-        self.keep_as_is(rewritten)
+        kept
     }
 
     fn keep_as_is(&self, rewritten: &[u8]) -> bool {
@@ -211,6 +220,17 @@ impl WasmtimeEngine {
         })
     }
 
+    fn form(&self, rewritten: &[u8], may_compile: bool) -> Option<(InstancePre<()>, Items)> {
+        let form = kernel::rewindable(rewritten)?;
+        let found = self.folder.as_ref().and_then(|folder| folder.get(&self.lasting, &form));
+        let compiled = match found {
+            Some(module) => module,
+            None if may_compile => Module::new(&self.lasting, &form).ok()?,
+            None => return None,
+        };
+        Some((Linker::new(&self.lasting).instantiate_pre(&compiled).ok()?, Items::of(&compiled)?))
+    }
+
     /// The call in an instance that stands ready, where that is worthwhile and comes to an output.
     fn call_standing(&mut self, module: &WasmtimeModule, input: &[&[u8]], limits: &Limits) -> Option<CallOutcome> {
         let rewindable = &module.rewindable;
@@ -219,17 +239,15 @@ impl WasmtimeEngine {
         if !self.standing.is_worthwhile(kind) {
             return None;
         }
-        let form = rewindable.form.get_or_init(|| {
-            let form = kernel::rewindable(rewritten)?;
-            let found = self.folder.as_ref().and_then(|folder| folder.get(&self.lasting, &form));
-            let compiled = match found {
-                Some(module) => module,
-                None if rewindable.may_compile => Module::new(&self.lasting, &form).ok()?,
-                None => return None,
+        if rewindable.form.get().is_none() {
+            // Another process may be compiling it just now.
+            let Some(form) = self.form(rewritten, rewindable.may_compile) else {
+                self.standing.rest(kind);
+                return None;
             };
-            Some((Linker::new(&self.lasting).instantiate_pre(&compiled).ok()?, Items::of(&compiled)?))
-        });
-        let (ready, items) = form.as_ref()?;
+            let _ = rewindable.form.set(form);
+        }
+        let (ready, items) = rewindable.form.get()?;
         let lasting = &self.lasting;
         let instantiate = || WasmtimeGuest::new(lasting, ready, items, None);
         self.standing.call(kind, &module.facts, input, limits, instantiate)
@@ -244,7 +262,7 @@ impl Clone for WasmtimeEngine {
             folder: self.folder.clone(),
             watch: self.watch.clone(),
             lasting: self.lasting.clone(),
-            standing: Standing::new(TINY_GAS),
+            standing: Standing::new(MOST_STANDING, TINY_GAS),
         }
     }
 }

@@ -136,7 +136,7 @@ mod linux {
     fn limit_resources(bounds: Bounds) -> bool {
         let limits = [
             (libc::RLIMIT_CORE, 0),
-            (libc::RLIMIT_NOFILE, 64),
+            (libc::RLIMIT_NOFILE, 256),
             (libc::RLIMIT_FSIZE, 1 << 30),
             (libc::RLIMIT_DATA, bounds.data_bytes),
             (libc::RLIMIT_AS, MOST_ADDRESS_BYTES),

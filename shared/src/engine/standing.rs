@@ -14,8 +14,6 @@ use crate::{
     units::Gas,
 };
 
-/// Instances that stand ready at once.
-const MOST_STANDING: usize = 8;
 /// Calls alike before an instance is kept for them: making that takes as long as some fresh ones.
 const WORTHWHILE_CALLS: u32 = 16;
 /// Kinds of calls that are counted at once.
@@ -35,6 +33,8 @@ pub trait Rewind: Guest {
 
 /// Guests that stand ready, of all kernels of one thread.
 pub struct Standing<G> {
+    /// How many at once.
+    most: usize,
     most_gas: Gas,
     guests: Vec<Ready<G>>,
     counted: Vec<Counted>,
@@ -73,9 +73,9 @@ struct Counted {
 }
 
 impl<G: Rewind> Standing<G> {
-    /// None yet; for calls of at most so much gas.
-    pub fn new(most_gas: Gas) -> Self {
-        Self { most_gas, guests: Vec::new(), counted: Vec::new(), now: 0, calls: 0 }
+    /// None yet; so many at most, for calls of at most so much gas.
+    pub fn new(most: usize, most_gas: Gas) -> Self {
+        Self { most, most_gas, guests: Vec::new(), counted: Vec::new(), now: 0, calls: 0 }
     }
 
     /// Calls that were made in what stands ready.
@@ -102,7 +102,7 @@ impl<G: Rewind> Standing<G> {
         }
         let counted = self.counted.iter().find(|counted| counted.kind == kind);
         counted.is_some_and(|counted| counted.calls >= WORTHWHILE_CALLS && counted.rests_until <= now)
-            && (self.guests.len() < MOST_STANDING || self.guests.iter().any(|ready| ready.is_idle(now)))
+            && (self.guests.len() < self.most || self.guests.iter().any(|ready| ready.is_idle(now)))
     }
 
     /// Counts a call that a fresh instance made.
@@ -162,7 +162,7 @@ impl<G: Rewind> Standing<G> {
     }
 
     fn keep(&mut self, ready: Ready<G>) {
-        if self.guests.len() >= MOST_STANDING {
+        if self.guests.len() >= self.most {
             let oldest = (0..self.guests.len()).min_by_key(|place| self.guests[*place].used_at);
             if let Some(oldest) = oldest {
                 self.guests.swap_remove(oldest);
@@ -171,7 +171,15 @@ impl<G: Rewind> Standing<G> {
         self.guests.push(ready);
     }
 
-    fn rest(&mut self, kind: Kind) {
+    /// Gives up all guests, for want of room; `true` if there were any.
+    pub fn clear(&mut self) -> bool {
+        let had_some = !self.guests.is_empty();
+        self.guests.clear();
+        had_some
+    }
+
+    /// Such calls are left to fresh instances for a while.
+    pub fn rest(&mut self, kind: Kind) {
         if let Some(counted) = self.counted.iter_mut().find(|counted| counted.kind == kind) {
             counted.rests_until = self.now + REST_CALLS;
         }
@@ -262,6 +270,7 @@ mod tests {
     }
 
     const TINY: Gas = Gas(100_000);
+    const MOST_STANDING: usize = 8;
 
     impl Here {
         /// As an engine does it; and whether what stands ready made the call.
@@ -286,7 +295,7 @@ mod tests {
 
     #[test]
     fn calls_after_some_alike_are_made_in_what_stands_ready_and_nobody_can_tell() {
-        let (mut here, mut standing) = (here(COUNTS), Standing::new(TINY));
+        let (mut here, mut standing) = (here(COUNTS), Standing::new(MOST_STANDING, TINY));
         let make = |here: &Here| here.engine.guest(&here.form);
         let mut ready = 0;
         for round in 0..200_u8 {
@@ -304,7 +313,7 @@ mod tests {
     #[test]
     fn what_does_not_end_with_an_output_is_made_again_and_that_kind_rests() {
         for (byte, end) in [(0, Some(Trap::Trapped)), (1, Some(Trap::OutOfGas)), (2, None)] {
-            let (mut here, mut standing) = (here(COUNTS), Standing::new(TINY));
+            let (mut here, mut standing) = (here(COUNTS), Standing::new(MOST_STANDING, TINY));
             let make = |here: &Here| here.engine.guest(&here.form);
             for _ in 0..WORTHWHILE_CALLS {
                 assert!(!here.call(&mut standing, &[9; 16], make).1);
@@ -321,7 +330,7 @@ mod tests {
 
     #[test]
     fn only_so_many_stand_ready_and_those_in_use_are_not_given_up() {
-        let (mut here, mut standing) = (here(COUNTS), Standing::new(TINY));
+        let (mut here, mut standing) = (here(COUNTS), Standing::new(MOST_STANDING, TINY));
         let make = |here: &Here| here.engine.guest(&here.form);
         let made = |here: &mut Here, standing: &mut Standing<_>, length: usize| {
             (0..=WORTHWHILE_CALLS).any(|_| here.call(standing, &vec![9; length], make).1)
@@ -339,7 +348,7 @@ mod tests {
         standing.forget(2);
         assert_eq!(standing.guests.len(), MOST_STANDING);
         standing.forget(1);
-        assert!(standing.guests.is_empty());
+        assert!(standing.guests.is_empty() && !standing.clear());
     }
 
     #[test]

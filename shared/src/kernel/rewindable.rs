@@ -349,16 +349,17 @@ impl Form {
         let (address, length) = (places.of(0), places.of(1));
         if let Some((offset, memory, ty)) = stored(&operator) {
             let value = places.holding(ty);
-            function.instructions().local_set(value).local_tee(address).local_get(value);
-            function.instruction(&self.instruction(operator)?);
-            // Nothing was stored if it lies outside of memory, and then nothing is noted. Else this sum is below 2^32.
+            // Noted first: some processors write what of it lies inside of memory and then trap. A note of what was not
+            // written does no harm, and one that lies outside of the marks traps as the store would.
             let mut sink = function.instructions();
-            sink.local_get(address);
+            sink.local_set(value).local_tee(address);
             if let Ok(offset @ 1..) = u32::try_from(offset) {
                 sink.i32_const(offset.cast_signed()).i32_add();
             }
             sink.i32_const(BLOCK_SHIFT.cast_signed()).i32_shr_u().i32_const(1);
             sink.i32_store8(mark(&self.plan, memory, 0));
+            sink.local_get(address).local_get(value);
+            function.instruction(&self.instruction(operator)?);
             return Ok(());
         }
         let (memory, is_bulk) = match &operator {
