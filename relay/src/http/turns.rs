@@ -57,11 +57,19 @@ struct Network {
 #[derive(Default)]
 struct Spent(BTreeMap<IpAddr, (u64, Instant)>);
 
+/// So many microseconds, counted until an instant, as they count now, and the last instant at which they were halved: not
+/// later, or who spends a little all the time would never have anything halved.
+fn halved((micros, at): (u64, Instant), now: Instant) -> (u64, Instant) {
+    let halves = now.saturating_duration_since(at).as_secs() / limits::SPENT_HALVES.as_secs().max(1);
+    match u32::try_from(halves).ok().and_then(|halves| Some((micros.checked_shr(halves)?, halves))) {
+        Some((left, halves)) if left > 0 => (left, at + limits::SPENT_HALVES * halves),
+        Some(_) | None => (0, now),
+    }
+}
+
 impl Spent {
     fn of(&self, address: IpAddr, now: Instant) -> u64 {
-        let halves = |at| now.saturating_duration_since(at).as_secs() / limits::SPENT_HALVES.as_secs().max(1);
-        let shift = |at| u32::try_from(halves(at)).unwrap_or(u32::MAX);
-        self.0.get(&address).map_or(0, |(micros, at)| micros.checked_shr(shift(*at)).unwrap_or(0))
+        self.0.get(&address).map_or(0, |spent| halved(*spent, now).0)
     }
 
     /// Those in a line, who took least first.
@@ -74,9 +82,9 @@ impl Spent {
     }
 
     fn add(&mut self, address: IpAddr, time: Duration, now: Instant) {
-        let before = self.of(address, now);
+        let (before, at) = self.0.get(&address).map_or((0, now), |spent| halved(*spent, now));
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.0.insert(address, (before.saturating_add(micros), now));
+        self.0.insert(address, (before.saturating_add(micros), at));
         if self.0.len() > limits::SPENT_ADDRESSES {
             let least = self.0.keys().copied().min_by_key(|other| self.of(*other, now));
             least.map(|least| self.0.remove(&least));
@@ -363,6 +371,20 @@ mod tests {
             spent.add(IpAddr::from(n.to_be_bytes()), Duration::from_millis(1), now);
         }
         assert!(spent.0.len() == limits::SPENT_ADDRESSES && spent.of(address(1).address, now) == 4_000_000);
+    }
+
+    #[test]
+    fn who_sends_steadily_is_forgotten_as_fast_as_who_sends_at_once() {
+        let (mut spent, start) = (Spent::default(), Instant::now());
+        let [steady, burst] = [address(1).address, address(2).address];
+        for n in 0..200 {
+            spent.add(steady, Duration::from_secs(1), start + limits::SPENT_HALVES / 2 * n);
+        }
+        let end = start + limits::SPENT_HALVES / 2 * 199;
+        // Two seconds more for each time that it halves: four at most.
+        assert!((2_000_000..=4_000_000).contains(&spent.of(steady, end)), "{}", spent.of(steady, end));
+        spent.add(burst, Duration::from_secs(20), end);
+        assert!(spent.of(steady, end + Duration::from_secs(1)) < spent.of(burst, end + Duration::from_secs(1)));
     }
 
     #[test]
