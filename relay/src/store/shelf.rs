@@ -3,6 +3,11 @@
 //! until the last of them gives it. What a job that is not over was sent with, or named, goes only when its household holds
 //! nothing else: such a job has its module with it, so all that is lost is the name.
 
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+
 use sqlx::{Row as _, SqliteConnection};
 
 use super::{
@@ -10,15 +15,109 @@ use super::{
     writer::{Batch, KeptKernel},
 };
 
-/// Picks what goes. Both choices see only what was there before this transaction: what has just been promised stays.
-const PICK: &str = "SELECT held.rowid, held.hash FROM kernel_holders AS held \
-    JOIN (SELECT network, SUM(bytes) AS total FROM kernel_holders GROUP BY network) AS networks \
-    ON networks.network = held.network \
-    JOIN (SELECT network, household, SUM(bytes) AS total FROM kernel_holders GROUP BY network, household) AS households \
-    ON households.network = held.network AND households.household = held.household \
-    WHERE held.rowid <= ? \
-    ORDER BY networks.total DESC, households.total DESC, \
-    EXISTS (SELECT 1 FROM kernel_uses AS used WHERE used.hash = held.hash), held.rowid LIMIT 1";
+/// What a module counts for at least, in the share of whoever holds it: rows take room, too.
+const LEAST_CHARGE: i64 = 64 << 10;
+/// Who hold something, each module counted for each of its holders: in all, and of one module.
+const MOST_HOLDERS: usize = 4096;
+const MOST_HOLDERS_OF_ONE: usize = 256;
+
+/// Who holds what, read once in a transaction that lets something go.
+#[derive(Default)]
+struct Shelf {
+    rows: BTreeMap<i64, Row>,
+    networks: BTreeMap<Vec<u8>, Network>,
+    holders: BTreeMap<Vec<u8>, BTreeSet<i64>>,
+}
+
+struct Row {
+    network: Vec<u8>,
+    household: Vec<u8>,
+    hash: Vec<u8>,
+    charge: i64,
+    is_used: bool,
+}
+
+#[derive(Default)]
+struct Network {
+    total: i64,
+    households: BTreeMap<Vec<u8>, Household>,
+}
+
+#[derive(Default)]
+struct Household {
+    total: i64,
+    /// What it could give, first what no job uses, then what it holds longest.
+    gives: BTreeSet<(bool, i64)>,
+}
+
+impl Shelf {
+    /// Reads it. What came after the row `before` was promised just now, and stays.
+    async fn read(connection: &mut SqliteConnection, before: i64) -> Result<Self, sqlx::Error> {
+        let all = "SELECT rowid, network, household, hash, bytes, \
+            EXISTS (SELECT 1 FROM kernel_uses AS used WHERE used.hash = held.hash) FROM kernel_holders AS held";
+        let mut shelf = Self::default();
+        for row in sqlx::query(all).fetch_all(&mut *connection).await? {
+            let (number, bytes): (i64, i64) = (row.try_get(0)?, row.try_get(4)?);
+            let (network, household, hash) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+            shelf.put(
+                number,
+                Row { network, household, hash, charge: bytes.max(LEAST_CHARGE), is_used: row.try_get(5)? },
+                number <= before,
+            );
+        }
+        Ok(shelf)
+    }
+
+    fn put(&mut self, number: i64, row: Row, may_go: bool) {
+        let network = self.networks.entry(row.network.clone()).or_default();
+        let household = network.households.entry(row.household.clone()).or_default();
+        network.total += row.charge;
+        household.total += row.charge;
+        if may_go {
+            household.gives.insert((row.is_used, number));
+        }
+        self.holders.entry(row.hash.clone()).or_default().insert(number);
+        self.rows.insert(number, row);
+    }
+
+    /// What goes next.
+    fn pick(&self) -> Option<i64> {
+        let households = self.networks.values().flat_map(|network| {
+            network.households.values().filter_map(|household| {
+                let first = household.gives.first()?;
+                Some((network.total, household.total, Reverse(*first)))
+            })
+        });
+        households.max().map(|(.., Reverse((_, number)))| number)
+    }
+
+    /// Which holder of a module goes next: one of the network, and in that of the household, that holds most.
+    fn pick_holder(&self, hash: &[u8]) -> Option<i64> {
+        let rows = self.holders.get(hash)?.iter().filter_map(|number| {
+            let row = self.rows.get(number)?;
+            let network = self.networks.get(&row.network)?;
+            let household = network.households.get(&row.household)?;
+            let may_go = household.gives.contains(&(row.is_used, *number));
+            may_go.then_some((network.total, household.total, Reverse(*number)))
+        });
+        rows.max().map(|(.., Reverse(number))| number)
+    }
+
+    /// Takes a holding out; its module, if nobody holds that any more.
+    fn remove(&mut self, number: i64) -> Option<Vec<u8>> {
+        let row = self.rows.remove(&number)?;
+        if let Some(network) = self.networks.get_mut(&row.network) {
+            network.total -= row.charge;
+            if let Some(household) = network.households.get_mut(&row.household) {
+                household.total -= row.charge;
+                household.gives.remove(&(row.is_used, number));
+            }
+        }
+        let holders = self.holders.get_mut(&row.hash)?;
+        holders.remove(&number);
+        holders.is_empty().then_some(row.hash)
+    }
+}
 
 /// Keeps the kernels of a batch, and lets others go for them.
 pub(super) async fn put_kernels(connection: &mut SqliteConnection, batch: &Batch) -> Result<(), sqlx::Error> {
@@ -62,20 +161,78 @@ pub(super) async fn put_kernels(connection: &mut SqliteConnection, batch: &Batch
         .fetch_one(&mut *connection)
         .await?
         .try_get(0)?;
-    while kept > KERNELS_KEPT_BYTES {
-        let Some(picked) = sqlx::query(PICK).bind(before).fetch_optional(&mut *connection).await? else { break };
-        let (row, hash): (i64, Vec<u8>) = (picked.try_get(0)?, picked.try_get(1)?);
-        sqlx::query("DELETE FROM kernel_holders WHERE rowid = ?").bind(row).execute(&mut *connection).await?;
-        let gone = sqlx::query(
-            "DELETE FROM kernels WHERE hash = ?1 AND NOT EXISTS (SELECT 1 FROM kernel_holders WHERE hash = ?1) \
-             RETURNING LENGTH(bytes)",
-        )
-        .bind(hash)
-        .fetch_optional(&mut *connection)
-        .await?;
-        if let Some(gone) = gone {
-            kept -= gone.try_get::<i64, _>(0)?;
+    let crowded: Vec<Vec<u8>> = sqlx::query("SELECT hash FROM kernel_holders GROUP BY hash HAVING COUNT(*) > ?")
+        .bind(i64::try_from(MOST_HOLDERS_OF_ONE).unwrap_or(i64::MAX))
+        .fetch_all(&mut *connection)
+        .await?
+        .iter()
+        .map(|row| row.try_get(0))
+        .collect::<Result<_, _>>()?;
+    let holders: i64 =
+        sqlx::query("SELECT COUNT(*) FROM kernel_holders").fetch_one(&mut *connection).await?.try_get(0)?;
+    if kept <= KERNELS_KEPT_BYTES && crowded.is_empty() && usize::try_from(holders).is_ok_and(|n| n <= MOST_HOLDERS) {
+        return Ok(());
+    }
+    let mut shelf = Shelf::read(connection, before).await?;
+    for hash in crowded {
+        while shelf.holders.get(&hash).is_some_and(|holders| holders.len() > MOST_HOLDERS_OF_ONE)
+            && let Some(row) = shelf.pick_holder(&hash)
+        {
+            kept -= let_go(connection, &mut shelf, row).await?;
         }
     }
+    while (kept > KERNELS_KEPT_BYTES || shelf.rows.len() > MOST_HOLDERS)
+        && let Some(row) = shelf.pick()
+    {
+        kept -= let_go(connection, &mut shelf, row).await?;
+    }
     Ok(())
+}
+
+/// Takes a holding out; the bytes that this gives back.
+async fn let_go(connection: &mut SqliteConnection, shelf: &mut Shelf, row: i64) -> Result<i64, sqlx::Error> {
+    sqlx::query("DELETE FROM kernel_holders WHERE rowid = ?").bind(row).execute(&mut *connection).await?;
+    let Some(hash) = shelf.remove(row) else { return Ok(0) };
+    let gone = sqlx::query("DELETE FROM kernels WHERE hash = ? RETURNING LENGTH(bytes)").bind(hash);
+    gone.fetch_optional(connection).await?.map_or(Ok(0), |gone| gone.try_get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(network: u8, household: u8, hash: u8, bytes: i64) -> Row {
+        let charge = bytes.max(LEAST_CHARGE);
+        Row { network: vec![network], household: vec![household], hash: vec![hash], charge, is_used: false }
+    }
+
+    #[test]
+    fn whoever_holds_much_that_is_tiny_gives_before_one_who_holds_little_that_is_larger() {
+        let mut shelf = Shelf::default();
+        shelf.put(1, row(1, 1, 0, 5 * LEAST_CHARGE), true);
+        for number in 2..12 {
+            shelf.put(number, row(2, 2, u8::try_from(number).unwrap_or(0), 1), true);
+        }
+        let mut gone = Vec::new();
+        while let Some(number) = shelf.pick() {
+            assert_eq!(shelf.remove(number).map(|hash| hash.len()), Some(1), "nobody else holds it");
+            gone.push(number);
+        }
+        assert_eq!(gone, [2, 3, 4, 5, 6, 1, 7, 8, 9, 10, 11], "the oldest of whoever holds most, then the oldest");
+    }
+
+    #[test]
+    fn of_a_module_that_many_hold_a_neighbour_of_many_gives_and_it_stays() {
+        let mut shelf = Shelf::default();
+        shelf.put(1, row(1, 1, 7, 1), true);
+        for number in 2..6 {
+            shelf.put(number, row(2, u8::try_from(number).unwrap_or(0), 7, 1), number < 5);
+        }
+        let mut gone = Vec::new();
+        while let Some(number) = shelf.pick_holder(&[7]) {
+            assert_eq!(shelf.remove(number), None);
+            gone.push(number);
+        }
+        assert_eq!(gone, [2, 3, 4, 1], "what came just now stays");
+    }
 }
