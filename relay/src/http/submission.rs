@@ -11,7 +11,7 @@ use p2pnet_shared::{
         kinds::{command, limits::MAX_SOURCE_BYTES},
     },
     kernel::MOST_MODULE_BYTES,
-    node::{StoreKey, new_record},
+    node::{StoreKey, held_bytes, new_record},
     refusal::Code,
 };
 use tokio::{runtime, task::spawn_blocking};
@@ -133,7 +133,7 @@ async fn unfolded(encoding: Encoding, body: Bytes) -> Result<Bytes, Refused> {
 
 /// Keeps a job, then hands it to the node.
 async fn keep(app: &App, job: Job, key: Option<(String, Hash)>) -> Result<JobId, Refused> {
-    app.handle.may_submit(job.holder, job.source.len()).await?;
+    app.handle.may_submit(job.holder, held_bytes(&*job.plan, &job.source)).await?;
     let (id, at) = (JobId(rand::random()), now());
     let record = new_record(&job, at);
     // A module that came with a job may be named by its hash in later ones.

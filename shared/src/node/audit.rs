@@ -3,7 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Node, core::Core, entry::Entry, provider::Provider, provider::WorkState, requester::Requester};
+use super::{
+    Node,
+    core::Core,
+    entry::Entry,
+    provider::Provider,
+    provider::WorkState,
+    requester::{self, Requester},
+};
 use crate::id::{AttemptId, NodeId};
 
 impl Node {
@@ -61,7 +68,9 @@ impl Requester {
             holds(entry.is_hungry() == entry.waits.is_some(), "a job waits without a place in the line")?;
             holds(entry.waits.is_none_or(|turn| turn == entry.turn()), "a job's place in the line is an old one")?;
         }
-        self.owners.audit(open().map(|entry| (entry.holder, [entry.source.len(), entry.booked_bytes], entry.waits)))?;
+        self.owners.audit(
+            open().map(|entry| (entry.holder, [requester::held_bytes(entry), entry.booked_bytes], entry.waits)),
+        )?;
         let mut outstanding: BTreeMap<NodeId, BTreeSet<AttemptId>> = BTreeMap::new();
         for (id, attempt) in &self.attempts {
             let live = self.jobs.get(&attempt.job).is_some_and(|entry| entry.live.contains(id));

@@ -65,6 +65,17 @@ impl Candidate {
     }
 }
 
+/// What some nodes offer: the most memory in MiB, by the share of a core in percent.
+#[derive(Default)]
+pub(super) struct Reach(BTreeMap<u32, u32>);
+
+impl Reach {
+    /// Whether one of them meets the requirements.
+    pub(super) fn meets(&self, requirements: &Requirements) -> bool {
+        self.0.range(requirements.cpu_percent..).any(|(_, memory)| *memory >= requirements.memory_mib)
+    }
+}
+
 /// All of them.
 #[derive(Default)]
 pub(super) struct Candidates {
@@ -128,6 +139,18 @@ impl Candidates {
         self.nodes.iter().any(|(node, candidate)| {
             !but.contains(node) && candidate.fresh(now).is_some_and(|o| meets(o, requirements))
         })
+    }
+
+    /// What nodes offer that are connected, or those that are not.
+    pub(super) fn reach(&self, core: &Core, connected: bool) -> Reach {
+        let mut reach = Reach::default();
+        for (node, candidate) in &self.nodes {
+            if let Some(offer) = candidate.fresh(core.now).filter(|_| core.reaches(*node) == connected) {
+                let memory = reach.0.entry(u32::from(offer.cpu_percent)).or_default();
+                *memory = offer.memory_mib.max(*memory);
+            }
+        }
+        reach
     }
 
     /// Whether a node that offers what is required is connected, busy or not.

@@ -124,7 +124,9 @@ impl Requester {
         }
         let mut waiting = Vec::new();
         let mut wanted = 0u64;
-        for job in self.owners.turns() {
+        let reach = self.candidates.reach(core, false);
+        let fits = |job| self.jobs.get(&job).is_some_and(|entry| reach.meets(&entry.requirements));
+        for job in self.owners.turns(&fits) {
             if let Some(entry) = self.jobs.get(&job) {
                 waiting.push(entry.requirements);
                 wanted = wanted.saturating_add(entry.open.units()).saturating_add(entry.retries.len() as u64);
@@ -205,7 +207,8 @@ impl Requester {
         // Jobs that have nothing for this node now.
         let mut passed: BTreeSet<JobId> = BTreeSet::new();
         while room > 0 {
-            let line: Vec<JobId> = self.owners.turns().filter(|job| !passed.contains(job)).collect();
+            let fits = |job| self.jobs.get(&job).is_some_and(|entry| meets(&offer, &entry.requirements));
+            let line: Vec<JobId> = self.owners.turns(&fits).filter(|job| !passed.contains(job)).collect();
             let served = line.into_iter().find(|job| {
                 let issued = self.issue(core, &offer, *job);
                 issued || !passed.insert(*job)

@@ -38,7 +38,7 @@ use self::{broker::Broker, core::Core, provider::Provider, requester::Requester}
 pub use self::{
     finished::Keep,
     listing::{Listing, Place},
-    store::{new_record, read_status},
+    store::{held_bytes, new_record, read_status},
 };
 use crate::{
     api::{JobStatus, JobSummary, NetworkView, Path, ProviderSettings},
@@ -318,10 +318,10 @@ impl Node {
         JobId(id)
     }
 
-    /// Whether one more job of `source_bytes` would be taken from an owner now; if not, which bound is in the way
+    /// Whether one more job that holds so many bytes ([`held_bytes`]) would be taken from an owner now; if not, which bound is in the way
     /// ([`Code::TooManyJobs`]).
-    pub fn may_submit(&self, holder: Holder, source_bytes: usize) -> Result<(), Refusal> {
-        self.requester.may_submit(holder, source_bytes)
+    pub fn may_submit(&self, holder: Holder, bytes: usize) -> Result<(), Refusal> {
+        self.requester.may_submit(holder, bytes)
     }
 
     /// A blob that this node holds: a kernel that a job may name by its hash.

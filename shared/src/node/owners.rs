@@ -100,23 +100,23 @@ impl Owners {
         self.all.each(&holder.path(), |party| party.outputs = party.outputs.saturating_add(more));
     }
 
-    /// Whose outputs are more than may be held, if there is somebody: the holder's own, or those of whoever holds most when
-    /// all together are too many; and what to say to him.
+    /// Whose outputs are more than may be held, if there is somebody: the holder's own, or, when those of his household, of
+    /// its network or of all are too many, those of whoever holds most of them; and what to say to him.
     pub(super) fn outputs_beyond(&self, holder: Holder) -> Option<(Holder, Refusal)> {
         let network = self.all.members.get(&holder.network)?;
         let household = network.members.get(&holder.household)?;
         let owner = household.members.get(&holder.owner)?;
-        if let Some(refusal) = OUTPUT_BYTES.beyond(owner.outputs, household.outputs, network.outputs) {
-            return Some((holder, refusal));
+        let held = [owner.outputs, household.outputs, network.outputs, self.all.outputs];
+        let (level, refusal) = OUTPUT_BYTES.beyond(held)?;
+        let path = holder.path();
+        let mut most = [holder.network, holder.household, holder.owner];
+        // Down from the party that holds too much: whoever of its members holds most gives.
+        let mut party = path.iter().take(path.len() - level).try_fold(&self.all, |party, id| party.members.get(id))?;
+        for place in most.iter_mut().skip(path.len() - level) {
+            let (id, member) = party.members.iter().max_by_key(|(_, member)| member.outputs)?;
+            (*place, party) = (*id, member);
         }
-        let refusal = OUTPUT_BYTES.beyond_the_whole(self.all.outputs)?;
-        let most = |party: &Party| {
-            let members = party.members.iter();
-            members.max_by_key(|(_, member)| member.outputs).map(|(id, _)| *id)
-        };
-        let network = most(&self.all)?;
-        let household = most(self.all.members.get(&network)?)?;
-        let owner = most(self.all.members.get(&network)?.members.get(&household)?)?;
+        let [network, household, owner] = most;
         Some((Holder { network, household, owner }, refusal))
     }
 
@@ -151,10 +151,13 @@ impl Owners {
         self.all.rests(&holder.path(), turn);
     }
 
-    /// Jobs in the order of their turns: of those who were given least first.
-    pub(super) fn turns(&self) -> impl Iterator<Item = JobId> {
+    /// Jobs in the order of their turns: of those who were given least first. Those that do not fit take no place in the
+    /// line: whoever has many that nobody can do keeps nobody out of it.
+    pub(super) fn turns<'a, F: Fn(JobId) -> bool>(&'a self, fits: &'a F) -> impl Iterator<Item = JobId> + 'a {
         let networks = self.all.in_line();
-        let turns = networks.flat_map(|network| network.in_line().flat_map(Party::turns).take(MOST_OF_NETWORK));
+        let turns = networks.flat_map(move |network| {
+            network.in_line().flat_map(move |household| household.turns(fits)).take(MOST_OF_NETWORK)
+        });
         turns.take(MOST_IN_LINE).map(|turn| turn.job)
     }
 
@@ -238,8 +241,9 @@ impl Party {
     }
 
     /// Of a household: the turns of its owners.
-    fn turns(&self) -> impl Iterator<Item = &Turn> {
-        self.in_line().flat_map(|owner| owner.turns.iter().take(MOST_OF_ONE)).take(MOST_OF_HOUSEHOLD)
+    fn turns<'a, F: Fn(JobId) -> bool>(&'a self, fits: &'a F) -> impl Iterator<Item = &'a Turn> {
+        let of = move |owner: &'a Self| owner.turns.iter().filter(move |turn| fits(turn.job)).take(MOST_OF_ONE);
+        self.in_line().flat_map(of).take(MOST_OF_HOUSEHOLD)
     }
 
     /// Does something to it and to each party along a path.
@@ -481,7 +485,7 @@ mod tests {
         }
         let mut served = [0; 21];
         for _ in 0..100 {
-            let next = owners.turns().next().unwrap();
+            let next = owners.turns(&|_| true).next().unwrap();
             let number = usize::from(next.0[0]);
             served[number] += 1;
             owners.serves(holders[number], 0);
@@ -538,7 +542,7 @@ mod tests {
         }
         let mut served = [0; 21];
         for _ in 0..100 {
-            let number = usize::from(owners.turns().next().unwrap().0[0]);
+            let number = usize::from(owners.turns(&|_| true).next().unwrap().0[0]);
             served[number] += 1;
             owners.serves(holders[number], 0);
             owners.charge(holders[number], 1000, 0);
@@ -548,6 +552,27 @@ mod tests {
             served[..20].iter().all(|times| (2..=3).contains(times)),
             "and among households it is even: {served:?}"
         );
+    }
+
+    #[test]
+    fn jobs_that_do_not_fit_take_no_place_in_the_line() {
+        let mut owners = Owners::default();
+        for number in 0..200 {
+            let of = owner(u32::from(number) / 50);
+            owners.joins(of, 1);
+            owners.waits(of, turn(number));
+        }
+        // All others have many before it, and he himself has as many as a line takes.
+        owners.joins(owner(3), 1);
+        owners.waits(owner(3), turn(255));
+        let line: Vec<JobId> = owners.turns(&|job| job.0[0] == 255).collect();
+        assert_eq!(line, [turn(255).job]);
+        for number in 200..255 {
+            owners.joins(owner(3), 1);
+            owners.waits(owner(3), turn(number));
+        }
+        assert_eq!(owners.turns(&|_| true).filter(|job| job.0[0] >= 150).count(), MOST_OF_ONE);
+        assert_eq!(owners.turns(&|job| job.0[0] >= 250).count(), 6);
     }
 
     #[test]
@@ -574,13 +599,13 @@ mod tests {
         assert!(refusal.message.contains("768 MiB"), "{}", refusal.message);
         owners.leaves(owner(1), 1, 100 * MIB);
         assert_eq!(owners.outputs_beyond(owner(1)), None);
-        // The same person under another token, and then next door.
+        // The same person under another token, and then next door: who gathered last gives only if he holds most.
         let (whose, refusal) = gathers(&mut owners, again(1, 7), 400).unwrap();
-        assert!(whose == again(1, 7) && refusal.message.contains("1024 MiB"), "{}", refusal.message);
+        assert!(whose == owner(1) && refusal.message.contains("1024 MiB"), "{}", refusal.message);
         owners.leaves(again(1, 7), 1, 400 * MIB);
-        let (_, refusal) =
+        let (whose, refusal) =
             gathers(&mut owners, neighbour(1, 5), 760).or_else(|| gathers(&mut owners, neighbour(1, 6), 100)).unwrap();
-        assert!(refusal.message.contains("your network"), "{}", refusal.message);
+        assert!(whose == neighbour(1, 5) && refusal.message.contains("your network"), "{}", refusal.message);
         owners.leaves(neighbour(1, 6), 1, 100 * MIB);
         // Somebody else, whose outputs are few, is not who gives when all are too many.
         for number in 2..7 {

@@ -78,8 +78,8 @@ pub(super) struct Requester {
 impl Requester {
     // ---- jobs ----------------------------------------------------------------------------------------------------
 
-    pub(super) fn may_submit(&self, holder: Holder, source_bytes: usize) -> Result<(), Refusal> {
-        self.owners.may_submit(holder, source_bytes)
+    pub(super) fn may_submit(&self, holder: Holder, held_bytes: usize) -> Result<(), Refusal> {
+        self.owners.may_submit(holder, held_bytes)
     }
 
     /// Takes a job on. `kept`: its record is in the store as [`store::new_record`] makes it.
@@ -87,7 +87,7 @@ impl Requester {
         if self.jobs.contains_key(&id) || self.finished.get(id).is_some() {
             return;
         }
-        let refusal = self.may_submit(job.holder, job.source.len()).err();
+        let refusal = self.may_submit(job.holder, store::held_bytes(&*job.plan, &job.source)).err();
         self.admit(core, Entry::new(id, job, core.now));
         if !kept {
             self.save(core, id);
@@ -108,7 +108,7 @@ impl Requester {
         }
         let (id, rank) = (entry.id, entry.rank());
         self.active.insert(rank);
-        self.owners.joins(entry.holder, entry.source.len());
+        self.owners.joins(entry.holder, held_bytes(&entry));
         self.jobs.insert(id, entry);
         self.refresh(id);
     }
@@ -158,7 +158,6 @@ impl Requester {
 
     /// Ends a job for which everything is there, and one whose outputs are more than there is room for.
     pub(super) fn check_done(&mut self, core: &mut Core, id: JobId) {
-        self.bound_outputs(core, id);
         let Some(entry) = self.jobs.get_mut(&id).filter(|entry| !entry.state.is_final()) else { return };
         if entry.done_bytes > MOST_OUTPUT_BYTES {
             let message = format!("the outputs of the job are larger than {} MiB", MOST_OUTPUT_BYTES >> 20);
@@ -166,7 +165,7 @@ impl Requester {
             return self.finish(core, id, Err((JobState::Failed, refusal)));
         }
         if entry.done_units < entry.units {
-            return;
+            return self.bound_outputs(core, id);
         }
         entry.state = JobState::Verifying;
         let Some(plan) = &entry.plan else { return };
@@ -182,7 +181,8 @@ impl Requester {
         self.finish(core, id, end.map_err(|refusal| (JobState::Failed, refusal)));
     }
 
-    /// Books what a job has gathered, and ends one of whoever holds more than there is room for: his largest.
+    /// Books what a job that is not complete has gathered, and ends one of whoever holds more than there is room for: his
+    /// largest. A complete one counts no more than before: it gives its outputs back at once.
     fn bound_outputs(&mut self, core: &mut Core, id: JobId) {
         let Some(entry) = self.jobs.get_mut(&id).filter(|entry| !entry.state.is_final()) else { return };
         let bytes = usize::try_from(entry.done_bytes).unwrap_or(usize::MAX);
@@ -190,7 +190,7 @@ impl Requester {
         self.owners.gathers(holder, bytes.saturating_sub(entry.booked_bytes));
         entry.booked_bytes = bytes;
         while let Some((whose, refusal)) = self.owners.outputs_beyond(holder) {
-            let his = self.jobs.values().filter(|entry| entry.holder == whose && !entry.state.is_final());
+            let his = self.jobs.values().filter(|entry| entry.holder == whose && entry.done_units < entry.units);
             let Some(largest) = his.max_by_key(|entry| entry.booked_bytes).map(|entry| entry.id) else { return };
             self.finish(core, largest, Err((JobState::Failed, refusal)));
         }
@@ -200,7 +200,7 @@ impl Requester {
     pub(super) fn finish(&mut self, core: &mut Core, id: JobId, end: Result<String, (JobState, Refusal)>) {
         let Some(entry) = self.jobs.get_mut(&id).filter(|entry| !entry.state.is_final()) else { return };
         let rank = entry.rank();
-        self.owners.leaves(entry.holder, entry.source.len(), std::mem::take(&mut entry.booked_bytes));
+        self.owners.leaves(entry.holder, held_bytes(entry), std::mem::take(&mut entry.booked_bytes));
         let result = match end {
             Ok(result) => {
                 entry.state = JobState::Completed;
@@ -442,6 +442,11 @@ impl Entry {
     }
 }
 
+/// What a job counts for in its owner's share, as long as it is not over.
+pub(super) fn held_bytes(entry: &Entry) -> usize {
+    entry.plan.as_deref().map_or(entry.source.len(), |plan| store::held_bytes(plan, &entry.source))
+}
+
 /// The first bytes of a text, ending at a character.
 pub(super) fn cut(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
@@ -450,12 +455,15 @@ pub(super) fn cut(text: &str, most: usize) -> &str {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+    use super::store;
     use crate::{
-        id::{Holder, JobId, NodeId, OwnerId},
+        id::{Hash, Holder, JobId, NodeId, OwnerId},
         job::{JobState, kinds},
         node::{Input, Keep, Node, NodeConfig},
         refusal::Code,
-        units::Moment,
+        units::{Moment, Span},
         wire::Role,
     };
 
@@ -501,5 +509,49 @@ mod tests {
         // What went makes room.
         gather(&mut node, many[2], 500);
         assert_eq!(state(&node, many[2]), JobState::Queued);
+    }
+
+    #[test]
+    fn a_job_counts_for_the_module_that_it_names_and_once_for_one_that_came_with_it() {
+        let bytes = wat::parse_str(
+            r#"(module (memory (export "memory") 1) (data (i32.const 0) "some more bytes than a job that names it has, "
+            "of which it takes a few, since its own are about a hundred and more: 0123456789 0123456789 0123456789")
+            (func (export "alloc") (param i32) (result i32) i32.const 0)
+            (func (export "run") (param i32 i32) (result i64) i64.const 0))"#,
+        )
+        .unwrap();
+        let name = Hash::of(&bytes);
+        let named = format!(r#"{{"kind":"kernel","kernel":"{name}","input":"YQ=="}}"#);
+        let named = kinds::read(&named, &|hash| (hash == name).then(|| bytes.clone())).unwrap();
+        assert_eq!(store::held_bytes(&*named.plan, &named.source), named.source.len() + bytes.len());
+        let text = STANDARD.encode(&bytes);
+        let inside = kinds::read(&format!(r#"{{"kind":"kernel","kernel":"{text}","input":"YQ=="}}"#), &|_| None);
+        let inside = inside.unwrap();
+        assert_eq!(store::held_bytes(&*inside.plan, &inside.source), inside.source.len());
+    }
+
+    #[test]
+    fn a_job_that_is_complete_ends_with_its_result_whatever_its_owner_holds() {
+        let mut node = Node::new(NodeConfig {
+            me: NodeId([1; 32]),
+            role: Role::Client,
+            agent: String::new(),
+            seed: [7; 32],
+            keep: Keep::default(),
+        });
+        let owner = Holder::of(OwnerId::of(b"owner"));
+        let [large, complete] = [1, 2].map(|number| submit(&mut node, number, owner));
+        gather(&mut node, large, 500);
+        gather(&mut node, complete, 200);
+        let entry = node.requester.jobs.get_mut(&complete).unwrap();
+        let units = Span { start: 0, end: entry.units };
+        entry.open.remove(units);
+        entry.keep(units, vec![Vec::new()]);
+        node.requester.refresh(complete);
+        gather(&mut node, complete, 400);
+        let error = node.summary(complete).unwrap().error;
+        assert!(error.is_none_or(|error| error.code != Code::TooLarge), "it is merged, not ended for its size");
+        assert_eq!(node.summary(large).unwrap().state, JobState::Queued);
+        assert_eq!(node.requester.jobs.len(), 1);
     }
 }

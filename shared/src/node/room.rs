@@ -56,7 +56,9 @@ impl Requester {
             }
         }
         let mut waiting: Vec<(Holder, JobId)> = Vec::new();
-        for job in self.owners.turns() {
+        let reach = self.candidates.reach(core, true);
+        let fits = |job| self.jobs.get(&job).is_some_and(|entry| reach.meets(&entry.requirements));
+        for job in self.owners.turns(&fits) {
             let Some(entry) = self.jobs.get(&job) else { continue };
             let known = waiting.iter().any(|(holder, _)| *holder == entry.holder);
             if !known && !live.of_owners.contains_key(&entry.holder) && entry.could_go(core.now) {

@@ -9,11 +9,11 @@ use crate::refusal::{Code, Refusal};
 
 /// Jobs that are not over.
 pub(super) const JOBS: Room = Room { whole: 2048, network: 1536, household: 1024, one: 256, always: 4 };
-/// Bytes of their sources.
+/// Bytes of their sources, and of the modules that those only name.
 pub(super) const SOURCE_BYTES: Room =
     Room { whole: 512 << 20, network: 384 << 20, household: 256 << 20, one: 128 << 20, always: 1 << 20 };
 /// Bytes of the outputs that they have gathered. What is gathered already cannot be refused: whoever holds more than he may
-/// loses a job, and when all together do, whoever holds most.
+/// loses a job, and when a household, a network or all together do, whoever of them holds most.
 pub(super) const OUTPUT_BYTES: OutputRoom =
     OutputRoom { whole: 2 << 30, network: 3 << 29, household: 1 << 30, one: 768 << 20 };
 
@@ -40,27 +40,20 @@ pub(super) struct OutputRoom {
 }
 
 impl OutputRoom {
-    /// What to say to somebody who, or whose household or network, holds more than that may.
-    pub(super) fn beyond(&self, owner: usize, household: usize, network: usize) -> Option<Refusal> {
+    /// Who holds more than he may, of an owner, his household, its network and all together, as a place in this order; and
+    /// what to say to whoever holds most of that.
+    pub(super) fn beyond(&self, held: [usize; 4]) -> Option<(usize, Refusal)> {
         let bounds = [
-            (owner, self.one, "your unfinished jobs here"),
-            (household, self.household, "the unfinished jobs from your address"),
-            (network, self.network, "the unfinished jobs from your network"),
+            (self.one, "your unfinished jobs here"),
+            (self.household, "the unfinished jobs from your address, of which yours hold most,"),
+            (self.network, "the unfinished jobs from your network, of which yours hold most,"),
+            (self.whole, "the unfinished jobs of this node, of which yours hold most,"),
         ];
-        let (_, most, whose) = bounds.into_iter().find(|(held, most, _)| held > most)?;
-        Some(too_much_output(whose, most))
+        let mut levels = bounds.into_iter().zip(held).enumerate();
+        let (level, ((most, whose), _)) = levels.find(|(_, ((most, _), held))| held > most)?;
+        let message = format!("the outputs of {whose} are larger than {} MiB together", most >> 20);
+        Some((level, Refusal::new(Code::TooLarge, message, "run fewer jobs at once, or jobs that put less out")))
     }
-
-    /// What to say to whoever holds most, when all together hold more than there is room for.
-    pub(super) fn beyond_the_whole(&self, all: usize) -> Option<Refusal> {
-        (all > self.whole)
-            .then(|| too_much_output("the unfinished jobs of this node, of which yours hold most,", self.whole))
-    }
-}
-
-fn too_much_output(whose: &str, most: usize) -> Refusal {
-    let message = format!("the outputs of {whose} are larger than {} MiB together", most >> 20);
-    Refusal::new(Code::TooLarge, message, "run fewer jobs at once, or jobs that put less out")
 }
 
 /// Which bound stands in the way.
@@ -188,26 +181,26 @@ pub(super) fn too_many_jobs(bound: Bound, held: HeldByAll, busy: [usize; 3]) -> 
 pub(super) fn too_much_data(bound: Bound) -> Refusal {
     let (message, hint) = match bound {
         Bound::Owner(Full::Own) => (
-            format!("your unfinished jobs here may hold {} MiB of data together", SOURCE_BYTES.one >> 20),
-            "wait for one to finish, or submit less data",
+            format!("your unfinished jobs here may hold {} MiB of data and modules together", SOURCE_BYTES.one >> 20),
+            "wait for one to finish, or submit less data or a smaller module",
         ),
         Bound::Owner(Full::Share(share))
         | Bound::Household(Full::Share(share))
         | Bound::Network(Full::Share(share)) => (
             format!("this node's memory for jobs is more than half used, and your share is {} MiB", share >> 20),
-            "wait for one of your jobs to finish, or submit less data",
+            "wait for one of your jobs to finish, or submit less data or a smaller module",
         ),
         Bound::Owner(Full::Whole) | Bound::Household(Full::Own) => (
             format!("the unfinished jobs from your address may hold {} MiB together", SOURCE_BYTES.household >> 20),
-            "wait for some of them to finish, or submit less data",
+            "wait for some of them to finish, or submit less data or a smaller module",
         ),
         Bound::Household(Full::Whole) | Bound::Network(Full::Own) => (
             format!("the unfinished jobs from your network may hold {} MiB together", SOURCE_BYTES.network >> 20),
-            "wait for some of them to finish, or submit less data",
+            "wait for some of them to finish, or submit less data or a smaller module",
         ),
         Bound::Network(Full::Whole) => (
             format!("the unfinished jobs of this node may hold {} MiB together", SOURCE_BYTES.whole >> 20),
-            "try again later, or submit less data",
+            "try again later, or submit less data or a smaller module",
         ),
     };
     Refusal::new(Code::TooManyJobs, message, hint)

@@ -92,6 +92,14 @@ pub fn new_record(job: &Job, now: Moment) -> Vec<u8> {
     serde_json::to_vec(&record).unwrap_or_default()
 }
 
+/// Bytes that a job holds as long as it is not over: those of its source and of a module that this only names. One that came
+/// inside the source, in base64, counts once.
+pub fn held_bytes(plan: &dyn Plan, source: &str) -> usize {
+    let module = plan.module().map_or(0, <[u8]>::len);
+    let is_inside = source.len() >= module.div_ceil(3).saturating_mul(4);
+    if is_inside { source.len() } else { source.len().saturating_add(module) }
+}
+
 /// The module in base64, if the source only names it; a source that holds the module is longer than it.
 fn named_module(plan: &dyn Plan, source: &str) -> Option<String> {
     let module = plan.module()?;
