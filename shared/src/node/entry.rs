@@ -498,7 +498,7 @@ impl Entry {
         }
         // Whatever else went wrong on the way: one node has said that it was the unit's own.
         let said = task.failures.iter().chain([failure]).filter(|failure| !failure.silent);
-        match said.filter_map(|failure| self.plan.as_ref()?.instead(&failure.refusal)).last() {
+        match said.filter_map(|failure| self.plan.as_ref()?.instead(&failure.refusal)).next_back() {
             Some(output) => Fate::Instead(task.span, vec![output], refusal),
             None => Fate::Ends(refusal),
         }
