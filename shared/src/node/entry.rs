@@ -496,8 +496,9 @@ impl Entry {
         if task.span.len() > 1 || self.is_last_step(task.span) {
             return Fate::Ends(refusal);
         }
-        // Whatever else went wrong on the way: one node has said that it was the unit's own.
-        let said = task.failures.iter().chain([failure]).filter(|failure| !failure.silent);
+        // What any node would come to decides alone; whatever else went wrong, one node has said that it was the unit's own.
+        let before = if failure.deterministic { &[][..] } else { &task.failures };
+        let said = before.iter().chain([failure]).filter(|failure| !failure.silent);
         match said.filter_map(|failure| self.plan.as_ref()?.instead(&failure.refusal)).next_back() {
             Some(output) => Fate::Instead(task.span, vec![output], refusal),
             None => Fate::Ends(refusal),
