@@ -13,7 +13,7 @@ use p2pnet_shared::{
     engine::{
         CallOutcome, Engine, EngineName, Limits, Trap, WasmiEngine, WasmiModule, Watch,
         drive::{self, Guest, Settings, Stop},
-        standing::{Rewind, Standing},
+        standing::{Kind, Rewind, Standing},
     },
     kernel::{self, Facts, MOST_REWINDABLE_BYTES, TrapReason, exports},
     units::Gas,
@@ -137,8 +137,13 @@ impl BrowserEngine {
     }
 
     /// The call in an instance that stands ready, where that is worthwhile and comes to an output.
-    fn call_standing(&mut self, module: &BrowserModule, input: &[&[u8]], limits: &Limits) -> Option<CallOutcome> {
-        let kind = self.standing.kind(module.number, input, limits);
+    fn call_standing(
+        &mut self,
+        kind: Kind,
+        module: &BrowserModule,
+        input: &[&[u8]],
+        limits: &Limits,
+    ) -> Option<CallOutcome> {
         if !self.standing.is_worthwhile(kind) {
             return None;
         }
@@ -168,7 +173,8 @@ impl Engine for BrowserEngine {
     }
 
     fn call(&mut self, module: &BrowserModule, input: &[&[u8]], limits: &Limits) -> CallOutcome {
-        let outcome = self.call_standing(module, input, limits);
+        let kind = self.standing.kind(module.number, input, limits);
+        let outcome = self.call_standing(kind, module, input, limits);
         self.exhausted.set(false);
         if let Some(outcome) = outcome {
             return outcome;
@@ -183,7 +189,6 @@ impl Engine for BrowserEngine {
                 Trap::HostFailed
             })
         });
-        let kind = self.standing.kind(module.number, input, limits);
         self.standing.saw(kind, &outcome);
         outcome
     }

@@ -16,7 +16,7 @@ use p2pnet_shared::{
     engine::{
         CallOutcome, Engine, EngineName, Limits, Trap, Watch,
         drive::{self, Guest, Settings, Stop},
-        standing::{Rewind, Standing},
+        standing::{Kind, Rewind, Standing},
     },
     kernel::{
         self, Facts, MOST_MEMORIES, MOST_REWINDABLE_BYTES, MOST_TABLE_ELEMENTS, MOST_TABLES, STACK_BYTES, TrapReason,
@@ -232,10 +232,15 @@ impl WasmtimeEngine {
     }
 
     /// The call in an instance that stands ready, where that is worthwhile and comes to an output.
-    fn call_standing(&mut self, module: &WasmtimeModule, input: &[&[u8]], limits: &Limits) -> Option<CallOutcome> {
+    fn call_standing(
+        &mut self,
+        kind: Kind,
+        module: &WasmtimeModule,
+        input: &[&[u8]],
+        limits: &Limits,
+    ) -> Option<CallOutcome> {
         let rewindable = &module.rewindable;
         let rewritten = rewindable.rewritten.as_ref()?;
-        let kind = self.standing.kind(rewindable.number, input, limits);
         if !self.standing.is_worthwhile(kind) {
             return None;
         }
@@ -314,7 +319,8 @@ impl Engine for WasmtimeEngine {
     fn call(&mut self, module: &WasmtimeModule, input: &[&[u8]], limits: &Limits) -> CallOutcome {
         let slice = self.watch.is_some().then_some(SLICE);
         let call = || {
-            if let Some(outcome) = self.call_standing(module, input, limits) {
+            let kind = self.standing.kind(module.rewindable.number, input, limits);
+            if let Some(outcome) = self.call_standing(kind, module, input, limits) {
                 return outcome;
             }
             let outcome = drive::call(&module.facts, input, limits, slice, || {
@@ -322,7 +328,6 @@ impl Engine for WasmtimeEngine {
                     .ok_or(Trap::HostFailed)
             });
             if module.rewindable.rewritten.is_some() {
-                let kind = self.standing.kind(module.rewindable.number, input, limits);
                 self.standing.saw(kind, &outcome);
             }
             outcome

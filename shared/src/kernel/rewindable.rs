@@ -15,7 +15,7 @@ use wasm_encoder::{
 };
 use wasmparser::{ExternalKind, FunctionBody, Operator, Parser, Payload};
 
-use super::{PAGE_BYTES, TrapReason, exports};
+use super::{PAGE_BYTES, TrapReason, exports, features::encoded};
 
 /// Bytes of the longest rewritten kernel that is given such a form: what is called for tiny work is small itself.
 pub const MOST_REWINDABLE_BYTES: usize = 256 << 10;
@@ -156,14 +156,7 @@ impl Plan {
 
 /// Numbers and vectors; a global of references is no small kernel's.
 fn kept_type(ty: wasmparser::ValType) -> Option<ValType> {
-    match ty {
-        wasmparser::ValType::I32 => Some(ValType::I32),
-        wasmparser::ValType::I64 => Some(ValType::I64),
-        wasmparser::ValType::F32 => Some(ValType::F32),
-        wasmparser::ValType::F64 => Some(ValType::F64),
-        wasmparser::ValType::V128 => Some(ValType::V128),
-        wasmparser::ValType::Ref(_) => None,
-    }
+    encoded(ty).ok().filter(|ty| !matches!(ty, ValType::Ref(_)))
 }
 
 fn changes_what_is_not_kept(operator: &Operator<'_>) -> bool {

@@ -145,6 +145,18 @@ impl World {
         }
     }
 
+    /// A world of a seed, a requester, and these, who have had a second to meet; with the requester's place.
+    pub fn around_a_requester(seed: u64, others: &[Actor]) -> (Self, usize) {
+        let mut world = Self::new(seed);
+        world.add(Actor::Seed);
+        let me = world.add(Actor::Requester);
+        for other in others {
+            world.add(*other);
+        }
+        world.run_until(Millis(1_000), |_| false);
+        (world, me)
+    }
+
     /// Sets how the network behaves from now on.
     pub fn set_weather(&mut self, weather: Weather) {
         self.weather = weather;

@@ -16,17 +16,6 @@ const ENDLESS: u64 = 1 << 60;
 /// The longest that a batch takes, as the scheduler plans it.
 const BATCH: u64 = 1_500;
 
-fn network(seed: u64, donors: &[Actor]) -> (World, usize) {
-    let mut world = World::new(seed);
-    world.add(Actor::Seed);
-    let me = world.add(Actor::Requester);
-    for donor in donors {
-        world.add(*donor);
-    }
-    world.run_until(Millis(1_000), |_| false);
-    (world, me)
-}
-
 fn of(owner: &str, mut job: Job) -> Job {
     job.holder = Holder::of(OwnerId::of(owner.as_bytes()));
     job
@@ -53,7 +42,8 @@ fn done(world: &World, me: usize, jobs: &[JobId]) -> u64 {
 #[test]
 fn hundreds_of_endless_jobs_of_one_owner_do_not_hold_up_a_tiny_job_of_another() {
     for donors in [1, 3] {
-        let (mut world, me) = network(1, &vec![Actor::Donor { cores: 2, units_per_second: 1_000_000 }; donors]);
+        let (mut world, me) =
+            World::around_a_requester(1, &vec![Actor::Donor { cores: 2, units_per_second: 1_000_000 }; donors]);
         tiny(&mut world, me, "first"); // the kernel is there
         let idle = tiny(&mut world, me, "small");
         let jobs: Vec<JobId> = (0..256).map(|_| world.submit(me, of("greedy", plan::sum(ENDLESS)))).collect();
@@ -67,7 +57,7 @@ fn hundreds_of_endless_jobs_of_one_owner_do_not_hold_up_a_tiny_job_of_another() 
 
 #[test]
 fn an_owner_with_one_job_gets_as_much_as_one_with_a_hundred() {
-    let (mut world, me) = network(2, &[Actor::Donor { cores: 2, units_per_second: 100_000 }; 2]);
+    let (mut world, me) = World::around_a_requester(2, &[Actor::Donor { cores: 2, units_per_second: 100_000 }; 2]);
     let many: Vec<JobId> = (0..100).map(|_| world.submit(me, of("many", plan::sum(ENDLESS)))).collect();
     world.run_until(Millis(60_000), |_| false);
     let one = [world.submit(me, of("one", plan::sum(ENDLESS)))];
@@ -79,7 +69,7 @@ fn an_owner_with_one_job_gets_as_much_as_one_with_a_hundred() {
 
 #[test]
 fn urgency_counts_among_an_owners_own_jobs_and_not_against_others() {
-    let (mut world, me) = network(3, &[Actor::Donor { cores: 1, units_per_second: 100_000 }]);
+    let (mut world, me) = World::around_a_requester(3, &[Actor::Donor { cores: 1, units_per_second: 100_000 }]);
     let endless = with(Priority::Critical, plan::sum(ENDLESS));
     let urgent = [world.submit(me, of("urgent", endless))];
     let late = world.submit(me, of("urgent", with(Priority::Low, plan::sum(ENDLESS))));
@@ -97,7 +87,7 @@ fn urgency_counts_among_an_owners_own_jobs_and_not_against_others() {
 #[test]
 fn calls_that_run_for_long_give_way_to_one_who_has_nothing_and_still_end() {
     // A first batch of a thousand units takes ten seconds, and all cores have one.
-    let (mut world, me) = network(4, &[Actor::Donor { cores: 2, units_per_second: 100 }]);
+    let (mut world, me) = World::around_a_requester(4, &[Actor::Donor { cores: 2, units_per_second: 100 }]);
     let long: Vec<JobId> = (0..4).map(|_| world.submit(me, of("long", plan::sum(1 << 16)))).collect();
     world.run_until(Millis(4_000), |_| false);
     let times: Vec<u64> = (0..5).map(|_| tiny(&mut world, me, "small")).collect();
@@ -111,7 +101,7 @@ fn calls_that_run_for_long_give_way_to_one_who_has_nothing_and_still_end() {
 
 #[test]
 fn one_owners_full_queue_refuses_only_him() {
-    let (mut world, me) = network(5, &[]);
+    let (mut world, me) = World::around_a_requester(5, &[]);
     let submit = |world: &mut World, owner: &str| {
         let job = world.submit(me, of(owner, plan::sum(10)));
         let summary = world.node(me).summary(job).unwrap();
@@ -158,7 +148,7 @@ fn a_requester_that_calls_all_its_work_critical_gets_no_more_of_a_donor_than_ano
 
 #[test]
 fn whoever_makes_up_owners_gets_no_more_than_his_household() {
-    let (mut world, me) = network(11, &[Actor::Donor { cores: 2, units_per_second: 100_000 }; 2]);
+    let (mut world, me) = World::around_a_requester(11, &[Actor::Donor { cores: 2, units_per_second: 100_000 }; 2]);
     let address = Holder::of(OwnerId::of(b"one address"));
     let made_up = |number: u32| Holder { owner: OwnerId::of(&number.to_le_bytes()), ..address };
     let many: Vec<JobId> =
@@ -168,7 +158,7 @@ fn whoever_makes_up_owners_gets_no_more_than_his_household() {
 
 #[test]
 fn whoever_has_many_households_gets_no_more_than_his_network() {
-    let (mut world, me) = network(12, &[Actor::Donor { cores: 2, units_per_second: 100_000 }; 2]);
+    let (mut world, me) = World::around_a_requester(12, &[Actor::Donor { cores: 2, units_per_second: 100_000 }; 2]);
     let network = OwnerId::of(b"one network");
     let next_door = |number: u32| Holder { network, ..Holder::of(OwnerId::of(&number.to_le_bytes())) };
     let many: Vec<JobId> =
@@ -189,7 +179,7 @@ fn beside_an_honest_one(world: &mut World, me: usize, many: &[JobId]) {
 #[test]
 fn an_owner_whose_jobs_lie_at_nodes_that_deliver_nothing_uses_up_nobody_elses_second_tries() {
     for seed in 0..4 {
-        let (mut world, me) = network(seed, &[Actor::BlackHole { cores: 4 }; 40]);
+        let (mut world, me) = World::around_a_requester(seed, &[Actor::BlackHole { cores: 4 }; 40]);
         // All that may be done twice for this owner, and more, goes to those who deliver nothing.
         let greedy: Vec<JobId> = (0..8).map(|_| world.submit(me, of("greedy", plan::squares(4_000, 0)))).collect();
         world.run_until(Millis(10_000), |_| false);

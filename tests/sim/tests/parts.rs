@@ -34,17 +34,6 @@ fn lines(retries: u32, ends: &[(usize, &[u8])]) -> Job {
     plan::read(&job.to_string(), &|_| None).unwrap()
 }
 
-fn network(seed: u64, donors: &[Actor]) -> (World, usize) {
-    let mut world = World::new(seed);
-    world.add(Actor::Seed);
-    let me = world.add(Actor::Requester);
-    for donor in donors {
-        world.add(*donor);
-    }
-    world.run_until(Millis(1_000), |_| false);
-    (world, me)
-}
-
 /// Looks whether the result has what every line put out but for these, and says of those that they lacked it.
 fn check(result: &str, lacking: &[(usize, u32, &str)]) {
     let result: Value = serde_json::from_str(result).unwrap();
@@ -62,7 +51,7 @@ fn check(result: &str, lacking: &[(usize, u32, &str)]) {
 fn a_line_that_never_ends_fails_alone_and_first_in_its_batch_or_last() {
     for donors in [&[DONOR][..], &[DONOR, DONOR, DONOR]] {
         for (seed, line) in [(1, 0), (2, 1), (3, 50), (4, 99)] {
-            let (mut world, me) = network(seed, donors);
+            let (mut world, me) = World::around_a_requester(seed, donors);
             let job = world.submit(me, lines(1, &[(line, NEVER_ENDS)]));
             assert!(world.run_until(Millis(120_000), |world| world.is_over(me, job)));
             check(&world.result(me, job), &[(line, 124, "timed_out")]);
@@ -79,7 +68,7 @@ fn a_line_that_never_ends_fails_alone_and_first_in_its_batch_or_last() {
 #[test]
 fn several_lines_that_end_for_want_of_time_or_gas_leave_the_others() {
     for seed in 0..6 {
-        let (mut world, me) = network(seed, &[DONOR, DONOR]);
+        let (mut world, me) = World::around_a_requester(seed, &[DONOR, DONOR]);
         let ends = [(3, NEVER_ENDS), (4, BURNS_GAS), (5, NEVER_ENDS), (60, BURNS_GAS), (99, NEVER_ENDS)];
         let job = world.submit(me, lines(0, &ends));
         assert!(world.run_until(Millis(300_000), |world| world.is_over(me, job)));
@@ -90,7 +79,8 @@ fn several_lines_that_end_for_want_of_time_or_gas_leave_the_others() {
 #[test]
 fn lines_among_nodes_that_say_nothing_come_back_but_for_those_that_never_end() {
     for seed in 0..4 {
-        let (mut world, me) = network(seed, &[Actor::BlackHole { cores: 4 }, DONOR, Actor::BlackHole { cores: 4 }]);
+        let (mut world, me) =
+            World::around_a_requester(seed, &[Actor::BlackHole { cores: 4 }, DONOR, Actor::BlackHole { cores: 4 }]);
         let job = world.submit(me, lines(2, &[(20, NEVER_ENDS)]));
         assert!(world.run_until(Millis(600_000), |world| world.is_over(me, job)));
         check(&world.result(me, job), &[(20, 124, "timed_out")]);
@@ -99,7 +89,7 @@ fn lines_among_nodes_that_say_nothing_come_back_but_for_those_that_never_end() {
 
 #[test]
 fn a_job_of_which_every_line_never_ends_is_given_up_after_some() {
-    let (mut world, me) = network(7, &[DONOR, DONOR]);
+    let (mut world, me) = World::around_a_requester(7, &[DONOR, DONOR]);
     let every: Vec<(usize, &[u8])> = (0..100).map(|line| (line, NEVER_ENDS)).collect();
     let job = world.submit(me, lines(0, &every));
     assert!(world.run_until(Millis(300_000), |world| world.is_over(me, job)));
@@ -110,7 +100,7 @@ fn a_job_of_which_every_line_never_ends_is_given_up_after_some() {
 
 #[test]
 fn a_line_of_which_no_node_has_said_anything_is_not_said_to_have_run_out_of_time() {
-    let (mut world, me) = network(8, &[Actor::BlackHole { cores: 4 }]);
+    let (mut world, me) = World::around_a_requester(8, &[Actor::BlackHole { cores: 4 }]);
     let job = world.submit(me, lines(0, &[]));
     world.run_until(Millis(300_000), |world| world.is_over(me, job));
     let summary = world.job(me, job).summary;
@@ -120,7 +110,7 @@ fn a_line_of_which_no_node_has_said_anything_is_not_said_to_have_run_out_of_time
 
 #[test]
 fn a_requester_that_restarts_keeps_what_stands_for_a_line_that_never_ended() {
-    let (mut world, me) = network(5, &[DONOR]);
+    let (mut world, me) = World::around_a_requester(5, &[DONOR]);
     let job = world.submit(me, lines(0, &[(0, NEVER_ENDS), (90, NEVER_ENDS)]));
     let done = |world: &World| world.node(me).summary(job).unwrap().progress.units_done;
     // Everything but the last one that never ends.
@@ -137,7 +127,7 @@ fn a_requester_that_restarts_keeps_what_stands_for_a_line_that_never_ended() {
 
 #[test]
 fn a_job_whose_only_part_never_ends_says_so() {
-    let (mut world, me) = network(6, &[DONOR]);
+    let (mut world, me) = World::around_a_requester(6, &[DONOR]);
     let program = STANDARD.encode(PROGRAM);
     let job = json!({"kind": "command", "module": program, "input": STANDARD.encode(NEVER_ENDS),
         "requirements": {"timeout_seconds": TIMEOUT}, "policy": {"retries": 0}});
