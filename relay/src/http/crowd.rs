@@ -83,6 +83,13 @@ impl Crowd {
         self.enter_at(source, may_take_all, Instant::now())
     }
 
+    /// As [`Self::enter`], for one that is busy from its first moment on, so that nobody takes its place in between.
+    pub fn enter_busy(&self, source: Source, may_take_all: bool) -> Option<Place> {
+        let mut inner = self.lock();
+        let number = inner.admit(&self.bounds, source, may_take_all, Instant::now())?;
+        Some(self.place(&inner, number))
+    }
+
     fn enter_at(&self, source: Source, may_take_all: bool, now: Instant) -> Option<Place> {
         let mut inner = self.lock();
         let tally = inner.by_address.get(&source.address).copied().unwrap_or_default();
@@ -97,36 +104,14 @@ impl Crowd {
             let fullest = inner.by_network.iter().max_by_key(|(_, tally)| tally.waiting).map(|(network, _)| *network);
             inner.drop_oldest_waiting(Some(now), |other| Some(other.network) == fullest);
         }
-        let here = inner.by_address.get(&source.address).map_or(0, |tally| tally.all);
-        let room = may_take_all
-            || here < self.bounds.per_address
-            || inner.drop_oldest_waiting(Some(now), |other| other.address == source.address)
-            || inner.drop_oldest_idle(|other| other.address == source.address);
-        let around = inner.by_network.get(&source.network).map_or(0, |tally| tally.all);
-        let room = room
-            && (may_take_all
-                || around < self.bounds.per_network
-                || inner.drop_oldest_waiting(Some(now), |other| other.network == source.network)
-                || inner.drop_oldest_idle(|other| other.network == source.network));
-        let room = room
-            && (inner.members.len() < self.bounds.all
-                || inner.drop_oldest_waiting(Some(now), |_| true)
-                || inner.drop_oldest_idle(|_| true));
-        if !room {
-            return None;
-        }
-        inner.last += 1;
-        let (number, gone) = (inner.last, CancellationToken::new());
-        inner.members.insert(number, Member { source, gone: gone.clone() });
-        inner.waiting.insert(number, (source, now));
-        let inner_mut = &mut *inner;
-        let of_address = inner_mut.by_address.entry(source.address).or_default();
-        for tally in [of_address, inner_mut.by_network.entry(source.network).or_default()] {
-            tally.all += 1;
-            tally.waiting += 1;
-        }
-        drop(inner);
-        Some(Place { number, crowd: self.clone(), gone })
+        let number = inner.admit(&self.bounds, source, may_take_all, now)?;
+        inner.start_waiting(number, source, now);
+        Some(self.place(&inner, number))
+    }
+
+    fn place(&self, inner: &Inner, number: u64) -> Place {
+        let gone = inner.members.get(&number).map(|member| member.gone.clone()).unwrap_or_default();
+        Place { number, crowd: self.clone(), gone }
     }
 
     /// How many are taken.
@@ -146,6 +131,33 @@ impl Crowd {
 }
 
 impl Inner {
+    /// Takes in one more, whose number this is, if there is room or one that does nothing makes it.
+    fn admit(&mut self, bounds: &Bounds, source: Source, may_take_all: bool, now: Instant) -> Option<u64> {
+        let here = self.by_address.get(&source.address).map_or(0, |tally| tally.all);
+        let room = may_take_all
+            || here < bounds.per_address
+            || self.drop_oldest_waiting(Some(now), |other| other.address == source.address)
+            || self.drop_oldest_idle(|other| other.address == source.address);
+        let around = self.by_network.get(&source.network).map_or(0, |tally| tally.all);
+        let room = room
+            && (may_take_all
+                || around < bounds.per_network
+                || self.drop_oldest_waiting(Some(now), |other| other.network == source.network)
+                || self.drop_oldest_idle(|other| other.network == source.network));
+        let room = room
+            && (self.members.len() < bounds.all
+                || self.drop_oldest_waiting(Some(now), |_| true)
+                || self.drop_oldest_idle(|_| true));
+        if !room {
+            return None;
+        }
+        self.last += 1;
+        self.members.insert(self.last, Member { source, gone: CancellationToken::new() });
+        self.by_address.entry(source.address).or_default().all += 1;
+        self.by_network.entry(source.network).or_default().all += 1;
+        Some(self.last)
+    }
+
     /// Takes the oldest of `which` out, if it came at `before` or earlier.
     fn drop_oldest_waiting(&mut self, before: Option<Instant>, which: impl Fn(&Source) -> bool) -> bool {
         let oldest = self.waiting.iter().find(|(_, (source, _))| which(source));
@@ -175,6 +187,12 @@ impl Inner {
         }
         member.gone.cancel();
         true
+    }
+
+    fn start_waiting(&mut self, number: u64, source: Source, since: Instant) {
+        self.waiting.insert(number, (source, since));
+        self.by_address.entry(source.address).or_default().waiting += 1;
+        self.by_network.entry(source.network).or_default().waiting += 1;
     }
 
     fn stop_waiting(&mut self, number: u64) {
@@ -278,6 +296,17 @@ mod tests {
         assert_eq!(alive(&near), [0, 1, 2, 4, 5, 6], "one that is idle makes room in its network");
         drop((near, _newcomer));
         assert!(crowd.lock().by_address.is_empty() && crowd.lock().by_network.is_empty());
+    }
+
+    #[test]
+    fn those_that_are_busy_from_the_first_never_make_room_also_when_many_come_at_once() {
+        let crowd = Crowd::new(Bounds { waiting_per_address: 0, waiting: 0, ..BOUNDS });
+        let enter = || (0..500).filter_map(|_| crowd.enter_busy(source("1.1.1.1"), false)).collect::<Vec<_>>();
+        let places: Vec<Place> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(enter)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!((places.len(), alive(&places).len(), crowd.taken()), (6, 6, 6));
     }
 
     #[test]
