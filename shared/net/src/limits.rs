@@ -138,9 +138,9 @@ pub const RESERVATION_DURATION: Duration = Duration::from_secs(3_600);
 /// Reservations that one node may ask for in [`RATE_INTERVAL`] times this number, that is 60 at once and one more
 /// every 2 s.
 pub const RESERVATION_RATE: u32 = 60;
-/// Nodes of one prefix that hold reservations. All browsers of a household share an address, so it is wide.
-pub const RESERVING_PER_PREFIX: usize = 1_024;
-/// Circuits that the nodes of one prefix open.
+/// Reservations of the nodes of one prefix. All browsers of a household share an address, so it is wide.
+pub const RESERVATIONS_PER_PREFIX: usize = 1_024;
+/// Circuits that the nodes of one prefix open, those included that wait for their destination's answer.
 pub const CIRCUITS_PER_PREFIX: usize = 2_048;
 /// Circuits in all.
 pub const CIRCUITS: usize = 8_192;

@@ -341,8 +341,10 @@ impl Links {
                     self.on_reserved(seed);
                 }
             }
-            BehaviourEvent::RelayServer(event) => self.inside.circuits_changed(&event),
-            BehaviourEvent::RelayClient(_) | BehaviourEvent::Identify(_) | BehaviourEvent::Limits(_) => {}
+            BehaviourEvent::RelayClient(_)
+            | BehaviourEvent::RelayServer(_)
+            | BehaviourEvent::Identify(_)
+            | BehaviourEvent::Limits(_) => {}
             BehaviourEvent::Crowd(event) => match event {},
         }
     }

@@ -1,6 +1,6 @@
 //! Browsers: WebSocket and webrtc-direct to seeds, everything else through their circuits.
 
-use std::{convert::Infallible, future::Future, time::Duration};
+use std::{future::Future, time::Duration};
 
 use libp2p::{
     Multiaddr, PeerId, Swarm, Transport, core,
@@ -38,11 +38,6 @@ pub struct Inside {}
 impl Inside {
     /// Nobody looks.
     pub fn addresses_changed(&self, _: &[String]) {}
-
-    /// There are none.
-    pub fn circuits_changed(&self, event: &Infallible) {
-        match *event {}
-    }
 }
 
 /// Builds the swarm. A browser has no external addresses.

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Relays circuits if switched on.
-pub type RelayServer = Toggle<relay::Behaviour>;
+pub type RelayServer = Toggle<circuits::Relay>;
 
 /// Connections held at once.
 pub const CONNECTIONS: u32 = limits::NATIVE_CONNECTIONS;
@@ -106,18 +106,12 @@ pub struct Outside {
 /// The loop's end of [`Outside`].
 pub struct Inside {
     addresses: watch::Sender<Vec<String>>,
-    circuits: circuits::Counts,
 }
 
 impl Inside {
     /// The addresses changed.
     pub fn addresses_changed(&self, addresses: &[String]) {
         self.addresses.send_replace(addresses.to_vec());
-    }
-
-    /// A reservation or circuit of others began or ended.
-    pub fn circuits_changed(&self, event: &relay::Event) {
-        self.circuits.changed(event);
     }
 }
 
@@ -143,11 +137,10 @@ pub fn open(
         .collect::<Result<Vec<Multiaddr>, _>>()?;
     let (door, door_transport) = door::door();
     let (relay_transport, relay_client) = relay::client::new(keypair.public().to_peer_id());
-    let circuits = circuits::Counts::default();
     let transport = transport(keypair, relay_transport, door_transport, certificate)?;
     let mut swarm = Swarm::new(
         transport,
-        Behaviour::new(keypair, agent, relay_client, relay_server(keypair.public().to_peer_id(), serve, &circuits)),
+        Behaviour::new(keypair, agent, relay_client, relay_server(keypair.public().to_peer_id(), serve)),
         keypair.public().to_peer_id(),
         swarm::Config::with_tokio_executor().with_idle_connection_timeout(limits::SILENT_TIMEOUT),
     );
@@ -161,7 +154,7 @@ pub fn open(
         }
     }
     let (sender, addresses) = watch::channel(Vec::new());
-    Ok((swarm, Outside { door, addresses }, Inside { addresses: sender, circuits }, external))
+    Ok((swarm, Outside { door, addresses }, Inside { addresses: sender }, external))
 }
 
 /// Whether this platform dials the address. webrtc-direct is for browsers: a native node has TCP and QUIC, and webrtc
@@ -190,8 +183,8 @@ pub fn sleep(time: Duration) -> impl Future<Output = ()> + Send {
 }
 
 /// Circuits for others, where `serve` says so.
-fn relay_server(me: PeerId, serve: bool, counts: &circuits::Counts) -> RelayServer {
-    serve.then(|| relay::Behaviour::new(me, counts.bound(circuits::limits()))).into()
+fn relay_server(me: PeerId, serve: bool) -> RelayServer {
+    serve.then(|| circuits::Relay::new(me)).into()
 }
 
 /// libp2p leaves the choice of a TLS provider to the process and panics at the first handshake without one.

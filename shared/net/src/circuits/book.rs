@@ -1,0 +1,370 @@
+//! Who holds which reservations and circuits of a seed, by prefix, from the moment at which they are asked for.
+//!
+//! libp2p's events name nodes alone, and one event can mean several things: a "closed reservation" is any connection that
+//! closed, a circuit whose destination goes is reported as closed twice, one that was not answered yet and goes is not
+//! reported at all. So this follows connections: who speaks, and which connection libp2p then turns to. What is counted here
+//! is at no time less than what libp2p holds, and what ends is taken back.
+
+use std::collections::BTreeMap;
+
+use libp2p::{PeerId, relay, swarm::ConnectionId};
+
+use crate::origin::Prefix;
+
+/// Where something comes from. What has no address of its own (a name that was dialled) counts together.
+pub type From = Option<Prefix>;
+
+/// How much the nodes of one prefix hold together.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Connections with a reservation.
+    pub reservations: usize,
+    /// Circuits that they opened, or ask for.
+    pub circuits: usize,
+}
+
+/// What is held, and by whom.
+pub struct Book {
+    bounds: Bounds,
+    nodes: BTreeMap<ConnectionId, PeerId>,
+    reservations: BTreeMap<ConnectionId, From>,
+    circuits: Vec<Circuit>,
+    /// Circuits whose destination's connection closed, and whose source's connection will still report an end: from where,
+    /// to whom, how many.
+    reported_late: BTreeMap<(ConnectionId, PeerId), usize>,
+    /// The connection whose event libp2p looks at now.
+    speaks: Option<ConnectionId>,
+    /// Somebody's wish for a circuit that is within our bounds, until libp2p says what becomes of it.
+    wish: Option<From>,
+    /// The connection that libp2p turned to last because of that event.
+    told: Option<ConnectionId>,
+}
+
+struct Circuit {
+    source: ConnectionId,
+    from: From,
+    /// The destination, and the connection of it that libp2p chose.
+    to: PeerId,
+    through: ConnectionId,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The destination was asked. The request is kept at its connection, and goes with that.
+    Asked,
+    /// The source's connection has it: it is being accepted, or carries data.
+    Accepted,
+    /// The source is being told that it failed.
+    Denied,
+}
+
+impl Book {
+    /// An empty one.
+    pub fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            nodes: BTreeMap::new(),
+            reservations: BTreeMap::new(),
+            circuits: Vec::new(),
+            reported_late: BTreeMap::new(),
+            speaks: None,
+            wish: None,
+            told: None,
+        }
+    }
+
+    /// A connection is there.
+    pub fn opened(&mut self, connection: ConnectionId, node: PeerId) {
+        self.nodes.insert(connection, node);
+    }
+
+    /// A connection is gone, and with it what was held on it.
+    pub fn closed(&mut self, connection: ConnectionId) {
+        self.nodes.remove(&connection);
+        self.reservations.remove(&connection);
+        self.reported_late.retain(|(source, _), _| *source != connection);
+        self.circuits.retain(|circuit| {
+            if circuit.through == connection && circuit.source != connection && circuit.stage == Stage::Accepted {
+                *self.reported_late.entry((circuit.source, circuit.to)).or_default() += 1;
+            }
+            circuit.through != connection && circuit.source != connection
+        });
+    }
+
+    /// libp2p looks at an event of this connection now; at something else if there is none.
+    pub fn speaks(&mut self, connection: Option<ConnectionId>) {
+        (self.speaks, self.wish, self.told) = (connection, None, None);
+    }
+
+    /// Whether who speaks may have a reservation; if so, it has. To be asked last, when libp2p has nothing against it.
+    pub fn may_reserve(&mut self, from: From) -> bool {
+        let Some(connection) = self.speaks else { return false };
+        let held = self.reservations.values().filter(|held| **held == from).count();
+        let may = self.reservations.contains_key(&connection) || held < self.bounds.reservations;
+        if may {
+            self.reservations.insert(connection, from);
+        }
+        may
+    }
+
+    /// Whether who speaks may open one more circuit. To be asked last, when libp2p would grant it if there is a reservation.
+    pub fn may_open(&mut self, from: From) -> bool {
+        let held = self.circuits.iter().filter(|circuit| circuit.from == from).count();
+        let may = held < self.bounds.circuits;
+        self.wish = may.then_some(from);
+        may
+    }
+
+    /// libp2p turns to a connection because of what it looks at.
+    pub fn turns_to(&mut self, connection: ConnectionId) {
+        self.told = Some(connection);
+        let Some(speaks) = self.speaks else { return };
+        match self.wish.take() {
+            Some(from) => {
+                // To who asked: it is told that there is no such reservation. One that holds a reservation may also have
+                // asked for a circuit to itself, which looks alike until the end is reported.
+                if connection != speaks || self.reservations.contains_key(&connection) {
+                    let Some(to) = self.nodes.get(&connection).copied() else { return };
+                    self.circuits.push(Circuit { source: speaks, from, to, through: connection, stage: Stage::Asked });
+                }
+            }
+            None if connection != speaks => {
+                self.advance(Stage::Accepted, |known| {
+                    known.source == connection && known.through == speaks && known.stage == Stage::Asked
+                });
+            }
+            None => {}
+        }
+    }
+
+    /// libp2p reports something because of what it looks at.
+    #[allow(deprecated)] // only what will be logged alone one day says that a circuit failed
+    pub fn happened(&mut self, event: &relay::Event) {
+        // What it reports of a connection that closed is known from that already.
+        let Some(speaks) = self.speaks else { return };
+        match event {
+            relay::Event::ReservationTimedOut { .. } => _ = self.reservations.remove(&speaks),
+            relay::Event::CircuitReqOutboundConnectFailed { .. } => {
+                let Some(source) = self.told else { return };
+                let stage = if source == speaks { Stage::Asked } else { Stage::Accepted };
+                self.advance(Stage::Denied, |known| {
+                    known.source == source && known.through == speaks && known.stage == stage
+                });
+            }
+            relay::Event::CircuitReqDenied { dst_peer_id, status, .. } => {
+                let to_itself = matches!(status, relay::StatusCode::NoReservation);
+                let _ = self.remove(|known| known.is(speaks, *dst_peer_id, Stage::Denied))
+                    || (to_itself && self.remove(|known| known.is_to_itself(speaks)));
+            }
+            relay::Event::CircuitReqDenyFailed { dst_peer_id, .. } => {
+                self.remove(|known| known.is(speaks, *dst_peer_id, Stage::Denied));
+            }
+            relay::Event::CircuitReqAcceptFailed { dst_peer_id, .. }
+            | relay::Event::CircuitClosed { dst_peer_id, .. } => self.ended(speaks, *dst_peer_id),
+            relay::Event::ReservationReqAccepted { .. }
+            | relay::Event::ReservationReqAcceptFailed { .. }
+            | relay::Event::ReservationReqDenied { .. }
+            | relay::Event::ReservationReqDenyFailed { .. }
+            | relay::Event::ReservationClosed { .. }
+            | relay::Event::CircuitReqAccepted { .. }
+            | relay::Event::StatusChanged { .. } => {}
+        }
+    }
+
+    /// The source's connection reports the end of a circuit that it had.
+    fn ended(&mut self, source: ConnectionId, to: PeerId) {
+        if let Some(late) = self.reported_late.get_mut(&(source, to)) {
+            *late -= 1;
+            if *late == 0 {
+                self.reported_late.remove(&(source, to));
+            }
+            return;
+        }
+        let _ = self.remove(|known| known.is(source, to, Stage::Accepted))
+            || self.remove(|known| known.to == to && known.is_to_itself(source));
+    }
+
+    fn advance(&mut self, to: Stage, which: impl Fn(&Circuit) -> bool) {
+        if let Some(circuit) = self.circuits.iter_mut().find(|circuit| which(circuit)) {
+            circuit.stage = to;
+        }
+    }
+
+    fn remove(&mut self, which: impl Fn(&Circuit) -> bool) -> bool {
+        let place = self.circuits.iter().position(which);
+        place.map(|place| self.circuits.swap_remove(place)).is_some()
+    }
+}
+
+impl Circuit {
+    fn is(&self, source: ConnectionId, to: PeerId, stage: Stage) -> bool {
+        self.source == source && self.to == to && self.stage == stage
+    }
+
+    fn is_to_itself(&self, source: ConnectionId) -> bool {
+        self.source == source && self.through == source && self.stage == Stage::Asked
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::origin::Origin;
+
+    const BOUNDS: Bounds = Bounds { reservations: 3, circuits: 4 };
+
+    fn from(text: &str) -> From {
+        Origin::of(&format!("/ip4/{text}/tcp/1").parse().unwrap()).map(|origin| origin.prefix)
+    }
+
+    fn connection(number: usize) -> ConnectionId {
+        ConnectionId::new_unchecked(number)
+    }
+
+    impl Book {
+        fn opens_connection(&mut self, number: usize) -> PeerId {
+            let node = PeerId::random();
+            self.opened(connection(number), node);
+            node
+        }
+
+        fn reserves(&mut self, number: usize, where_from: &str) -> bool {
+            self.speaks(Some(connection(number)));
+            self.may_reserve(from(where_from))
+        }
+
+        /// A wish that libp2p passes on to a connection of the destination, or answers itself.
+        fn asks(&mut self, number: usize, where_from: &str, answer: usize) -> bool {
+            self.speaks(Some(connection(number)));
+            let may = self.may_open(from(where_from));
+            self.turns_to(connection(answer));
+            may
+        }
+
+        fn agrees(&mut self, through: usize, source: usize) {
+            self.speaks(Some(connection(through)));
+            self.turns_to(connection(source));
+        }
+
+        fn reports(&mut self, number: usize, event: &relay::Event) {
+            self.speaks(Some(connection(number)));
+            self.happened(event);
+        }
+    }
+
+    fn closed(dst_peer_id: PeerId) -> relay::Event {
+        relay::Event::CircuitClosed { src_peer_id: PeerId::random(), dst_peer_id, error: None }
+    }
+
+    fn denied(dst_peer_id: PeerId, status: relay::StatusCode) -> relay::Event {
+        relay::Event::CircuitReqDenied { src_peer_id: PeerId::random(), dst_peer_id, status }
+    }
+
+    #[test]
+    fn the_connections_of_one_prefix_reserve_only_so_much_and_others_still_can() {
+        let mut book = Book::new(BOUNDS);
+        for number in 0..BOUNDS.reservations {
+            assert!(book.reserves(number, &format!("192.0.2.{number}")));
+        }
+        assert!(!book.reserves(9, "192.0.2.251") && book.reserves(10, "192.0.3.1"));
+        // Who holds one renews it; when one ends, another takes its place.
+        assert!(book.reserves(0, "192.0.2.0"));
+        book.closed(connection(0));
+        assert!(book.reserves(9, "192.0.2.251") && !book.reserves(11, "192.0.2.251"));
+        book.reports(9, &relay::Event::ReservationTimedOut { src_peer_id: PeerId::random() });
+        assert!(book.reserves(11, "192.0.2.251"));
+    }
+
+    #[test]
+    fn another_connection_of_a_node_that_closes_ends_no_reservation() {
+        let mut book = Book::new(Bounds { reservations: 1, ..BOUNDS });
+        let src_peer_id = book.opens_connection(1);
+        book.opened(connection(2), src_peer_id);
+        assert!(book.reserves(1, "192.0.2.1"));
+        book.closed(connection(2));
+        book.speaks(None);
+        book.happened(&relay::Event::ReservationClosed { src_peer_id });
+        assert!(!book.reserves(3, "192.0.2.1"));
+    }
+
+    #[test]
+    fn circuits_count_from_the_asking_on_until_they_fail_or_end() {
+        let mut book = Book::new(BOUNDS);
+        let to = book.opens_connection(7);
+        assert!((0..BOUNDS.circuits).all(|_| book.asks(1, "192.0.2.1", 7)));
+        assert!(!book.asks(1, "192.0.2.1", 1) && !book.asks(2, "192.0.2.2", 2) && book.asks(3, "192.0.3.1", 7));
+        // That libp2p refused more says nothing about those that are under way.
+        book.reports(1, &denied(to, relay::StatusCode::ResourceLimitExceeded));
+        assert!(!book.asks(2, "192.0.2.2", 2));
+        book.agrees(7, 1);
+        book.reports(1, &closed(to));
+        assert!(book.asks(2, "192.0.2.2", 7) && !book.asks(2, "192.0.2.2", 2));
+    }
+
+    #[test]
+    #[allow(deprecated)]
+    fn a_circuit_that_its_destination_refuses_ends_when_the_source_is_told() {
+        let mut book = Book::new(Bounds { circuits: 1, ..BOUNDS });
+        let dst_peer_id = book.opens_connection(7);
+        assert!(book.asks(1, "192.0.2.1", 7));
+        book.agrees(7, 1);
+        book.happened(&relay::Event::CircuitReqOutboundConnectFailed {
+            src_peer_id: PeerId::random(),
+            dst_peer_id,
+            error: relay::outbound::stop::Error::PermissionDenied,
+        });
+        assert!(!book.asks(2, "192.0.2.1", 2));
+        book.reports(1, &denied(dst_peer_id, relay::StatusCode::PermissionDenied));
+        assert!(book.asks(2, "192.0.2.1", 7));
+    }
+
+    #[test]
+    fn a_circuit_whose_destination_goes_ends_once_though_it_is_reported_twice() {
+        let mut book = Book::new(Bounds { circuits: 2, ..BOUNDS });
+        let to = book.opens_connection(7);
+        book.opened(connection(8), to);
+        for through in [7, 8] {
+            assert!(book.asks(1, "192.0.2.1", through));
+            book.agrees(through, 1);
+        }
+        book.closed(connection(7));
+        book.speaks(None);
+        book.happened(&closed(to));
+        book.reports(1, &closed(to));
+        assert!(book.asks(1, "192.0.2.1", 8) && !book.asks(1, "192.0.2.1", 1));
+        // What the destination was still asked for goes without a report; what it had agreed to is reported later.
+        book.closed(connection(8));
+        book.opened(connection(9), to);
+        for _ in 0..2 {
+            assert!(book.asks(1, "192.0.2.1", 9));
+            book.agrees(9, 1);
+        }
+        book.reports(1, &closed(to));
+        assert!(!book.asks(1, "192.0.2.1", 1));
+        book.reports(1, &closed(to));
+        assert!(book.asks(1, "192.0.2.1", 9));
+        book.closed(connection(1));
+        assert!(book.circuits.is_empty() && book.reported_late.is_empty());
+    }
+
+    #[test]
+    fn a_refusal_is_no_circuit_and_one_to_itself_is_one() {
+        let mut book = Book::new(Bounds { circuits: 1, ..BOUNDS });
+        let me = book.opens_connection(1);
+        assert!((0..9).all(|_| book.asks(1, "192.0.2.1", 1)));
+        assert!(book.reserves(1, "192.0.2.1"));
+        // A refusal of who could have asked for itself counts until it is told.
+        assert!(book.asks(1, "192.0.2.1", 1) && !book.asks(1, "192.0.2.1", 1));
+        book.reports(1, &denied(PeerId::random(), relay::StatusCode::ResourceLimitExceeded));
+        assert!(!book.asks(1, "192.0.2.1", 1));
+        book.reports(1, &denied(PeerId::random(), relay::StatusCode::NoReservation));
+        assert!(book.asks(1, "192.0.2.1", 1));
+        book.agrees(1, 1);
+        book.reports(1, &closed(PeerId::random()));
+        assert!(!book.asks(1, "192.0.2.1", 1));
+        book.reports(1, &closed(me));
+        assert!(book.circuits.is_empty());
+    }
+}

@@ -1,0 +1,160 @@
+//! What a seed relays for those who cannot be dialled, and for how many: of one node, of one prefix, in all. libp2p counts
+//! by node, and a name costs nothing; what the nodes of a prefix hold together is counted in the [`book`], which this keeps
+//! around libp2p's relay.
+
+mod book;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::VecDeque,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use libp2p::{
+    Multiaddr, PeerId,
+    core::{Endpoint, transport::PortUse},
+    relay,
+    swarm::{
+        ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler,
+        THandlerInEvent, THandlerOutEvent, ToSwarm, behaviour::ConnectionEstablished,
+    },
+};
+
+use crate::{limits, origin::Origin};
+use book::{Book, Bounds};
+
+/// The bounds by prefix.
+const BOUNDS: Bounds = Bounds { reservations: limits::RESERVATIONS_PER_PREFIX, circuits: limits::CIRCUITS_PER_PREFIX };
+
+type Action = ToSwarm<relay::Event, THandlerInEvent<relay::Behaviour>>;
+
+/// libp2p's relay with bounds by prefix.
+pub struct Relay {
+    inner: relay::Behaviour,
+    /// The relay asks it; nobody else holds it while it is asked.
+    book: Arc<Mutex<Book>>,
+    /// What the relay wants, once it is in the book.
+    actions: VecDeque<Action>,
+}
+
+impl Relay {
+    /// The relay of this node.
+    pub fn new(me: PeerId) -> Self {
+        Self::with(me, BOUNDS)
+    }
+
+    fn with(me: PeerId, bounds: Bounds) -> Self {
+        let book = Arc::new(Mutex::new(Book::new(bounds)));
+        let mut config = by_node();
+        // Behind all others: what these let pass, libp2p takes in.
+        let asked = Arc::clone(&book);
+        config.reservation_rate_limiters.push(Box::new(move |_: PeerId, address: &Multiaddr, _: Instant| {
+            lock(&asked, |book| book.may_reserve(Origin::of(address).map(|origin| origin.prefix)))
+        }));
+        let asked = Arc::clone(&book);
+        config.circuit_src_rate_limiters.push(Box::new(move |_: PeerId, address: &Multiaddr, _: Instant| {
+            lock(&asked, |book| book.may_open(Origin::of(address).map(|origin| origin.prefix)))
+        }));
+        Self { inner: relay::Behaviour::new(me, config), book, actions: VecDeque::new() }
+    }
+
+    /// Takes what the relay wants because of what it was just told.
+    fn take_actions(&mut self) {
+        // It only queues: no wake comes of this, and `poll` leaves the true waker there.
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(action) = self.inner.poll(&mut cx) {
+            lock(&self.book, |book| match &action {
+                ToSwarm::NotifyHandler { handler: NotifyHandler::One(connection), .. } => book.turns_to(*connection),
+                ToSwarm::GenerateEvent(event) => book.happened(event),
+                // libp2p's own enum, open-ended; the rest is about no connection.
+                _ => {}
+            });
+            self.actions.push_back(action);
+        }
+    }
+}
+
+/// The bounds by node, and in all.
+fn by_node() -> relay::Config {
+    let mut config = relay::Config {
+        max_reservations: limits::RESERVATIONS,
+        max_reservations_per_peer: limits::RESERVATIONS_PER_NODE,
+        reservation_duration: limits::RESERVATION_DURATION,
+        reservation_rate_limiters: Vec::new(),
+        max_circuits: limits::CIRCUITS,
+        max_circuits_per_peer: limits::CIRCUITS_PER_NODE,
+        max_circuit_duration: limits::CIRCUIT_DURATION,
+        max_circuit_bytes: limits::CIRCUIT_BYTES,
+        circuit_src_rate_limiters: Vec::new(),
+    };
+    if let Some(rate) = NonZeroU32::new(limits::RESERVATION_RATE) {
+        config = config.reservation_rate_per_peer(rate, limits::RATE_INTERVAL);
+    }
+    if let Some(rate) = NonZeroU32::new(limits::CIRCUIT_RATE) {
+        config = config.circuit_src_per_peer(rate, limits::RATE_INTERVAL);
+    }
+    config
+}
+
+fn lock<R>(book: &Mutex<Book>, with: impl FnOnce(&mut Book) -> R) -> R {
+    with(&mut book.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl NetworkBehaviour for Relay {
+    type ConnectionHandler = <relay::Behaviour as NetworkBehaviour>::ConnectionHandler;
+    type ToSwarm = relay::Event;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.inner.handle_established_inbound_connection(id, peer, local, remote)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        role: Endpoint,
+        port: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.inner.handle_established_outbound_connection(id, peer, address, role, port)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        lock(&self.book, |book| {
+            book.speaks(None);
+            match &event {
+                FromSwarm::ConnectionEstablished(ConnectionEstablished { connection_id, peer_id, .. }) => {
+                    book.opened(*connection_id, *peer_id);
+                }
+                FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. }) => book.closed(*connection_id),
+                // The enum is libp2p's and open-ended.
+                _ => {}
+            }
+        });
+        self.inner.on_swarm_event(event);
+        self.take_actions();
+    }
+
+    fn on_connection_handler_event(&mut self, peer: PeerId, id: ConnectionId, event: THandlerOutEvent<Self>) {
+        lock(&self.book, |book| book.speaks(Some(id)));
+        self.inner.on_connection_handler_event(peer, id, event);
+        self.take_actions();
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        match self.actions.pop_front() {
+            Some(action) => Poll::Ready(action),
+            None => self.inner.poll(cx),
+        }
+    }
+}

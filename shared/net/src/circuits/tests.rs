@@ -1,0 +1,277 @@
+//! The bounds by prefix, with libp2p's own relay and clients. They run inside these tests' own loop alone, so that one of
+//! them can stand still.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::{StreamExt, future::poll_fn};
+use libp2p::{
+    Swarm, Transport,
+    core::{transport::MemoryTransport, upgrade::Version},
+    identity::Keypair,
+    noise,
+    swarm::{Config, SwarmEvent, dial_opts::DialOpts, dial_opts::PeerCondition},
+    yamux,
+};
+
+use super::*;
+
+type Client = Swarm<relay::client::Behaviour>;
+
+/// A relay and those who use it.
+struct World {
+    relay: Swarm<Relay>,
+    address: Multiaddr,
+    clients: BTreeMap<PeerId, Client>,
+    /// Whose loop stands still.
+    frozen: Vec<PeerId>,
+}
+
+/// What happened: at the relay, or at a client.
+enum Happened {
+    Relay(SwarmEvent<relay::Event>),
+    Client(PeerId, SwarmEvent<relay::client::Event>),
+}
+
+/// Swarms without an executor do nothing while nobody polls them.
+fn config() -> Config {
+    Config::without_executor().with_idle_connection_timeout(Duration::from_secs(600))
+}
+
+impl World {
+    async fn new(bounds: Bounds) -> Self {
+        let keys = Keypair::generate_ed25519();
+        let me = keys.public().to_peer_id();
+        let transport = MemoryTransport::default()
+            .upgrade(Version::V1)
+            .authenticate(noise::Config::new(&keys).unwrap())
+            .multiplex(yamux::Config::default())
+            .boxed();
+        let mut relay = Swarm::new(transport, Relay::with(me, bounds), me, config());
+        relay.listen_on("/memory/0".parse().unwrap()).unwrap();
+        let address = loop {
+            if let SwarmEvent::NewListenAddr { address, .. } = relay.select_next_some().await {
+                break address;
+            }
+        };
+        relay.add_external_address(address.clone());
+        let address = address.with_p2p(me).unwrap();
+        Self { relay, address, clients: BTreeMap::new(), frozen: Vec::new() }
+    }
+
+    /// A client that is connected to the relay.
+    async fn join(&mut self) -> PeerId {
+        let keys = Keypair::generate_ed25519();
+        let me = keys.public().to_peer_id();
+        let (relayed, behaviour) = relay::client::new(me);
+        let transport = relayed
+            .or_transport(MemoryTransport::default())
+            .upgrade(Version::V1)
+            .authenticate(noise::Config::new(&keys).unwrap())
+            .multiplex(yamux::Config::default())
+            .boxed();
+        self.clients.insert(me, Swarm::new(transport, behaviour, me, config()));
+        self.connect(me).await;
+        me
+    }
+
+    /// Connects a client to the relay, once more if it is connected.
+    async fn connect(&mut self, client: PeerId) {
+        let me = *self.relay.local_peer_id();
+        let options = DialOpts::peer_id(me).addresses(vec![self.address.clone()]).condition(PeerCondition::Always);
+        self.client(client).dial(options.build()).unwrap();
+        self.until(|happened| match happened {
+            Happened::Relay(SwarmEvent::ConnectionEstablished { peer_id, .. }) => (peer_id == client).then_some(()),
+            _ => None,
+        })
+        .await;
+    }
+
+    fn client(&mut self, client: PeerId) -> &mut Client {
+        self.clients.get_mut(&client).unwrap()
+    }
+
+    fn circuit(&self) -> Multiaddr {
+        self.address.clone().with(libp2p::multiaddr::Protocol::P2pCircuit)
+    }
+
+    /// Asks for a reservation; whether it was granted.
+    async fn reserve(&mut self, client: PeerId) -> bool {
+        let circuit = self.circuit();
+        self.client(client).listen_on(circuit).unwrap();
+        self.until(|happened| match happened {
+            Happened::Relay(SwarmEvent::Behaviour(relay::Event::ReservationReqAccepted { src_peer_id, .. })) => {
+                (src_peer_id == client).then_some(true)
+            }
+            Happened::Relay(SwarmEvent::Behaviour(relay::Event::ReservationReqDenied { src_peer_id, .. })) => {
+                (src_peer_id == client).then_some(false)
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    /// Asks for a circuit.
+    fn dial(&mut self, source: PeerId, to: PeerId) {
+        let address = self.circuit().with_p2p(to).unwrap();
+        let options = DialOpts::peer_id(to).addresses(vec![address]).condition(PeerCondition::Always).build();
+        self.client(source).dial(options).unwrap();
+    }
+
+    /// Asks for a circuit; whether it was granted.
+    async fn open(&mut self, source: PeerId, to: PeerId) -> bool {
+        self.dial(source, to);
+        self.until(|happened| match happened {
+            Happened::Relay(SwarmEvent::Behaviour(relay::Event::CircuitReqAccepted { dst_peer_id, .. })) => {
+                (dst_peer_id == to).then_some(true)
+            }
+            Happened::Relay(SwarmEvent::Behaviour(relay::Event::CircuitReqDenied { dst_peer_id, .. })) => {
+                (dst_peer_id == to).then_some(false)
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    /// Runs all whose loops do not stand still until what is wanted has happened.
+    async fn until<T>(&mut self, mut wanted: impl FnMut(Happened) -> Option<T>) -> T {
+        let next = poll_fn(|cx| {
+            loop {
+                let mut moved = false;
+                if let Poll::Ready(Some(event)) = self.relay.poll_next_unpin(cx) {
+                    moved = true;
+                    if let Some(found) = wanted(Happened::Relay(event)) {
+                        return Poll::Ready(found);
+                    }
+                }
+                for (me, client) in self.clients.iter_mut().filter(|(me, _)| !self.frozen.contains(me)) {
+                    if let Poll::Ready(Some(event)) = client.poll_next_unpin(cx) {
+                        moved = true;
+                        if let Some(found) = wanted(Happened::Client(*me, event)) {
+                            return Poll::Ready(found);
+                        }
+                    }
+                }
+                if !moved {
+                    return Poll::Pending;
+                }
+            }
+        });
+        tokio::time::timeout(Duration::from_secs(60), next).await.expect("nothing happened for a minute")
+    }
+}
+
+#[tokio::test]
+async fn a_circuit_that_its_destination_does_not_answer_takes_a_place() {
+    let mut world = World::new(Bounds { reservations: 8, circuits: 2 }).await;
+    let (source, slow, quick) = (world.join().await, world.join().await, world.join().await);
+    assert!(world.reserve(slow).await && world.reserve(quick).await);
+    world.frozen.push(slow);
+    world.dial(source, slow);
+    world.dial(source, slow);
+    assert!(!world.open(source, quick).await);
+    // Once it answers, the two carry data, and when it goes, both places are free: no more and no less.
+    world.frozen.clear();
+    let mut accepted = 0;
+    world
+        .until(|happened| {
+            let is_one = matches!(
+                happened,
+                Happened::Relay(SwarmEvent::Behaviour(relay::Event::CircuitReqAccepted { dst_peer_id, .. }))
+                    if dst_peer_id == slow
+            );
+            accepted += u32::from(is_one);
+            (accepted == 2).then_some(())
+        })
+        .await;
+    assert!(!world.open(source, quick).await);
+    world.clients.remove(&slow);
+    let mut closed = 0;
+    world
+        .until(|happened| {
+            let is_one = matches!(
+                happened,
+                Happened::Relay(SwarmEvent::Behaviour(relay::Event::CircuitClosed { dst_peer_id, .. }))
+                    if dst_peer_id == slow
+            );
+            closed += u32::from(is_one);
+            // libp2p reports each twice: as its destination goes, and as its stream breaks.
+            (closed == 4).then_some(())
+        })
+        .await;
+    assert!(world.open(source, quick).await);
+    assert!(world.open(source, quick).await);
+    assert!(!world.open(source, quick).await);
+}
+
+#[tokio::test]
+async fn a_circuit_that_outlives_another_keeps_its_place_though_the_end_of_that_is_reported_twice() {
+    let mut world = World::new(Bounds { reservations: 8, circuits: 2 }).await;
+    let source = world.join().await;
+    let (goes, stays) = (world.join().await, world.join().await);
+    assert!(world.reserve(goes).await && world.reserve(stays).await);
+    assert!(world.open(source, goes).await && world.open(source, stays).await);
+    world.clients.remove(&goes);
+    let mut closed = 0;
+    world
+        .until(|happened| {
+            let is_one = matches!(happened, Happened::Relay(SwarmEvent::Behaviour(relay::Event::CircuitClosed { .. })));
+            closed += u32::from(is_one);
+            (closed == 2).then_some(())
+        })
+        .await;
+    assert!(world.open(source, stays).await);
+    assert!(!world.open(source, stays).await);
+}
+
+#[tokio::test]
+async fn refused_circuits_take_no_place() {
+    let mut world = World::new(Bounds { reservations: 8, circuits: 1 }).await;
+    let (source, nowhere, quick) = (world.join().await, world.join().await, world.join().await);
+    // Whoever holds a reservation itself is told the same.
+    assert!(world.reserve(quick).await && world.reserve(source).await);
+    for _ in 0..3 {
+        assert!(!world.open(source, nowhere).await);
+    }
+    assert!(world.open(source, quick).await);
+    assert!(!world.open(source, quick).await);
+}
+
+#[tokio::test]
+async fn a_reservation_lasts_though_another_connection_of_its_node_closes() {
+    let mut world = World::new(Bounds { reservations: 1, circuits: 8 }).await;
+    let (holder, other) = (world.join().await, world.join().await);
+    assert!(world.reserve(holder).await);
+    let mut second = None;
+    let me = *world.relay.local_peer_id();
+    let options = DialOpts::peer_id(me).addresses(vec![world.address.clone()]).condition(PeerCondition::Always).build();
+    let id = options.connection_id();
+    world.client(holder).dial(options).unwrap();
+    world
+        .until(|happened| {
+            if let Happened::Client(node, SwarmEvent::ConnectionEstablished { connection_id, .. }) = happened
+                && (node, connection_id) == (holder, id)
+            {
+                second = Some(connection_id);
+            }
+            second.map(|_| ())
+        })
+        .await;
+    assert!(world.client(holder).close_connection(id));
+    world
+        .until(|happened| match happened {
+            Happened::Relay(SwarmEvent::Behaviour(relay::Event::ReservationClosed { src_peer_id })) => {
+                (src_peer_id == holder).then_some(())
+            }
+            _ => None,
+        })
+        .await;
+    assert!(!world.reserve(other).await);
+    world.clients.remove(&holder);
+    world
+        .until(|happened| match happened {
+            Happened::Relay(SwarmEvent::ConnectionClosed { peer_id, .. }) => (peer_id == holder).then_some(()),
+            _ => None,
+        })
+        .await;
+    assert!(world.reserve(other).await);
+}
