@@ -13,7 +13,7 @@ use p2pnet_shared::{
     engine::{
         CallOutcome, Engine, EngineName, Limits, Trap, WasmiEngine, WasmiModule, Watch,
         drive::{self, Guest, Settings, Stop},
-        standing::{Kind, Rewind, Standing},
+        standing::{Kind, Rewind, Standing, memories_for_each},
     },
     kernel::{self, Facts, MOST_REWINDABLE_BYTES, TrapReason, exports},
     units::Gas,
@@ -30,11 +30,13 @@ const SLICE: i64 = 2_000_000;
 /// Gas of a call that may be made in an instance that stands ready, and that nobody looks into meanwhile: some milliseconds
 /// at most.
 const TINY_GAS: Gas = Gas(1_000_000);
-/// Instances that stand ready in all workers of a tab, or somewhat more: each has three memories, for each of which Chromium
-/// sets so many addresses aside that some 120 are all that a tab can have.
-const MOST_STANDING: usize = 24;
-/// The same in one worker.
-const MOST_STANDING_HERE: usize = 4;
+/// Memories that all workers of a tab have together: Chromium sets so many addresses aside for each that some 120 are all that
+/// a tab can have, and the page has one.
+const MEMORIES: usize = 119;
+/// Of those, what a worker needs though nothing stands ready: its own, and the two of a program's fresh instance.
+const MEMORIES_NEEDED: usize = 3;
+/// Instances that stand ready in one worker. Each has twice the memories of its kernel and one for marks.
+const MOST_STANDING: usize = 4;
 
 /// Name of the custom section in which a compiled module carries its own bytes, for wasmi: whoever gets the module has them.
 const REWRITTEN: &str = "p2pnet.rewritten";
@@ -68,8 +70,8 @@ pub struct BrowserModule {
     facts: Facts,
     /// The same for wasmi, once that was needed.
     interpreted: OnceCell<Option<WasmiModule>>,
-    /// The form whose instances can be set back, once that was wanted.
-    rewindable: OnceCell<Option<Module>>,
+    /// The form whose instances can be set back, and how many memories it has, once that was wanted.
+    rewindable: OnceCell<Option<(Module, usize)>>,
     /// Tells the modules of an engine apart.
     number: u64,
 }
@@ -99,7 +101,7 @@ impl BrowserModule {
         Uint8Array::new(&Module::custom_sections(&self.module, REWRITTEN).get(0))
     }
 
-    fn rewindable(&self) -> Option<&Module> {
+    fn rewindable(&self) -> Option<&(Module, usize)> {
         let make = || {
             let rewritten = self.rewritten();
             // A larger one is not copied in vain.
@@ -107,7 +109,7 @@ impl BrowserModule {
                 return None;
             }
             let form = kernel::rewindable(&rewritten.to_vec())?;
-            Module::new(&Uint8Array::from(&*form)).ok()
+            Module::new(&Uint8Array::from(&*form)).ok().map(|module| (module, kernel::memories(&form)))
         };
         self.rewindable.get_or_init(make).as_ref()
     }
@@ -115,7 +117,9 @@ impl BrowserModule {
 
 impl Default for BrowserEngine {
     fn default() -> Self {
-        Self { hook: None, exhausted: Rc::default(), standing: Standing::new(most_standing(), TINY_GAS), number: 0 }
+        let standing = Standing::new(MOST_STANDING, TINY_GAS);
+        let memories = memories_for_each(MEMORIES, most_workers(), MEMORIES_NEEDED);
+        Self { hook: None, exhausted: Rc::default(), standing: standing.with_memories(memories), number: 0 }
     }
 }
 
@@ -147,9 +151,15 @@ impl BrowserEngine {
         if !self.standing.is_worthwhile(kind) {
             return None;
         }
-        let form = module.rewindable()?;
+        let (form, memories) = module.rewindable()?;
+        if !self.standing.makes_room(kind, *memories) {
+            return None;
+        }
         let exhausted = &self.exhausted;
-        self.standing.call(kind, &module.facts, input, limits, || BrowserGuest::new(form, None, exhausted).ok())
+        self.standing.call(kind, &module.facts, input, limits, || {
+            let guest = BrowserGuest::new(form, None, exhausted).ok()?;
+            Some(BrowserGuest { memories: *memories, ..guest })
+        })
     }
 
     /// Whether the last call ended because the browser's own stack or room did, which says nothing about the kernel.
@@ -219,6 +229,8 @@ struct BrowserGuest {
     stopped: Option<Rc<Cell<Option<Trap>>>>,
     exhausted: Rc<Cell<bool>>,
     exports: Object,
+    /// How many it has, if it stands ready.
+    memories: usize,
     memory: Memory,
     gas: Global,
     trap: Global,
@@ -251,6 +263,7 @@ impl BrowserGuest {
             run: export(&exported, "run")?,
             rewind: export(&exported, exports::SAVE).ok().zip(export(&exported, exports::REWIND).ok()),
             exports: exported,
+            memories: 0,
         })
     }
 
@@ -335,6 +348,10 @@ impl Guest for BrowserGuest {
 }
 
 impl Rewind for BrowserGuest {
+    fn memories(&self) -> usize {
+        self.memories
+    }
+
     fn save(&mut self) -> bool {
         self.rewind.as_ref().is_some_and(|(save, _)| did(save))
     }
@@ -344,13 +361,13 @@ impl Rewind for BrowserGuest {
     }
 }
 
-/// A tab has a worker for each core at most.
-fn most_standing() -> usize {
+/// A tab has a worker for each core at most, and one for the person at it.
+fn most_workers() -> usize {
     let navigator = Reflect::get(&js_sys::global(), &"navigator".into());
     let cores = navigator.and_then(|navigator| Reflect::get(&navigator, &"hardwareConcurrency".into()));
     let cores = cores.ok().and_then(|cores| cores.as_f64()).unwrap_or(1.0);
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a small number
-    (MOST_STANDING / cores.max(1.0) as usize).clamp(1, MOST_STANDING_HERE)
+    (cores.max(1.0) as usize).saturating_add(1)
 }
 
 fn did(function: &Function) -> bool {

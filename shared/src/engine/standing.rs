@@ -25,16 +25,28 @@ const REST_CALLS: u64 = 16_384;
 
 /// A guest in the [rewindable form](crate::kernel::rewindable).
 pub trait Rewind: Guest {
+    /// Memories that it has, where there is room for few.
+    fn memories(&self) -> usize {
+        0
+    }
     /// Keeps its state; `false` if it cannot.
     fn save(&mut self) -> bool;
     /// Sets it back to what was kept; `false` if it cannot, and then it is of no use.
     fn rewind(&mut self) -> bool;
 }
 
+/// How many memories the guests may have that stand ready in one of `threads` threads, where there is room for `all` memories
+/// in all threads together and each thread needs so many otherwise. None, where that leaves none.
+pub fn memories_for_each(all: usize, threads: usize, needed: usize) -> usize {
+    (all / threads.max(1)).saturating_sub(needed)
+}
+
 /// Guests that stand ready, of all kernels of one thread.
 pub struct Standing<G> {
     /// How many at once.
     most: usize,
+    /// How many memories they have together.
+    most_memories: usize,
     most_gas: Gas,
     guests: Vec<Ready<G>>,
     counted: Vec<Counted>,
@@ -75,7 +87,13 @@ struct Counted {
 impl<G: Rewind> Standing<G> {
     /// None yet; so many at most, for calls of at most so much gas.
     pub fn new(most: usize, most_gas: Gas) -> Self {
-        Self { most, most_gas, guests: Vec::new(), counted: Vec::new(), now: 0, calls: 0 }
+        Self { most, most_memories: usize::MAX, most_gas, guests: Vec::new(), counted: Vec::new(), now: 0, calls: 0 }
+    }
+
+    /// The same, with so many memories together at most.
+    #[must_use]
+    pub fn with_memories(self, most_memories: usize) -> Self {
+        Self { most_memories, ..self }
     }
 
     /// Calls that were made in what stands ready.
@@ -103,6 +121,33 @@ impl<G: Rewind> Standing<G> {
         let counted = self.counted.iter().find(|counted| counted.kind == kind);
         counted.is_some_and(|counted| counted.calls >= WORTHWHILE_CALLS && counted.rests_until <= now)
             && (self.guests.len() < self.most || self.guests.iter().any(|ready| ready.is_idle(now)))
+    }
+
+    /// Whether a guest stands ready for such calls, or there is room for one with so many memories. What was not used lately is
+    /// given up for it, before it is made.
+    pub fn makes_room(&mut self, kind: Kind, memories: usize) -> bool {
+        if self.guests.iter().any(|ready| ready.kind == kind) {
+            return true;
+        }
+        // In vain, or for what may not be given up, nothing is.
+        let (mut count, mut held) = (0, 0_usize);
+        for ready in self.guests.iter().filter(|ready| !ready.is_idle(self.now)) {
+            (count, held) = (count + 1, held.saturating_add(ready.guest.memories()));
+        }
+        if count >= self.most || held.saturating_add(memories) > self.most_memories {
+            return false;
+        }
+        while self.guests.len() >= self.most || self.memories().saturating_add(memories) > self.most_memories {
+            if !self.give_up_oldest() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Memories of all that stands ready.
+    fn memories(&self) -> usize {
+        self.guests.iter().fold(0, |sum, ready| sum.saturating_add(ready.guest.memories()))
     }
 
     /// Counts a call that a fresh instance made.
@@ -163,12 +208,15 @@ impl<G: Rewind> Standing<G> {
 
     fn keep(&mut self, ready: Ready<G>) {
         if self.guests.len() >= self.most {
-            let oldest = (0..self.guests.len()).min_by_key(|place| self.guests[*place].used_at);
-            if let Some(oldest) = oldest {
-                self.guests.swap_remove(oldest);
-            }
+            self.give_up_oldest();
         }
         self.guests.push(ready);
+    }
+
+    /// Gives up the guest that was not used for longest; `false` if there is none.
+    fn give_up_oldest(&mut self) -> bool {
+        let oldest = (0..self.guests.len()).min_by_key(|place| self.guests[*place].used_at);
+        oldest.map(|oldest| self.guests.swap_remove(oldest)).is_some()
     }
 
     /// Gives up all guests, for want of room; `true` if there were any.
@@ -255,6 +303,8 @@ mod tests {
         fresh: WasmiModule,
         form: WasmiModule,
         facts: Facts,
+        /// Of what is made to stand ready.
+        memories: usize,
     }
 
     fn here(text: &str) -> Here {
@@ -266,6 +316,7 @@ mod tests {
             form: engine.load(&form).unwrap(),
             facts: Facts::of(&prepared.rewritten).unwrap(),
             engine,
+            memories: 0,
         }
     }
 
@@ -283,6 +334,7 @@ mod tests {
             let limits = Limits { gas: Gas(10_000_000), ..Limits::default() };
             let kind = standing.kind(1, &[input], &limits);
             if standing.is_worthwhile(kind)
+                && standing.makes_room(kind, self.memories)
                 && let Some(outcome) = standing.call(kind, &self.facts, &[input], &limits, || make(self))
             {
                 return (outcome, true);
@@ -349,6 +401,93 @@ mod tests {
         assert_eq!(standing.guests.len(), MOST_STANDING);
         standing.forget(1);
         assert!(standing.guests.is_empty() && !standing.clear());
+    }
+
+    #[test]
+    fn memories_of_both_forms_are_counted() {
+        for (text, count) in [("(module (memory 1))", 1), ("(module (memory 1) (memory 1))", 2)] {
+            let rewritten = kernel::rewrite(&wat::parse_str(text).unwrap()).unwrap();
+            assert_eq!(kernel::memories(&rewritten), count);
+            assert_eq!(kernel::memories(&kernel::rewindable(&rewritten).unwrap()), 2 * count + 1);
+        }
+        assert_eq!(kernel::memories(b"no module"), 0);
+    }
+
+    #[test]
+    fn what_stands_ready_in_all_threads_leaves_room_for_what_else_they_need() {
+        let (all, needed) = (120, 3);
+        for threads in 1..=1_024 {
+            let each = memories_for_each(all, threads, needed);
+            assert!(each == 0 || threads * (needed + each) <= all, "{each} in each of {threads}");
+            // Nor is room left that would be enough for each.
+            assert!(threads * (needed + each + 1) > all);
+        }
+        assert_eq!(memories_for_each(all, 0, 0), all);
+    }
+
+    /// A guest with so many memories.
+    struct Heavy<G>(G, usize);
+
+    impl<G: Guest> Guest for Heavy<G> {
+        fn set(&mut self, settings: Settings) -> Result<(), drive::Stop> {
+            self.0.set(settings)
+        }
+        fn gas_left(&mut self) -> (i64, i64) {
+            self.0.gas_left()
+        }
+        fn trap_reason(&mut self) -> kernel::TrapReason {
+            self.0.trap_reason()
+        }
+        fn start(&mut self, name: &str) -> Result<(), drive::Stop> {
+            self.0.start(name)
+        }
+        fn alloc(&mut self, length: u32) -> Result<u32, drive::Stop> {
+            self.0.alloc(length)
+        }
+        fn run(&mut self, pointer: u32, length: u32) -> Result<u64, drive::Stop> {
+            self.0.run(pointer, length)
+        }
+        fn write(&mut self, pointer: u32, bytes: &[u8]) -> bool {
+            self.0.write(pointer, bytes)
+        }
+        fn read(&mut self, pointer: u32, length: u32) -> Option<Vec<u8>> {
+            self.0.read(pointer, length)
+        }
+    }
+
+    impl<G: Rewind> Rewind for Heavy<G> {
+        fn memories(&self) -> usize {
+            self.1
+        }
+        fn save(&mut self) -> bool {
+            self.0.save()
+        }
+        fn rewind(&mut self) -> bool {
+            self.0.rewind()
+        }
+    }
+
+    #[test]
+    fn what_stands_ready_has_only_so_many_memories_and_may_be_nothing() {
+        let (mut here, mut standing) = (here(COUNTS), Standing::new(MOST_STANDING, TINY).with_memories(10));
+        let make = |here: &Here| Some(Heavy(here.engine.guest(&here.form)?, here.memories));
+        // Whether one with so many memories comes to stand ready for calls of so many bytes.
+        let mut stands = |standing: &mut Standing<_>, length: usize, memories: usize| {
+            here.memories = memories;
+            (0..=WORTHWHILE_CALLS).any(|_| here.call(standing, &vec![9; length], make).1)
+        };
+        assert!(stands(&mut standing, 1, 5) && stands(&mut standing, 2, 3));
+        assert!(!stands(&mut standing, 3, 5), "what is in use is not given up");
+        assert!(stands(&mut standing, 3, 2) && standing.memories() == 10);
+        standing.now += IN_USE_CALLS + 1;
+        assert!(stands(&mut standing, 2, 3) && !stands(&mut standing, 4, 11));
+        assert_eq!(standing.guests.len(), 3, "nothing is given up in vain");
+        assert!(stands(&mut standing, 5, 6) && standing.memories() <= 10);
+        assert!(standing.guests.iter().any(|ready| ready.kind.length == 2));
+        for (most, memories) in [(0, 10), (MOST_STANDING, 0)] {
+            let mut none = Standing::new(most, TINY).with_memories(memories);
+            assert!(!stands(&mut none, 1, 3) && none.guests.is_empty());
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub(crate) use features::unreadable_program;
 pub(crate) use imports::{Importer, refusal as refused_import};
 pub use measure::Nans;
 pub use outline::Outline;
-pub use rewindable::{MOST_REWINDABLE_BYTES, MOST_REWINDABLE_PAGES, rewindable};
+pub use rewindable::{MOST_REWINDABLE_BYTES, MOST_REWINDABLE_PAGES, memories, rewindable};
 pub use rewrite::{rewrite, rewrite_with, within_bounds};
 pub use shape::check as is_module;
 

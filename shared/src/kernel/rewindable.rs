@@ -46,6 +46,20 @@ pub fn rewindable(rewritten: &[u8]) -> Option<Vec<u8>> {
     Some(module.finish())
 }
 
+/// How many memories a module has of its own.
+pub fn memories(module: &[u8]) -> usize {
+    let mut count = 0;
+    for payload in Parser::new(0).parse_all(module) {
+        match payload {
+            Ok(Payload::MemorySection(section)) => count = section.count(),
+            // All that is longer comes behind it.
+            Ok(Payload::CodeSectionStart { .. }) | Err(_) => break,
+            Ok(_) => {}
+        }
+    }
+    count as usize
+}
+
 /// What must be known of a module before it is written again.
 struct Plan {
     types: u32,
