@@ -163,14 +163,16 @@ fn beside(path: &Path, end: &str) -> PathBuf {
 pub(super) struct Database {
     path: PathBuf,
     connection: Option<SqliteConnection>,
+    /// Bytes of kernels that are kept.
+    kernel_bytes: i64,
     /// Which files were opened: others may come to lie under their names.
     files: Files,
 }
 
 impl Database {
-    pub(super) fn new(path: PathBuf, connection: SqliteConnection) -> Self {
+    pub(super) fn new(path: PathBuf, connection: SqliteConnection, kernel_bytes: i64) -> Self {
         let files = Files::at(&path);
-        Self { path, connection: Some(connection), files }
+        Self { path, connection: Some(connection), kernel_bytes, files }
     }
 
     /// Writes a batch in one transaction. When this returns `Ok` it is on disk, otherwise nothing of it is.
@@ -183,7 +185,7 @@ impl Database {
                 .await
                 .map_err(|error| Trouble::of(&error, &self.path))?,
         };
-        match transact(&mut connection, batch, find_room).await {
+        match transact(&mut connection, batch, self.kernel_bytes, find_room).await {
             Ok(()) => {
                 self.connection = Some(connection);
                 // The log is made by the first transaction.
@@ -258,7 +260,12 @@ static PUT_ROWS: LazyLock<[String; 6]> =
     LazyLock::new(|| ROWS.map(|rows| format!("{PUT}{}", ", (?, ?, ?, ?)".repeat(rows - 1))));
 const PUT: &str = "INSERT OR REPLACE INTO records (kind, job, unit, bytes) VALUES (?, ?, ?, ?)";
 
-async fn transact(connection: &mut SqliteConnection, batch: &Batch, find_room: bool) -> Result<(), sqlx::Error> {
+async fn transact(
+    connection: &mut SqliteConnection,
+    batch: &Batch,
+    kernel_bytes: i64,
+    find_room: bool,
+) -> Result<(), sqlx::Error> {
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     // First what goes: a key whose job was removed may name a new one.
     for key in batch.forgotten() {
@@ -268,7 +275,7 @@ async fn transact(connection: &mut SqliteConnection, batch: &Batch, find_room: b
     for key in batch.keys() {
         put_key(connection, key).await?;
     }
-    shelf::put_kernels(connection, batch).await?;
+    shelf::put_kernels(connection, batch, kernel_bytes).await?;
     if find_room {
         sqlx::query("INSERT OR REPLACE INTO room (one, bytes) VALUES (1, zeroblob(?))")
             .bind(i64::try_from(ROOM).unwrap_or(i64::MAX))

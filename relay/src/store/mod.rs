@@ -125,9 +125,14 @@ pub struct Store {
 impl Store {
     /// Opens or makes the database `path`, and reads the records that the node needs to go on.
     pub async fn open(path: PathBuf) -> Result<(Self, Vec<(StoreKey, Vec<u8>)>), StoreError> {
+        Self::open_keeping(path, KERNELS_KEPT_BYTES).await
+    }
+
+    /// The same with room for so many bytes of kernels.
+    async fn open_keeping(path: PathBuf, kernel_bytes: i64) -> Result<(Self, Vec<(StoreKey, Vec<u8>)>), StoreError> {
         let mut connection = database::open(&path).await?;
         let records = read_records(&mut connection).await.map_err(|cause| explain(&path, cause))?;
-        let writer = Writer::start(Database::new(path.clone(), connection));
+        let writer = Writer::start(Database::new(path.clone(), connection, kernel_bytes));
         Ok((Self { path, reader: Arc::default(), writer }, records))
     }
 
@@ -349,6 +354,10 @@ mod tests {
 
     use super::*;
 
+    /// Bytes of a kernel that count as they are, and room for sixteen such.
+    const PART: usize = 2 * shelf::LEAST_CHARGE as usize;
+    const ROOM: i64 = 32 * shelf::LEAST_CHARGE;
+
     fn new_folder(name: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("p2pnet-store-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
@@ -391,10 +400,9 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_sends_many_kernels_pushes_out_his_own_oldest_that_no_job_uses() {
-        const PART: usize = 16 << 20; // sixteen fill the room
         let folder = new_folder("shelf");
         let path = folder.join("store.sqlite");
-        let (store, _) = Store::open(path.clone()).await.unwrap();
+        let (store, _) = Store::open_keeping(path.clone(), ROOM).await.unwrap();
         let put = async |n: u8, household: u8| {
             store.writer().promise_kernel(kernel(n, household, vec![n; PART])).await.unwrap();
         };
@@ -441,9 +449,9 @@ mod tests {
         sqlx::query("DROP TABLE kernel_uses").execute(&mut old).await.unwrap();
         sqlx::query("PRAGMA user_version = 2").execute(&mut old).await.unwrap();
         old.close().await.unwrap();
-        let (store, _) = Store::open(path).await.unwrap();
+        let (store, _) = Store::open_keeping(path, ROOM).await.unwrap();
         for n in 2..20 {
-            store.writer().promise_kernel(kernel(n, n, vec![n; 16 << 20])).await.unwrap();
+            store.writer().promise_kernel(kernel(n, n, vec![n; PART])).await.unwrap();
         }
         assert_eq!(
             known(&store, 1..20).await.len(),

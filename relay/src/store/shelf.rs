@@ -1,4 +1,4 @@
-//! Kernels that later jobs may name by their hash: [`KERNELS_KEPT_BYTES`] of them. When there is no more room, the network
+//! Kernels that later jobs may name by their hash: so many bytes of them ([`super::KERNELS_KEPT_BYTES`]). When there is no more room, the network
 //! that holds most gives, in it the household that holds most, and of what that holds the oldest; what several hold stays
 //! until the last of them gives it. What a job that is not over was sent with, or named, goes only when its household holds
 //! nothing else: such a job has its module with it, so all that is lost is the name.
@@ -10,13 +10,10 @@ use std::{
 
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{
-    KERNELS_KEPT_BYTES,
-    writer::{Batch, KeptKernel},
-};
+use super::writer::{Batch, KeptKernel};
 
 /// What a module counts for at least, in the share of whoever holds it: rows take room, too.
-const LEAST_CHARGE: i64 = 64 << 10;
+pub(super) const LEAST_CHARGE: i64 = 64 << 10;
 /// Who hold something, each module counted for each of its holders: in all, and of one module.
 const MOST_HOLDERS: usize = 4096;
 const MOST_HOLDERS_OF_ONE: usize = 256;
@@ -119,8 +116,12 @@ impl Shelf {
     }
 }
 
-/// Keeps the kernels of a batch, and lets others go for them.
-pub(super) async fn put_kernels(connection: &mut SqliteConnection, batch: &Batch) -> Result<(), sqlx::Error> {
+/// Keeps the kernels of a batch, and lets others go for them, so that there are `most_bytes` at most.
+pub(super) async fn put_kernels(
+    connection: &mut SqliteConnection,
+    batch: &Batch,
+    most_bytes: i64,
+) -> Result<(), sqlx::Error> {
     let mut kernels = batch.kernels().peekable();
     if kernels.peek().is_none() {
         return Ok(());
@@ -170,7 +171,7 @@ pub(super) async fn put_kernels(connection: &mut SqliteConnection, batch: &Batch
         .collect::<Result<_, _>>()?;
     let holders: i64 =
         sqlx::query("SELECT COUNT(*) FROM kernel_holders").fetch_one(&mut *connection).await?.try_get(0)?;
-    if kept <= KERNELS_KEPT_BYTES && crowded.is_empty() && usize::try_from(holders).is_ok_and(|n| n <= MOST_HOLDERS) {
+    if kept <= most_bytes && crowded.is_empty() && usize::try_from(holders).is_ok_and(|n| n <= MOST_HOLDERS) {
         return Ok(());
     }
     let mut shelf = Shelf::read(connection, before).await?;
@@ -181,7 +182,7 @@ pub(super) async fn put_kernels(connection: &mut SqliteConnection, batch: &Batch
             kept -= let_go(connection, &mut shelf, row).await?;
         }
     }
-    while (kept > KERNELS_KEPT_BYTES || shelf.rows.len() > MOST_HOLDERS)
+    while (kept > most_bytes || shelf.rows.len() > MOST_HOLDERS)
         && let Some(row) = shelf.pick()
     {
         kept -= let_go(connection, &mut shelf, row).await?;
