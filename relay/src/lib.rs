@@ -5,6 +5,8 @@
 // what to do then.
 #![deny(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
 
+#[cfg(all(test, target_os = "linux"))]
+mod apart;
 pub mod cli;
 pub mod config;
 pub mod daemon;

@@ -244,6 +244,63 @@ async fn kernels_run_behind_fences_and_a_worker_that_dies_costs_no_job() {
     support::until(|| async { !std::path::Path::new(&format!("/proc/{worker}")).exists() }).await;
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_worker_that_ends_in_the_middle_of_a_run_costs_nobody_an_attempt() {
+    let folder = Folder::new("mid-run");
+    let relay = Relay::start(&folder, &["--cores", "1"]);
+    let module = STANDARD.encode(p2pnet_test_kernels::counting(2_000_000_000));
+    let job = format!(r#"{{"kind":"kernel","kernel":"{module}","input":"","policy":{{"retries":0}}}}"#);
+    let id = post_job(&relay, job).await;
+    // It was found to be worth compiling, and so it runs.
+    support::until(|| async { !compiled(&folder).is_empty() }).await;
+    let worker = processes(&relay, "kernel-worker")[0];
+    assert!(std::process::Command::new("kill").args(["-KILL", &worker.to_string()]).status().unwrap().success());
+    wait_for(&relay, &id, "completed").await;
+    let status = relay.get(&format!("/api/v1/jobs/{id}")).await;
+    let attempts: Vec<_> = status["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["state"]).collect();
+    assert_eq!(attempts, ["accepted"], "{status}");
+    assert!(!processes(&relay, "kernel-worker").contains(&worker), "another one did it");
+    relay.stop();
+}
+
+/// What is compiled for it second is only for tiny calls.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_kernel_of_which_only_the_first_form_can_be_compiled_runs_compiled() {
+    let folder = Folder::new("first-form");
+    let relay = Relay::start(&folder, &["--cores", "1"]);
+    let module = STANDARD.encode(p2pnet_test_kernels::dear_to_compile(400, 1_000_000));
+    let job = format!(r#"{{"kind":"kernel","kernel":"{module}","input":"{}"}}"#, STANDARD.encode("as it came"));
+    let id = post_job(&relay, job).await;
+    // The compiler ends in the middle of the second form.
+    support::until(|| async { !compiled(&folder).is_empty() }).await;
+    for compiler in processes(&relay, "kernel-compiler") {
+        let _ = std::process::Command::new("kill").args(["-KILL", &compiler.to_string()]).status();
+    }
+    wait_for(&relay, &id, "completed").await;
+    let status = relay.get(&format!("/api/v1/jobs/{id}")).await;
+    assert_eq!(status["attempts"][0]["engine"], "wasmtime", "{status}");
+    assert_eq!(compiled(&folder).len(), 1, "the second form was not there before");
+    relay.stop();
+}
+
+/// Files of compiled kernels.
+#[cfg(target_os = "linux")]
+fn compiled(folder: &Folder) -> Vec<std::path::PathBuf> {
+    let files = fs::read_dir(folder.path().join("compiled/process"));
+    let files = files.into_iter().flatten().flatten().map(|entry| entry.path());
+    files.filter(|path| path.extension().is_some_and(|ending| ending == "compiled")).collect()
+}
+
+/// Processes of a relay that were started to be `what`.
+#[cfg(target_os = "linux")]
+fn processes(relay: &Relay, what: &str) -> Vec<u32> {
+    let line = |pid: &u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let is_it = |pid: &u32| line(pid).split(|byte| *byte == 0).nth(1) == Some(what.as_bytes());
+    relay.children().into_iter().filter(is_it).collect()
+}
+
 /// Compiling it takes minutes and gigabytes, which are not given; running it as it is takes a moment.
 #[cfg(target_os = "linux")]
 #[tokio::test]

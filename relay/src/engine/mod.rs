@@ -24,7 +24,7 @@ use p2pnet_shared::{
 
 pub use self::{
     room::{spawn, with_room},
-    wasmtime::{WasmtimeEngine, WasmtimeModule, watch_written_pages},
+    wasmtime::{FILES_OF_A_KERNEL, FILES_OF_INSTANCES, WasmtimeEngine, WasmtimeModule, watch_written_pages},
 };
 
 /// Gas that a single call may use on wasmi before it is given to wasmtime: some milliseconds.
@@ -45,6 +45,8 @@ pub struct NativeEngines {
     wasmi: WasmiEngine,
     wasmtime: Option<WasmtimeEngine>,
     elsewhere: Option<Elsewhere>,
+    /// See [`NativeEngines::lacked`].
+    lacked: bool,
 }
 
 /// A kernel that is ready on wasmi and, once that pays, on wasmtime.
@@ -70,7 +72,7 @@ impl NativeEngines {
         let wasmtime = wasmtime
             .inspect_err(|error| tracing::warn!(%error, "no native compiler on this machine: kernels run on wasmi"))
             .ok();
-        Self { wasmi: WasmiEngine::new(), wasmtime, elsewhere: None }
+        Self { wasmi: WasmiEngine::new(), wasmtime, elsewhere: None, lacked: false }
     }
 
     /// Has `watch` asked while kernels run on this clone, from the next call on.
@@ -84,6 +86,12 @@ impl NativeEngines {
     /// Has kernels compiled elsewhere from the next call on, and none here.
     pub fn set_elsewhere(&mut self, elsewhere: Option<Elsewhere>) {
         self.elsewhere = elsewhere;
+    }
+
+    /// Whether an engine could not do its part since this was last asked, for want of something that this process lacks:
+    /// files, memory, addresses. Calls were made on the other one, if that could.
+    pub fn lacked(&mut self) -> bool {
+        std::mem::take(&mut self.lacked)
     }
 
     /// Makes a rewritten kernel ready. Share the module among threads.
@@ -102,6 +110,7 @@ impl NativeEngines {
         if !worthwhile && self.wasmtime.is_some() {
             let probe = Limits { gas: limits.gas.min(PROBE_GAS), ..*limits };
             let outcome = self.wasmi.call(&module.wasmi, input, &probe);
+            self.lacked |= outcome.output == Err(Trap::HostFailed);
             if outcome.output != Err(Trap::OutOfGas) || probe.gas == limits.gas {
                 module.spent.fetch_add(outcome.gas.0.saturating_add(INSTANCE_GAS), Ordering::Relaxed);
                 return (EngineName::Wasmi, outcome);
@@ -111,9 +120,16 @@ impl NativeEngines {
         if let Some(wasmtime) = &mut self.wasmtime
             && let Some(compiled) = compiled(wasmtime, self.elsewhere.as_ref(), module)
         {
-            return (EngineName::Wasmtime, wasmtime.call(compiled, input, limits));
+            let outcome = wasmtime.call(compiled, input, limits);
+            if outcome.output != Err(Trap::HostFailed) {
+                return (EngineName::Wasmtime, outcome);
+            }
+            // That says nothing about the kernel, and wasmi needs less of the machine.
+            self.lacked = true;
         }
-        (EngineName::Wasmi, self.wasmi.call(&module.wasmi, input, limits))
+        let outcome = self.wasmi.call(&module.wasmi, input, limits);
+        self.lacked |= outcome.output == Err(Trap::HostFailed);
+        (EngineName::Wasmi, outcome)
     }
 }
 

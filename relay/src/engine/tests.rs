@@ -89,3 +89,73 @@ fn programs_come_to_the_same_end_with_the_same_gas_on_both_engines() {
         assert_eq!((ended.output, ended.errors), (program.output, program.errors), "{}", program.name);
     }
 }
+
+#[test]
+fn code_is_told_of_before_the_other_form_is_compiled() {
+    let path = folder("told");
+    let engine = WasmtimeEngine::compiling_into(path.clone()).unwrap();
+    let files = || std::fs::read_dir(&path).unwrap().count();
+    let rewritten = counting(100);
+    let mut told = None;
+    engine.keep(&rewritten, |ready| told = Some((ready, files(), engine.load_kept(&rewritten).is_some())));
+    assert_eq!((told, files()), (Some((true, 1, true)), 2));
+    std::fs::remove_dir_all(path).unwrap();
+}
+
+#[test]
+fn the_other_form_of_a_kernel_is_found_though_it_comes_after_many_calls() {
+    let path = folder("later");
+    let compiler = WasmtimeEngine::compiling_into(path.clone()).unwrap();
+    let rewritten = counting(1);
+    let mut engine = WasmtimeEngine::new(Some(path.clone())).unwrap();
+    let other = engine.clone();
+    let mut calls = |module: &WasmtimeModule, calls: usize| {
+        let before = engine.stood_ready();
+        (0..calls).for_each(|_| assert!(engine.call(module, &[b"x"], &Limits::default()).output.is_ok()));
+        engine.stood_ready() - before
+    };
+    let module = {
+        // As it is while another process goes on.
+        let mut module = None;
+        compiler.keep(&rewritten, |_| {
+            module = other.load_kept(&rewritten);
+            assert_eq!(calls(module.as_ref().unwrap(), 2_000), 0);
+        });
+        module.unwrap()
+    };
+    assert!(calls(&module, 5_000) > 0);
+    std::fs::remove_dir_all(path).unwrap();
+}
+
+/// Its memory begins with data, for which wasmtime opens a file where it makes the first instance.
+#[cfg(target_os = "linux")]
+const LONG_WITH_DATA: &str = r#"(module (memory (export "memory") 1) (data (i32.const 1000) "data")
+    (func (export "alloc") (param i32) (result i32) (i32.const 2048))
+    (func (export "run") (param i32 i32) (result i64) (local $i i32)
+        (loop $again
+            (local.set $i (i32.add (local.get $i) (i32.const 1)))
+            (br_if $again (i32.lt_u (local.get $i) (i32.const 1000000))))
+        (i64.or (i64.shl (i64.const 1000) (i64.const 32)) (i64.const 4))))"#;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_this_process_has_no_files_for_is_computed_by_wasmi_with_the_same_gas() {
+    let inside = |_: &std::path::Path| {
+        let mut engines = NativeEngines::new(None);
+        let module = engines.load(&prepare(&wat::parse_str(LONG_WITH_DATA).unwrap()).unwrap().rewritten).unwrap();
+        let bound = |files| {
+            let limit = libc::rlimit { rlim_cur: files, rlim_max: 1024 };
+            // SAFETY: only reads the struct, which lives through the call.
+            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+        };
+        bound(0);
+        let (engine, outcome) = engines.call(&module, &[b""], &Limits::default());
+        assert_eq!((engine, outcome.output.as_deref()), (EngineName::Wasmi, Ok(b"data".as_slice())));
+        assert!(engines.lacked() && !engines.lacked(), "told once");
+        bound(1024);
+        assert_eq!(engines.call(&module, &[b""], &Limits::default()), (EngineName::Wasmtime, outcome));
+        assert!(!engines.lacked());
+    };
+    let test = "engine::tests::what_this_process_has_no_files_for_is_computed_by_wasmi_with_the_same_gas";
+    crate::apart::run(test, inside, |_| ());
+}

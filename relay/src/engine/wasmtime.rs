@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -50,6 +50,14 @@ const RESIDENT_BYTES: usize = 256 << 10;
 const TINY_GAS: Gas = Gas(1_000_000);
 /// Instances that stand ready at once.
 const MOST_STANDING: usize = 8;
+/// Files that a kernel holds open: in each of its forms one for each memory that begins with data.
+pub const FILES_OF_A_KERNEL: u64 = 2 * MOST_MEMORIES as u64;
+/// The same for instances of kernels that are not kept any more, where one thread runs kernels: what the pool's places began
+/// with last, and what stands ready, with one that comes before another goes.
+pub const FILES_OF_INSTANCES: u64 = (INSTANCES_OF_ONE_THREAD as u64 + MOST_STANDING as u64 + 1) * FILES_OF_A_KERNEL;
+/// Calls between two looks for a form that is not there yet, at first and at most: a look takes as long as some of them.
+const LEAST_CALLS_A_LOOK: u32 = 256;
+const MOST_CALLS_A_LOOK: u32 = 16_384;
 /// A kernel that takes longer to compile is not compiled twice: that would be too much for its bounds.
 const SHORT: Duration = Duration::from_secs(5);
 
@@ -81,6 +89,29 @@ struct Rewindable {
     /// Whether it may be compiled here, or is only to be found on disk.
     may_compile: bool,
     form: OnceLock<(InstancePre<()>, Items)>,
+    looks: Looks,
+}
+
+/// When a form is looked for on disk that is not there yet: another process may be compiling it just now, or never be.
+#[derive(Default)]
+struct Looks {
+    /// Calls until the next look.
+    left: AtomicU32,
+    /// Calls between the last two.
+    last: AtomicU32,
+}
+
+impl Looks {
+    fn is_due(&self) -> bool {
+        let count = |left: u32| left.checked_sub(1);
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).is_err()
+    }
+
+    fn was_in_vain(&self) {
+        let next = (2 * self.last.load(Ordering::Relaxed)).clamp(LEAST_CALLS_A_LOOK, MOST_CALLS_A_LOOK);
+        self.last.store(next, Ordering::Relaxed);
+        self.left.store(next, Ordering::Relaxed);
+    }
 }
 
 /// Where a kernel's exports are, so that no name is looked up in a call.
@@ -153,11 +184,12 @@ impl WasmtimeEngine {
         Self::made_of(compiler, folder)
     }
 
-    /// Puts the kernel's compiled code into the folder, where an engine with the same folder finds it, and that of its
-    /// other form beside it, if there is one; whether it could.
-    pub fn keep(&self, rewritten: &[u8]) -> bool {
+    /// Puts the kernel's compiled code into the folder, where an engine with the same folder finds it; whether it could is
+    /// `told`. Then that of its other form is put beside it, if there is one, for as long as this is left to work.
+    pub fn keep(&self, rewritten: &[u8], told: impl FnOnce(bool)) {
         let began = Instant::now();
         let kept = self.keep_as_is(rewritten);
+        told(kept);
         if kept
             && began.elapsed() < SHORT
             && may_rewind(rewritten)
@@ -165,7 +197,6 @@ impl WasmtimeEngine {
         {
             self.keep_as_is(&form);
         }
-        kept
     }
 
     fn keep_as_is(&self, rewritten: &[u8]) -> bool {
@@ -216,6 +247,7 @@ impl WasmtimeEngine {
                 rewritten: may_rewind(rewritten).then(|| rewritten.into()),
                 may_compile,
                 form: OnceLock::new(),
+                looks: Looks::default(),
             }),
         })
     }
@@ -245,9 +277,11 @@ impl WasmtimeEngine {
             return None;
         }
         if rewindable.form.get().is_none() {
-            // Another process may be compiling it just now.
+            if !rewindable.looks.is_due() {
+                return None;
+            }
             let Some(form) = self.form(rewritten, rewindable.may_compile) else {
-                self.standing.rest(kind);
+                rewindable.looks.was_in_vain();
                 return None;
             };
             let _ = rewindable.form.set(form);
@@ -323,9 +357,11 @@ impl Engine for WasmtimeEngine {
             if let Some(outcome) = self.call_standing(kind, module, input, limits) {
                 return outcome;
             }
+            let (compiler, watch, standing) = (&self.compiler, &self.watch, &mut self.standing);
             let outcome = drive::call(&module.facts, input, limits, slice, || {
-                WasmtimeGuest::new(&self.compiler, &module.ready, &module.items, self.watch.clone())
-                    .ok_or(Trap::HostFailed)
+                let fresh = || WasmtimeGuest::new(compiler, &module.ready, &module.items, watch.clone());
+                // What stands ready may be what there is no room for another beside.
+                fresh().or_else(|| if standing.clear() { fresh() } else { None }).ok_or(Trap::HostFailed)
             });
             if module.rewindable.rewritten.is_some() {
                 self.standing.saw(kind, &outcome);

@@ -8,7 +8,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    io::{self, BufReader},
+    io::{self, BufReader, Read as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
     sync::{
@@ -33,7 +33,7 @@ use crate::engine::WasmtimeEngine;
 pub const ARGUMENT: &str = "kernel-compiler";
 
 /// What compiling one kernel may take.
-const BOUNDS: Bounds = Bounds { data_bytes: 1 << 30, cpu_seconds: 60 };
+const BOUNDS: Bounds = Bounds { data_bytes: 1 << 30, cpu_seconds: 60, files: 64 };
 /// How long it may have its turn: longer than the bound above, for a machine that is busy.
 const MOST_TURNS: Duration = Duration::from_secs(120);
 /// After so long a turn it gives way when others wait for a place.
@@ -74,6 +74,8 @@ struct Turn {
     worked: Duration,
     /// It should give way.
     enough: bool,
+    /// The kernel's code is there, and whoever asked knows; it goes on with the kernel's other form.
+    told: bool,
 }
 
 impl Compilers {
@@ -88,6 +90,10 @@ impl Compilers {
         if state.refused.contains(&hash) || self.stopping.load(Ordering::Relaxed) {
             drop(state);
             return reply(false);
+        }
+        if state.turns.iter().any(|turn| turn.kernel == hash && turn.told) {
+            drop(state);
+            return reply(true);
         }
         let asked = state.replies.entry(hash).or_default();
         asked.push(reply);
@@ -128,31 +134,39 @@ impl Compilers {
                 state.threads -= 1;
                 return;
             };
-            state.turns.push(Turn { kernel: hash, worked: Duration::ZERO, enough: false });
+            state.turns.push(Turn { kernel: hash, worked: Duration::ZERO, enough: false, told: false });
             drop(state);
             let start = Instant::now();
-            let ready = self.compile(hash, &kernel, cpu_percent);
-            let ready = ready.unwrap_or_else(|error| {
+            if let Err(error) = self.compile(hash, &kernel, cpu_percent) {
                 tracing::warn!(%hash, %error, "a kernel is not compiled; it stays on wasmi, which is slower");
-                false
-            });
-            tracing::debug!(%hash, ready, millis = start.elapsed().as_millis(), "compiled");
-            let mut state = lock(&self.state);
-            state.turns.retain(|turn| turn.kernel != hash);
-            if !ready {
-                state.refused.push_back(hash);
-                let surplus = state.refused.len().saturating_sub(MOST_REFUSED);
-                state.refused.drain(..surplus);
+                self.tell(hash, false);
             }
-            let replies = state.replies.remove(&hash).unwrap_or_default();
-            drop(state);
-            replies.into_iter().for_each(|reply| reply(ready));
+            tracing::debug!(%hash, millis = start.elapsed().as_millis(), "compiled");
+            lock(&self.state).turns.retain(|turn| turn.kernel != hash);
         }
     }
 
-    fn compile(&self, hash: Hash, kernel: &[u8], cpu_percent: u8) -> io::Result<bool> {
+    /// Tells whoever asked for a kernel what became of it.
+    fn tell(&self, hash: Hash, ready: bool) {
+        let mut state = lock(&self.state);
+        if !ready {
+            state.refused.push_back(hash);
+            let surplus = state.refused.len().saturating_sub(MOST_REFUSED);
+            state.refused.drain(..surplus);
+        }
+        if let Some(turn) = state.turns.iter_mut().find(|turn| turn.kernel == hash) {
+            turn.told = ready;
+        }
+        let replies = state.replies.remove(&hash).unwrap_or_default();
+        drop(state);
+        replies.into_iter().for_each(|reply| reply(ready));
+    }
+
+    /// Has a kernel compiled and tells so as soon as its code is there; then its other form, for which nobody waits and
+    /// which may fail.
+    fn compile(&self, hash: Hash, kernel: &[u8], cpu_percent: u8) -> io::Result<()> {
         if self.stopping.load(Ordering::Relaxed) {
-            return Ok(false);
+            return Err(io::Error::other("the node stops"));
         }
         let mut child = Command::new(this_program()?)
             .arg(ARGUMENT)
@@ -170,14 +184,20 @@ impl Compilers {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| self.pace(hash, &child, cpu_percent, &over));
+            let mut output = BufReader::new(output);
             let answer = frames::write(&mut input, &ToCompiler { kernel: kernel.to_vec() })
-                .and_then(|()| frames::read::<FromCompiler>(&mut BufReader::new(output), MOST_ANSWER_BYTES));
+                .and_then(|()| frames::read::<FromCompiler>(&mut output, MOST_ANSWER_BYTES));
+            if matches!(answer, Ok(FromCompiler { ready: true })) {
+                self.tell(hash, true);
+                // Nothing more is said: this is until it ends, or is ended.
+                let _ = output.read(&mut [0]);
+            }
             over.store(true, Ordering::Relaxed);
             let mut child = lock(&child);
             let _ = child.kill();
             let ended = child.wait();
             match answer {
-                Ok(FromCompiler { ready: true }) => Ok(true),
+                Ok(FromCompiler { ready: true }) => Ok(()),
                 Ok(FromCompiler { ready: false }) => Err(io::Error::other("the compiler refuses it")),
                 Err(_) => Err(io::Error::other(format!("compiling it takes too much ({ended:?})"))),
             }
@@ -291,9 +311,12 @@ fn compile_one(folder: &Path) -> io::Result<()> {
     let fenced = sandbox::enter(Some(folder), BOUNDS, || ());
     sandbox::no_more_threads();
     let ToCompiler { kernel } = frames::read(&mut io::stdin().lock(), frames::MOST_ORDER_BYTES)?;
-    let ready = fenced
-        .folder
-        .and_then(|folder| WasmtimeEngine::compiling_into(folder).ok())
-        .is_some_and(|engine| kernel::prepare(&kernel).is_ok_and(|prepared| engine.keep(&prepared.rewritten)));
-    frames::write(&mut io::stdout().lock(), &FromCompiler { ready })
+    let engine = fenced.folder.and_then(|folder| WasmtimeEngine::compiling_into(folder).ok());
+    let mut told = Ok(());
+    let mut tell = |ready| told = frames::write(&mut io::stdout().lock(), &FromCompiler { ready });
+    match (engine, kernel::prepare(&kernel)) {
+        (Some(engine), Ok(prepared)) => engine.keep(&prepared.rewritten, tell),
+        (None, _) | (_, Err(_)) => tell(false),
+    }
+    told
 }

@@ -1,6 +1,9 @@
 //! What the node and its worker processes say to each other over pipes: postcard behind a length of four bytes.
 
-use std::io::{self, Read, Write};
+use std::{
+    borrow::Cow,
+    io::{self, Read, Write},
+};
 
 use p2pnet_shared::{
     engine::{Batch, BatchReport},
@@ -15,7 +18,7 @@ pub const MOST_ANSWER_BYTES: usize = 160 << 20;
 
 /// An order to a worker.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum ToWorker {
+pub enum ToWorker<'a> {
     /// Run a batch; answered by [`FromWorker::Done`].
     Run {
         /// Comes back in the answer.
@@ -26,7 +29,7 @@ pub enum ToWorker {
         #[serde(with = "serde_bytes")]
         kernel: Option<Vec<u8>>,
         /// What to run.
-        batch: Batch,
+        batch: Cow<'a, Batch>,
         /// Share of the core's time.
         cpu_percent: u8,
     },
@@ -65,6 +68,8 @@ pub enum FromWorker {
         run: u64,
         /// What came of it.
         report: BatchReport,
+        /// Whether the process lacked something for it that a fresh one may have: files, memory, addresses.
+        worn: bool,
     },
 }
 

@@ -3,6 +3,7 @@
 //!
 //! No call blocks its caller, which is the node's loop. Every run is answered by exactly one [`HostFact::Executed`].
 
+mod anew;
 pub mod compiler;
 mod frames;
 mod kernels;
@@ -105,6 +106,8 @@ struct State {
     idle: usize,
     watched: bool,
     stopping: bool,
+    /// Changes so far of what the watching thread looks at.
+    changes: u64,
 }
 
 /// A batch as it waits for its place.
@@ -130,6 +133,13 @@ struct Running {
     told: bool,
     /// When the process is ended if it has not answered.
     kill_at: Instant,
+}
+
+/// What the watching thread saw.
+struct Look {
+    changes: u64,
+    /// When it must look again at the latest.
+    next: Instant,
 }
 
 /// What a thread runs kernels with.
@@ -202,7 +212,8 @@ impl Executor {
             drop(state);
             self.shared.report(run, nothing(Trap::Cancelled));
         } else {
-            self.shared.alarm.notify_one();
+            drop(state);
+            self.shared.changed();
         }
     }
 
@@ -216,6 +227,7 @@ impl Executor {
     pub fn stop(&self) {
         let mut state = self.shared.lock();
         state.stopping = true;
+        state.changes += 1;
         state.queue.clear();
         state.stops.values().for_each(|stop| stop.asked.store(true, Ordering::Relaxed));
         drop(state);
@@ -251,11 +263,7 @@ impl Shared {
             let run = order.run;
             let report = match &mut place {
                 Place::Process(worker) => self.run_in_process(worker, order, &stop),
-                Place::Thread(engines) => run::guarded(engines, &self.kernels, order).unwrap_or_else(|| {
-                    // What the panic left behind is not trusted again.
-                    **engines = self.engines();
-                    nothing(Trap::HostFailed)
-                }),
+                Place::Thread(engines) => self.run_here(engines, order),
             };
             self.lock().stops.remove(&run);
             self.report(run, report);
@@ -266,24 +274,14 @@ impl Shared {
         self.engines.get_or_init(|| NativeEngines::new(Some(self.compiled.clone()))).clone()
     }
 
-    fn run_in_process(&self, place: &mut Option<Worker>, order: Order, stop: &Stop) -> BatchReport {
-        let mut worker = match place.take().filter(Worker::is_there) {
-            Some(worker) => worker,
-            None => match Worker::start(&self.compiled, self.memory_mib) {
-                Ok(worker) => worker,
-                Err(error) => {
-                    tracing::error!(%error, "no process for kernels can be started; P2PNET_SANDBOX=thread does without");
-                    return nothing(Trap::HostFailed);
-                }
-            },
-        };
-        match worker.run(order, stop, &self.compilers, || self.alarm.notify_one()) {
-            Ok(report) => {
-                *place = (!worker.is_old()).then_some(worker);
-                report
-            }
-            Err(report) => report,
+    fn run_here(&self, engines: &mut NativeEngines, order: Order) -> BatchReport {
+        let ran = run::guarded(engines, &self.kernels, order);
+        if ran.as_ref().is_none_or(|ran| ran.worn) {
+            // What a panic left behind is not trusted again, and what is kept may be what there is too little of.
+            self.kernels.clear();
+            *engines = self.engines();
         }
+        ran.map_or_else(|| nothing(Trap::HostFailed), |ran| ran.report)
     }
 
     fn next_order(&self) -> Option<(Order, Arc<Stop>)> {
@@ -304,45 +302,49 @@ impl Shared {
         }
     }
 
+    /// Has the watching thread look again at the runs and how to stop them.
+    fn changed(&self) {
+        self.lock().changes += 1;
+        self.alarm.notify_one();
+    }
+
     /// The watching thread: tells processes to stop, and ends those that do not.
     fn watch(&self) {
-        let mut state = self.lock();
-        loop {
-            let (runs, stopping) = (state.stops.clone(), state.stopping);
-            drop(state);
-            let now = Instant::now();
-            let mut next = now + LONG;
-            for (run, stop) in runs {
-                let told = {
-                    let mut running = lock(&stop.running);
-                    let Some(running) = running.as_mut() else { continue };
-                    if stopping || now >= running.kill_at {
-                        running.remote.kill();
-                        continue;
-                    }
-                    let tell = stop.asked.load(Ordering::Relaxed) && !running.told;
-                    if tell {
-                        running.told = true;
-                        running.kill_at = now + STOP_PATIENCE;
-                    }
-                    next = next.min(running.kill_at);
-                    tell.then(|| running.remote.clone())
-                };
-                // Without the lock: this may wait while an order is being written.
-                if let Some(remote) = told {
-                    remote.tell_to_stop(run.0);
-                }
-            }
-            if stopping {
-                return;
-            }
-            state = self.lock();
-            let news = state.stopping || state.stops.values().any(|stop| stop.wants_telling());
-            if !news {
-                let wait = next.saturating_duration_since(Instant::now());
-                state = self.alarm.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
-            }
+        while let Some(look) = self.look() {
+            self.wait(look);
         }
+    }
+
+    /// Does what is to be done now; `None` at the end.
+    fn look(&self) -> Option<Look> {
+        let state = self.lock();
+        let (runs, stopping, changes) = (state.stops.clone(), state.stopping, state.changes);
+        drop(state);
+        let now = Instant::now();
+        let mut next = now + LONG;
+        for (run, stop) in runs {
+            let mut running = lock(&stop.running);
+            let Some(running) = running.as_mut() else { continue };
+            if stopping || now >= running.kill_at {
+                running.remote.kill();
+                continue;
+            }
+            if stop.is_asked() && !running.told {
+                running.told = true;
+                running.kill_at = now + STOP_PATIENCE;
+                running.remote.tell_to_stop(run.0);
+            }
+            next = next.min(running.kill_at);
+        }
+        (!stopping).then_some(Look { changes, next })
+    }
+
+    /// Until something has changed since that look, or it is time for the next one.
+    fn wait(&self, look: Look) {
+        let state = self.lock();
+        let wait = look.next.saturating_duration_since(Instant::now());
+        let unchanged = |state: &mut State| state.changes == look.changes;
+        drop(self.alarm.wait_timeout_while(state, wait, unchanged));
     }
 
     fn report(&self, run: RunId, report: BatchReport) {
@@ -353,8 +355,8 @@ impl Shared {
 }
 
 impl Stop {
-    fn wants_telling(&self) -> bool {
-        self.asked.load(Ordering::Relaxed) && lock(&self.running).as_ref().is_some_and(|running| !running.told)
+    fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
     }
 }
 

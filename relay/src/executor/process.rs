@@ -1,6 +1,7 @@
 //! The outside of a worker process: starting it, giving it work, and ending it when it does not end by itself.
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     io::{self, BufReader},
     path::Path,
@@ -14,7 +15,7 @@ use std::{
 };
 
 use p2pnet_shared::{
-    engine::{Batch, BatchReport, Trap},
+    engine::{BatchReport, Trap},
     id::Hash,
     wire::MAX_BLOB,
 };
@@ -26,8 +27,9 @@ use super::{
     lock, nothing, worker,
 };
 
-/// Kernels whose bytes a worker keeps.
+/// Kernels whose bytes a worker keeps, and their bytes together; the last one stays whatever it has.
 const MOST_KNOWN: usize = 16;
+const MOST_KNOWN_BYTES: usize = 64 << 20;
 /// What a run may take beyond its time before the worker is ended: large kernels take long to read. Its requester waits
 /// somewhat longer.
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -43,11 +45,26 @@ const LOOK: Duration = Duration::from_millis(5);
 pub struct Worker {
     remote: Remote,
     output: BufReader<ChildStdout>,
-    /// Kernels whose bytes it has, used last at the back.
-    known: VecDeque<Hash>,
+    /// Kernels whose bytes it has.
+    known: Known,
     /// How long it has computed.
     busy: Duration,
 }
+
+/// What becomes of a worker behind a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// It can be given the next one.
+    GoesOn,
+    /// It lacked something that a fresh one may have.
+    Worn,
+    /// It has ended, or is not to be trusted.
+    Gone,
+}
+
+/// Kernels whose bytes a worker has, with their lengths, used last at the back.
+#[derive(Default)]
+struct Known(VecDeque<(Hash, usize)>);
 
 /// What is needed to stop a worker from another thread.
 #[derive(Clone)]
@@ -59,12 +76,20 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Asks it to stop a run. May wait while an order is being written.
-    pub fn tell_to_stop(&self, run: u64) {
-        self.tell(&ToWorker::Stop { run });
+    fn of(child: Child, input: ChildStdin) -> Self {
+        Self { input: Arc::new(Mutex::new(input)), child: Arc::new(Mutex::new(child)), ended: Arc::default() }
     }
 
-    fn tell(&self, what: &ToWorker) {
+    /// Asks it to stop a run. Waits for nothing: a worker that does not read would hold up whoever ends it.
+    pub fn tell_to_stop(&self, run: u64) {
+        let this = self.clone();
+        let telling = thread::Builder::new().name("kernels-tell".into());
+        if let Err(error) = telling.spawn(move || this.tell(&ToWorker::Stop { run })) {
+            tracing::warn!(%error, "a worker cannot be told to stop; it is ended instead");
+        }
+    }
+
+    fn tell(&self, what: &ToWorker<'_>) {
         // An error means that it is gone already.
         let _ = frames::write(&mut *lock(&self.input), what);
     }
@@ -118,9 +143,8 @@ impl Worker {
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("a process without pipes"));
         };
-        let remote =
-            Remote { input: Arc::new(Mutex::new(input)), child: Arc::new(Mutex::new(child)), ended: Arc::default() };
-        let mut worker = Self { remote, output: BufReader::new(output), known: VecDeque::new(), busy: Duration::ZERO };
+        let remote = Remote::of(child, input);
+        let mut worker = Self { remote, output: BufReader::new(output), known: Known::default(), busy: Duration::ZERO };
         match frames::read(&mut worker.output, MOST_ANSWER_BYTES) {
             Ok(FromWorker::Ready { fences, missing }) => say_once(&fences, &missing),
             Ok(FromWorker::Done { .. } | FromWorker::WantsCompiled { .. }) => {
@@ -138,14 +162,15 @@ impl Worker {
         false
     }
 
-    /// Runs a batch. `Err` holds the report of a run that took the worker with it: the caller starts another one.
+    /// Runs a batch; the report of it, and whether this worker can be given another one. `told` is called once the run can
+    /// be stopped.
     pub fn run(
         &mut self,
-        order: Order,
+        order: &Order,
         stop: &Stop,
         compilers: &Compilers,
         told: impl FnOnce(),
-    ) -> Result<BatchReport, BatchReport> {
+    ) -> (BatchReport, After) {
         let run = order.run.0;
         let patience = Duration::from_millis(order.batch.limits.time_millis) + PATIENCE;
         let deadline = Instant::now() + patience;
@@ -155,17 +180,22 @@ impl Worker {
         let report = self.exchange(order, compilers);
         *lock(&stop.running) = None;
         match report {
-            Ok(report) if is_sound(&report, calls) => {
+            Ok((report, worn)) if is_sound(&report, calls) => {
                 self.busy += Duration::from_micros(report.busy_micros);
                 // It may have been told to stop and ended for being late while its whole answer was on its way.
-                if self.remote.ended.load(Ordering::Relaxed) { Err(report) } else { Ok(report) }
+                let after = match (self.remote.ended.load(Ordering::Relaxed), worn) {
+                    (true, _) => After::Gone,
+                    (false, true) => After::Worn,
+                    (false, false) => After::GoesOn,
+                };
+                (report, after)
             }
             Ok(_) => {
                 tracing::error!(run, "a worker gave an answer that cannot be; it is replaced");
-                Err(nothing(Trap::HostFailed))
+                (nothing(Trap::HostFailed), After::Gone)
             }
             Err(error) => {
-                let trap = if stop.asked.load(Ordering::Relaxed) {
+                let trap = if stop.is_asked() {
                     Trap::Cancelled
                 } else if Instant::now() >= deadline {
                     Trap::TimedOut
@@ -175,26 +205,28 @@ impl Worker {
                     tracing::error!(run, %error, why, "a worker ended in the middle of a run; it is replaced");
                     Trap::HostFailed
                 };
-                Err(nothing(trap))
+                (nothing(trap), After::Gone)
             }
         }
     }
 
-    fn exchange(&mut self, order: Order, compilers: &Compilers) -> io::Result<BatchReport> {
+    /// The report, and whether the worker lacked something for it.
+    fn exchange(&mut self, order: &Order, compilers: &Compilers) -> io::Result<(BatchReport, bool)> {
         let Order { run, kernel: original, batch, cpu_percent, stop: _ } = order;
-        let (kernel, forget) = self.introduce(&batch, &original);
-        let wanted = batch.kernel;
-        let order = ToWorker::Run { run: run.0, forget, kernel, batch, cpu_percent };
+        let (wanted, cpu_percent) = (batch.kernel, *cpu_percent);
+        let (is_known, forget) = self.known.introduce(wanted, original.len());
+        let kernel = (!is_known).then(|| original.to_vec());
+        let order = ToWorker::Run { run: run.0, forget, kernel, batch: Cow::Borrowed(batch), cpu_percent };
         frames::write(&mut *lock(&self.remote.input), &order)?;
         let mut asked = false;
         loop {
             match frames::read(&mut self.output, MOST_ANSWER_BYTES)? {
-                FromWorker::Done { run: ended, report } if ended == run.0 => return Ok(report),
+                FromWorker::Done { run: ended, report, worn } if ended == run.0 => return Ok((report, worn)),
                 FromWorker::WantsCompiled { kernel } if kernel == wanted && !asked => {
                     asked = true;
                     let remote = self.remote.clone();
                     let reply = Box::new(move |ready| remote.tell(&ToWorker::Compiled { kernel, ready }));
-                    compilers.ask(kernel, Arc::clone(&original), cpu_percent, reply);
+                    compilers.ask(kernel, Arc::clone(original), cpu_percent, reply);
                 }
                 FromWorker::Done { .. } | FromWorker::WantsCompiled { .. } | FromWorker::Ready { .. } => {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to nothing"));
@@ -203,21 +235,35 @@ impl Worker {
         }
     }
 
+    /// Whether no other kernel has run in it yet, as far as it is known.
+    pub fn is_fresh_for(&self, kernel: Hash) -> bool {
+        self.known.0.iter().all(|(known, _)| *known == kernel)
+    }
+
     /// Whether it has worked for so long that a new one should take its place.
     pub fn is_old(&self) -> bool {
         self.busy >= OLD
     }
+}
 
-    /// The kernel's bytes if the worker lacks them, and what it forgets instead.
-    fn introduce(&mut self, batch: &Batch, kernel: &[u8]) -> (Option<Vec<u8>>, Vec<Hash>) {
-        let known = self.known.iter().position(|hash| *hash == batch.kernel);
-        if let Some(at) = known {
-            self.known.remove(at);
+impl Known {
+    /// Whether the worker has a kernel already, and what it forgets for it.
+    fn introduce(&mut self, kernel: Hash, length: usize) -> (bool, Vec<Hash>) {
+        let place = self.0.iter().position(|(known, _)| *known == kernel);
+        if let Some(at) = place {
+            self.0.remove(at);
         }
-        self.known.push_back(batch.kernel);
-        let surplus = self.known.len().saturating_sub(MOST_KNOWN);
-        let forget = self.known.drain(..surplus).collect();
-        (known.is_none().then(|| kernel.to_vec()), forget)
+        self.0.push_back((kernel, length));
+        let mut bytes: usize = self.0.iter().map(|(_, length)| length).sum();
+        let mut forget = Vec::new();
+        while self.0.len() > 1
+            && (self.0.len() > MOST_KNOWN || bytes > MOST_KNOWN_BYTES)
+            && let Some((oldest, length)) = self.0.pop_front()
+        {
+            bytes -= length;
+            forget.push(oldest);
+        }
+        (place.is_some(), forget)
     }
 }
 
@@ -251,4 +297,91 @@ fn say_once(fences: &[String], missing: &[String]) {
             );
         }
     });
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::executor::{Executor, Running, Sandbox, Shared};
+
+    fn hash(n: u8) -> Hash {
+        Hash([n; 32])
+    }
+
+    /// An executor that has not started anything yet.
+    fn watching() -> Executor {
+        let (facts, _) = futures::channel::mpsc::channel(1);
+        Executor::new(facts, &std::env::temp_dir(), Sandbox::Process, 1)
+    }
+
+    /// A run in a process that reads nothing and ends only when it is ended.
+    fn begin(shared: &Shared, kill_at: Instant) -> (Remote, Arc<Stop>) {
+        let mut child = Command::new("sleep").arg("1000").stdin(Stdio::piped()).spawn().unwrap();
+        let input = child.stdin.take().unwrap();
+        let remote = Remote::of(child, input);
+        let running = Running { remote: remote.clone(), told: false, kill_at };
+        let stop = Arc::new(Stop { asked: Arc::default(), running: Mutex::new(Some(running)) });
+        shared.lock().stops.insert(p2pnet_shared::node::RunId(1), Arc::clone(&stop));
+        shared.changed();
+        (remote, stop)
+    }
+
+    /// Does `work` on another thread, which must come to its end.
+    fn ends<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+        let (done, waiting) = mpsc::channel();
+        thread::spawn(move || done.send(work()));
+        waiting.recv_timeout(Duration::from_secs(60)).unwrap()
+    }
+
+    #[test]
+    fn a_run_that_begins_while_the_watching_thread_is_about_to_sleep_is_seen() {
+        let executor = watching();
+        let look = executor.shared.look().unwrap();
+        let (remote, _) = begin(&executor.shared, Instant::now());
+        let shared = Arc::clone(&executor.shared);
+        ends(move || {
+            shared.wait(look);
+            shared.look();
+        });
+        assert!(remote.end().is_some());
+    }
+
+    #[test]
+    fn a_worker_that_does_not_read_its_order_is_ended_though_it_cannot_be_told_to_stop() {
+        let executor = watching();
+        let (remote, stop) = begin(&executor.shared, Instant::now() + Duration::from_secs(3600));
+        let (writing, begun) = mpsc::channel();
+        let order = remote.clone();
+        let written = thread::spawn(move || {
+            let mut input = lock(&order.input);
+            writing.send(()).unwrap();
+            frames::write(&mut *input, &vec![0_u8; 1 << 20])
+        });
+        begun.recv().unwrap();
+        stop.asked.store(true, Ordering::Relaxed);
+        let shared = Arc::clone(&executor.shared);
+        let watch = thread::spawn(move || shared.watch());
+        assert!(ends(move || written.join().unwrap()).is_err(), "nobody can read it any more");
+        executor.stop();
+        ends(move || watch.join().unwrap());
+        assert!(remote.end().is_some());
+    }
+
+    #[test]
+    fn a_worker_keeps_so_many_kernels_and_so_many_bytes_of_them_and_the_last_one_in_any_case() {
+        let mut known = Known::default();
+        for n in 0..16 {
+            assert_eq!(known.introduce(hash(n), 1), (false, vec![]));
+        }
+        assert_eq!(known.introduce(hash(0), 1), (true, vec![]));
+        assert_eq!(known.introduce(hash(16), 1), (false, vec![hash(1)]), "used longest ago");
+        let (is_known, forgotten) = known.introduce(hash(17), MOST_KNOWN_BYTES - 2);
+        assert!(!is_known);
+        assert_eq!(forgotten, (2..16).map(hash).collect::<Vec<_>>());
+        assert_eq!(known.introduce(hash(18), MOST_KNOWN_BYTES + 1).1, [hash(0), hash(16), hash(17)]);
+        assert_eq!(known.introduce(hash(18), MOST_KNOWN_BYTES + 1), (true, vec![]));
+    }
 }

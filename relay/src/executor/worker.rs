@@ -20,8 +20,9 @@ use p2pnet_shared::{engine::Trap, id::Hash, node::RunId};
 use super::{
     Order,
     frames::{self, FromWorker, MOST_ORDER_BYTES, ToWorker},
-    kernels::Kernels,
-    nothing, run,
+    kernels::{self, Kernels},
+    nothing,
+    run::{self, Ran},
     sandbox::{self, Bounds},
 };
 use crate::engine::{self, Elsewhere, NativeEngines};
@@ -33,6 +34,8 @@ pub const ARGUMENT: &str = "kernel-worker";
 const OWN_BYTES: u64 = 1 << 30;
 /// Processor time of a worker's whole life. It is replaced long before, between two batches.
 const CPU_SECONDS: u64 = 48 * 3600;
+/// Files beside those of kernels: the pipes, page maps, the folder and what is read or written in it.
+const OWN_FILES: u64 = 32;
 /// How long a run waits for its kernel's compiled code, as a part of the run's time; then it goes on with wasmi.
 const WAITED_PART: u64 = 2;
 /// How often it looks meanwhile whether it should stop.
@@ -54,12 +57,20 @@ pub fn run_if_worker() -> Option<ExitCode> {
     })
 }
 
+/// What a worker may use whose kernels have `memory_mib` of memory.
+pub fn bounds(memory_mib: u32) -> Bounds {
+    Bounds {
+        data_bytes: (u64::from(memory_mib) << 20) + OWN_BYTES,
+        cpu_seconds: CPU_SECONDS,
+        files: kernels::MOST_FILES + OWN_FILES,
+    }
+}
+
 /// Runs, and how to stop them.
 type Stops = Arc<Mutex<BTreeMap<RunId, Arc<AtomicBool>>>>;
 
 fn work(compiled: Option<PathBuf>, memory_mib: u32) -> io::Result<()> {
-    let bounds = Bounds { data_bytes: (u64::from(memory_mib) << 20) + OWN_BYTES, cpu_seconds: CPU_SECONDS };
-    let fenced = sandbox::enter(compiled.as_deref(), bounds, engine::watch_written_pages);
+    let fenced = sandbox::enter(compiled.as_deref(), bounds(memory_mib), engine::watch_written_pages);
     let compiled = fenced.folder;
     frames::write(&mut io::stdout().lock(), &FromWorker::Ready { fences: fenced.fences, missing: fenced.missing })?;
 
@@ -91,9 +102,10 @@ fn work(compiled: Option<PathBuf>, memory_mib: u32) -> io::Result<()> {
                 }
                 let run = RunId(run);
                 let Some(kernel) = known.get(&batch.kernel).cloned() else {
-                    answer(run, nothing(Trap::HostFailed))?;
+                    answer(run, Ran { report: nothing(Trap::HostFailed), worn: true })?;
                     continue;
                 };
+                let batch = batch.into_owned();
                 let stop = Arc::new(AtomicBool::new(false));
                 lock(&stops).insert(run, Arc::clone(&stop));
                 orders.send(Order { run, kernel, batch, cpu_percent, stop }).map_err(io::Error::other)?;
@@ -110,12 +122,12 @@ fn compute(compiled: Option<PathBuf>, queue: &mpsc::Receiver<Order>, stops: &Sto
     while let Ok(order) = queue.recv() {
         let run = order.run;
         engines.set_elsewhere(elsewhere.then(|| answers.for_order(&order)));
-        let report = run::guarded(&mut engines, &kernels, order).unwrap_or_else(|| {
+        let ran = run::guarded(&mut engines, &kernels, order).unwrap_or_else(|| {
             engines = fresh.clone();
-            nothing(Trap::HostFailed)
+            Ran { report: nothing(Trap::HostFailed), worn: true }
         });
         lock(stops).remove(&run);
-        if answer(run, report).is_err() {
+        if answer(run, ran).is_err() {
             // The node is gone.
             return;
         }
@@ -172,9 +184,9 @@ impl Answers {
     }
 }
 
-fn answer(run: RunId, report: p2pnet_shared::engine::BatchReport) -> io::Result<()> {
+fn answer(run: RunId, Ran { report, worn }: Ran) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    frames::write(&mut out, &FromWorker::Done { run: run.0, report })?;
+    frames::write(&mut out, &FromWorker::Done { run: run.0, report, worn })?;
     out.flush()
 }
 
