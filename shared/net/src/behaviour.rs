@@ -1,12 +1,6 @@
 //! The libp2p behaviours of a node, put together.
 
-use libp2p::{
-    connection_limits::{self, ConnectionLimits},
-    identify,
-    identity::Keypair,
-    ping, relay,
-    swarm::NetworkBehaviour,
-};
+use libp2p::{identify, identity::Keypair, ping, relay, swarm::NetworkBehaviour};
 
 use crate::{crowd, limits, platform, streams};
 
@@ -16,9 +10,7 @@ const NETWORK: &str = "/p2pnet/1";
 /// All behaviours of a node.
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
-    /// First, so that it refuses a connection before the others prepare for it.
-    limits: connection_limits::Behaviour,
-    /// Bounds what comes from one address.
+    /// Bounds connections and dials. First, so that it refuses a connection before the others prepare for it.
     pub crowd: crowd::Behaviour,
     /// Our own protocol.
     pub streams: streams::Behaviour,
@@ -38,12 +30,7 @@ impl Behaviour {
         relay_client: relay::client::Behaviour,
         relay_server: platform::RelayServer,
     ) -> Self {
-        let limits = ConnectionLimits::default()
-            .with_max_pending_outgoing(Some(limits::PENDING_OUTGOING))
-            .with_max_established(Some(platform::CONNECTIONS))
-            .with_max_established_per_peer(Some(limits::CONNECTIONS_PER_NODE));
         Self {
-            limits: connection_limits::Behaviour::new(limits),
             crowd: crowd::Behaviour::default(),
             streams: streams::Behaviour::default(),
             ping: ping::Behaviour::new(

@@ -1,9 +1,9 @@
-//! How many connections one address and its neighbours may hold, and how soon those may come again among whom many were
-//! hung up on for nonsense. A libp2p behaviour of our own: the stock one counts all connections together and refuses
-//! whoever comes last.
+//! How many connections there may be: in all, with one node, from one address and its neighbours; how many dials under way; and
+//! how soon those may come again among whom many were hung up on for nonsense. A libp2p behaviour of our own: the stock one
+//! counts all connections together, refuses whoever comes last, and remembers the name of every node that was ever connected.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     task::{Context, Poll},
 };
@@ -21,11 +21,21 @@ use p2pnet_shared::units::{Millis, Moment};
 use crate::{
     limits,
     origin::{Origin, Prefix},
+    platform,
 };
 
 /// Why a connection is not taken.
 #[derive(Debug, thiserror::Error)]
 enum Crowded {
+    /// There are enough of all.
+    #[error("this node holds as many connections as it may")]
+    All,
+    /// One node has enough.
+    #[error("the other node holds as many connections as it may")]
+    Node,
+    /// Enough dials have not ended yet.
+    #[error("this node dials as many others as it may at once")]
+    Dials,
     /// This address has enough.
     #[error("this address holds as many connections as it may")]
     Address,
@@ -46,11 +56,19 @@ struct Strikes {
     taken_at: Moment,
 }
 
-/// Counts incoming connections by where they come from.
+/// A connection that counts.
+struct Held {
+    node: PeerId,
+    /// Where it comes from, if it is incoming and its address tells.
+    origin: Option<Origin>,
+}
+
+/// Counts connections by where they come from, and dials. What ends leaves nothing behind but strikes, which are bounded.
 #[derive(Default)]
 pub struct Behaviour {
     now: Moment,
-    held: BTreeMap<ConnectionId, Origin>,
+    dials: BTreeSet<ConnectionId>,
+    held: BTreeMap<ConnectionId, Held>,
     strikes: BTreeMap<Prefix, Strikes>,
 }
 
@@ -79,6 +97,26 @@ impl Behaviour {
         strikes.count = strikes.count.saturating_add(1);
     }
 
+    /// Takes a connection in, if there is room for it.
+    fn admit(&mut self, id: ConnectionId, node: PeerId, origin: Option<Origin>) -> Result<(), Crowded> {
+        if self.held.len() >= platform::CONNECTIONS {
+            return Err(Crowded::All);
+        }
+        if self.held.values().filter(|held| held.node == node).count() >= limits::CONNECTIONS_PER_NODE {
+            return Err(Crowded::Node);
+        }
+        if let Some(origin) = origin {
+            self.judge(origin)?;
+        }
+        self.held.insert(id, Held { node, origin });
+        Ok(())
+    }
+
+    fn forget(&mut self, id: ConnectionId) {
+        self.dials.remove(&id);
+        self.held.remove(&id);
+    }
+
     /// Whether one more from there is taken now.
     fn judge(&mut self, origin: Origin) -> Result<(), Crowded> {
         let now = self.now;
@@ -88,8 +126,9 @@ impl Behaviour {
                 return Err(Crowded::Struck);
             }
         }
-        let of_address = self.held.values().filter(|held| held.address == origin.address).count();
-        let of_prefix = self.held.values().filter(|held| held.prefix == origin.prefix).count();
+        let origins = || self.held.values().filter_map(|held| held.origin);
+        let of_address = origins().filter(|held| held.address == origin.address).count();
+        let of_prefix = origins().filter(|held| held.prefix == origin.prefix).count();
         let (address, prefix) = match origin.is_here() {
             true => (limits::CONNECTIONS_PER_PREFIX * 2, limits::CONNECTIONS_PER_PREFIX * 2),
             false => (limits::CONNECTIONS_PER_ADDRESS, limits::CONNECTIONS_PER_PREFIX),
@@ -124,37 +163,47 @@ impl NetworkBehaviour for Behaviour {
     fn handle_established_inbound_connection(
         &mut self,
         id: ConnectionId,
-        _: PeerId,
+        node: PeerId,
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if let Some(origin) = Origin::of(remote) {
-            self.judge(origin).map_err(ConnectionDenied::new)?;
-            self.held.insert(id, origin);
-        }
+        self.admit(id, node, Origin::of(remote)).map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        _: Option<PeerId>,
+        _: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        if self.dials.len() >= limits::PENDING_OUTGOING {
+            return Err(ConnectionDenied::new(Crowded::Dials));
+        }
+        self.dials.insert(id);
+        Ok(Vec::new())
     }
 
     fn handle_established_outbound_connection(
         &mut self,
-        _: ConnectionId,
-        _: PeerId,
+        id: ConnectionId,
+        node: PeerId,
         _: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.dials.remove(&id);
+        self.admit(id, node, None).map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
-            FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. }) => {
-                self.held.remove(&connection_id);
-            }
-            // A later behaviour did not want it.
-            FromSwarm::ListenFailure(failure) => {
-                self.held.remove(&failure.connection_id);
-            }
+            FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. }) => self.forget(connection_id),
+            // It came to nothing, or a later behaviour did not want it.
+            FromSwarm::ListenFailure(failure) => self.forget(failure.connection_id),
+            FromSwarm::DialFailure(failure) => self.forget(failure.connection_id),
             // The enum is libp2p's and open-ended.
             _ => {}
         }
@@ -172,6 +221,11 @@ impl NetworkBehaviour for Behaviour {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use libp2p::{
+        core::ConnectedPoint,
+        swarm::{DialError, behaviour::DialFailure},
+    };
+
     use super::*;
 
     fn origin(text: &str) -> Origin {
@@ -180,15 +234,61 @@ mod tests {
 
     /// Takes connections from there until one is refused; how many were taken.
     fn fill(crowd: &mut Behaviour, from: Origin) -> usize {
-        (0..100_000)
-            .take_while(|_| {
-                let taken = crowd.judge(from).is_ok();
-                if taken {
-                    crowd.held.insert(ConnectionId::new_unchecked(crowd.held.len()), from);
-                }
-                taken
-            })
-            .count()
+        (0..100_000).take_while(|_| comes(crowd, crowd.held.len(), PeerId::random(), Some(from)).is_ok()).count()
+    }
+
+    fn comes(crowd: &mut Behaviour, id: usize, node: PeerId, from: Option<Origin>) -> Result<(), Crowded> {
+        crowd.admit(ConnectionId::new_unchecked(id), node, from)
+    }
+
+    fn goes(crowd: &mut Behaviour, id: usize, peer_id: PeerId) {
+        let endpoint = ConnectedPoint::Listener { local_addr: Multiaddr::empty(), send_back_addr: Multiaddr::empty() };
+        crowd.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+            peer_id,
+            connection_id: ConnectionId::new_unchecked(id),
+            endpoint: &endpoint,
+            cause: None,
+            remaining_established: 0,
+        }));
+    }
+
+    #[test]
+    fn a_node_and_all_together_hold_only_so_many_connections_and_who_went_is_forgotten() {
+        let (mut crowd, node) = (Behaviour::default(), PeerId::random());
+        for id in 0..limits::CONNECTIONS_PER_NODE {
+            assert!(comes(&mut crowd, id, node, Some(origin("192.0.2.1"))).is_ok());
+        }
+        assert!(matches!(comes(&mut crowd, 99, node, Some(origin("198.51.100.1"))), Err(Crowded::Node)));
+        assert!(matches!(comes(&mut crowd, 99, node, None), Err(Crowded::Node)));
+        goes(&mut crowd, 0, node);
+        assert!(comes(&mut crowd, 99, node, None).is_ok());
+        let all = (100..).take_while(|id| comes(&mut crowd, *id, PeerId::random(), None).is_ok()).count();
+        assert_eq!(all, platform::CONNECTIONS - limits::CONNECTIONS_PER_NODE);
+        for id in 0..100 + all {
+            goes(&mut crowd, id, node);
+        }
+        assert!(crowd.held.is_empty() && crowd.dials.is_empty());
+    }
+
+    #[test]
+    fn only_so_many_dials_are_under_way() {
+        let mut crowd = Behaviour::default();
+        let dials = |crowd: &mut Behaviour, id: usize| {
+            let id = ConnectionId::new_unchecked(id);
+            crowd.handle_pending_outbound_connection(id, None, &[], Endpoint::Dialer).is_ok()
+        };
+        assert!((0..limits::PENDING_OUTGOING).all(|id| dials(&mut crowd, id)) && !dials(&mut crowd, 9_999));
+        // One fails, one succeeds.
+        crowd.on_swarm_event(FromSwarm::DialFailure(DialFailure {
+            peer_id: None,
+            error: &DialError::Aborted,
+            connection_id: ConnectionId::new_unchecked(0),
+        }));
+        let one = ConnectionId::new_unchecked(1);
+        let (node, port) = (PeerId::random(), PortUse::New);
+        let up = crowd.handle_established_outbound_connection(one, node, &Multiaddr::empty(), Endpoint::Dialer, port);
+        assert!(up.is_ok());
+        assert!(dials(&mut crowd, 1_000) && dials(&mut crowd, 1_001) && !dials(&mut crowd, 1_002));
     }
 
     #[test]

@@ -6,11 +6,11 @@ use std::time::Duration;
 // Connections.
 
 /// Connections that a native node holds at once.
-pub const NATIVE_CONNECTIONS: u32 = 8_192;
+pub const NATIVE_CONNECTIONS: usize = 8_192;
 /// Connections that a tab holds at once.
-pub const BROWSER_CONNECTIONS: u32 = 128;
+pub const BROWSER_CONNECTIONS: usize = 128;
 /// Connections to one node. More than one exists only while two nodes dial each other, or one reconnects.
-pub const CONNECTIONS_PER_NODE: u32 = 8;
+pub const CONNECTIONS_PER_NODE: usize = 8;
 /// Incoming connections from one address.
 pub const CONNECTIONS_PER_ADDRESS: usize = 512;
 /// Incoming connections from one prefix (IPv4 /24, IPv6 /48). From this machine itself, where proxies are, twice as many.
@@ -32,7 +32,7 @@ pub const STRIKE_FADES_MILLIS: u64 = 60_000;
 /// Prefixes remembered for that.
 pub const STRUCK_PREFIXES: usize = 4_096;
 /// Dials under way at once.
-pub const PENDING_OUTGOING: u32 = 256;
+pub const PENDING_OUTGOING: usize = 256;
 /// Sockets that wait at the WebSocket door for the loop to take them.
 pub const DOOR_QUEUE: usize = 128;
 /// A dial that takes longer has failed.

@@ -206,7 +206,8 @@ impl Links {
         connection.carried = true;
         connection.last_message = now;
         let queued = outgoing.queued();
-        if !outgoing.send(frame) || queued > limits::OUTGOING_BYTES {
+        // Until the connection is closed, more may be said; nothing is put behind what is too much already.
+        if queued > limits::OUTGOING_BYTES || !outgoing.send(frame) {
             tracing::debug!(%to, queued, "hanging up: it reads too slowly");
             self.close(id);
         }
@@ -276,6 +277,13 @@ impl Links {
         assert!(outgoing.is_some_and(|outgoing| outgoing.send(frame)));
     }
 
+    /// Bytes that wait to be sent to a node.
+    #[cfg(test)]
+    pub fn queued(&self, to: NodeId) -> usize {
+        let connection = self.active.get(&to).and_then(|id| self.connections.get(id));
+        connection.and_then(|connection| connection.outgoing.as_ref()).map_or(0, Outgoing::queued)
+    }
+
     /// Dials an address of a kind that is for browsers.
     #[cfg(test)]
     pub fn dial_as_browsers_do(&mut self, node: NodeId, address: Multiaddr) {
@@ -341,10 +349,7 @@ impl Links {
                     self.on_reserved(seed);
                 }
             }
-            BehaviourEvent::RelayClient(_)
-            | BehaviourEvent::RelayServer(_)
-            | BehaviourEvent::Identify(_)
-            | BehaviourEvent::Limits(_) => {}
+            BehaviourEvent::RelayClient(_) | BehaviourEvent::RelayServer(_) | BehaviourEvent::Identify(_) => {}
             BehaviourEvent::Crowd(event) => match event {},
         }
     }

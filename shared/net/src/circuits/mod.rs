@@ -80,13 +80,15 @@ impl Relay {
 
 /// The bounds by node, and in all.
 fn by_node() -> relay::Config {
+    // libp2p asks of a node whether it holds more than so many before it grants the next.
+    let one_less = |most: usize| most.saturating_sub(1);
     let mut config = relay::Config {
         max_reservations: limits::RESERVATIONS,
-        max_reservations_per_peer: limits::RESERVATIONS_PER_NODE,
+        max_reservations_per_peer: one_less(limits::RESERVATIONS_PER_NODE),
         reservation_duration: limits::RESERVATION_DURATION,
         reservation_rate_limiters: Vec::new(),
         max_circuits: limits::CIRCUITS,
-        max_circuits_per_peer: limits::CIRCUITS_PER_NODE,
+        max_circuits_per_peer: one_less(limits::CIRCUITS_PER_NODE),
         max_circuit_duration: limits::CIRCUIT_DURATION,
         max_circuit_bytes: limits::CIRCUIT_BYTES,
         circuit_src_rate_limiters: Vec::new(),

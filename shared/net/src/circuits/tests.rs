@@ -237,6 +237,18 @@ async fn refused_circuits_take_no_place() {
 }
 
 #[tokio::test]
+async fn a_node_opens_as_many_circuits_as_documented_and_no_more() {
+    let mut world = World::new(BOUNDS).await;
+    let (source, other, to) = (world.join().await, world.join().await, world.join().await);
+    assert!(world.reserve(to).await);
+    for _ in 0..limits::CIRCUITS_PER_NODE {
+        assert!(world.open(source, to).await);
+    }
+    assert!(!world.open(source, to).await);
+    assert!(world.open(other, to).await);
+}
+
+#[tokio::test]
 async fn a_reservation_lasts_though_another_connection_of_its_node_closes() {
     let mut world = World::new(Bounds { reservations: 1, circuits: 8 }).await;
     let (holder, other) = (world.join().await, world.join().await);

@@ -23,7 +23,7 @@ use crate::{
 pub type RelayServer = dummy::Behaviour;
 
 /// Connections held at once.
-pub const CONNECTIONS: u32 = limits::BROWSER_CONNECTIONS;
+pub const CONNECTIONS: usize = limits::BROWSER_CONNECTIONS;
 
 /// A browser has nothing to choose.
 #[derive(Clone, Debug, Default)]

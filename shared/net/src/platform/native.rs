@@ -37,7 +37,7 @@ use crate::{
 pub type RelayServer = Toggle<circuits::Relay>;
 
 /// Connections held at once.
-pub const CONNECTIONS: u32 = limits::NATIVE_CONNECTIONS;
+pub const CONNECTIONS: usize = limits::NATIVE_CONNECTIONS;
 
 /// Where a native node listens. Port 0 is any free port.
 #[derive(Clone, Debug)]
