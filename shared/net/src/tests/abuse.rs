@@ -8,15 +8,22 @@ use libp2p::{
     identity::Keypair,
     quic,
 };
-use p2pnet_shared::{id::Hash, node::Input, wire::Message};
+use p2pnet_shared::{
+    id::Hash,
+    node::Input,
+    wire::{self, Message},
+};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpStream, UdpSocket},
 };
 use tokio_util::compat::TokioAsyncReadCompatExt;
 
-use super::party::{Party, everything, met, met_over_webrtc};
+use super::party::{Party, STOPPED, everything, met, met_over_webrtc};
 use crate::{Options, limits};
+
+/// Bytes of a large message.
+const LARGE: usize = 1 << 19;
 
 /// Bytes that follow no protocol, the same in every run.
 fn garbage(len: usize) -> Vec<u8> {
@@ -80,20 +87,27 @@ async fn garbage_on_every_listener_leaves_the_node_working() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_never_reads_is_hung_up_on_before_it_costs_much() {
-    let (mut a, b) = pair().await;
+    // Time, after which it would be hung up on anyway, stands still.
+    let mut a = Party::in_stopped_time(1, Options::default());
+    let mut b = Party::new(2, false, everything());
+    let address = b.address("/tcp/").await;
+    a.dial(b.me, &[address]);
+    met(&mut a, &mut b).await;
     let _frozen = b.freeze();
-    let large = || Message::Chunk { hash: Hash([0; 32]), offset: 0, total: 0, bytes: vec![5; 1 << 19] };
-    let mut sent = 0;
-    let gone = loop {
-        a.send(b.me, large());
-        sent += 1 << 19;
-        assert!(sent < 8 * limits::OUTGOING_BYTES, "nothing stopped it");
-        let next = tokio::time::timeout(std::time::Duration::from_millis(2), a.input()).await;
-        if let Ok(Input::Disconnected { node }) = next {
-            break node;
-        }
-    };
-    assert_eq!(gone, b.me);
+    let to = b.me;
+    let mut most = 0;
+    // More than waits here, and there until its loop takes it.
+    for _ in 0..8 * limits::OUTGOING_BYTES / LARGE {
+        let queued = a.ask(move |links| {
+            let large = Message::Chunk { hash: Hash([0; 32]), offset: 0, total: 0, bytes: vec![5; LARGE] };
+            links.send(STOPPED, to, &large);
+            links.queued(to)
+        });
+        most = most.max(queued.await);
+    }
+    assert!(most > limits::OUTGOING_BYTES, "only {most} bytes ever waited");
+    assert!(most <= limits::OUTGOING_BYTES + wire::MAX_FRAME, "{most} bytes waited");
+    assert_eq!(a.gone().await, to);
 }
 
 #[tokio::test(flavor = "multi_thread")]

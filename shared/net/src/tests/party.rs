@@ -8,7 +8,11 @@ use std::{
 
 use libp2p::{Multiaddr, identity::Keypair};
 use p2pnet_shared::{api::Path, id::NodeId, node::Input, units::Moment, wire::Message};
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
 
 use crate::{Options, Outside, WebRtc, links::Links, new_certificate, node_id, platform};
 
@@ -21,7 +25,11 @@ pub struct Party {
     acts: mpsc::UnboundedSender<Act>,
     inputs: mpsc::UnboundedReceiver<Input>,
     task: JoinHandle<()>,
+    clock: fn() -> Moment,
 }
+
+/// When [`Party::in_stopped_time`] is.
+pub const STOPPED: Moment = Moment(1_000_000);
 
 /// Nothing that a test waits for takes so long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -74,6 +82,15 @@ pub async fn met_over_webrtc(seed: u8, listener: &mut Party) -> (Party, (Path, &
 
 impl Party {
     pub fn new(seed: u8, serve: bool, options: Options) -> Self {
+        Self::with_clock(seed, serve, options, now)
+    }
+
+    /// For this one no time passes: whatever it does about others, it does for another reason than time.
+    pub fn in_stopped_time(seed: u8, options: Options) -> Self {
+        Self::with_clock(seed, false, options, || STOPPED)
+    }
+
+    fn with_clock(seed: u8, serve: bool, options: Options, clock: fn() -> Moment) -> Self {
         let secret = [seed; 32];
         let keypair = Keypair::ed25519_from_bytes(secret).unwrap();
         let me = node_id(secret).unwrap();
@@ -83,18 +100,18 @@ impl Party {
         let task = tokio::spawn(async move {
             let mut links = Links::new(me, serve, swarm, inside, external);
             loop {
-                links.maintain(now());
+                links.maintain(clock());
                 while let Some(input) = links.poll_input() {
                     _ = report.send(input);
                 }
                 tokio::select! {
-                    happening = links.next() => links.handle(now(), happening),
+                    happening = links.next() => links.handle(clock(), happening),
                     Some(act) = to_do.recv() => act(&mut links),
                     () = tokio::time::sleep(Duration::from_millis(100)) => {}
                 }
             }
         });
-        Self { me, outside, acts, inputs, task }
+        Self { me, outside, acts, inputs, task, clock }
     }
 
     /// Does something with the links, soon.
@@ -102,13 +119,21 @@ impl Party {
         self.acts.send(Box::new(act)).ok().unwrap();
     }
 
+    /// Does something with the links, and waits for what it gives.
+    pub async fn ask<T: Send + 'static>(&self, act: impl FnOnce(&mut Links) -> T + Send + 'static) -> T {
+        let (answer, answered) = oneshot::channel();
+        self.act(move |links| _ = answer.send(act(links)));
+        timeout(PATIENCE, answered).await.expect("the links stood still for a minute").unwrap()
+    }
+
     pub fn dial(&self, node: NodeId, addresses: &[String]) {
-        let addresses = addresses.to_vec();
-        self.act(move |links| links.dial(now(), node, &addresses));
+        let (addresses, clock) = (addresses.to_vec(), self.clock);
+        self.act(move |links| links.dial(clock(), node, &addresses));
     }
 
     pub fn send(&self, to: NodeId, message: Message) {
-        self.act(move |links| links.send(now(), to, &message));
+        let clock = self.clock;
+        self.act(move |links| links.send(clock(), to, &message));
     }
 
     /// The loop stands still until what this gives is dropped; connections stay open.
