@@ -12,10 +12,14 @@ use thirtyfour::{
 };
 use tokio::time::sleep;
 
-use crate::process::{Folder, Process, choose_tls, given, processes_naming, processor_time, signal, tree};
+use crate::process::{
+    Folder, Process, choose_tls, given, processes_naming, processor_time, signal, threads_time, tree,
+};
 
 /// How long programs may take to start.
 const START: Duration = Duration::from_secs(60);
+/// What Linux calls the thread of a Web Worker of Chromium.
+const WORKER: &str = "DedicatedWorker";
 
 /// How long something may take to appear on a page.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -194,6 +198,11 @@ impl Browser {
     /// Its processes' time on the processors so far: renderers, workers and all.
     pub fn processor_time(&self) -> Duration {
         processor_time(&tree(self.chromedriver.id()))
+    }
+
+    /// The same of its Web Workers alone; of those that live. What the page draws is not in it.
+    pub fn workers_time(&self) -> Duration {
+        threads_time(&tree(self.chromedriver.id()), WORKER)
     }
 
     /// Its driver's process, of which all others are descendants.

