@@ -120,21 +120,19 @@ impl Book {
     pub fn turns_to(&mut self, connection: ConnectionId) {
         self.told = Some(connection);
         let Some(speaks) = self.speaks else { return };
-        match self.wish.take() {
-            Some(from) => {
-                // To who asked: it is told that there is no such reservation. One that holds a reservation may also have
-                // asked for a circuit to itself, which looks alike until the end is reported.
-                if connection != speaks || self.reservations.contains_key(&connection) {
-                    let Some(to) = self.nodes.get(&connection).copied() else { return };
-                    self.circuits.push(Circuit { source: speaks, from, to, through: connection, stage: Stage::Asked });
-                }
-            }
-            None if connection != speaks => {
+        let Some(from) = self.wish.take() else {
+            if connection != speaks {
                 self.advance(Stage::Accepted, |known| {
                     known.source == connection && known.through == speaks && known.stage == Stage::Asked
                 });
             }
-            None => {}
+            return;
+        };
+        // To who asked: it is told that there is no such reservation. One that holds a reservation may also have asked for a
+        // circuit to itself, which looks alike until the end is reported.
+        if connection != speaks || self.reservations.contains_key(&connection) {
+            let Some(to) = self.nodes.get(&connection).copied() else { return };
+            self.circuits.push(Circuit { source: speaks, from, to, through: connection, stage: Stage::Asked });
         }
     }
 

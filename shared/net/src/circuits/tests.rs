@@ -1,6 +1,8 @@
 //! The bounds by prefix, with libp2p's own relay and clients. They run inside these tests' own loop alone, so that one of
 //! them can stand still.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::{StreamExt, future::poll_fn};
