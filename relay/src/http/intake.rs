@@ -1,6 +1,6 @@
 //! Bodies on their way in. They are received outside of what is expensive (reading and compiling a job), so that a slow
-//! sender holds up nobody; each address has a share of the bodies and of the memory that they take, and when there is no
-//! room, the slowest body of the address that takes most gives way.
+//! sender holds up nobody; each address and each network has a share of the bodies and of the memory that they take, and when
+//! there is no room, the slowest body of the network that takes most, in it of the address that does, gives way.
 
 use std::{
     collections::BTreeMap,
@@ -97,7 +97,9 @@ struct Table {
 }
 
 struct Arriving {
-    address: IpAddr,
+    source: Source,
+    /// Whether it takes one of the places; small ones that were here at once take none, however long they wait to be read.
+    has_place: bool,
     since: Instant,
     bytes: usize,
     /// Nothing more comes.
@@ -110,6 +112,14 @@ struct Arriving {
 enum Shared {
     Bodies,
     Bytes,
+}
+
+/// Whose bodies.
+#[derive(Clone, Copy)]
+enum Scope {
+    All,
+    Network(IpAddr),
+    Address(IpAddr),
 }
 
 impl Intake {
@@ -138,8 +148,7 @@ impl Intake {
                 Err(_) => break,
             }
         }
-        let (held, gone) =
-            if is_whole { self.insert(source.address, Instant::now()) } else { self.enter(source).await? };
+        let (held, gone) = if is_whole { self.insert_whole(source) } else { self.enter(source).await? };
         let mut since = Instant::now();
         self.grow(&held, &gone, bytes.len()).await?;
         while !is_whole {
@@ -168,7 +177,7 @@ impl Intake {
     async fn enter(&self, source: Source) -> Result<(Held, CancellationToken), Refusal> {
         let until = Instant::now() + limits::ROOM_PATIENCE;
         loop {
-            if let Some(entered) = self.try_enter(source.address, Instant::now()) {
+            if let Some(entered) = self.try_enter(source, Instant::now()) {
                 return Ok(entered);
             }
             if Instant::now() >= until {
@@ -179,24 +188,34 @@ impl Intake {
         }
     }
 
-    fn try_enter(&self, address: IpAddr, now: Instant) -> Option<(Held, CancellationToken)> {
+    fn try_enter(&self, source: Source, now: Instant) -> Option<(Held, CancellationToken)> {
         let mut table = self.lock();
-        let here = table.bodies.values().filter(|body| body.address == address).count();
-        if here >= limits::BODIES_PER_ADDRESS {
-            table.drop_slowest(Some(address), now, None)?;
-        } else if table.bodies.len() >= limits::BODIES {
-            let heaviest = table.heaviest(Shared::Bodies);
+        let whose = |table: &Table, scope| table.sum(Shared::Bodies, scope, None);
+        if whose(&table, Scope::Address(source.address)) >= limits::BODIES_PER_ADDRESS {
+            table.drop_slowest(Scope::Address(source.address), now, None)?;
+        } else if whose(&table, Scope::Network(source.network)) >= limits::BODIES_PER_NETWORK {
+            let heaviest = table.heaviest(Shared::Bodies, Scope::Network(source.network))?;
+            table.drop_slowest(heaviest, now, None)?;
+        } else if whose(&table, Scope::All) >= limits::BODIES {
+            let heaviest = table.heaviest(Shared::Bodies, Scope::All)?;
             table.drop_slowest(heaviest, now, None)?;
         }
-        drop(table);
-        Some(self.insert(address, now))
+        let body =
+            Arriving { source, has_place: true, since: now, bytes: 0, whole: false, gone: CancellationToken::new() };
+        Some(self.insert(&mut table, body))
     }
 
-    fn insert(&self, address: IpAddr, since: Instant) -> (Held, CancellationToken) {
-        let mut table = self.lock();
+    /// A small one that was here at once.
+    fn insert_whole(&self, source: Source) -> (Held, CancellationToken) {
+        let (since, gone) = (Instant::now(), CancellationToken::new());
+        let body = Arriving { source, has_place: false, since, bytes: 0, whole: true, gone };
+        self.insert(&mut self.lock(), body)
+    }
+
+    fn insert(&self, table: &mut Table, body: Arriving) -> (Held, CancellationToken) {
         table.last += 1;
-        let (number, gone) = (table.last, CancellationToken::new());
-        table.bodies.insert(number, Arriving { address, since, bytes: 0, whole: false, gone: gone.clone() });
+        let (number, gone) = (table.last, body.gone.clone());
+        table.bodies.insert(number, body);
         (Held { number, intake: self.clone() }, gone)
     }
 
@@ -220,19 +239,19 @@ impl Intake {
     fn try_grow(&self, number: u64, bytes: usize, now: Instant) -> bool {
         let mut table = self.lock();
         // One that gave way meanwhile is told so by its token.
-        let Some(address) = table.bodies.get(&number).map(|body| body.address) else { return false };
+        let Some(source) = table.bodies.get(&number).map(|body| body.source) else { return false };
         loop {
-            let others = |body: (&u64, &Arriving)| if *body.0 == number { 0 } else { body.1.bytes };
-            let all: usize = table.bodies.iter().map(others).sum();
-            let here: usize = table.bodies.iter().filter(|(_, body)| body.address == address).map(others).sum();
-            let scope = if here + bytes > limits::BODY_BYTES_PER_ADDRESS {
-                Some(address)
-            } else if all + bytes > limits::BODY_BYTES {
-                table.heaviest(Shared::Bytes)
+            let crosses = |scope, most| table.sum(Shared::Bytes, scope, Some(number)) + bytes > most;
+            let scope = if crosses(Scope::Address(source.address), limits::BODY_BYTES_PER_ADDRESS) {
+                Some(Scope::Address(source.address))
+            } else if crosses(Scope::Network(source.network), limits::BODY_BYTES_PER_NETWORK) {
+                table.heaviest(Shared::Bytes, Scope::Network(source.network))
+            } else if crosses(Scope::All, limits::BODY_BYTES) {
+                table.heaviest(Shared::Bytes, Scope::All)
             } else {
                 break;
             };
-            if table.drop_slowest(scope, now, Some(number)).is_none() {
+            if scope.and_then(|scope| table.drop_slowest(scope, now, Some(number))).is_none() {
                 return false;
             }
         }
@@ -248,30 +267,42 @@ impl Intake {
 }
 
 impl Table {
-    /// The address that takes most.
-    fn heaviest(&self, of: Shared) -> Option<IpAddr> {
-        let mut weights: BTreeMap<IpAddr, usize> = BTreeMap::new();
-        for body in self.bodies.values() {
-            *weights.entry(body.address).or_default() += match of {
-                Shared::Bodies => 1,
-                Shared::Bytes => body.bytes,
-            };
-        }
-        weights.into_iter().max_by_key(|(_, weight)| *weight).map(|(address, _)| address)
+    fn within(&self, scope: Scope) -> impl Iterator<Item = (u64, &Arriving)> {
+        let bodies = self.bodies.iter().filter(move |(_, body)| match scope {
+            Scope::All => true,
+            Scope::Network(network) => body.source.network == network,
+            Scope::Address(address) => body.source.address == address,
+        });
+        bodies.map(|(number, body)| (*number, body))
     }
 
-    /// Takes the slowest body of `address` out, unless that is `asker` itself; `None` when nobody can go now.
-    fn drop_slowest(&mut self, address: Option<IpAddr>, now: Instant, asker: Option<u64>) -> Option<()> {
+    /// What is taken of something that is shared, but for one body.
+    fn sum(&self, of: Shared, scope: Scope, but: Option<u64>) -> usize {
+        self.within(scope).filter(|(number, _)| Some(*number) != but).map(|(_, body)| body.takes(of)).sum()
+    }
+
+    /// The address that takes most, in the network that does, of those of a scope.
+    fn heaviest(&self, of: Shared, scope: Scope) -> Option<Scope> {
+        let most = |scope, whose: fn(&Source) -> IpAddr| {
+            let mut weights: BTreeMap<IpAddr, usize> = BTreeMap::new();
+            for (_, body) in self.within(scope) {
+                *weights.entry(whose(&body.source)).or_default() += body.takes(of);
+            }
+            weights.into_iter().max_by_key(|(_, weight)| *weight).map(|(who, _)| who)
+        };
+        let network = most(scope, |source| source.network)?;
+        most(Scope::Network(network), |source| source.address).map(Scope::Address)
+    }
+
+    /// Takes the slowest body of a scope out, unless that is `asker` itself; `None` when nobody can go now.
+    fn drop_slowest(&mut self, scope: Scope, now: Instant, asker: Option<u64>) -> Option<()> {
+        let may_go = |number: u64, body: &Arriving| {
+            !body.whole && (Some(number) == asker || now.duration_since(body.since) >= YOUNG)
+        };
         let (number, _) = self
-            .bodies
-            .iter()
-            .filter(|(number, body)| {
-                !body.whole
-                    && address.is_none_or(|address| body.address == address)
-                    && (Some(**number) == asker || now.duration_since(body.since) >= YOUNG)
-            })
+            .within(scope)
+            .filter(|(number, body)| may_go(*number, body))
             .max_by_key(|(_, body)| body.behind(now))?;
-        let number = *number;
         if Some(number) == asker {
             return None;
         }
@@ -282,6 +313,13 @@ impl Table {
 }
 
 impl Arriving {
+    fn takes(&self, of: Shared) -> usize {
+        match of {
+            Shared::Bodies => usize::from(self.has_place),
+            Shared::Bytes => self.bytes,
+        }
+    }
+
     /// By how many milliseconds it is behind the least speed; negative while it is faster.
     fn behind(&self, now: Instant) -> i64 {
         let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
@@ -350,8 +388,14 @@ pub fn full() -> Refusal {
 mod tests {
     use super::*;
 
-    fn address(last: u8) -> IpAddr {
-        IpAddr::from([127, 0, 0, last])
+    /// An address in a network of its own.
+    fn address(network: u8) -> Source {
+        near(network, 1)
+    }
+
+    /// One of several of a network.
+    fn near(network: u8, last: u8) -> Source {
+        Source::of(IpAddr::from([192, 0, network, last]))
     }
 
     #[test]
@@ -399,6 +443,36 @@ mod tests {
         assert!(intake.try_enter(address(201), later).is_some());
         assert!(few.iter().all(|(_, gone)| !gone.is_cancelled()));
         assert_eq!(many.iter().filter(|(_, gone)| gone.is_cancelled()).count(), 1);
+    }
+
+    #[test]
+    fn small_bodies_that_were_here_at_once_take_no_place_however_long_they_wait() {
+        let intake = Intake::default();
+        let waiting: Vec<_> = (0..2 * limits::BODIES).map(|_| intake.insert_whole(address(1))).collect();
+        let now = Instant::now();
+        assert!(intake.try_enter(address(2), now).is_some(), "larger ones of others come in");
+        let own: Vec<_> = (0..limits::BODIES_PER_ADDRESS).map_while(|_| intake.try_enter(address(1), now)).collect();
+        assert_eq!(own.len(), limits::BODIES_PER_ADDRESS);
+        // Their bytes count, and they do not give way.
+        let most = limits::BODY_BYTES_PER_ADDRESS / SMALL;
+        let taken = waiting.iter().take_while(|(held, _)| intake.try_grow(held.number, SMALL, now)).count();
+        assert_eq!(taken, waiting.len().min(most));
+        assert!(waiting.iter().all(|(_, gone)| !gone.is_cancelled()));
+    }
+
+    #[test]
+    fn a_network_of_many_addresses_leaves_others_places_and_memory() {
+        let intake = Intake::default();
+        let now = Instant::now();
+        let addresses = (1..=250).flat_map(|last| [near(1, last), near(1, last)]);
+        let many: Vec<_> = addresses.map_while(|source| intake.try_enter(source, now)).collect();
+        assert_eq!(many.len(), limits::BODIES_PER_NETWORK);
+        let large = 32 << 20;
+        let grown = many.iter().take_while(|(held, _)| intake.try_grow(held.number, large, now)).count();
+        assert_eq!(grown, limits::BODY_BYTES_PER_NETWORK / large);
+        intake.lock().bodies.values_mut().for_each(|body| body.whole = true);
+        let (other, _) = intake.try_enter(address(2), now).unwrap();
+        assert!(intake.try_grow(other.number, large, now));
     }
 
     #[test]

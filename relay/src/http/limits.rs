@@ -23,10 +23,14 @@ pub const LEAST_BODY_SPEED: usize = 8 << 10;
 pub const BODY_GRACE: Duration = Duration::from_secs(10);
 /// Bodies on their way, but for small ones that are here at once: in all,
 pub const BODIES: usize = 512;
+/// from one network,
+pub const BODIES_PER_NETWORK: usize = 256;
 /// and from one address.
 pub const BODIES_PER_ADDRESS: usize = 64;
 /// Bytes of bodies on their way or waiting to be read: in all,
 pub const BODY_BYTES: usize = 256 << 20;
+/// of one network,
+pub const BODY_BYTES_PER_NETWORK: usize = 192 << 20;
 /// and of one address.
 pub const BODY_BYTES_PER_ADDRESS: usize = 96 << 20;
 /// How long a body waits for room.
