@@ -464,7 +464,9 @@ fn a_folder_that_cannot_be_written_is_said_to_be_so_and_left_alone() {
     let folder = Folder::new("read-only");
     // Root may write everywhere: there, somebody else starts the relay, and needs a program that others may read.
     let program = folder.path().join("p2pnet");
-    fs::copy(env!("CARGO_BIN_EXE_p2pnet"), &program).unwrap();
+    // By another process: a file that this one has open for writing, another test's child has as well, and it cannot be run.
+    let copied = std::process::Command::new("cp").arg(env!("CARGO_BIN_EXE_p2pnet")).arg(&program).status();
+    assert!(copied.unwrap().success());
     let data = folder.path().join("data");
     fs::create_dir(&data).unwrap();
     let set = |path: &std::path::Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();

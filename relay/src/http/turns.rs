@@ -117,7 +117,22 @@ pub struct Turn {
 impl Turn {
     /// What it was for came to nothing: its time counts more, so that who sends much that is refused waits for others.
     pub fn refused(mut self) {
+        self.counts_more();
+    }
+
+    fn counts_more(&mut self) {
         self.counts = limits::REFUSED_COUNTS;
+    }
+
+    /// Gives it back, if it was not given back before.
+    fn end(&mut self, now: Instant) {
+        let mut lanes = self.turns.lock();
+        let (queue, lane) = lanes.of(self.is_small);
+        let ran = queue.remove(self.number, self.source, now);
+        if let Some(ran) = ran.filter(|_| !self.is_small) {
+            queue.spends(self.source, ran.saturating_mul(self.counts), now);
+        }
+        queue.go_on(lane);
     }
 }
 
@@ -223,8 +238,8 @@ impl Queue {
     }
 
     /// Gives a turn, or a place in the queue, back; how long it had its turn, if it had.
-    fn remove(&mut self, number: u64, source: Source) -> Option<Duration> {
-        let ran = self.running.remove(&number).map(|running| running.since.elapsed());
+    fn remove(&mut self, number: u64, source: Source, now: Instant) -> Option<Duration> {
+        let ran = self.running.remove(&number).map(|running| now.saturating_duration_since(running.since));
         if let Some(network) = self.waiting.get_mut(&source.network)
             && let Some(own) = network.waiting.get_mut(&source.address)
         {
@@ -261,13 +276,7 @@ impl Network {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut lanes = self.turns.lock();
-        let (queue, lane) = lanes.of(self.is_small);
-        let ran = queue.remove(self.number, self.source);
-        if let Some(ran) = ran.filter(|_| !self.is_small) {
-            queue.spends(self.source, ran.saturating_mul(self.counts), Instant::now());
-        }
-        queue.go_on(lane);
+        self.end(Instant::now());
     }
 }
 
@@ -351,14 +360,18 @@ mod tests {
     #[test]
     fn what_was_refused_counts_more_than_what_was_taken() {
         let turns = Turns::default();
+        let now = Instant::now();
         for (n, is_refused) in [(1, true), (2, false)] {
-            let (turn, mut come) = turns.queue(address(n), limits::LARGE_WORK.bytes);
+            let (mut turn, mut come) = turns.queue(address(n), limits::LARGE_WORK.bytes);
             assert!(has_come(&mut come));
-            turns.lock().large.running.values_mut().for_each(|running| running.since -= Duration::from_millis(200));
-            if is_refused { turn.refused() } else { drop(turn) }
+            turns.lock().large.running.values_mut().for_each(|running| running.since = now);
+            if is_refused {
+                turn.counts_more();
+            }
+            turn.end(now + Duration::from_millis(200));
         }
-        let spent = |n| turns.lock().large.spent.of(address(n).address, Instant::now());
-        assert!(spent(1) > spent(2) * u64::from(limits::REFUSED_COUNTS) / 2 && spent(2) > 0);
+        let spent = |n| turns.lock().large.spent.0.get(&address(n).address).map(|(micros, _)| *micros);
+        assert_eq!((spent(1), spent(2)), (Some(200_000 * u64::from(limits::REFUSED_COUNTS)), Some(200_000)));
     }
 
     #[test]
