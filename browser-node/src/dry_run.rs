@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, sync::Arc};
 use futures::channel::oneshot;
 use p2pnet_shared::{
     engine::{Batch, BatchReport, EngineName, Limits, Trap},
-    id::Hash,
     job::{CallShape, Job, Plan},
     refusal::{Code, Refusal},
     units::{Gas, Span},
@@ -64,15 +63,14 @@ impl DryRun {
 /// Runs the first units of a job, more of them while that stays short.
 pub async fn dry_run(pool: &Pool, job: &Job) -> Result<DryRun, Refusal> {
     let plan = job.plan.as_ref();
-    let kernel: Arc<[u8]> = plan.kernel().into();
-    let hash = Hash::of(&kernel);
+    let (kernel, hash) = (Arc::clone(plan.kernel().bytes()), plan.kernel().hash());
+    let common = plan.common().map_or_else(Vec::new, |common| common.to_vec());
     let most = plan.most_units_a_batch(0).clamp(1, plan.units().max(1));
     let mut units = FIRST_UNITS.min(most);
     let mut best: Option<DryRun> = None;
     for _ in 0..MOST_RUNS {
         let span = Span { start: 0, end: units };
-        let batch =
-            Batch { kernel: hash, common: plan.common().to_vec(), calls: plan.inputs(span), limits: limits(job) };
+        let batch = Batch { kernel: hash, common: common.clone(), calls: plan.inputs(span), limits: limits(job) };
         let report = run(pool, kernel.clone(), batch).await?;
         let was_too_long = ended_in(&report, Trap::TimedOut);
         match (was_too_long, best) {

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     rc::Rc,
 };
 
@@ -171,7 +172,7 @@ pub async fn start(options: Options) -> Result<NodeRuntime, StartError> {
         let _ = facts.try_send(HostFact::SeedKnown { addresses }); // the queue is empty
     }
     let host = TabHost::new(pool.clone(), store, facts.clone());
-    let start = Start { secret, config, restored };
+    let start = Start { secret, config, restored, modules: BTreeMap::new() };
     let (handle, _outside, run) = p2pnet_net::start(start, host, facts_of_host, p2pnet_net::Options::default())
         .map_err(|error| StartError::Network(error.to_string()))?;
     spawn_local(run);

@@ -122,3 +122,50 @@ async fn a_worker_that_ended_between_two_runs_costs_nobody_an_attempt() {
     until(async || workers.iter().all(ended)).await;
     wait_for(&relay, &job().await, "completed").await;
 }
+
+/// A kernel of so many bytes and more: what is behind its code means nothing.
+fn padded(kernel: &str, bytes: usize) -> Vec<u8> {
+    let mut module = wat::parse_str(kernel).unwrap();
+    let section = [b"\x04more".to_vec(), noise(bytes)].concat();
+    // A custom section, its length in five digits of seven bits.
+    module.push(0);
+    module.extend((0..5).map(|digit| ((section.len() >> (7 * digit)) & 127) as u8 | if digit < 4 { 128 } else { 0 }));
+    module.extend(section);
+    module
+}
+
+#[tokio::test]
+async fn of_many_jobs_at_once_that_name_a_large_module_no_more_are_taken_than_there_is_room_for_and_those_go_on() {
+    let folder = Folder::new("large-module");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let http = Client::new();
+    let put = http.put(relay.at("/api/v1/kernels")).header(header::CONTENT_TYPE, "application/wasm");
+    let answer = put.body(padded(ECHO, 30 * MIB)).send().await.unwrap();
+    let kept: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    let job = json!({"kind": "kernel", "kernel": kept["hash"], "input": STANDARD.encode("hi")}).to_string();
+    let send = || async {
+        let request = http.post(relay.at("/api/v1/jobs")).header(header::CONTENT_TYPE, "application/json");
+        let answer = request.body(job.clone()).send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap())
+    };
+    let answers = futures::future::join_all((0..12).map(|_| send())).await;
+    let (taken, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(status, _)| *status == 202);
+    assert_eq!(taken.len(), 4, "128 MiB are for one owner");
+    for (status, answer) in refused {
+        assert_eq!((status, &answer["error"]["code"]), (429, &json!("too_many_jobs")), "{answer}");
+    }
+    let ids: Vec<_> = taken.iter().map(|(_, answer)| answer["id"].as_str().unwrap().to_owned()).collect();
+    for id in &ids {
+        assert_eq!(relay.get(&format!("/api/v1/jobs/{id}")).await["state"], "queued");
+    }
+    relay.stop();
+    let on_disk = fs::metadata(folder.path().join("p2pnet.sqlite")).unwrap().len() as usize;
+    assert!(on_disk < 2 * 30 * MIB, "the module lies there once: {on_disk}");
+    // They are read again with the module that they only name.
+    let relay = Relay::start(&folder, &["--cores", "1"]);
+    for id in &ids {
+        wait_for(&relay, id, "completed").await;
+        assert_eq!(relay.get(&format!("/api/v1/jobs/{id}/result")).await["result"], STANDARD.encode("hi"));
+    }
+}

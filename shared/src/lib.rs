@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod api;
+pub mod blob;
 pub mod bytes;
 pub mod clock;
 pub mod engine;

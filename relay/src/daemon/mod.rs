@@ -64,6 +64,10 @@ impl Running {
             Failure::here("the identity in the data folder is no key", "move the file `identity` away")
         })?;
         let (store, records) = Store::open(folder.database()).await?;
+        let modules = store.kernels_in_use().await.map_err(|trouble| {
+            let (message, hint) = trouble.words();
+            Failure::here(message, hint)
+        })?;
         let (facts, incoming) = mpsc::channel(FACTS);
         let executor = Executor::new(facts.clone(), &folder.compiled(), config.sandbox.value, config.memory_mib.value);
         let host = NativeHost::new(executor.clone(), store.clone());
@@ -78,7 +82,7 @@ impl Running {
                 ..Keep::default()
             },
         };
-        let start_with = Start { secret, config: node_config, restored: records };
+        let start_with = Start { secret, config: node_config, restored: records, modules };
         let (handle, outside, node_loop) = start(start_with, host, incoming, options).map_err(|error| {
             Failure::here(
                 format!("the network cannot start: {error}"),

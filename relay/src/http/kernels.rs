@@ -15,6 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use p2pnet_shared::{
+    blob::{Blob, WeakBlob},
     id::Hash,
     job::kinds::{Known, command},
     kernel::{self, MOST_MODULE_BYTES},
@@ -35,30 +36,53 @@ use super::{
 use crate::store::KeptKernel;
 
 /// Modules that this process found sound lately: a job that names one of them need not have it looked at again, which
-/// takes seconds for a large one.
+/// takes seconds for a large one. While somebody holds one in memory, others who name it share that.
 #[derive(Default)]
-pub struct Sound(Mutex<VecDeque<(Hash, bool)>>);
+pub struct Sound {
+    known: Mutex<VecDeque<SoundModule>>,
+    /// Held by whoever brings one from the store, so that those who come meanwhile share it.
+    bringing: Mutex<()>,
+}
+
+struct SoundModule {
+    blob: WeakBlob,
+    is_command: bool,
+}
 
 impl Sound {
     /// Remembers a module as one for jobs of kind `kernel`, or `command`.
-    pub fn note(&self, hash: Hash, is_command: bool) {
+    pub fn note(&self, blob: &Blob, is_command: bool) {
         let mut known = self.lock();
-        if !known.contains(&(hash, is_command)) {
-            known.push_back((hash, is_command));
-            let beyond = known.len().saturating_sub(limits::SOUND_MODULES);
-            known.drain(..beyond);
-        }
+        known.retain(|module| (module.blob.hash(), module.is_command) != (blob.hash(), is_command));
+        known.push_back(SoundModule { blob: blob.downgrade(), is_command });
+        let beyond = known.len().saturating_sub(limits::SOUND_MODULES);
+        known.drain(..beyond);
     }
 
-    /// A module as it came out of the store, and what is known of it.
-    pub fn known(&self, hash: Hash, bytes: Vec<u8>) -> Known {
-        let known = self.lock();
-        let is_known = |is_command| known.contains(&(hash, is_command));
-        Known { bytes, sound_as_kernel: is_known(false), sound_as_command: is_known(true) }
+    /// A module, from memory or as `bring` finds it, and what is known of it; `None` if there is none. Takes a time in
+    /// proportion to its bytes.
+    pub fn known(&self, hash: Hash, bring: impl FnOnce() -> Option<Vec<u8>>) -> Option<Known> {
+        let _bringing = self.bringing.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared =
+            self.lock().iter().filter(|module| module.blob.hash() == hash).find_map(|module| module.blob.upgrade());
+        let blob = match shared {
+            Some(blob) => blob,
+            None => bring().map(Blob::new)?,
+        };
+        let mut known = self.lock();
+        let mut is_known = |is_command| {
+            let mut modules = known.iter_mut();
+            let module = modules.find(|module| (module.blob.hash(), module.is_command) == (hash, is_command));
+            // From now on this is the one to be shared.
+            module.map(|module| module.blob = blob.downgrade()).is_some()
+        };
+        let (sound_as_kernel, sound_as_command) = (is_known(false), is_known(true));
+        drop(known);
+        Some(Known { blob, sound_as_kernel, sound_as_command })
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(Hash, bool)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, VecDeque<SoundModule>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,16 +126,17 @@ pub async fn keep(
             return refuse(Code::Internal, "the relay failed to read this module", "please report it with the module");
         }
     };
+    let kernel = KeptKernel { blob: module.clone(), holder: app.owners.holder(asker) };
+    let kept = app.store.writer().promise_kernel(kernel).await;
+    // Until here: what waits for the disk takes memory.
     drop((turn, body));
-    let (hash, bytes) = (Hash::of(&module), module.len());
-    let kernel = KeptKernel { hash, bytes: module.to_vec(), holder: app.owners.holder(asker) };
-    app.store.writer().promise_kernel(kernel).await.map_err(|trouble| trouble.refusal_of_a_kernel())?;
-    app.sound.note(hash, is_command);
-    Ok(Json(Kept { hash, bytes }).into_response())
+    kept.map_err(|trouble| trouble.refusal_of_a_kernel())?;
+    app.sound.note(&module, is_command);
+    Ok(Json(Kept { hash: module.hash(), bytes: module.len() }).into_response())
 }
 
 /// A module that some job could use, and whether that is a `command`.
-fn check(encoding: Encoding, body: Bytes) -> Result<(Bytes, bool), Refusal> {
+fn check(encoding: Encoding, body: Bytes) -> Result<(Blob, bool), Refusal> {
     let module = encoding.unfold(body, MOST_MODULE_BYTES, SMALLER_MODULE)?;
     let is_command = command::is_command(&module);
     if is_command {
@@ -119,23 +144,42 @@ fn check(encoding: Encoding, body: Bytes) -> Result<(Bytes, bool), Refusal> {
     } else {
         kernel::prepare(&module)?;
     }
-    Ok((module, is_command))
+    Ok((Blob::new(&*module), is_command))
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_was_found_sound_is_remembered_by_kind_and_the_newest_of_it() {
-        let (sound, one) = (Sound::default(), Hash::of(b"one"));
-        sound.note(one, true);
-        sound.note(one, true);
-        let known = sound.known(one, vec![1]);
-        assert!(known.sound_as_command && !known.sound_as_kernel && known.bytes == [1]);
+        let (sound, one) = (Sound::default(), Blob::new(*b"one"));
+        sound.note(&one, true);
+        sound.note(&one, true);
+        let known = |hash| sound.known(hash, || Some(b"one".to_vec())).unwrap();
+        let found = known(one.hash());
+        assert!(found.sound_as_command && !found.sound_as_kernel && &*found.blob == b"one");
         for n in 0..limits::SOUND_MODULES {
-            sound.note(Hash::of(&n.to_le_bytes()), false);
+            sound.note(&Blob::new(n.to_le_bytes()), false);
         }
-        assert!(!sound.known(one, Vec::new()).sound_as_command && sound.lock().len() == limits::SOUND_MODULES);
+        assert!(!known(one.hash()).sound_as_command && sound.lock().len() == limits::SOUND_MODULES);
+        assert!(sound.known(Hash::of(b"another"), || None).is_none());
+    }
+
+    #[test]
+    fn those_who_name_a_module_that_is_in_memory_share_it_and_it_goes_with_the_last_of_them() {
+        let (sound, one) = (Sound::default(), Blob::new(*b"one"));
+        sound.note(&one, false);
+        let first = sound.known(one.hash(), || None).unwrap().blob;
+        assert!(Arc::ptr_eq(first.bytes(), one.bytes()), "nothing is brought");
+        let memory = Arc::downgrade(one.bytes());
+        let hash = one.hash();
+        drop((first, one));
+        assert!(memory.upgrade().is_none());
+        let again = sound.known(hash, || Some(b"one".to_vec())).unwrap();
+        assert!(again.sound_as_kernel);
+        let other = sound.known(hash, || None).unwrap();
+        assert!(Arc::ptr_eq(again.blob.bytes(), other.blob.bytes()));
     }
 }

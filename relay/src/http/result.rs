@@ -18,7 +18,7 @@ use p2pnet_shared::{
     refusal::{Code, Refusal},
 };
 use serde::{Deserialize, de::IgnoredAny};
-use tokio::task::spawn_blocking;
+use tokio::{runtime, task::spawn_blocking};
 
 use super::{
     App,
@@ -27,7 +27,6 @@ use super::{
     owners::Asker,
     preference::wishes,
     source::Source,
-    turns::Turn,
 };
 
 const BYTES: &str = "application/octet-stream";
@@ -58,17 +57,17 @@ pub async fn result(
         let mut response = if wants_bytes(&headers) && gives_bytes(&summary.kind) {
             bytes(&app, source, summary.kind, record, Part::Output).await?
         } else {
-            whole(&app, record).await?
+            whole(&app, record, BEFORE.to_owned()).await?
         };
         response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
         return Ok(response);
     }
-    let (json, _turn) = text(&app, source, record).await?;
     // It failed, but what its parts put out is there: the error comes first, as for any job that failed.
     let reason = summary.error.unwrap_or_else(|| Refusal::new(Code::NoResult, "the job failed", "submit it again"));
     let error = serde_json::json!(Refusal { code: Code::NoResult, ..reason }).to_string();
-    let status = StatusCode::from_u16(http_status(Code::NoResult)).unwrap_or(StatusCode::CONFLICT);
-    Ok(json_response(status, &["{\"error\":", &error, ",\"result\":", &json, "}"]))
+    let mut response = whole(&app, record, format!("{{\"error\":{error},\"result\":")).await?;
+    *response.status_mut() = StatusCode::from_u16(http_status(Code::NoResult)).unwrap_or(StatusCode::CONFLICT);
+    Ok(response)
 }
 
 /// `GET /api/v1/jobs/{id}/result/{stream}`: the bytes of a program's `stdout` or `stderr`, also if the job failed.
@@ -107,24 +106,8 @@ async fn find(app: &App, asker: Asker, id: JobId) -> Result<(StoreKey, JobSummar
     Ok((record, open(app, asker, id).await?.summary))
 }
 
-/// A result as a whole, for those who look into it, and the turn to do so: several such take much memory.
-async fn text(app: &App, source: Source, record: StoreKey) -> Result<(String, Turn), Refused> {
-    let stored = app.store.stream(record).await.map_err(|trouble| trouble.refusal_of_a_read())?;
-    let len = stored.map_or(0, |(len, _)| usize::try_from(len).unwrap_or(usize::MAX / 2));
-    // Twice: as it lies there, and what is made of it.
-    let Some(turn) = app.openings.wait(source, len.saturating_mul(2)).await else {
-        let message = "as many results are being opened here as this relay opens at once";
-        return refuse(Code::RateLimited, message, "ask again in a few seconds, or for the result as JSON");
-    };
-    let bytes = app.store.record(record).await.map_err(|trouble| trouble.refusal_of_a_read())?;
-    match bytes.and_then(|bytes| String::from_utf8(bytes.into()).ok()) {
-        Some(text) => Ok((text, turn)),
-        None => lost(),
-    }
-}
-
-fn lost<T>() -> Result<T, Refused> {
-    refuse(Code::NoResult, "the result was lost from this relay's store", "submit the job again")
+fn lost() -> Refusal {
+    Refusal::new(Code::NoResult, "the result was lost from this relay's store", "submit the job again")
 }
 
 fn gives_bytes(kind: &str) -> bool {
@@ -148,14 +131,14 @@ fn wants_bytes(headers: &HeaderMap) -> bool {
 }
 
 /// What stands around a result in its answer.
-const BEFORE: &[u8] = b"{\"result\":";
+const BEFORE: &str = "{\"result\":";
 const AFTER: &[u8] = b"}";
 
 /// A result as it lies in the store, sent part by part: however many read it, each holds one part at a time.
-async fn whole(app: &App, record: StoreKey) -> Result<Response, Refused> {
+async fn whole(app: &App, record: StoreKey, before: String) -> Result<Response, Refused> {
     let stored = app.store.stream(record).await.map_err(|trouble| trouble.refusal_of_a_read())?;
-    let Some((len, parts)) = stored else { return lost() };
-    let (before, after) = (Bytes::from_static(BEFORE), Bytes::from_static(AFTER));
+    let Some((len, parts)) = stored else { return Err(lost().into()) };
+    let (before, after) = (Bytes::from(before), Bytes::from_static(AFTER));
     let len = len + (before.len() + after.len()) as u64;
     let body = stream::iter([Ok(before)]).chain(parts).chain(stream::iter([Ok(after)]));
     let headers = [
@@ -164,11 +147,6 @@ async fn whole(app: &App, record: StoreKey) -> Result<Response, Refused> {
         (header::CONTENT_LENGTH, HeaderValue::from(len)),
     ];
     Ok((headers, Body::from_stream(body)).into_response())
-}
-
-fn json_response(status: StatusCode, pieces: &[&str]) -> Response {
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (status, headers, pieces.concat()).into_response()
 }
 
 /// What a program's result consists of, as far as it is read here.
@@ -187,22 +165,33 @@ struct Program<'a> {
     _failed: Option<IgnoredAny>,
 }
 
-/// Reads the bytes out of a result, on a thread of its own: there may be 48 MiB.
+/// Reads the bytes out of a result, on a thread of its own and in turn: there may be 48 MiB, and several such take much
+/// memory.
 async fn bytes(app: &App, source: Source, kind: String, record: StoreKey, part: Part) -> Result<Response, Refused> {
-    let (json, _turn) = text(app, source, record).await?;
-    match spawn_blocking(move || decode(&kind, &json, part)).await {
-        Ok(Some((bytes, failed))) => {
-            let headers = [
-                (header::CONTENT_TYPE, BYTES.to_owned()),
-                (header::CACHE_CONTROL, "no-store".to_owned()),
-                (FAILED_PARTS, failed.to_string()),
-            ];
-            Ok((headers, bytes).into_response())
-        }
-        Ok(None) | Err(_) => {
-            refuse(Code::Internal, "the result holds no bytes that can be read", "get it as JSON, and report this")
-        }
-    }
+    let stored = app.store.stream(record).await.map_err(|trouble| trouble.refusal_of_a_read())?;
+    let len = stored.map_or(0, |(len, _)| usize::try_from(len).unwrap_or(usize::MAX / 2));
+    // Twice: as it lies there, and what is made of it.
+    let Some(_turn) = app.openings.wait(source, len.saturating_mul(2)).await else {
+        let message = "as many results are being opened here as this relay opens at once";
+        return refuse(Code::RateLimited, message, "ask again in a few seconds, or for the result as JSON");
+    };
+    let unreadable = || {
+        let message = "the result holds no bytes that can be read";
+        Refusal::new(Code::Internal, message, "get it as JSON, and report this")
+    };
+    let (store, runtime) = (app.store.clone(), runtime::Handle::current());
+    let read = move || {
+        let json = runtime.block_on(store.record(record)).map_err(|trouble| trouble.refusal_of_a_read())?;
+        let json = json.ok_or_else(lost)?;
+        std::str::from_utf8(&json).ok().and_then(|json| decode(&kind, json, part)).ok_or_else(unreadable)
+    };
+    let (bytes, failed) = spawn_blocking(read).await.unwrap_or_else(|_| Err(unreadable()))?;
+    let headers = [
+        (header::CONTENT_TYPE, BYTES.to_owned()),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+        (FAILED_PARTS, failed.to_string()),
+    ];
+    Ok((headers, bytes).into_response())
 }
 
 fn decode(kind: &str, json: &str, part: Part) -> Option<(Vec<u8>, u64)> {

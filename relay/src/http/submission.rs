@@ -4,6 +4,7 @@
 use std::{cell::Cell, sync::Arc};
 
 use axum::body::Bytes;
+use p2pnet_net::handle::Reservation;
 use p2pnet_shared::{
     id::{Hash, Holder, JobId},
     job::{
@@ -12,7 +13,7 @@ use p2pnet_shared::{
     },
     kernel::MOST_MODULE_BYTES,
     node::{StoreKey, held_bytes, new_record},
-    refusal::Code,
+    refusal::{Code, Refusal},
 };
 use tokio::{runtime, task::spawn_blocking};
 
@@ -64,39 +65,43 @@ impl Submission {
             return Err(Refused(trouble.refusal()));
         }
         let small = encoding.unfold_small(&body.bytes, limits::SMALL_WORK_BYTES);
-        let weight = small.as_deref().map_or_else(|| encoding.weight(&body.bytes, MAX_SOURCE_BYTES), weight);
-        // Held from before the body is unfolded until the job is read: both take time and memory.
+        let weight = match &small {
+            Some(text) => weight(&app, text).await,
+            None => encoding.weight(&body.bytes, MAX_SOURCE_BYTES),
+        };
+        // Held from before the body is unfolded until the job is kept: all of it takes time and memory.
         let Some(turn) = app.turns.wait(source, weight).await else { return Err(intake::full().into()) };
-        let text = match small {
-            Some(text) => text,
-            None => match unfolded(encoding, body.bytes.clone()).await {
-                Ok(text) => text,
-                Err(refused) => return refused_in(turn, refused),
-            },
+        let unfolded = match small {
+            Some(text) => Ok(Text { hash: key.is_some().then(|| Hash::of(&text)), text }),
+            None => unfolded(encoding, body.bytes.clone(), key.is_some()).await,
         };
-        let Some(key) = key else {
-            let job = match read(&app, holder, text).await {
-                Ok(job) => job,
-                Err(refused) => return refused_in(turn, refused),
-            };
-            drop((turn, body));
-            return keep(&app, job, None).await;
+        let Text { text, hash } = match unfolded {
+            Ok(unfolded) => unfolded,
+            Err(refused) => return refused_in(turn, refused),
         };
-        let _turn = app.idempotency.turn(&key).await;
-        let hash = Hash::of(&text);
-        if let Some(before) = app.store.key(&key).await.map_err(|trouble| trouble.refusal())?
+        let key = key.zip(hash);
+        let _turn_of_key = match &key {
+            Some((key, _)) => Some(app.idempotency.turn(key).await),
+            None => None,
+        };
+        if let Some((key, hash)) = &key
+            && let Some(before) = app.store.key(key).await.map_err(|trouble| trouble.refusal())?
             // The key of a job that was removed makes a new one.
             && app.handle.is_over(before.job).await.is_some()
         {
-            idempotency::same_body(&before, hash)?;
+            idempotency::same_body(&before, *hash)?;
             return Ok(before.job);
         }
-        let job = match read(&app, holder, text).await {
-            Ok(job) => job,
+        let ready = match make_ready(&app, holder, text, key).await {
+            Ok(ready) => ready,
             Err(refused) => return refused_in(turn, refused),
         };
+        // What is small waits for the disk without its turn, bounded by the room that is set aside: there are few turns,
+        // and many share a transaction.
+        let turn = (weight > limits::SMALL_WORK_BYTES).then_some(turn);
+        let kept = keep(&app, ready).await;
         drop((turn, body));
-        keep(&app, job, Some((key, hash))).await
+        kept
     }
 }
 
@@ -106,83 +111,98 @@ fn refused_in(turn: Turn, refused: Refused) -> Result<JobId, Refused> {
     Err(refused)
 }
 
-/// The bytes that reading a small job may take: its own, and those of a module that it may name by its hash, in plain
-/// digits or in escapes of them, which nobody else writes.
-fn weight(text: &[u8]) -> usize {
-    let hash = text.split(|byte| !byte.is_ascii_hexdigit()).any(|run| run.len() >= 2 * size_of::<Hash>());
-    let escaped =
-        || [&b"\\u003"[..], b"\\u004", b"\\u006"].iter().any(|part| text.windows(part.len()).any(|at| at == *part));
-    if hash || escaped() { text.len() + MOST_MODULE_BYTES } else { text.len() }
+/// The bytes that reading a small job may take: its own, and those of a module that it may name by its hash.
+async fn weight(app: &App, text: &[u8]) -> usize {
+    let module = match named(text) {
+        Named::Nothing => 0,
+        Named::Unclear => MOST_MODULE_BYTES,
+        // What is not here will be refused, or comes in this moment.
+        Named::Hash(hash) => app.store.kernel_bytes(hash).await.unwrap_or(MOST_MODULE_BYTES),
+    };
+    text.len() + module
+}
+
+/// What a job's JSON may name as its module, before it is read.
+#[derive(Debug, PartialEq, Eq)]
+enum Named {
+    /// No text in it can be a hash.
+    Nothing,
+    /// One text in it is a hash, in digits.
+    Hash(Hash),
+    /// Several are, or one may be in digits written as escapes, which nobody does.
+    Unclear,
+}
+
+fn named(text: &[u8]) -> Named {
+    let digit = |end: &[u8]| matches!(end, [b'3', b'0'..=b'9', ..] | [b'4' | b'6', b'1'..=b'6', ..]);
+    let begin = b"\\u00";
+    if text.windows(begin.len() + 2).any(|at| at.strip_prefix(begin).is_some_and(digit)) {
+        return Named::Unclear;
+    }
+    let texts = text.split(|byte| *byte == b'"').filter(|text| text.len() == 2 * size_of::<Hash>());
+    let mut hashes = texts.filter_map(|text| std::str::from_utf8(text).ok()?.parse::<Hash>().ok());
+    match (hashes.next(), hashes.next()) {
+        (None, _) => Named::Nothing,
+        (Some(hash), None) => Named::Hash(hash),
+        (Some(_), Some(_)) => Named::Unclear,
+    }
 }
 
 const SPLIT: &str = "split the data over several jobs";
 
-/// The body as it was before it was compressed, if it was.
-async fn unfolded(encoding: Encoding, body: Bytes) -> Result<Bytes, Refused> {
-    match encoding {
-        Encoding::Plain => Ok(body),
-        Encoding::Gzip => match spawn_blocking(move || encoding.unfold(body, MAX_SOURCE_BYTES, SPLIT)).await {
-            Ok(body) => Ok(body?),
-            Err(error) => {
-                tracing::error!(%error, "unfolding a body panicked");
-                refuse(Code::Internal, "the relay failed to unfold this body", "send it without Content-Encoding")
-            }
-        },
-    }
+/// A body as it was before it was compressed, if it was, and its hash where that is asked for.
+struct Text {
+    text: Bytes,
+    hash: Option<Hash>,
 }
 
-/// Keeps a job, then hands it to the node.
-async fn keep(app: &App, job: Job, key: Option<(String, Hash)>) -> Result<JobId, Refused> {
-    app.handle.may_submit(job.holder, held_bytes(&*job.plan, &job.source)).await?;
-    let (id, at) = (JobId(rand::random()), now());
-    let record = new_record(&job, at);
-    // A module that came with a job may be named by its hash in later ones.
-    let kernel = job.plan.module().map(|module| KeptKernel {
-        hash: Hash::of(module),
-        bytes: module.to_vec(),
-        holder: job.holder,
-    });
-    if let Some(kernel) = &kernel {
-        app.sound.note(kernel.hash, job.kind == command::NAME);
-    }
-    let key = key.map(|(key, body)| KeyRecord { key, body, job: id, at });
-    let writer = app.store.writer();
-    writer.promise(NewJob { id, record, key, kernel }).await.map_err(|trouble| trouble.refusal())?;
-    if let Err(refusal) = app.handle.submit_kept(id, job).await {
-        // Others were faster. Nobody has heard of the job: a crash before this is written brings it back unasked, no more.
-        writer.forget(StoreKey::Job(id));
-        return Err(Refused(refusal));
-    }
-    app.metrics.job_submitted();
-    Ok(id)
-}
-
-/// Reads a job's JSON: a formula is compiled, a kernel checked. What is tiny is read here, unless it names a kernel that
-/// is in the store; all else on a thread of its own.
-async fn read(app: &Arc<App>, holder: Holder, body: Bytes) -> Result<Job, Refused> {
-    let owned = |job| Job { holder, ..job };
-    if body.len() <= limits::READ_HERE_BYTES {
-        let names_one = Cell::new(false);
-        let look = |_| {
-            names_one.set(true);
-            None
-        };
-        let job = kinds::text_of(&body).and_then(|text| kinds::read(text, &look));
-        if !names_one.get() {
-            return Ok(owned(job?));
+/// Unfolds a body that may be large, on a thread of its own.
+async fn unfolded(encoding: Encoding, body: Bytes, is_hashed: bool) -> Result<Text, Refused> {
+    let unfold = move || {
+        let text = encoding.unfold(body, MAX_SOURCE_BYTES, SPLIT)?;
+        Ok(Text { hash: is_hashed.then(|| Hash::of(&text)), text })
+    };
+    match spawn_blocking(unfold).await {
+        Ok(unfolded) => unfolded.map_err(Refused),
+        Err(error) => {
+            tracing::error!(%error, "unfolding a body panicked");
+            refuse(Code::Internal, "the relay failed to unfold this body", "send it without Content-Encoding")
         }
     }
+}
+
+/// A job that there is room for, and what is to be written of it.
+struct Ready {
+    job: Job,
+    place: Reservation,
+    new: NewJob,
+}
+
+/// Reads a job's JSON (a formula is compiled, a kernel checked), sets room aside for it and makes its record. What is tiny
+/// is read here, unless it names a kernel that is in the store; all else on a thread of its own.
+async fn make_ready(
+    app: &Arc<App>,
+    holder: Holder,
+    text: Bytes,
+    key: Option<(String, Hash)>,
+) -> Result<Ready, Refused> {
+    let id = JobId(rand::random());
+    if let Some(job) = read_tiny(&text) {
+        let job = Job { holder, ..job? };
+        let place = app.handle.reserve(id, holder, held_bytes(&*job.plan, &job.source)).await?;
+        return Ok(ready(app, job, place, key));
+    }
     let app = Arc::clone(app);
-    let read = move || {
-        let text = kinds::text_of(&body)?;
-        let runtime = runtime::Handle::current();
-        kinds::read_known(text, &|hash| {
-            let bytes = runtime.block_on(app.store.kernel(hash))?;
-            Some(app.sound.known(hash, bytes))
-        })
+    let runtime = runtime::Handle::current();
+    let make = move || {
+        let text = kinds::text_of(&text)?;
+        let job = kinds::read_known(text, &|hash| app.sound.known(hash, || runtime.block_on(app.store.kernel(hash))))?;
+        let job = Job { holder, ..job };
+        let place = runtime.block_on(app.handle.reserve(id, holder, held_bytes(&*job.plan, &job.source)))?;
+        Ok(ready(&app, job, place, key))
     };
-    match spawn_blocking(read).await {
-        Ok(job) => Ok(owned(job?)),
+    match spawn_blocking(make).await {
+        Ok(ready) => ready.map_err(Refused),
         Err(error) => {
             tracing::error!(%error, "reading a job panicked");
             refuse(
@@ -194,19 +214,66 @@ async fn read(app: &Arc<App>, holder: Holder, body: Bytes) -> Result<Job, Refuse
     }
 }
 
+/// Reads a job that is tiny, unless it names a kernel that is in the store.
+fn read_tiny(text: &[u8]) -> Option<Result<Job, Refusal>> {
+    if text.len() > limits::READ_HERE_BYTES {
+        return None;
+    }
+    let names_one = Cell::new(false);
+    let look = |_| {
+        names_one.set(true);
+        None
+    };
+    let job = kinds::text_of(text).and_then(|text| kinds::read(text, &look));
+    (!names_one.get()).then_some(job)
+}
+
+/// What is to be written of a job. Takes a time in proportion to its bytes.
+fn ready(app: &App, job: Job, place: Reservation, key: Option<(String, Hash)>) -> Ready {
+    let (id, at) = (place.id(), now());
+    // A module that came with a job may be named by its hash in later ones.
+    let kernel = job.plan.module().map(|module| KeptKernel { blob: module.clone(), holder: job.holder });
+    if let Some(kernel) = &kernel {
+        app.sound.note(&kernel.blob, job.kind == command::NAME);
+    }
+    let key = key.map(|(key, body)| KeyRecord { key, body, job: id, at });
+    let new = NewJob { id, record: new_record(&job, at), key, kernel };
+    Ready { job, place, new }
+}
+
+/// Keeps a job, then hands it to the node.
+async fn keep(app: &App, Ready { job, place, new }: Ready) -> Result<JobId, Refused> {
+    let (id, writer) = (new.id, app.store.writer());
+    writer.promise(new).await.map_err(|trouble| trouble.refusal())?;
+    if let Err(refusal) = app.handle.submit_kept(place, job).await {
+        // The node has stopped. Nobody has heard of the job: a crash before this is written brings it back unasked, no more.
+        writer.forget(StoreKey::Job(id));
+        return Err(Refused(refusal));
+    }
+    app.metrics.job_submitted();
+    Ok(id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_job_weighs_as_much_as_the_module_that_it_may_name() {
-        let hash = Hash::of(b"module").to_string();
-        let named = format!(r#"{{"kind":"kernel","kernel":"{hash}"}}"#);
-        assert!(
-            weight(named.as_bytes()) > MOST_MODULE_BYTES && weight(named.to_uppercase().as_bytes()) > MOST_MODULE_BYTES
-        );
-        assert!(weight(format!("\\u0061{}", &hash[1..]).as_bytes()) > MOST_MODULE_BYTES);
-        let plain = r#"{"kind":"map","data":[1],"map":"x","name":"\u0439"}"#;
-        assert_eq!(weight(plain.as_bytes()), plain.len());
+    fn a_job_names_a_module_only_where_one_of_its_texts_is_a_hash() {
+        let hash = Hash::of(b"module");
+        let named_by = |name: &str| named(format!(r#"{{"kind":"kernel","kernel":"{name}"}}"#).as_bytes());
+        assert_eq!(named_by(&hash.to_string()), Named::Hash(hash));
+        assert_eq!(named_by(&format!(r"\u0061{}", &hash.to_string()[1..])), Named::Unclear);
+        assert_eq!(named_by(&format!(r#"{hash}","input":"{hash}"#)), Named::Unclear);
+        let digits = "7".repeat(2 * size_of::<Hash>());
+        for plain in [
+            r#"{"kind":"map","data":[1],"map":"x","name":"\u0439"}"#,
+            // As Go writes formulas and lines.
+            r#"{"kind":"map","data":[1],"map":"x","where":"x \u003c 3 \u0026\u0026 x \u003e 1","name":"\u2028"}"#,
+            &format!(r#"{{"kind":"map","data":[{digits}],"map":"x"}}"#),
+            &format!(r#"{{"kind":"map","data":["{digits}7"],"map":"x"}}"#),
+        ] {
+            assert_eq!(named(plain.as_bytes()), Named::Nothing, "{plain}");
+        }
     }
 }

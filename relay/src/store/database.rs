@@ -22,7 +22,7 @@ use super::{
 };
 
 /// The version of the tables below; a file with a larger one belongs to a newer p2pnet.
-pub(super) const SCHEMA_VERSION: i64 = 3;
+pub(super) const SCHEMA_VERSION: i64 = 4;
 
 /// Rows that one statement writes, most first: each statement costs a way to the database's thread and back, and each
 /// number of rows is a statement of its own.
@@ -44,7 +44,7 @@ const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, body BLOB NOT NULL, job BLOB NOT NULL, at INTEGER NOT NULL)",
     "CREATE INDEX IF NOT EXISTS keys_by_job ON keys (job)",
     "CREATE TABLE IF NOT EXISTS room (one INTEGER PRIMARY KEY, bytes BLOB NOT NULL)",
-    "PRAGMA user_version = 3",
+    "PRAGMA user_version = 4",
 ];
 
 /// How the file is opened. `FULL`: a transaction that was reported as done survives a loss of power.

@@ -10,12 +10,13 @@ mod shelf;
 pub mod trouble;
 pub mod writer;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use axum::body::Bytes;
 use futures::{FutureExt as _, Stream, TryStreamExt as _, future::BoxFuture};
 use p2pnet_net::host::Records;
 use p2pnet_shared::{
+    blob::Blob,
     id::{Hash, JobId},
     node::StoreKey,
     refusal::Refusal,
@@ -28,7 +29,8 @@ use database::{Database, SCHEMA_VERSION};
 pub use trouble::Trouble;
 pub use writer::{KeptKernel, NewJob, Writer};
 
-/// Kernels are kept so that later jobs may name them by hash: at most so many bytes, shared as `shelf.rs` says.
+/// Kernels are kept so that later jobs may name them by hash: of those that no unfinished job uses at most so many bytes,
+/// shared as `shelf.rs` says.
 const KERNELS_KEPT_BYTES: i64 = 256 << 20;
 
 /// Results are written and read in parts of so many bytes: as much memory as each reader of one takes.
@@ -132,7 +134,8 @@ impl Store {
     async fn open_keeping(path: PathBuf, kernel_bytes: i64) -> Result<(Self, Vec<(StoreKey, Vec<u8>)>), StoreError> {
         let mut connection = database::open(&path).await?;
         let records = read_records(&mut connection).await.map_err(|cause| explain(&path, cause))?;
-        let writer = Writer::start(Database::new(path.clone(), connection, kernel_bytes));
+        let writer = Writer::start(Database::new(path.clone(), connection, kernel_bytes))
+            .map_err(|error| explain(&path, sqlx::Error::Io(error)))?;
         Ok((Self { path, reader: Arc::default(), writer }, records))
     }
 
@@ -145,6 +148,33 @@ impl Store {
     pub async fn kernel(&self, hash: Hash) -> Option<Vec<u8>> {
         let query = sqlx::query("SELECT bytes FROM kernels WHERE hash = ?").bind(hash.0.to_vec());
         self.read(query).await.ok()??.try_get(0).ok()
+    }
+
+    /// How many bytes that kernel has.
+    pub async fn kernel_bytes(&self, hash: Hash) -> Option<usize> {
+        let query = sqlx::query("SELECT LENGTH(bytes) FROM kernels WHERE hash = ?").bind(hash.0.to_vec());
+        let bytes: i64 = self.read(query).await.ok()??.try_get(0).ok()?;
+        usize::try_from(bytes).ok()
+    }
+
+    /// The kernels of jobs that are not over, whose records do not hold them.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn kernels_in_use(&self) -> Result<BTreeMap<Hash, Blob>, Trouble> {
+        let mut kernels = BTreeMap::new();
+        let mut after = Vec::new();
+        loop {
+            // One after the other, in the order of their names: there may be half a gigabyte of them.
+            let Some(row) = self.read(sqlx::query(shelf::NEXT_IN_USE.as_str()).bind(after)).await? else {
+                return Ok(kernels);
+            };
+            let damaged = |error: sqlx::Error| Trouble::of(&error, &self.path);
+            let bytes: Vec<u8> = row.try_get(1).map_err(damaged)?;
+            let blob = Blob::new(bytes);
+            kernels.insert(blob.hash(), blob);
+            after = row.try_get(0).map_err(damaged)?;
+        }
     }
 
     /// A record as it stands after every change so far.
@@ -371,7 +401,7 @@ mod tests {
 
     fn new_job(n: u8, key: Option<&str>) -> NewJob {
         let key = key.map(|key| KeyRecord { key: key.into(), body: Hash([1; 32]), job: job(n), at: Moment(7) });
-        NewJob { id: job(n), record: vec![n], key, kernel: Some(kernel(n, 0, vec![0, n])) }
+        NewJob { id: job(n), record: vec![n], key, kernel: Some(kernel(0, vec![0, n])) }
     }
 
     /// What `path` holds now, read by somebody else.
@@ -383,15 +413,19 @@ mod tests {
         records
     }
 
-    /// A kernel of so many bytes from a household of the same number in a network of its own.
-    fn kernel(n: u8, household: u8, bytes: Vec<u8>) -> KeptKernel {
-        KeptKernel { hash: Hash([n; 32]), bytes, holder: Holder::of(OwnerId([household; 16])) }
+    fn large(n: u8) -> Vec<u8> {
+        vec![n; PART]
+    }
+
+    /// A kernel from a household of this number in a network of its own.
+    fn kernel(household: u8, bytes: Vec<u8>) -> KeptKernel {
+        KeptKernel { blob: Blob::new(bytes), holder: Holder::of(OwnerId([household; 16])) }
     }
 
     async fn known(store: &Store, names: impl IntoIterator<Item = u8>) -> Vec<u8> {
         let mut known = Vec::new();
         for n in names {
-            if store.kernel(Hash([n; 32])).await.is_some() {
+            if store.kernel(Hash::of(&large(n))).await.is_some() {
                 known.push(n);
             }
         }
@@ -404,18 +438,18 @@ mod tests {
         let path = folder.join("store.sqlite");
         let (store, _) = Store::open_keeping(path.clone(), ROOM).await.unwrap();
         let put = async |n: u8, household: u8| {
-            store.writer().promise_kernel(kernel(n, household, vec![n; PART])).await.unwrap();
+            store.writer().promise_kernel(kernel(household, large(n))).await.unwrap();
         };
         put(1, 1).await;
         put(2, 1).await;
         // The stranger's first comes with a job that goes on.
-        let with_job = NewJob { kernel: Some(kernel(10, 9, vec![10; PART])), ..new_job(10, None) };
+        let with_job = NewJob { kernel: Some(kernel(9, large(10))), ..new_job(10, None) };
         store.writer().promise(with_job).await.unwrap();
         for n in 11..60 {
             put(n, 9).await;
         }
         assert_eq!(known(&store, [1, 2]).await, [1, 2], "another household's stay");
-        assert_eq!(known(&store, 10..60).await, [vec![10], (47..60).collect()].concat());
+        assert_eq!(known(&store, 10..60).await, [vec![10], (46..60).collect()].concat(), "beside the room");
         // To send what another holds makes it nobody else's.
         put(1, 9).await;
         for n in 60..80 {
@@ -428,7 +462,7 @@ mod tests {
         assert_eq!(known(&store, [1, 2, 10, 80]).await, [1, 2, 80]);
         // Households of one network give for one another before another network gives.
         for n in 100..130 {
-            let mut next_door = kernel(n, n, vec![n; PART]);
+            let mut next_door = kernel(n, large(n));
             next_door.holder.network = OwnerId([7; 16]);
             store.writer().promise_kernel(next_door).await.unwrap();
         }
@@ -438,11 +472,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_kernel_of_a_job_that_goes_on_stays_and_is_there_when_the_job_is_read_again() {
+        let folder = new_folder("used");
+        let path = folder.join("store.sqlite");
+        let (store, _) = Store::open_keeping(path.clone(), ROOM).await.unwrap();
+        for n in 1..=2 {
+            let new = NewJob { kernel: Some(kernel(9, large(n))), ..new_job(n, None) };
+            store.writer().promise(new).await.unwrap();
+        }
+        for n in 3..40 {
+            store.writer().promise_kernel(kernel(9, large(n))).await.unwrap();
+        }
+        let in_use = async |store: &Store| {
+            let kernels = store.kernels_in_use().await.unwrap();
+            kernels.values().map(|kernel| kernel[0]).collect::<std::collections::BTreeSet<u8>>()
+        };
+        assert_eq!(in_use(&store).await, [1, 2].into());
+        store.writer().save(StoreKey::Finished(job(2)), vec![1]);
+        store.writer().flush().await.unwrap();
+        store.close().await;
+        let (store, _) = Store::open_keeping(path, ROOM).await.unwrap();
+        assert_eq!(in_use(&store).await, [1].into());
+        assert_eq!(store.kernel_bytes(Hash::of(&large(1))).await, Some(PART));
+        store.close().await;
+        let _ = fs::remove_dir_all(folder);
+    }
+
+    #[tokio::test]
     async fn kernels_of_before_there_were_shares_stay_and_go_like_others() {
         let folder = new_folder("old-shelf");
         let path = folder.join("store.sqlite");
         let (store, _) = Store::open(path.clone()).await.unwrap();
-        store.writer().promise_kernel(kernel(1, 1, vec![1; 100])).await.unwrap();
+        store.writer().promise_kernel(kernel(1, large(1))).await.unwrap();
         store.close().await;
         let mut old = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
         sqlx::query("DROP TABLE kernel_holders").execute(&mut old).await.unwrap();
@@ -451,7 +512,7 @@ mod tests {
         old.close().await.unwrap();
         let (store, _) = Store::open_keeping(path, ROOM).await.unwrap();
         for n in 2..20 {
-            store.writer().promise_kernel(kernel(n, n, vec![n; PART])).await.unwrap();
+            store.writer().promise_kernel(kernel(n, large(n))).await.unwrap();
         }
         assert_eq!(
             known(&store, 1..20).await.len(),
@@ -472,7 +533,7 @@ mod tests {
             assert_eq!(on_disk(&path).await.len(), usize::from(n));
         }
         assert_eq!(store.key("7").await.unwrap().unwrap().job, job(7));
-        assert_eq!(store.kernel(Hash([7; 32])).await, Some(vec![0, 7]));
+        assert_eq!(store.kernel(Hash::of(&[0, 7])).await, Some(vec![0, 7]));
         // A key goes with its job, and may name the next one.
         store.writer().forget(StoreKey::Job(job(7)));
         store.writer().flush().await.unwrap();

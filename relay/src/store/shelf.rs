@@ -1,19 +1,35 @@
-//! Kernels that later jobs may name by their hash: so many bytes of them ([`super::KERNELS_KEPT_BYTES`]). When there is no more room, the network
-//! that holds most gives, in it the household that holds most, and of what that holds the oldest; what several hold stays
-//! until the last of them gives it. What a job that is not over was sent with, or named, goes only when its household holds
-//! nothing else: such a job has its module with it, so all that is lost is the name.
+//! Kernels that later jobs may name by their hash: [`super::KERNELS_KEPT_BYTES`] of them, beside those of jobs that are not over.
+//! When there is no more room, the network that holds most gives, in it the household that holds most, and of what that
+//! holds the oldest; what several hold stays until the last of them gives it. What a job that is not over was sent with, or
+//! named, stays: after a restart the job is read again with it. The node's bounds on unfinished jobs bound those.
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
 };
 
+use p2pnet_shared::id::Hash;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::writer::{Batch, KeptKernel};
 
 /// What a module counts for at least, in the share of whoever holds it: rows take room, too.
 pub(super) const LEAST_CHARGE: i64 = 64 << 10;
+/// A module of more bytes is handed to the database only if that has it not: binding it copies it.
+const ASKED_BYTES: usize = 64 << 10;
+/// That the job of a row of `kernel_uses` is there and not over: see `columns_of`.
+const GOES_ON: &str = "EXISTS (SELECT 1 FROM records WHERE records.job = kernel_uses.job AND kind = 0 AND unit = 0) AND NOT EXISTS \
+     (SELECT 1 FROM records WHERE records.job = kernel_uses.job AND kind = 3 AND unit = 0)";
+/// The first kernel behind a hash that such a job uses.
+pub(super) static NEXT_IN_USE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT hash, bytes FROM kernels WHERE hash > ? AND hash IN (SELECT hash FROM kernel_uses WHERE {GOES_ON}) \
+         ORDER BY hash LIMIT 1"
+    )
+});
+/// Those of all others.
+static NOT_IN_USE: LazyLock<String> = LazyLock::new(|| format!("DELETE FROM kernel_uses WHERE NOT ({GOES_ON})"));
 /// Who hold something, each module counted for each of its holders: in all, and of one module.
 const MOST_HOLDERS: usize = 4096;
 const MOST_HOLDERS_OF_ONE: usize = 256;
@@ -43,7 +59,8 @@ struct Network {
 #[derive(Default)]
 struct Household {
     total: i64,
-    /// What it could give, first what no job uses, then what it holds longest.
+    /// What it could give, first what no job uses, then what it holds longest. What a job uses goes as long as others hold
+    /// it, too.
     gives: BTreeSet<(bool, i64)>,
 }
 
@@ -81,11 +98,17 @@ impl Shelf {
     fn pick(&self) -> Option<i64> {
         let households = self.networks.values().flat_map(|network| {
             network.households.values().filter_map(|household| {
-                let first = household.gives.first()?;
+                let first = household.gives.iter().find(|(_, number)| self.may_go(*number))?;
                 Some((network.total, household.total, Reverse(*first)))
             })
         });
         households.max().map(|(.., Reverse((_, number)))| number)
+    }
+
+    /// Whether nobody needs this holding: no job uses the module, or others hold it.
+    fn may_go(&self, number: i64) -> bool {
+        let Some(row) = self.rows.get(&number) else { return false };
+        !row.is_used || self.holders.get(&row.hash).is_some_and(|holders| holders.len() > 1)
     }
 
     /// Which holder of a module goes next: one of the network, and in that of the household, that holds most.
@@ -128,12 +151,15 @@ pub(super) async fn put_kernels(
     }
     let newest = "SELECT COALESCE(MAX(rowid), 0) FROM kernel_holders";
     let before: i64 = sqlx::query(newest).fetch_one(&mut *connection).await?.try_get(0)?;
-    for (job, KeptKernel { hash, bytes, holder }) in kernels {
-        sqlx::query("INSERT OR IGNORE INTO kernels (hash, bytes) VALUES (?, ?)")
-            .bind(hash.0.to_vec())
-            .bind(bytes.as_slice())
-            .execute(&mut *connection)
-            .await?;
+    for (job, KeptKernel { blob, holder }) in kernels {
+        let (hash, bytes): (Hash, &[u8]) = (blob.hash(), blob);
+        if bytes.len() <= ASKED_BYTES || !is_kept(connection, hash).await? {
+            sqlx::query("INSERT OR IGNORE INTO kernels (hash, bytes) VALUES (?, ?)")
+                .bind(hash.0.to_vec())
+                .bind(bytes)
+                .execute(&mut *connection)
+                .await?;
+        }
         // Replacing gives the row a new rowid: it is the newest again.
         sqlx::query("INSERT OR REPLACE INTO kernel_holders (network, household, hash, bytes) VALUES (?, ?, ?, ?)")
             .bind(holder.network.0.to_vec())
@@ -150,18 +176,9 @@ pub(super) async fn put_kernels(
                 .await?;
         }
     }
-    // Jobs that are over, or gone: see `columns_of`.
-    sqlx::query(
-        "DELETE FROM kernel_uses WHERE NOT EXISTS \
-         (SELECT 1 FROM records WHERE records.job = kernel_uses.job AND kind = 0 AND unit = 0) OR EXISTS \
-         (SELECT 1 FROM records WHERE records.job = kernel_uses.job AND kind = 3 AND unit = 0)",
-    )
-    .execute(&mut *connection)
-    .await?;
-    let mut kept: i64 = sqlx::query("SELECT COALESCE(SUM(LENGTH(bytes)), 0) FROM kernels")
-        .fetch_one(&mut *connection)
-        .await?
-        .try_get(0)?;
+    sqlx::query(NOT_IN_USE.as_str()).execute(&mut *connection).await?;
+    let loose = "SELECT COALESCE(SUM(LENGTH(bytes)), 0) FROM kernels WHERE hash NOT IN (SELECT hash FROM kernel_uses)";
+    let mut kept: i64 = sqlx::query(loose).fetch_one(&mut *connection).await?.try_get(0)?;
     let crowded: Vec<Vec<u8>> = sqlx::query("SELECT hash FROM kernel_holders GROUP BY hash HAVING COUNT(*) > ?")
         .bind(i64::try_from(MOST_HOLDERS_OF_ONE).unwrap_or(i64::MAX))
         .fetch_all(&mut *connection)
@@ -188,6 +205,11 @@ pub(super) async fn put_kernels(
         kept -= let_go(connection, &mut shelf, row).await?;
     }
     Ok(())
+}
+
+async fn is_kept(connection: &mut SqliteConnection, hash: Hash) -> Result<bool, sqlx::Error> {
+    let kept = sqlx::query("SELECT 1 FROM kernels WHERE hash = ?").bind(hash.0.to_vec());
+    Ok(kept.fetch_optional(connection).await?.is_some())
 }
 
 /// Takes a holding out; the bytes that this gives back.

@@ -15,10 +15,12 @@ use std::{
 
 use axum::body::Bytes;
 use p2pnet_shared::{
-    id::{Hash, Holder, JobId},
+    blob::Blob,
+    id::{Holder, JobId},
     node::StoreKey,
 };
 use tokio::{
+    runtime,
     sync::{Notify, oneshot, watch},
     time::sleep,
 };
@@ -53,10 +55,8 @@ pub struct NewJob {
 
 /// A kernel that later jobs may name.
 pub struct KeptKernel {
-    /// Its name.
-    pub hash: Hash,
     /// What it is.
-    pub bytes: Vec<u8>,
+    pub blob: Blob,
     /// Whose share of the room for kernels it counts for.
     pub holder: Holder,
 }
@@ -121,13 +121,18 @@ pub struct WriterFigures {
 }
 
 impl Writer {
-    /// Starts the writing task on a database.
-    pub(super) fn start(database: Database) -> Self {
+    /// Starts the writing task on a database, on a thread of its own: what is written is copied on its way to the disk,
+    /// which takes a time in proportion to its bytes, and those are strangers'.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn start(database: Database) -> std::io::Result<Self> {
         let shared = Arc::new(Shared { waiting: Mutex::default(), news: Notify::new() });
         let (progress, written) = watch::channel(Progress::default());
         let task = Task { database, shared: Arc::clone(&shared), progress, doubt: false };
-        tokio::spawn(task.run());
-        Self { shared, written }
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name("store".into()).spawn(move || runtime.block_on(task.run()))?;
+        Ok(Self { shared, written })
     }
 
     /// Keeps a job; returns once it is on disk, together with its key and kernel.

@@ -28,10 +28,12 @@ pub const EVENT_QUEUE: usize = 16;
 pub enum Command {
     /// Take a job; its new name comes back.
     Submit(Box<Job>, oneshot::Sender<Result<JobId, Refusal>>),
-    /// Whether a job of so many bytes would be taken from a holder now.
-    MaySubmit(Holder, usize, oneshot::Sender<Result<(), Refusal>>),
-    /// Take a job that the store already holds under this name.
-    SubmitKept(JobId, Box<Job>, oneshot::Sender<Result<JobId, Refusal>>),
+    /// Set room aside for a holder's job of so many bytes that is to come under this name.
+    Reserve(JobId, Holder, usize, oneshot::Sender<Result<(), Refusal>>),
+    /// Give that room back: the job does not come.
+    Release(JobId),
+    /// Take a job for which there is room set aside, and which the store already holds under this name.
+    SubmitKept(JobId, Box<Job>, oneshot::Sender<()>),
     /// Stop a job; `false` when there is none.
     Cancel(JobId, oneshot::Sender<bool>),
     /// Drop a finished job from the list; `false` when there is none.
@@ -56,6 +58,30 @@ pub enum Command {
     ListenForEnds(mpsc::Sender<Vec<JobId>>),
     /// End the loop: say goodbye, close connections.
     Stop(oneshot::Sender<()>),
+}
+
+/// Room that a node has set aside for one job, which gets it with [`Handle::submit_kept`]; given back when dropped.
+pub struct Reservation {
+    id: JobId,
+    /// Of its own, so that there is always a place in the queue for what is said at the end.
+    commands: mpsc::Sender<Command>,
+    is_used: bool,
+}
+
+impl Reservation {
+    /// The name of the job.
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.is_used {
+            // A node that has stopped has no room to give.
+            let _ = self.commands.try_send(Command::Release(self.id));
+        }
+    }
 }
 
 /// A running node.
@@ -83,15 +109,28 @@ impl Handle {
         self.ask(|reply| Command::Submit(Box::new(job), reply)).await.unwrap_or_else(|| Err(stopped()))
     }
 
-    /// Whether a job whose source has so many bytes would be taken from a holder now; for those who keep it first.
-    pub async fn may_submit(&self, holder: Holder, source_bytes: usize) -> Result<(), Refusal> {
-        self.ask(|reply| Command::MaySubmit(holder, source_bytes, reply)).await.unwrap_or_else(|| Err(stopped()))
+    /// Sets room aside for a job, named `id` by the caller, that holds so many bytes
+    /// ([`p2pnet_shared::node::held_bytes`]); for those who keep it before they hand it over. From here on it counts, so
+    /// that of many that come at once no more are kept than there is room for.
+    ///
+    /// # Errors
+    /// There is no room for it; the refusal says why.
+    pub async fn reserve(&self, id: JobId, holder: Holder, bytes: usize) -> Result<Reservation, Refusal> {
+        // Made first: whatever becomes of the asker, the room is given back.
+        let place = Reservation { id, commands: self.commands.clone(), is_used: false };
+        self.ask(|reply| Command::Reserve(id, holder, bytes, reply)).await.unwrap_or_else(|| Err(stopped()))?;
+        Ok(place)
     }
 
-    /// Hands over a job that was put into the store under the name `id` before, by its
-    /// [`p2pnet_shared::node::new_record`]. When it is refused, the caller forgets the record.
-    pub async fn submit_kept(&self, id: JobId, job: Job) -> Result<JobId, Refusal> {
-        self.ask(|reply| Command::SubmitKept(id, Box::new(job), reply)).await.unwrap_or_else(|| Err(stopped()))
+    /// Hands over a job that was put into the store under the name of its reservation before, by its
+    /// [`p2pnet_shared::node::new_record`].
+    ///
+    /// # Errors
+    /// The node has stopped; then the caller forgets the record.
+    pub async fn submit_kept(&self, mut place: Reservation, job: Job) -> Result<(), Refusal> {
+        self.ask(|reply| Command::SubmitKept(place.id, Box::new(job), reply)).await.ok_or_else(stopped)?;
+        place.is_used = true;
+        Ok(())
     }
 
     /// Stops a job; `false` when none with this id runs, since it is over or was never there.

@@ -7,7 +7,9 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use p2pnet_shared::{
+    blob::Blob,
     engine::{Batch, BatchReport},
+    id::Hash,
     node::{NodeConfig, RunId, StoreKey},
     refusal::Refusal,
     units::Moment,
@@ -112,4 +114,6 @@ pub struct Start {
     pub config: NodeConfig,
     /// What the store held.
     pub restored: Vec<(StoreKey, Vec<u8>)>,
+    /// Modules that jobs among that name, where the platform keeps them by their hash.
+    pub modules: BTreeMap<Hash, Blob>,
 }

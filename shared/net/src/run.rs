@@ -8,8 +8,8 @@ use libp2p::identity::Keypair;
 use p2pnet_shared::{
     api::ProviderSettings,
     id::{JobId, NodeId},
-    job::Job,
-    node::{Effect, Input, Node},
+    job::{Job, kinds},
+    node::{Effect, Input, Node, held_bytes},
     refusal::Refusal,
     units::Moment,
     wire::Role,
@@ -50,7 +50,10 @@ pub fn start<H: Host>(
     let (swarm, outside, inside, external) = platform::open(&keypair, start.config.agent.clone(), serve, options)?;
     let (handle, commands) = Handle::new(me, host.records());
     let mut node = Node::new(start.config);
-    node.handle(host.now(), Input::Restored(start.restored));
+    let Start { restored, modules, .. } = start;
+    node.restore(host.now(), restored, &|source, find| {
+        kinds::read(source, &|hash| find(hash).or_else(|| modules.get(&hash).cloned()))
+    });
     let running = Loop {
         me,
         node,
@@ -201,8 +204,12 @@ impl<H: Host> Loop<H> {
         // Whoever asked may have gone: an answer that nobody takes is dropped.
         match command {
             Command::Submit(job, reply) => _ = reply.send(self.submit(now, job)),
-            Command::MaySubmit(holder, bytes, reply) => _ = reply.send(self.node.may_submit(holder, bytes)),
-            Command::SubmitKept(id, job, reply) => _ = reply.send(self.submit_kept(now, id, job)),
+            Command::Reserve(id, holder, bytes, reply) => _ = reply.send(self.node.reserve(id, holder, bytes)),
+            Command::Release(id) => self.node.release(id),
+            Command::SubmitKept(id, job, reply) => {
+                self.node.handle(now, Input::Kept { id, job });
+                _ = reply.send(());
+            }
             // What these two order is with the host before the answer goes: who asked may wait for the store then.
             Command::Cancel(id, reply) => {
                 let running = self.node.summary(id).is_some_and(|job| !job.state.is_final());
@@ -230,15 +237,9 @@ impl<H: Host> Loop<H> {
     }
 
     fn submit(&mut self, now: Moment, job: Box<Job>) -> Result<JobId, Refusal> {
-        self.node.may_submit(job.holder, job.source.len())?;
+        self.node.may_submit(job.holder, held_bytes(&*job.plan, &job.source))?;
         let id = self.node.next_job_id();
         self.node.handle(now, Input::Submitted { id, job });
-        Ok(id)
-    }
-
-    fn submit_kept(&mut self, now: Moment, id: JobId, job: Box<Job>) -> Result<JobId, Refusal> {
-        self.node.may_submit(job.holder, job.source.len())?;
-        self.node.handle(now, Input::Kept { id, job });
         Ok(id)
     }
 

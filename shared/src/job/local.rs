@@ -49,12 +49,13 @@ pub fn run_spans<E: Engine>(
     let module = engine.load(&prepared.rewritten).map_err(|trap| trapped(trap, Span { start: 0, end: 0 }))?;
     let memory_bytes = u64::from(job.requirements.memory_mib) << 20;
     let limits = Limits { memory_bytes, ..Limits::default() };
+    let common: &[u8] = job.plan.common().map_or(&[], |common| common);
     let (mut done, mut units, mut gas) = (BTreeMap::new(), 0, Gas(0));
     for span in spans {
         let mut outputs = Outputs::new();
         let last = job.plan.has_last_step() && span.start + 1 == job.plan.units();
         let inputs = if last { vec![job.plan.last_input(&done)] } else { job.plan.inputs(span) };
-        let outcomes = batch::run(&inputs, |input| engine.call(&module, &[job.plan.common(), input], &limits));
+        let outcomes = batch::run(&inputs, |input| engine.call(&module, &[common, input], &limits));
         for (call, outcome) in (0..).zip(outcomes) {
             gas += outcome.gas;
             let covered = match job.plan.shape() {

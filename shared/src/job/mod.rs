@@ -8,11 +8,12 @@ pub mod kinds;
 pub mod local;
 pub mod metadata;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    blob::Blob,
     id::Holder,
     refusal::Refusal,
     units::{Millis, Moment, Span},
@@ -165,16 +166,16 @@ pub enum CallShape {
 /// A plan is a pure function of the job's JSON, so a requester that restarts builds the same plan again.
 pub trait Plan: Send {
     /// The kernel's original bytes.
-    fn kernel(&self) -> &[u8];
+    fn kernel(&self) -> &Blob;
 
     /// The module that the job brought, by whose hash a later job may name it; `None` if it brought none.
-    fn module(&self) -> Option<&[u8]> {
+    fn module(&self) -> Option<&Blob> {
         None
     }
 
-    /// Bytes that every call's input starts with; sent to a node once. May be empty.
-    fn common(&self) -> &[u8] {
-        &[]
+    /// Bytes that every call's input starts with; sent to a node once. `None`: there are none.
+    fn common(&self) -> Option<&Blob> {
+        None
     }
 
     /// How many units there are; at least 1.
@@ -248,7 +249,7 @@ pub struct Job {
     /// What its owner calls it.
     pub metadata: metadata::Metadata,
     /// What was submitted, as JSON text, so that it can be read again after a restart and shown.
-    pub source: String,
+    pub source: Arc<str>,
     /// What nodes must have.
     pub requirements: Requirements,
     /// How it wants to be treated.

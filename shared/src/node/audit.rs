@@ -69,7 +69,9 @@ impl Requester {
             holds(entry.waits.is_none_or(|turn| turn == entry.turn()), "a job's place in the line is an old one")?;
         }
         self.owners.audit(
-            open().map(|entry| (entry.holder, [requester::held_bytes(entry), entry.booked_bytes], entry.waits)),
+            open()
+                .map(|entry| (entry.holder, [requester::held_bytes(entry), entry.booked_bytes], entry.waits))
+                .chain(self.reserved.values().map(|(holder, bytes)| (*holder, [*bytes, 0], None))),
         )?;
         let mut outstanding: BTreeMap<NodeId, BTreeSet<AttemptId>> = BTreeMap::new();
         for (id, attempt) in &self.attempts {

@@ -9,6 +9,7 @@ use std::{
 use super::scheduler::{Paces, SpanSet, probe_units};
 use crate::{
     api::{AttemptView, NodeShare},
+    blob::Blob,
     engine::{EngineName, Limits},
     id::{AttemptId, Hash, Holder, JobId, NodeId},
     job::{
@@ -236,16 +237,16 @@ impl Entry {
     pub(super) fn new(id: JobId, job: Job, now: Moment) -> Self {
         let Job { holder, kind, metadata, source, requirements, policy, plan } = job;
         let (units, shape) = (plan.units(), plan.shape());
-        let common = (!plan.common().is_empty()).then(|| Hash::of(plan.common()));
+        let common = plan.common().map(Blob::hash);
         Self {
             id,
             holder,
             kind: kind.to_owned(),
             metadata,
-            source: source.into(),
+            source,
             requirements,
             policy,
-            kernel: Hash::of(plan.kernel()),
+            kernel: plan.kernel().hash(),
             common,
             shape,
             units,

@@ -49,7 +49,9 @@ pub(super) fn patience(
     let known = entry.paces.duration(node, units);
     let should = known.or_else(|| entry.paces.duration_elsewhere(units)).unwrap_or_default();
     let way = core.peers.get(node).and_then(|peer| peer.round_trip_millis).map_or(0, u64::from);
-    let bytes = entry.plan.as_ref().map_or(0, |plan| plan.kernel().len() + plan.common().len()) as u64;
+    let bytes =
+        entry.plan.as_ref().map_or(0, |plan| plan.kernel().len() + plan.common().map_or(0, |common| common.len()))
+            as u64;
     let (least, ready) = match (trust, known) {
         (Trust::Proven, Some(_)) => (PROVEN, 0),
         (Trust::Proven, None) => (PROVEN_AT_SOMETHING_NEW, bytes / BYTES_A_MILLI),

@@ -42,6 +42,7 @@ pub use self::{
 };
 use crate::{
     api::{JobStatus, JobSummary, NetworkView, Path, ProviderSettings},
+    blob::Blob,
     engine::{Batch, BatchReport},
     id::{Hash, Holder, JobId, NodeId, OwnerId},
     job::Job,
@@ -142,7 +143,8 @@ pub enum Input {
         /// What.
         job: Box<Job>,
     },
-    /// A job was submitted that the host has already put into its store, by its [`new_record`].
+    /// A job was submitted that the host has already put into its store, by its [`new_record`], in room that
+    /// [`Node::reserve`] set aside.
     Kept {
         /// Its name, which the host chose.
         id: JobId,
@@ -242,7 +244,7 @@ pub struct NodeConfig {
 }
 
 /// Reads a job from its source; the second parameter finds kernels that it names by hash.
-pub type ReadJob<'a> = &'a dyn Fn(&str, &dyn Fn(Hash) -> Option<Vec<u8>>) -> Result<Job, Refusal>;
+pub type ReadJob<'a> = &'a dyn Fn(&str, &dyn Fn(Hash) -> Option<Blob>) -> Result<Job, Refusal>;
 
 /// How soon after one [`Effect::NetworkChanged`] the next may come.
 const NETWORK_EVENT_PAUSE: Millis = Millis(200);
@@ -322,6 +324,18 @@ impl Node {
     /// ([`Code::TooManyJobs`]).
     pub fn may_submit(&self, holder: Holder, bytes: usize) -> Result<(), Refusal> {
         self.requester.may_submit(holder, bytes)
+    }
+
+    /// Sets room aside for a job that holds so many bytes ([`held_bytes`]), until it comes as [`Input::Kept`] under this
+    /// name, which is then taken whatever else came, or [`Node::release`]; else says which bound is in the way
+    /// ([`Code::TooManyJobs`]). For a host that keeps a job before it hands it over.
+    pub fn reserve(&mut self, id: JobId, holder: Holder, bytes: usize) -> Result<(), Refusal> {
+        self.requester.reserve(id, holder, bytes)
+    }
+
+    /// Gives back what [`Node::reserve`] set aside, if the job did not come.
+    pub fn release(&mut self, id: JobId) {
+        self.requester.release(id);
     }
 
     /// A blob that this node holds: a kernel that a job may name by its hash.

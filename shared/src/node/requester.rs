@@ -1,7 +1,10 @@
 //! The requester: keeps this node's jobs, from submission to their end. What goes out to whom is in `dispatch.rs`, what
 //! comes back in `attempts.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Effect, Keep, StoreKey,
@@ -50,6 +53,9 @@ pub(super) struct Requester {
     pub(super) active: BTreeSet<Rank>,
     /// Whose those are, and whose turn it is.
     pub(super) owners: Owners,
+    /// Whose room is set aside for jobs that a host keeps before it hands them over, and how much. In the books it counts
+    /// as those jobs do.
+    pub(super) reserved: BTreeMap<JobId, (Holder, usize)>,
     pub(super) attempts: BTreeMap<AttemptId, Attempt>,
     pub(super) next_attempt: u64,
     /// Deliveries whose blob is being fetched.
@@ -82,13 +88,37 @@ impl Requester {
         self.owners.may_submit(holder, held_bytes)
     }
 
+    /// Sets room aside for a job that is on its way: whoever comes next is counted with it.
+    pub(super) fn reserve(&mut self, id: JobId, holder: Holder, held_bytes: usize) -> Result<(), Refusal> {
+        self.release(id);
+        self.may_submit(holder, held_bytes)?;
+        self.owners.joins(holder, held_bytes);
+        self.reserved.insert(id, (holder, held_bytes));
+        Ok(())
+    }
+
+    /// Gives room back for a job that did not come.
+    pub(super) fn release(&mut self, id: JobId) {
+        if let Some((holder, bytes)) = self.reserved.remove(&id) {
+            self.owners.leaves(holder, bytes, 0);
+        }
+    }
+
     /// Takes a job on. `kept`: its record is in the store as [`store::new_record`] makes it.
     pub(super) fn submitted(&mut self, core: &mut Core, id: JobId, job: Job, kept: bool) {
         if self.jobs.contains_key(&id) || self.finished.get(id).is_some() {
             return;
         }
-        let refusal = self.may_submit(job.holder, store::held_bytes(&*job.plan, &job.source)).err();
-        self.admit(core, Entry::new(id, job, core.now));
+        let entry = Entry::new(id, job, core.now);
+        let reserved = self.reserved.remove(&id);
+        let refusal = match reserved {
+            Some(_) => None,
+            None => self.may_submit(entry.holder, held_bytes(&entry)).err(),
+        };
+        self.admit(core, entry);
+        if let Some((holder, bytes)) = reserved {
+            self.owners.leaves(holder, bytes, 0);
+        }
         if !kept {
             self.save(core, id);
         }
@@ -101,9 +131,9 @@ impl Requester {
     /// Takes a job in, fresh or from the store.
     pub(super) fn admit(&mut self, core: &mut Core, entry: Entry) {
         if let Some(plan) = &entry.plan {
-            core.blobs.pin(entry.kernel, || plan.kernel().into());
-            if let Some(common) = entry.common {
-                core.blobs.pin(common, || plan.common().into());
+            core.blobs.pin(entry.kernel, || Arc::clone(plan.kernel().bytes()));
+            if let Some(common) = plan.common() {
+                core.blobs.pin(common.hash(), || Arc::clone(common.bytes()));
             }
         }
         let (id, rank) = (entry.id, entry.rank());
@@ -459,6 +489,7 @@ mod tests {
 
     use super::store;
     use crate::{
+        blob::Blob,
         id::{Hash, Holder, JobId, NodeId, OwnerId},
         job::{JobState, kinds},
         node::{Input, Keep, Node, NodeConfig},
@@ -522,12 +553,40 @@ mod tests {
         .unwrap();
         let name = Hash::of(&bytes);
         let named = format!(r#"{{"kind":"kernel","kernel":"{name}","input":"YQ=="}}"#);
-        let named = kinds::read(&named, &|hash| (hash == name).then(|| bytes.clone())).unwrap();
+        let named = kinds::read(&named, &|hash| (hash == name).then(|| Blob::new(bytes.clone()))).unwrap();
         assert_eq!(store::held_bytes(&*named.plan, &named.source), named.source.len() + bytes.len());
         let text = STANDARD.encode(&bytes);
         let inside = kinds::read(&format!(r#"{{"kind":"kernel","kernel":"{text}","input":"YQ=="}}"#), &|_| None);
         let inside = inside.unwrap();
         assert_eq!(store::held_bytes(&*inside.plan, &inside.source), inside.source.len());
+    }
+
+    #[test]
+    fn room_that_is_set_aside_counts_until_its_job_comes_and_that_is_taken_whatever_came_since() {
+        let mut node = Node::new(NodeConfig {
+            me: NodeId([1; 32]),
+            role: Role::Client,
+            agent: String::new(),
+            seed: [7; 32],
+            keep: Keep::default(),
+        });
+        let (owner, other) = (Holder::of(OwnerId::of(b"owner")), Holder::of(OwnerId::of(b"other")));
+        let large = 30 << 20;
+        let admitted: Vec<u8> = (0..10).filter(|n| node.reserve(JobId([*n; 16]), owner, large).is_ok()).collect();
+        assert_eq!(admitted, [0, 1, 2, 3], "as many as he may hold, though none of them is there yet");
+        assert_eq!(node.audit(), Ok(()));
+        node.release(JobId([3; 16]));
+        assert_eq!(node.reserve(JobId([4; 16]), owner, large), Ok(()), "one that did not come makes room");
+        // Others come meanwhile, which makes everybody's share smaller.
+        while {
+            let id = node.next_job_id();
+            node.reserve(id, other, 1 << 20).is_ok()
+        } {}
+        let mut job = kinds::read(r#"{"kind":"map","data":[1,2],"map":"x"}"#, &|_| None).unwrap();
+        job.holder = owner;
+        node.handle(Moment(1), Input::Kept { id: JobId([4; 16]), job: Box::new(job) });
+        assert_eq!(node.summary(JobId([4; 16])).unwrap().state, JobState::Queued);
+        assert_eq!(node.audit(), Ok(()));
     }
 
     #[test]

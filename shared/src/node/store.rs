@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     api::{AttemptView, JobStatus, JobSummary, NodeShare, Progress},
+    blob::Blob,
     id::{AttemptId, Hash, Holder, JobId, NodeId},
     job::{AttemptState, Job, JobState, Outputs, Plan, Policy, Requirements, metadata::Metadata},
     refusal::{Code, Refusal},
@@ -52,7 +53,7 @@ struct JobRecord {
     attempts_total: u64,
     attempts: Vec<AttemptView>,
     shares: Vec<NodeShare>,
-    /// The module in base64, where the source only names it.
+    /// The module in base64, where the source only names it and the host does not keep it by its hash.
     kernel: Option<String>,
 }
 
@@ -64,7 +65,8 @@ struct SpanRecord {
     gas: Gas,
 }
 
-/// The record of a job that nobody has worked on yet, for [`super::Input::Kept`].
+/// The record of a job that nobody has worked on yet, for [`super::Input::Kept`]. A module that the job brought or named
+/// ([`Plan::module`]) is not in it: the host keeps that by its hash, and finds it when it reads the job again.
 pub fn new_record(job: &Job, now: Moment) -> Vec<u8> {
     let record = JobRecord {
         version: VERSION,
@@ -86,7 +88,7 @@ pub fn new_record(job: &Job, now: Moment) -> Vec<u8> {
         attempts_total: 0,
         attempts: Vec::new(),
         shares: Vec::new(),
-        kernel: named_module(&*job.plan, &job.source),
+        kernel: None,
     };
     // Nothing in a record can fail to become JSON; an empty one would be forgotten at the next start.
     serde_json::to_vec(&record).unwrap_or_default()
@@ -95,7 +97,7 @@ pub fn new_record(job: &Job, now: Moment) -> Vec<u8> {
 /// Bytes that a job holds as long as it is not over: those of its source and of a module that this only names. One that came
 /// inside the source, in base64, counts once.
 pub fn held_bytes(plan: &dyn Plan, source: &str) -> usize {
-    let module = plan.module().map_or(0, <[u8]>::len);
+    let module = plan.module().map_or(0, |module| module.len());
     let is_inside = source.len() >= module.div_ceil(3).saturating_mul(4);
     if is_inside { source.len() } else { source.len().saturating_add(module) }
 }
@@ -103,8 +105,8 @@ pub fn held_bytes(plan: &dyn Plan, source: &str) -> usize {
 /// The module in base64, if the source only names it; a source that holds the module is longer than it.
 fn named_module(plan: &dyn Plan, source: &str) -> Option<String> {
     let module = plan.module()?;
-    let named = module.len() > source.len() || source.contains(&Hash::of(module).to_string());
-    named.then(|| STANDARD.encode(module))
+    let named = module.len() > source.len() || source.contains(&module.hash().to_string());
+    named.then(|| STANDARD.encode(&**module))
 }
 
 /// Keeps a job as it stands; gives how many bytes that takes.
@@ -272,8 +274,8 @@ fn revive(id: JobId, mut record: JobRecord, read: ReadJob<'_>) -> Result<Entry, 
     if record.state.is_final() {
         return Err(Box::new(record));
     }
-    let kernel = record.kernel.as_ref().and_then(|text| STANDARD.decode(text).ok());
-    let find = |hash: Hash| kernel.clone().filter(|bytes| Hash::of(bytes) == hash);
+    let kernel = record.kernel.take().and_then(|text| STANDARD.decode(text).ok()).map(Blob::new);
+    let find = |hash: Hash| kernel.clone().filter(|blob| blob.hash() == hash);
     match read(&record.source, &find) {
         Ok(mut job) => {
             job.holder = record.holder;

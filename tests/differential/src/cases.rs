@@ -196,7 +196,10 @@ pub fn repository() -> Result<Vec<Case>> {
             Ok(Case {
                 name: source.chars().take(120).collect(),
                 kernel: job.plan.kernel().to_vec(),
-                inputs: inputs.into_iter().map(|input| [job.plan.common().to_vec(), input]).collect(),
+                inputs: inputs
+                    .into_iter()
+                    .map(|input| [job.plan.common().map_or_else(Vec::new, |common| common.to_vec()), input])
+                    .collect(),
                 limits: Limits::default(),
             })
         })

@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use p2pnet_shared::{
+    blob::Blob,
     id::{Hash, Holder},
     job::{CallShape, Job, Outputs, Plan, Policy, Requirements, kinds, metadata::Metadata},
     refusal::{Code, Refusal},
@@ -55,7 +56,8 @@ fn job(plan: Numbers) -> Job {
             plan.shape == CallShape::EachUnit,
             plan.padding,
             plan.bad.unwrap_or(0)
-        ),
+        )
+        .into(),
         requirements: Requirements::default(),
         policy: Policy::default(),
         plan: Box::new(plan),
@@ -63,7 +65,7 @@ fn job(plan: Numbers) -> Job {
 }
 
 /// Reads [`Job::source`] as a restarted requester does: a job of this module, or JSON as a person sends it.
-pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Vec<u8>>) -> Result<Job, Refusal> {
+pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Blob>) -> Result<Job, Refusal> {
     if source.starts_with('{') {
         return kinds::read(source, blob);
     }
@@ -78,15 +80,11 @@ pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Vec<u8>>) -> Result<Job,
     }))
 }
 
-static KERNEL: LazyLock<(Vec<u8>, Hash)> = LazyLock::new(|| {
-    let bytes = kernel();
-    let hash = Hash::of(&bytes);
-    (bytes, hash)
-});
+static KERNEL: LazyLock<Blob> = LazyLock::new(|| Blob::new(kernel()));
 
 /// The name of this module's kernel.
 pub(crate) fn kernel_hash() -> Hash {
-    KERNEL.1
+    KERNEL.hash()
 }
 
 struct Numbers {
@@ -97,8 +95,8 @@ struct Numbers {
 }
 
 impl Plan for Numbers {
-    fn kernel(&self) -> &[u8] {
-        &KERNEL.0
+    fn kernel(&self) -> &Blob {
+        &KERNEL
     }
 
     fn units(&self) -> u64 {

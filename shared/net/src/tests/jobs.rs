@@ -1,6 +1,6 @@
 //! Whole nodes, from the handle of one to the engine of the other.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use futures::{SinkExt, StreamExt, channel::mpsc};
 use p2pnet_shared::{
@@ -79,7 +79,7 @@ fn run(seed: u8, role: Role, options: Options) -> Running {
         keep: Keep::default(),
     };
     let host = TestHost { facts: facts.clone(), records: MemoryRecords::default() };
-    let begin = Start { secret, config, restored: Vec::new() };
+    let begin = Start { secret, config, restored: Vec::new(), modules: BTreeMap::new() };
     let (handle, outside, node_loop) = start(begin, host, incoming, options).unwrap();
     tokio::spawn(node_loop);
     Running { handle, outside, facts }

@@ -20,6 +20,7 @@ use super::{
     limits::{BATCH_BYTES, BATCH_CALLS, MAX_INPUT_BYTES, MAX_ITEMS, MAX_KERNEL_BYTES, MAX_OUTPUT_BYTES},
 };
 use crate::{
+    blob::Blob,
     id::Hash,
     job::{CallShape, Outputs, Plan},
     refusal::{Code, Refusal},
@@ -32,7 +33,7 @@ pub const NAME: &str = "kernel";
 pub const FIELDS: &[&str] = &["kernel", "input", "split", "merge"];
 
 struct Kernel {
-    kernel: Vec<u8>,
+    kernel: Blob,
     parts: Parts,
     merge_by_kernel: bool,
 }
@@ -51,9 +52,9 @@ pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> 
     let kernel = read_module(fields, "kernel", blob)?;
     let parts = read_parts(fields, split)?;
     if !kernel.sound_as_kernel {
-        crate::kernel::prepare(&kernel.bytes)?;
+        crate::kernel::prepare(&kernel.blob)?;
     }
-    Ok(Box::new(Kernel { kernel: kernel.bytes, parts, merge_by_kernel }))
+    Ok(Box::new(Kernel { kernel: kernel.blob, parts, merge_by_kernel }))
 }
 
 /// A module by base64 or by hash.
@@ -71,7 +72,7 @@ pub fn read_module(fields: &mut Fields, name: &str, blob: Blobs) -> Result<Known
         let message = format!("`{name}` has {} bytes; at most {MAX_KERNEL_BYTES} are taken", bytes.len());
         return Err(Refusal::new(Code::TooLarge, message, "build it with optimisation and without debug information"));
     }
-    Ok(Known::new(bytes))
+    Ok(Known::new(Blob::new(bytes)))
 }
 
 fn decode(text: &str, name: &str) -> Result<Vec<u8>, Refusal> {
@@ -304,11 +305,11 @@ impl Parts {
 }
 
 impl Plan for Kernel {
-    fn kernel(&self) -> &[u8] {
+    fn kernel(&self) -> &Blob {
         &self.kernel
     }
 
-    fn module(&self) -> Option<&[u8]> {
+    fn module(&self) -> Option<&Blob> {
         Some(&self.kernel)
     }
 

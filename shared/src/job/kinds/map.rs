@@ -16,6 +16,7 @@ use super::{
     range_reduce::merge_partials,
 };
 use crate::{
+    blob::Blob,
     exchange::{
         partial::Partial,
         value::{self, Value},
@@ -39,7 +40,7 @@ pub const REDUCE_NAME: &str = "map_reduce";
 pub const REDUCE_FIELDS: &[&str] = &["data", "map", "where", "reduce"];
 
 struct Map {
-    kernel: Vec<u8>,
+    kernel: Blob,
     items: Items,
     target: Target,
     filtered: bool,
@@ -75,12 +76,12 @@ fn read_as(fields: &mut Fields, target: Target) -> Result<Box<dyn Plan>, Refusal
             return Err(refusal);
         }
     }
-    let kernel = items_kernel(&work, &subjects)?;
+    let kernel = Blob::new(items_kernel(&work, &subjects)?);
     Ok(Box::new(Map { kernel, items, target, filtered: work.filter.is_some() }))
 }
 
 impl Plan for Map {
-    fn kernel(&self) -> &[u8] {
+    fn kernel(&self) -> &Blob {
         &self.kernel
     }
 

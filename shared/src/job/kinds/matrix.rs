@@ -8,7 +8,7 @@
 //! An integer determinant is computed modulo as many primes as Hadamard's bound asks for, each a unit of its own; a
 //! column of the `inverse` is a unit. `lu`, `qr` and `eigenvalues` (of a symmetric matrix) are one task.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use super::{
     big::Big,
@@ -18,6 +18,7 @@ use super::{
     packed::{A, B, Number, Rows},
 };
 use crate::{
+    blob::Blob,
     exchange::{
         Failure,
         grid::{self, Grid, Numbers, Operation},
@@ -33,7 +34,7 @@ pub const NAME: &str = "matrix";
 pub const FIELDS: &[&str] = &["op", "a", "b"];
 
 /// `kernels/matrix`, compiled.
-static GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/matrix.wasm"));
+static GUEST: LazyLock<Blob> = LazyLock::new(|| Blob::new(*include_bytes!(concat!(env!("OUT_DIR"), "/matrix.wasm"))));
 
 /// Bytes of a band, in or out, that go in one batch.
 const BAND_BYTES: usize = 4 << 20;
@@ -57,7 +58,7 @@ struct Matrix {
     a: Grid,
     b: Option<Grid>,
     /// What every call begins with.
-    common: Vec<u8>,
+    common: Option<Blob>,
     units: u64,
     /// Rows and columns of the result's first grid.
     primes: Vec<u32>,
@@ -187,6 +188,7 @@ impl Matrix {
             }
             Operation::Determinant | Operation::Lu | Operation::Qr | Operation::Eigenvalues => 1,
         };
+        let common = (!common.is_empty()).then(|| Blob::new(common));
         Self { operation, a, b, common, units: units as u64, primes }
     }
 
@@ -247,12 +249,12 @@ impl Matrix {
 }
 
 impl Plan for Matrix {
-    fn kernel(&self) -> &[u8] {
-        GUEST
+    fn kernel(&self) -> &Blob {
+        &GUEST
     }
 
-    fn common(&self) -> &[u8] {
-        &self.common
+    fn common(&self) -> Option<&Blob> {
+        self.common.as_ref()
     }
 
     fn units(&self) -> u64 {
@@ -282,7 +284,7 @@ impl Plan for Matrix {
 
     fn inputs(&self, span: Span) -> Vec<Vec<u8>> {
         let mut input = Vec::new();
-        if self.common.is_empty() {
+        if self.common.is_none() {
             input.push(self.operation as u8);
         }
         let units = usize::try_from(self.units).unwrap_or(usize::MAX);

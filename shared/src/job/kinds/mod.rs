@@ -17,6 +17,7 @@ mod suggest;
 use self::fields::{Fields, cut, invalid, missing};
 pub use self::json::text_of;
 use crate::{
+    blob::Blob,
     id::{Hash, Holder},
     job::{Job, Plan, metadata::Metadata},
     refusal::{Code, Refusal},
@@ -25,7 +26,7 @@ use crate::{
 /// A module that a host has.
 pub struct Known {
     /// Its bytes.
-    pub bytes: Vec<u8>,
+    pub blob: Blob,
     /// Whether this very program found it sound as a `kernel` before; that takes seconds for a large one.
     pub sound_as_kernel: bool,
     /// The same, as the module of a `command`.
@@ -34,8 +35,8 @@ pub struct Known {
 
 impl Known {
     /// A module of which nothing is known but its bytes.
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes, sound_as_kernel: false, sound_as_command: false }
+    pub fn new(blob: Blob) -> Self {
+        Self { blob, sound_as_kernel: false, sound_as_command: false }
     }
 }
 
@@ -73,7 +74,7 @@ pub fn fields_of(kind: &str) -> &'static [&'static str] {
 /// Reads, checks and compiles a job from the JSON that a person sends.
 ///
 /// `blob` finds the bytes of kernels that are named by hash.
-pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Vec<u8>>) -> Result<Job, Refusal> {
+pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Blob>) -> Result<Job, Refusal> {
     read_known(source, &|hash| blob(hash).map(Known::new))
 }
 
@@ -96,7 +97,7 @@ pub fn read_known(source: &str, blob: &dyn Fn(Hash) -> Option<Known>) -> Result<
     let (requirements, policy) = (fields.requirements()?, fields.policy()?);
     let plan = (kind.read)(&mut fields, blob)?;
     fields.end(kind.name)?;
-    let (holder, source) = (Holder::LOCAL, source.to_owned());
+    let (holder, source) = (Holder::LOCAL, source.into());
     Ok(Job { holder, kind: kind.name, metadata, source, requirements, policy, plan })
 }
 

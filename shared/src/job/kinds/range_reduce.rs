@@ -15,6 +15,7 @@ use super::{
     outcome::{Answer, content, failed, foreign, reduced},
 };
 use crate::{
+    blob::Blob,
     exchange::partial::{Partial, Reduce},
     formula::program::{Target, range_kernel},
     job::{CallShape, Outputs, Plan},
@@ -31,7 +32,7 @@ pub const FIELDS: &[&str] = &["start", "end", "map", "where", "reduce", "chunk_s
 const MOST_A_BATCH: u64 = 1 << 40;
 
 struct RangeReduce {
-    kernel: Vec<u8>,
+    kernel: Blob,
     start: i64,
     count: u64,
     reduce: Reduce,
@@ -52,7 +53,7 @@ pub fn read(fields: &mut Fields) -> Result<Box<dyn Plan>, Refusal> {
         let message = format!("the range from {start} to {end} is empty");
         return Err(Refusal::new(Code::EmptyInput, message, "`end` must not be below `start`"));
     }
-    let kernel = range_kernel(&work, reduce, start, end)?;
+    let kernel = Blob::new(range_kernel(&work, reduce, start, end)?);
     Ok(Box::new(RangeReduce { kernel, start, count: end.abs_diff(start) + 1, reduce, chunk }))
 }
 
@@ -63,7 +64,7 @@ impl RangeReduce {
 }
 
 impl Plan for RangeReduce {
-    fn kernel(&self) -> &[u8] {
+    fn kernel(&self) -> &Blob {
         &self.kernel
     }
 

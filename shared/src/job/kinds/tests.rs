@@ -353,7 +353,7 @@ fn requirements_and_policy_are_read() {
     let requirements = job.requirements;
     assert_eq!((requirements.cpu_percent, requirements.memory_mib, requirements.timeout_seconds), (50, 512, 7));
     assert_eq!((job.policy.priority, job.policy.retries), (crate::job::Priority::High, 0));
-    assert_eq!(job.source, source);
+    assert_eq!(&*job.source, source);
 }
 
 #[test]

@@ -184,7 +184,8 @@ fn failed_parts(lines: &str) -> u64 {
     let mut engine = WasmiEngine::new();
     let loaded = engine.load(&prepare(job.plan.kernel()).unwrap().rewritten).unwrap();
     let span = Span { start: 0, end: job.plan.units() };
-    let mut call = |own: Vec<u8>| engine.call(&loaded, &[job.plan.common(), &own], &Limits::default()).output.unwrap();
+    let mut call =
+        |own: Vec<u8>| engine.call(&loaded, &[job.plan.common().unwrap(), &own], &Limits::default()).output.unwrap();
     let outputs = job.plan.inputs(span).into_iter().map(&mut call).collect();
     job.plan.failed_parts(&BTreeMap::from([(span, outputs)]))
 }

@@ -6,7 +6,10 @@ use super::{
     tests::{job, result},
     text_of,
 };
-use crate::refusal::{Code, Refusal};
+use crate::{
+    blob::Blob,
+    refusal::{Code, Refusal},
+};
 
 fn refusal(source: &str) -> Refusal {
     job(source).map(|_| ()).unwrap_err()
@@ -62,8 +65,8 @@ fn a_misspelt_field_is_named_before_what_is_missing_and_says_what_may_be_meant()
 fn a_byte_order_mark_is_no_part_of_a_job() {
     let plain = r#"{"kind":"map","data":[1],"map":"x"}"#;
     let marked = format!("\u{feff}{plain}");
-    assert_eq!(job(&marked).unwrap().source, plain);
-    assert_eq!(job(text_of(marked.as_bytes()).unwrap()).unwrap().source, plain);
+    assert_eq!(&*job(&marked).unwrap().source, plain);
+    assert_eq!(job(text_of(marked.as_bytes()).unwrap()).unwrap().source.to_string(), plain);
     assert_eq!(refusal(&format!("\u{feff}{marked}")).code, Code::InvalidJson, "one mark, not two");
 }
 
@@ -124,7 +127,7 @@ fn name_and_labels_are_read_and_reach_no_kernel() {
 fn a_module_that_was_found_sound_is_not_looked_at_again_and_one_of_the_other_kind_is() {
     let hash = crate::id::Hash::of(b"rubbish");
     let read = |sound_as_kernel, sound_as_command| {
-        let known = |_| Some(super::Known { bytes: b"rubbish".to_vec(), sound_as_kernel, sound_as_command });
+        let known = |_| Some(super::Known { blob: Blob::new(*b"rubbish"), sound_as_kernel, sound_as_command });
         super::read_known(&format!(r#"{{"kind":"kernel","kernel":"{hash}"}}"#), &known).map(|_| ())
     };
     assert_eq!(read(true, false), Ok(()));

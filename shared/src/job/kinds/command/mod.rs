@@ -26,6 +26,7 @@ use super::{
     outcome::foreign,
 };
 use crate::{
+    blob::Blob,
     job::{CallShape, Outputs, Plan},
     kernel::Outline,
     refusal::{Code, Refusal},
@@ -43,9 +44,9 @@ const MAX_ARGUMENT_BYTES: usize = 64 << 10;
 const MAX_OK_CODES: usize = 256;
 
 struct Command {
-    module: Vec<u8>,
-    kernel: Vec<u8>,
-    common: Vec<u8>,
+    module: Blob,
+    kernel: Blob,
+    common: Blob,
     parts: Parts,
     /// Exit codes of parts that did not fail.
     ok: Vec<u32>,
@@ -53,7 +54,7 @@ struct Command {
 
 /// Reads the fields of this kind.
 pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> {
-    let common = arguments(&fields.texts("args")?)?;
+    let common = Blob::new(arguments(&fields.texts("args")?)?);
     let split = read_split(fields)?;
     let ok = fields.integers("ok_exit_codes", 0, i64::from(u32::MAX), MAX_OK_CODES)?;
     if ok.as_ref().is_some_and(Vec::is_empty) {
@@ -64,12 +65,11 @@ pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> 
         ok.map_or_else(|| vec![0], |codes| codes.into_iter().filter_map(|code| u32::try_from(code).ok()).collect());
     let module = read_module(fields, "module", blob)?;
     let parts = read_parts(fields, split)?;
-    let kernel = adapt(&module.bytes)?;
+    let kernel = Blob::new(adapt(&module.blob)?);
     if !module.sound_as_command {
         crate::kernel::prepare_program(&kernel)?;
     }
-    let module = module.bytes;
-    Ok(Box::new(Command { module, kernel, common, parts, ok }))
+    Ok(Box::new(Command { module: module.blob, kernel, common, parts, ok }))
 }
 
 /// Whether a module is a command rather than a kernel, whatever else it exports.
@@ -162,16 +162,16 @@ impl Command {
 }
 
 impl Plan for Command {
-    fn kernel(&self) -> &[u8] {
+    fn kernel(&self) -> &Blob {
         &self.kernel
     }
 
-    fn module(&self) -> Option<&[u8]> {
+    fn module(&self) -> Option<&Blob> {
         Some(&self.module)
     }
 
-    fn common(&self) -> &[u8] {
-        &self.common
+    fn common(&self) -> Option<&Blob> {
+        Some(&self.common)
     }
 
     fn units(&self) -> u64 {
