@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use p2pnet_e2e::{browser::Browser, kernels, stage::Stage};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -48,6 +49,28 @@ const FORBID: &str = r#"
     WebAssembly.Module = new Proxy(WebAssembly.Module, {
       construct() { throw new WebAssembly.CompileError("Wasm code generation disallowed by embedder"); },
     });
+"#;
+
+/// Has a worker believe in so many cores, and tell the page of each instance that it makes.
+fn counting_instances(cores: u32) -> String {
+    format!(
+        r#"
+        Object.defineProperty(navigator, "hardwareConcurrency", {{ value: {cores} }});
+        const instances = new BroadcastChannel("instances");
+        WebAssembly.Instance = new Proxy(WebAssembly.Instance, {{
+          construct(target, taken) {{
+            instances.postMessage(1);
+            return new target(...taken);
+          }},
+        }});
+        "#
+    )
+}
+
+/// Counts them in the page.
+const INSTANCES: &str = r#"
+    window.instances = 0;
+    new BroadcastChannel("instances").onmessage = () => instances += 1;
 "#;
 
 /// The worker's own hook is a module too, and shorter than any kernel.
@@ -149,4 +172,33 @@ async fn cancelling_an_endless_call_keeps_its_worker_for_the_next_job() -> Resul
         Ok(())
     };
     Stage::alone(1).await?.play(story).await
+}
+
+#[tokio::test]
+async fn instances_stand_ready_for_tiny_calls_where_a_tab_has_the_memories_for_it() -> Result<()> {
+    const CALLS: usize = 2_000;
+    for (cores, stand) in [(4, true), (64, false)] {
+        let story = async |stage: &mut Stage| {
+            let donor = &stage.people[0];
+            donor.run_before_every_page(INSTANCES).await?;
+            watch(donor, &counting_instances(cores)).await?;
+            donor.become_donor(stage.relay.url()).await?;
+            donor.slide("cores", 1).await?;
+            let input = STANDARD.encode("a\n".repeat(CALLS));
+            let job =
+                json!({"kind":"kernel","kernel":kernels::upper_case(),"input":input,"split":"lines","merge":"concat"});
+            let id = stage.relay.submit(&job).await?;
+            stage.relay.result(&id, JOB).await?;
+            let job = stage.relay.job(&id).await?;
+            let attempts = job["attempts"].as_array().context("no attempts")?;
+            ensure!(attempts.iter().all(|attempt| attempt["engine"] == "browser"), "{attempts:#?}");
+            let made = donor.script("return window.instances", Vec::new()).await?;
+            let made = made.as_u64().context("no count")?;
+            println!("{made} instances for {CALLS} calls, with {cores} cores");
+            ensure!((made < CALLS as u64 / 2) == stand, "{made} instances for {CALLS} calls, with {cores} cores");
+            Ok(())
+        };
+        Stage::new(1).await?.play(story).await?;
+    }
+    Ok(())
 }
