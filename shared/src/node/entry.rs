@@ -410,12 +410,13 @@ impl Entry {
                     let too_much = match trap {
                         Trap::OutOfGas | Trap::OutOfMemory => self.shape == CallShape::WholeSpan && span.len() > 1,
                         Trap::TimedOut => span.len() > 1,
+                        // It may be that the outputs together were too much to deliver.
+                        Trap::HostFailed => !before.is_empty(),
                         Trap::Trapped
                         | Trap::StackOverflow
                         | Trap::BrokenContract
                         | Trap::OutputTooLarge
-                        | Trap::Cancelled
-                        | Trap::HostFailed => false,
+                        | Trap::Cancelled => false,
                     };
                     let placed = covers.len() == 1;
                     return bad(before, explain_trap(trap, covers), trap.is_deterministic(), too_much, placed);

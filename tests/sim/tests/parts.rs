@@ -11,7 +11,7 @@ use p2pnet_shared::{
 };
 use p2pnet_sim::{
     actor::Actor,
-    executor::{BURNS_GAS, NEVER_ENDS},
+    executor::{BURNS_GAS, FILLS_A_BATCH, NEVER_ENDS},
     plan,
     world::World,
 };
@@ -73,6 +73,22 @@ fn several_lines_that_end_for_want_of_time_or_gas_leave_the_others() {
         let job = world.submit(me, lines(0, &ends));
         assert!(world.run_until(Millis(300_000), |world| world.is_over(me, job)));
         check(&world.result(me, job), &ends.map(|(line, _)| (line, 124, "timed_out")));
+    }
+}
+
+#[test]
+fn lines_whose_outputs_are_too_much_together_are_each_computed_alone_and_cost_no_try() {
+    for seed in 0..4 {
+        let (mut world, me) = World::around_a_requester(seed, &[DONOR, DONOR]);
+        let every: Vec<(usize, &[u8])> = [3, 20, 21, 22, 60, 99].map(|line| (line, FILLS_A_BATCH)).into();
+        let job = world.submit(me, lines(0, &every));
+        assert!(world.run_until(Millis(300_000), |world| world.is_over(me, job)));
+        let status = world.job(me, job);
+        assert_eq!(status.summary.state, JobState::Completed, "{:?}", status.summary.error);
+        let result: Value = serde_json::from_str(&world.result(me, job)).unwrap();
+        assert_eq!(result.get("failed"), None, "{result}");
+        let output = String::from_utf8(STANDARD.decode(result["stdout"].as_str().unwrap()).unwrap()).unwrap();
+        assert_eq!((output.matches("\tword").count(), output.matches("\tfills\n").count()), (94, 6));
     }
 }
 
