@@ -51,12 +51,27 @@ pub const SPENT_HALVES: Duration = Duration::from_secs(10);
 pub const REFUSED_COUNTS: u32 = 16;
 /// of so many addresses, those that took most.
 pub const SPENT_ADDRESSES: usize = 1_024;
+/// Looking through a result for the bytes in it weighs as much as its length, but no more than this, since a part at a time
+/// is read.
+pub const LARGEST_SURVEY: usize = 256 << 10;
+/// So many results that were looked through last need not be again.
+pub const SURVEYED_RESULTS: usize = 1_024;
+/// So many bytes of a text are decoded at once for each of its readers.
+pub const DECODED_AT_ONCE: usize = 32 << 10;
 /// Longer answers that are made whole count for their reader until they are read:
 pub const SMALL_ANSWER_BYTES: u64 = 16 << 10;
 /// those of one address together up to so many bytes,
 pub const ANSWER_BYTES_PER_ADDRESS: usize = 64 << 20;
-/// and all together; beyond that the oldest is cut off.
+/// those of one network,
+pub const ANSWER_BYTES_PER_NETWORK: usize = 128 << 20;
+/// and all together; beyond that the slowest is cut off.
 pub const ANSWER_BYTES: usize = 256 << 20;
+/// Not while it takes so many bytes a second on average,
+pub const LEAST_ANSWER_SPEED: usize = 8 << 10;
+/// from so long after its start on,
+pub const ANSWER_GRACE: Duration = Duration::from_secs(2);
+/// which are given out in slices of so many.
+pub const ANSWER_SLICE_BYTES: usize = 64 << 10;
 /// What still comes after a refusal is taken and forgotten: so many bytes,
 pub const DRAIN_BYTES: usize = 256 << 20;
 /// for so long,

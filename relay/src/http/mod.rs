@@ -27,6 +27,7 @@ pub mod preference;
 pub mod result;
 pub mod source;
 pub mod submission;
+pub mod texts;
 pub mod turns;
 pub mod unread;
 pub mod wait;
@@ -83,8 +84,10 @@ pub struct App {
     pub turns: turns::Turns,
     /// Modules that jobs may name without having them looked at again.
     pub sound: kernels::Sound,
-    /// Results being opened now, to read the bytes in them.
+    /// Results being looked through now, for the bytes in them.
     pub openings: turns::Turns,
+    /// Those that were.
+    pub surveyed: result::Surveyed,
     /// Lists of jobs being made now.
     pub listings: turns::Turns,
     /// Answers made whole that wait to be read.
@@ -158,6 +161,7 @@ impl App {
             turns: turns::Turns::default(),
             sound: kernels::Sound::default(),
             openings: turns::Turns::default(),
+            surveyed: result::Surveyed::default(),
             listings: turns::Turns::default(),
             outbox: outbox::Outbox::default(),
             connections: crowd::Crowd::new(limits::CONNECTIONS),

@@ -64,6 +64,9 @@ mod tests {
                 if path.starts_with("/api/v1/jobs/{id}") && operation != "stopJob" {
                     codes.push("429"); // of waiting
                 }
+                if matches!(operation, "listJobs" | "listNodes" | "openapi") {
+                    codes.push("429"); // of being read
+                }
                 if matches!(operation, "createJob" | "keepKernel" | "stopJob") {
                     codes.extend(["503", "507"]);
                 }

@@ -1,22 +1,29 @@
-//! Answers that were made whole and wait to be read: lists, a program's output. A reader that takes none of it holds all
-//! of it in memory, so each address has a share of that, and so has everybody together. An answer that is made always
-//! goes out; when there is no room, the oldest one of the same address, or of the address that holds most, is cut off.
+//! Answers that were made whole and wait to be read: lists of jobs, of nodes. A reader that takes none of it holds all of it
+//! in memory, so each network has a share of that, in it each address, and all together have a bound. When there is no
+//! room, who reads slowest of those that hold most is cut off; a reader that makes progress is not, but where its network
+//! holds more than others and one of theirs comes. Whoever finds no room asks again.
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     net::IpAddr,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
 };
 
 use axum::{
     body::{Body, Bytes, HttpBody as _},
     extract::Request,
     middleware::Next,
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
+use http_body::{Frame, SizeHint};
+use p2pnet_shared::refusal::{Code, Refusal};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{App, limits, source::Source};
+use super::{App, answer::Refused, limits, source::Source};
 
 /// Ends the connection that a request came over.
 #[derive(Clone, Debug, Default)]
@@ -34,13 +41,23 @@ struct Table {
 }
 
 struct Answer {
-    address: IpAddr,
+    source: Source,
     bytes: usize,
+    since: Instant,
+    /// How many of the bytes its reader has taken.
+    taken: usize,
     cut: CancellationToken,
 }
 
 /// The bytes of an answer, counted until nobody holds any of them.
 struct Held {
+    bytes: Bytes,
+    number: u64,
+    outbox: Outbox,
+}
+
+/// What is left of an answer.
+struct Unread {
     bytes: Bytes,
     number: u64,
     outbox: Outbox,
@@ -58,7 +75,10 @@ pub async fn hold(app: &App, request: Request, next: Next) -> Response {
     let (parts, body) = response.into_parts();
     // It is there as a whole: this neither waits nor copies.
     let body = match axum::body::to_bytes(body, usize::MAX).await {
-        Ok(bytes) => Body::from(app.outbox.hold(source, cut, bytes)),
+        Ok(bytes) => match app.outbox.hold(source, cut, bytes, Instant::now()) {
+            Ok(unread) => Body::new(unread),
+            Err(refusal) => return Refused(refusal).into_response(),
+        },
         Err(error) => {
             tracing::debug!(%error, "an answer broke off before it was sent");
             cut.0.cancel();
@@ -70,18 +90,15 @@ pub async fn hold(app: &App, request: Request, next: Next) -> Response {
 
 impl Outbox {
     /// The same bytes, counted for `source`. Makes room for them.
-    pub fn hold(&self, source: Source, cut: Cut, bytes: Bytes) -> Bytes {
-        let address = source.address;
+    fn hold(&self, source: Source, cut: Cut, bytes: Bytes, now: Instant) -> Result<Unread, Refusal> {
         let mut table = self.lock();
-        while table.held(Some(address)) + bytes.len() > limits::ANSWER_BYTES_PER_ADDRESS && table.cut_oldest(address) {}
-        while table.held(None) + bytes.len() > limits::ANSWER_BYTES
-            && table.heaviest().is_some_and(|heaviest| table.cut_oldest(heaviest))
-        {}
+        table.make_room(source, bytes.len(), now)?;
         table.last += 1;
         let number = table.last;
-        table.answers.insert(number, Answer { address, bytes: bytes.len(), cut: cut.0 });
+        table.answers.insert(number, Answer { source, bytes: bytes.len(), since: now, taken: 0, cut: cut.0 });
         drop(table);
-        Bytes::from_owner(Held { bytes, number, outbox: self.clone() })
+        let bytes = Bytes::from_owner(Held { bytes, number, outbox: self.clone() });
+        Ok(Unread { bytes, number, outbox: self.clone() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -90,26 +107,116 @@ impl Outbox {
 }
 
 impl Table {
-    /// Bytes of one address, or of all.
-    fn held(&self, of: Option<IpAddr>) -> usize {
-        let counted = self.answers.values().filter(|answer| of.is_none_or(|address| answer.address == address));
-        counted.map(|answer| answer.bytes).sum()
+    /// Lets as many go as must for so many bytes more.
+    fn make_room(&mut self, source: Source, bytes: usize, now: Instant) -> Result<(), Refusal> {
+        let of_address = |other: Source| other.address == source.address;
+        let of_network = |other: Source| other.network == source.network;
+        while self.lacks(bytes, limits::ANSWER_BYTES_PER_ADDRESS, of_address) {
+            if !self.cut_slowest(now, false, of_address) {
+                return Err(no_room("your address"));
+            }
+        }
+        while self.lacks(bytes, limits::ANSWER_BYTES_PER_NETWORK, of_network) {
+            let heaviest = self.heaviest(|other| of_network(other).then_some(other.address));
+            if !self.cut_slowest(now, false, |other| Some(other.address) == heaviest)
+                && !self.cut_slowest(now, false, of_network)
+            {
+                return Err(no_room("your network"));
+            }
+        }
+        while self.lacks(bytes, limits::ANSWER_BYTES, |_| true) {
+            let network = self.heaviest(|other| Some(other.network));
+            let address = self.heaviest(|other| (Some(other.network) == network).then_some(other.address));
+            let heaviest = |other: Source| Some(other.address) == address;
+            let theirs = self.held(|other| Some(other.network) == network);
+            // Those who hold less than they would not wait for them, however well they read.
+            let gives_way = self.held(of_network) + bytes <= theirs;
+            let is_made = self.cut_slowest(now, false, heaviest)
+                || self.cut_slowest(now, false, |_| true)
+                || (gives_way && self.cut_slowest(now, true, heaviest));
+            if !is_made {
+                return Err(no_room("everybody"));
+            }
+        }
+        Ok(())
     }
 
-    fn heaviest(&self) -> Option<IpAddr> {
+    /// Whether so many bytes more are beyond a bound. Alone, an answer always has room.
+    fn lacks(&self, bytes: usize, most: usize, of: impl Fn(Source) -> bool) -> bool {
+        let held = self.held(of);
+        held > 0 && held + bytes > most
+    }
+
+    fn held(&self, of: impl Fn(Source) -> bool) -> usize {
+        self.answers.values().filter(|answer| of(answer.source)).map(|answer| answer.bytes).sum()
+    }
+
+    /// Of the addresses or networks that `name` gives, the one that holds most.
+    fn heaviest(&self, name: impl Fn(Source) -> Option<IpAddr>) -> Option<IpAddr> {
         let mut weights: BTreeMap<IpAddr, usize> = BTreeMap::new();
         for answer in self.answers.values() {
-            *weights.entry(answer.address).or_default() += answer.bytes;
+            if let Some(name) = name(answer.source) {
+                *weights.entry(name).or_default() += answer.bytes;
+            }
         }
-        weights.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(address, _)| address)
+        weights.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(name, _)| name)
     }
 
-    /// `false` when the address has none.
-    fn cut_oldest(&mut self, address: IpAddr) -> bool {
-        let oldest = self.answers.iter().find(|(_, answer)| answer.address == address).map(|(number, _)| *number);
-        let Some(answer) = oldest.and_then(|number| self.answers.remove(&number)) else { return false };
+    /// Cuts off whoever takes least a second: of those that make no progress, or of all. `false` when there is none.
+    fn cut_slowest(&mut self, now: Instant, of_all: bool, of: impl Fn(Source) -> bool) -> bool {
+        let theirs = self.answers.iter().filter(|(_, answer)| of(answer.source));
+        let theirs = theirs.filter(|(_, answer)| of_all || !answer.makes_progress(now));
+        let slowest = theirs.min_by_key(|(_, answer)| answer.speed(now)).map(|(number, _)| *number);
+        let Some(answer) = slowest.and_then(|number| self.answers.remove(&number)) else { return false };
         answer.cut.cancel();
         true
+    }
+}
+
+impl Answer {
+    /// Bytes a second that its reader takes, on average; as many as there are where it has hardly begun.
+    fn speed(&self, now: Instant) -> usize {
+        let age = now.saturating_duration_since(self.since);
+        if age < limits::ANSWER_GRACE {
+            return usize::MAX;
+        }
+        let millis = usize::try_from(age.as_millis()).unwrap_or(usize::MAX).max(1);
+        self.taken.saturating_mul(1_000) / millis
+    }
+
+    fn makes_progress(&self, now: Instant) -> bool {
+        self.speed(now) >= limits::LEAST_ANSWER_SPEED
+    }
+}
+
+/// The refusal of an answer more.
+fn no_room(whose: &str) -> Refusal {
+    let message = format!("as many answers as this relay keeps for {whose} wait to be read");
+    Refusal::new(Code::RateLimited, message, "read the answers that you asked for, or ask again in a few seconds")
+}
+
+impl http_body::Body for Unread {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let most = self.bytes.len().min(limits::ANSWER_SLICE_BYTES);
+        if most == 0 {
+            return Poll::Ready(None);
+        }
+        let slice = self.bytes.split_to(most);
+        if let Some(answer) = self.outbox.lock().answers.get_mut(&self.number) {
+            answer.taken += most;
+        }
+        Poll::Ready(Some(Ok(Frame::data(slice))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.len() as u64)
     }
 }
 
@@ -126,43 +233,112 @@ impl Drop for Held {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const MIB: usize = 1 << 20;
+    /// Beyond the time in which whoever has taken nothing yet counts as if he read.
+    const LATER: Duration = Duration::from_secs(3);
 
-    fn put(outbox: &Outbox, last: u8, bytes: usize) -> (Bytes, CancellationToken) {
-        let cut = Cut::default();
-        let held = outbox.hold(Source::of([203, 0, 113, last].into()), cut.clone(), vec![0; bytes].into());
-        (held, cut.0)
+    struct Reader(Unread, CancellationToken);
+
+    impl Reader {
+        /// Takes so many slices.
+        fn take(&mut self, slices: usize) -> Vec<Bytes> {
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            let mut next = || match Pin::new(&mut self.0).poll_frame(&mut context) {
+                Poll::Ready(Some(Ok(frame))) => frame.into_data().ok(),
+                Poll::Ready(_) | Poll::Pending => None,
+            };
+            (0..slices).map_while(|_| next()).collect()
+        }
+
+        fn is_cut(&self) -> bool {
+            self.1.is_cancelled()
+        }
     }
 
-    fn alive(answers: &[(Bytes, CancellationToken)]) -> usize {
-        answers.iter().filter(|(_, cut)| !cut.is_cancelled()).count()
+    fn put(outbox: &Outbox, address: [u8; 4], bytes: usize, now: Instant) -> Result<Reader, Code> {
+        let cut = Cut::default();
+        let held = outbox.hold(Source::of(address.into()), cut.clone(), vec![0; bytes].into(), now);
+        held.map(|unread| Reader(unread, cut.0)).map_err(|refusal| refusal.code)
+    }
+
+    fn alive(readers: &[Reader]) -> usize {
+        readers.iter().filter(|reader| !reader.is_cut()).count()
     }
 
     #[test]
-    fn the_oldest_unread_answers_of_an_address_are_cut_off_for_its_next_ones() {
+    fn an_answer_is_counted_until_nobody_holds_a_slice_of_it() {
         let outbox = Outbox::default();
-        let other = put(&outbox, 2, MIB);
-        let answers: Vec<_> = (0..100).map(|_| put(&outbox, 1, MIB)).collect();
-        assert_eq!(alive(&answers), limits::ANSWER_BYTES_PER_ADDRESS / MIB);
-        assert!(answers[0].1.is_cancelled() && !answers[99].1.is_cancelled() && !other.1.is_cancelled());
-        let part = answers[99].0.slice(5..9);
-        drop(answers);
-        assert_eq!(outbox.lock().held(None), 2 * MIB, "a part of it holds all of it");
-        drop((part, other));
+        let mut reader = put(&outbox, [203, 0, 113, 1], MIB + 5, Instant::now()).unwrap();
+        assert_eq!((reader.0.size_hint().exact(), reader.0.is_end_stream()), (Some(MIB as u64 + 5), false));
+        let slices = reader.take(usize::MAX);
+        assert_eq!(slices.iter().map(Bytes::len).sum::<usize>(), MIB + 5);
+        assert_eq!((reader.0.size_hint().exact(), reader.0.is_end_stream()), (Some(0), true));
+        drop(reader);
+        assert_eq!(outbox.lock().held(|_| true), MIB + 5, "a part of it holds all of it");
+        drop(slices);
         assert!(outbox.lock().answers.is_empty());
     }
 
     #[test]
-    fn of_all_addresses_the_one_that_holds_most_gives_way() {
-        let outbox = Outbox::default();
-        let few: Vec<_> = (0..3).map(|_| put(&outbox, 200, MIB)).collect();
+    fn of_an_address_those_that_take_nothing_make_room_and_those_that_read_never_do() {
+        let (outbox, now, address) = (Outbox::default(), Instant::now(), [203, 0, 113, 1]);
+        let most = limits::ANSWER_BYTES_PER_ADDRESS / MIB;
+        let other = put(&outbox, [203, 0, 113, 2], MIB, now).unwrap();
+        let mut readers: Vec<Reader> = (0..most).map(|_| put(&outbox, address, MIB, now).unwrap()).collect();
+        let young = put(&outbox, address, MIB, now).err();
+        assert_eq!(young, Some(Code::RateLimited), "who has just come has had no time to read");
+        for reader in &mut readers[..most / 2] {
+            assert_eq!(reader.take(1).len(), 1);
+        }
+        let late: Vec<Reader> = (0..most / 2).map(|_| put(&outbox, address, MIB, now + LATER).unwrap()).collect();
+        assert_eq!((alive(&readers[..most / 2]), alive(&readers[most / 2..])), (most / 2, 0));
+        assert_eq!(put(&outbox, address, MIB, now + LATER).err(), Some(Code::RateLimited));
+        assert!(alive(&late) == most / 2 && !other.is_cut());
+    }
+
+    #[test]
+    fn many_addresses_of_one_network_have_one_share_and_the_address_that_holds_most_gives_way_first() {
+        let (outbox, now) = (Outbox::default(), Instant::now());
+        let most = limits::ANSWER_BYTES_PER_NETWORK / MIB;
+        let few = put(&outbox, [203, 0, 113, 1], MIB, now).unwrap();
         let each = limits::ANSWER_BYTES_PER_ADDRESS / MIB;
-        let many: Vec<_> = (1..20).flat_map(|n| (0..each).map(move |_| n)).map(|n| put(&outbox, n, MIB)).collect();
-        assert_eq!((alive(&few), alive(&many)), (3, limits::ANSWER_BYTES / MIB - 3));
-        let large = put(&outbox, 201, limits::ANSWER_BYTES * 2);
-        assert!(!large.1.is_cancelled(), "one that is made goes out");
+        let addresses = (0..most - 1).map(|n| [203, 0, 113, 2 + u8::try_from(n / each).unwrap()]);
+        let many: Vec<Reader> = addresses.map(|address| put(&outbox, address, MIB, now).unwrap()).collect();
+        let next = [203, 0, 113, 99];
+        assert_eq!(put(&outbox, next, MIB, now).err(), Some(Code::RateLimited));
+        let elsewhere = put(&outbox, [203, 0, 114, 1], MIB, now);
+        assert!(elsewhere.is_ok(), "another network has its own share");
+        let late = put(&outbox, next, MIB, now + LATER).unwrap();
+        assert_eq!((alive(&many), few.is_cut(), late.is_cut()), (most - 2, false, false));
+    }
+
+    #[test]
+    fn of_all_networks_the_one_that_holds_most_gives_way_and_nobody_who_reads_for_its_next_one() {
+        let (outbox, now) = (Outbox::default(), Instant::now());
+        let mut few: Vec<Reader> = (0..3).map(|n| put(&outbox, [198, 51, 100, n], MIB, now).unwrap()).collect();
+        let most = limits::ANSWER_BYTES / MIB - few.len();
+        // Two networks, of addresses that hold as much.
+        let mut many: Vec<Reader> = (0..most)
+            .map(|n| put(&outbox, [203, 0, if n % 2 == 0 { 113 } else { 114 }, u8::try_from(n / 2).unwrap()], MIB, now))
+            .map(Result::unwrap)
+            .collect();
+        for reader in few.iter_mut().chain(&mut many) {
+            reader.take(1);
+        }
+        many[0].take(3);
+        let theirs = put(&outbox, [203, 0, 113, 250], MIB, now + LATER);
+        assert_eq!(theirs.err(), Some(Code::RateLimited), "those who hold most wait");
+        let mine = put(&outbox, [198, 51, 100, 9], MIB, now + LATER).unwrap();
+        assert_eq!((alive(&few), alive(&many), mine.is_cut(), many[0].is_cut()), (3, most - 1, false, false));
+        let large = put(&outbox, [192, 0, 2, 1], limits::ANSWER_BYTES * 2, now + LATER);
+        assert_eq!(large.err(), Some(Code::RateLimited));
+        drop((few, many, mine));
+        assert!(put(&outbox, [192, 0, 2, 1], limits::ANSWER_BYTES * 2, now).is_ok(), "alone, an answer goes out");
     }
 }

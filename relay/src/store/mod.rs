@@ -6,6 +6,7 @@
 
 mod database;
 pub mod folder;
+mod parts;
 mod shelf;
 pub mod trouble;
 pub mod writer;
@@ -26,6 +27,7 @@ use sqlx::{Connection as _, Row as _, SqliteConnection, sqlite::SqliteRow};
 use tokio::sync::Mutex;
 
 use database::{Database, SCHEMA_VERSION};
+use parts::SharedParts;
 pub use trouble::Trouble;
 pub use writer::{KeptKernel, NewJob, Writer};
 
@@ -122,6 +124,8 @@ pub struct Store {
     path: PathBuf,
     reader: Arc<Mutex<Option<SqliteConnection>>>,
     writer: Writer,
+    /// Parts of results that somebody reads now.
+    shared: SharedParts,
 }
 
 impl Store {
@@ -136,7 +140,7 @@ impl Store {
         let records = read_records(&mut connection).await.map_err(|cause| explain(&path, cause))?;
         let writer = Writer::start(Database::new(path.clone(), connection, kernel_bytes))
             .map_err(|error| explain(&path, sqlx::Error::Io(error)))?;
-        Ok((Self { path, reader: Arc::default(), writer }, records))
+        Ok((Self { path, reader: Arc::default(), writer, shared: SharedParts::default() }, records))
     }
 
     /// Where changes go.
@@ -196,14 +200,15 @@ impl Store {
         Ok((!whole.is_empty()).then(|| whole.into()))
     }
 
-    /// A record as a stream of parts, for large ones, and its length in bytes; `None` when there is none. However many
-    /// read it, each holds one part at a time.
+    /// A record as a stream of parts, for large ones, from a byte on, and the length in bytes of all of it; `None` when there
+    /// is none. However many read it, each holds one part at a time, and those that are at the same part hold it together.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn stream(
         &self,
         key: StoreKey,
+        from: u64,
     ) -> Result<Option<(u64, impl Stream<Item = Result<Bytes, std::io::Error>> + use<>)>, Trouble> {
         let pending = self.writer.pending(key);
         let len = match &pending {
@@ -218,7 +223,7 @@ impl Store {
             }
         };
         let (store, whole) = (self.clone(), pending.flatten());
-        let parts = futures::stream::try_unfold((0, 0u64), move |(part, sent)| {
+        let parts = futures::stream::try_unfold(from, move |sent| {
             let (store, whole) = (store.clone(), whole.clone());
             async move {
                 if sent >= len {
@@ -226,15 +231,30 @@ impl Store {
                 }
                 let bytes = match whole {
                     Some(whole) => Some(part_of(&whole, sent)),
-                    None => store.part(key, part).await.map_err(|trouble| std::io::Error::other(trouble.words().0))?,
+                    None => {
+                        store.part_from(key, sent).await.map_err(|trouble| std::io::Error::other(trouble.words().0))?
+                    }
                 };
                 // The answer breaks off, which a client tells by its length.
-                let Some(bytes) = bytes else { return Err(std::io::Error::other("it was removed meanwhile")) };
+                let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else {
+                    return Err(std::io::Error::other("it was removed meanwhile"));
+                };
                 let sent = sent + bytes.len() as u64;
-                Ok(Some((bytes, (part + 1, sent))))
+                Ok(Some((bytes, sent)))
             }
         });
         Ok(Some((len, parts)))
+    }
+
+    /// What a part of a record on disk holds from a byte of the record on. Those who read the same one share it.
+    async fn part_from(&self, key: StoreKey, from: u64) -> Result<Option<Bytes>, Trouble> {
+        let (part, skipped) = (from / PART_BYTES as u64, from % PART_BYTES as u64);
+        let (part, skipped) = (part.cast_signed(), usize::try_from(skipped).unwrap_or(usize::MAX));
+        let bytes = match self.shared.get((key, part)) {
+            Some(bytes) => Some(bytes),
+            None => self.part(key, part).await?.map(|bytes| self.shared.share((key, part), &bytes)),
+        };
+        Ok(bytes.map(|bytes| bytes.slice(skipped.min(bytes.len())..)))
     }
 
     /// One part of a record on disk.
