@@ -33,9 +33,9 @@ pub fn run(names: &[String]) -> Result<()> {
 /// What a requester and a lender see, beside other systems of the kind.
 fn outside(names: &[String]) -> Result<()> {
     let others = Others::get();
-    let kernel = kernel_of_rustc()?;
+    let kernels = kernels_of_rustc()?;
     measure("p2pnet-bench", "measuring", names, |command| {
-        command.env("P2PNET_BENCH_KERNEL", kernel);
+        command.env("P2PNET_BENCH_KERNELS", kernels);
         if let Some(python) = others.python {
             command.env("P2PNET_BENCH_PYTHON", python);
         }
@@ -70,19 +70,19 @@ fn measure(binary: &str, what: &str, args: &[String], more: impl FnOnce(&mut Com
     step(what, &mut command)
 }
 
-/// A kernel as people build them: rustc's own stack and places, no flags.
-fn kernel_of_rustc() -> Result<PathBuf> {
+/// The folder of kernels as people build them: rustc's own stack and places, no flags.
+fn kernels_of_rustc() -> Result<PathBuf> {
     tools::wasm_target()?;
     let target = workspace::target_dir().join("guests");
     step(
-        "building a kernel as people do",
+        "building kernels as people do",
         cargo()
             .current_dir(workspace::root().join("kernels"))
             .args(["build", "--release", "--locked", "--quiet", "--target", "wasm32-unknown-unknown"])
-            .args(["--package", "upper", "--target-dir"])
+            .args(["--package", "upper", "--package", "kernels-bench-tasks", "--target-dir"])
             .arg(&target),
     )?;
-    Ok(target.join("wasm32-unknown-unknown/release/upper.wasm"))
+    Ok(target.join("wasm32-unknown-unknown/release"))
 }
 
 /// How many jobs a second the built relay takes; and `others`, the programs of further relays, by turns with it.

@@ -12,9 +12,18 @@ pub fn upper_case() -> String {
     STANDARD.encode(p2pnet_test_kernels::upper_case())
 }
 
-/// The same by Unicode's rules, built by rustc without any flags: stack and data around the first MiB of its memory.
+/// The same, built by rustc without any flags: stack and data around the first MiB of its memory.
 pub fn upper_case_by_rustc() -> Result<String> {
-    let file = given("P2PNET_BENCH_KERNEL")?;
+    by_rustc("kernels_bench_tasks")
+}
+
+/// The same by Unicode's rules, which is more to do.
+pub fn unicode_by_rustc() -> Result<String> {
+    by_rustc("upper")
+}
+
+fn by_rustc(name: &str) -> Result<String> {
+    let file = given("P2PNET_BENCH_KERNELS")?.join(format!("{name}.wasm"));
     let module = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
     Ok(STANDARD.encode(module))
 }

@@ -100,8 +100,9 @@ async fn tasks() -> Result<Vec<Row>> {
         .collect();
     for (variant, relay, _lender) in Lender::each().await? {
         for (name, kernel) in [
-            ("tiny tasks, kernel by rustc", kernels::upper_case_by_rustc()?),
             ("tiny tasks, kernel by hand", kernels::upper_case()),
+            ("tiny tasks, the same by rustc", kernels::upper_case_by_rustc()?),
+            ("tiny tasks, Unicode by rustc", kernels::unicode_by_rustc()?),
         ] {
             let row = Row::new(name, variant, tasks_a_second(&relay, &kernel).await?, "/s");
             rows.push(match fastest {
