@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Names in one Cancel.
-const MOST_CANCELLED: usize = 1024;
+pub(super) const MOST_CANCELLED: usize = 1024;
 
 impl Requester {
     // ---- what providers say --------------------------------------------------------------------------------------

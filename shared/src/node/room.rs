@@ -1,15 +1,16 @@
 //! Room for an owner whom long calls of others keep out. Batches are short, but one call may run for an hour: an owner
 //! with work that waits and nothing under way is given a core that a long call of another owner has; one whose household, or
 //! network, has something under way, only one of that: whoever makes up owners or households pushes aside nobody but himself.
+//! What a node was given while all its cores had calls waits as well: it is taken back, and goes out anew in the order of turns.
 //!
 //! A call that was interrupted begins anew, and may run four times as long before that happens to it again. So it ends
 //! some day, having lost no more than a third of its time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{broker::meets, core::Core, entry::Attempt, requester::Requester};
+use super::{attempts::MOST_CANCELLED, broker::meets, core::Core, entry::Attempt, requester::Requester};
 use crate::{
-    id::{AttemptId, Holder, JobId, OwnerId},
+    id::{AttemptId, Holder, JobId, NodeId, OwnerId},
     job::Requirements,
     refusal::{Code, Refusal},
     units::Millis,
@@ -49,21 +50,31 @@ impl Live {
 impl Requester {
     /// Interrupts one long call for each owner who has waited too long.
     pub(super) fn make_room(&mut self, core: &mut Core) {
+        let full = self.full_nodes(core);
         let mut live = Live::default();
+        // Of those who have something that a node has no core for.
+        let mut behind: BTreeMap<Holder, JobId> = BTreeMap::new();
         for attempt in self.attempts.values() {
-            if let Some(entry) = self.jobs.get(&attempt.job) {
+            let Some(entry) = self.jobs.get(&attempt.job) else { continue };
+            if attempt.is_behind(&full) {
+                behind.entry(entry.holder).or_insert(attempt.job);
+            } else {
                 live.add(entry.holder);
             }
         }
-        let mut waiting: Vec<(Holder, JobId)> = Vec::new();
+        let mut waiting: Vec<(Holder, JobId)> = behind.into_iter().collect();
+        waiting.retain(|(holder, _)| !live.of_owners.contains_key(holder));
+        waiting.sort_by_key(|(holder, _)| live.of(*holder));
+        waiting.truncate(MOST_LOOKED_AT);
         let reach = self.candidates.reach(core, true);
         let fits = |job| self.jobs.get(&job).is_some_and(|entry| reach.meets(&entry.requirements));
+        let most = waiting.len() + MOST_LOOKED_AT;
         for job in self.owners.turns(&fits) {
             let Some(entry) = self.jobs.get(&job) else { continue };
             let known = waiting.iter().any(|(holder, _)| *holder == entry.holder);
             if !known && !live.of_owners.contains_key(&entry.holder) && entry.could_go(core.now) {
                 waiting.push((entry.holder, job));
-                if waiting.len() == MOST_LOOKED_AT {
+                if waiting.len() == most {
                     break;
                 }
             }
@@ -73,10 +84,23 @@ impl Requester {
         for (holder, job) in waiting {
             let waited = self.kept_out.get(&holder).is_some_and(|since| core.now >= *since + PATIENCE);
             if waited && let Some(id) = self.longest(core, job, &live) {
-                self.interrupt(core, id);
+                self.interrupt(core, id, job, &full);
                 self.kept_out.remove(&holder);
             }
         }
+    }
+
+    /// Nodes all of whose cores have calls of this one's jobs.
+    fn full_nodes(&self, core: &Core) -> BTreeSet<NodeId> {
+        let mut started: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for attempt in self.attempts.values().filter(|attempt| attempt.started_at.is_some()) {
+            *started.entry(attempt.node).or_default() += 1;
+        }
+        let is_full = |(node, count): &(NodeId, usize)| {
+            let offer = self.candidates.get(*node).and_then(|candidate| candidate.fresh(core.now));
+            offer.is_some_and(|offer| *count >= usize::from(self.candidates.cores(core, offer)))
+        };
+        started.into_iter().filter(is_full).map(|(node, _)| node).collect()
     }
 
     /// The attempt that gives way to a job: of the network, the household in it, and the owner in that, that has most under
@@ -106,16 +130,42 @@ impl Requester {
             .map(|(.., id)| id)
     }
 
-    fn interrupt(&mut self, core: &mut Core, id: AttemptId) {
+    /// Ends a call, and takes back what its node has no core for, and what of the job no node has: whose turn it is comes first.
+    fn interrupt(&mut self, core: &mut Core, id: AttemptId, for_job: JobId, full: &BTreeSet<NodeId>) {
         let Some(attempt) = self.attempts.get(&id) else { return };
         let (job, node, start) = (attempt.job, attempt.node, attempt.span.start);
         if let Some(task) = self.jobs.get_mut(&job).and_then(|entry| entry.issued.get_mut(&start)) {
             task.interrupted += 1;
         }
-        core.send(node, Message::Cancel { attempts: vec![id] });
-        let why =
-            Refusal::new(Code::NoProvider, "its node was needed for the job of another owner; it begins anew", "");
-        self.lose(core, id, why);
+        // The call last, so that its node does not begin with what is taken back.
+        let behind = |attempt: &Attempt| attempt.is_behind(full) && (attempt.node == node || attempt.job == for_job);
+        let behind =
+            self.attempts.iter().filter(|(_, attempt)| behind(attempt)).map(|(id, attempt)| (attempt.node, *id));
+        let mut by_node: BTreeMap<NodeId, Vec<AttemptId>> = BTreeMap::new();
+        for (node, behind) in behind {
+            by_node.entry(node).or_default().push(behind);
+        }
+        by_node.entry(node).or_default().push(id);
+        for (node, attempts) in &by_node {
+            for some in attempts.chunks(MOST_CANCELLED) {
+                core.send(*node, Message::Cancel { attempts: some.to_vec() });
+            }
+            for id in attempts {
+                let message = "its node was needed for the job of another owner; it begins anew";
+                self.lose(core, *id, Refusal::new(Code::NoProvider, message, ""));
+            }
+        }
+        // First the one that has a core now.
         self.fill(core, node);
+        for other in by_node.into_keys().filter(|other| *other != node) {
+            self.fill(core, other);
+        }
+    }
+}
+
+impl Attempt {
+    /// Whether its node has it, and no core for it.
+    fn is_behind(&self, full: &BTreeSet<NodeId>) -> bool {
+        self.started_at.is_none() && full.contains(&self.node)
     }
 }

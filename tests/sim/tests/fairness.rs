@@ -100,6 +100,21 @@ fn calls_that_run_for_long_give_way_to_one_who_has_nothing_and_still_end() {
 }
 
 #[test]
+fn a_small_job_that_a_node_took_behind_endless_calls_is_not_held_up_by_them() {
+    for (cores, jobs) in [(1, 1), (1, 3), (2, 2), (2, 6)] {
+        let (mut world, me) = World::around_a_requester(13, &[Actor::Donor { cores, units_per_second: 1 }]);
+        // The node is known, so that it is given more than its cores can begin with.
+        (0..3).for_each(|_| _ = tiny(&mut world, me, "first"));
+        for _ in 0..jobs {
+            world.submit(me, of("long", plan::sum(1 << 16)));
+        }
+        world.run_until(Millis(2_000), |_| false);
+        let time = tiny(&mut world, me, "small");
+        assert!(time < 10_000, "{time} ms behind {jobs} endless calls on {cores} cores");
+    }
+}
+
+#[test]
 fn one_owners_full_queue_refuses_only_him() {
     let (mut world, me) = World::around_a_requester(5, &[]);
     let submit = |world: &mut World, owner: &str| {

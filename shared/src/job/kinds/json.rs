@@ -13,6 +13,7 @@ use serde_json::Value as Json;
 use super::{
     limits::{MAX_CELLS, MAX_ITEMS},
     packed::{Items, Packer as _, too_many_cells, too_many_items},
+    suggest::question,
 };
 use crate::refusal::{Code, Refusal};
 
@@ -71,6 +72,14 @@ impl Notes {
             let path = self.path.join(".");
             let message = format!("`{path:.120}`: the job has more than {MOST_VALUES} values in lists and objects");
             let hint = "long lists belong into `data`, `a` and `b`, long texts into `input`";
+            // However much stands in it, what is wrong with it is its name.
+            if let Some(name) =
+                self.path.first().filter(|name| super::every_field().all(|field| field != name.as_str()))
+            {
+                let advice = question(name, super::every_field());
+                let message = format!("there is no field `{name}`{advice}");
+                return Err(self.note(Code::UnknownField, message, hint));
+            }
             return Err(self.note(Code::TooLarge, message, hint));
         }
         self.left -= 1;

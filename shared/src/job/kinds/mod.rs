@@ -101,6 +101,11 @@ pub fn read_known(source: &str, blob: &dyn Fn(Hash) -> Option<Known>) -> Result<
     Ok(Job { holder, kind: kind.name, metadata, source, requirements, policy, plan })
 }
 
+/// The fields of all kinds.
+fn every_field() -> impl Iterator<Item = &'static str> {
+    COMMON_FIELDS.into_iter().chain(ALL.iter().flat_map(|kind| kind.fields.iter().copied()))
+}
+
 /// `name` and `labels`.
 fn read_metadata(fields: &mut Fields) -> Result<Metadata, Refusal> {
     let mut metadata = Metadata::default();

@@ -55,6 +55,19 @@ fn a_misspelt_field_is_named_before_what_is_missing_and_says_what_may_be_meant()
         }
         assert!(!refusal.hint.is_empty());
     }
+    // However much stands in it.
+    let (list, rows) = (vec!["1"; 100_002].join(","), vec![format!("[{}]", vec!["1"; 400].join(",")); 400].join(","));
+    for (source, parts) in [
+        (format!(r#"{{"kind":"map","map":"x","Data":[{list}]}}"#), &["`Data`", "`data`?"]),
+        (format!(r#"{{"kind":"map","numbers":[{list}],"map":"x"}}"#), &["`numbers`", "no field"]),
+        (format!(r#"{{"A":[{rows}],"kind":"matrix","operation":"transpose"}}"#), &["`A`", "`a`?"]),
+    ] {
+        let refusal = refusal(&source);
+        assert!(
+            refusal.code == Code::UnknownField && parts.iter().all(|part| refusal.message.contains(part)),
+            "{refusal}"
+        );
+    }
     let colour = refusal(r#"{"kind":"map","data":[1],"map":"x","colour":"red"}"#);
     assert!(!colour.message.contains("did you mean"), "{colour}");
     let kind = refusal(r#"{"kind":"mapreduce"}"#);
@@ -80,7 +93,7 @@ fn what_is_no_job_is_refused_with_its_reason() {
         (r#"{"kind":"map","data":[1],"map":"x"} {}"#.to_owned(), Code::InvalidJson, "trailing"),
         (deep(&format!("{}1{}", "[".repeat(50_000), "]".repeat(50_000))), Code::InvalidJson, "too deep"),
         (deep(&format!("{}1{}", r#"{"a":"#.repeat(50_000), "}".repeat(50_000))), Code::InvalidJson, "too deep"),
-        (deep(&format!("[{}1]", "1,".repeat(200_000))), Code::TooLarge, "`zzz`"),
+        (deep(&format!("[{}1]", "1,".repeat(200_000))), Code::UnknownField, "`zzz`"),
         (r#"{"kind":"map","data":[1e400],"map":"x"}"#.to_owned(), Code::InvalidNumber, "too large"),
         (r#"{"kind":"map","data":[01],"map":"x"}"#.to_owned(), Code::InvalidJson, "number"),
         (r#"{"kind":"map","data":[1],"map":"x","name":"a\nb"}"#.to_owned(), Code::InvalidField, "`name`"),
