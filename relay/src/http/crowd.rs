@@ -86,8 +86,8 @@ impl Crowd {
     /// As [`Self::enter`], for one that is busy from its first moment on, so that nobody takes its place in between.
     pub fn enter_busy(&self, source: Source, may_take_all: bool) -> Option<Place> {
         let mut inner = self.lock();
-        let number = inner.admit(&self.bounds, source, may_take_all, Instant::now())?;
-        Some(self.place(&inner, number))
+        let (number, gone) = inner.admit(&self.bounds, source, may_take_all, Instant::now())?;
+        Some(Place { number, crowd: self.clone(), gone })
     }
 
     fn enter_at(&self, source: Source, may_take_all: bool, now: Instant) -> Option<Place> {
@@ -104,14 +104,9 @@ impl Crowd {
             let fullest = inner.by_network.iter().max_by_key(|(_, tally)| tally.waiting).map(|(network, _)| *network);
             inner.drop_oldest_waiting(Some(now), |other| Some(other.network) == fullest);
         }
-        let number = inner.admit(&self.bounds, source, may_take_all, now)?;
+        let (number, gone) = inner.admit(&self.bounds, source, may_take_all, now)?;
         inner.start_waiting(number, source, now);
-        Some(self.place(&inner, number))
-    }
-
-    fn place(&self, inner: &Inner, number: u64) -> Place {
-        let gone = inner.members.get(&number).map(|member| member.gone.clone()).unwrap_or_default();
-        Place { number, crowd: self.clone(), gone }
+        Some(Place { number, crowd: self.clone(), gone })
     }
 
     /// How many are taken.
@@ -131,8 +126,14 @@ impl Crowd {
 }
 
 impl Inner {
-    /// Takes in one more, whose number this is, if there is room or one that does nothing makes it.
-    fn admit(&mut self, bounds: &Bounds, source: Source, may_take_all: bool, now: Instant) -> Option<u64> {
+    /// Takes in one more, if there is room or one that does nothing makes it: its number, and what tells it to go.
+    fn admit(
+        &mut self,
+        bounds: &Bounds,
+        source: Source,
+        may_take_all: bool,
+        now: Instant,
+    ) -> Option<(u64, CancellationToken)> {
         let here = self.by_address.get(&source.address).map_or(0, |tally| tally.all);
         let room = may_take_all
             || here < bounds.per_address
@@ -152,10 +153,11 @@ impl Inner {
             return None;
         }
         self.last += 1;
-        self.members.insert(self.last, Member { source, gone: CancellationToken::new() });
+        let gone = CancellationToken::new();
+        self.members.insert(self.last, Member { source, gone: gone.clone() });
         self.by_address.entry(source.address).or_default().all += 1;
         self.by_network.entry(source.network).or_default().all += 1;
-        Some(self.last)
+        Some((self.last, gone))
     }
 
     /// Takes the oldest of `which` out, if it came at `before` or earlier.

@@ -21,7 +21,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{compress::Encoding, limits, source::Source};
+use super::{
+    compress::Encoding,
+    limits,
+    source::{self, Source},
+};
 
 /// How soon one that waits for room looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -284,11 +288,7 @@ impl Table {
     /// The address that takes most, in the network that does, of those of a scope.
     fn heaviest(&self, of: Shared, scope: Scope) -> Option<Scope> {
         let most = |scope, whose: fn(&Source) -> IpAddr| {
-            let mut weights: BTreeMap<IpAddr, usize> = BTreeMap::new();
-            for (_, body) in self.within(scope) {
-                *weights.entry(whose(&body.source)).or_default() += body.takes(of);
-            }
-            weights.into_iter().max_by_key(|(_, weight)| *weight).map(|(who, _)| who)
+            source::heaviest(self.within(scope).map(|(_, body)| (whose(&body.source), body.takes(of))))
         };
         let network = most(scope, |source| source.network)?;
         most(Scope::Network(network), |source| source.address).map(Scope::Address)

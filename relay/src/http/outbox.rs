@@ -23,7 +23,12 @@ use p2pnet_shared::refusal::{Code, Refusal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{App, answer::Refused, limits, source::Source};
+use super::{
+    App,
+    answer::Refused,
+    limits,
+    source::{self, Source},
+};
 
 /// Ends the connection that a request came over.
 #[derive(Clone, Debug, Default)]
@@ -153,13 +158,7 @@ impl Table {
 
     /// Of the addresses or networks that `name` gives, the one that holds most.
     fn heaviest(&self, name: impl Fn(Source) -> Option<IpAddr>) -> Option<IpAddr> {
-        let mut weights: BTreeMap<IpAddr, usize> = BTreeMap::new();
-        for answer in self.answers.values() {
-            if let Some(name) = name(answer.source) {
-                *weights.entry(name).or_default() += answer.bytes;
-            }
-        }
-        weights.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(name, _)| name)
+        source::heaviest(self.answers.values().filter_map(|answer| Some((name(answer.source)?, answer.bytes))))
     }
 
     /// Cuts off whoever takes least a second: of those that make no progress, or of all. `false` when there is none.

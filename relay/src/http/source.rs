@@ -1,6 +1,9 @@
 //! Whom a connection or a request counts for: shares are by address, and behind proxies the address is what they say.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use axum::http::{HeaderMap, header};
 use ipnet::IpNet;
@@ -37,6 +40,15 @@ impl Source {
     pub fn is_this_machine(self) -> bool {
         self.address.is_loopback()
     }
+}
+
+/// Of addresses, or of networks, the one that holds most; each may hold several things.
+pub fn heaviest(held: impl Iterator<Item = (IpAddr, usize)>) -> Option<IpAddr> {
+    let mut weights: BTreeMap<IpAddr, usize> = BTreeMap::new();
+    for (who, weight) in held {
+        *weights.entry(who).or_default() += weight;
+    }
+    weights.into_iter().max_by_key(|(_, weight)| *weight).map(|(who, _)| who)
 }
 
 /// The proxies that are believed when they say for whom they ask.
