@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
+    lint,
     shell::{end_all, read_took, was_done_beside},
     workspace,
 };
@@ -48,7 +49,7 @@ impl Beside {
 
     /// Starts a command of this program.
     pub fn start_own(what: &str, words: &[&str]) -> Result<Self> {
-        Self::start(what, Command::new(env::current_exe()?).args(words))
+        Self::start(what, Command::new(env::current_exe()?).args(words).envs(lint::told()))
     }
 
     /// Waits for its end, hands over every line that it printed, and fails if it did.

@@ -9,6 +9,7 @@ mod drill;
 mod fuzz;
 mod kept;
 mod kernels;
+mod lint;
 mod others;
 mod page;
 mod referee;
@@ -37,6 +38,7 @@ cargo xtask <command>
                  --only PART     lint, unit, kernels, referee, fuzz, compilers or e2e; may be given several
                                  times
                  --filter TEXT   only the tests in Chromium whose name contains TEXT
+                 --cold          lint as it compiles: sooner where nothing is built yet
   bench        Measure; writes docs/benchmarks.md and target/bench/*.json.
                  NAME            only this one: tasks, latency, page, cpu or engines
                  submissions RELAY…  how many jobs a second a relay takes; other relays too, by turns; shown only
@@ -58,6 +60,9 @@ cargo xtask <command>
 ";
 
 fn main() -> ExitCode {
+    if let Some(compiled) = lint::compile_if_asked() {
+        return compiled;
+    }
     match obey() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -126,15 +131,19 @@ fn run_options(args: &mut lexopt::Parser) -> Result<relay::Options> {
 }
 
 fn test_options(args: &mut lexopt::Parser) -> Result<test::Options> {
-    let mut options = test::Options { parts: Vec::new(), filter: None, part_of_run: false };
+    let mut options = test::Options { parts: Vec::new(), filter: None, part_of_run: false, cold: false };
     while let Some(arg) = args.next()? {
         match arg {
             Long("only") => options.parts.push(test::Part::named(&args.value()?.string()?)?),
             // For itself: it runs some parts beside others.
             Long("part-of-run") => options.part_of_run = true,
             Long("filter") => options.filter = Some(args.value()?.string()?),
+            Long("cold") => options.cold = true,
             other => return Err(other.unexpected().into()),
         }
+    }
+    if options.cold && !options.parts.is_empty() {
+        bail!("--cold lints what all of the tests compile, so it takes no --only");
     }
     Ok(options)
 }

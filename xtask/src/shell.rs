@@ -16,12 +16,12 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::workspace;
+use crate::{lint, workspace};
 
 /// A program of this machine, started at the top of the repository, with our own tools first on its `PATH`.
 pub fn program(name: &str) -> Command {
     let mut command = Command::new(name);
-    command.current_dir(workspace::root()).env("PATH", path());
+    command.current_dir(workspace::root()).env("PATH", path()).envs(lint::told());
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(is_of_our_build) {
             command.env_remove(name);

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     beside::Beside,
-    fuzz, kernels,
+    fuzz, kernels, lint,
     referee::{self, Getting},
     relay::{self, NATIVE},
     shell::{cargo, step, step_with_lines, summary},
@@ -22,6 +22,8 @@ pub struct Options {
     pub filter: Option<String>,
     /// Whether another run started this one and sums it up.
     pub part_of_run: bool,
+    /// Whether to lint as it compiles, instead of afterwards.
+    pub cold: bool,
 }
 
 /// A part of the tests.
@@ -127,6 +129,9 @@ fn compile(options: &Options, outcome: &mut Outcome) -> Result<()> {
         .wants_any(&[Part::Kernels, Part::Referee, Part::Compilers, Part::EndToEnd])
         .then(|| referee::start_getting(options.wants(Part::Referee), in_browsers));
     tools::wasm_target()?;
+    if options.cold {
+        lint::as_it_compiles()?;
+    }
     // First, because it takes a second and fails most often.
     if options.wants(Part::Lint) {
         outcome.keep(step("checking the format", cargo().args(["fmt", "--all", "--check"])));
@@ -176,6 +181,10 @@ impl Options {
         self.parts.is_empty() || self.parts.contains(&part)
     }
 
+    fn lints_afterwards(&self) -> bool {
+        self.wants(Part::Lint) && !self.cold
+    }
+
     fn wants_any(&self, parts: &[Part]) -> bool {
         parts.iter().any(|part| self.wants(*part))
     }
@@ -202,15 +211,14 @@ impl Options {
             return Ok(None);
         }
         let mut words = vec!["test", "--part-of-run"];
-        for (part, name) in [(Part::Compilers, "compilers"), (Part::Lint, "lint")] {
-            if self.wants(part) {
-                words.extend(["--only", name]);
-            }
+        let parts = [("compilers", self.wants(Part::Compilers)), ("lint", self.lints_afterwards())];
+        for (name, _) in parts.iter().filter(|(_, wanted)| *wanted) {
+            words.extend(["--only", name]);
         }
         if let Some(filter) = &self.filter {
             words.extend(["--filter", filter]);
         }
-        if !self.wants_any(&[Part::Compilers, Part::Lint]) {
+        if !parts.iter().any(|(_, wanted)| *wanted) {
             return Ok(None);
         }
         Beside::start_own("comparing Chromium's compilers, then linting", &words).map(Some)
@@ -221,31 +229,10 @@ impl Options {
             let tested = compilers(self.filter.as_deref(), &mut outcome.count);
             outcome.keep(tested);
         }
-        if self.wants(Part::Lint) {
-            outcome.keep(lint());
+        if self.lints_afterwards() {
+            outcome.keep(lint::run());
         }
     }
-}
-
-/// The page is linted for wasm, where its code is alive.
-const NOT_PAGE: &[&str] = &["--workspace", "--exclude", "p2pnet-web", "--exclude", "p2pnet-browser"];
-
-fn lint() -> Result<()> {
-    let deny = ["--", "-D", "warnings"];
-    // `--all-targets` leaves out what `cargo test` leaves out: the tests in Chromium.
-    for targets in [&["--all-targets"][..], &["--test", "chromium", "--test", "compilers"]] {
-        let mut command = cargo();
-        command.args(["clippy", "--locked", "--release"]).args(targets).args(NOT_PAGE).args(deny);
-        step(&format!("linting natively, {}", targets.join(" ")), &mut command)?;
-    }
-    let page = ["-p", "p2pnet-web", "-p", "p2pnet-browser", "-p", "p2pnet-net", "-p", "p2pnet-shared"];
-    step(
-        "linting for wasm",
-        cargo()
-            .args(["clippy", "--locked", "--profile", "page", "--target", "wasm32-unknown-unknown"])
-            .args(page)
-            .args(deny),
-    )
 }
 
 fn unit(count: &mut Count) -> Result<()> {
