@@ -201,7 +201,8 @@ impl Store {
     }
 
     /// A record as a stream of parts, for large ones, from a byte on, and the length in bytes of all of it; `None` when there
-    /// is none. However many read it, each holds one part at a time, and those that are at the same part hold it together.
+    /// is none. However many read it, each holds one part at a time, and those that are at the same part hold it together:
+    /// also while the record waits to be written, and no longer than it does is all of it in memory.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -210,8 +211,7 @@ impl Store {
         key: StoreKey,
         from: u64,
     ) -> Result<Option<(u64, impl Stream<Item = Result<Bytes, std::io::Error>> + use<>)>, Trouble> {
-        let pending = self.writer.pending(key);
-        let len = match &pending {
+        let len = match self.writer.pending(key) {
             Some(None) => return Ok(None),
             Some(Some(bytes)) => bytes.len() as u64,
             None => {
@@ -222,19 +222,15 @@ impl Store {
                 len.cast_unsigned()
             }
         };
-        let (store, whole) = (self.clone(), pending.flatten());
+        let store = self.clone();
         let parts = futures::stream::try_unfold(from, move |sent| {
-            let (store, whole) = (store.clone(), whole.clone());
+            let store = store.clone();
             async move {
                 if sent >= len {
                     return Ok(None);
                 }
-                let bytes = match whole {
-                    Some(whole) => Some(part_of(&whole, sent)),
-                    None => {
-                        store.part_from(key, sent).await.map_err(|trouble| std::io::Error::other(trouble.words().0))?
-                    }
-                };
+                let bytes =
+                    store.part_from(key, sent).await.map_err(|trouble| std::io::Error::other(trouble.words().0))?;
                 // The answer breaks off, which a client tells by its length.
                 let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else {
                     return Err(std::io::Error::other("it was removed meanwhile"));
@@ -246,13 +242,17 @@ impl Store {
         Ok(Some((len, parts)))
     }
 
-    /// What a part of a record on disk holds from a byte of the record on. Those who read the same one share it.
+    /// What a part of a record holds from a byte of the record on, wherever the record is by now. Those who read the same one
+    /// share it.
     async fn part_from(&self, key: StoreKey, from: u64) -> Result<Option<Bytes>, Trouble> {
         let (part, skipped) = (from / PART_BYTES as u64, from % PART_BYTES as u64);
         let (part, skipped) = (part.cast_signed(), usize::try_from(skipped).unwrap_or(usize::MAX));
-        let bytes = match self.shared.get((key, part)) {
-            Some(bytes) => Some(bytes),
-            None => self.part(key, part).await?.map(|bytes| self.shared.share((key, part), &bytes)),
+        let bytes = match (self.writer.pending(key), self.shared.get((key, part))) {
+            (Some(None), _) => None,
+            (Some(Some(_)) | None, Some(bytes)) => Some(bytes),
+            // A copy: a slice would hold all of it for as long as its reader likes.
+            (Some(Some(whole)), None) => Some(self.shared.share((key, part), part_of(&whole, part))),
+            (None, None) => self.part(key, part).await?.map(|bytes| self.shared.share((key, part), &bytes)),
         };
         Ok(bytes.map(|bytes| bytes.slice(skipped.min(bytes.len())..)))
     }
@@ -349,10 +349,10 @@ fn is_in_parts(key: StoreKey) -> bool {
     }
 }
 
-/// The part of a record in memory that begins at a byte; shares the memory.
-fn part_of(whole: &Bytes, from: u64) -> Bytes {
-    let from = usize::try_from(from).unwrap_or(usize::MAX).min(whole.len());
-    whole.slice(from..whole.len().min(from + PART_BYTES))
+/// A part of a record in memory, by its number.
+fn part_of(whole: &[u8], part: i64) -> &[u8] {
+    let number = usize::try_from(part).unwrap_or(usize::MAX);
+    whole.chunks(PART_BYTES).nth(number).unwrap_or_default()
 }
 
 /// The columns `kind`, `job` and `unit` of a record, or of its first part.
@@ -644,6 +644,64 @@ mod tests {
         assert_eq!(store.key("a").await, Ok(None));
         store.close().await;
         assert_eq!(on_disk(&path).await, kept, "and is there at the next start");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// Three parts of a result, the last one short.
+    fn result_in_parts() -> Vec<u8> {
+        (0..=u8::MAX).cycle().take(2 * PART_BYTES + 100).collect()
+    }
+
+    #[tokio::test]
+    async fn whoever_reads_a_result_that_is_not_on_disk_holds_a_part_of_it_and_goes_on_when_it_is() {
+        let folder = new_folder("slow-reader");
+        let path = folder.join("p2pnet.sqlite");
+        let (store, _) = Store::open(path.clone()).await.unwrap();
+        let (writer, key, result) = (store.writer(), StoreKey::Result(job(1)), result_in_parts());
+        refuse_rows(&path, true).await;
+        writer.save(key, result.clone());
+        let (len, parts) = store.stream(key, 7).await.unwrap().unwrap();
+        let (_, late) = store.stream(key, 0).await.unwrap().unwrap();
+        futures::pin_mut!(parts, late);
+        let first = parts.try_next().await.unwrap().unwrap();
+        let whole = writer.pending(key).unwrap().unwrap();
+        refuse_rows(&path, false).await;
+        while writer.pending(key).is_some() || writer.trouble().is_some() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        // The next transaction is made once nothing of the last one is held.
+        writer.promise(new_job(2, None)).await.unwrap();
+        assert!(whole.is_unique(), "two readers hold a part at most");
+        drop(whole);
+        let mut read = first.to_vec();
+        while let Some(part) = parts.try_next().await.unwrap() {
+            assert!(part.len() <= PART_BYTES);
+            read.extend_from_slice(&part);
+        }
+        assert!(read == result[7..] && len == result.len() as u64);
+        let late: Vec<Bytes> = late.try_collect().await.unwrap();
+        assert!(late.concat() == result);
+        store.close().await;
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_result_that_goes_before_it_is_on_disk_breaks_off_for_those_who_read_it() {
+        let folder = new_folder("gone-reader");
+        let path = folder.join("p2pnet.sqlite");
+        let (store, _) = Store::open(path.clone()).await.unwrap();
+        let (writer, key) = (store.writer(), StoreKey::Result(job(1)));
+        refuse_rows(&path, true).await;
+        writer.save(key, result_in_parts());
+        let (_, parts) = store.stream(key, 0).await.unwrap().unwrap();
+        futures::pin_mut!(parts);
+        let first = parts.try_next().await.unwrap().unwrap();
+        assert!(first == result_in_parts()[..PART_BYTES]);
+        writer.forget(key);
+        assert!(parts.try_next().await.is_err());
+        assert!(store.stream(key, 0).await.unwrap().is_none());
+        refuse_rows(&path, false).await;
+        store.close().await;
         fs::remove_dir_all(folder).unwrap();
     }
 
