@@ -16,7 +16,7 @@ use axum::{
 };
 use p2pnet_shared::{
     blob::{Blob, WeakBlob},
-    id::Hash,
+    id::{Hash, Holder},
     job::kinds::{Known, command},
     kernel::{self, MOST_MODULE_BYTES},
     refusal::{Code, Refusal},
@@ -29,11 +29,13 @@ use super::{
     answer::{Refused, refuse},
     browsers,
     compress::Encoding,
-    intake::{self, Bound, SMALLER_MODULE},
+    intake::{self, Bound, Received, SMALLER_MODULE},
     limits,
     owners::Asker,
+    source::Source,
+    turns::Turns,
 };
-use crate::store::KeptKernel;
+use crate::store::{KeptKernel, Writer};
 
 /// Modules that this process found sound lately: a job that names one of them need not have it looked at again, which
 /// takes seconds for a large one. While somebody holds one in memory, others who name it share that.
@@ -112,27 +114,56 @@ pub async fn keep(
     }
     let encoding = Encoding::of(&headers)?;
     let body = app.intake.receive(source, body, &headers, Bound::OF_MODULE).await?;
-    let weight = encoding.weight(&body.bytes, MOST_MODULE_BYTES);
-    let Some(turn) = app.turns.wait(source, weight).await else { return Err(intake::full().into()) };
-    let bytes = body.bytes.clone();
-    let (module, is_command) = match spawn_blocking(move || check(encoding, bytes)).await {
-        Ok(Ok(checked)) => checked,
-        Ok(Err(refusal)) => {
-            turn.refused();
-            return Err(refusal.into());
-        }
-        Err(error) => {
-            tracing::error!(%error, "reading a module panicked");
-            return refuse(Code::Internal, "the relay failed to read this module", "please report it with the module");
-        }
-    };
-    let kernel = KeptKernel { blob: module.clone(), holder: app.owners.holder(asker) };
-    let kept = app.store.writer().promise_kernel(kernel).await;
-    // Until here: what waits for the disk takes memory.
-    drop((turn, body));
-    kept.map_err(|trouble| trouble.refusal_of_a_kernel())?;
+    let arrived = Arrived { body, encoding, source, holder: app.owners.holder(asker) };
+    let (module, is_command) = arrived.take(app.turns.clone(), app.store.writer().clone()).await?;
     app.sound.note(&module, is_command);
     Ok(Json(Kept { hash: module.hash(), bytes: module.len() }).into_response())
+}
+
+/// A module as it was sent.
+struct Arrived {
+    body: Received,
+    encoding: Encoding,
+    source: Source,
+    holder: Holder,
+}
+
+impl Arrived {
+    /// Keeps it; returns it once it is on the disk, and whether it is a `command`. Goes on when the client hangs up: nobody
+    /// can stop the check, and what that takes is given back when it is over, not before.
+    async fn take(self, turns: Turns, writer: Writer) -> Result<(Blob, bool), Refused> {
+        match tokio::spawn(self.take_here(turns, writer)).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                tracing::error!(%error, "keeping a module panicked");
+                refuse(Code::Internal, "the relay failed to keep this module", "please report it with the relay's log")
+            }
+        }
+    }
+
+    async fn take_here(self, turns: Turns, writer: Writer) -> Result<(Blob, bool), Refused> {
+        let Self { body, encoding, source, holder } = self;
+        let weight = encoding.weight(&body.bytes, MOST_MODULE_BYTES);
+        let Some(turn) = turns.wait(source, weight).await else { return Err(intake::full().into()) };
+        let bytes = body.bytes.clone();
+        let (module, is_command) = match spawn_blocking(move || check(encoding, bytes)).await {
+            Ok(Ok(checked)) => checked,
+            Ok(Err(refusal)) => {
+                turn.refused();
+                return Err(refusal.into());
+            }
+            Err(error) => {
+                tracing::error!(%error, "reading a module panicked");
+                let hint = "please report it with the module";
+                return refuse(Code::Internal, "the relay failed to read this module", hint);
+            }
+        };
+        let kept = writer.promise_kernel(KeptKernel { blob: module.clone(), holder }).await;
+        // Until here: what waits for the disk takes memory.
+        drop((turn, body));
+        kept.map_err(|trouble| trouble.refusal_of_a_kernel())?;
+        Ok((module, is_command))
+    }
 }
 
 /// A module that some job could use, and whether that is a `command`.
@@ -150,7 +181,53 @@ fn check(encoding: Encoding, body: Bytes) -> Result<(Blob, bool), Refusal> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use futures::{FutureExt as _, poll};
+    use p2pnet_shared::id::OwnerId;
+
     use super::*;
+    use crate::{
+        http::{intake::Intake, turns::Turn},
+        store::Store,
+    };
+
+    #[tokio::test]
+    async fn a_client_that_hangs_up_gives_no_place_back_before_its_module_is_on_disk() {
+        let folder = std::env::temp_dir().join(format!("p2pnet-kernels-hang-up-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let (store, _) = Store::open(folder.join("store.sqlite")).await.unwrap();
+        let (intake, turns, source) = (Intake::default(), Turns::default(), Source::of([203, 0, 113, 1].into()));
+        let receive =
+            async |bytes: Vec<u8>| intake.receive(source, bytes.into(), &HeaderMap::new(), Bound::OF_MODULE).await;
+        let mut others: Vec<Turn> = Vec::new();
+        while let Some(Some(turn)) = turns.wait(source, 1).now_or_never() {
+            others.push(turn);
+        }
+        let module = p2pnet_test_kernels::echo();
+        let hash = Hash::of(&module);
+        let arrived = Arrived {
+            body: receive(module).await.unwrap(),
+            encoding: Encoding::Plain,
+            source,
+            holder: Holder::of(OwnerId([1; 16])),
+        };
+        let mut client = Box::pin(arrived.take(turns.clone(), store.writer().clone()));
+        assert!(poll!(&mut client).is_pending());
+        drop(client);
+        let large = || receive(vec![0; limits::MOST_BODY_BYTES]);
+        let most = limits::BODY_BYTES_PER_ADDRESS / limits::MOST_BODY_BYTES;
+        let mut held = Vec::new();
+        for _ in 1..most {
+            held.push(large().await.unwrap());
+        }
+        assert!(large().now_or_never().is_none(), "its bytes count while it waits");
+        assert_eq!(store.kernel(hash).await, None);
+        drop(others);
+        held.push(large().await.unwrap());
+        assert!(store.kernel(hash).await.is_some(), "and until it is kept");
+        store.close().await;
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 
     #[test]
     fn what_was_found_sound_is_remembered_by_kind_and_the_newest_of_it() {
