@@ -190,16 +190,21 @@ async fn make_ready(
     if let Some(job) = read_tiny(&text) {
         let job = Job { holder, ..job? };
         let place = app.handle.reserve(id, holder, held_bytes(&*job.plan, &job.source)).await?;
-        return Ok(ready(app, job, place, key));
+        return Ok(ready(app, job, false, place, key));
     }
     let app = Arc::clone(app);
     let runtime = runtime::Handle::current();
     let make = move || {
         let text = kinds::text_of(&text)?;
-        let job = kinds::read_known(text, &|hash| app.sound.known(hash, || runtime.block_on(app.store.kernel(hash))))?;
+        let names_kernel = Cell::new(false);
+        let look = |hash| {
+            names_kernel.set(true);
+            app.sound.known(hash, || runtime.block_on(app.store.kernel(hash)))
+        };
+        let job = kinds::read_known(text, &look)?;
         let job = Job { holder, ..job };
         let place = runtime.block_on(app.handle.reserve(id, holder, held_bytes(&*job.plan, &job.source)))?;
-        Ok(ready(&app, job, place, key))
+        Ok(ready(&app, job, names_kernel.get(), place, key))
     };
     match spawn_blocking(make).await {
         Ok(ready) => ready.map_err(Refused),
@@ -229,7 +234,7 @@ fn read_tiny(text: &[u8]) -> Option<Result<Job, Refusal>> {
 }
 
 /// What is to be written of a job. Takes a time in proportion to its bytes.
-fn ready(app: &App, job: Job, place: Reservation, key: Option<(String, Hash)>) -> Ready {
+fn ready(app: &App, job: Job, names_kernel: bool, place: Reservation, key: Option<(String, Hash)>) -> Ready {
     let (id, at) = (place.id(), now());
     // A module that came with a job may be named by its hash in later ones.
     let kernel = job.plan.module().map(|module| KeptKernel { blob: module.clone(), holder: job.holder });
@@ -237,7 +242,7 @@ fn ready(app: &App, job: Job, place: Reservation, key: Option<(String, Hash)>) -
         app.sound.note(&kernel.blob, job.kind == command::NAME);
     }
     let key = key.map(|(key, body)| KeyRecord { key, body, job: id, at });
-    let new = NewJob { id, record: new_record(&job, at), key, kernel };
+    let new = NewJob { id, record: new_record(&job, at), key, kernel, names_kernel };
     Ready { job, place, new }
 }
 

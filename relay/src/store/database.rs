@@ -22,7 +22,7 @@ use super::{
 };
 
 /// The version of the tables below; a file with a larger one belongs to a newer p2pnet.
-pub(super) const SCHEMA_VERSION: i64 = 4;
+pub(super) const SCHEMA_VERSION: i64 = 5;
 
 /// Rows that one statement writes, most first: each statement costs a way to the database's thread and back, and each
 /// number of rows is a statement of its own.
@@ -44,8 +44,13 @@ const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, body BLOB NOT NULL, job BLOB NOT NULL, at INTEGER NOT NULL)",
     "CREATE INDEX IF NOT EXISTS keys_by_job ON keys (job)",
     "CREATE TABLE IF NOT EXISTS room (one INTEGER PRIMARY KEY, bytes BLOB NOT NULL)",
-    "PRAGMA user_version = 4",
+    "PRAGMA user_version = 5",
 ];
+
+/// Whether a use of a kernel says if the job only names it.
+const TELLS_NAMED: &str = "SELECT COUNT(*) FROM pragma_table_info('kernel_uses') WHERE name = 'is_named'";
+/// Of jobs of before nobody knows: they may.
+const TELL_NAMED: &str = "ALTER TABLE kernel_uses ADD COLUMN is_named INTEGER NOT NULL DEFAULT 1";
 
 /// How the file is opened. `FULL`: a transaction that was reported as done survives a loss of power.
 pub(super) fn options(path: &Path) -> SqliteConnectOptions {
@@ -133,6 +138,9 @@ async fn set_up(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     let mut transaction = connection.begin().await?;
     for statement in SCHEMA.iter().copied() {
         sqlx::query(statement).execute(&mut *transaction).await?;
+    }
+    if number(&mut transaction, TELLS_NAMED).await? == 0 {
+        sqlx::query(TELL_NAMED).execute(&mut *transaction).await?;
     }
     transaction.commit().await
 }

@@ -1,7 +1,8 @@
 //! Kernels that later jobs may name by their hash: [`super::KERNELS_KEPT_BYTES`] of them, beside those of jobs that are not over.
-//! When there is no more room, the network that holds most gives, in it the household that holds most, and of what that
-//! holds the oldest; what several hold stays until the last of them gives it. What a job that is not over was sent with, or
-//! named, stays: after a restart the job is read again with it. The node's bounds on unfinished jobs bound those.
+//! When there is no more room, the network that holds most of what no job uses gives, in it the household that does, and of
+//! what that holds the oldest; what several hold stays until the last of them gives it. What a job that is not over was sent
+//! with, or named, weighs nothing and stays: after a restart the job is read again with it. The node's bounds on unfinished
+//! jobs bound those. Holders are bounded beside that, by their number, whether or not a job uses what they hold.
 
 use std::{
     cmp::Reverse,
@@ -18,17 +19,15 @@ use super::writer::{Batch, KeptKernel};
 pub(super) const LEAST_CHARGE: i64 = 64 << 10;
 /// A module of more bytes is handed to the database only if that has it not: binding it copies it.
 const ASKED_BYTES: usize = 64 << 10;
+/// The bytes of one kernel.
+pub(super) const BYTES_OF_ONE: &str = "SELECT bytes FROM kernels WHERE hash = ?";
 /// That the job of a row of `kernel_uses` is there and not over: see `columns_of`.
 const GOES_ON: &str = "EXISTS (SELECT 1 FROM records WHERE records.job = kernel_uses.job AND kind = 0 AND unit = 0) AND NOT EXISTS \
      (SELECT 1 FROM records WHERE records.job = kernel_uses.job AND kind = 3 AND unit = 0)";
-/// The first kernel behind a hash that such a job uses.
-pub(super) static NEXT_IN_USE: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "SELECT hash, bytes FROM kernels WHERE hash > ? AND hash IN (SELECT hash FROM kernel_uses WHERE {GOES_ON}) \
-         ORDER BY hash LIMIT 1"
-    )
-});
-/// Those of all others.
+/// The hashes that such jobs name.
+pub(super) static NAMED_IN_USE: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT DISTINCT hash FROM kernel_uses WHERE is_named AND {GOES_ON}"));
+/// That the uses of all others are no more.
 static NOT_IN_USE: LazyLock<String> = LazyLock::new(|| format!("DELETE FROM kernel_uses WHERE NOT ({GOES_ON})"));
 /// Who hold something, each module counted for each of its holders: in all, and of one module.
 const MOST_HOLDERS: usize = 4096;
@@ -46,19 +45,61 @@ struct Row {
     network: Vec<u8>,
     household: Vec<u8>,
     hash: Vec<u8>,
-    charge: i64,
+    bytes: i64,
     is_used: bool,
+}
+
+impl Row {
+    /// What it counts for in the share of its holder: what a job uses is beside the room.
+    fn charge(&self) -> i64 {
+        if self.is_used { 0 } else { self.bytes.max(LEAST_CHARGE) }
+    }
+}
+
+/// What there is too much of.
+#[derive(Clone, Copy)]
+enum Over {
+    /// Bytes of what no job uses.
+    Room,
+    /// Holders.
+    Holders,
+}
+
+/// What somebody holds.
+#[derive(Clone, Copy, Default)]
+struct Held {
+    charge: i64,
+    rows: i64,
+}
+
+impl Held {
+    fn add(&mut self, row: &Row) {
+        self.charge += row.charge();
+        self.rows += 1;
+    }
+
+    fn remove(&mut self, row: &Row) {
+        self.charge -= row.charge();
+        self.rows -= 1;
+    }
+
+    fn of(self, over: Over) -> i64 {
+        match over {
+            Over::Room => self.charge,
+            Over::Holders => self.rows,
+        }
+    }
 }
 
 #[derive(Default)]
 struct Network {
-    total: i64,
+    held: Held,
     households: BTreeMap<Vec<u8>, Household>,
 }
 
 #[derive(Default)]
 struct Household {
-    total: i64,
+    held: Held,
     /// What it could give, first what no job uses, then what it holds longest. What a job uses goes as long as others hold
     /// it, too.
     gives: BTreeSet<(bool, i64)>,
@@ -73,11 +114,7 @@ impl Shelf {
         for row in sqlx::query(all).fetch_all(&mut *connection).await? {
             let (number, bytes): (i64, i64) = (row.try_get(0)?, row.try_get(4)?);
             let (network, household, hash) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
-            shelf.put(
-                number,
-                Row { network, household, hash, charge: bytes.max(LEAST_CHARGE), is_used: row.try_get(5)? },
-                number <= before,
-            );
+            shelf.put(number, Row { network, household, hash, bytes, is_used: row.try_get(5)? }, number <= before);
         }
         Ok(shelf)
     }
@@ -85,8 +122,8 @@ impl Shelf {
     fn put(&mut self, number: i64, row: Row, may_go: bool) {
         let network = self.networks.entry(row.network.clone()).or_default();
         let household = network.households.entry(row.household.clone()).or_default();
-        network.total += row.charge;
-        household.total += row.charge;
+        network.held.add(&row);
+        household.held.add(&row);
         if may_go {
             household.gives.insert((row.is_used, number));
         }
@@ -94,12 +131,17 @@ impl Shelf {
         self.rows.insert(number, row);
     }
 
-    /// What goes next.
-    fn pick(&self) -> Option<i64> {
+    /// What goes next, from whoever holds most of what there is too much of. For the room only what takes some of it goes.
+    fn pick(&self, over: Over) -> Option<i64> {
+        let frees = |is_used: bool| match over {
+            Over::Room => !is_used,
+            Over::Holders => true,
+        };
         let households = self.networks.values().flat_map(|network| {
             network.households.values().filter_map(|household| {
-                let first = household.gives.iter().find(|(_, number)| self.may_go(*number))?;
-                Some((network.total, household.total, Reverse(*first)))
+                let mut gives = household.gives.iter();
+                let first = gives.find(|(is_used, number)| frees(*is_used) && self.may_go(*number))?;
+                Some((network.held.of(over), household.held.of(over), Reverse(*first)))
             })
         });
         households.max().map(|(.., Reverse((_, number)))| number)
@@ -111,14 +153,14 @@ impl Shelf {
         !row.is_used || self.holders.get(&row.hash).is_some_and(|holders| holders.len() > 1)
     }
 
-    /// Which holder of a module goes next: one of the network, and in that of the household, that holds most.
+    /// Which holder of a module goes next: one of the network, and in that of the household, with most holdings.
     fn pick_holder(&self, hash: &[u8]) -> Option<i64> {
         let rows = self.holders.get(hash)?.iter().filter_map(|number| {
             let row = self.rows.get(number)?;
             let network = self.networks.get(&row.network)?;
             let household = network.households.get(&row.household)?;
             let may_go = household.gives.contains(&(row.is_used, *number));
-            may_go.then_some((network.total, household.total, Reverse(*number)))
+            may_go.then_some((network.held.rows, household.held.rows, Reverse(*number)))
         });
         rows.max().map(|(.., Reverse(number))| number)
     }
@@ -127,9 +169,9 @@ impl Shelf {
     fn remove(&mut self, number: i64) -> Option<Vec<u8>> {
         let row = self.rows.remove(&number)?;
         if let Some(network) = self.networks.get_mut(&row.network) {
-            network.total -= row.charge;
+            network.held.remove(&row);
             if let Some(household) = network.households.get_mut(&row.household) {
-                household.total -= row.charge;
+                household.held.remove(&row);
                 household.gives.remove(&(row.is_used, number));
             }
         }
@@ -169,9 +211,10 @@ pub(super) async fn put_kernels(
             .execute(&mut *connection)
             .await?;
         if let Some(job) = job {
-            sqlx::query("INSERT OR REPLACE INTO kernel_uses (job, hash) VALUES (?, ?)")
-                .bind(job.0.to_vec())
+            sqlx::query("INSERT OR REPLACE INTO kernel_uses (job, hash, is_named) VALUES (?, ?, ?)")
+                .bind(job.id.0.to_vec())
                 .bind(hash.0.to_vec())
+                .bind(job.names_kernel)
                 .execute(&mut *connection)
                 .await?;
         }
@@ -199,8 +242,13 @@ pub(super) async fn put_kernels(
             kept -= let_go(connection, &mut shelf, row).await?;
         }
     }
-    while (kept > most_bytes || shelf.rows.len() > MOST_HOLDERS)
-        && let Some(row) = shelf.pick()
+    while shelf.rows.len() > MOST_HOLDERS
+        && let Some(row) = shelf.pick(Over::Holders)
+    {
+        kept -= let_go(connection, &mut shelf, row).await?;
+    }
+    while kept > most_bytes
+        && let Some(row) = shelf.pick(Over::Room)
     {
         kept -= let_go(connection, &mut shelf, row).await?;
     }
@@ -225,8 +273,21 @@ mod tests {
     use super::*;
 
     fn row(network: u8, household: u8, hash: u8, bytes: i64) -> Row {
-        let charge = bytes.max(LEAST_CHARGE);
-        Row { network: vec![network], household: vec![household], hash: vec![hash], charge, is_used: false }
+        Row { network: vec![network], household: vec![household], hash: vec![hash], bytes, is_used: false }
+    }
+
+    fn used(row: Row) -> Row {
+        Row { is_used: true, ..row }
+    }
+
+    /// What goes, one after the other, until nobody has anything to give.
+    fn all_that_goes(shelf: &mut Shelf, over: Over) -> Vec<i64> {
+        let mut gone = Vec::new();
+        while let Some(number) = shelf.pick(over) {
+            shelf.remove(number);
+            gone.push(number);
+        }
+        gone
     }
 
     #[test]
@@ -236,12 +297,36 @@ mod tests {
         for number in 2..12 {
             shelf.put(number, row(2, 2, u8::try_from(number).unwrap_or(0), 1), true);
         }
-        let mut gone = Vec::new();
-        while let Some(number) = shelf.pick() {
-            assert_eq!(shelf.remove(number).map(|hash| hash.len()), Some(1), "nobody else holds it");
-            gone.push(number);
-        }
+        let gone = all_that_goes(&mut shelf, Over::Room);
         assert_eq!(gone, [2, 3, 4, 5, 6, 1, 7, 8, 9, 10, 11], "the oldest of whoever holds most, then the oldest");
+        assert!(shelf.holders.values().all(BTreeSet::is_empty) && shelf.rows.is_empty());
+    }
+
+    #[test]
+    fn what_jobs_use_makes_nobody_give_what_none_uses() {
+        let mut shelf = Shelf::default();
+        // Whoever has much in use, alone and with others, holds less than his neighbour of what is not.
+        for (number, hash) in [(1, 1), (2, 2), (3, 3)] {
+            shelf.put(number, used(row(1, 1, hash, 60 * LEAST_CHARGE)), true);
+        }
+        shelf.put(4, used(row(3, 3, 3, 60 * LEAST_CHARGE)), true);
+        shelf.put(5, row(1, 1, 5, 5 * LEAST_CHARGE), true);
+        for number in 6..9 {
+            shelf.put(number, row(2, 2, u8::try_from(number).unwrap_or(0), 4 * LEAST_CHARGE), true);
+        }
+        assert_eq!(all_that_goes(&mut shelf, Over::Room), [6, 7, 5, 8]);
+        assert_eq!(shelf.rows.keys().copied().collect::<Vec<_>>(), [1, 2, 3, 4], "what is in use frees no room");
+    }
+
+    #[test]
+    fn of_too_many_holders_whoever_is_most_of_them_gives_also_what_is_in_use() {
+        let mut shelf = Shelf::default();
+        shelf.put(1, row(1, 1, 1, 100 * LEAST_CHARGE), true);
+        for number in 2..5 {
+            shelf.put(number, used(row(2, 2, u8::try_from(number).unwrap_or(0), 1)), true);
+            shelf.put(10 + number, used(row(3, 3, u8::try_from(number).unwrap_or(0), 1)), false);
+        }
+        assert_eq!(all_that_goes(&mut shelf, Over::Holders), [2, 3, 1, 4]);
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub struct NewJob {
     pub key: Option<KeyRecord>,
     /// The kernel that it brought along or named, which later jobs may name.
     pub kernel: Option<KeptKernel>,
+    /// Whether its source only names that: then it takes it from the store when it is read again.
+    pub names_kernel: bool,
 }
 
 /// A kernel that later jobs may name.
@@ -306,9 +308,9 @@ impl Batch {
     }
 
     /// Kernels to keep, and the job that each came with, if it came with one.
-    pub(super) fn kernels(&self) -> impl Iterator<Item = (Option<JobId>, &KeptKernel)> {
+    pub(super) fn kernels(&self) -> impl Iterator<Item = (Option<&NewJob>, &KeptKernel)> {
         self.promises.iter().filter_map(|promise| match &promise.what {
-            Promised::Job(job) => job.kernel.as_ref().map(|kernel| (Some(job.id), kernel)),
+            Promised::Job(job) => job.kernel.as_ref().map(|kernel| (Some(job), kernel)),
             Promised::Kernel(kernel) => Some((None, kernel)),
         })
     }

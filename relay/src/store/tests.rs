@@ -1,0 +1,379 @@
+//! The store as the rest of the relay sees it, on a disk of its own.
+#![allow(clippy::unwrap_used)]
+
+use std::{collections::BTreeSet, fs};
+
+use p2pnet_shared::id::{Holder, OwnerId};
+use sqlx::sqlite::SqliteConnectOptions;
+
+use super::*;
+
+/// Bytes of a kernel that count as they are, and room for sixteen such.
+const PART: usize = 2 * shelf::LEAST_CHARGE as usize;
+const ROOM: i64 = 32 * shelf::LEAST_CHARGE;
+
+fn new_folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("p2pnet-store-{name}-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn job(n: u8) -> JobId {
+    JobId([n; 16])
+}
+
+fn new_job(n: u8, key: Option<&str>) -> NewJob {
+    let key = key.map(|key| KeyRecord { key: key.into(), body: Hash([1; 32]), job: job(n), at: Moment(7) });
+    NewJob { id: job(n), record: vec![n], key, kernel: Some(kernel(0, vec![0, n])), names_kernel: false }
+}
+
+/// What `path` holds now, read by somebody else.
+async fn on_disk(path: &std::path::Path) -> Vec<(StoreKey, Vec<u8>)> {
+    let options = SqliteConnectOptions::new().filename(path).read_only(true);
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let mut records = read_records(&mut connection).await.unwrap();
+    records.sort();
+    records
+}
+
+fn large(n: u8) -> Vec<u8> {
+    vec![n; PART]
+}
+
+/// A kernel from a household of this number in a network of its own.
+fn kernel(household: u8, bytes: Vec<u8>) -> KeptKernel {
+    KeptKernel { blob: Blob::new(bytes), holder: Holder::of(OwnerId([household; 16])) }
+}
+
+async fn known(store: &Store, names: impl IntoIterator<Item = u8>) -> Vec<u8> {
+    let mut known = Vec::new();
+    for n in names {
+        if store.kernel(Hash::of(&large(n))).await.is_some() {
+            known.push(n);
+        }
+    }
+    known
+}
+
+#[tokio::test]
+async fn whoever_sends_many_kernels_pushes_out_his_own_oldest_that_no_job_uses() {
+    let folder = new_folder("shelf");
+    let path = folder.join("store.sqlite");
+    let (store, _) = Store::open_keeping(path.clone(), ROOM).await.unwrap();
+    let put = async |n: u8, household: u8| {
+        store.writer().promise_kernel(kernel(household, large(n))).await.unwrap();
+    };
+    put(1, 1).await;
+    put(2, 1).await;
+    // The stranger's first comes with a job that goes on.
+    let with_job = NewJob { kernel: Some(kernel(9, large(10))), ..new_job(10, None) };
+    store.writer().promise(with_job).await.unwrap();
+    for n in 11..60 {
+        put(n, 9).await;
+    }
+    assert_eq!(known(&store, [1, 2]).await, [1, 2], "another household's stay");
+    assert_eq!(known(&store, 10..60).await, [vec![10], (46..60).collect()].concat(), "beside the room");
+    // To send what another holds makes it nobody else's.
+    put(1, 9).await;
+    for n in 60..80 {
+        put(n, 9).await;
+    }
+    assert_eq!(known(&store, [1, 2, 10]).await, [1, 2, 10]);
+    // Once the job is over its module is like any other.
+    store.writer().save(StoreKey::Finished(job(10)), vec![1]);
+    put(80, 9).await;
+    assert_eq!(known(&store, [1, 2, 10, 80]).await, [1, 2, 80]);
+    // Households of one network give for one another before another network gives.
+    for n in 100..130 {
+        let mut next_door = kernel(n, large(n));
+        next_door.holder.network = OwnerId([7; 16]);
+        store.writer().promise_kernel(next_door).await.unwrap();
+    }
+    assert_eq!(known(&store, [1, 2]).await, [1, 2]);
+    store.close().await;
+    let _ = fs::remove_dir_all(folder);
+}
+
+/// The kernels that a start brings, each by its first byte.
+async fn in_use(store: &Store) -> BTreeSet<u8> {
+    store.kernels_in_use().await.unwrap().values().map(|kernel| kernel[0]).collect()
+}
+
+/// A job that only names a large kernel, or was sent with it.
+fn job_of(n: u8, names_kernel: bool) -> NewJob {
+    NewJob { kernel: Some(kernel(9, large(n))), names_kernel, ..new_job(n, None) }
+}
+
+#[tokio::test]
+async fn the_kernel_of_a_job_that_goes_on_stays_and_is_there_when_a_job_that_names_it_is_read_again() {
+    let folder = new_folder("used");
+    let path = folder.join("store.sqlite");
+    let (store, _) = Store::open_keeping(path.clone(), ROOM).await.unwrap();
+    for n in 1..=2 {
+        store.writer().promise(job_of(n, true)).await.unwrap();
+    }
+    store.writer().promise(job_of(3, false)).await.unwrap();
+    for n in 4..40 {
+        store.writer().promise_kernel(kernel(9, large(n))).await.unwrap();
+    }
+    assert_eq!(known(&store, 1..5).await, [1, 2, 3], "in use");
+    assert_eq!(in_use(&store).await, [1, 2].into(), "the third job has its kernel in its source");
+    store.writer().save(StoreKey::Finished(job(2)), vec![1]);
+    store.writer().flush().await.unwrap();
+    store.close().await;
+    let (store, _) = Store::open_keeping(path, ROOM).await.unwrap();
+    assert_eq!(in_use(&store).await, [1].into());
+    assert_eq!(store.kernel_bytes(Hash::of(&large(1))).await, Some(PART));
+    store.close().await;
+    let _ = fs::remove_dir_all(folder);
+}
+
+#[tokio::test]
+async fn a_job_of_before_that_may_name_its_kernel_is_read_again_with_it() {
+    let folder = new_folder("old-uses");
+    let path = folder.join("store.sqlite");
+    let (store, _) = Store::open(path.clone()).await.unwrap();
+    store.writer().promise(job_of(1, true)).await.unwrap();
+    store.writer().promise(job_of(2, false)).await.unwrap();
+    store.close().await;
+    let mut old = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
+    sqlx::query("ALTER TABLE kernel_uses DROP COLUMN is_named").execute(&mut old).await.unwrap();
+    sqlx::query("PRAGMA user_version = 4").execute(&mut old).await.unwrap();
+    old.close().await.unwrap();
+    let (store, _) = Store::open(path.clone()).await.unwrap();
+    assert_eq!(in_use(&store).await, [1, 2].into());
+    store.writer().promise(job_of(3, false)).await.unwrap();
+    store.close().await;
+    let (store, _) = Store::open(path).await.unwrap();
+    assert_eq!(in_use(&store).await, [1, 2].into(), "what is new is told apart");
+    store.close().await;
+    let _ = fs::remove_dir_all(folder);
+}
+
+#[tokio::test]
+async fn kernels_of_before_there_were_shares_stay_and_go_like_others() {
+    let folder = new_folder("old-shelf");
+    let path = folder.join("store.sqlite");
+    let (store, _) = Store::open(path.clone()).await.unwrap();
+    store.writer().promise_kernel(kernel(1, large(1))).await.unwrap();
+    store.close().await;
+    let mut old = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
+    sqlx::query("DROP TABLE kernel_holders").execute(&mut old).await.unwrap();
+    sqlx::query("DROP TABLE kernel_uses").execute(&mut old).await.unwrap();
+    sqlx::query("PRAGMA user_version = 2").execute(&mut old).await.unwrap();
+    old.close().await.unwrap();
+    let (store, _) = Store::open_keeping(path, ROOM).await.unwrap();
+    for n in 2..20 {
+        store.writer().promise_kernel(kernel(n, large(n))).await.unwrap();
+    }
+    assert_eq!(known(&store, 1..20).await.len(), 16, "what nobody is known to hold is a household's like any other");
+    store.close().await;
+    let _ = fs::remove_dir_all(folder);
+}
+
+#[tokio::test]
+async fn a_job_its_key_and_its_kernel_are_on_disk_when_the_promise_returns() {
+    let folder = new_folder("promise");
+    let path = folder.join("p2pnet.sqlite");
+    let (store, _) = Store::open(path.clone()).await.unwrap();
+    for n in 1..=50 {
+        store.writer().promise(new_job(n, Some(&n.to_string()))).await.unwrap();
+        assert_eq!(on_disk(&path).await.len(), usize::from(n));
+    }
+    assert_eq!(store.key("7").await.unwrap().unwrap().job, job(7));
+    assert_eq!(store.kernel(Hash::of(&[0, 7])).await, Some(vec![0, 7]));
+    // A key goes with its job, and may name the next one.
+    store.writer().forget(StoreKey::Job(job(7)));
+    store.writer().flush().await.unwrap();
+    assert_eq!(store.key("7").await, Ok(None));
+    store.close().await;
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn promises_made_at_once_share_a_transaction_and_are_all_kept() {
+    let folder = new_folder("group");
+    let path = folder.join("p2pnet.sqlite");
+    let (store, _) = Store::open(path.clone()).await.unwrap();
+    let promises = (0..200).map(|n| store.writer().promise(new_job(n, None)));
+    let kept = futures::future::join_all(promises).await;
+    assert!(kept.iter().all(Result::is_ok));
+    assert_eq!(on_disk(&path).await.len(), 200);
+    store.close().await;
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn records_survive_a_restart() {
+    let folder = new_folder("restart");
+    let path = folder.join("p2pnet.sqlite");
+    let (store, restored) = Store::open(path.clone()).await.unwrap();
+    assert!(restored.is_empty());
+    let writer = store.writer();
+    writer.save(StoreKey::Job(job(1)), vec![1]);
+    writer.save(StoreKey::Span(job(1), u64::MAX), vec![2; 100_000]);
+    writer.save(StoreKey::Span(job(1), 5), vec![3]);
+    writer.save(StoreKey::Job(job(2)), vec![4]);
+    writer.flush().await.unwrap();
+    writer.forget(StoreKey::Job(job(2)));
+    writer.save(StoreKey::Job(job(1)), vec![9]);
+    store.close().await;
+
+    let (store, mut restored) = Store::open(path).await.unwrap();
+    restored.sort();
+    assert_eq!(
+        restored,
+        vec![
+            (StoreKey::Job(job(1)), vec![9]),
+            (StoreKey::Span(job(1), 5), vec![3]),
+            (StoreKey::Span(job(1), u64::MAX), vec![2; 100_000]),
+        ]
+    );
+    store.close().await;
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// A table that refuses rows stands for a disk that does.
+async fn refuse_rows(path: &std::path::Path, refuse: bool) {
+    let mut connection = SqliteConnection::connect_with(&database::options(path)).await.unwrap();
+    let statement = if refuse {
+        "CREATE TRIGGER no BEFORE INSERT ON records WHEN NEW.unit = 0 BEGIN SELECT RAISE(ABORT, 'no room'); END"
+    } else {
+        "DROP TRIGGER no"
+    };
+    sqlx::query(statement).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failed_transaction_is_undone_and_what_comes_later_is_kept() {
+    let folder = new_folder("failed");
+    let path = folder.join("p2pnet.sqlite");
+    let (store, _) = Store::open(path.clone()).await.unwrap();
+    let writer = store.writer();
+    refuse_rows(&path, true).await;
+    writer.promise(new_job(1, Some("a"))).await.unwrap_err();
+    writer.save(StoreKey::Span(job(2), 1), vec![2]);
+    writer.save(StoreKey::Job(job(2)), vec![2]);
+    writer.flush().await.unwrap_err();
+    assert!(writer.trouble().is_some(), "monitors hear of it");
+    assert_eq!(on_disk(&path).await, vec![], "the whole transaction is undone");
+    refuse_rows(&path, false).await;
+    while writer.trouble().is_some() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    writer.promise(new_job(3, None)).await.unwrap();
+    let kept =
+        vec![(StoreKey::Job(job(2)), vec![2]), (StoreKey::Job(job(3)), vec![3]), (StoreKey::Span(job(2), 1), vec![2])];
+    assert_eq!(on_disk(&path).await, kept);
+    assert_eq!(store.key("a").await, Ok(None));
+    store.close().await;
+    assert_eq!(on_disk(&path).await, kept, "and is there at the next start");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// Three parts of a result, the last one short.
+fn result_in_parts() -> Vec<u8> {
+    (0..=u8::MAX).cycle().take(2 * PART_BYTES + 100).collect()
+}
+
+#[tokio::test]
+async fn whoever_reads_a_result_that_is_not_on_disk_holds_a_part_of_it_and_goes_on_when_it_is() {
+    let folder = new_folder("slow-reader");
+    let path = folder.join("p2pnet.sqlite");
+    let (store, _) = Store::open(path.clone()).await.unwrap();
+    let (writer, key, result) = (store.writer(), StoreKey::Result(job(1)), result_in_parts());
+    refuse_rows(&path, true).await;
+    writer.save(key, result.clone());
+    let (len, parts) = store.stream(key, 7).await.unwrap().unwrap();
+    let (_, late) = store.stream(key, 0).await.unwrap().unwrap();
+    futures::pin_mut!(parts, late);
+    let first = parts.try_next().await.unwrap().unwrap();
+    let whole = writer.pending(key).unwrap().unwrap();
+    refuse_rows(&path, false).await;
+    while writer.pending(key).is_some() || writer.trouble().is_some() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    // The next transaction is made once nothing of the last one is held.
+    writer.promise(new_job(2, None)).await.unwrap();
+    assert!(whole.is_unique(), "two readers hold a part at most");
+    drop(whole);
+    let mut read = first.to_vec();
+    while let Some(part) = parts.try_next().await.unwrap() {
+        assert!(part.len() <= PART_BYTES);
+        read.extend_from_slice(&part);
+    }
+    assert!(read == result[7..] && len == result.len() as u64);
+    let late: Vec<Bytes> = late.try_collect().await.unwrap();
+    assert!(late.concat() == result);
+    store.close().await;
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_result_that_goes_before_it_is_on_disk_breaks_off_for_those_who_read_it() {
+    let folder = new_folder("gone-reader");
+    let path = folder.join("p2pnet.sqlite");
+    let (store, _) = Store::open(path.clone()).await.unwrap();
+    let (writer, key) = (store.writer(), StoreKey::Result(job(1)));
+    refuse_rows(&path, true).await;
+    writer.save(key, result_in_parts());
+    let (_, parts) = store.stream(key, 0).await.unwrap().unwrap();
+    futures::pin_mut!(parts);
+    let first = parts.try_next().await.unwrap().unwrap();
+    assert!(first == result_in_parts()[..PART_BYTES]);
+    writer.forget(key);
+    assert!(parts.try_next().await.is_err());
+    assert!(store.stream(key, 0).await.unwrap().is_none());
+    refuse_rows(&path, false).await;
+    store.close().await;
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_database_deleted_while_in_use_promises_nothing() {
+    let folder = new_folder("gone");
+    let (store, _) = Store::open(folder.join("p2pnet.sqlite")).await.unwrap();
+    store.writer().promise(new_job(1, None)).await.unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(store.writer().promise(new_job(2, None)).await, Err(Trouble::Gone));
+    store.writer().save(StoreKey::Job(job(3)), vec![3]);
+    assert_eq!(store.writer().flush().await, Err(Trouble::Gone));
+    assert_eq!(store.writer().trouble(), Some(Trouble::Gone));
+    assert_eq!(Trouble::Gone.refusal().code, p2pnet_shared::refusal::Code::StoreFailed);
+}
+
+#[tokio::test]
+async fn an_empty_cut_off_foreign_or_newer_database_is_refused_in_a_sentence_and_left_alone() {
+    let folder = new_folder("damaged");
+    let path = folder.join("p2pnet.sqlite");
+    let (store, _) = Store::open(path.clone()).await.unwrap();
+    for n in 0..200 {
+        store.writer().save(StoreKey::Job(job(n)), vec![n; 1000]);
+    }
+    store.close().await;
+    let whole = fs::read(&path).unwrap();
+    assert!(whole.len() > 100_000);
+    let halves = [whole[..whole.len() / 2].to_vec(), whole[..4096].to_vec(), whole[..1000].to_vec()];
+    for damaged in [Vec::new(), vec![b'x'; 8192], vec![0; 10]].into_iter().chain(halves) {
+        fs::write(&path, &damaged).unwrap();
+        let error = Store::open(path.clone()).await.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("is damaged") && error.contains("move it away"), "{} bytes: {error}", damaged.len());
+        assert!(fs::read(&path).unwrap() == damaged, "it is not replaced");
+    }
+    fs::remove_file(&path).unwrap();
+    fs::write(folder.join("p2pnet.sqlite-wal"), "left over").unwrap();
+    let error = Store::open(path.clone()).await.err().unwrap().to_string();
+    assert!(error.contains("it is missing, but its log"), "{error}");
+    fs::remove_file(folder.join("p2pnet.sqlite-wal")).unwrap();
+
+    fs::write(&path, whole).unwrap();
+    let mut connection = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
+    sqlx::query("PRAGMA user_version = 99").execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let error = Store::open(path).await.err().unwrap().to_string();
+    assert!(error.contains("newer p2pnet"), "{error}");
+    fs::remove_dir_all(folder).unwrap();
+}
