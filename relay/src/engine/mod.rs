@@ -118,7 +118,7 @@ impl NativeEngines {
             module.spent.fetch_add(WORTHWHILE_GAS + 1, Ordering::Relaxed);
         }
         if let Some(wasmtime) = &mut self.wasmtime
-            && let Some(compiled) = compiled(wasmtime, self.elsewhere.as_ref(), module)
+            && let Some(compiled) = compiled(wasmtime, self.elsewhere.as_ref(), &mut self.lacked, module)
         {
             let outcome = wasmtime.call(compiled, input, limits);
             if outcome.output != Err(Trap::HostFailed) {
@@ -137,13 +137,21 @@ impl NativeEngines {
 fn compiled<'a>(
     wasmtime: &mut WasmtimeEngine,
     elsewhere: Option<&Elsewhere>,
+    lacked: &mut bool,
     module: &'a NativeModule,
 ) -> Option<&'a WasmtimeModule> {
     let ready = match (module.compiled.get(), elsewhere) {
         (Some(ready), _) => ready,
         (None, None) => module.compiled.get_or_init(|| wasmtime.load(&module.rewritten)),
         (None, Some(elsewhere)) if elsewhere() => {
-            module.compiled.get_or_init(|| wasmtime.load_kept(&module.rewritten).ok_or(Trap::HostFailed))
+            let Some(kept) = wasmtime.load_kept(&module.rewritten) else {
+                // The code is there, and what this process has no room for now it may have later: it looks again when as
+                // much was spent once more.
+                *lacked = true;
+                module.spent.store(0, Ordering::Relaxed);
+                return None;
+            };
+            module.compiled.get_or_init(|| Ok(kept))
         }
         (None, Some(_)) => return None,
     };

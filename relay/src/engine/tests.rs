@@ -137,17 +137,41 @@ const LONG_WITH_DATA: &str = r#"(module (memory (export "memory") 1) (data (i32.
             (br_if $again (i32.lt_u (local.get $i) (i32.const 1000000))))
         (i64.or (i64.shl (i64.const 1000) (i64.const 32)) (i64.const 4))))"#;
 
+/// Bounds the files of this process from now on.
+#[cfg(target_os = "linux")]
+fn bound(files: u64) {
+    let limit = libc::rlimit { rlim_cur: files, rlim_max: 1024 };
+    // SAFETY: only reads the struct, which lives through the call.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn code_that_was_compiled_elsewhere_and_cannot_be_read_for_a_moment_is_read_later() {
+    let inside = |folder: &std::path::Path| {
+        let rewritten = prepare(&wat::parse_str(LONG_WITH_DATA).unwrap()).unwrap().rewritten;
+        let mut engines = NativeEngines::new(Some(folder.to_owned()));
+        engines.set_elsewhere(Some(Arc::new(|| true)));
+        let module = engines.load(&rewritten).unwrap();
+        WasmtimeEngine::compiling_into(folder.to_owned()).unwrap().keep(&rewritten, |ready| assert!(ready));
+        bound(0);
+        let (engine, outcome) = engines.call(&module, &[b""], &Limits::default());
+        assert_eq!((engine, outcome.output.as_deref()), (EngineName::Wasmi, Ok(b"data".as_slice())));
+        assert!(engines.lacked(), "a process that lacks nothing is to take its place");
+        bound(1024);
+        assert_eq!(engines.call(&module, &[b""], &Limits::default()), (EngineName::Wasmtime, outcome));
+        assert!(!engines.lacked());
+    };
+    let test = "engine::tests::code_that_was_compiled_elsewhere_and_cannot_be_read_for_a_moment_is_read_later";
+    crate::apart::run(test, inside, |_| ());
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn what_this_process_has_no_files_for_is_computed_by_wasmi_with_the_same_gas() {
     let inside = |_: &std::path::Path| {
         let mut engines = NativeEngines::new(None);
         let module = engines.load(&prepare(&wat::parse_str(LONG_WITH_DATA).unwrap()).unwrap().rewritten).unwrap();
-        let bound = |files| {
-            let limit = libc::rlimit { rlim_cur: files, rlim_max: 1024 };
-            // SAFETY: only reads the struct, which lives through the call.
-            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
-        };
         bound(0);
         let (engine, outcome) = engines.call(&module, &[b""], &Limits::default());
         assert_eq!((engine, outcome.output.as_deref()), (EngineName::Wasmi, Ok(b"data".as_slice())));
