@@ -104,7 +104,10 @@ struct Arriving {
     source: Source,
     /// Whether it takes one of the places; small ones that were here at once take none, however long they wait to be read.
     has_place: bool,
+    /// From when on its speed counts: without the time in which it waited for room.
     since: Instant,
+    /// Since when it waits for room, if it does.
+    waits_since: Option<Instant>,
     bytes: usize,
     /// Nothing more comes.
     whole: bool,
@@ -204,15 +207,12 @@ impl Intake {
             let heaviest = table.heaviest(Shared::Bodies, Scope::All)?;
             table.drop_slowest(heaviest, now, None)?;
         }
-        let body =
-            Arriving { source, has_place: true, since: now, bytes: 0, whole: false, gone: CancellationToken::new() };
-        Some(self.insert(&mut table, body))
+        Some(self.insert(&mut table, Arriving::new(source, now)))
     }
 
     /// A small one that was here at once.
     fn insert_whole(&self, source: Source) -> (Held, CancellationToken) {
-        let (since, gone) = (Instant::now(), CancellationToken::new());
-        let body = Arriving { source, has_place: false, since, bytes: 0, whole: true, gone };
+        let body = Arriving { has_place: false, whole: true, ..Arriving::new(source, Instant::now()) };
         self.insert(&mut self.lock(), body)
     }
 
@@ -256,10 +256,15 @@ impl Intake {
                 break;
             };
             if scope.and_then(|scope| table.drop_slowest(scope, now, Some(number))).is_none() {
+                if let Some(body) = table.bodies.get_mut(&number) {
+                    body.waits_since.get_or_insert(now);
+                }
                 return false;
             }
         }
         if let Some(body) = table.bodies.get_mut(&number) {
+            body.since = body.since_without_waiting(now);
+            body.waits_since = None;
             body.bytes = bytes;
         }
         true
@@ -313,6 +318,16 @@ impl Table {
 }
 
 impl Arriving {
+    fn new(source: Source, since: Instant) -> Self {
+        let gone = CancellationToken::new();
+        Self { source, has_place: true, since, waits_since: None, bytes: 0, whole: false, gone }
+    }
+
+    /// From when on its speed would count if it had just waited for the last time.
+    fn since_without_waiting(&self, now: Instant) -> Instant {
+        self.since + self.waits_since.map_or(Duration::ZERO, |waits_since| now.saturating_duration_since(waits_since))
+    }
+
     fn takes(&self, of: Shared) -> usize {
         match of {
             Shared::Bodies => usize::from(self.has_place),
@@ -323,7 +338,7 @@ impl Arriving {
     /// By how many milliseconds it is behind the least speed; negative while it is faster.
     fn behind(&self, now: Instant) -> i64 {
         let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        millis(now.duration_since(self.since)) - millis(due(self.bytes))
+        millis(now.duration_since(self.since_without_waiting(now))) - millis(due(self.bytes))
     }
 }
 
@@ -424,6 +439,31 @@ mod tests {
         let later = start + Duration::from_secs(2);
         assert!(intake.try_enter(address(1), later).is_some());
         assert!(held[7].1.is_cancelled() && held.iter().filter(|(_, gone)| gone.is_cancelled()).count() == 1);
+    }
+
+    #[test]
+    fn a_body_that_waits_for_room_is_no_slower_for_that_while_it_does_and_afterwards() {
+        let intake = Intake::default();
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let whole = intake.try_enter(address(1), start).unwrap();
+        assert!(intake.try_grow(whole.0.number, limits::BODY_BYTES_PER_ADDRESS - (1 << 10), start));
+        intake.lock().bodies.get_mut(&whole.0.number).unwrap().whole = true;
+        let patient = intake.try_enter(address(1), start).unwrap();
+        let bytes = 4 * limits::LEAST_BODY_SPEED;
+        for second in 0..20 {
+            assert!(!intake.try_grow(patient.0.number, bytes, after(second)));
+        }
+        let slow = intake.try_enter(address(1), after(15)).unwrap();
+        let drop_slowest = |now| intake.lock().drop_slowest(Scope::Address(address(1).address), now, None);
+        assert_eq!(drop_slowest(after(20)), Some(()));
+        assert!(slow.1.is_cancelled() && !patient.1.is_cancelled(), "while it waits");
+        drop(whole);
+        assert!(intake.try_grow(patient.0.number, bytes, after(20)));
+        let slow = intake.try_enter(address(1), after(18)).unwrap();
+        assert!(intake.try_grow(slow.0.number, limits::LEAST_BODY_SPEED, after(20)));
+        assert_eq!(drop_slowest(after(21)), Some(()));
+        assert!(slow.1.is_cancelled() && !patient.1.is_cancelled(), "when it goes on");
     }
 
     #[test]
