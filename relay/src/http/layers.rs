@@ -53,7 +53,8 @@ pub async fn settle(mut request: Request, next: Next) -> Result<Response, Refuse
     Ok(next.run(request).await)
 }
 
-/// Refuses what a foreign page sends to the API, and counts what is answered until it is read.
+/// Refuses what a foreign page sends to the API, and counts what is answered until it is read: lists, and a job with many
+/// attempts, are made whole and may find no room.
 pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     match browsers::refusal_of(&app, &request) {
         Some(refusal) => Refused(refusal).into_response(),

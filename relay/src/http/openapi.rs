@@ -64,7 +64,7 @@ mod tests {
                 if path.starts_with("/api/v1/jobs/{id}") && operation != "stopJob" {
                     codes.push("429"); // of waiting
                 }
-                if matches!(operation, "listJobs" | "listNodes" | "openapi") {
+                if matches!(operation, "listJobs" | "describeJob" | "listNodes" | "openapi") {
                     codes.push("429"); // of being read
                 }
                 if matches!(operation, "createJob" | "keepKernel" | "stopJob") {

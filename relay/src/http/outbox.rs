@@ -1,7 +1,7 @@
-//! Answers that were made whole and wait to be read: lists of jobs, of nodes. A reader that takes none of it holds all of it
-//! in memory, so each network has a share of that, in it each address, and all together have a bound. When there is no
-//! room, who reads slowest of those that hold most is cut off; a reader that makes progress is not, but where its network
-//! holds more than others and one of theirs comes. Whoever finds no room asks again.
+//! Answers that were made whole and wait to be read: lists of jobs, of nodes, a job with many attempts. A reader that takes
+//! none of it holds all of it in memory, so each network has a share of that, in it each address, and all together have a
+//! bound. When there is no room, who reads slowest of those that hold most is cut off; a reader that makes progress is not,
+//! but where its network holds more than others and one of theirs comes. Whoever finds no room asks again.
 
 use std::{
     collections::BTreeMap,
