@@ -5,8 +5,6 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 /// Letters of keys that are remembered: no key that is looked for is longer.
 const LONGEST_KEY: usize = 16;
-/// The mark that stands for what is no character.
-const NO_CHARACTER: u32 = 0xfffd;
 
 /// Where a text stands in a result, and what it comes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -182,12 +180,11 @@ impl Decoder {
     }
 }
 
-/// Undoes the escapes of JSON, in bytes that come in pieces.
+/// Undoes the escapes of JSON, in bytes that come in pieces. A node writes by number what controls a line or a terminal and no
+/// more, so that each number is a character; one that is none becomes U+FFFD.
 #[derive(Clone, Copy, Debug, Default)]
 struct Escapes {
     state: Escape,
-    /// The first half of a character that is written as two.
-    high: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -210,15 +207,11 @@ impl Escapes {
                     let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
                     let (before, mark) = rest.split_at_checked(plain.unwrap_or(rest.len())).unwrap_or_default();
                     if !before.is_empty() {
-                        self.put_half(&mut put);
                         put(before);
                     }
                     at += before.len();
                     match mark.first() {
-                        Some(b'"') => {
-                            self.put_half(&mut put);
-                            return Some(at);
-                        }
+                        Some(b'"') => return Some(at),
                         Some(_) => {
                             self.state = Escape::Begun;
                             at += 1;
@@ -236,7 +229,8 @@ impl Escapes {
                     self.state = Escape::Digits(digits + 1, value);
                     if digits == 3 {
                         self.state = Escape::Outside;
-                        self.numbered(value, &mut put);
+                        let character = char::from_u32(value).unwrap_or(char::REPLACEMENT_CHARACTER);
+                        put(character.encode_utf8(&mut [0; 4]).as_bytes());
                     }
                     at += 1;
                 }
@@ -252,7 +246,6 @@ impl Escapes {
             return;
         }
         self.state = Escape::Outside;
-        self.put_half(put);
         let meant = match letter {
             b'b' => 8,
             b'f' => 12,
@@ -263,36 +256,6 @@ impl Escapes {
         };
         put(&[meant]);
     }
-
-    /// A character, or half of one, by its number.
-    fn numbered(&mut self, value: u32, put: &mut impl FnMut(&[u8])) {
-        match (self.high, value) {
-            (Some(high), 0xdc00..=0xdfff) => {
-                self.high = None;
-                put_character(0x10000 + ((high - 0xd800) << 10) + (value - 0xdc00), put);
-            }
-            (_, 0xd800..=0xdbff) => {
-                self.put_half(put);
-                self.high = Some(value);
-            }
-            _ => {
-                self.put_half(put);
-                put_character(value, put);
-            }
-        }
-    }
-
-    /// A first half whose second does not come.
-    fn put_half(&mut self, put: &mut impl FnMut(&[u8])) {
-        if self.high.take().is_some() {
-            put_character(NO_CHARACTER, put);
-        }
-    }
-}
-
-fn put_character(number: u32, put: &mut impl FnMut(&[u8])) {
-    let character = char::from_u32(number).unwrap_or(char::REPLACEMENT_CHARACTER);
-    put(character.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
 #[cfg(test)]
@@ -334,30 +297,22 @@ mod tests {
         // What stands deeper, or in a text, is no stream; the order does not matter; slashes may be escaped.
         let json = concat!(
             r#"{"failed":[{"part":0,"stderr":"{\"stdout\":","failed_total":7},{"stdout":"b"}], "stdout" : "AAH\/","#,
-            r#""stderr":"n\u00f6\n\"\\\/\b\f\r\t\ud83d\ude00 \ud83d! \ude00 \ud83d\ud83d\ude00 \ud83d","#,
+            r#""stderr":"n\u00f6\n\"\\\/\b\f\r\t😀\u0000\u001b \ud83d! \ude00 \ud83d","#,
             r#""stderr_base64":"/4A=","stdout_of_another_kind":"c","exit_codes":{"1":12},"failed_total":12}"#
         );
         for piece in 1..=json.len() {
             let texts = texts(json, piece);
             assert_eq!((texts.whole, texts.failed_total), (None, 12));
             assert_eq!(decode(json, texts.stdout, Form::Base64, piece), [0, 1, 255]);
-            let errors = "nö\n\"\\/\u{8}\u{c}\r\t😀 \u{fffd}! \u{fffd} \u{fffd}😀 \u{fffd}";
-            let text = texts.stderr.unwrap();
-            let end = text.to;
+            let errors = "nö\n\"\\/\u{8}\u{c}\r\t😀\0\u{1b} \u{fffd}! \u{fffd} \u{fffd}";
+            let end = texts.stderr.unwrap().to;
             assert_eq!(json.as_bytes()[usize::try_from(end).unwrap()], b'"');
-            assert_eq!(String::from_utf8(decode_to_the_end(json, text, piece)).unwrap(), errors, "{piece}");
-            assert_eq!(text.decoded_len(Form::Plain), errors.len() as u64);
+            let decoded = decode(json, texts.stderr, Form::Plain, piece);
+            assert_eq!(String::from_utf8(decoded).unwrap(), errors, "{piece}");
             assert_eq!(decode(json, texts.stderr_base64, Form::Base64, piece), [255, 128]);
         }
         assert_eq!(texts("7", 1), Texts::default());
         assert_eq!(texts(r#"[{"stdout":"AAH/"}]"#, 1), Texts::default());
-    }
-
-    /// A text that ends with half a character.
-    fn decode_to_the_end(json: &str, text: Text, piece: usize) -> Vec<u8> {
-        let bytes = &json.as_bytes()[usize::try_from(text.from).unwrap()..=usize::try_from(text.to).unwrap()];
-        let mut decoder = Decoder::new(Form::Plain);
-        bytes.chunks(piece).flat_map(|bytes| decoder.take(bytes).unwrap()).collect()
     }
 
     #[test]
