@@ -9,7 +9,9 @@ use std::{
 use p2pnet_shared::engine::{Batch, BatchReport, CallOutcome, EngineName, Trap, batch::Gathering};
 
 use super::{
-    Order, Shared, Stop, nothing,
+    Order, Shared, Stop,
+    asked::{Asked, Clock},
+    nothing,
     process::{After, Worker},
 };
 
@@ -21,11 +23,13 @@ const START_PAUSE: Duration = Duration::from_millis(100);
 impl Shared {
     /// Runs a batch in the worker in `place`, or in another one that is there afterwards.
     pub(super) fn run_in_process(&self, place: &mut Option<Worker>, mut order: Order, stop: &Stop) -> BatchReport {
-        let until = Instant::now() + Duration::from_millis(order.batch.limits.time_millis);
+        let most = Duration::from_millis(order.batch.limits.time_millis);
+        let clock = Clock::new(&order.asked, Instant::now());
         let mut whole = Whole::of(&order.batch);
         let mut may_try_again = true;
         loop {
-            let Some(mut worker) = place.take().filter(Worker::is_there).or_else(|| self.start_worker(stop)) else {
+            let Some(mut worker) = place.take().filter(Worker::is_there).or_else(|| self.start_worker(&order.asked))
+            else {
                 return whole.with(nothing(Trap::HostFailed));
             };
             let was_fresh = worker.is_fresh_for(order.batch.kernel);
@@ -39,10 +43,10 @@ impl Shared {
                 After::GoesOn | After::Worn if !another_may_do_it => *place = (!worker.is_old()).then_some(worker),
                 After::GoesOn | After::Worn | After::Gone => {}
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = most.saturating_sub(clock.elapsed(Instant::now()));
             let time_millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
             let failed = report.outcomes.last().is_some_and(|last| last.output == Err(Trap::HostFailed));
-            if !(failed && another_may_do_it && may_try_again && time_millis > 0 && !stop.is_asked()) {
+            if !(failed && another_may_do_it && may_try_again && time_millis > 0 && !order.asked.is_stopped()) {
                 return whole.with(report);
             }
             tracing::warn!(
@@ -58,12 +62,12 @@ impl Shared {
         }
     }
 
-    fn start_worker(&self, stop: &Stop) -> Option<Worker> {
+    fn start_worker(&self, asked: &Asked) -> Option<Worker> {
         let until = Instant::now() + START_PATIENCE;
         loop {
             match Worker::start(&self.compiled, self.memory_mib) {
                 Ok(worker) => return Some(worker),
-                Err(_) if Instant::now() < until && !stop.is_asked() => thread::sleep(START_PAUSE),
+                Err(_) if Instant::now() < until && !asked.is_stopped() => thread::sleep(START_PAUSE),
                 Err(error) => {
                     tracing::error!(%error, "no process for kernels can be started; P2PNET_SANDBOX=thread does without");
                     return None;

@@ -32,6 +32,8 @@ pub enum ToWorker<'a> {
         batch: Cow<'a, Batch>,
         /// Share of the core's time.
         cpu_percent: u8,
+        /// Whether it rests at first.
+        rests: bool,
     },
     /// What became of [`FromWorker::WantsCompiled`].
     Compiled {
@@ -44,6 +46,13 @@ pub enum ToWorker<'a> {
     Stop {
         /// Which.
         run: u64,
+    },
+    /// Let a run rest, or go on.
+    Rest {
+        /// Which.
+        run: u64,
+        /// Whether it rests from now on.
+        rests: bool,
     },
 }
 
@@ -109,7 +118,12 @@ mod tests {
     fn messages_come_back_and_nonsense_does_not() {
         let mut bytes = Vec::new();
         write(&mut bytes, &ToWorker::Stop { run: 7 }).unwrap();
-        assert!(matches!(read(&mut bytes.as_slice(), 100).unwrap(), ToWorker::Stop { run: 7 }));
+        write(&mut bytes, &ToWorker::Rest { run: 7, rests: true }).unwrap();
+        let mut said = bytes.as_slice();
+        assert!(matches!(read(&mut said, 100).unwrap(), ToWorker::Stop { run: 7 }));
+        assert!(matches!(read(&mut said, 100).unwrap(), ToWorker::Rest { run: 7, rests: true }));
+        bytes.clear();
+        write(&mut bytes, &ToWorker::Stop { run: 7 }).unwrap();
         assert!(read::<ToWorker>(&mut bytes.as_slice(), 1).is_err(), "too long");
         bytes.pop();
         assert!(read::<ToWorker>(&mut bytes.as_slice(), 100).is_err(), "broken off");

@@ -1,9 +1,12 @@
 //! Where kernels run on a native node: one place for each core lent, by default a process behind fences
 //! ([`sandbox`]), or a thread of this process.
 //!
+//! A run can be set aside while others go first: it rests where it is, in its place, and there is one more place meanwhile.
+//!
 //! No call blocks its caller, which is the node's loop. Every run is answered by exactly one [`HostFact::Executed`].
 
 mod anew;
+mod asked;
 pub mod compiler;
 mod frames;
 mod kernels;
@@ -17,10 +20,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -34,9 +34,10 @@ use p2pnet_shared::{
 };
 use serde::Deserialize;
 
+use asked::Asked;
 use compiler::Compilers;
 use kernels::Kernels;
-use process::{Remote, STOP_PATIENCE, Worker};
+use process::{Running, Worker};
 
 use crate::engine::{self, NativeEngines};
 
@@ -104,6 +105,8 @@ struct State {
     cores: usize,
     threads: usize,
     idle: usize,
+    /// Whether one thread more is kept than is needed now. Where a run rested once, one will again.
+    keeps_spare: bool,
     watched: bool,
     stopping: bool,
     /// Changes so far of what the watching thread looks at.
@@ -116,23 +119,14 @@ struct Order {
     kernel: Arc<[u8]>,
     batch: Batch,
     cpu_percent: u8,
-    stop: Arc<AtomicBool>,
+    asked: Arc<Asked>,
 }
 
-/// How a run is stopped.
+/// How a run is stopped, and set aside.
 struct Stop {
-    asked: Arc<AtomicBool>,
+    asked: Arc<Asked>,
     /// The process that it runs in, while it does.
     running: Mutex<Option<Running>>,
-}
-
-/// A run in a process.
-struct Running {
-    remote: Remote,
-    /// Whether the process was told to stop.
-    told: bool,
-    /// When the process is ended if it has not answered.
-    kill_at: Instant,
 }
 
 /// What the watching thread saw.
@@ -146,6 +140,36 @@ struct Look {
 enum Place {
     Process(Option<Worker>),
     Thread(Box<NativeEngines>),
+}
+
+impl State {
+    /// Runs that wait and may begin.
+    fn waiting(&self) -> usize {
+        self.queue.iter().filter(|order| !order.asked.rests()).count()
+    }
+
+    /// Runs that have begun and rest.
+    fn resting(&self) -> usize {
+        let all = self.stops.values().filter(|stop| stop.asked.rests()).count();
+        all.saturating_sub(self.queue.len() - self.waiting())
+    }
+
+    /// Takes the next order, if one may begin.
+    fn take(&mut self) -> Option<(Order, Arc<Stop>)> {
+        let begun = self.stops.len().saturating_sub(self.queue.len());
+        if begun >= self.cores + self.resting() {
+            return None;
+        }
+        let next = self.queue.iter().position(|order| !order.asked.rests())?;
+        let order = self.queue.remove(next)?;
+        let stop = self.stops.get(&order.run).cloned()?;
+        Some((order, stop))
+    }
+
+    /// Whether there are more threads than are needed.
+    fn has_too_many_threads(&self) -> bool {
+        self.threads > self.cores + self.resting().max(usize::from(self.keeps_spare))
+    }
 }
 
 impl Executor {
@@ -173,8 +197,8 @@ impl Executor {
 
     /// Runs a batch as soon as a place is free.
     pub fn execute(&self, run: RunId, kernel: Arc<[u8]>, batch: Batch, cpu_percent: u8) {
-        let asked = Arc::new(AtomicBool::new(false));
-        let order = Order { run, kernel, batch, cpu_percent, stop: Arc::clone(&asked) };
+        let asked = Arc::new(Asked::default());
+        let order = Order { run, kernel, batch, cpu_percent, asked: Arc::clone(&asked) };
         let mut state = self.shared.lock();
         if state.stopping {
             drop(state);
@@ -183,12 +207,7 @@ impl Executor {
         }
         state.stops.insert(run, Arc::new(Stop { asked, running: Mutex::new(None) }));
         state.queue.push_back(order);
-        if state.idle < state.queue.len() && state.threads < state.cores {
-            match self.shared.start_thread(&mut state) {
-                Ok(()) => state.threads += 1,
-                Err(error) => tracing::error!(%error, "no thread for kernels can be started"),
-            }
-        }
+        self.shared.start_thread_if_needed(&mut state);
         if state.threads == 0 {
             state.queue.pop_back();
             state.stops.remove(&run);
@@ -204,7 +223,7 @@ impl Executor {
     pub fn abort(&self, run: RunId) {
         let mut state = self.shared.lock();
         if let Some(stop) = state.stops.get(&run) {
-            stop.asked.store(true, Ordering::Relaxed);
+            stop.asked.stop();
         }
         if let Some(at) = state.queue.iter().position(|order| order.run == run) {
             state.queue.remove(at);
@@ -217,9 +236,33 @@ impl Executor {
         }
     }
 
-    /// How many batches run at once from now on.
+    /// Sets a run aside, or lets it go on. One that has begun rests where it is, within some milliseconds, and keeps what it
+    /// has computed; one that waits does not begin. While it rests another one may run in its stead, its time stands still,
+    /// and it can be aborted as ever. A run that is not known has ended, and nothing happens.
+    ///
+    /// Each run that rests keeps its thread, and its process with what that holds in memory. How many rest at once is the
+    /// caller's to bound; so is how many go on at once.
+    pub fn rest(&self, run: RunId, rests: bool) {
+        let mut state = self.shared.lock();
+        let is_new = state.stops.get(&run).is_some_and(|stop| stop.asked.rest(rests, Instant::now()));
+        if !is_new {
+            return;
+        }
+        state.keeps_spare = true;
+        state.changes += 1;
+        self.shared.start_thread_if_needed(&mut state);
+        drop(state);
+        self.shared.news.notify_all();
+        self.shared.alarm.notify_one();
+    }
+
+    /// How many batches run at once from now on, those not counted that rest.
     pub fn set_cores(&self, cores: u16) {
-        self.shared.lock().cores = usize::from(cores).max(1);
+        let mut state = self.shared.lock();
+        let cores = usize::from(cores).max(1);
+        state.keeps_spare &= cores >= state.cores;
+        state.cores = cores;
+        drop(state);
         self.shared.news.notify_all();
     }
 
@@ -229,7 +272,7 @@ impl Executor {
         state.stopping = true;
         state.changes += 1;
         state.queue.clear();
-        state.stops.values().for_each(|stop| stop.asked.store(true, Ordering::Relaxed));
+        state.stops.values().for_each(|stop| stop.asked.stop());
         drop(state);
         self.shared.compilers.stop();
         self.shared.news.notify_all();
@@ -240,6 +283,16 @@ impl Executor {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// Starts a thread for what waits, if there is none and there may be one more.
+    fn start_thread_if_needed(self: &Arc<Self>, state: &mut State) {
+        if state.idle < state.waiting() && state.threads < state.cores + state.resting() {
+            match self.start_thread(state) {
+                Ok(()) => state.threads += 1,
+                Err(error) => tracing::error!(%error, "no thread for kernels can be started"),
+            }
+        }
     }
 
     fn start_thread(self: &Arc<Self>, state: &mut State) -> std::io::Result<()> {
@@ -253,7 +306,7 @@ impl Shared {
         Ok(())
     }
 
-    /// One thread's life: takes orders until there are more threads than cores, or the executor stops.
+    /// One thread's life: takes orders until there are more threads than are needed, or the executor stops.
     fn work(&self) {
         let mut place = match self.sandbox {
             Sandbox::Process => Place::Process(None),
@@ -287,14 +340,15 @@ impl Shared {
     fn next_order(&self) -> Option<(Order, Arc<Stop>)> {
         let mut state = self.lock();
         loop {
-            if state.stopping || state.threads > state.cores {
+            if state.stopping || state.has_too_many_threads() {
                 state.threads -= 1;
+                drop(state);
+                // Another one does what this one was woken for.
+                self.news.notify_all();
                 return None;
             }
-            if let Some(order) = state.queue.pop_front()
-                && let Some(stop) = state.stops.get(&order.run).cloned()
-            {
-                return Some((order, stop));
+            if let Some(taken) = state.take() {
+                return Some(taken);
             }
             state.idle += 1;
             state = self.news.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -308,7 +362,7 @@ impl Shared {
         self.alarm.notify_one();
     }
 
-    /// The watching thread: tells processes to stop, and ends those that do not.
+    /// The watching thread: tells processes to stop or to rest, and ends those that are late.
     fn watch(&self) {
         while let Some(look) = self.look() {
             self.wait(look);
@@ -325,16 +379,11 @@ impl Shared {
         for (run, stop) in runs {
             let mut running = lock(&stop.running);
             let Some(running) = running.as_mut() else { continue };
-            if stopping || now >= running.kill_at {
-                running.remote.kill();
-                continue;
+            if stopping {
+                running.kill();
+            } else if let Some(again) = running.look(run.0, &stop.asked, now) {
+                next = next.min(again);
             }
-            if stop.is_asked() && !running.told {
-                running.told = true;
-                running.kill_at = now + STOP_PATIENCE;
-                running.remote.tell_to_stop(run.0);
-            }
-            next = next.min(running.kill_at);
         }
         (!stopping).then_some(Look { changes, next })
     }
@@ -351,12 +400,6 @@ impl Shared {
         // Each clone of a sender has a place of its own in the queue, so that this fails only once the loop is gone;
         // what waits there is bounded by the runs that the node ordered.
         let _ = self.facts.clone().try_send(HostFact::Executed { run, report });
-    }
-}
-
-impl Stop {
-    fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Relaxed)
     }
 }
 

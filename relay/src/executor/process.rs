@@ -22,6 +22,7 @@ use p2pnet_shared::{
 
 use super::{
     Order, Stop,
+    asked::{Asked, Clock},
     compiler::Compilers,
     frames::{self, FromWorker, MOST_ANSWER_BYTES, ToWorker},
     lock, nothing, worker,
@@ -36,8 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(6);
 /// A worker that has computed for so long is replaced: its bound on processor time is for its whole life.
 const OLD: Duration = Duration::from_secs(6 * 3600);
 /// What a run that was told to stop may take before the worker is ended.
-pub const STOP_PATIENCE: Duration = Duration::from_millis(500);
+const STOP_PATIENCE: Duration = Duration::from_millis(500);
 
+/// After how long it is tried again to tell a worker whether its run rests.
+const TELL_AGAIN: Duration = Duration::from_millis(100);
 /// How often it is looked whether a process has ended that is about to.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -89,6 +92,26 @@ impl Remote {
         }
     }
 
+    /// Tells it whether a run rests; false if that cannot be tried now. Waits for nothing, either. What was asked last is
+    /// said last: it is looked up by whoever has the turn to write. So one thread that waits for its turn, of which
+    /// `telling` knows, is enough, however often it changes.
+    fn tell_whether_it_rests(&self, run: u64, asked: &Arc<Asked>, telling: &Arc<AtomicBool>) -> bool {
+        if telling.swap(true, Ordering::AcqRel) {
+            return true;
+        }
+        let (this, asked, waits) = (self.clone(), Arc::clone(asked), Arc::clone(telling));
+        let told = thread::Builder::new().name("kernels-tell".into()).spawn(move || {
+            let mut input = lock(&this.input);
+            waits.swap(false, Ordering::AcqRel);
+            let _ = frames::write(&mut *input, &ToWorker::Rest { run, rests: asked.rests() });
+        });
+        if let Err(error) = &told {
+            telling.swap(false, Ordering::AcqRel);
+            tracing::warn!(%error, "a worker cannot be told yet whether its run rests");
+        }
+        told.is_ok()
+    }
+
     fn tell(&self, what: &ToWorker<'_>) {
         // An error means that it is gone already.
         let _ = frames::write(&mut *lock(&self.input), what);
@@ -124,6 +147,56 @@ impl Remote {
             Ok(None) => None,
             Err(error) => Some(error.to_string()),
         }
+    }
+}
+
+/// A run in a process, for whoever watches it.
+pub struct Running {
+    remote: Remote,
+    clock: Clock,
+    /// Time of the run after which the process is ended if it has not answered.
+    most: Duration,
+    /// When the process is ended; it was told to stop.
+    ends: Option<Instant>,
+    /// Whether the process knows that the run rests.
+    told_to_rest: bool,
+    /// See [`Remote::tell_whether_it_rests`].
+    telling: Arc<AtomicBool>,
+}
+
+impl Running {
+    fn new(remote: Remote, clock: Clock, most: Duration) -> Self {
+        Self { remote, clock, most, ends: None, told_to_rest: false, telling: Arc::default() }
+    }
+
+    /// Ends the process.
+    pub fn kill(&self) {
+        self.remote.kill();
+    }
+
+    /// Tells the process what is asked of its run, and ends it if it is late. When to look again, if there is a time.
+    pub fn look(&mut self, run: u64, asked: &Arc<Asked>, now: Instant) -> Option<Instant> {
+        if self.end(now).is_some_and(|end| now >= end) {
+            self.kill();
+            return None;
+        }
+        if asked.is_stopped() && self.ends.is_none() {
+            self.ends = Some(now + STOP_PATIENCE);
+            self.remote.tell_to_stop(run);
+        }
+        let rests = asked.rests();
+        if rests != self.told_to_rest {
+            if !self.remote.tell_whether_it_rests(run, asked, &self.telling) {
+                return Some(self.end(now).unwrap_or(now + TELL_AGAIN).min(now + TELL_AGAIN));
+            }
+            self.told_to_rest = rests;
+        }
+        self.end(now)
+    }
+
+    /// When the process is ended; there is no such time while its run rests.
+    fn end(&self, now: Instant) -> Option<Instant> {
+        self.ends.or_else(|| self.clock.end(self.most, now))
     }
 }
 
@@ -173,8 +246,8 @@ impl Worker {
     ) -> (BatchReport, After) {
         let run = order.run.0;
         let patience = Duration::from_millis(order.batch.limits.time_millis) + PATIENCE;
-        let deadline = Instant::now() + patience;
-        *lock(&stop.running) = Some(super::Running { remote: self.remote.clone(), told: false, kill_at: deadline });
+        let clock = Clock::new(&order.asked, Instant::now());
+        *lock(&stop.running) = Some(Running::new(self.remote.clone(), clock.clone(), patience));
         told();
         let calls = order.batch.calls.len();
         let report = self.exchange(order, compilers);
@@ -195,9 +268,9 @@ impl Worker {
                 (nothing(Trap::HostFailed), After::Gone)
             }
             Err(error) => {
-                let trap = if stop.is_asked() {
+                let trap = if order.asked.is_stopped() {
                     Trap::Cancelled
-                } else if Instant::now() >= deadline {
+                } else if clock.elapsed(Instant::now()) >= patience {
                     Trap::TimedOut
                 } else {
                     // What it wrote last was cut off: it ends, if it has not yet.
@@ -212,18 +285,22 @@ impl Worker {
 
     /// The report, and whether the worker lacked something for it.
     fn exchange(&mut self, order: &Order, compilers: &Compilers) -> io::Result<(BatchReport, bool)> {
-        let Order { run, kernel: original, batch, cpu_percent, stop: _ } = order;
+        let Order { run, kernel: original, batch, cpu_percent, asked } = order;
         let (wanted, cpu_percent) = (batch.kernel, *cpu_percent);
         let (is_known, forget) = self.known.introduce(wanted, original.len());
         let kernel = (!is_known).then(|| original.to_vec());
-        let order = ToWorker::Run { run: run.0, forget, kernel, batch: Cow::Borrowed(batch), cpu_percent };
-        frames::write(&mut *lock(&self.remote.input), &order)?;
-        let mut asked = false;
+        let batch = Cow::Borrowed(batch);
+        let mut input = lock(&self.remote.input);
+        // Looked up by whoever has the turn to write, as in what follows: a worker heeds nothing about a run before this.
+        let rests = asked.rests();
+        frames::write(&mut *input, &ToWorker::Run { run: run.0, forget, kernel, batch, cpu_percent, rests })?;
+        drop(input);
+        let mut has_asked = false;
         loop {
             match frames::read(&mut self.output, MOST_ANSWER_BYTES)? {
                 FromWorker::Done { run: ended, report, worn } if ended == run.0 => return Ok((report, worn)),
-                FromWorker::WantsCompiled { kernel } if kernel == wanted && !asked => {
-                    asked = true;
+                FromWorker::WantsCompiled { kernel } if kernel == wanted && !has_asked => {
+                    has_asked = true;
                     let remote = self.remote.clone();
                     let reply = Box::new(move |ready| remote.tell(&ToWorker::Compiled { kernel, ready }));
                     compilers.ask(kernel, Arc::clone(original), cpu_percent, reply);
@@ -304,8 +381,13 @@ fn say_once(fences: &[String], missing: &[String]) {
 mod tests {
     use std::sync::mpsc;
 
+    use p2pnet_shared::node::RunId;
+
     use super::*;
-    use crate::executor::{Executor, Running, Sandbox, Shared};
+    use crate::executor::{Executor, Sandbox, Shared};
+
+    const RUN: RunId = RunId(1);
+    const LONG: Duration = Duration::from_secs(3600);
 
     fn hash(n: u8) -> Hash {
         Hash([n; 32])
@@ -317,14 +399,18 @@ mod tests {
         Executor::new(facts, &std::env::temp_dir(), Sandbox::Process, 1)
     }
 
-    /// A run in a process that reads nothing and ends only when it is ended.
-    fn begin(shared: &Shared, kill_at: Instant) -> (Remote, Arc<Stop>) {
-        let mut child = Command::new("sleep").arg("1000").stdin(Stdio::piped()).spawn().unwrap();
+    /// A run in a process that reads nothing and ends only when it is ended, which is after `most`.
+    fn begin(shared: &Shared, most: Duration) -> (Remote, Arc<Stop>) {
+        begin_in(shared, Command::new("sleep").arg("1000").stdin(Stdio::piped()).spawn().unwrap(), most)
+    }
+
+    fn begin_in(shared: &Shared, mut child: Child, most: Duration) -> (Remote, Arc<Stop>) {
         let input = child.stdin.take().unwrap();
         let remote = Remote::of(child, input);
-        let running = Running { remote: remote.clone(), told: false, kill_at };
-        let stop = Arc::new(Stop { asked: Arc::default(), running: Mutex::new(Some(running)) });
-        shared.lock().stops.insert(p2pnet_shared::node::RunId(1), Arc::clone(&stop));
+        let asked = Arc::default();
+        let running = Running::new(remote.clone(), Clock::new(&asked, Instant::now()), most);
+        let stop = Arc::new(Stop { asked, running: Mutex::new(Some(running)) });
+        shared.lock().stops.insert(RUN, Arc::clone(&stop));
         shared.changed();
         (remote, stop)
     }
@@ -340,7 +426,7 @@ mod tests {
     fn a_run_that_begins_while_the_watching_thread_is_about_to_sleep_is_seen() {
         let executor = watching();
         let look = executor.shared.look().unwrap();
-        let (remote, _) = begin(&executor.shared, Instant::now());
+        let (remote, _) = begin(&executor.shared, Duration::ZERO);
         let shared = Arc::clone(&executor.shared);
         ends(move || {
             shared.wait(look);
@@ -352,7 +438,7 @@ mod tests {
     #[test]
     fn a_worker_that_does_not_read_its_order_is_ended_though_it_cannot_be_told_to_stop() {
         let executor = watching();
-        let (remote, stop) = begin(&executor.shared, Instant::now() + Duration::from_secs(3600));
+        let (remote, stop) = begin(&executor.shared, LONG);
         let (writing, begun) = mpsc::channel();
         let order = remote.clone();
         let written = thread::spawn(move || {
@@ -361,13 +447,75 @@ mod tests {
             frames::write(&mut *input, &vec![0_u8; 1 << 20])
         });
         begun.recv().unwrap();
-        stop.asked.store(true, Ordering::Relaxed);
+        stop.asked.stop();
         let shared = Arc::clone(&executor.shared);
         let watch = thread::spawn(move || shared.watch());
         assert!(ends(move || written.join().unwrap()).is_err(), "nobody can read it any more");
         executor.stop();
         ends(move || watch.join().unwrap());
         assert!(remote.end().is_some());
+    }
+
+    #[test]
+    fn a_run_that_rests_is_not_ended_for_being_late_before_it_goes_on() {
+        let executor = watching();
+        let (remote, _) = begin(&executor.shared, Duration::ZERO);
+        executor.rest(RUN, true);
+        executor.shared.look().unwrap();
+        assert!(remote.end().is_none());
+        executor.rest(RUN, false);
+        let shared = Arc::clone(&executor.shared);
+        let watch = thread::spawn(move || shared.watch());
+        while remote.end().is_none() {
+            thread::sleep(LOOK);
+        }
+        executor.stop();
+        ends(move || watch.join().unwrap());
+    }
+
+    #[test]
+    fn a_run_that_rests_in_a_worker_which_does_not_heed_it_is_ended_when_it_is_told_to_stop() {
+        let executor = watching();
+        let (remote, _) = begin(&executor.shared, Duration::ZERO);
+        executor.rest(RUN, true);
+        let shared = Arc::clone(&executor.shared);
+        let watch = thread::spawn(move || shared.watch());
+        executor.abort(RUN);
+        while remote.end().is_none() {
+            thread::sleep(LOOK);
+        }
+        executor.stop();
+        ends(move || watch.join().unwrap());
+    }
+
+    #[test]
+    fn what_a_worker_is_told_last_is_what_was_asked_last() {
+        let executor = watching();
+        let child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let (remote, stop) = begin_in(&executor.shared, child, LONG);
+        for last in [true, false] {
+            for round in 0..50 {
+                executor.rest(RUN, (round % 2 == 0) == last);
+                executor.shared.look().unwrap();
+            }
+            executor.rest(RUN, last);
+            executor.shared.look().unwrap();
+            let telling = Arc::clone(&lock(&stop.running).as_ref().unwrap().telling);
+            while telling.load(Ordering::Acquire) {
+                thread::sleep(LOOK);
+            }
+            // Whoever had the turn has written.
+            remote.tell(&ToWorker::Stop { run: 0 });
+            let mut told = None;
+            while let ToWorker::Rest { run, rests } = frames::read(&mut said, 100).unwrap() {
+                assert_eq!(run, RUN.0);
+                told = Some(rests);
+            }
+            assert_eq!(told, Some(last));
+        }
+        remote.kill();
     }
 
     #[test]

@@ -1,11 +1,9 @@
-//! One batch on one thread: its calls one after the other, within time, within the share of the core, and stoppable.
+//! One batch on one thread: its calls one after the other, within time, within the share of the core, stoppable, and set
+//! aside while others go first.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -15,7 +13,12 @@ use p2pnet_shared::{
     units::Gas,
 };
 
-use super::{Order, kernels::Kernels};
+use super::{
+    Order,
+    asked::{Asked, Clock},
+    kernels::Kernels,
+    lock,
+};
 use crate::engine::{NativeEngines, NativeModule};
 
 /// How long a throttled thread works before it rests.
@@ -46,7 +49,7 @@ pub fn guarded(engines: &mut NativeEngines, kernels: &Kernels, order: Order) -> 
 }
 
 fn run(engines: &mut NativeEngines, kernels: &Kernels, order: Order) -> Ran {
-    let Order { run: _, kernel, batch, cpu_percent, stop } = order;
+    let Order { run: _, kernel, batch, cpu_percent, asked } = order;
     let mut report = BatchReport { engine: EngineName::Wasmi, outcomes: Vec::new(), busy_micros: 0 };
     let module = match kernels.get(engines, batch.kernel, &kernel) {
         Ok(module) => module,
@@ -55,7 +58,7 @@ fn run(engines: &mut NativeEngines, kernels: &Kernels, order: Order) -> Ran {
             return Ran { report, worn: trap == Trap::HostFailed };
         }
     };
-    let pace = Arc::new(Pace::new(stop, Duration::from_millis(batch.limits.time_millis), cpu_percent));
+    let pace = Arc::new(Pace::new(asked, Duration::from_millis(batch.limits.time_millis), cpu_percent));
     let watched = Arc::clone(&pace);
     engines.set_watch(Some(Arc::new(move || watched.look())));
     report.outcomes = batch::run(&batch.calls, |call| match pace.look() {
@@ -72,86 +75,82 @@ fn run(engines: &mut NativeEngines, kernels: &Kernels, order: Order) -> Ran {
 
 /// Time and share of a batch.
 struct Pace {
-    stop: Arc<AtomicBool>,
-    start: Instant,
+    asked: Arc<Asked>,
+    clock: Clock,
     most: Duration,
     share: Mutex<Share>,
 }
 
-/// What a thread has of its core.
+/// What a thread has of its core. All times are those of the batch's clock.
 struct Share {
     percent: u32,
-    start: Instant,
     /// When the thread began to work after its last rest.
-    working_since: Instant,
+    working_since: Duration,
     rested: Duration,
+    /// What it still has to rest.
+    due: Duration,
 }
 
 impl Share {
-    fn new(cpu_percent: u8, start: Instant) -> Self {
+    fn new(cpu_percent: u8) -> Self {
         let percent = u32::from(cpu_percent.clamp(1, 100));
-        Self { percent, start, working_since: start, rested: Duration::ZERO }
+        Self { percent, working_since: Duration::ZERO, rested: Duration::ZERO, due: Duration::ZERO }
     }
 
     /// How long it has to rest now, if at all.
-    fn due(&self, now: Instant) -> Option<Duration> {
-        let worked = now.saturating_duration_since(self.working_since);
-        (self.percent < 100 && worked >= WORK).then(|| worked * (100 - self.percent) / self.percent)
+    fn due(&mut self, now: Duration) -> Option<Duration> {
+        let worked = now.saturating_sub(self.working_since);
+        if self.percent < 100 && worked >= WORK {
+            self.due += worked * (100 - self.percent) / self.percent;
+            self.working_since = now;
+        }
+        (!self.due.is_zero()).then_some(self.due)
     }
 
     /// It has rested.
-    fn rested(&mut self, from: Instant, until: Instant) {
+    fn rested(&mut self, from: Duration, until: Duration) {
+        let rested = until.saturating_sub(from);
         self.working_since = until;
-        self.rested += until.saturating_duration_since(from);
+        self.rested += rested;
+        self.due = self.due.saturating_sub(rested);
     }
 
     /// Time worked, rests not counted.
-    fn busy(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.start).saturating_sub(self.rested)
+    fn busy(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.rested)
     }
 }
 
 impl Pace {
-    fn new(stop: Arc<AtomicBool>, most: Duration, cpu_percent: u8) -> Self {
-        let start = Instant::now();
-        Self { stop, start, most, share: Mutex::new(Share::new(cpu_percent, start)) }
+    fn new(asked: Arc<Asked>, most: Duration, cpu_percent: u8) -> Self {
+        let clock = Clock::new(&asked, Instant::now());
+        Self { asked, clock, most, share: Mutex::new(Share::new(cpu_percent)) }
     }
 
-    /// Whether to end, and why. Rests as long as the share of the core asks for.
+    /// Whether to end, and why. Rests as long as it is asked to, and as long as the share of the core asks for.
     fn look(&self) -> Option<Trap> {
-        if self.stop.load(Ordering::Relaxed) {
-            return Some(Trap::Cancelled);
-        }
-        let now = Instant::now();
-        if now.duration_since(self.start) >= self.most {
-            return Some(Trap::TimedOut);
-        }
-        let mut share = self.share.lock().unwrap_or_else(PoisonError::into_inner);
-        let ended = self.rest(share.due(now)?);
-        share.rested(now, Instant::now());
-        ended
-    }
-
-    fn rest(&self, rest: Duration) -> Option<Trap> {
-        let until = Instant::now() + rest;
+        let mut share = lock(&self.share);
         loop {
-            if self.stop.load(Ordering::Relaxed) {
+            self.asked.wait();
+            if self.asked.is_stopped() {
                 return Some(Trap::Cancelled);
             }
-            let now = Instant::now();
-            if now.duration_since(self.start) >= self.most {
+            let now = self.now();
+            if now >= self.most {
                 return Some(Trap::TimedOut);
             }
-            match until.checked_duration_since(now) {
-                Some(left) if !left.is_zero() => thread::sleep(left.min(REST)),
-                Some(_) | None => return None,
-            }
+            thread::sleep(share.due(now)?.min(REST));
+            share.rested(now, self.now());
         }
     }
 
     /// Time worked, rests not counted.
     fn busy(&self) -> Duration {
-        self.share.lock().unwrap_or_else(PoisonError::into_inner).busy(Instant::now())
+        lock(&self.share).busy(self.now())
+    }
+
+    fn now(&self) -> Duration {
+        self.clock.elapsed(Instant::now())
     }
 }
 
@@ -161,15 +160,16 @@ mod tests {
 
     #[test]
     fn at_a_quarter_of_a_core_three_times_as_long_is_rested_as_was_worked() {
-        let start = Instant::now();
-        let at = |millis| start + Duration::from_millis(millis);
-        let mut share = Share::new(25, start);
+        let at = Duration::from_millis;
+        let mut share = Share::new(25);
         assert_eq!(share.due(at(4)), None, "not for every moment");
-        assert_eq!(share.due(at(10)), Some(Duration::from_millis(30)));
-        share.rested(at(10), at(45));
-        assert_eq!(share.busy(at(47)), Duration::from_millis(12));
-        assert_eq!((share.due(at(49)), share.due(at(50))), (None, Some(Duration::from_millis(15))));
-        assert_eq!(Share::new(100, start).due(at(1000)), None);
-        assert_eq!(Share::new(0, start).due(at(5)), Some(Duration::from_millis(495)), "as if it were one percent");
+        assert_eq!(share.due(at(10)), Some(at(30)));
+        share.rested(at(10), at(30));
+        assert_eq!(share.due(at(30)), Some(at(10)), "it goes on resting");
+        share.rested(at(30), at(45));
+        assert_eq!(share.busy(at(47)), at(12));
+        assert_eq!((share.due(at(49)), share.due(at(50))), (None, Some(at(15))));
+        assert_eq!(Share::new(100).due(at(1000)), None);
+        assert_eq!(Share::new(0).due(at(5)), Some(at(495)), "as if it were one percent");
     }
 }

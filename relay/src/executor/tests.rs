@@ -131,3 +131,128 @@ async fn all_cores_work_and_nothing_is_lost() {
         assert!(seen.insert(run));
     }
 }
+
+/// Until a run has begun.
+async fn begun(executor: &Executor, run: RunId) {
+    while executor.shared.lock().queue.iter().any(|order| order.run == run) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_set_aside_for_others_on_its_core_and_goes_on_with_all_that_it_has_of_its_time() {
+    let (executor, mut incoming) = new();
+    executor.set_cores(1);
+    let (kernel, echo) = (endless(), echo());
+    let limits = Limits { time_millis: 2000, ..Limits::default() };
+    executor.execute(RunId(1), Arc::clone(&kernel), batch(&kernel, &[b""], limits), 100);
+    begun(&executor, RunId(1)).await;
+    executor.rest(RunId(1), true);
+    for run in [2, 3] {
+        executor.execute(RunId(run), Arc::clone(&echo), batch(&echo, &[b"x"], Limits::default()), 100);
+        let (ended, report) = next(&mut incoming).await;
+        assert_eq!((ended, traps(&report)), (RunId(run), vec![None]));
+    }
+    // Longer than it may run.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    executor.rest(RunId(1), false);
+    let (run, report) = next(&mut incoming).await;
+    assert_eq!((run, traps(&report)), (RunId(1), vec![Some(Trap::TimedOut)]));
+    assert!(report.outcomes[0].gas > Gas(0));
+    // It worked for all of its time; and with the time that it rested it would be this at least.
+    assert!((2_000_000..4_500_000).contains(&report.busy_micros), "{report:?}");
+    executor.rest(RunId(1), true);
+    executor.stop();
+}
+
+#[tokio::test]
+async fn a_run_that_rests_between_or_in_its_calls_ends_as_if_it_had_not() {
+    let (executor, mut incoming) = new();
+    executor.set_cores(1);
+    let counting: Arc<[u8]> = kernels::counting(20_000_000).into();
+    let whole = || batch(&counting, &[b"", b"", b"", b""], Limits::default());
+    executor.execute(RunId(1), Arc::clone(&counting), whole(), 100);
+    let (_, undisturbed) = next(&mut incoming).await;
+    executor.execute(RunId(2), Arc::clone(&counting), whole(), 50);
+    begun(&executor, RunId(2)).await;
+    for _ in 0..20 {
+        executor.rest(RunId(2), true);
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        executor.rest(RunId(2), false);
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    let (_, report) = next(&mut incoming).await;
+    assert_eq!(traps(&report), [None, None, None, None]);
+    assert_eq!(report.outcomes, undisturbed.outcomes);
+}
+
+#[tokio::test]
+async fn a_run_that_waits_does_not_begin_before_it_may_go_on() {
+    let (executor, mut incoming) = new();
+    executor.set_cores(1);
+    let (kernel, echo) = (endless(), echo());
+    executor.execute(RunId(1), Arc::clone(&kernel), batch(&kernel, &[b""], Limits::default()), 100);
+    begun(&executor, RunId(1)).await;
+    for run in [2, 3] {
+        executor.execute(RunId(run), Arc::clone(&echo), batch(&echo, &[b"x"], Limits::default()), 100);
+    }
+    executor.rest(RunId(2), true);
+    executor.rest(RunId(1), true);
+    assert_eq!(next(&mut incoming).await.0, RunId(3));
+    executor.rest(RunId(2), false);
+    let (run, report) = next(&mut incoming).await;
+    assert_eq!((run, traps(&report)), (RunId(2), vec![None]));
+    executor.stop();
+    assert_eq!(next(&mut incoming).await.0, RunId(1));
+}
+
+#[tokio::test]
+async fn a_run_that_rests_is_aborted_and_stopped_as_ever() {
+    let (executor, mut incoming) = new();
+    executor.set_cores(1);
+    let kernel = endless();
+    for run in [1, 2, 3] {
+        executor.execute(RunId(run), Arc::clone(&kernel), batch(&kernel, &[b""], Limits::default()), 100);
+        begun(&executor, RunId(run)).await;
+        executor.rest(RunId(run), true);
+    }
+    executor.rest(RunId(99), true);
+    executor.abort(RunId(2));
+    let (run, report) = next(&mut incoming).await;
+    assert_eq!((run, traps(&report)), (RunId(2), vec![Some(Trap::Cancelled)]));
+    executor.stop();
+    let mut ended = [next(&mut incoming).await, next(&mut incoming).await];
+    ended.sort_by_key(|(run, _)| *run);
+    for (run, (ended, report)) in [1, 3].into_iter().zip(&ended) {
+        assert_eq!((*ended, traps(report)), (RunId(run), vec![Some(Trap::Cancelled)]));
+    }
+}
+
+#[tokio::test]
+async fn the_place_that_is_left_when_a_run_goes_on_is_kept_but_begins_nothing() {
+    let (executor, mut incoming) = new();
+    executor.set_cores(1);
+    let (kernel, echo) = (endless(), echo());
+    for run in [1, 2, 3] {
+        executor.execute(RunId(run), Arc::clone(&kernel), batch(&kernel, &[b""], Limits::default()), 100);
+        begun(&executor, RunId(run)).await;
+        executor.rest(RunId(run), run < 3);
+    }
+    assert_eq!(executor.shared.lock().threads, 3);
+    for run in [3, 2] {
+        executor.abort(RunId(run));
+        assert_eq!(next(&mut incoming).await.0, RunId(run));
+    }
+    executor.rest(RunId(1), false);
+    executor.execute(RunId(4), Arc::clone(&echo), batch(&echo, &[b"x"], Limits::default()), 100);
+    // Time for what must not happen.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(executor.shared.lock().threads, 2);
+    executor.abort(RunId(1));
+    assert_eq!([next(&mut incoming).await.0, next(&mut incoming).await.0], [RunId(1), RunId(4)]);
+    executor.set_cores(2);
+    executor.set_cores(1);
+    while executor.shared.lock().threads > 1 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}

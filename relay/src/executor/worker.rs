@@ -7,11 +7,7 @@ use std::{
     io::{self, BufReader, Write as _},
     path::PathBuf,
     process::ExitCode,
-    sync::{
-        Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Condvar, Mutex, PoisonError, mpsc},
     time::{Duration, Instant},
 };
 
@@ -19,9 +15,10 @@ use p2pnet_shared::{engine::Trap, id::Hash, node::RunId};
 
 use super::{
     Order,
+    asked::{Asked, Clock},
     frames::{self, FromWorker, MOST_ORDER_BYTES, ToWorker},
     kernels::{self, Kernels},
-    nothing,
+    lock, nothing,
     run::{self, Ran},
     sandbox::{self, Bounds},
 };
@@ -66,21 +63,21 @@ pub fn bounds(memory_mib: u32) -> Bounds {
     }
 }
 
-/// Runs, and how to stop them.
-type Stops = Arc<Mutex<BTreeMap<RunId, Arc<AtomicBool>>>>;
+/// Runs, and what is asked of them.
+type Runs = Arc<Mutex<BTreeMap<RunId, Arc<Asked>>>>;
 
 fn work(compiled: Option<PathBuf>, memory_mib: u32) -> io::Result<()> {
     let fenced = sandbox::enter(compiled.as_deref(), bounds(memory_mib), engine::watch_written_pages);
     let compiled = fenced.folder;
     frames::write(&mut io::stdout().lock(), &FromWorker::Ready { fences: fenced.fences, missing: fenced.missing })?;
 
-    let stops = Stops::default();
+    let runs = Runs::default();
     let (orders, queue) = mpsc::channel::<Order>();
-    let ended = Arc::clone(&stops);
+    let ended = Arc::clone(&runs);
     let answers = Arc::new(Answers::default());
-    let asked = Arc::clone(&answers);
+    let hearing = Arc::clone(&answers);
     // Not joined: it ends with the process, in the middle of a kernel if need be.
-    engine::spawn("kernels", move || compute(compiled, &queue, &ended, &asked))?;
+    engine::spawn("kernels", move || compute(compiled, &queue, &ended, &hearing))?;
     sandbox::no_more_threads();
 
     let mut input = BufReader::new(io::stdin().lock());
@@ -88,12 +85,17 @@ fn work(compiled: Option<PathBuf>, memory_mib: u32) -> io::Result<()> {
     loop {
         match frames::read(&mut input, MOST_ORDER_BYTES)? {
             ToWorker::Stop { run } => {
-                if let Some(stop) = lock(&stops).get(&RunId(run)) {
-                    stop.store(true, Ordering::Relaxed);
+                if let Some(asked) = lock(&runs).get(&RunId(run)) {
+                    asked.stop();
+                }
+            }
+            ToWorker::Rest { run, rests } => {
+                if let Some(asked) = lock(&runs).get(&RunId(run)) {
+                    asked.rest(rests, Instant::now());
                 }
             }
             ToWorker::Compiled { kernel, ready } => answers.came(kernel, ready),
-            ToWorker::Run { run, forget, kernel, batch, cpu_percent } => {
+            ToWorker::Run { run, forget, kernel, batch, cpu_percent, rests } => {
                 for hash in forget {
                     known.remove(&hash);
                 }
@@ -106,15 +108,16 @@ fn work(compiled: Option<PathBuf>, memory_mib: u32) -> io::Result<()> {
                     continue;
                 };
                 let batch = batch.into_owned();
-                let stop = Arc::new(AtomicBool::new(false));
-                lock(&stops).insert(run, Arc::clone(&stop));
-                orders.send(Order { run, kernel, batch, cpu_percent, stop }).map_err(io::Error::other)?;
+                let asked = Arc::new(Asked::default());
+                asked.rest(rests, Instant::now());
+                lock(&runs).insert(run, Arc::clone(&asked));
+                orders.send(Order { run, kernel, batch, cpu_percent, asked }).map_err(io::Error::other)?;
             }
         }
     }
 }
 
-fn compute(compiled: Option<PathBuf>, queue: &mpsc::Receiver<Order>, stops: &Stops, answers: &Arc<Answers>) {
+fn compute(compiled: Option<PathBuf>, queue: &mpsc::Receiver<Order>, runs: &Runs, answers: &Arc<Answers>) {
     // Without a folder nobody could hand the code over: then it is compiled here, within this process's own bounds.
     let elsewhere = compiled.is_some();
     let fresh = NativeEngines::of_one_thread(compiled);
@@ -126,7 +129,7 @@ fn compute(compiled: Option<PathBuf>, queue: &mpsc::Receiver<Order>, stops: &Sto
             engines = fresh.clone();
             Ran { report: nothing(Trap::HostFailed), worn: true }
         });
-        lock(stops).remove(&run);
+        lock(runs).remove(&run);
         if answer(run, ran).is_err() {
             // The node is gone.
             return;
@@ -144,7 +147,7 @@ struct Answers {
 
 impl Answers {
     fn came(&self, kernel: Hash, ready: bool) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         if let Some(answer) = known.get_mut(&kernel) {
             *answer = Some(ready);
         }
@@ -154,10 +157,12 @@ impl Answers {
 
     /// Asks for the kernel of an order, once, and waits for a while: but only the run that asked.
     fn for_order(self: &Arc<Self>, order: &Order) -> Elsewhere {
-        let (this, kernel, stop) = (Arc::clone(self), order.batch.kernel, Arc::clone(&order.stop));
-        let until = Instant::now() + Duration::from_millis(order.batch.limits.time_millis / WAITED_PART);
+        let (this, kernel, asked) = (Arc::clone(self), order.batch.kernel, Arc::clone(&order.asked));
+        let most = Duration::from_millis(order.batch.limits.time_millis / WAITED_PART);
+        // Its code may come while the run rests, which costs the run none of its time.
+        let clock = Clock::new(&asked, Instant::now());
         Arc::new(move || {
-            let mut known = this.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = lock(&this.known);
             match known.get(&kernel) {
                 Some(answer) => return *answer == Some(true),
                 None => {
@@ -175,7 +180,7 @@ impl Answers {
                 if let Some(Some(ready)) = known.get(&kernel) {
                     return *ready;
                 }
-                if stop.load(Ordering::Relaxed) || Instant::now() >= until {
+                if asked.is_stopped() || clock.elapsed(Instant::now()) >= most {
                     return false;
                 }
                 known = this.news.wait_timeout(known, LOOK).unwrap_or_else(PoisonError::into_inner).0;
@@ -188,8 +193,4 @@ fn answer(run: RunId, Ran { report, worn }: Ran) -> io::Result<()> {
     let mut out = io::stdout().lock();
     frames::write(&mut out, &FromWorker::Done { run: run.0, report, worn })?;
     out.flush()
-}
-
-fn lock(stops: &Stops) -> std::sync::MutexGuard<'_, BTreeMap<RunId, Arc<AtomicBool>>> {
-    stops.lock().unwrap_or_else(PoisonError::into_inner)
 }

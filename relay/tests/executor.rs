@@ -1,0 +1,186 @@
+//! The executor with its real workers. They are this very program, which therefore has a `main` of its own.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{env, fs, path::PathBuf, process::ExitCode, time::Duration};
+
+use futures::{StreamExt, channel::mpsc};
+use libtest_mimic::{Arguments, Trial};
+use p2pnet_native::executor::{self, Executor, Sandbox};
+use p2pnet_net::host::HostFact;
+use p2pnet_shared::{
+    engine::{Batch, BatchReport, Limits, Trap},
+    id::Hash,
+    node::RunId,
+    units::Gas,
+};
+use p2pnet_test_kernels as kernels;
+
+fn main() -> ExitCode {
+    if let Some(code) = executor::worker::run_if_worker().or_else(executor::compiler::run_if_compiler) {
+        return code;
+    }
+    let tests = vec![
+        test("a_run_is_set_aside_for_others_on_its_core_and_goes_on_with_all_that_it_has_of_its_time", set_aside),
+        test("a_run_that_rests_again_and_again_ends_as_if_it_had_not", again_and_again),
+        test("a_run_that_rests_is_aborted_by_the_worker_itself", abort),
+        test("a_run_that_rests_is_stopped_with_everything_else", stop),
+        #[cfg(target_os = "linux")]
+        test("a_run_whose_worker_ends_while_it_rests_rests_on_in_another_one", takeover),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+}
+
+fn test<T: Future<Output = ()> + 'static>(name: &'static str, work: fn(Bench) -> T) -> Trial {
+    Trial::test(name, move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(work(Bench::new(name)));
+        Ok(())
+    })
+}
+
+/// An executor with one core.
+struct Bench {
+    executor: Executor,
+    incoming: mpsc::Receiver<HostFact>,
+    folder: PathBuf,
+}
+
+impl Bench {
+    fn new(name: &str) -> Self {
+        let (facts, incoming) = mpsc::channel(16);
+        let folder = env::temp_dir().join(format!("p2pnet-executor-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let executor = Executor::new(facts, &folder, Sandbox::Process, 256);
+        executor.set_cores(1);
+        Self { executor, incoming, folder }
+    }
+
+    fn execute(&self, run: u64, kernel: &[u8], calls: usize, time_millis: u64) {
+        let limits = Limits { time_millis, ..Limits::default() };
+        let batch =
+            Batch { kernel: Hash::of(kernel), common: b"<".to_vec(), calls: vec![b"x".to_vec(); calls], limits };
+        self.executor.execute(RunId(run), kernel.into(), batch, 100);
+    }
+
+    /// Sets a run aside that works until it is stopped, in the middle of that: so long that its kernel was compiled.
+    async fn rest(&self, run: u64) {
+        let is_code = |path: PathBuf| path.extension().is_some_and(|ending| ending == "compiled");
+        let files = || fs::read_dir(self.folder.join("process")).into_iter().flatten().flatten();
+        until(|| files().any(|entry| is_code(entry.path()))).await;
+        self.executor.rest(RunId(run), true);
+    }
+
+    async fn next(&mut self) -> (u64, BatchReport) {
+        match tokio::time::timeout(Duration::from_secs(60), self.incoming.next()).await {
+            Ok(Some(HostFact::Executed { run, report })) => (run.0, report),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Another batch on the same core.
+    async fn echo(&mut self, run: u64) {
+        self.execute(run, &kernels::echo(), 1, 30_000);
+        let (ended, report) = self.next().await;
+        assert_eq!(ended, run);
+        assert_eq!(report.outcomes[0].output.as_deref(), Ok(b"<x".as_slice()));
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.executor.stop();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+async fn until(mut is_so: impl FnMut() -> bool) {
+    while !is_so() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn traps(report: &BatchReport) -> Vec<Option<Trap>> {
+    report.outcomes.iter().map(|outcome| outcome.output.as_ref().err().copied()).collect()
+}
+
+async fn set_aside(mut bench: Bench) {
+    bench.execute(1, &kernels::endless(), 1, 4_000);
+    bench.rest(1).await;
+    bench.echo(2).await;
+    bench.echo(3).await;
+    // Longer than it may run.
+    tokio::time::sleep(Duration::from_millis(4_500)).await;
+    bench.executor.rest(RunId(1), false);
+    let (run, report) = bench.next().await;
+    assert_eq!((run, traps(&report)), (1, vec![Some(Trap::TimedOut)]));
+    assert!(report.outcomes[0].gas > Gas(0));
+    // It worked for all of its time; and with the time that it rested it would be this at least.
+    assert!((4_000_000..8_500_000).contains(&report.busy_micros), "{report:?}");
+    bench.echo(4).await;
+}
+
+async fn again_and_again(mut bench: Bench) {
+    let counting = kernels::counting(20_000_000);
+    bench.execute(1, &counting, 8, 30_000);
+    let (_, undisturbed) = bench.next().await;
+    bench.execute(2, &counting, 8, 30_000);
+    for _ in 0..40 {
+        bench.executor.rest(RunId(2), true);
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        bench.executor.rest(RunId(2), false);
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    let (run, report) = bench.next().await;
+    assert_eq!((run, traps(&report)), (2, vec![None; 8]));
+    assert_eq!(report.outcomes, undisturbed.outcomes);
+}
+
+async fn abort(mut bench: Bench) {
+    bench.execute(1, &kernels::endless(), 1, 30_000);
+    bench.rest(1).await;
+    bench.echo(2).await;
+    bench.executor.abort(RunId(1));
+    let (run, report) = bench.next().await;
+    assert_eq!((run, traps(&report)), (1, vec![Some(Trap::Cancelled)]));
+    assert!(report.outcomes[0].gas > Gas(0), "a worker that had to be ended could not say what the run used");
+}
+
+async fn stop(mut bench: Bench) {
+    bench.execute(1, &kernels::endless(), 1, 30_000);
+    bench.rest(1).await;
+    bench.echo(2).await;
+    bench.executor.stop();
+    let (run, report) = bench.next().await;
+    assert_eq!((run, traps(&report)), (1, vec![Some(Trap::Cancelled)]));
+}
+
+#[cfg(target_os = "linux")]
+async fn takeover(mut bench: Bench) {
+    bench.execute(1, &kernels::endless(), 1, 4_000);
+    bench.rest(1).await;
+    let old = workers(&bench.folder);
+    assert_eq!(old.len(), 1, "{old:?}");
+    assert!(std::process::Command::new("kill").args(["-KILL", &old[0].to_string()]).status().unwrap().success());
+    until(|| workers(&bench.folder).first().is_some_and(|worker| *worker != old[0])).await;
+    // Longer than it may run: it would have ended if the other one had not been told.
+    tokio::time::sleep(Duration::from_millis(4_500)).await;
+    bench.echo(2).await;
+    bench.executor.rest(RunId(1), false);
+    let (run, report) = bench.next().await;
+    assert_eq!((run, traps(&report)), (1, vec![Some(Trap::TimedOut)]));
+    assert!(report.outcomes[0].gas > Gas(0));
+}
+
+/// Workers that keep compiled kernels in a folder.
+#[cfg(target_os = "linux")]
+fn workers(folder: &std::path::Path) -> Vec<u32> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = folder.join("process");
+    let is_one = |pid: &u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        words.get(1) == Some(&b"kernel-worker".as_slice()) && words.get(2) == Some(&folder.as_os_str().as_bytes())
+    };
+    let names = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.file_name());
+    names.filter_map(|name| name.to_str()?.parse().ok()).filter(is_one).collect()
+}
