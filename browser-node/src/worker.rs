@@ -67,6 +67,7 @@ async fn execute(kernels: Rc<RefCell<Kernels>>, reins: Option<Reins>, run: Run, 
     let engine = match kernel {
         Ok(kernel) => {
             for call in &run.calls {
+                control::stand_aside();
                 let outcome = match control::stopped() {
                     None => kernels.borrow_mut().call(&kernel, &[run.common.as_ref(), call.as_ref()], &run.limits),
                     Some(trap) => unstarted(trap),
@@ -94,7 +95,10 @@ async fn execute(kernels: Rc<RefCell<Kernels>>, reins: Option<Reins>, run: Run, 
             EngineName::Wasmi
         }
     };
-    if let Some(millis) = control::remainder() {
+    // In several naps if it is set aside meanwhile, which wakes it: what is done is not kept back.
+    while let Some(millis) = control::remainder()
+        && control::stopped().is_none()
+    {
         control::rest(millis).await;
     }
     say(&Said::Done { run: id, engine, outcomes: unsaid, busy_micros: control::busy_micros() });

@@ -18,7 +18,13 @@ pub struct Current {
     outcomes: Vec<CallOutcome>,
     started_at: f64,
     rested_millis: f64,
+    /// When the rest that was last said ends.
+    rests_until: f64,
     limit_millis: f64,
+    /// How long it was set aside in all, but for now.
+    aside_millis: f64,
+    /// Since when it is set aside, if it is.
+    aside_since: Option<f64>,
     /// Why the worker was asked to stop, and when.
     stopping: Option<(Trap, f64)>,
     finish: Finish,
@@ -34,15 +40,42 @@ impl Current {
             outcomes: Vec::new(),
             started_at: now,
             rested_millis: 0.0,
+            rests_until: now,
             limit_millis,
+            aside_millis: 0.0,
+            aside_since: None,
             stopping: None,
             finish,
         }
     }
 
     /// Whether it has run over its time, rests included, as on native nodes: whoever waits for it counts them as well.
+    /// While it was set aside it did not run.
     fn is_over(&self, now: f64) -> bool {
-        now - self.started_at > self.limit_millis
+        self.ran_millis(now) > self.limit_millis
+    }
+
+    /// How long it has run, rests included.
+    fn ran_millis(&self, now: f64) -> f64 {
+        let aside = self.aside_since.map_or(0.0, |since| now - since);
+        now - self.started_at - self.aside_millis - aside
+    }
+
+    /// It is set aside from now on (`rests`), or goes on.
+    pub fn set_aside(&mut self, rests: bool, now: f64) {
+        match (rests, self.aside_since) {
+            (true, None) => {
+                // The worker's rest ends here: it takes what is left of it later, and says so then.
+                self.rested_millis -= (self.rests_until - now).max(0.0);
+                self.rests_until = now;
+                self.aside_since = Some(now);
+            }
+            (false, Some(since)) => {
+                self.aside_millis += now - since;
+                self.aside_since = None;
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
     }
 
     /// The worker was asked to stop. The first reason counts.
@@ -59,9 +92,12 @@ impl Current {
         }
     }
 
-    /// The worker rests.
-    pub fn rest(&mut self, millis: u32) {
-        self.rested_millis += f64::from(millis);
+    /// The worker rests, from now on. If that is heard while the run is set aside, it counts already.
+    pub fn rest(&mut self, millis: u32, now: f64) {
+        if self.aside_since.is_none() {
+            self.rested_millis += f64::from(millis);
+            self.rests_until = now + f64::from(millis);
+        }
     }
 
     /// Some calls are done.
@@ -80,7 +116,7 @@ impl Current {
         if !self.gathering.is_over() || self.outcomes.is_empty() {
             self.outcomes.push(CallOutcome { output: Err(trap), gas: Gas(0) });
         }
-        let busy_millis = (now - self.started_at - self.rested_millis).max(0.0);
+        let busy_millis = (self.ran_millis(now) - self.rested_millis).max(0.0);
         (self.finish, BatchReport { engine: self.engine, outcomes: self.outcomes, busy_micros: micros(busy_millis) })
     }
 }
@@ -113,10 +149,58 @@ mod tests {
     #[test]
     fn rest_counts_for_the_limit_and_not_as_work() {
         let mut current = Current::new(1, 1, 100.0, 0.0, EngineName::Wasmi, Box::new(|_| ()));
-        current.rest(60);
+        current.rest(60, 10.0);
         assert!(!current.is_over(99.0));
         assert!(current.is_over(101.0));
         assert_eq!(current.cut_off(Trap::TimedOut, 101.0).1.busy_micros, 41_000);
+    }
+
+    #[test]
+    fn time_set_aside_counts_neither_for_the_limit_nor_as_work() {
+        let mut current = Current::new(1, 1, 100.0, 0.0, EngineName::Wasmi, Box::new(|_| ()));
+        current.set_aside(true, 40.0);
+        assert_eq!(current.must_stop(5_000.0), None);
+        current.set_aside(false, 5_000.0);
+        assert_eq!(current.must_stop(5_050.0), None);
+        current.set_aside(true, 5_050.0);
+        assert_eq!(current.must_stop(9_000.0), None);
+        current.set_aside(false, 9_000.0);
+        assert_eq!(current.must_stop(9_009.0), None);
+        assert_eq!(current.must_stop(9_011.0), Some((Trap::TimedOut, false)));
+        assert_eq!(current.cut_off(Trap::TimedOut, 9_011.0).1.busy_micros, 101_000);
+    }
+
+    #[test]
+    fn being_told_twice_to_be_set_aside_or_to_go_on_is_as_being_told_once() {
+        let mut current = Current::new(1, 1, 100.0, 0.0, EngineName::Wasmi, Box::new(|_| ()));
+        current.set_aside(false, 10.0);
+        current.set_aside(true, 20.0);
+        current.set_aside(true, 500.0);
+        current.set_aside(false, 1_020.0);
+        current.set_aside(false, 1_050.0);
+        assert_eq!(current.cut_off(Trap::Cancelled, 1_060.0).1.busy_micros, 60_000);
+    }
+
+    #[test]
+    fn a_rest_that_is_cut_short_by_being_set_aside_counts_only_as_far_as_it_was_taken() {
+        let mut current = Current::new(1, 1, 10_000.0, 0.0, EngineName::Wasmi, Box::new(|_| ()));
+        current.rest(60, 40.0);
+        current.set_aside(true, 50.0);
+        // Said before the worker knew.
+        current.rest(60, 51.0);
+        current.set_aside(false, 1_050.0);
+        current.rest(50, 1_050.0);
+        assert_eq!(current.cut_off(Trap::Cancelled, 1_110.0).1.busy_micros, 50_000);
+    }
+
+    #[test]
+    fn a_worker_that_does_not_stop_while_it_is_set_aside_is_given_up_as_any() {
+        let mut current = Current::new(1, 1, 100.0, 0.0, EngineName::Wasmi, Box::new(|_| ()));
+        current.set_aside(true, 40.0);
+        current.stopping(Trap::Cancelled, 1_000.0);
+        assert_eq!(current.must_stop(1_200.0), None);
+        assert_eq!(current.must_stop(1_201.0), Some((Trap::Cancelled, true)));
+        assert_eq!(current.cut_off(Trap::Cancelled, 1_201.0).1.busy_micros, 40_000);
     }
 
     #[test]

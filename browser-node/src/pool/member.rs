@@ -152,6 +152,23 @@ impl Member {
             (Some(_), Doing::Booting(_) | Doing::Idle) | (None, _) => false,
         }
     }
+
+    /// Has the worker set aside what it runs (`rests`), as soon as it looks, or go on with it. `false` if it cannot be
+    /// told, or runs nothing.
+    pub fn rest(&mut self, rests: bool, now: f64) -> bool {
+        match (&self.reins, &mut self.doing) {
+            (Some(reins), Doing::Running(current)) => {
+                if rests {
+                    reins.set_aside(current.run);
+                } else {
+                    reins.go_on();
+                }
+                current.set_aside(rests, now);
+                true
+            }
+            (Some(_), Doing::Booting(_) | Doing::Idle) | (None, _) => false,
+        }
+    }
 }
 
 impl Drop for Member {

@@ -5,6 +5,7 @@
 
 mod current;
 pub mod envelope;
+mod lanes;
 mod member;
 pub mod modules;
 pub mod protocol;
@@ -16,14 +17,18 @@ use p2pnet_shared::engine::{Batch, BatchReport, EngineName, Trap};
 use wasm_bindgen::JsValue;
 use web_sys::{Blob, BlobPropertyBag, Url};
 
-pub use self::current::micros;
+pub use self::{current::micros, lanes::Lane};
 use self::{
     current::{Current, Finish},
+    lanes::Lanes,
     member::{Doing, Heard, Member},
     modules::{Advice, Modules},
     protocol::Said,
 };
-use crate::js::{self, monotonic_millis};
+use crate::{
+    js::{self, monotonic_millis},
+    reins,
+};
 
 const SHIM: &str = include_str!("worker_shim.js");
 /// A worker that is not up by then will not come up.
@@ -37,32 +42,24 @@ const IDLE_TICKS_KEPT: u32 = 240;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PoolRun(u64);
 
-/// For whom a batch runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
-    /// The node: as many at once as cores are lent.
-    Node,
-    /// The person at this page, who waits for a dry run: one more worker.
-    Person,
-}
-
 struct Waiting {
     run: u64,
     lane: Lane,
     kernel: Arc<[u8]>,
     batch: Batch,
     cpu_percent: u8,
+    /// Whether it is set aside: then it does not begin.
+    rests: bool,
     finish: Finish,
 }
 
 struct State {
     shim_url: Result<String, String>,
-    cores: usize,
     members: Vec<Member>,
     waiting: VecDeque<Waiting>,
     modules: Modules,
-    /// Lanes of runs that are being executed.
-    lanes: Vec<(u64, Lane)>,
+    /// The runs that workers have.
+    lanes: Lanes,
     last_id: u64,
     failed_starts: u32,
     idle_ticks: u32,
@@ -88,11 +85,10 @@ impl Pool {
         let shim = SHIM.replace("OWN_SCRIPT", &js::own_script_url());
         let state = State {
             shim_url: script_url(&shim).map_err(|thrown| js::thrown_text(&thrown)),
-            cores: 0,
             members: Vec::new(),
             waiting: VecDeque::new(),
             modules: Modules::new(),
-            lanes: Vec::new(),
+            lanes: Lanes::new(),
             last_id: 0,
             failed_starts: 0,
             idle_ticks: 0,
@@ -106,7 +102,7 @@ impl Pool {
 
     /// How many batches of the node run at once from now on. The first worker starts at once, others when needed.
     pub fn set_cores(&self, cores: u16) {
-        self.state.borrow_mut().cores = usize::from(cores);
+        self.state.borrow_mut().lanes.set_cores(usize::from(cores));
         if cores > 0 && self.state.borrow().members.is_empty() {
             self.start_worker();
         }
@@ -126,7 +122,7 @@ impl Pool {
         finish: impl FnOnce(BatchReport) + 'static,
     ) -> PoolRun {
         let run = self.next_id();
-        let waiting = Waiting { run, lane, kernel, batch, cpu_percent, finish: Box::new(finish) };
+        let waiting = Waiting { run, lane, kernel, batch, cpu_percent, rests: false, finish: Box::new(finish) };
         self.state.borrow_mut().waiting.push_back(waiting);
         self.pump();
         self.tell();
@@ -150,10 +146,32 @@ impl Pool {
         self.pump();
     }
 
+    /// Whether runs can be set aside: where page and workers can have memory in common.
+    pub fn can_rest(&self) -> bool {
+        reins::has_shared_memory()
+    }
+
+    /// Sets a run aside (`rests`), or lets it go on. What is set aside keeps its worker and all that it has done, even in the
+    /// middle of a call, takes no room of its lane, and its time stands still; one that waits for a worker does not begin.
+    /// It can be stopped as ever. Nothing happens if its report was given, or where runs cannot be set aside.
+    pub fn rest(&self, PoolRun(run): PoolRun, rests: bool) {
+        let mut state = self.state.borrow_mut();
+        if let Some(waiting) = state.waiting.iter_mut().find(|waiting| waiting.run == run) {
+            waiting.rests = rests && self.can_rest();
+        } else if let Some(member) = state.members.iter_mut().find(|member| member.current_run() == Some(run))
+            && member.rest(rests, monotonic_millis())
+        {
+            state.lanes.rest(run, rests);
+        }
+        drop(state);
+        self.pump();
+        self.tell();
+    }
+
     /// Whether a run has not ended yet.
     pub fn knows(&self, PoolRun(run): PoolRun) -> bool {
         let state = self.state.borrow();
-        state.waiting.iter().any(|waiting| waiting.run == run) || state.lanes.iter().any(|(running, _)| *running == run)
+        state.waiting.iter().any(|waiting| waiting.run == run) || state.lanes.has(run)
     }
 
     /// Time has passed: stops what runs over its time. Call it a few times a second, hidden tab or not.
@@ -240,7 +258,9 @@ impl Pool {
                 report(refused);
                 continue;
             }
-            if state.members.iter().any(Member::is_idle) || state.next_allowed().is_none() {
+            if state.members.iter().any(Member::is_idle)
+                || !state.waiting.iter().any(|waiting| state.is_allowed(waiting))
+            {
                 return; // what waits, waits for a kernel to be compiled
             }
             let booting = state.members.iter().filter(|member| member.is_booting()).count();
@@ -288,10 +308,10 @@ impl Pool {
         self.tell();
     }
 
-    /// Terminates idle workers beyond `keep` workers in all.
+    /// Terminates idle workers beyond `keep` workers in all, not counting those whose run is set aside.
     fn let_go_of_spare(&self, keep: usize) {
         let mut state = self.state.borrow_mut();
-        let mut spare = state.members.len().saturating_sub(keep);
+        let mut spare = state.members.len().saturating_sub(state.lanes.resting()).saturating_sub(keep);
         state.members.retain(|member| {
             let goes = spare > 0 && member.is_idle();
             spare -= usize::from(goes);
@@ -305,52 +325,39 @@ impl State {
         self.trouble.is_none() || self.members.iter().any(|member| !member.is_booting())
     }
 
-    fn running(&self, lane: Lane) -> usize {
-        self.lanes.iter().filter(|(_, running)| *running == lane).count()
-    }
-
-    fn room(&self, lane: Lane) -> usize {
-        let most = match lane {
-            Lane::Node => self.cores.max(1),
-            Lane::Person => 1,
-        };
-        most.saturating_sub(self.running(lane))
-    }
-
-    /// The first waiting batch whose lane has room.
-    fn next_allowed(&self) -> Option<usize> {
-        self.waiting.iter().position(|waiting| self.room(waiting.lane) > 0)
+    /// Whether a waiting batch could begin now if there were a worker.
+    fn is_allowed(&self, waiting: &Waiting) -> bool {
+        !waiting.rests && self.lanes.room(waiting.lane) > 0
     }
 
     /// The first waiting batch whose lane has room, and an idle worker that can begin it at once: rather one that has the
     /// kernel, and none while another worker compiles it.
     fn next_pair(&self) -> Option<(usize, usize)> {
-        self.waiting.iter().enumerate().filter(|(_, waiting)| self.room(waiting.lane) > 0).find_map(
-            |(place, waiting)| {
-                let kernel = waiting.batch.kernel;
-                let idle = || self.members.iter().enumerate().filter(|(_, member)| member.is_idle());
-                let knowing = idle().find(|(_, member)| member.has(kernel));
-                let any = || idle().next().filter(|_| self.modules.advice(kernel) != Advice::Wait);
-                knowing.or_else(any).map(|(idle, _)| (place, idle))
-            },
-        )
+        self.waiting.iter().enumerate().filter(|(_, waiting)| self.is_allowed(waiting)).find_map(|(place, waiting)| {
+            let kernel = waiting.batch.kernel;
+            let idle = || self.members.iter().enumerate().filter(|(_, member)| member.is_idle());
+            let knowing = idle().find(|(_, member)| member.has(kernel));
+            let any = || idle().next().filter(|_| self.modules.advice(kernel) != Advice::Wait);
+            knowing.or_else(any).map(|(idle, _)| (place, idle))
+        })
     }
 
     /// How many waiting batches could run now if there were workers.
     fn allowed_now(&self) -> usize {
-        let of = |lane| self.waiting.iter().filter(|waiting| waiting.lane == lane).count().min(self.room(lane));
+        let waits = |lane| self.waiting.iter().filter(|waiting| waiting.lane == lane && !waiting.rests).count();
+        let of = |lane| waits(lane).min(self.lanes.room(lane));
         of(Lane::Node) + of(Lane::Person)
     }
 
     fn assign(&mut self, place: usize, member: usize) -> Option<(Finish, BatchReport)> {
         let waiting = self.waiting.remove(place)?;
-        let Waiting { run, lane, kernel, batch, cpu_percent, finish } = waiting;
+        let Waiting { run, lane, kernel, batch, cpu_percent, rests: _, finish } = waiting;
         #[allow(clippy::cast_precision_loss)] // a limit in milliseconds is far below 2^53
         let limit = batch.limits.time_millis as f64;
         let current = Current::new(run, batch.calls.len(), limit, monotonic_millis(), self.engine, finish);
         match self.members.get_mut(member)?.run(current, &kernel, &batch, cpu_percent, &mut self.modules) {
             Ok(()) => {
-                self.lanes.push((run, lane));
+                self.lanes.begin(run, lane);
                 None
             }
             Err(current) => Some(current.cut_off(Trap::HostFailed, monotonic_millis())),
@@ -382,14 +389,14 @@ impl State {
                 None
             }
             (Said::Resting { run, millis }, Doing::Running(current)) if current.run == run => {
-                current.rest(millis);
+                current.rest(millis, monotonic_millis());
                 None
             }
             (Said::Done { run, engine, outcomes, busy_micros }, Doing::Running(current)) if current.run == run => {
                 self.engine = engine;
                 current.take(engine, outcomes.into_iter().map(Into::into));
                 let Doing::Running(current) = std::mem::replace(&mut member.doing, Doing::Idle) else { return None };
-                self.lanes.retain(|(running, _)| *running != run);
+                self.lanes.end(run);
                 self.modules.abandon(id);
                 Some(current.end(busy_micros))
             }
@@ -414,7 +421,7 @@ impl State {
         let mut member = self.members.swap_remove(place);
         self.modules.abandon(id);
         let Doing::Running(current) = std::mem::replace(&mut member.doing, Doing::Idle) else { return None };
-        self.lanes.retain(|(running, _)| *running != current.run);
+        self.lanes.end(current.run);
         Some(current.cut_off(trap, monotonic_millis()))
     }
 }

@@ -24,18 +24,26 @@ pub fn begin(run: u64, cpu_percent: u8, reins: Option<Reins>) {
     CONTROL.set(Some(control));
 }
 
-/// For the engines, in the middle of a call: rests if that is due, and says why to stop.
+/// For the engines, in the middle of a call: waits while the batch is set aside, rests if that is due, and says why to
+/// stop.
 pub fn look() -> Option<Trap> {
     with(|control| {
+        control.stand_aside();
         if let Some(trap) = control.stopped() {
             return Some(trap);
         }
         if let Some(millis) = control.work_done() {
             control.rest_at_once(millis);
+            control.stand_aside();
         }
         control.stopped()
     })
     .flatten()
+}
+
+/// Between calls: waits while the batch is set aside.
+pub fn stand_aside() {
+    with(Control::stand_aside);
 }
 
 /// Why the batch is to stop.
@@ -93,6 +101,14 @@ struct Control {
 impl Control {
     fn stopped(&self) -> Option<Trap> {
         self.reins.as_ref()?.stopped(self.run)
+    }
+
+    /// Waits while the batch is set aside, which is no work, and not the rest that is owed for it.
+    fn stand_aside(&mut self) {
+        let Some(reins) = self.reins.as_ref().filter(|reins| reins.is_aside(self.run)) else { return };
+        self.pace.worked(self.clock.lap());
+        reins.wait_aside(self.run);
+        self.clock.skip();
     }
 
     fn work_done(&mut self) -> Option<u32> {

@@ -15,8 +15,9 @@ use p2pnet_shared::{
     kernel::{self, Facts},
     units::Gas,
 };
+use serde::Serialize;
 use serde_bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use self::protocol::{RunRef, Said, SourceRef};
 use crate::Tier;
@@ -38,12 +39,46 @@ struct Tab {
     _relay: Relay,
 }
 
+/// What is ordered about a batch while it runs.
+#[derive(Clone, Copy, Serialize)]
+struct Order {
+    after: After,
+    what: What,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum After {
+    Millis(u64),
+    /// The worker said that it rests to keep to its share.
+    Rest,
+    /// The worker has said nothing for a second.
+    Quiet,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum What {
+    Stop,
+    SetAside,
+    GoOn,
+}
+
+/// Set aside in the middle of a call, and `then` something else, when the worker is seen to do nothing.
+fn set_aside_and(then: What) -> [Order; 2] {
+    [Order { after: After::Rest, what: What::SetAside }, Order { after: After::Quiet, what: then }]
+}
+
 /// What a batch of one worker came to.
 struct Report {
     engine: EngineName,
     outcomes: Vec<CallOutcome>,
     compiled: Option<Facts>,
     rests: u32,
+    /// Whether it was over before the last order was given.
+    ended_before: bool,
+    /// Calls that were done before the last order was given.
+    done_before: usize,
     millis: f64,
 }
 
@@ -63,10 +98,16 @@ impl Tab {
     /// A new worker, in place of the one before. `ahead` is JavaScript that runs in it first.
     async fn start_worker(&self, ahead: &str) -> Result<()> {
         let done = Said::Done { run: 0, engine: EngineName::Wasmi, outcomes: Vec::new(), busy_micros: 0 };
-        let tags = [done, Said::Failed { reason: String::new() }]
+        let tags = [done, Said::Failed { reason: String::new() }, Said::Resting { run: 0, millis: 0 }]
             .map(|said| protocol::encode(&said).and_then(|bytes| bytes.first().copied()));
-        let arguments = vec![json!(SHIM), json!(ahead), json!(tags[0]), json!(tags[1])];
+        let arguments = vec![json!(SHIM), json!(ahead), json!(tags[0]), json!(tags[1]), json!(tags[2])];
         self.browser.script("return tab.start(...arguments)", arguments).await.map(drop)
+    }
+
+    /// Orders something about the next batch before it is handed over.
+    async fn order_ahead(&self, what: What) -> Result<()> {
+        let arguments = vec![json!(what), json!(self.last_run + 1)];
+        self.browser.script("tab.order(...arguments)", arguments).await.map(drop)
     }
 
     async fn run(
@@ -75,11 +116,11 @@ impl Tab {
         source: SourceRef<'_>,
         calls: &[[Vec<u8>; 2]],
         limits: Limits,
-        share_and_stop: (u8, Option<u64>),
+        share_and_orders: (u8, &[Order]),
     ) -> Result<Report> {
         self.last_run += 1;
         let with_module = matches!(source, SourceRef::Compiled(_));
-        let (cpu_percent, stop_after) = share_and_stop;
+        let (cpu_percent, orders) = share_and_orders;
         let message = RunRef {
             run: self.last_run,
             kernel: Hash::of(kernel),
@@ -91,17 +132,19 @@ impl Tab {
             calls: calls.iter().map(|[_, own]| Bytes::new(own)).collect(),
         };
         let message = BASE64_STANDARD.encode(protocol::encode(&message).context("the message is too long")?);
-        let stop = stop_after.map_or(Value::Null, |after| json!({ "after": after, "run": self.last_run }));
-        let answer =
-            self.browser.script("return tab.run(...arguments)", vec![json!(message), json!(with_module), stop]).await?;
+        let arguments = vec![json!(message), json!(with_module), json!(self.last_run), json!(orders)];
+        let answer = self.browser.script("return tab.run(...arguments)", arguments).await?;
+        let before = answer["before"].as_u64().context("no count")?;
         let mut report = Report {
             engine: EngineName::Wasmi,
             outcomes: Vec::new(),
             compiled: None,
             rests: 0,
+            ended_before: false,
+            done_before: 0,
             millis: answer["millis"].as_f64().context("no time")?,
         };
-        for said in answer["said"].as_array().into_iter().flatten() {
+        for (number, said) in (0..).zip(answer["said"].as_array().into_iter().flatten()) {
             let bytes = BASE64_STANDARD.decode(said.as_str().context("no text")?)?;
             match protocol::decode(&bytes).context("unreadable")? {
                 Said::Ready => bail!("it began anew"),
@@ -111,9 +154,13 @@ impl Tab {
                 Said::Outcomes { outcomes, .. } => report.outcomes.extend(outcomes.into_iter().map(Into::into)),
                 Said::Done { engine, outcomes, .. } => {
                     report.engine = engine;
+                    report.ended_before = number < before;
                     report.outcomes.extend(outcomes.into_iter().map(CallOutcome::from));
                 }
                 Said::Failed { reason } => bail!("the worker failed: {reason}"),
+            }
+            if number < before {
+                report.done_before = report.outcomes.len();
             }
         }
         Ok(report)
@@ -138,7 +185,7 @@ impl Tab {
             while let Some(rest) = case.inputs.get(outcomes.len()..).filter(|rest| !rest.is_empty()) {
                 let is_first = number == 0 && outcomes.is_empty();
                 let source = if is_first { SourceRef::Original(Bytes::new(&case.kernel)) } else { SourceRef::Ready };
-                let report = self.run(&case.kernel, source, rest, limits, (100, None)).await?;
+                let report = self.run(&case.kernel, source, rest, limits, (100, &[])).await?;
                 ensure!(report.engine == engine, "it ran on {:?}", report.engine);
                 let compiles = is_first && engine == EngineName::Browser;
                 ensure!(report.compiled.is_some() == compiles, "compiled: {:?}", report.compiled);
@@ -208,11 +255,11 @@ async fn calls_ten_thousand_deep_are_answered_in_a_tab_as_anywhere() -> Result<(
             let compared = tab.compare(case, EngineName::Browser).await.with_context(|| case.name.clone())?;
             ensure!(compared > 0, "nothing was compared");
             let original = SourceRef::Original(Bytes::new(&case.kernel));
-            let made = tab.run(&case.kernel, original, &case.inputs, case.limits, (100, None)).await?;
+            let made = tab.run(&case.kernel, original, &case.inputs, case.limits, (100, &[])).await?;
             let facts = made.compiled.context("it was not compiled")?;
             tab.start_worker("").await?;
             let given = SourceRef::Compiled(&facts);
-            let taken = tab.run(&case.kernel, given, &case.inputs, case.limits, (50, None)).await?;
+            let taken = tab.run(&case.kernel, given, &case.inputs, case.limits, (50, &[])).await?;
             ensure!(!made.outcomes.is_empty() && taken.outcomes == made.outcomes, "{}: other outcomes", case.name);
         }
         tab.browser.no_errors().await?;
@@ -225,11 +272,11 @@ async fn what_one_worker_has_compiled_another_runs_without_compiling() -> Result
     let mut tab = Tab::open(&[], "").await?;
     for case in cases::repository()? {
         let original = SourceRef::Original(Bytes::new(&case.kernel));
-        let made = tab.run(&case.kernel, original, &case.inputs, case.limits, (100, None)).await?;
+        let made = tab.run(&case.kernel, original, &case.inputs, case.limits, (100, &[])).await?;
         let facts = made.compiled.context("it was not compiled")?;
         tab.start_worker(FORBID).await?;
         let given = SourceRef::Compiled(&facts);
-        let taken = tab.run(&case.kernel, given, &case.inputs, case.limits, (100, None)).await?;
+        let taken = tab.run(&case.kernel, given, &case.inputs, case.limits, (100, &[])).await?;
         ensure!(taken.engine == EngineName::Browser && taken.compiled.is_none(), "it was compiled again");
         ensure!(!made.outcomes.is_empty() && taken.outcomes == made.outcomes, "{}: other outcomes", case.name);
         tab.start_worker("").await?;
@@ -259,8 +306,8 @@ async fn an_endless_call_ends_when_asked_and_its_worker_lives_on() -> Result<()>
             let mut took = Vec::new();
             for round in 0..10 {
                 // Not in step with slices or rests.
-                let stop = Some(200 + 37 * round);
-                let report = tab.run(&endless, source, &no_input, Limits::default(), (share, stop)).await?;
+                let stop = Order { after: After::Millis(200 + 37 * round), what: What::Stop };
+                let report = tab.run(&endless, source, &no_input, Limits::default(), (share, &[stop])).await?;
                 source = SourceRef::Ready;
                 ensure!(report.engine == engine, "it ran on {:?}", report.engine);
                 let [CallOutcome { output: Err(Trap::Cancelled), gas }] = report.outcomes[..] else {
@@ -281,4 +328,73 @@ async fn an_endless_call_ends_when_asked_and_its_worker_lives_on() -> Result<()>
         tab.browser.no_errors().await?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_call_that_is_set_aside_stands_still_and_goes_on_to_its_right_result() -> Result<()> {
+    for (ahead, engine, rounds) in [("", EngineName::Browser, 100_000_000), (FORBID, EngineName::Wasmi, 4_000_000)] {
+        let kernel = p2pnet_test_kernels::counting(rounds);
+        let no_input = [[Vec::new(), Vec::new()]];
+        let mut wasmi = WasmiEngine::new();
+        let prepared = kernel::prepare(&kernel).map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
+        let loaded = wasmi.load(&prepared.rewritten).map_err(|trap| anyhow::anyhow!("{trap:?}"))?;
+        let expected = wasmi.call(&loaded, &[b"", b""], &Limits::default());
+        ensure!(expected.output.is_ok(), "{expected:?}");
+        let mut tab = Tab::open(&[], ahead).await?;
+        let mut source = SourceRef::Original(Bytes::new(&kernel));
+        for round in 0..3 {
+            let orders = set_aside_and(What::GoOn);
+            let report = tab.run(&kernel, source, &no_input, Limits::default(), (10, &orders)).await?;
+            source = SourceRef::Ready;
+            ensure!(report.engine == engine, "it ran on {:?}", report.engine);
+            ensure!(!report.ended_before, "round {round}: it went on, on {engine:?}, while it was set aside");
+            ensure!(report.outcomes == [expected.clone()], "{:?} instead of {expected:?}", report.outcomes);
+        }
+        tab.browser.no_errors().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_endless_call_that_is_set_aside_ends_when_asked_and_holds_no_other_run() -> Result<()> {
+    let endless = BASE64_STANDARD.decode(p2pnet_e2e::kernels::endless())?;
+    let no_input = [[Vec::new(), Vec::new()]];
+    let case = cases::repository()?.swap_remove(0);
+    for (ahead, engine) in [("", EngineName::Browser), (FORBID, EngineName::Wasmi)] {
+        let mut tab = Tab::open(&[], ahead).await?;
+        let mut source = SourceRef::Original(Bytes::new(&endless));
+        for _ in 0..3 {
+            let orders = set_aside_and(What::Stop);
+            let report = tab.run(&endless, source, &no_input, Limits::default(), (25, &orders)).await?;
+            source = SourceRef::Ready;
+            let [CallOutcome { output: Err(Trap::Cancelled), gas }] = report.outcomes[..] else {
+                bail!("it ended otherwise: {:?}", report.outcomes);
+            };
+            ensure!(report.engine == engine && gas.0 > 0, "it ran on {:?}, and took {gas:?}", report.engine);
+            // Nobody has let anything go on.
+            ensure!(tab.compare(&case, engine).await? > 0, "nothing ran afterwards");
+        }
+        tab.browser.no_errors().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_batch_that_is_set_aside_between_calls_begins_no_further_one_until_it_may_go_on() -> Result<()> {
+    let kernel = p2pnet_test_kernels::upper_case();
+    let inputs = [b"one", b"two", b"six"].map(|own| [Vec::new(), own.to_vec()]);
+    let mut tab = Tab::open(&[], "").await?;
+    tab.order_ahead(What::SetAside).await?;
+    let go_on = Order { after: After::Quiet, what: What::GoOn };
+    let source = SourceRef::Original(Bytes::new(&kernel));
+    let report = tab.run(&kernel, source, &inputs, Limits::default(), (100, &[go_on])).await?;
+    ensure!(report.done_before == 0, "{} calls were done while it was set aside", report.done_before);
+    let outputs: Vec<_> = report.outcomes.into_iter().map(|outcome| outcome.output).collect();
+    ensure!(outputs == [Ok(b"ONE".to_vec()), Ok(b"TWO".to_vec()), Ok(b"SIX".to_vec())], "{outputs:?}");
+    tab.order_ahead(What::SetAside).await?;
+    let stop = Order { after: After::Quiet, what: What::Stop };
+    let report = tab.run(&kernel, SourceRef::Ready, &inputs, Limits::default(), (100, &[stop])).await?;
+    let outcomes = &report.outcomes;
+    ensure!(outcomes[..] == [CallOutcome { output: Err(Trap::Cancelled), gas: Gas(0) }], "{outcomes:?}");
+    tab.browser.no_errors().await
 }
