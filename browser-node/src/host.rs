@@ -64,6 +64,12 @@ impl Host for TabHost {
                     self.pool.abort(pool_run);
                 }
             }
+            HostOrder::Rest { run, rests } => {
+                let pool_run = self.runs.borrow().get(&run).copied();
+                if let Some(pool_run) = pool_run {
+                    self.pool.rest(pool_run, rests);
+                }
+            }
             HostOrder::Save(key, bytes) => match &self.keeper {
                 Keeper::Store(store) => store.save(key, bytes),
                 Keeper::Memory(records) => records.save(key, bytes),

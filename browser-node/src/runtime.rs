@@ -165,7 +165,14 @@ pub async fn start(options: Options) -> Result<NodeRuntime, StartError> {
     let me: NodeId =
         p2pnet_net::node_id(secret).ok_or_else(|| StartError::Network("the identity is invalid".into()))?;
     let seed_bytes = js::random_bytes().ok_or(StartError::NoRandomness)?;
-    let config = NodeConfig { me, role: Role::Client, agent: options.agent, seed: seed_bytes, keep: KEEP };
+    let config = NodeConfig {
+        me,
+        role: Role::Client,
+        agent: options.agent,
+        seed: seed_bytes,
+        keep: KEEP,
+        can_rest: pool.can_rest(),
+    };
     let (mut facts, facts_of_host) = mpsc::channel(FACT_QUEUE);
     // Before anything else: it then dials in its first moment, not after the page has drawn that there is a node.
     if let Some(addresses) = seed.known_by_now() {

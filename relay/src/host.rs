@@ -38,6 +38,7 @@ impl Host for NativeHost {
                 self.executor.execute(run, kernel, batch, cpu_percent);
             }
             HostOrder::Abort { run } => self.executor.abort(run),
+            HostOrder::Rest { run, rests } => self.executor.rest(run, rests),
             HostOrder::Save(key, bytes) => self.store.writer().save(key, bytes),
             HostOrder::Forget(key) => self.store.writer().forget(key),
             HostOrder::Cores(cores) => self.executor.set_cores(cores),

@@ -21,7 +21,7 @@ pub const PROTOCOL: &str = "/p2pnet/node/1";
 pub const PROTOCOL_VERSION: u16 = MESSAGES << 8 | REWRITE_VERSION;
 
 /// Version of the messages.
-const MESSAGES: u16 = 2;
+const MESSAGES: u16 = 3;
 
 /// The longest frame in bytes, its length prefix (4 bytes, big-endian) not counted. Whatever is larger is a blob.
 pub const MAX_FRAME: usize = 1 << 20;
@@ -181,7 +181,8 @@ pub enum Message {
         /// Why.
         reason: RefuseReason,
     },
-    /// The provider has everything it needs and begins.
+    /// The provider has everything it needs and begins; or it goes on with what rested, or was asked to give way and
+    /// cannot.
     Started {
         /// Which.
         attempt: AttemptId,
@@ -226,6 +227,17 @@ pub enum Message {
     Unknown {
         /// Which.
         hash: Hash,
+    },
+    /// The requester has others to go first on the core that this runs on: it may be set aside, and goes on later where
+    /// it stood.
+    GiveWay {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// The provider set that aside. [`Message::Started`] says when it goes on.
+    Resting {
+        /// Which.
+        attempt: AttemptId,
     },
 }
 

@@ -69,6 +69,8 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("want", Message::Want { hash: HASH, offset: 131_072 }),
         ("chunk", Message::Chunk { hash: HASH, offset: 131_072, total: 131_075, bytes: vec![9, 8, 7] }),
         ("unknown", Message::Unknown { hash: HASH }),
+        ("give_way", Message::GiveWay { attempt: ATTEMPT }),
+        ("resting", Message::Resting { attempt: ATTEMPT }),
     ]
 }
 

@@ -81,6 +81,7 @@ impl Running {
                 bytes: u64::from(config.keep_mib.value) << 20,
                 ..Keep::default()
             },
+            can_rest: true,
         };
         let start_with = Start { secret, config: node_config, restored: records, modules };
         let (handle, outside, node_loop) = start(start_with, host, incoming, options).map_err(|error| {

@@ -35,6 +35,13 @@ pub enum HostOrder {
         /// Which.
         run: RunId,
     },
+    /// Set a run aside where it stands (`rests`), or let it go on. Time set aside counts neither for its limit nor as work.
+    Rest {
+        /// Which.
+        run: RunId,
+        /// Which of the two.
+        rests: bool,
+    },
     /// Keep a record.
     Save(StoreKey, Vec<u8>),
     /// Forget a record.

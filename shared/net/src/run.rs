@@ -259,6 +259,7 @@ impl<H: Host> Loop<H> {
                     self.host.carry_out(HostOrder::Execute { run, kernel, batch, cpu_percent });
                 }
                 Effect::Abort { run } => self.host.carry_out(HostOrder::Abort { run }),
+                Effect::Rest { run, rests } => self.host.carry_out(HostOrder::Rest { run, rests }),
                 Effect::Save(key, bytes) => self.host.carry_out(HostOrder::Save(key, bytes)),
                 Effect::Forget(key) => self.host.carry_out(HostOrder::Forget(key)),
                 Effect::JobChanged(id) => {

@@ -67,6 +67,8 @@ pub enum AttemptState {
     Rejected,
     /// The node vanished, refused or stalled.
     Lost,
+    /// The node set it aside for others, and goes on with it later where it stood.
+    Resting,
 }
 
 /// How urgent a job is among the jobs of its owner; it counts against nobody else's.

@@ -8,6 +8,7 @@ use super::{
     hedges::is_whole,
     provider::explain,
     requester::Requester,
+    room::LONG,
     store,
 };
 use crate::{
@@ -28,10 +29,11 @@ impl Requester {
     pub(super) fn started(&mut self, core: &Core, from: NodeId, id: AttemptId) {
         let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| attempt.node == from) else { return };
         if attempt.state != AttemptState::Assigned {
-            return;
+            return self.goes_on(core, id);
         }
         attempt.state = AttemptState::Running;
         attempt.started_at = Some(core.now);
+        attempt.turn_at = core.now;
         let job = attempt.job;
         if let Some(entry) = self.jobs.get_mut(&job) {
             entry.begin(core.now);
@@ -165,6 +167,7 @@ impl Requester {
         let holder = entry.holder;
         let engine = report.engine;
         let micros = measured_micros(core.now, attempt, &report);
+        let ran = attempt.ran(core.now);
         // A provider's word alone makes nobody owe work: no batch takes longer than it was away.
         let away = (core.now - attempt.assigned_at).0.saturating_add(1).saturating_mul(1000);
         if let Some(attempt) = self.attempts.get_mut(&id) {
@@ -190,6 +193,7 @@ impl Requester {
                 self.candidates.records.delivered(node, core.now, running);
                 store::save_span(core, job, span, &outputs, node, gas);
                 entry.accept(node, span, outputs, gas);
+                entry.long &= ran >= LONG;
                 self.candidates.tried(core.now, node, true);
                 let others = entry.issued.remove(&span.start).map(|task| task.live).unwrap_or_default();
                 self.end(core, id, AttemptState::Accepted, Some(engine), gas, None);
@@ -360,7 +364,7 @@ impl Requester {
             entry.paces.ended(attempt.node);
             entry.note(attempt.end(id, state, engine, gas, core.now, error));
         }
-        let ran = attempt.started_at.map_or(0, |at| (core.now - at).0.saturating_mul(1000));
+        let ran = attempt.ran(core.now).0.saturating_mul(1000);
         self.charge(attempt.job, attempt.took.unwrap_or(ran), attempt.charged);
     }
 
@@ -386,7 +390,7 @@ impl Requester {
 /// batches than suit it.
 fn measured_micros(now: Moment, attempt: &Attempt, report: &BatchReport) -> u64 {
     const CLOCK_TELLS: Millis = Millis(200);
-    let wall = attempt.started_at.map_or(Millis(0), |at| now - at);
+    let wall = attempt.ran(now);
     let believed = if wall >= CLOCK_TELLS || report.busy_micros == 0 { wall.0.max(1) * 1000 } else { 0 };
     report.busy_micros.max(believed)
 }

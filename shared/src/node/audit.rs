@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Node,
     core::Core,
-    entry::Entry,
+    entry::{Entry, Rest},
     provider::Provider,
     provider::WorkState,
     requester::{self, Requester},
@@ -82,6 +82,9 @@ impl Requester {
         for (node, candidate) in self.candidates.iter() {
             let known = outstanding.remove(&node).unwrap_or_default();
             holds(known == candidate.outstanding, "a node's batches and the attempts disagree")?;
+            let rests = |id: &AttemptId| self.attempts.get(id).is_some_and(|attempt| attempt.rest != Rest::No);
+            let resting: BTreeSet<AttemptId> = known.into_iter().filter(rests).collect();
+            holds(resting == candidate.resting, "what a node set aside and the attempts disagree")?;
         }
         holds(outstanding.is_empty(), "an attempt's node is forgotten")?;
         self.candidates.records.audit()?;

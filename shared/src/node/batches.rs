@@ -5,12 +5,13 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     Effect, RunId,
     core::Core,
-    provider::{Customer, Provider, Run, Work, WorkState},
+    provider::{Customer, Provider, Work, WorkState},
     queue::Key,
 };
 use crate::{
     engine::{Batch, BatchReport},
     id::{AttemptId, Hash, NodeId},
+    units::Millis,
     wire::{
         self, Assignment, MAX_BLOB, MAX_CALLS, MAX_INLINE, MAX_OUTPUT, MAX_TIME_MILLIS, Message, Payload, RefuseReason,
     },
@@ -29,7 +30,10 @@ impl Provider {
             let attempt = key.1;
             match &work.state {
                 WorkState::Fetching(_) | WorkState::Ready => {}
-                WorkState::Running(_) => core.send(from, Message::Started { attempt }),
+                WorkState::Running(run) => {
+                    let rests = self.is_resting(*run);
+                    core.send(from, if rests { Message::Resting { attempt } } else { Message::Started { attempt } });
+                }
                 WorkState::Done(report) => core.send(from, Message::Deliver { attempt, report: report.clone() }),
             }
             return;
@@ -136,32 +140,11 @@ impl Provider {
         self.run_ready(core);
     }
 
-    /// Puts batches on idle cores.
-    pub(super) fn run_ready(&mut self, core: &mut Core) {
-        while self.is_lending() && self.runs.len() < usize::from(self.settings.cores) {
-            let Some((key, counted)) = self.queue.pop() else { break };
-            let Some(work) = self.works.get_mut(&key) else { continue };
-            let run = RunId(self.next_run);
-            let Some((kernel, batch)) = prepare(core, &mut work.assignment) else {
-                core.nonsense(key.0, 5);
-                self.refuse(core, key, RefuseReason::Malformed);
-                continue;
-            };
-            self.next_run += 1;
-            work.tasks = batch.calls.len() as u64;
-            work.state = WorkState::Running(run);
-            work.since = core.now;
-            self.runs.insert(run, Run { of: key.0, wanted: Some(key), since: core.now, counted });
-            core.send(key.0, Message::Started { attempt: key.1 });
-            core.effects.push_back(Effect::Execute { run, kernel, batch, cpu_percent: self.settings.cpu_percent });
-            core.network_changed = true;
-        }
-    }
-
     /// The host finished a run.
     pub(super) fn executed(&mut self, core: &mut Core, run: RunId, report: &BatchReport) {
         let Some(run) = self.runs.remove(&run) else { return };
-        self.queue.took(run.of, (core.now - run.since).0.saturating_mul(1000), run.counted);
+        let took = Millis((core.now - run.since).0.saturating_sub(run.rested_at(core.now).0));
+        self.queue.took(run.of, took.0.saturating_mul(1000), run.counted);
         core.network_changed = true;
         self.busy_micros = self.busy_micros.saturating_add(report.busy_micros);
         self.tasks_done += report.outcomes.iter().filter(|outcome| outcome.output.is_ok()).count() as u64;
@@ -273,7 +256,7 @@ impl Provider {
 }
 
 /// The kernel and the batch of an assignment whose blobs are here. Takes the inline calls out of it.
-fn prepare(core: &mut Core, assignment: &mut Assignment) -> Option<(Arc<[u8]>, Batch)> {
+pub(super) fn prepare(core: &mut Core, assignment: &mut Assignment) -> Option<(Arc<[u8]>, Batch)> {
     let kernel = core.blobs.get(assignment.kernel)?;
     let common = match assignment.common {
         Some(hash) => core.blobs.get(hash)?.to_vec(),

@@ -36,6 +36,8 @@ const BUSY_MILLIS: (u64, u64) = (100, 5_000);
 /// First and longest pause after a node failed a task that others may do. A broken node fails fast, so it would be idle
 /// first and eat every task.
 const FAILED_MILLIS: (u64, u64) = (500, 60_000);
+/// How long a node that did not set a batch aside is not asked to again.
+const UNWILLING: Millis = Millis(60_000);
 
 /// A node that offered itself.
 pub(super) struct Candidate {
@@ -50,6 +52,10 @@ pub(super) struct Candidate {
     failures: u32,
     /// Batches it has.
     pub(super) outstanding: BTreeSet<AttemptId>,
+    /// Those of them that were set aside.
+    pub(super) resting: BTreeSet<AttemptId>,
+    /// It did not set aside what it was asked to: until then it is not asked again.
+    unwilling_until: Moment,
     /// When its connection broke while it had work.
     pub(super) lost_at: Option<Moment>,
 }
@@ -58,6 +64,16 @@ impl Candidate {
     /// Its offer, while it holds.
     pub(super) fn fresh(&self, now: Moment) -> Option<&Offer> {
         self.offer.as_ref().filter(|_| now < self.heard_at + OFFER_VALIDITY)
+    }
+
+    /// Whether it can be asked to set something aside.
+    pub(super) fn is_willing(&self, now: Moment) -> bool {
+        now >= self.unwilling_until
+    }
+
+    /// Batches it has that were not set aside.
+    pub(super) fn awake(&self) -> usize {
+        self.outstanding.len() - self.resting.len()
     }
 
     pub(super) fn is_busy(&self, now: Moment) -> bool {
@@ -130,8 +146,7 @@ impl Candidates {
             Trust::Unknown | Trust::Silent => 1,
             Trust::Resting => 0,
         };
-        let outstanding = self.nodes.get(&offer.node).map_or(0, |candidate| candidate.outstanding.len());
-        most.saturating_sub(outstanding)
+        most.saturating_sub(self.nodes.get(&offer.node).map_or(0, Candidate::awake))
     }
 
     /// Whether a node other than these offers what is required.
@@ -183,6 +198,8 @@ impl Candidates {
             busy_times: 0,
             failures: 0,
             outstanding: BTreeSet::new(),
+            resting: BTreeSet::new(),
+            unwilling_until: Moment(0),
             lost_at: None,
         });
         // What a node says itself is newer than what others repeat of it.
@@ -259,10 +276,29 @@ impl Candidates {
         }
     }
 
+    /// A batch of a node was set aside (`rests`), or goes on.
+    pub(super) fn set_aside(&mut self, node: NodeId, attempt: AttemptId, rests: bool) {
+        if let Some(candidate) = self.nodes.get_mut(&node) {
+            if rests {
+                candidate.resting.insert(attempt);
+            } else {
+                candidate.resting.remove(&attempt);
+            }
+        }
+    }
+
+    /// A node did not set aside what it was asked to.
+    pub(super) fn unwilling(&mut self, now: Moment, node: NodeId) {
+        if let Some(candidate) = self.nodes.get_mut(&node) {
+            candidate.unwilling_until = now + UNWILLING;
+        }
+    }
+
     /// A batch ended; `taken` when the node did take it.
     pub(super) fn ended(&mut self, node: NodeId, attempt: AttemptId, taken: bool) {
         if let Some(candidate) = self.nodes.get_mut(&node) {
             candidate.outstanding.remove(&attempt);
+            candidate.resting.remove(&attempt);
             if taken {
                 candidate.busy_times = 0;
             }

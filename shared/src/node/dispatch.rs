@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     broker::{MOST_FOUND, is_sane, meets},
     core::Core,
-    entry::{Attempt, Entry, Task},
+    entry::{Attempt, Entry, Rest, Task},
     hedges::patience,
     owners::Owners,
     requester::Requester,
@@ -222,8 +222,9 @@ impl Requester {
 
     /// Sends one batch of a job to a node; `false` when the job has none for it now.
     fn issue(&mut self, core: &mut Core, offer: &Offer, job: JobId) -> bool {
+        let may_begin = self.may_begin(core, offer, job);
         let Some(entry) = self.jobs.get_mut(&job) else { return false };
-        if !meets(offer, &entry.requirements) {
+        if !meets(offer, &entry.requirements) || !may_begin {
             return false;
         }
         let (candidates, requirements) = (&self.candidates, entry.requirements);
@@ -297,9 +298,13 @@ impl Requester {
             state: AttemptState::Assigned,
             assigned_at: core.now,
             started_at: None,
+            turn_at: core.now,
+            rest: Rest::No,
+            rested: Millis(0),
             due,
             patience,
             late: false,
+            blamed: false,
             copy,
             superseded: false,
             charged,

@@ -121,11 +121,18 @@ pub(super) struct Attempt {
     pub(super) state: AttemptState,
     pub(super) assigned_at: Moment,
     pub(super) started_at: Option<Moment>,
+    /// When its turn on a core began.
+    pub(super) turn_at: Moment,
+    pub(super) rest: Rest,
+    /// How long it was set aside before its turn.
+    pub(super) rested: Millis,
     /// When it should be done, by the node's speed.
     pub(super) due: Moment,
     /// How long it gets until its node counts as silent, and whether that is over.
     pub(super) patience: Millis,
     pub(super) late: bool,
+    /// Its node was blamed for that.
+    pub(super) blamed: bool,
     /// Another attempt of its task was out before.
     pub(super) copy: bool,
     /// Another one was first; it may still show the pace of its node.
@@ -136,6 +143,17 @@ pub(super) struct Attempt {
     pub(super) took: Option<u64>,
     /// The blob that holds its calls, pinned.
     pub(super) blob: Option<Hash>,
+}
+
+/// Whether an attempt that began was set aside for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// It is not.
+    No,
+    /// Its node was asked to, then.
+    Asked(Moment),
+    /// It is, since then.
+    Since(Moment),
 }
 
 /// What becomes of a task that failed.
@@ -221,6 +239,8 @@ pub(super) struct Entry {
 
     /// What it was given, in microseconds of one core; where its owner's others stood, when it began to wait.
     pub(super) work: u64,
+    /// A call of it was seen to run for long, while others waited.
+    pub(super) long: bool,
     /// Its place in the line, while it has one.
     pub(super) waits: Option<Turn>,
     /// When a node that meets its requirements was last seen connected; before that, when the wait began.
@@ -278,6 +298,7 @@ impl Entry {
             paces: Paces::default(),
             unfit: BTreeSet::new(),
             work: 0,
+            long: false,
             waits: None,
             chance_at: now,
             changed: true,
@@ -595,7 +616,7 @@ impl Attempt {
             span: self.span,
             tasks: self.calls,
             node: self.node,
-            state: self.state,
+            state: if matches!(self.rest, Rest::Since(_)) { AttemptState::Resting } else { self.state },
             engine: None,
             gas: Gas(0),
             assigned_at: self.assigned_at,

@@ -11,7 +11,7 @@ use super::{
     core::Core,
     entry::{Attempt, Entry, Task},
     requester::Requester,
-    trust::Trust,
+    trust::{Records, Trust},
 };
 use crate::{
     id::{AttemptId, JobId, NodeId},
@@ -87,15 +87,19 @@ impl Requester {
         self.extra.clear_out();
         for attempt in self.attempts.values_mut() {
             if attempt.copy
-                && let Some(at) = attempt.started_at
+                && attempt.started_at.is_some()
                 && let Some(entry) = self.jobs.get(&attempt.job)
             {
-                self.extra.out(entry.holder, (now - at).0.saturating_mul(1000));
+                self.extra.out(entry.holder, attempt.ran(now).0.saturating_mul(1000));
             }
             let waits = attempt.state != AttemptState::Delivered && !attempt.late;
             if waits && now >= attempt.assigned_at + attempt.patience {
                 attempt.late = true;
-                self.candidates.records.silent(attempt.node, attempt.assigned_at, now);
+                // Of a job of which nobody has delivered anything, it may be the call that takes so long.
+                let is_possible = self.jobs.get(&attempt.job).is_some_and(|entry| entry.done_units > 0);
+                if is_possible || !self.candidates.records.has_delivered(attempt.node) {
+                    attempt.blame(&mut self.candidates.records, now);
+                }
             }
         }
     }
@@ -138,7 +142,7 @@ impl Requester {
         while left != Some(0) {
             let Some(entry) = self.jobs.get(&job) else { return };
             let Some(task) = entry.issued.get(&start) else { return };
-            let fits = |(offer, ..): &(Offer, Trust, usize)| self.may_copy(entry, task, offer);
+            let fits = |(offer, ..): &(Offer, Trust, usize)| self.may_copy(core, entry, task, offer);
             let Some(place) = free.iter().position(fits) else { return };
             let (offer, trust, room) = &mut free[place];
             let offer = offer.clone();
@@ -159,9 +163,10 @@ impl Requester {
     }
 
     /// Whether a node may get a copy of a task that is out: it can run it, and neither has nor had it.
-    pub(super) fn may_copy(&self, entry: &Entry, task: &Task, offer: &Offer) -> bool {
+    pub(super) fn may_copy(&self, core: &Core, entry: &Entry, task: &Task, offer: &Offer) -> bool {
         let has = |id: &AttemptId| self.attempts.get(id).is_some_and(|attempt| attempt.node == offer.node);
         meets(offer, &entry.requirements)
+            && self.may_begin(core, offer, entry.id)
             && !entry.unfit.contains(&offer.node)
             && !task.live.iter().any(has)
             && !task.failures.iter().any(|failure| failure.node == offer.node)
@@ -183,13 +188,16 @@ impl Requester {
         let mut off = Vec::new();
         for id in others {
             let Some(attempt) = self.attempts.get_mut(&id) else { continue };
+            if attempt.late {
+                attempt.blame(&mut self.candidates.records, core.now);
+            }
             let paced = self.jobs.get(&job).is_some_and(|entry| entry.paces.get(attempt.node).rate.is_some());
             if goes_on && !paced && self.extra.is_allowed(holder) {
                 attempt.superseded = true;
                 continue;
             }
             // Whoever waited for a node that held a batch for long owes no more for it than the batch took elsewhere.
-            let ran = attempt.started_at.map_or(0, |at| (core.now - at).0.saturating_mul(1000)).min(took);
+            let ran = attempt.ran(core.now).0.saturating_mul(1000).min(took);
             attempt.took = Some(ran);
             self.extra.spent(holder, ran);
             off.push(id);
@@ -200,7 +208,7 @@ impl Requester {
     /// How many of a node's batches run, as far as it said so.
     pub(super) fn running(&self, node: NodeId) -> usize {
         let outstanding = self.candidates.get(node).map(|candidate| candidate.outstanding.iter());
-        let runs = |attempt: &Attempt| attempt.started_at.is_some();
+        let runs = |attempt: &Attempt| attempt.has_core();
         outstanding.into_iter().flatten().filter(|id| self.attempts.get(*id).is_some_and(runs)).count()
     }
 
@@ -221,6 +229,16 @@ impl Requester {
             jobs.push(attempt.job);
         }
         (wanted, jobs)
+    }
+}
+
+impl Attempt {
+    /// It had its time, and its node brought nothing; counts once.
+    pub(super) fn blame(&mut self, records: &mut Records, now: Moment) {
+        if !self.blamed {
+            self.blamed = true;
+            records.silent(self.node, self.assigned_at, now);
+        }
     }
 }
 

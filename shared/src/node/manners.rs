@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Effect, Node, core::Core, provider::WorkState};
+use super::{Effect, Node, core::Core, entry::Attempt, provider::WorkState};
 use crate::{
     id::NodeId,
     job::AttemptState,
@@ -40,6 +40,8 @@ const FIND: u32 = 200;
 /// A new batch, and one that this node has already (it may have to be delivered again).
 const ASSIGN: u32 = 8;
 const ASSIGN_AGAIN: u32 = 16;
+/// An honest requester asks for a core every two seconds at most.
+const GIVE_WAY: u32 = 16;
 /// A part of a blob that is here; asking for one that is not.
 const WANT: u32 = 1;
 const WANT_UNKNOWN: u32 = 40;
@@ -225,8 +227,12 @@ impl Node {
                 if known { ASSIGN_AGAIN } else { ASSIGN }
             }
             Message::Refuse { attempt: id, .. } => unless(attempt(id).is_some()),
-            Message::Started { attempt: id } => {
-                unless(attempt(id).is_some_and(|attempt| attempt.state == AttemptState::Assigned))
+            Message::Started { attempt: id } => unless(attempt(id).is_some_and(Attempt::may_start)),
+            Message::Resting { attempt: id } => unless(attempt(id).is_some_and(|attempt| attempt.rest.is_asked())),
+            Message::GiveWay { attempt } => {
+                let work = self.provider.works.get(&(from, *attempt));
+                let runs = work.is_some_and(|work| matches!(work.state, WorkState::Running(_)));
+                if runs { GIVE_WAY } else { UNKNOWN_NAME }
             }
             Message::Deliver { attempt: id, .. } => {
                 unless(attempt(id).is_some_and(|attempt| attempt.state != AttemptState::Delivered))

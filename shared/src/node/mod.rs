@@ -32,6 +32,7 @@ mod shares;
 mod store;
 mod stragglers;
 mod trust;
+mod turns;
 mod view;
 
 use self::{broker::Broker, core::Core, provider::Provider, requester::Requester};
@@ -211,6 +212,14 @@ pub enum Effect {
         /// Which.
         run: RunId,
     },
+    /// Set a run aside where it stands (`rests`), or let it go on. Time set aside counts neither for its limit nor as work.
+    /// Only where [`NodeConfig::can_rest`].
+    Rest {
+        /// Which.
+        run: RunId,
+        /// Which of the two.
+        rests: bool,
+    },
     /// Keep a record.
     Save(StoreKey, Vec<u8>),
     /// Forget a record.
@@ -241,6 +250,8 @@ pub struct NodeConfig {
     pub seed: [u8; 32],
     /// How much it keeps of jobs that are over.
     pub keep: Keep,
+    /// Whether the host can set a run aside and let it go on later ([`Effect::Rest`]).
+    pub can_rest: bool,
 }
 
 /// Reads a job from its source; the second parameter finds kernels that it names by hash.
@@ -449,6 +460,8 @@ impl Node {
             Message::Assign(assignment) => self.provider.assigned(core, from, assignment),
             Message::Refuse { attempt, reason } => self.requester.refused(core, from, attempt, reason),
             Message::Started { attempt } => self.requester.started(core, from, attempt),
+            Message::GiveWay { attempt } => self.provider.asked_to_give_way(core, from, attempt),
+            Message::Resting { attempt } => self.requester.rests(core, from, attempt),
             Message::Deliver { attempt, report } => self.requester.delivered(core, from, attempt, report),
             Message::Settle { attempt } => self.provider.settled(core, from, attempt),
             Message::Cancel { attempts } => {

@@ -9,6 +9,7 @@ use super::{
     RunId,
     core::Core,
     queue::{Key, Queue},
+    turns::Turn,
 };
 use crate::{
     api::ProviderSettings,
@@ -54,7 +55,7 @@ pub(super) struct Customer {
     pub(super) batches: usize,
 }
 
-/// A batch on a core.
+/// A batch that the host has begun.
 pub(super) struct Run {
     /// Whose it is.
     pub(super) of: NodeId,
@@ -63,6 +64,9 @@ pub(super) struct Run {
     pub(super) since: Moment,
     /// What it counts as given to its requester so far, in microseconds.
     pub(super) counted: u64,
+    pub(super) turn: Turn,
+    /// How long it was set aside before its turn.
+    pub(super) rested: Millis,
 }
 
 /// The lending side of a node.
@@ -221,6 +225,9 @@ impl Provider {
         for key in unsettled {
             self.forget(core, key);
         }
+        if self.next_turn().is_some_and(|at| now >= at) {
+            self.run_ready(core);
+        }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Moment> {
@@ -235,13 +242,23 @@ impl Provider {
             .filter(|work| matches!(work.state, WorkState::Done(_)))
             .map(|work| work.since + UNSETTLED)
             .min();
-        offer.into_iter().chain(gone).chain(unsettled).min()
+        offer.into_iter().chain(gone).chain(unsettled).chain(self.next_turn()).min()
+    }
+
+    /// A batch's state in the words that people see; `None` while it only waits or is over.
+    pub(super) fn shown(&self, work: &Work) -> Option<AttemptState> {
+        match work.state {
+            WorkState::Fetching(_) => Some(AttemptState::Fetching),
+            WorkState::Running(run) if self.is_resting(run) => Some(AttemptState::Resting),
+            WorkState::Running(_) => Some(AttemptState::Running),
+            WorkState::Ready | WorkState::Done(_) => None,
+        }
     }
 
     // ---- helpers -------------------------------------------------------------------------------------------------
 
     fn idle_cores(&self) -> u16 {
-        let taken = u16::try_from(self.runs.len() + self.queue.len()).unwrap_or(u16::MAX);
+        let taken = u16::try_from(self.on_cores() + self.queue.len()).unwrap_or(u16::MAX);
         self.settings.cores.saturating_sub(taken)
     }
 
@@ -285,17 +302,6 @@ impl Provider {
             );
         }
         nodes
-    }
-}
-
-impl Work {
-    /// Its state in the words that people see; `None` while it only waits or is over.
-    pub(super) fn shown(&self) -> Option<AttemptState> {
-        match self.state {
-            WorkState::Fetching(_) => Some(AttemptState::Fetching),
-            WorkState::Running(_) => Some(AttemptState::Running),
-            WorkState::Ready | WorkState::Done(_) => None,
-        }
     }
 }
 

@@ -369,7 +369,7 @@ impl Requester {
     fn charge_running(&mut self, now: Moment) {
         let mut more = Vec::new();
         for attempt in self.attempts.values_mut() {
-            let ran = attempt.started_at.map_or(0, |at| (now - at).0.saturating_mul(1000));
+            let ran = attempt.ran(now).0.saturating_mul(1000);
             if ran > attempt.charged {
                 more.push((attempt.job, ran - attempt.charged));
                 attempt.charged = ran;
@@ -399,15 +399,16 @@ impl Requester {
                 let timeout = self.jobs.get(&attempt.job).map_or(Millis(0), Entry::timeout);
                 let slack = if attempt.state == AttemptState::Delivered { FETCH_SLACK } else { DELIVERY_SLACK };
                 match attempt.started_at {
-                    Some(at) => now >= at + timeout + slack,
+                    Some(at) => now >= at + timeout + slack + attempt.set_aside(now, timeout),
                     None => now >= attempt.due.max(attempt.assigned_at + timeout) + START_SLACK,
                 }
             })
             .map(|(id, _)| *id)
             .collect();
         for id in late {
-            let Some(attempt) = self.attempts.get(&id) else { continue };
+            let Some(attempt) = self.attempts.get_mut(&id) else { continue };
             let node = attempt.node;
+            attempt.blame(&mut self.candidates.records, now);
             core.send(node, Message::Cancel { attempts: vec![id] });
             let refusal = Refusal::new(Code::TimedOut, "the node did not deliver in time", "");
             let failure = Failure { node, refusal, deterministic: false, placed: false, silent: true };
@@ -521,6 +522,7 @@ mod tests {
             agent: String::new(),
             seed: [7; 32],
             keep: Keep::default(),
+            can_rest: true,
         };
         let mut node = Node::new(config);
         let [greedy, modest] = [b"greedy", b"modest"].map(|name| Holder::of(OwnerId::of(name)));
@@ -569,6 +571,7 @@ mod tests {
             agent: String::new(),
             seed: [7; 32],
             keep: Keep::default(),
+            can_rest: true,
         });
         let (owner, other) = (Holder::of(OwnerId::of(b"owner")), Holder::of(OwnerId::of(b"other")));
         let large = 30 << 20;
@@ -597,6 +600,7 @@ mod tests {
             agent: String::new(),
             seed: [7; 32],
             keep: Keep::default(),
+            can_rest: true,
         });
         let owner = Holder::of(OwnerId::of(b"owner"));
         let [large, complete] = [1, 2].map(|number| submit(&mut node, number, owner));

@@ -1,26 +1,47 @@
 //! Room for an owner whom long calls of others keep out. Batches are short, but one call may run for an hour: an owner
-//! with work that waits and nothing under way is given a core that a long call of another owner has; one whose household, or
+//! with work that waits and nothing under way is given a core that a call of another owner has; one whose household, or
 //! network, has something under way, only one of that: whoever makes up owners or households pushes aside nobody but himself.
 //! What a node was given while all its cores had calls waits as well: it is taken back, and goes out anew in the order of turns.
 //!
-//! A call that was interrupted begins anew, and may run four times as long before that happens to it again. So it ends
-//! some day, having lost no more than a third of its time.
+//! A call that gives way is set aside by its node and goes on later where it stood (`turns.rs`). A node sets aside as many
+//! as it has cores, and begins no more *long* ones than that, so that a call of which nobody knows how long it is finds a
+//! core within some seconds, whatever else there is. It has one for so long before it counts as long itself: then it takes
+//! turns with what was set aside, or, if others wait who are not known either, begins anew when a place for long calls is free.
+//!
+//! Long calls beyond those wait for each other: one ends another, which begins anew and may run four times as long before
+//! that happens to it again. So it ends some day, having lost no more than a third of its time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use super::{attempts::MOST_CANCELLED, broker::meets, core::Core, entry::Attempt, requester::Requester};
+use super::{
+    attempts::MOST_CANCELLED,
+    broker::meets,
+    core::Core,
+    entry::{Attempt, Rest},
+    requester::Requester,
+    turns::STANDS_BY,
+};
 use crate::{
     id::{AttemptId, Holder, JobId, NodeId, OwnerId},
-    job::Requirements,
+    job::AttemptState,
     refusal::{Code, Refusal},
-    units::Millis,
-    wire::Message,
+    units::{Millis, Moment},
+    wire::{Message, Offer},
 };
 
 /// How long an owner waits with nothing under way.
 const PATIENCE: Millis = Millis(1_500);
-/// How long a call may run at least.
-const PROTECTED: Millis = Millis(5_000);
+/// How long a turn of a call lasts at least.
+const TURN: Millis = Millis(2_000);
+/// A call that runs for so long is long; before, it is not made to begin anew.
+pub(super) const LONG: Millis = Millis(5_000);
+/// How long a node gets to set a call aside.
+const TO_SET_ASIDE: Millis = Millis(STANDS_BY.0 + 2_000);
+/// Beyond twice its limit, how long an attempt may have been set aside in all before its node counts as silent.
+const ASIDE_SLACK: Millis = Millis(60_000);
 /// Owners looked at in one step, who was given least first.
 const MOST_LOOKED_AT: usize = 16;
 
@@ -45,92 +66,217 @@ impl Live {
         [self.of_networks.get(&holder.network), self.of_households.get(&household), self.of_owners.get(&holder)]
             .map(|count| count.copied().unwrap_or(0))
     }
+
+    /// Whether an attempt of `other` may give way to `holder`, by what both have under way.
+    fn may_push_aside(&self, holder: Holder, other: Holder) -> bool {
+        let [of_network, of_household, _] = self.of(holder);
+        let near = (other.network == holder.network, other.household == holder.household);
+        (of_network == 0 || near.0) && (of_household == 0 || near == (true, true))
+    }
+}
+
+/// What an owner has that waits.
+#[derive(Clone, Copy)]
+struct Wait {
+    holder: Holder,
+    job: JobId,
+    /// Where a batch of it was set aside; `None` if none has begun.
+    rests_on: Option<NodeId>,
+}
+
+/// What a node has begun of this one's jobs.
+#[derive(Default)]
+struct Begun {
+    on_core: usize,
+    resting: usize,
+    /// Those of both that are long.
+    long: usize,
 }
 
 impl Requester {
-    /// Interrupts one long call for each owner who has waited too long.
+    /// Finds a core for each owner who has waited too long.
     pub(super) fn make_room(&mut self, core: &mut Core) {
-        let full = self.full_nodes(core);
+        self.note_unwilling(core);
+        let begun = self.begun();
+        let full = self.full_nodes(core, &begun);
         let mut live = Live::default();
-        // Of those who have something that a node has no core for.
-        let mut behind: BTreeMap<Holder, JobId> = BTreeMap::new();
+        // Of those who have something that a node has no core for, or that was set aside.
+        let mut behind: BTreeMap<Holder, Wait> = BTreeMap::new();
+        let mut resting: BTreeMap<Holder, Wait> = BTreeMap::new();
         for attempt in self.attempts.values() {
             let Some(entry) = self.jobs.get(&attempt.job) else { continue };
+            let wait = Wait { holder: entry.holder, job: attempt.job, rests_on: None };
             if attempt.is_behind(&full) {
-                behind.entry(entry.holder).or_insert(attempt.job);
-            } else {
+                behind.entry(entry.holder).or_insert(wait);
+            } else if attempt.rest == Rest::No {
                 live.add(entry.holder);
+            } else {
+                resting.entry(entry.holder).or_insert(Wait { rests_on: Some(attempt.node), ..wait });
             }
         }
-        let mut waiting: Vec<(Holder, JobId)> = behind.into_iter().collect();
-        waiting.retain(|(holder, _)| !live.of_owners.contains_key(holder));
-        waiting.sort_by_key(|(holder, _)| live.of(*holder));
+        let mut waiting: Vec<Wait> = behind.into_values().collect();
+        waiting.retain(|wait| !live.of_owners.contains_key(&wait.holder));
+        waiting.sort_by_key(|wait| live.of(wait.holder));
         waiting.truncate(MOST_LOOKED_AT);
         let reach = self.candidates.reach(core, true);
         let fits = |job| self.jobs.get(&job).is_some_and(|entry| reach.meets(&entry.requirements));
         let most = waiting.len() + MOST_LOOKED_AT;
         for job in self.owners.turns(&fits) {
             let Some(entry) = self.jobs.get(&job) else { continue };
-            let known = waiting.iter().any(|(holder, _)| *holder == entry.holder);
+            let known = waiting.iter().any(|wait| wait.holder == entry.holder);
             if !known && !live.of_owners.contains_key(&entry.holder) && entry.could_go(core.now) {
-                waiting.push((entry.holder, job));
+                waiting.push(Wait { holder: entry.holder, job, rests_on: None });
                 if waiting.len() == most {
                     break;
                 }
             }
         }
+        // Who has begun comes last: his turn comes by itself where cores change hands.
+        let known: BTreeSet<Holder> = waiting.iter().map(|wait| wait.holder).collect();
+        let idle = |wait: &Wait| !known.contains(&wait.holder) && !live.of_owners.contains_key(&wait.holder);
+        waiting.extend(resting.into_values().filter(idle));
         let since = |holder: &Holder| self.kept_out.get(holder).copied().unwrap_or(core.now);
-        self.kept_out = waiting.iter().map(|(holder, _)| (*holder, since(holder))).collect();
-        for (holder, job) in waiting {
-            let waited = self.kept_out.get(&holder).is_some_and(|since| core.now >= *since + PATIENCE);
-            if waited && let Some(id) = self.longest(core, job, &live) {
-                self.interrupt(core, id, job, &full);
-                self.kept_out.remove(&holder);
+        self.kept_out = waiting.iter().map(|wait| (wait.holder, since(&wait.holder))).collect();
+        if waiting.is_empty() {
+            return;
+        }
+        self.note_long(core.now);
+        let begun = self.begun();
+        for wait in waiting {
+            let waited = self.kept_out.get(&wait.holder).is_some_and(|since| core.now >= *since + PATIENCE);
+            // One in a step: it changes who has what under way, and where.
+            if waited && self.make_room_for(core, wait, &live, &begun, &full) {
+                self.kept_out.remove(&wait.holder);
+                return;
             }
         }
     }
 
-    /// Nodes all of whose cores have calls of this one's jobs.
-    fn full_nodes(&self, core: &Core) -> BTreeSet<NodeId> {
-        let mut started: BTreeMap<NodeId, usize> = BTreeMap::new();
-        for attempt in self.attempts.values().filter(|attempt| attempt.started_at.is_some()) {
-            *started.entry(attempt.node).or_default() += 1;
+    fn make_room_for(
+        &mut self,
+        core: &mut Core,
+        wait: Wait,
+        live: &Live,
+        begun: &BTreeMap<NodeId, Begun>,
+        full: &BTreeSet<NodeId>,
+    ) -> bool {
+        let is_long = self.jobs.get(&wait.job).is_some_and(|entry| entry.long);
+        if let Some(id) = self.to_set_aside(core, wait, live, begun, is_long) {
+            self.set_aside(core, id, wait.job, full);
+            return true;
         }
-        let is_full = |(node, count): &(NodeId, usize)| {
-            let offer = self.candidates.get(*node).and_then(|candidate| candidate.fresh(core.now));
-            offer.is_some_and(|offer| *count >= usize::from(self.candidates.cores(core, offer)))
-        };
-        started.into_iter().filter(is_full).map(|(node, _)| node).collect()
+        if wait.rests_on.is_some() {
+            return false;
+        }
+        let surplus = (!is_long).then(|| self.surplus(core, wait, live, begun)).flatten();
+        let Some(id) = surplus.or_else(|| self.longest(core, wait, live, is_long)) else { return false };
+        self.interrupt(core, id, wait.job, full);
+        true
     }
 
-    /// The attempt that gives way to a job: of the network, the household in it, and the owner in that, that has most under
-    /// way, the one that ran longest.
-    fn longest(&self, core: &Core, job: JobId, live: &Live) -> Option<AttemptId> {
-        let entry = self.jobs.get(&job)?;
-        let [of_network, of_household, _] = live.of(entry.holder);
-        let Holder { network, household, owner: _ } = entry.holder;
-        let fits = |attempt: &Attempt, requirements: &Requirements| {
-            let candidate = self.candidates.get(attempt.node).filter(|_| !entry.unfit.contains(&attempt.node));
-            candidate.and_then(|candidate| candidate.fresh(core.now)).is_some_and(|offer| meets(offer, requirements))
+    // ---- who gives way -------------------------------------------------------------------------------------------
+
+    /// The call that is set aside: of the network, the household in it, and the owner in that, that has most under way, the
+    /// one whose turn is longest.
+    fn to_set_aside(
+        &self,
+        core: &Core,
+        wait: Wait,
+        live: &Live,
+        begun: &BTreeMap<NodeId, Begun>,
+        is_long: bool,
+    ) -> Option<AttemptId> {
+        // A long call has its place where it began; elsewhere it needs one for long calls.
+        if is_long && wait.rests_on.is_none() {
+            return None;
+        }
+        let could = |node: NodeId, offer: &Offer| {
+            let resting = begun.get(&node).map_or(0, |begun| begun.resting);
+            let has_room = resting < usize::from(self.candidates.cores(core, offer));
+            wait.rests_on.map_or(has_room, |rests_on| rests_on == node)
         };
-        self.attempts
-            .iter()
-            .filter(|(_, attempt)| attempt.started_at.is_some() && fits(attempt, &entry.requirements))
-            .filter_map(|(id, attempt)| {
-                let other = self.jobs.get(&attempt.job)?;
-                let task = other.issued.get(&attempt.span.start)?;
-                let protected = Millis(PROTECTED.0 << (2 * task.interrupted).min(20));
-                let ran = core.now - attempt.started_at?;
-                let near = (other.holder.network == network, other.holder.household == household);
-                let concerned = (of_network == 0 || near.0) && (of_household == 0 || near == (true, true));
-                let held = live.of(other.holder);
-                (concerned && ran >= protected && task.live == [*id]).then_some((held, ran, *id))
+        let least = if wait.rests_on.is_some() { LONG } else { TURN };
+        self.pushed_aside(core, wait, live)
+            .filter(|(_, attempt, offer)| {
+                let willing = self.candidates.get(attempt.node).is_some_and(|node| node.is_willing(core.now));
+                willing && attempt.has_core() && core.now >= attempt.turn_at + least && could(attempt.node, offer)
             })
-            .max()
-            .map(|(.., id)| id)
+            .max_by_key(|(id, attempt, _)| (self.held(live, attempt), core.now - attempt.turn_at, *id))
+            .map(|(id, ..)| id)
     }
 
-    /// Ends a call, and takes back what its node has no core for, and what of the job no node has: whose turn it is comes first.
+    /// The call that begins anew since its node has begun more long ones than it has cores: the one that loses least.
+    fn surplus(&self, core: &Core, wait: Wait, live: &Live, begun: &BTreeMap<NodeId, Begun>) -> Option<AttemptId> {
+        self.pushed_aside(core, wait, live)
+            .filter(|(_, attempt, offer)| {
+                let cores = usize::from(self.candidates.cores(core, offer));
+                let beyond = begun.get(&attempt.node).is_some_and(|begun| begun.long > cores);
+                let is_long = self.jobs.get(&attempt.job).is_some_and(|entry| entry.long);
+                beyond && is_long && attempt.ran(core.now) >= LONG
+            })
+            .max_by_key(|(id, attempt, _)| (self.held(live, attempt), Reverse(attempt.ran(core.now)), *id))
+            .map(|(id, ..)| id)
+    }
+
+    /// The call that begins anew though it may lose much: for a long one, or where nothing can be set aside.
+    fn longest(&self, core: &Core, wait: Wait, live: &Live, is_long: bool) -> Option<AttemptId> {
+        self.pushed_aside(core, wait, live)
+            .filter(|(id, attempt, _)| {
+                let node = self.candidates.get(attempt.node);
+                let only_so = is_long || node.is_some_and(|node| !node.is_willing(core.now));
+                let task = self.jobs.get(&attempt.job).and_then(|entry| entry.issued.get(&attempt.span.start));
+                let protected = |interrupted: u32| Millis(LONG.0 << (2 * interrupted).min(20));
+                let over = |task: &super::entry::Task| {
+                    attempt.ran(core.now) >= protected(task.interrupted) && task.live == [*id]
+                };
+                only_so && task.is_some_and(over)
+            })
+            .max_by_key(|(id, attempt, _)| (self.held(live, attempt), attempt.ran(core.now), *id))
+            .map(|(id, ..)| id)
+    }
+
+    /// The attempts that have begun on nodes that could do a job, and may give way to it.
+    fn pushed_aside<'a>(
+        &'a self,
+        core: &'a Core,
+        wait: Wait,
+        live: &'a Live,
+    ) -> impl Iterator<Item = (AttemptId, &'a Attempt, &'a Offer)> {
+        let waiting = self.jobs.get(&wait.job);
+        self.attempts.iter().filter_map(move |(id, attempt)| {
+            attempt.started_at?;
+            let (waiting, other) = (waiting?, self.jobs.get(&attempt.job)?);
+            if attempt.job == wait.job || !live.may_push_aside(wait.holder, other.holder) {
+                return None;
+            }
+            let candidate = self.candidates.get(attempt.node).filter(|_| !waiting.unfit.contains(&attempt.node))?;
+            let offer = candidate.fresh(core.now).filter(|offer| meets(offer, &waiting.requirements))?;
+            Some((*id, attempt, offer))
+        })
+    }
+
+    fn held(&self, live: &Live, attempt: &Attempt) -> [usize; 3] {
+        self.jobs.get(&attempt.job).map_or([0; 3], |entry| live.of(entry.holder))
+    }
+
+    // ---- how it gives way ----------------------------------------------------------------------------------------
+
+    /// Has a call set aside; its core goes to whose turn it is.
+    fn set_aside(&mut self, core: &mut Core, id: AttemptId, for_job: JobId, full: &BTreeSet<NodeId>) {
+        let Some(node) = self.attempts.get(&id).map(|attempt| attempt.node) else { return };
+        // Before, so that the core is not taken by what is taken back.
+        let mut nodes = self.take_back(core, node, for_job, full);
+        if let Some(attempt) = self.attempts.get_mut(&id) {
+            attempt.rest = Rest::Asked(core.now);
+            self.candidates.set_aside(node, id, true);
+            core.send(node, Message::GiveWay { attempt: id });
+        }
+        nodes.remove(&node);
+        self.fill(core, node);
+        nodes.into_iter().for_each(|node| self.fill(core, node));
+    }
+
+    /// Ends a call, which begins anew; its core goes to whose turn it is.
     fn interrupt(&mut self, core: &mut Core, id: AttemptId, for_job: JobId, full: &BTreeSet<NodeId>) {
         let Some(attempt) = self.attempts.get(&id) else { return };
         let (job, node, start) = (attempt.job, attempt.node, attempt.span.start);
@@ -138,28 +284,126 @@ impl Requester {
             task.interrupted += 1;
         }
         // The call last, so that its node does not begin with what is taken back.
-        let behind = |attempt: &Attempt| attempt.is_behind(full) && (attempt.node == node || attempt.job == for_job);
-        let behind =
-            self.attempts.iter().filter(|(_, attempt)| behind(attempt)).map(|(id, attempt)| (attempt.node, *id));
-        let mut by_node: BTreeMap<NodeId, Vec<AttemptId>> = BTreeMap::new();
-        for (node, behind) in behind {
-            by_node.entry(node).or_default().push(behind);
-        }
-        by_node.entry(node).or_default().push(id);
-        for (node, attempts) in &by_node {
-            for some in attempts.chunks(MOST_CANCELLED) {
-                core.send(*node, Message::Cancel { attempts: some.to_vec() });
-            }
-            for id in attempts {
-                let message = "its node was needed for the job of another owner; it begins anew";
-                self.lose(core, *id, Refusal::new(Code::NoProvider, message, ""));
-            }
-        }
+        let mut nodes = self.take_back(core, node, for_job, full);
+        self.reclaim(core, node, &[id]);
         // First the one that has a core now.
+        nodes.remove(&node);
         self.fill(core, node);
-        for other in by_node.into_keys().filter(|other| *other != node) {
-            self.fill(core, other);
+        nodes.into_iter().for_each(|node| self.fill(core, node));
+    }
+
+    /// Takes back what a node has no core for, and what of a job no node has; gives the nodes that had something.
+    fn take_back(
+        &mut self,
+        core: &mut Core,
+        node: NodeId,
+        for_job: JobId,
+        full: &BTreeSet<NodeId>,
+    ) -> BTreeSet<NodeId> {
+        let behind = |attempt: &Attempt| attempt.is_behind(full) && (attempt.node == node || attempt.job == for_job);
+        let mut by_node: BTreeMap<NodeId, Vec<AttemptId>> = BTreeMap::new();
+        for (id, attempt) in self.attempts.iter().filter(|(_, attempt)| behind(attempt)) {
+            by_node.entry(attempt.node).or_default().push(*id);
         }
+        for (node, attempts) in &by_node {
+            self.reclaim(core, *node, attempts);
+        }
+        by_node.into_keys().collect()
+    }
+
+    /// Calls attempts of a node off, whose core is needed; they begin anew.
+    fn reclaim(&mut self, core: &mut Core, node: NodeId, attempts: &[AttemptId]) {
+        for some in attempts.chunks(MOST_CANCELLED) {
+            core.send(node, Message::Cancel { attempts: some.to_vec() });
+        }
+        for id in attempts {
+            let message = "its node was needed for the job of another owner; it begins anew";
+            self.lose(core, *id, Refusal::new(Code::NoProvider, message, ""));
+        }
+    }
+
+    // ---- what nodes say ------------------------------------------------------------------------------------------
+
+    /// A node set a batch aside.
+    pub(super) fn rests(&mut self, core: &Core, from: NodeId, id: AttemptId) {
+        let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| attempt.node == from) else { return };
+        if let Rest::Asked(_) = attempt.rest {
+            attempt.rest = Rest::Since(core.now);
+        }
+    }
+
+    /// A node goes on with a batch that was set aside, or does not set it aside.
+    pub(super) fn goes_on(&mut self, core: &Core, id: AttemptId) {
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        let node = attempt.node;
+        match attempt.rest {
+            Rest::No => return,
+            Rest::Asked(_) => self.candidates.unwilling(core.now, node),
+            Rest::Since(at) => {
+                attempt.rested = Millis(attempt.rested.0 + (core.now - at).0);
+                attempt.turn_at = core.now;
+            }
+        }
+        attempt.rest = Rest::No;
+        self.candidates.set_aside(node, id, false);
+    }
+
+    /// Nodes that did not set aside what they were asked to go on with it, for all that is known.
+    fn note_unwilling(&mut self, core: &Core) {
+        let late = |attempt: &Attempt| match attempt.rest {
+            Rest::Asked(at) => core.now >= at + TO_SET_ASIDE,
+            Rest::No | Rest::Since(_) => false,
+        };
+        let late: Vec<AttemptId> =
+            self.attempts.iter().filter(|(_, attempt)| late(attempt)).map(|(id, _)| *id).collect();
+        for id in late {
+            self.goes_on(core, id);
+        }
+    }
+
+    // ---- what is long --------------------------------------------------------------------------------------------
+
+    /// Notes the jobs of which a call runs for long.
+    fn note_long(&mut self, now: Moment) {
+        for attempt in self.attempts.values().filter(|attempt| attempt.ran(now) >= LONG) {
+            if let Some(entry) = self.jobs.get_mut(&attempt.job) {
+                entry.long = true;
+            }
+        }
+    }
+
+    /// Whether a batch of a job may begin on a node: a long one has its place there, and its owner has nothing there that
+    /// was set aside and could go on instead.
+    pub(super) fn may_begin(&self, core: &Core, offer: &Offer, job: JobId) -> bool {
+        let (Some(entry), Some(candidate)) = (self.jobs.get(&job), self.candidates.get(offer.node)) else {
+            return false;
+        };
+        let entry_of = |id: &AttemptId| self.attempts.get(id).and_then(|attempt| self.jobs.get(&attempt.job));
+        if candidate.resting.iter().filter_map(entry_of).any(|other| other.holder == entry.holder) {
+            return false;
+        }
+        let long = candidate.outstanding.iter().filter_map(entry_of).filter(|other| other.long);
+        !entry.long || long.count() < usize::from(self.candidates.cores(core, offer))
+    }
+
+    fn begun(&self) -> BTreeMap<NodeId, Begun> {
+        let mut begun: BTreeMap<NodeId, Begun> = BTreeMap::new();
+        for attempt in self.attempts.values().filter(|attempt| attempt.started_at.is_some()) {
+            let of_node = begun.entry(attempt.node).or_default();
+            of_node.on_core += usize::from(attempt.rest == Rest::No);
+            of_node.resting += usize::from(attempt.rest != Rest::No);
+            of_node.long += usize::from(self.jobs.get(&attempt.job).is_some_and(|entry| entry.long));
+        }
+        begun
+    }
+
+    /// Nodes all of whose cores have calls of this one's jobs.
+    fn full_nodes(&self, core: &Core, begun: &BTreeMap<NodeId, Begun>) -> BTreeSet<NodeId> {
+        let is_full = |(node, begun): &(&NodeId, &Begun)| {
+            let offer = self.candidates.get(**node).and_then(|candidate| candidate.fresh(core.now));
+            offer.is_some_and(|offer| begun.on_core >= usize::from(self.candidates.cores(core, offer)))
+        };
+        begun.iter().filter(is_full).map(|(node, _)| *node).collect()
     }
 }
 
@@ -167,5 +411,40 @@ impl Attempt {
     /// Whether its node has it, and no core for it.
     fn is_behind(&self, full: &BTreeSet<NodeId>) -> bool {
         self.started_at.is_none() && full.contains(&self.node)
+    }
+
+    /// Whether it has a core, as far as its node said so.
+    pub(super) fn has_core(&self) -> bool {
+        self.started_at.is_some() && self.rest == Rest::No
+    }
+
+    /// How long it has had a core.
+    pub(super) fn ran(&self, now: Moment) -> Millis {
+        let aside = match self.rest {
+            Rest::No | Rest::Asked(_) => Millis(0),
+            Rest::Since(at) => now - at,
+        };
+        self.started_at.map_or(Millis(0), |at| Millis((now - at).0.saturating_sub(self.rested.0 + aside.0)))
+    }
+
+    /// How long it was set aside, as far as that is believed of its node.
+    pub(super) fn set_aside(&self, now: Moment, timeout: Millis) -> Millis {
+        let aside = match self.rest {
+            Rest::No | Rest::Asked(_) => Millis(0),
+            Rest::Since(at) => now - at,
+        };
+        Millis((self.rested.0 + aside.0).min(2 * timeout.0 + ASIDE_SLACK.0))
+    }
+
+    /// Whether its node may say that it begins, or goes on.
+    pub(super) fn may_start(&self) -> bool {
+        self.state == AttemptState::Assigned || self.rest != Rest::No
+    }
+}
+
+impl Rest {
+    /// Whether the node may say that it set it aside.
+    pub(super) fn is_asked(self) -> bool {
+        matches!(self, Rest::Asked(_))
     }
 }

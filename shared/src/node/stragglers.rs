@@ -55,7 +55,7 @@ impl Requester {
             let best = idle
                 .iter()
                 .enumerate()
-                .filter(|(_, (offer, _))| self.may_copy(entry, task, offer))
+                .filter(|(_, (offer, _))| self.may_copy(core, entry, task, offer))
                 .map(|(place, (offer, _))| {
                     let takes = entry.paces.duration(offer.node, slow.units);
                     (takes.unwrap_or(Millis(slow.planned.0.saturating_mul(2))), place)
@@ -116,7 +116,7 @@ impl Requester {
                 let candidate = self.candidates.get(node)?;
                 let offer = candidate.fresh(core.now)?;
                 let cores = usize::from(self.candidates.cores(core, offer));
-                let spare = cores.saturating_sub(candidate.outstanding.len());
+                let spare = cores.saturating_sub(candidate.awake());
                 (spare > 0).then(|| (offer.clone(), spare))
             })
             .collect()

@@ -62,6 +62,11 @@ impl Records {
         }
     }
 
+    /// Whether a node has delivered anything.
+    pub(super) fn has_delivered(&self, node: NodeId) -> bool {
+        self.of.get(&node).is_some_and(|record| record.delivered)
+    }
+
     /// How many cores a node is believed to have that claims so many; at least 1.
     pub(super) fn cores(&self, node: NodeId, claimed: u16) -> u16 {
         let proven = self.of.get(&node).filter(|record| record.delivered).map_or(0, |record| record.parallel);

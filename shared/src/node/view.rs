@@ -118,7 +118,7 @@ impl Provider {
                     job: work.assignment.job,
                     attempt: *attempt,
                     tasks: work.tasks,
-                    state: work.shown()?,
+                    state: self.shown(work)?,
                     since: work.since,
                 })
             })

@@ -23,7 +23,14 @@ const MICROS: u64 = 5;
 
 fn node(name: u8) -> Node {
     let me = NodeId([name; 32]);
-    Node::new(NodeConfig { me, role: Role::Public, agent: "bench".to_owned(), seed: [name; 32], keep: Keep::default() })
+    Node::new(NodeConfig {
+        me,
+        role: Role::Public,
+        agent: "bench".to_owned(),
+        seed: [name; 32],
+        keep: Keep::default(),
+        can_rest: true,
+    })
 }
 
 fn main() {
@@ -66,6 +73,7 @@ fn main() {
                     Effect::Dial { .. }
                     | Effect::Hang { .. }
                     | Effect::Abort { .. }
+                    | Effect::Rest { .. }
                     | Effect::Save(..)
                     | Effect::Forget(_)
                     | Effect::JobChanged(_)

@@ -60,6 +60,8 @@ impl Hostile {
             Message::Deliver { attempt, .. }
             | Message::Started { attempt }
             | Message::Settle { attempt }
+            | Message::GiveWay { attempt }
+            | Message::Resting { attempt }
             | Message::Refuse { attempt, .. } => self.attempts.push(*attempt),
             Message::Hello { .. }
             | Message::Offer(_)
@@ -108,7 +110,7 @@ impl Hostile {
     pub fn message(&mut self, me: NodeId, everybody: &[NodeId]) -> Message {
         let somebody = everybody[self.chance.below(everybody.len() as u64) as usize];
         let (attempt, hash) = (self.attempt(), self.hash());
-        match self.chance.below(15) {
+        match self.chance.below(17) {
             0 => Message::Hello {
                 version: PROTOCOL_VERSION,
                 role: Role::Seed,
@@ -148,6 +150,8 @@ impl Hostile {
                 let len = self.chance.below(300) as usize;
                 Message::Chunk { hash, offset: 0, total: self.chance.below(400), bytes: self.chance.bytes(len) }
             }
+            14 => Message::GiveWay { attempt },
+            15 => Message::Resting { attempt },
             _ => Message::Unknown { hash },
         }
     }

@@ -22,17 +22,22 @@ pub const BAD_UNIT: u64 = u64::MAX - 1;
 
 /// Sums `0..units`, a range at a time.
 pub fn sum(units: u64) -> Job {
-    job(Numbers { units, shape: CallShape::WholeSpan, padding: 0, bad: None })
+    job(Numbers { units, shape: CallShape::WholeSpan, padding: 0, bad: None, weight: 1 })
+}
+
+/// Sums `0..units` in one call, which cannot be cut.
+pub fn call(units: u64) -> Job {
+    job(Numbers { units: 1, shape: CallShape::WholeSpan, padding: 0, bad: None, weight: units })
 }
 
 /// Squares `0..units`, each in a call of its own, and adds up the squares. Inputs carry `padding` bytes more each.
 pub fn squares(units: u64, padding: usize) -> Job {
-    job(Numbers { units, shape: CallShape::EachUnit, padding, bad: None })
+    job(Numbers { units, shape: CallShape::EachUnit, padding, bad: None, weight: 1 })
 }
 
 /// As [`squares`], but the kernel traps at unit `bad`.
 pub fn trapping(units: u64, bad: u64) -> Job {
-    job(Numbers { units, shape: CallShape::EachUnit, padding: 0, bad: Some(bad) })
+    job(Numbers { units, shape: CallShape::EachUnit, padding: 0, bad: Some(bad), weight: 1 })
 }
 
 /// What [`sum`] must come to.
@@ -51,11 +56,12 @@ fn job(plan: Numbers) -> Job {
         kind: "sim",
         metadata: Metadata::default(),
         source: format!(
-            "{} {} {} {}",
+            "{} {} {} {} {}",
             plan.units,
             plan.shape == CallShape::EachUnit,
             plan.padding,
-            plan.bad.unwrap_or(0)
+            plan.bad.unwrap_or(0),
+            plan.weight
         )
         .into(),
         requirements: Requirements::default(),
@@ -71,12 +77,13 @@ pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Blob>) -> Result<Job, Re
     }
     let broken = || Refusal::new(Code::InvalidJson, "not a job of the simulator", "");
     let fields: Vec<&str> = source.split(' ').collect();
-    let [units, each, padding, bad] = fields[..] else { return Err(broken()) };
+    let [units, each, padding, bad, weight] = fields[..] else { return Err(broken()) };
     Ok(job(Numbers {
         units: units.parse().map_err(|_| broken())?,
         shape: if each == "true" { CallShape::EachUnit } else { CallShape::WholeSpan },
         padding: padding.parse().map_err(|_| broken())?,
         bad: bad.parse().ok().filter(|bad| *bad > 0),
+        weight: weight.parse().map_err(|_| broken())?,
     }))
 }
 
@@ -92,6 +99,8 @@ struct Numbers {
     shape: CallShape,
     padding: usize,
     bad: Option<u64>,
+    /// Numbers of a unit, where a span is one call.
+    weight: u64,
 }
 
 impl Plan for Numbers {
@@ -116,7 +125,9 @@ impl Plan for Numbers {
 
     fn inputs(&self, span: Span) -> Vec<Vec<u8>> {
         match self.shape {
-            CallShape::WholeSpan => vec![[span.start.to_le_bytes(), span.end.to_le_bytes()].concat()],
+            CallShape::WholeSpan => {
+                vec![[span.start, span.end].map(|unit| (unit * self.weight).to_le_bytes()).concat()]
+            }
             CallShape::EachUnit => (span.start..span.end)
                 .map(|unit| {
                     let x = if self.bad == Some(unit) { BAD_UNIT } else { unit };

@@ -63,6 +63,8 @@ struct Machine {
     free_at: Moment,
     /// Runs that go on, and the event that ends each.
     running: BTreeMap<RunId, Option<(Moment, u64)>>,
+    /// Those of them that were set aside: what ends each, and how long it has until then.
+    resting: BTreeMap<RunId, Option<(Millis, Event)>>,
     /// What a watcher saw of each job when it was last told of it.
     told: BTreeMap<JobId, JobSummary>,
 }
@@ -179,6 +181,7 @@ impl World {
             wake_at: None,
             free_at: BEGINNING,
             running: BTreeMap::new(),
+            resting: BTreeMap::new(),
             told: BTreeMap::new(),
         });
         self.start(machine);
@@ -285,6 +288,7 @@ impl World {
         self.machines[machine].hostile = None;
         self.machines[machine].life += 1;
         self.machines[machine].running.clear();
+        self.machines[machine].resting.clear();
         let broken: Vec<(usize, usize)> =
             self.links.keys().filter(|(a, b)| *a == machine || *b == machine).copied().collect();
         for (a, b) in broken {
@@ -309,6 +313,7 @@ impl World {
             agent: "p2pnet simulator".to_owned(),
             seed: self.chance.name(),
             keep: Keep::default(),
+            can_rest: true,
         };
         let mut node = Node::new(config);
         let records: Vec<(StoreKey, Vec<u8>)> =
@@ -492,6 +497,7 @@ impl World {
                     self.execute(machine, run, &kernel, &batch, cpu_percent);
                 }
                 Effect::Abort { run } => self.abort(machine, run),
+                Effect::Rest { run, rests } => self.rest(machine, run, rests),
                 Effect::Save(key, bytes) => {
                     self.note("save", machine, machine, &bytes);
                     self.machines[machine].store.insert(key, bytes);
@@ -545,12 +551,28 @@ impl World {
         let key = self.schedule(at, Event::Executed { machine, life, run, units, report: Box::new(report) });
         self.machines[machine].running.insert(run, Some(key));
         let cores = usize::from(self.machines[machine].actor.cores().unwrap_or(0));
-        assert!(self.machines[machine].running.len() <= cores, "a node runs no more than it has cores");
+        let Machine { running, resting, .. } = &self.machines[machine];
+        assert!(running.len() <= cores + resting.len(), "a node runs no more than it has cores");
+        assert!(resting.len() <= cores, "nor sets more aside");
+    }
+
+    /// Sets a run aside where it stands, or lets it go on.
+    fn rest(&mut self, machine: usize, run: RunId, rests: bool) {
+        let now = self.now;
+        let Some(end) = self.machines[machine].running.get(&run).copied() else { return };
+        if rests {
+            let left = end.and_then(|key| Some((key.0 - now, self.events.remove(&key)?)));
+            self.machines[machine].resting.insert(run, left);
+        } else if let Some(left) = self.machines[machine].resting.remove(&run) {
+            let end = left.map(|(left, event)| self.schedule(now + left, event));
+            self.machines[machine].running.insert(run, end);
+        }
     }
 
     /// Stops a run: its report comes at once.
     fn abort(&mut self, machine: usize, run: RunId) {
         let Some(end) = self.machines[machine].running.get(&run).copied() else { return };
+        self.machines[machine].resting.remove(&run);
         if let Some(key) = end {
             self.events.remove(&key);
         }

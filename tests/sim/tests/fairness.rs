@@ -5,7 +5,7 @@
 use p2pnet_shared::{
     id::{Holder, JobId, OwnerId},
     job::{Job, JobState, Policy, Priority},
-    node::Input,
+    node::{Found, Input},
     refusal::Code,
     units::Millis,
 };
@@ -112,6 +112,68 @@ fn a_small_job_that_a_node_took_behind_endless_calls_is_not_held_up_by_them() {
         let time = tiny(&mut world, me, "small");
         assert!(time < 10_000, "{time} ms behind {jobs} endless calls on {cores} cores");
     }
+}
+
+/// One call that takes so many seconds on a node of one unit a second, and may.
+fn call(seconds: u64) -> Job {
+    let mut job = plan::call(seconds);
+    job.requirements.timeout_seconds = 3_600;
+    job
+}
+
+fn attempts(world: &World, me: usize, job: JobId) -> u64 {
+    match world.node(me).job(job).unwrap() {
+        Found::Here(status) => status.attempts_total,
+        Found::Kept(_) => panic!("it is not over"),
+    }
+}
+
+#[test]
+fn endless_calls_of_many_hold_up_small_jobs_no_longer_the_tenth_time_than_the_first() {
+    for (cores, endless) in [(1, 1), (1, 2), (1, 5), (2, 2), (2, 7)] {
+        let (mut world, me) = World::around_a_requester(21, &[Actor::Donor { cores, units_per_second: 1 }]);
+        (0..3).for_each(|_| _ = tiny(&mut world, me, "first"));
+        let calls: Vec<JobId> =
+            (0..endless).map(|number| world.submit(me, of(&format!("long {number}"), call(3_600)))).collect();
+        // Each of them has its first turn, in which nobody knows how long it is.
+        world.run_until(Millis(60_000), |_| false);
+        for round in 0..20 {
+            let time = tiny(&mut world, me, "small");
+            assert!(time < 9_000, "{endless} endless calls on {cores} cores, round {round}: {time} ms");
+            world.run_until(Millis(700 * round), |_| false);
+        }
+        assert!(!calls.iter().any(|job| world.is_over(me, *job)), "they are still there");
+    }
+}
+
+#[test]
+fn a_long_call_among_many_small_jobs_is_begun_once_and_ends() {
+    let (mut world, me) = World::around_a_requester(22, &[Actor::Donor { cores: 1, units_per_second: 1 }]);
+    tiny(&mut world, me, "first");
+    let long = world.submit(me, of("long", call(300)));
+    world.run_until(Millis(3_000), |_| false);
+    let begun = world.elapsed().0;
+    while !world.is_over(me, long) {
+        tiny(&mut world, me, "small");
+        assert!(world.is_over(me, long) || attempts(&world, me, long) == 1, "no work of it is lost");
+        assert!(world.elapsed().0 - begun < 900_000, "it has its turns");
+    }
+    assert_eq!(world.result(me, long), plan::expected_sum(300));
+}
+
+#[test]
+fn two_long_calls_on_one_core_take_turns_and_neither_begins_anew() {
+    let (mut world, me) = World::around_a_requester(23, &[Actor::Donor { cores: 1, units_per_second: 1 }]);
+    tiny(&mut world, me, "first");
+    let begun = world.elapsed().0;
+    let [one, other] = ["one", "other"].map(|owner| world.submit(me, of(owner, call(60))));
+    let first = |world: &World| world.is_over(me, one) || world.is_over(me, other);
+    assert!(world.run_until(Millis(200_000), first));
+    let at_first = world.elapsed().0 - begun;
+    assert!(world.run_until(Millis(200_000), |world| world.is_over(me, one) && world.is_over(me, other)));
+    let at_last = world.elapsed().0 - begun;
+    assert!(at_first > 100_000, "neither had the core for itself: {at_first}");
+    assert!(at_last < 125_000, "and no work was done twice: {at_last}");
 }
 
 #[test]

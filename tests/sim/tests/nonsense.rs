@@ -81,7 +81,14 @@ impl Bench {
     fn new(seed: u64, role: Role) -> Self {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        let config = NodeConfig { me: ME, role, agent: "under test".to_owned(), seed: bytes, keep: Keep::default() };
+        let config = NodeConfig {
+            me: ME,
+            role,
+            agent: "under test".to_owned(),
+            seed: bytes,
+            keep: Keep::default(),
+            can_rest: true,
+        };
         let now = Moment(1_790_000_000_000);
         let mut bench = Self {
             node: Node::new(config),
@@ -323,7 +330,7 @@ fn whatever_a_peer_repeats_for_nothing_it_is_hung_up_on_in_the_end() {
         made_at: Moment(0),
     };
     let find = Message::Find { query: 1, requirements: Requirements::default(), limit: 0 };
-    let floods: [(&str, Message); 12] = [
+    let floods: [(&str, Message); 14] = [
         ("Hello", hello),
         ("Offer", Message::Offer(offer)),
         ("Withdraw", Message::Withdraw),
@@ -331,6 +338,8 @@ fn whatever_a_peer_repeats_for_nothing_it_is_hung_up_on_in_the_end() {
         ("Found", Message::Found { query: 9, offers: Vec::new(), known: 0 }),
         ("Refuse", Message::Refuse { attempt: AttemptId(5), reason: p2pnet_shared::wire::RefuseReason::Busy }),
         ("Started", Message::Started { attempt: AttemptId(5) }),
+        ("GiveWay", Message::GiveWay { attempt: AttemptId(5) }),
+        ("Resting", Message::Resting { attempt: AttemptId(5) }),
         ("Settle", Message::Settle { attempt: AttemptId(5) }),
         ("Cancel", Message::Cancel { attempts: vec![AttemptId(5); 100] }),
         ("Want", Message::Want { hash, offset: 0 }),

@@ -220,15 +220,15 @@ fn running(words: Words, network: Option<&NetworkView>) -> Html {
 
 fn running_row(words: Words, network: &NetworkView, run: &RunningView) -> Html {
     let job: String = run.job.to_string().chars().take(8).collect();
-    let fetching = match run.state {
-        AttemptState::Assigned | AttemptState::Fetching => true,
+    let since = match run.state {
+        AttemptState::Assigned | AttemptState::Fetching => words.say(donate::FETCHING).to_owned(),
+        AttemptState::Resting => words.say(donate::RESTING).to_owned(),
         AttemptState::Running
         | AttemptState::Delivered
         | AttemptState::Accepted
         | AttemptState::Rejected
-        | AttemptState::Lost => false,
+        | AttemptState::Lost => words.relative(run.since),
     };
-    let since = if fetching { words.say(donate::FETCHING).to_owned() } else { words.relative(run.since) };
     html! {
         <tr key={format!("{}-{}", run.requester, run.attempt.0)}>
             <td>

@@ -110,7 +110,7 @@ impl TaskMap {
     fn draw(&mut self, attempt: &AttemptView, over: bool) {
         let state = match attempt.state {
             AttemptState::Assigned | AttemptState::Fetching => CellState::Sent,
-            AttemptState::Running | AttemptState::Delivered => CellState::Running,
+            AttemptState::Running | AttemptState::Resting | AttemptState::Delivered => CellState::Running,
             AttemptState::Rejected | AttemptState::Lost => CellState::Again,
             AttemptState::Accepted => return,
         };

@@ -40,6 +40,7 @@ texts! {
     TASKS_HEAD: "Tasks", "Задачи";
     SINCE: "Since", "Начато";
     FETCHING: "fetching data", "получает данные";
+    RESTING: "set aside for others", "уступает другим";
     QUEUED: "Waiting in the queue: {n}", "В очереди: {n}";
     DONE: "Done since this tab opened", "Сделано с открытия вкладки";
     DONE_TASKS: "tasks computed", "задач посчитано";

@@ -21,6 +21,7 @@ texts! {
     ATTEMPT_ACCEPTED: "accepted", "принята";
     ATTEMPT_REJECTED: "rejected", "отклонена";
     ATTEMPT_LOST: "lost", "потеряна";
+    ATTEMPT_RESTING: "set aside for others", "уступила другим";
     WAIT_NOT_CONNECTED: "Waits for the connection to the network.", "Ждёт соединения с сетью.";
     WAIT_NO_PROVIDERS: "No node lends its processor right now. Open the page on another device and press Start, or donate in this tab.",
         "Сейчас никто не отдаёт процессор. Откройте страницу на другом устройстве и нажмите «Начать» или поделитесь в этой вкладке.";

@@ -163,6 +163,7 @@ pub fn attempt_state(state: AttemptState) -> Text {
         AttemptState::Accepted => job::ATTEMPT_ACCEPTED,
         AttemptState::Rejected => job::ATTEMPT_REJECTED,
         AttemptState::Lost => job::ATTEMPT_LOST,
+        AttemptState::Resting => job::ATTEMPT_RESTING,
     }
 }
 

@@ -45,7 +45,7 @@ impl Host for TestHost {
             }
             HostOrder::Save(key, bytes) => self.records.save(key, bytes),
             HostOrder::Forget(key) => self.records.forget(key),
-            HostOrder::Abort { .. } | HostOrder::Cores(_) => {}
+            HostOrder::Abort { .. } | HostOrder::Rest { .. } | HostOrder::Cores(_) => {}
         }
     }
 
@@ -77,6 +77,7 @@ fn run(seed: u8, role: Role, options: Options) -> Running {
         agent: "test".to_owned(),
         seed: [seed; 32],
         keep: Keep::default(),
+        can_rest: true,
     };
     let host = TestHost { facts: facts.clone(), records: MemoryRecords::default() };
     let begin = Start { secret, config, restored: Vec::new(), modules: BTreeMap::new() };

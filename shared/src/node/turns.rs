@@ -1,0 +1,177 @@
+//! Turns on the cores that are lent. A run that may give way is set aside where it stands as soon as something else is there
+//! for its core, and goes on later: long calls and short ones share a core, and no work is lost.
+//!
+//! What is set aside keeps its memory, so no more of it is there than cores, and together it has no more memory than one call
+//! may have.
+
+use super::{
+    Effect, RunId,
+    core::Core,
+    provider::{Provider, Run, WorkState},
+    queue::Key,
+};
+use crate::{
+    id::{AttemptId, NodeId},
+    units::{Millis, Moment},
+    wire::{Message, RefuseReason},
+};
+
+/// A run that was set aside for so long goes on before batches that have not begun.
+const REST: Millis = Millis(5_000);
+/// How long a run that may give way stands by for what is to take its core. Its requester waits somewhat longer.
+pub(super) const STANDS_BY: Millis = Millis(10_000);
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It has a core.
+    OnCore,
+    /// It has one, and gives it up until then if something is there for it.
+    StandsBy(Moment),
+    /// It was set aside then.
+    Resting(Moment),
+}
+
+impl Provider {
+    /// The requester has others to go first on the core of one of its batches.
+    pub(super) fn asked_to_give_way(&mut self, core: &mut Core, from: NodeId, attempt: AttemptId) {
+        let Some(work) = self.works.get(&(from, attempt)) else { return };
+        let WorkState::Running(id) = work.state else { return };
+        let can = core.config.can_rest && self.has_memory_for(core, id);
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        match run.turn {
+            Turn::Resting(_) => core.send(from, Message::Resting { attempt }),
+            Turn::OnCore | Turn::StandsBy(_) if can => {
+                run.turn = Turn::StandsBy(core.now + STANDS_BY);
+                self.run_ready(core);
+            }
+            Turn::OnCore | Turn::StandsBy(_) => core.send(from, Message::Started { attempt }),
+        }
+    }
+
+    /// Puts batches on idle cores, and has runs take turns on them.
+    pub(super) fn run_ready(&mut self, core: &mut Core) {
+        let cores = usize::from(self.settings.cores);
+        while self.is_lending() {
+            if self.on_cores() >= cores {
+                let Some(id) = self.giving_way(core) else { break };
+                self.set_aside(core, id);
+            } else if let Some(id) = self.rested(core.now, REST) {
+                self.go_on(core, id);
+            } else if let Some((key, counted)) = self.queue.pop() {
+                self.begin(core, key, counted);
+            } else if let Some(id) = self.rested(core.now, Millis(0)) {
+                self.go_on(core, id);
+            } else {
+                break;
+            }
+        }
+    }
+
+    /// When one that stands by may give its core to one that rests.
+    pub(super) fn next_turn(&self) -> Option<Moment> {
+        let stands_by = |run: &Run| matches!(run.turn, Turn::StandsBy(_));
+        let since = |run: &Run| match run.turn {
+            Turn::Resting(since) => Some(since + REST),
+            Turn::OnCore | Turn::StandsBy(_) => None,
+        };
+        self.runs.values().any(stands_by).then(|| self.runs.values().filter_map(since).min()).flatten()
+    }
+
+    pub(super) fn is_resting(&self, run: RunId) -> bool {
+        self.runs.get(&run).is_some_and(|run| matches!(run.turn, Turn::Resting(_)))
+    }
+
+    /// How many cores are taken.
+    pub(super) fn on_cores(&self) -> usize {
+        self.runs.values().filter(|run| !matches!(run.turn, Turn::Resting(_))).count()
+    }
+
+    fn begin(&mut self, core: &mut Core, key: Key, counted: u64) {
+        let Some(work) = self.works.get_mut(&key) else { return };
+        let run = RunId(self.next_run);
+        let Some((kernel, batch)) = super::batches::prepare(core, &mut work.assignment) else {
+            core.nonsense(key.0, 5);
+            return self.refuse(core, key, RefuseReason::Malformed);
+        };
+        self.next_run += 1;
+        work.tasks = batch.calls.len() as u64;
+        work.state = WorkState::Running(run);
+        work.since = core.now;
+        let new = Run { of: key.0, wanted: Some(key), since: core.now, counted, turn: Turn::OnCore, rested: Millis(0) };
+        self.runs.insert(run, new);
+        core.send(key.0, Message::Started { attempt: key.1 });
+        core.effects.push_back(Effect::Execute { run, kernel, batch, cpu_percent: self.settings.cpu_percent });
+        core.network_changed = true;
+    }
+
+    fn set_aside(&mut self, core: &mut Core, id: RunId) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.turn = Turn::Resting(core.now);
+        core.effects.push_back(Effect::Rest { run: id, rests: true });
+        if let Some((node, attempt)) = run.wanted {
+            core.send(node, Message::Resting { attempt });
+        }
+        core.network_changed = true;
+    }
+
+    fn go_on(&mut self, core: &mut Core, id: RunId) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.rested = run.rested_at(core.now);
+        run.turn = Turn::OnCore;
+        core.effects.push_back(Effect::Rest { run: id, rests: false });
+        if let Some((node, attempt)) = run.wanted {
+            core.send(node, Message::Started { attempt });
+        }
+        core.network_changed = true;
+    }
+
+    /// A run that gives its core up now: there is a batch for it and room to set one more aside, or one that has rested
+    /// for long enough.
+    fn giving_way(&self, core: &Core) -> Option<RunId> {
+        let resting = self.runs.len() - self.on_cores();
+        let has_room = self.queue.len() > 0 && resting < usize::from(self.settings.cores);
+        if !has_room && self.rested(core.now, REST).is_none() {
+            return None;
+        }
+        let stands_by = |run: &Run| match run.turn {
+            Turn::StandsBy(until) => run.wanted.is_some() && core.now < until,
+            Turn::OnCore | Turn::Resting(_) => false,
+        };
+        self.runs.iter().find(|(id, run)| stands_by(run) && self.has_memory_for(core, **id)).map(|(id, _)| *id)
+    }
+
+    /// The run that rests for longest, if that is for so long.
+    fn rested(&self, now: Moment, least: Millis) -> Option<RunId> {
+        let since = |run: &Run| match run.turn {
+            Turn::Resting(since) => run.wanted.is_some().then_some(since),
+            Turn::OnCore | Turn::StandsBy(_) => None,
+        };
+        let longest = self.runs.iter().filter_map(|(id, run)| Some((since(run)?, *id))).min()?;
+        (now >= longest.0 + least).then_some(longest.1)
+    }
+
+    /// Whether one more may be set aside, by its memory. The one that goes on in its stead, if any, is not counted.
+    fn has_memory_for(&self, core: &Core, id: RunId) -> bool {
+        let bytes = |run: &Run| {
+            let work = run.wanted.and_then(|key| self.works.get(&key));
+            work.map_or(0, |work| work.assignment.limits.memory_bytes)
+        };
+        let goes_on = self.rested(core.now, REST);
+        let resting =
+            self.runs.iter().filter(|(other, run)| matches!(run.turn, Turn::Resting(_)) && Some(**other) != goes_on);
+        let set_aside: u64 = resting.map(|(_, run)| bytes(run)).sum();
+        let this = self.runs.get(&id).map_or(0, bytes);
+        set_aside.saturating_add(this) <= u64::from(self.settings.memory_mib) << 20
+    }
+}
+
+impl Run {
+    /// How long it was set aside so far.
+    pub(super) fn rested_at(&self, now: Moment) -> Millis {
+        match self.turn {
+            Turn::OnCore | Turn::StandsBy(_) => self.rested,
+            Turn::Resting(since) => Millis(self.rested.0 + (now - since).0),
+        }
+    }
+}
