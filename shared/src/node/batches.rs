@@ -143,6 +143,7 @@ impl Provider {
     /// The host finished a run.
     pub(super) fn executed(&mut self, core: &mut Core, run: RunId, report: &BatchReport) {
         let Some(run) = self.runs.remove(&run) else { return };
+        self.freed_at = core.now;
         let took = Millis((core.now - run.since).0.saturating_sub(run.rested_at(core.now).0));
         self.queue.took(run.of, took.0.saturating_mul(1000), run.counted);
         core.network_changed = true;

@@ -78,6 +78,8 @@ pub(super) struct Provider {
     /// Runs that the host has.
     pub(super) runs: BTreeMap<RunId, Run>,
     pub(super) next_run: u64,
+    /// When a run ended last.
+    pub(super) freed_at: Moment,
     pub(super) waiting: BTreeMap<Hash, BTreeSet<Key>>,
     pub(super) done_bytes: u64,
     offer_at: Moment,
@@ -97,6 +99,7 @@ impl Default for Provider {
             customers: BTreeMap::new(),
             runs: BTreeMap::new(),
             next_run: 0,
+            freed_at: Moment(0),
             waiting: BTreeMap::new(),
             done_bytes: 0,
             offer_at: Moment(0),

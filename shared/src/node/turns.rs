@@ -17,7 +17,10 @@ use crate::{
 };
 
 /// A run that was set aside for so long goes on before batches that have not begun.
-const REST: Millis = Millis(5_000);
+const REST: Millis = Millis(3_000);
+/// How long a core waits for the next batch of whom it was given up for, before what was set aside goes on: a requester
+/// gives out a batch of something new only when the first one is back.
+const PAUSE: Millis = Millis(100);
 /// How long a run that may give way stands by for what is to take its core. Its requester waits somewhat longer.
 pub(super) const STANDS_BY: Millis = Millis(10_000);
 
@@ -60,7 +63,9 @@ impl Provider {
                 self.go_on(core, id);
             } else if let Some((key, counted)) = self.queue.pop() {
                 self.begin(core, key, counted);
-            } else if let Some(id) = self.rested(core.now, Millis(0)) {
+            } else if core.now >= self.freed_at + PAUSE
+                && let Some(id) = self.rested(core.now, Millis(0))
+            {
                 self.go_on(core, id);
             } else {
                 break;
@@ -68,14 +73,19 @@ impl Provider {
         }
     }
 
-    /// When one that stands by may give its core to one that rests.
+    /// When one that rests may go on: on a core that nothing has, or on that of one that stands by.
     pub(super) fn next_turn(&self) -> Option<Moment> {
-        let stands_by = |run: &Run| matches!(run.turn, Turn::StandsBy(_));
         let since = |run: &Run| match run.turn {
-            Turn::Resting(since) => Some(since + REST),
+            Turn::Resting(since) => run.wanted.is_some().then_some(since),
             Turn::OnCore | Turn::StandsBy(_) => None,
         };
-        self.runs.values().any(stands_by).then(|| self.runs.values().filter_map(since).min()).flatten()
+        let first = self.runs.values().filter_map(since).min().filter(|_| self.is_lending())?;
+        let stands_by = |run: &Run| matches!(run.turn, Turn::StandsBy(_));
+        if self.on_cores() < usize::from(self.settings.cores) {
+            Some((self.freed_at + PAUSE).min(first + REST))
+        } else {
+            self.runs.values().any(stands_by).then_some(first + REST)
+        }
     }
 
     pub(super) fn is_resting(&self, run: RunId) -> bool {
