@@ -27,7 +27,7 @@ const WRAPPER: &str = "RUSTC_WORKSPACE_WRAPPER";
 /// What every cargo is told from now on.
 static TOLD: OnceLock<[(&str, PathBuf); 2]> = OnceLock::new();
 
-/// The page is linted for wasm, where its code is alive.
+/// The page is linted for wasm, where its code is alive; so it is where it is linted as it compiles.
 const NOT_PAGE: &[&str] = &["--workspace", "--exclude", "p2pnet-web", "--exclude", "p2pnet-browser"];
 
 /// Lints with cargo's command.
@@ -89,7 +89,10 @@ pub fn compile_if_asked() -> Option<ExitCode> {
 fn is_linted(words: &[OsString]) -> bool {
     let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let folder = package.as_ref().and_then(|package| package.strip_prefix(workspace::root()).ok());
-    folder.is_some_and(|folder| !folder.starts_with("kernels") && !folder.starts_with("target"))
+    let for_wasm = words.iter().any(|word| word == "wasm32-unknown-unknown");
+    let is_page = |folder: &Path| ["web", "browser-node"].iter().any(|page| folder.starts_with(page));
+    let is_ours = |folder: &Path| !folder.starts_with("kernels") && !folder.starts_with("target");
+    folder.is_some_and(|folder| is_ours(folder) && (for_wasm || !is_page(folder)))
         && words.iter().any(|word| word == "--crate-name")
         && !words.iter().any(|word| word == "___")
 }

@@ -235,22 +235,16 @@ impl Worker {
         false
     }
 
-    /// Runs a batch; the report of it, and whether this worker can be given another one. `told` is called once the run can
-    /// be stopped.
-    pub fn run(
-        &mut self,
-        order: &Order,
-        stop: &Stop,
-        compilers: &Compilers,
-        told: impl FnOnce(),
-    ) -> (BatchReport, After) {
+    /// Runs a batch; the report of it, and whether this worker can be given another one. `told` is called when
+    /// whoever stops runs, or sets them aside, is to look.
+    pub fn run(&mut self, order: &Order, stop: &Stop, compilers: &Compilers, told: impl Fn()) -> (BatchReport, After) {
         let run = order.run.0;
         let patience = Duration::from_millis(order.batch.limits.time_millis) + PATIENCE;
         let clock = Clock::new(&order.asked, Instant::now());
         *lock(&stop.running) = Some(Running::new(self.remote.clone(), clock.clone(), patience));
         told();
         let calls = order.batch.calls.len();
-        let report = self.exchange(order, compilers);
+        let report = self.exchange(order, stop, compilers, told);
         *lock(&stop.running) = None;
         match report {
             Ok((report, worn)) if is_sound(&report, calls) => {
@@ -284,7 +278,13 @@ impl Worker {
     }
 
     /// The report, and whether the worker lacked something for it.
-    fn exchange(&mut self, order: &Order, compilers: &Compilers) -> io::Result<(BatchReport, bool)> {
+    fn exchange(
+        &mut self,
+        order: &Order,
+        stop: &Stop,
+        compilers: &Compilers,
+        told: impl Fn(),
+    ) -> io::Result<(BatchReport, bool)> {
         let Order { run, kernel: original, batch, cpu_percent, asked } = order;
         let (wanted, cpu_percent) = (batch.kernel, *cpu_percent);
         let (is_known, forget) = self.known.introduce(wanted, original.len());
@@ -295,6 +295,11 @@ impl Worker {
         let rests = asked.rests();
         frames::write(&mut *input, &ToWorker::Run { run: run.0, forget, kernel, batch, cpu_percent, rests })?;
         drop(input);
+        if rests && let Some(running) = lock(&stop.running).as_mut() {
+            // It may be to go on by now, which nobody has told it that thought it was at work.
+            running.told_to_rest = true;
+        }
+        told();
         let mut has_asked = false;
         loop {
             match frames::read(&mut self.output, MOST_ANSWER_BYTES)? {

@@ -159,8 +159,8 @@ async fn a_run_is_set_aside_for_others_on_its_core_and_goes_on_with_all_that_it_
     let (run, report) = next(&mut incoming).await;
     assert_eq!((run, traps(&report)), (RunId(1), vec![Some(Trap::TimedOut)]));
     assert!(report.outcomes[0].gas > Gas(0));
-    // It worked for all of its time; and with the time that it rested it would be this at least.
-    assert!((2_000_000..4_500_000).contains(&report.busy_micros), "{report:?}");
+    // For all of its time: that it rested is none of it.
+    assert!(report.busy_micros >= 1_500_000, "{report:?}");
     executor.rest(RunId(1), true);
     executor.stop();
 }

@@ -7,6 +7,7 @@ use super::{
     core::Core,
     provider::{Customer, Provider, Work, WorkState},
     queue::Key,
+    turns::Turn,
 };
 use crate::{
     engine::{Batch, BatchReport},
@@ -32,6 +33,10 @@ impl Provider {
                 WorkState::Fetching(_) | WorkState::Ready => {}
                 WorkState::Running(run) => {
                     let rests = self.is_resting(*run);
+                    // What its requester asked for before does not count any more.
+                    if let Some(run) = self.runs.get_mut(run).filter(|_| !rests) {
+                        run.turn = Turn::OnCore;
+                    }
                     core.send(from, if rests { Message::Resting { attempt } } else { Message::Started { attempt } });
                 }
                 WorkState::Done(report) => core.send(from, Message::Deliver { attempt, report: report.clone() }),
@@ -142,8 +147,11 @@ impl Provider {
 
     /// The host finished a run.
     pub(super) fn executed(&mut self, core: &mut Core, run: RunId, report: &BatchReport) {
+        let was_full = self.on_cores() >= usize::from(self.settings.cores);
         let Some(run) = self.runs.remove(&run) else { return };
-        self.freed_at = core.now;
+        if was_full {
+            self.freed_at = core.now;
+        }
         let took = Millis((core.now - run.since).0.saturating_sub(run.rested_at(core.now).0));
         self.queue.took(run.of, took.0.saturating_mul(1000), run.counted);
         core.network_changed = true;

@@ -143,6 +143,7 @@ impl Requester {
     pub(super) fn connected(&mut self, core: &mut Core, node: NodeId) {
         self.candidates.connected(node);
         self.asked.remove(&node);
+        self.forget_asked(node);
         let unheard: Vec<AttemptId> = match self.candidates.get(node) {
             Some(candidate) => candidate.outstanding.iter().copied().collect(),
             None => Vec::new(),

@@ -93,7 +93,7 @@ impl Requester {
                 self.extra.out(entry.holder, attempt.ran(now).0.saturating_mul(1000));
             }
             let waits = attempt.state != AttemptState::Delivered && !attempt.late;
-            if waits && now >= attempt.assigned_at + attempt.patience {
+            if waits && now >= attempt.assigned_at + attempt.patience + attempt.aside(now) {
                 attempt.late = true;
                 // Of a job of which nobody has delivered anything, it may be the call that takes so long.
                 let is_possible = self.jobs.get(&attempt.job).is_some_and(|entry| entry.done_units > 0);

@@ -40,7 +40,7 @@ const FIND: u32 = 200;
 /// A new batch, and one that this node has already (it may have to be delivered again).
 const ASSIGN: u32 = 8;
 const ASSIGN_AGAIN: u32 = 16;
-/// An honest requester asks for a core every two seconds at most.
+/// An honest requester asks for a core ten times a second at most.
 const GIVE_WAY: u32 = 16;
 /// A part of a blob that is here; asking for one that is not.
 const WANT: u32 = 1;

@@ -78,7 +78,7 @@ pub(super) struct Provider {
     /// Runs that the host has.
     pub(super) runs: BTreeMap<RunId, Run>,
     pub(super) next_run: u64,
-    /// When a run ended last.
+    /// When a core was last freed while all had been taken.
     pub(super) freed_at: Moment,
     pub(super) waiting: BTreeMap<Hash, BTreeSet<Key>>,
     pub(super) done_bytes: u64,

@@ -64,8 +64,20 @@ impl Queue {
 
     /// The next batch to run, and what it counts until [`Queue::took`] says better.
     pub(super) fn pop(&mut self) -> Option<(Key, u64)> {
-        let (given, _, node) = self.turns.pop_first()?;
-        self.reached = self.reached.max(given);
+        let (.., node) = *self.turns.first()?;
+        self.pop_of(node)
+    }
+
+    /// Whether a requester has something that waits.
+    pub(super) fn waits(&self, node: NodeId) -> bool {
+        self.lines.get(&node).is_some_and(|line| !line.waiting.is_empty())
+    }
+
+    /// The next batch of one requester, as [`Queue::pop`].
+    pub(super) fn pop_of(&mut self, node: NodeId) -> Option<(Key, u64)> {
+        let line = self.lines.get(&node).filter(|line| !line.waiting.is_empty())?;
+        self.turns.remove(&line.turn(node));
+        self.reached = self.reached.max(line.given);
         self.served += 1;
         let line = self.lines.get_mut(&node)?;
         let mut first = line.waiting.first_entry()?;

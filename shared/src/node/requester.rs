@@ -392,19 +392,27 @@ impl Requester {
     /// Gives up attempts that should have come back long ago.
     fn give_up_late(&mut self, core: &mut Core) {
         let now = core.now;
-        let late: Vec<AttemptId> = self
-            .attempts
-            .iter()
-            .filter(|(_, attempt)| {
-                let timeout = self.jobs.get(&attempt.job).map_or(Millis(0), Entry::timeout);
-                let slack = if attempt.state == AttemptState::Delivered { FETCH_SLACK } else { DELIVERY_SLACK };
-                match attempt.started_at {
-                    Some(at) => now >= at + timeout + slack + attempt.set_aside(now, timeout),
-                    None => now >= attempt.due.max(attempt.assigned_at + timeout) + START_SLACK,
-                }
-            })
-            .map(|(id, _)| *id)
-            .collect();
+        let (mut late, mut aside) = (Vec::new(), Vec::new());
+        for (id, attempt) in &self.attempts {
+            let timeout = self.jobs.get(&attempt.job).map_or(Millis(0), Entry::timeout);
+            let slack = if attempt.state == AttemptState::Delivered { FETCH_SLACK } else { DELIVERY_SLACK };
+            let is_late = match attempt.started_at {
+                Some(_) => attempt.ran(now).0 >= timeout.0 + slack.0,
+                None => now >= attempt.due.max(attempt.assigned_at + timeout) + START_SLACK,
+            };
+            if is_late {
+                late.push(*id);
+            } else if attempt.is_aside_too_long(now, timeout) {
+                aside.push(*id);
+            }
+        }
+        for id in aside {
+            let Some(node) = self.attempts.get(&id).map(|attempt| attempt.node) else { continue };
+            core.send(node, Message::Cancel { attempts: vec![id] });
+            self.candidates.unwilling(now, node);
+            let message = "its node had others to do for too long; it begins anew";
+            self.lose(core, id, Refusal::new(Code::NoProvider, message, ""));
+        }
         for id in late {
             let Some(attempt) = self.attempts.get_mut(&id) else { continue };
             let node = attempt.node;

@@ -19,9 +19,11 @@ use std::{
 use super::{
     attempts::MOST_CANCELLED,
     broker::meets,
+    candidates::Candidates,
     core::Core,
     entry::{Attempt, Rest},
     requester::Requester,
+    trust::Trust,
     turns::STANDS_BY,
 };
 use crate::{
@@ -40,7 +42,9 @@ const TURN: Millis = Millis(2_000);
 pub(super) const LONG: Millis = Millis(5_000);
 /// How long a node gets to set a call aside.
 const TO_SET_ASIDE: Millis = Millis(STANDS_BY.0 + 2_000);
-/// Beyond twice its limit, how long an attempt may have been set aside in all before its node counts as silent.
+/// What was set aside for so long has its turn also if its owner has something under way elsewhere.
+const LONGEST_ASIDE: Millis = Millis(30_000);
+/// Beyond twice its limit, how long an attempt may have been set aside in all before it goes to another node.
 const ASIDE_SLACK: Millis = Millis(60_000);
 /// Owners looked at in one step, who was given least first.
 const MOST_LOOKED_AT: usize = 16;
@@ -75,13 +79,11 @@ impl Live {
     }
 }
 
-/// What an owner has that waits.
+/// What an owner has that waits, and of which nothing has begun.
 #[derive(Clone, Copy)]
 struct Wait {
     holder: Holder,
     job: JobId,
-    /// Where a batch of it was set aside; `None` if none has begun.
-    rests_on: Option<NodeId>,
 }
 
 /// What a node has begun of this one's jobs.
@@ -96,22 +98,18 @@ struct Begun {
 impl Requester {
     /// Finds a core for each owner who has waited too long.
     pub(super) fn make_room(&mut self, core: &mut Core) {
-        self.note_unwilling(core);
+        self.note_in_vain(core.now);
         let begun = self.begun();
         let full = self.full_nodes(core, &begun);
         let mut live = Live::default();
-        // Of those who have something that a node has no core for, or that was set aside.
+        // Of those who have something that a node has no core for.
         let mut behind: BTreeMap<Holder, Wait> = BTreeMap::new();
-        let mut resting: BTreeMap<Holder, Wait> = BTreeMap::new();
         for attempt in self.attempts.values() {
             let Some(entry) = self.jobs.get(&attempt.job) else { continue };
-            let wait = Wait { holder: entry.holder, job: attempt.job, rests_on: None };
             if attempt.is_behind(&full) {
-                behind.entry(entry.holder).or_insert(wait);
+                behind.entry(entry.holder).or_insert(Wait { holder: entry.holder, job: attempt.job });
             } else if attempt.rest == Rest::No {
                 live.add(entry.holder);
-            } else {
-                resting.entry(entry.holder).or_insert(Wait { rests_on: Some(attempt.node), ..wait });
             }
         }
         let mut waiting: Vec<Wait> = behind.into_values().collect();
@@ -125,22 +123,18 @@ impl Requester {
             let Some(entry) = self.jobs.get(&job) else { continue };
             let known = waiting.iter().any(|wait| wait.holder == entry.holder);
             if !known && !live.of_owners.contains_key(&entry.holder) && entry.could_go(core.now) {
-                waiting.push(Wait { holder: entry.holder, job, rests_on: None });
+                waiting.push(Wait { holder: entry.holder, job });
                 if waiting.len() == most {
                     break;
                 }
             }
         }
-        // Who has begun comes last: his turn comes by itself where cores change hands.
-        let known: BTreeSet<Holder> = waiting.iter().map(|wait| wait.holder).collect();
-        let idle = |wait: &Wait| !known.contains(&wait.holder) && !live.of_owners.contains_key(&wait.holder);
-        waiting.extend(resting.into_values().filter(idle));
         let since = |holder: &Holder| self.kept_out.get(holder).copied().unwrap_or(core.now);
         self.kept_out = waiting.iter().map(|wait| (wait.holder, since(&wait.holder))).collect();
-        if waiting.is_empty() {
+        if waiting.is_empty() && !self.attempts.values().any(|attempt| attempt.rest != Rest::No) {
             return;
         }
-        self.note_long(core.now);
+        self.note_long(core);
         let begun = self.begun();
         for wait in waiting {
             let waited = self.kept_out.get(&wait.holder).is_some_and(|since| core.now >= *since + PATIENCE);
@@ -150,6 +144,7 @@ impl Requester {
                 return;
             }
         }
+        self.take_turns(core, &live);
     }
 
     fn make_room_for(
@@ -161,12 +156,19 @@ impl Requester {
         full: &BTreeSet<NodeId>,
     ) -> bool {
         let is_long = self.jobs.get(&wait.job).is_some_and(|entry| entry.long);
-        if let Some(id) = self.to_set_aside(core, wait, live, begun, is_long) {
-            self.set_aside(core, id, wait.job, full);
+        // A long call needs a place for long ones.
+        if !is_long && let Some(id) = self.to_set_aside(core, wait, live, begun) {
+            let node = self.attempts.get(&id).map(|attempt| attempt.node);
+            // Before, so that the core is not taken by what is taken back.
+            let mut nodes = node.map(|node| self.take_back(core, node, wait.job, full)).unwrap_or_default();
+            self.ask_to_give_way(core, id);
+            // First the one that has a core now.
+            if let Some(node) = node {
+                nodes.remove(&node);
+                self.fill(core, node);
+            }
+            nodes.into_iter().for_each(|node| self.fill(core, node));
             return true;
-        }
-        if wait.rests_on.is_some() {
-            return false;
         }
         let surplus = (!is_long).then(|| self.surplus(core, wait, live, begun)).flatten();
         let Some(id) = surplus.or_else(|| self.longest(core, wait, live, is_long)) else { return false };
@@ -178,31 +180,49 @@ impl Requester {
 
     /// The call that is set aside: of the network, the household in it, and the owner in that, that has most under way, the
     /// one whose turn is longest.
-    fn to_set_aside(
-        &self,
-        core: &Core,
-        wait: Wait,
-        live: &Live,
-        begun: &BTreeMap<NodeId, Begun>,
-        is_long: bool,
-    ) -> Option<AttemptId> {
-        // A long call has its place where it began; elsewhere it needs one for long calls.
-        if is_long && wait.rests_on.is_none() {
-            return None;
-        }
-        let could = |node: NodeId, offer: &Offer| {
-            let resting = begun.get(&node).map_or(0, |begun| begun.resting);
-            let has_room = resting < usize::from(self.candidates.cores(core, offer));
-            wait.rests_on.map_or(has_room, |rests_on| rests_on == node)
-        };
-        let least = if wait.rests_on.is_some() { LONG } else { TURN };
+    fn to_set_aside(&self, core: &Core, wait: Wait, live: &Live, begun: &BTreeMap<NodeId, Begun>) -> Option<AttemptId> {
         self.pushed_aside(core, wait, live)
             .filter(|(_, attempt, offer)| {
-                let willing = self.candidates.get(attempt.node).is_some_and(|node| node.is_willing(core.now));
-                willing && attempt.has_core() && core.now >= attempt.turn_at + least && could(attempt.node, offer)
+                let resting = begun.get(&attempt.node).map_or(0, |begun| begun.resting);
+                let has_room = resting < usize::from(self.candidates.cores(core, offer));
+                has_room && self.has_had_its_turn(core, attempt, TURN)
             })
             .max_by_key(|(id, attempt, _)| (self.held(live, attempt), core.now - attempt.turn_at, *id))
             .map(|(id, ..)| id)
+    }
+
+    /// Whether an attempt has a core for so long, on a node that can be asked to set it aside.
+    fn has_had_its_turn(&self, core: &Core, attempt: &Attempt, turn: Millis) -> bool {
+        let willing = self.candidates.get(attempt.node).is_some_and(|node| node.is_willing(core.now));
+        willing && attempt.has_core() && core.now >= attempt.turn_at + turn
+    }
+
+    /// Calls that were set aside take turns with long ones of their nodes: soon if their owner has nothing under way, in any
+    /// case in the end.
+    fn take_turns(&mut self, core: &mut Core, live: &Live) {
+        let due = |attempt: &Attempt| {
+            let holder = self.jobs.get(&attempt.job)?.holder;
+            let patience = if live.of_owners.contains_key(&holder) { LONGEST_ASIDE } else { LONG };
+            match attempt.rest {
+                Rest::Since(at) => (core.now >= at + patience).then_some((at, attempt.node)),
+                Rest::No | Rest::Asked(_) => None,
+            }
+        };
+        let asked: BTreeSet<NodeId> =
+            self.attempts.values().filter(|attempt| attempt.rest.is_asked()).map(|attempt| attempt.node).collect();
+        let mut waiting: Vec<(Moment, NodeId)> = self.attempts.values().filter_map(due).collect();
+        waiting.retain(|(_, node)| !asked.contains(node));
+        waiting.sort_unstable();
+        let next = waiting.into_iter().find_map(|(_, node)| {
+            let candidates = self.attempts.iter().filter(|(_, attempt)| attempt.node == node);
+            candidates
+                .filter(|(_, attempt)| self.has_had_its_turn(core, attempt, LONG))
+                .max_by_key(|(id, attempt)| (self.held(live, attempt), core.now - attempt.turn_at, **id))
+                .map(|(id, _)| *id)
+        });
+        if let Some(id) = next {
+            self.ask_to_give_way(core, id);
+        }
     }
 
     /// The call that begins anew since its node has begun more long ones than it has cores: the one that loses least.
@@ -243,16 +263,24 @@ impl Requester {
         live: &'a Live,
     ) -> impl Iterator<Item = (AttemptId, &'a Attempt, &'a Offer)> {
         let waiting = self.jobs.get(&wait.job);
-        self.attempts.iter().filter_map(move |(id, attempt)| {
-            attempt.started_at?;
-            let (waiting, other) = (waiting?, self.jobs.get(&attempt.job)?);
-            if attempt.job == wait.job || !live.may_push_aside(wait.holder, other.holder) {
-                return None;
-            }
-            let candidate = self.candidates.get(attempt.node).filter(|_| !waiting.unfit.contains(&attempt.node))?;
-            let offer = candidate.fresh(core.now).filter(|offer| meets(offer, &waiting.requirements))?;
-            Some((*id, attempt, offer))
-        })
+        // Where something of the same owner was set aside, that goes on first.
+        let rests = |attempt: &&Attempt| attempt.rest != Rest::No;
+        let of_holder =
+            |attempt: &&Attempt| self.jobs.get(&attempt.job).is_some_and(|entry| entry.holder == wait.holder);
+        let taken: BTreeSet<NodeId> =
+            self.attempts.values().filter(rests).filter(of_holder).map(|attempt| attempt.node).collect();
+        self.attempts.iter().filter(move |(_, attempt)| !taken.contains(&attempt.node)).filter_map(
+            move |(id, attempt)| {
+                attempt.started_at?;
+                let (waiting, other) = (waiting?, self.jobs.get(&attempt.job)?);
+                if attempt.job == wait.job || !live.may_push_aside(wait.holder, other.holder) {
+                    return None;
+                }
+                let candidate = self.candidates.get(attempt.node).filter(|_| !waiting.unfit.contains(&attempt.node))?;
+                let offer = candidate.fresh(core.now).filter(|offer| meets(offer, &waiting.requirements))?;
+                Some((*id, attempt, offer))
+            },
+        )
     }
 
     fn held(&self, live: &Live, attempt: &Attempt) -> [usize; 3] {
@@ -261,19 +289,13 @@ impl Requester {
 
     // ---- how it gives way ----------------------------------------------------------------------------------------
 
-    /// Has a call set aside; its core goes to whose turn it is.
-    fn set_aside(&mut self, core: &mut Core, id: AttemptId, for_job: JobId, full: &BTreeSet<NodeId>) {
-        let Some(node) = self.attempts.get(&id).map(|attempt| attempt.node) else { return };
-        // Before, so that the core is not taken by what is taken back.
-        let mut nodes = self.take_back(core, node, for_job, full);
+    /// Has a call set aside, once something is there for its core.
+    fn ask_to_give_way(&mut self, core: &mut Core, id: AttemptId) {
         if let Some(attempt) = self.attempts.get_mut(&id) {
             attempt.rest = Rest::Asked(core.now);
-            self.candidates.set_aside(node, id, true);
-            core.send(node, Message::GiveWay { attempt: id });
+            self.candidates.set_aside(attempt.node, id, true);
+            core.send(attempt.node, Message::GiveWay { attempt: id });
         }
-        nodes.remove(&node);
-        self.fill(core, node);
-        nodes.into_iter().for_each(|node| self.fill(core, node));
     }
 
     /// Ends a call, which begins anew; its core goes to whose turn it is.
@@ -335,38 +357,42 @@ impl Requester {
     /// A node goes on with a batch that was set aside, or does not set it aside.
     pub(super) fn goes_on(&mut self, core: &Core, id: AttemptId) {
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
-        let node = attempt.node;
-        match attempt.rest {
-            Rest::No => return,
-            Rest::Asked(_) => self.candidates.unwilling(core.now, node),
-            Rest::Since(at) => {
-                attempt.rested = Millis(attempt.rested.0 + (core.now - at).0);
-                attempt.turn_at = core.now;
-            }
+        if attempt.rest.is_asked() {
+            self.candidates.unwilling(core.now, attempt.node);
         }
-        attempt.rest = Rest::No;
-        self.candidates.set_aside(node, id, false);
+        attempt.wake(&mut self.candidates, id, core.now);
     }
 
-    /// Nodes that did not set aside what they were asked to go on with it, for all that is known.
-    fn note_unwilling(&mut self, core: &Core) {
-        let late = |attempt: &Attempt| match attempt.rest {
-            Rest::Asked(at) => core.now >= at + TO_SET_ASIDE,
-            Rest::No | Rest::Since(_) => false,
-        };
-        let late: Vec<AttemptId> =
-            self.attempts.iter().filter(|(_, attempt)| late(attempt)).map(|(id, _)| *id).collect();
-        for id in late {
-            self.goes_on(core, id);
+    /// The connection to a node broke and is there again: what it was asked to set aside is not.
+    pub(super) fn forget_asked(&mut self, node: NodeId) {
+        self.go_on_asked(|attempt, _| attempt.node == node);
+    }
+
+    /// What nothing came for is not set aside for all that is known; it may be asked for again.
+    fn note_in_vain(&mut self, now: Moment) {
+        self.go_on_asked(|_, at| now >= at + TO_SET_ASIDE);
+    }
+
+    fn go_on_asked(&mut self, which: impl Fn(&Attempt, Moment) -> bool) {
+        for (id, attempt) in &mut self.attempts {
+            if let Rest::Asked(at) = attempt.rest
+                && which(attempt, at)
+            {
+                attempt.wake(&mut self.candidates, *id, at);
+            }
         }
     }
 
     // ---- what is long --------------------------------------------------------------------------------------------
 
-    /// Notes the jobs of which a call runs for long.
-    fn note_long(&mut self, now: Moment) {
-        for attempt in self.attempts.values().filter(|attempt| attempt.ran(now) >= LONG) {
-            if let Some(entry) = self.jobs.get_mut(&attempt.job) {
+    /// Notes the jobs of which a call runs for long, on nodes that are there and deliver.
+    fn note_long(&mut self, core: &Core) {
+        for attempt in self.attempts.values().filter(|attempt| attempt.ran(core.now) >= LONG) {
+            let is_there = self.candidates.get(attempt.node).is_some_and(|candidate| candidate.lost_at.is_none());
+            if is_there
+                && self.candidates.trust(core, attempt.node) == Trust::Proven
+                && let Some(entry) = self.jobs.get_mut(&attempt.job)
+            {
                 entry.long = true;
             }
         }
@@ -420,20 +446,31 @@ impl Attempt {
 
     /// How long it has had a core.
     pub(super) fn ran(&self, now: Moment) -> Millis {
-        let aside = match self.rest {
-            Rest::No | Rest::Asked(_) => Millis(0),
-            Rest::Since(at) => now - at,
-        };
-        self.started_at.map_or(Millis(0), |at| Millis((now - at).0.saturating_sub(self.rested.0 + aside.0)))
+        self.started_at.map_or(Millis(0), |at| Millis((now - at).0.saturating_sub(self.aside(now).0)))
     }
 
-    /// How long it was set aside, as far as that is believed of its node.
-    pub(super) fn set_aside(&self, now: Moment, timeout: Millis) -> Millis {
+    /// It is not set aside any more.
+    pub(super) fn wake(&mut self, candidates: &mut Candidates, id: AttemptId, now: Moment) {
+        if let Rest::Since(_) = self.rest {
+            self.rested = self.aside(now);
+            self.turn_at = now;
+        }
+        self.rest = Rest::No;
+        candidates.set_aside(self.node, id, false);
+    }
+
+    /// How long it was set aside.
+    pub(super) fn aside(&self, now: Moment) -> Millis {
         let aside = match self.rest {
             Rest::No | Rest::Asked(_) => Millis(0),
             Rest::Since(at) => now - at,
         };
-        Millis((self.rested.0 + aside.0).min(2 * timeout.0 + ASIDE_SLACK.0))
+        Millis(self.rested.0 + aside.0)
+    }
+
+    /// Whether its node has set it aside for longer than can be.
+    pub(super) fn is_aside_too_long(&self, now: Moment, timeout: Millis) -> bool {
+        self.aside(now).0 >= 2 * timeout.0 + ASIDE_SLACK.0
     }
 
     /// Whether its node may say that it begins, or goes on.

@@ -99,11 +99,11 @@ impl Requester {
     fn expected_end(&self, now: Moment, attempt: &Attempt) -> Moment {
         if self.candidates.get(attempt.node).is_none_or(|candidate| candidate.lost_at.is_some()) {
             Moment(u64::MAX)
-        } else if now <= attempt.due {
-            attempt.due
+        } else if now <= attempt.due + attempt.aside(now) {
+            attempt.due + attempt.aside(now)
         } else {
             // Late already: it may well take as long again.
-            now + (now - attempt.assigned_at)
+            now + (now - (attempt.assigned_at + attempt.aside(now)))
         }
     }
 

@@ -4,6 +4,8 @@
 //! What is set aside keeps its memory, so no more of it is there than cores, and together it has no more memory than one call
 //! may have.
 
+use std::collections::BTreeSet;
+
 use super::{
     Effect, RunId,
     core::Core,
@@ -21,7 +23,8 @@ const REST: Millis = Millis(3_000);
 /// How long a core waits for the next batch of whom it was given up for, before what was set aside goes on: a requester
 /// gives out a batch of something new only when the first one is back.
 const PAUSE: Millis = Millis(100);
-/// How long a run that may give way stands by for what is to take its core. Its requester waits somewhat longer.
+/// How long a run that may give way stands by for what is to take its core, or as long as that is being fetched. Its requester
+/// waits somewhat longer.
 pub(super) const STANDS_BY: Millis = Millis(10_000);
 
 /// Where a run stands.
@@ -40,7 +43,8 @@ impl Provider {
     pub(super) fn asked_to_give_way(&mut self, core: &mut Core, from: NodeId, attempt: AttemptId) {
         let Some(work) = self.works.get(&(from, attempt)) else { return };
         let WorkState::Running(id) = work.state else { return };
-        let can = core.config.can_rest && self.has_memory_for(core, id);
+        let goes_on = self.first_to_go_on().filter(|(since, _)| core.now >= *since + REST).map(|(_, first)| first);
+        let can = core.config.can_rest && self.has_memory_for(id, goes_on);
         let Some(run) = self.runs.get_mut(&id) else { return };
         match run.turn {
             Turn::Resting(_) => core.send(from, Message::Resting { attempt }),
@@ -52,21 +56,28 @@ impl Provider {
         }
     }
 
-    /// Puts batches on idle cores, and has runs take turns on them.
+    /// Puts batches on idle cores, and has runs take turns on them. What a requester's runs gave up is for his own batches:
+    /// with it he set his own call aside.
     pub(super) fn run_ready(&mut self, core: &mut Core) {
         let cores = usize::from(self.settings.cores);
+        self.end_standing_by(core.now);
         while self.is_lending() {
             if self.on_cores() >= cores {
                 let Some(id) = self.giving_way(core) else { break };
                 self.set_aside(core, id);
-            } else if let Some(id) = self.rested(core.now, REST) {
+            } else if let Some((_, id)) = self.first_to_go_on().filter(|(since, _)| core.now >= *since + REST) {
                 self.go_on(core, id);
+            } else if let Some((_, id)) = self.first_to_go_on() {
+                let theirs: BTreeSet<NodeId> = self.resting().map(|(_, run)| run.of).collect();
+                if let Some((key, counted)) = theirs.into_iter().find_map(|node| self.queue.pop_of(node)) {
+                    self.begin(core, key, counted);
+                } else if core.now >= self.freed_at + PAUSE {
+                    self.go_on(core, id);
+                } else {
+                    break;
+                }
             } else if let Some((key, counted)) = self.queue.pop() {
                 self.begin(core, key, counted);
-            } else if core.now >= self.freed_at + PAUSE
-                && let Some(id) = self.rested(core.now, Millis(0))
-            {
-                self.go_on(core, id);
             } else {
                 break;
             }
@@ -75,17 +86,12 @@ impl Provider {
 
     /// When one that rests may go on: on a core that nothing has, or on that of one that stands by.
     pub(super) fn next_turn(&self) -> Option<Moment> {
-        let since = |run: &Run| match run.turn {
-            Turn::Resting(since) => run.wanted.is_some().then_some(since),
-            Turn::OnCore | Turn::StandsBy(_) => None,
-        };
-        let first = self.runs.values().filter_map(since).min().filter(|_| self.is_lending())?;
-        let stands_by = |run: &Run| matches!(run.turn, Turn::StandsBy(_));
+        let (since, first) = self.first_to_go_on().filter(|_| self.is_lending())?;
         if self.on_cores() < usize::from(self.settings.cores) {
-            Some((self.freed_at + PAUSE).min(first + REST))
-        } else {
-            self.runs.values().any(stands_by).then_some(first + REST)
+            return Some((self.freed_at + PAUSE).min(since + REST));
         }
+        let at = since + REST;
+        self.runs.iter().any(|(id, run)| run.stands_by(at) && self.has_memory_for(*id, Some(first))).then_some(at)
     }
 
     pub(super) fn is_resting(&self, run: RunId) -> bool {
@@ -136,47 +142,71 @@ impl Provider {
         core.network_changed = true;
     }
 
-    /// A run that gives its core up now: there is a batch for it and room to set one more aside, or one that has rested
-    /// for long enough.
+    /// A run that gives its core up now: there is a batch of the same requester for it and room to set one more aside, or one
+    /// that has rested for long enough.
     fn giving_way(&self, core: &Core) -> Option<RunId> {
-        let resting = self.runs.len() - self.on_cores();
-        let has_room = self.queue.len() > 0 && resting < usize::from(self.settings.cores);
-        if !has_room && self.rested(core.now, REST).is_none() {
-            return None;
-        }
-        let stands_by = |run: &Run| match run.turn {
-            Turn::StandsBy(until) => run.wanted.is_some() && core.now < until,
-            Turn::OnCore | Turn::Resting(_) => false,
+        let has_room = self.runs.len() - self.on_cores() < usize::from(self.settings.cores);
+        let goes_on = self.first_to_go_on().filter(|(since, _)| core.now >= *since + REST).map(|(_, id)| id);
+        let gives = |id: RunId, run: &Run| {
+            let there = goes_on.is_some() || (has_room && self.queue.waits(run.of));
+            there && run.stands_by(core.now) && self.has_memory_for(id, goes_on)
         };
-        self.runs.iter().find(|(id, run)| stands_by(run) && self.has_memory_for(core, **id)).map(|(id, _)| *id)
+        self.runs.iter().find(|(id, run)| gives(**id, run)).map(|(id, _)| *id)
     }
 
-    /// The run that rests for longest, if that is for so long.
-    fn rested(&self, now: Moment, least: Millis) -> Option<RunId> {
+    /// Ends the standing by of runs that nothing has come for, nor is on its way.
+    fn end_standing_by(&mut self, now: Moment) {
+        let fetching = |of: NodeId| {
+            let mut works = self.works.range((of, AttemptId(0))..=(of, AttemptId(u64::MAX)));
+            works.any(|(_, work)| matches!(work.state, WorkState::Fetching(_)))
+        };
+        let over = |run: &Run| matches!(run.turn, Turn::StandsBy(until) if now >= until);
+        let ended: Vec<(RunId, bool)> =
+            self.runs.iter().filter(|(_, run)| over(run)).map(|(id, run)| (*id, fetching(run.of))).collect();
+        for (id, goes_on) in ended {
+            if let Some(run) = self.runs.get_mut(&id) {
+                run.turn = if goes_on { Turn::StandsBy(now + STANDS_BY) } else { Turn::OnCore };
+            }
+        }
+    }
+
+    /// Runs that are set aside and that somebody still wants.
+    fn resting(&self) -> impl Iterator<Item = (RunId, &Run)> {
+        let rests = |run: &Run| run.wanted.is_some() && matches!(run.turn, Turn::Resting(_));
+        self.runs.iter().filter(move |(_, run)| rests(run)).map(|(id, run)| (*id, run))
+    }
+
+    /// The run that rests for longest, and since when.
+    fn first_to_go_on(&self) -> Option<(Moment, RunId)> {
         let since = |run: &Run| match run.turn {
-            Turn::Resting(since) => run.wanted.is_some().then_some(since),
+            Turn::Resting(since) => Some(since),
             Turn::OnCore | Turn::StandsBy(_) => None,
         };
-        let longest = self.runs.iter().filter_map(|(id, run)| Some((since(run)?, *id))).min()?;
-        (now >= longest.0 + least).then_some(longest.1)
+        self.resting().filter_map(|(id, run)| Some((since(run)?, id))).min()
     }
 
-    /// Whether one more may be set aside, by its memory. The one that goes on in its stead, if any, is not counted.
-    fn has_memory_for(&self, core: &Core, id: RunId) -> bool {
+    /// Whether one more may be set aside, by its memory, beside those that do not go on in its stead.
+    fn has_memory_for(&self, id: RunId, goes_on: Option<RunId>) -> bool {
         let bytes = |run: &Run| {
             let work = run.wanted.and_then(|key| self.works.get(&key));
             work.map_or(0, |work| work.assignment.limits.memory_bytes)
         };
-        let goes_on = self.rested(core.now, REST);
-        let resting =
-            self.runs.iter().filter(|(other, run)| matches!(run.turn, Turn::Resting(_)) && Some(**other) != goes_on);
-        let set_aside: u64 = resting.map(|(_, run)| bytes(run)).sum();
+        let set_aside: u64 =
+            self.resting().filter(|(other, _)| Some(*other) != goes_on).map(|(_, run)| bytes(run)).sum();
         let this = self.runs.get(&id).map_or(0, bytes);
         set_aside.saturating_add(this) <= u64::from(self.settings.memory_mib) << 20
     }
 }
 
 impl Run {
+    /// Whether it gives its core up, if something is there for it at that moment.
+    fn stands_by(&self, at: Moment) -> bool {
+        match self.turn {
+            Turn::StandsBy(until) => self.wanted.is_some() && at < until,
+            Turn::OnCore | Turn::Resting(_) => false,
+        }
+    }
+
     /// How long it was set aside so far.
     pub(super) fn rested_at(&self, now: Moment) -> Millis {
         match self.turn {

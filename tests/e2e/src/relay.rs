@@ -82,7 +82,21 @@ impl Relay {
 
     /// Asks the API and gives status and body; `Null` for an empty body.
     pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value)> {
+        self.ask_for(None, method, path, body).await
+    }
+
+    /// The same, for somebody at another address.
+    async fn ask_for(
+        &self,
+        address: Option<&str>,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Value)> {
         let mut request = self.client.request(method, format!("{}{path}", self.url));
+        if let Some(address) = address {
+            request = request.header("x-forwarded-for", address);
+        }
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -105,7 +119,12 @@ impl Relay {
 
     /// Submits a job and gives its id.
     pub async fn submit(&self, job: &Value) -> Result<String> {
-        let (status, body) = self.ask(Method::POST, "/api/v1/jobs", Some(job)).await?;
+        self.submit_for(None, job).await
+    }
+
+    /// The same, as a proxy does for somebody at another address.
+    pub async fn submit_for(&self, address: Option<&str>, job: &Value) -> Result<String> {
+        let (status, body) = self.ask_for(address, Method::POST, "/api/v1/jobs", Some(job)).await?;
         if status != StatusCode::ACCEPTED {
             bail!("the job was not taken: {status}: {body}");
         }

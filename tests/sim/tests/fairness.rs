@@ -177,6 +177,23 @@ fn two_long_calls_on_one_core_take_turns_and_neither_begins_anew() {
 }
 
 #[test]
+fn owners_of_many_long_calls_share_a_core_and_lose_no_work() {
+    let (mut world, me) = World::around_a_requester(24, &[Actor::Donor { cores: 1, units_per_second: 1 }]);
+    tiny(&mut world, me, "first");
+    let begun = world.elapsed().0;
+    let jobs: Vec<JobId> = ["one", "other"]
+        .iter()
+        .flat_map(|owner| [*owner; 3])
+        .map(|owner| world.submit(me, of(owner, call(60))))
+        .collect();
+    let over = |world: &World| jobs.iter().all(|job| world.is_over(me, *job));
+    assert!(world.run_until(Millis(1_000_000), over));
+    let took = world.elapsed().0 - begun;
+    // Six times sixty seconds, and a few in which it was not known yet that they are long.
+    assert!(took < 400_000, "{took}");
+}
+
+#[test]
 fn one_owners_full_queue_refuses_only_him() {
     let (mut world, me) = World::around_a_requester(5, &[]);
     let submit = |world: &mut World, owner: &str| {

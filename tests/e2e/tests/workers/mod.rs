@@ -8,7 +8,7 @@ use p2pnet_e2e::{browser::Browser, kernels, stage::Stage};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::{JOB, cancel, load, seconds_of_work};
+use crate::{JOB, SOON, cancel, load, seconds_of_work};
 
 /// Counts in the page the workers that it starts and the modules that it gives them, lets the page believe in so many
 /// cores, and puts `IN_WORKER` into each worker.
@@ -172,6 +172,36 @@ async fn cancelling_an_endless_call_keeps_its_worker_for_the_next_job() -> Resul
         Ok(())
     };
     Stage::alone(1).await?.play(story).await
+}
+
+#[tokio::test]
+async fn in_a_tab_of_one_core_an_endless_call_is_set_aside_for_small_jobs_of_others_and_goes_on() -> Result<()> {
+    let story = async |stage: &mut Stage| {
+        let donor = &stage.people[0];
+        donor.become_donor(stage.relay.url()).await?;
+        donor.slide("cores", 1).await?;
+        let small = json!({"kind":"map","data":[1,2,3],"map":"x * x"});
+        stage.relay.compute(&small, JOB).await?;
+        let endless = stage.relay.submit_for(Some("198.51.100.1"), &endless()).await?;
+        let state = async || {
+            let job = stage.relay.job(&endless).await?;
+            let attempts = job["attempts"].as_array().context("no attempts")?;
+            let states: Vec<&str> = attempts.iter().filter_map(|attempt| attempt["state"].as_str()).collect();
+            ensure!(states.len() <= 1, "it begins anew: {attempts:#?}");
+            Ok(states.first().unwrap_or(&"nowhere").to_string())
+        };
+        for round in 0..3 {
+            while state().await? != "running" {
+                sleep(Duration::from_millis(50)).await;
+            }
+            sleep(Duration::from_secs(1)).await;
+            let id = stage.relay.submit_for(Some("203.0.113.1"), &small).await?;
+            ensure!(stage.relay.result(&id, SOON).await? == json!([1, 4, 9]), "a wrong result in round {round}");
+            state().await?;
+        }
+        cancel(stage, &endless).await
+    };
+    Stage::new(1).await?.play(story).await
 }
 
 #[tokio::test]
