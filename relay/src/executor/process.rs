@@ -295,9 +295,9 @@ impl Worker {
         let rests = asked.rests();
         frames::write(&mut *input, &ToWorker::Run { run: run.0, forget, kernel, batch, cpu_percent, rests })?;
         drop(input);
-        if rests && let Some(running) = lock(&stop.running).as_mut() {
-            // It may be to go on by now, which nobody has told it that thought it was at work.
-            running.told_to_rest = true;
+        if let Some(running) = lock(&stop.running).as_mut() {
+            // What it was told before it did not heed, and by now something else may be asked of it.
+            running.told_to_rest = rests;
         }
         told();
         let mut has_asked = false;

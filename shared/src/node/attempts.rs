@@ -106,6 +106,7 @@ impl Requester {
                     return; // it says so again after a reconnection
                 }
                 attempt.state = AttemptState::Delivered;
+                attempt.was_asked = false;
                 attempt.wake(&mut self.candidates, id, core.now);
                 if len > MAX_BLOB || !core.fetch(hash, from) {
                     let refusal = Refusal::new(Code::Internal, "the output could not be fetched", "");

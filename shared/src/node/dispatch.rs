@@ -301,6 +301,7 @@ impl Requester {
             started_at: None,
             turn_at: core.now,
             rest: Rest::No,
+            was_asked: false,
             rested: Millis(0),
             due,
             patience,

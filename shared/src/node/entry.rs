@@ -124,6 +124,8 @@ pub(super) struct Attempt {
     /// When its turn on a core began.
     pub(super) turn_at: Moment,
     pub(super) rest: Rest,
+    /// Its node was asked to set it aside, and has not said since that it goes on.
+    pub(super) was_asked: bool,
     /// How long it was set aside before its turn.
     pub(super) rested: Millis,
     /// When it should be done, by the node's speed.

@@ -67,6 +67,8 @@ pub(super) struct Run {
     pub(super) turn: Turn,
     /// How long it was set aside before its turn.
     pub(super) rested: Millis,
+    /// What began on its core when it was set aside.
+    pub(super) stand_in: Option<RunId>,
 }
 
 /// The lending side of a node.
@@ -80,6 +82,8 @@ pub(super) struct Provider {
     pub(super) next_run: u64,
     /// When a core was last freed while all had been taken.
     pub(super) freed_at: Moment,
+    /// When a core was last given to whose turn it was among all.
+    pub(super) shared_at: Moment,
     pub(super) waiting: BTreeMap<Hash, BTreeSet<Key>>,
     pub(super) done_bytes: u64,
     offer_at: Moment,
@@ -100,6 +104,7 @@ impl Default for Provider {
             runs: BTreeMap::new(),
             next_run: 0,
             freed_at: Moment(0),
+            shared_at: Moment(0),
             waiting: BTreeMap::new(),
             done_bytes: 0,
             offer_at: Moment(0),

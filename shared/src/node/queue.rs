@@ -64,7 +64,8 @@ impl Queue {
 
     /// The next batch to run, and what it counts until [`Queue::took`] says better.
     pub(super) fn pop(&mut self) -> Option<(Key, u64)> {
-        let (.., node) = *self.turns.first()?;
+        let (given, _, node) = *self.turns.first()?;
+        self.reached = self.reached.max(given);
         self.pop_of(node)
     }
 
@@ -73,11 +74,10 @@ impl Queue {
         self.lines.get(&node).is_some_and(|line| !line.waiting.is_empty())
     }
 
-    /// The next batch of one requester, as [`Queue::pop`].
+    /// The next batch of one requester, as [`Queue::pop`], though it may not be his turn.
     pub(super) fn pop_of(&mut self, node: NodeId) -> Option<(Key, u64)> {
         let line = self.lines.get(&node).filter(|line| !line.waiting.is_empty())?;
         self.turns.remove(&line.turn(node));
-        self.reached = self.reached.max(line.given);
         self.served += 1;
         let line = self.lines.get_mut(&node)?;
         let mut first = line.waiting.first_entry()?;

@@ -407,9 +407,11 @@ impl Requester {
             }
         }
         for id in aside {
-            let Some(node) = self.attempts.get(&id).map(|attempt| attempt.node) else { continue };
+            let Some(attempt) = self.attempts.get_mut(&id) else { continue };
+            let node = attempt.node;
+            // Others come first for what it held for so long.
+            attempt.blame(&mut self.candidates.records, now);
             core.send(node, Message::Cancel { attempts: vec![id] });
-            self.candidates.unwilling(now, node);
             let message = "its node had others to do for too long; it begins anew";
             self.lose(core, id, Refusal::new(Code::NoProvider, message, ""));
         }

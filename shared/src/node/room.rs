@@ -99,7 +99,7 @@ impl Requester {
     /// Finds a core for each owner who has waited too long.
     pub(super) fn make_room(&mut self, core: &mut Core) {
         self.note_in_vain(core.now);
-        let begun = self.begun();
+        let begun = self.begun(core.now);
         let full = self.full_nodes(core, &begun);
         let mut live = Live::default();
         // Of those who have something that a node has no core for.
@@ -135,7 +135,7 @@ impl Requester {
             return;
         }
         self.note_long(core);
-        let begun = self.begun();
+        let begun = self.begun(core.now);
         for wait in waiting {
             let waited = self.kept_out.get(&wait.holder).is_some_and(|since| core.now >= *since + PATIENCE);
             // One in a step: it changes who has what under way, and where.
@@ -144,7 +144,7 @@ impl Requester {
                 return;
             }
         }
-        self.take_turns(core, &live);
+        self.take_turns(core, &live, &full);
     }
 
     fn make_room_for(
@@ -158,16 +158,7 @@ impl Requester {
         let is_long = self.jobs.get(&wait.job).is_some_and(|entry| entry.long);
         // A long call needs a place for long ones.
         if !is_long && let Some(id) = self.to_set_aside(core, wait, live, begun) {
-            let node = self.attempts.get(&id).map(|attempt| attempt.node);
-            // Before, so that the core is not taken by what is taken back.
-            let mut nodes = node.map(|node| self.take_back(core, node, wait.job, full)).unwrap_or_default();
-            self.ask_to_give_way(core, id);
-            // First the one that has a core now.
-            if let Some(node) = node {
-                nodes.remove(&node);
-                self.fill(core, node);
-            }
-            nodes.into_iter().for_each(|node| self.fill(core, node));
+            self.set_aside(core, id, wait.job, full);
             return true;
         }
         let surplus = (!is_long).then(|| self.surplus(core, wait, live, begun)).flatten();
@@ -199,7 +190,7 @@ impl Requester {
 
     /// Calls that were set aside take turns with long ones of their nodes: soon if their owner has nothing under way, in any
     /// case in the end.
-    fn take_turns(&mut self, core: &mut Core, live: &Live) {
+    fn take_turns(&mut self, core: &mut Core, live: &Live, full: &BTreeSet<NodeId>) {
         let due = |attempt: &Attempt| {
             let holder = self.jobs.get(&attempt.job)?.holder;
             let patience = if live.of_owners.contains_key(&holder) { LONGEST_ASIDE } else { LONG };
@@ -220,8 +211,8 @@ impl Requester {
                 .max_by_key(|(id, attempt)| (self.held(live, attempt), core.now - attempt.turn_at, **id))
                 .map(|(id, _)| *id)
         });
-        if let Some(id) = next {
-            self.ask_to_give_way(core, id);
+        if let Some((id, job)) = next.and_then(|id| Some((id, self.attempts.get(&id)?.job))) {
+            self.set_aside(core, id, job, full);
         }
     }
 
@@ -231,8 +222,7 @@ impl Requester {
             .filter(|(_, attempt, offer)| {
                 let cores = usize::from(self.candidates.cores(core, offer));
                 let beyond = begun.get(&attempt.node).is_some_and(|begun| begun.long > cores);
-                let is_long = self.jobs.get(&attempt.job).is_some_and(|entry| entry.long);
-                beyond && is_long && attempt.ran(core.now) >= LONG
+                beyond && attempt.ran(core.now) >= LONG
             })
             .max_by_key(|(id, attempt, _)| (self.held(live, attempt), Reverse(attempt.ran(core.now)), *id))
             .map(|(id, ..)| id)
@@ -289,13 +279,21 @@ impl Requester {
 
     // ---- how it gives way ----------------------------------------------------------------------------------------
 
-    /// Has a call set aside, once something is there for its core.
-    fn ask_to_give_way(&mut self, core: &mut Core, id: AttemptId) {
+    /// Has a call set aside, once something is there for its core; what its node has no core for goes out anew, in turn.
+    fn set_aside(&mut self, core: &mut Core, id: AttemptId, for_job: JobId, full: &BTreeSet<NodeId>) {
+        let Some(node) = self.attempts.get(&id).map(|attempt| attempt.node) else { return };
+        // Before, so that the core is not taken by what is taken back.
+        let mut nodes = self.take_back(core, node, for_job, full);
         if let Some(attempt) = self.attempts.get_mut(&id) {
             attempt.rest = Rest::Asked(core.now);
-            self.candidates.set_aside(attempt.node, id, true);
-            core.send(attempt.node, Message::GiveWay { attempt: id });
+            attempt.was_asked = true;
+            self.candidates.set_aside(node, id, true);
+            core.send(node, Message::GiveWay { attempt: id });
         }
+        // First the one that has a core now.
+        nodes.remove(&node);
+        self.fill(core, node);
+        nodes.into_iter().for_each(|node| self.fill(core, node));
     }
 
     /// Ends a call, which begins anew; its core goes to whose turn it is.
@@ -346,11 +344,12 @@ impl Requester {
 
     // ---- what nodes say ------------------------------------------------------------------------------------------
 
-    /// A node set a batch aside.
+    /// A node set a batch aside, as it was asked to since it began or went on.
     pub(super) fn rests(&mut self, core: &Core, from: NodeId, id: AttemptId) {
         let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| attempt.node == from) else { return };
-        if let Rest::Asked(_) = attempt.rest {
+        if attempt.was_asked && !matches!(attempt.rest, Rest::Since(_)) {
             attempt.rest = Rest::Since(core.now);
+            self.candidates.set_aside(from, id, true);
         }
     }
 
@@ -360,6 +359,7 @@ impl Requester {
         if attempt.rest.is_asked() {
             self.candidates.unwilling(core.now, attempt.node);
         }
+        attempt.was_asked = false;
         attempt.wake(&mut self.candidates, id, core.now);
     }
 
@@ -412,13 +412,18 @@ impl Requester {
         !entry.long || long.count() < usize::from(self.candidates.cores(core, offer))
     }
 
-    fn begun(&self) -> BTreeMap<NodeId, Begun> {
+    /// Whether a call is long, by itself or by others of its job.
+    fn is_long(&self, attempt: &Attempt, now: Moment) -> bool {
+        attempt.ran(now) >= LONG || self.jobs.get(&attempt.job).is_some_and(|entry| entry.long)
+    }
+
+    fn begun(&self, now: Moment) -> BTreeMap<NodeId, Begun> {
         let mut begun: BTreeMap<NodeId, Begun> = BTreeMap::new();
         for attempt in self.attempts.values().filter(|attempt| attempt.started_at.is_some()) {
             let of_node = begun.entry(attempt.node).or_default();
             of_node.on_core += usize::from(attempt.rest == Rest::No);
             of_node.resting += usize::from(attempt.rest != Rest::No);
-            of_node.long += usize::from(self.jobs.get(&attempt.job).is_some_and(|entry| entry.long));
+            of_node.long += usize::from(self.is_long(attempt, now));
         }
         begun
     }

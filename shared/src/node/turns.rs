@@ -4,8 +4,6 @@
 //! What is set aside keeps its memory, so no more of it is there than cores, and together it has no more memory than one call
 //! may have.
 
-use std::collections::BTreeSet;
-
 use super::{
     Effect, RunId,
     core::Core,
@@ -23,8 +21,9 @@ const REST: Millis = Millis(3_000);
 /// How long a core waits for the next batch of whom it was given up for, before what was set aside goes on: a requester
 /// gives out a batch of something new only when the first one is back.
 const PAUSE: Millis = Millis(100);
-/// How long a run that may give way stands by for what is to take its core, or as long as that is being fetched. Its requester
-/// waits somewhat longer.
+/// How long the cores of what was set aside are for its requester alone, while others wait.
+const KEPT: Millis = Millis(60_000);
+/// How long a run that may give way stands by for what is to take its core. Its requester waits somewhat longer.
 pub(super) const STANDS_BY: Millis = Millis(10_000);
 
 /// Where a run stands.
@@ -56,32 +55,57 @@ impl Provider {
         }
     }
 
-    /// Puts batches on idle cores, and has runs take turns on them. What a requester's runs gave up is for his own batches:
-    /// with it he set his own call aside.
+    /// Puts batches on idle cores, and has runs take turns on them. The core of what was set aside is for its requester's
+    /// other batches, and for itself: with it he set his own call aside. But not for ever, if others wait.
     pub(super) fn run_ready(&mut self, core: &mut Core) {
-        let cores = usize::from(self.settings.cores);
-        self.end_standing_by(core.now);
+        let (now, cores) = (core.now, usize::from(self.settings.cores));
+        self.end_standing_by(now);
         while self.is_lending() {
             if self.on_cores() >= cores {
                 let Some(id) = self.giving_way(core) else { break };
+                let rested = self.first_to_go_on().filter(|(since, _)| now >= *since + REST);
                 self.set_aside(core, id);
-            } else if let Some((_, id)) = self.first_to_go_on().filter(|(since, _)| core.now >= *since + REST) {
-                self.go_on(core, id);
-            } else if let Some((_, id)) = self.first_to_go_on() {
-                let theirs: BTreeSet<NodeId> = self.resting().map(|(_, run)| run.of).collect();
-                if let Some((key, counted)) = theirs.into_iter().find_map(|node| self.queue.pop_of(node)) {
-                    self.begin(core, key, counted);
-                } else if core.now >= self.freed_at + PAUSE {
-                    self.go_on(core, id);
-                } else {
-                    break;
+                match rested {
+                    Some((_, first)) => self.go_on(core, first),
+                    None => _ = self.begin_instead(core, id),
                 }
-            } else if let Some((key, counted)) = self.queue.pop() {
+                continue;
+            }
+            let resting = self.first_to_go_on();
+            let is_for_all = resting.is_none_or(|(_, id)| self.has_stand_in(id) || now >= self.shared_at + KEPT);
+            if is_for_all && let Some((key, counted)) = self.queue.pop() {
+                self.shared_at = now;
                 self.begin(core, key, counted);
-            } else {
+                continue;
+            }
+            let Some((since, id)) = resting else { break };
+            let begun = now < since + REST && !self.has_stand_in(id) && self.begin_instead(core, id);
+            if begun {
+                continue;
+            }
+            if now < since + REST && now < self.freed_at + PAUSE {
                 break;
             }
+            self.go_on(core, id);
         }
+    }
+
+    /// Begins a batch of the same requester in the stead of a run that was set aside, if there is one.
+    fn begin_instead(&mut self, core: &mut Core, id: RunId) -> bool {
+        let Some(of) = self.runs.get(&id).map(|run| run.of) else { return false };
+        let Some((key, counted)) = self.queue.pop_of(of) else { return false };
+        let stand_in = RunId(self.next_run);
+        self.begin(core, key, counted);
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.stand_in = Some(stand_in);
+        }
+        true
+    }
+
+    /// Whether what began in the stead of a run has its core still.
+    fn has_stand_in(&self, id: RunId) -> bool {
+        let stand_in = self.runs.get(&id).and_then(|run| run.stand_in);
+        stand_in.and_then(|stand_in| self.runs.get(&stand_in)).is_some_and(|run| !matches!(run.turn, Turn::Resting(_)))
     }
 
     /// When one that rests may go on: on a core that nothing has, or on that of one that stands by.
@@ -114,7 +138,15 @@ impl Provider {
         work.tasks = batch.calls.len() as u64;
         work.state = WorkState::Running(run);
         work.since = core.now;
-        let new = Run { of: key.0, wanted: Some(key), since: core.now, counted, turn: Turn::OnCore, rested: Millis(0) };
+        let new = Run {
+            of: key.0,
+            wanted: Some(key),
+            since: core.now,
+            counted,
+            turn: Turn::OnCore,
+            rested: Millis(0),
+            stand_in: None,
+        };
         self.runs.insert(run, new);
         core.send(key.0, Message::Started { attempt: key.1 });
         core.effects.push_back(Effect::Execute { run, kernel, batch, cpu_percent: self.settings.cpu_percent });
@@ -135,6 +167,7 @@ impl Provider {
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.rested = run.rested_at(core.now);
         run.turn = Turn::OnCore;
+        run.stand_in = None;
         core.effects.push_back(Effect::Rest { run: id, rests: false });
         if let Some((node, attempt)) = run.wanted {
             core.send(node, Message::Started { attempt });
@@ -154,18 +187,11 @@ impl Provider {
         self.runs.iter().find(|(id, run)| gives(**id, run)).map(|(id, _)| *id)
     }
 
-    /// Ends the standing by of runs that nothing has come for, nor is on its way.
+    /// Ends the standing by of runs that nothing has come for.
     fn end_standing_by(&mut self, now: Moment) {
-        let fetching = |of: NodeId| {
-            let mut works = self.works.range((of, AttemptId(0))..=(of, AttemptId(u64::MAX)));
-            works.any(|(_, work)| matches!(work.state, WorkState::Fetching(_)))
-        };
-        let over = |run: &Run| matches!(run.turn, Turn::StandsBy(until) if now >= until);
-        let ended: Vec<(RunId, bool)> =
-            self.runs.iter().filter(|(_, run)| over(run)).map(|(id, run)| (*id, fetching(run.of))).collect();
-        for (id, goes_on) in ended {
-            if let Some(run) = self.runs.get_mut(&id) {
-                run.turn = if goes_on { Turn::StandsBy(now + STANDS_BY) } else { Turn::OnCore };
+        for run in self.runs.values_mut() {
+            if matches!(run.turn, Turn::StandsBy(until) if now >= until) {
+                run.turn = Turn::OnCore;
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Nobody shuts others out: owners of many jobs, of urgent jobs, of jobs that never end, beside one with a small wish.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use p2pnet_shared::{
     id::{Holder, JobId, OwnerId},
@@ -187,6 +187,8 @@ fn owners_of_many_long_calls_share_a_core_and_lose_no_work() {
         .map(|owner| world.submit(me, of(owner, call(60))))
         .collect();
     let over = |world: &World| jobs.iter().all(|job| world.is_over(me, *job));
+    assert!(world.run_until(Millis(1_000_000), |world| jobs.iter().any(|job| world.is_over(me, *job))));
+    assert!(world.elapsed().0 - begun > 100_000, "neither owner has the core for himself");
     assert!(world.run_until(Millis(1_000_000), over));
     let took = world.elapsed().0 - begun;
     // Six times sixty seconds, and a few in which it was not known yet that they are long.

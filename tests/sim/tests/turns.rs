@@ -1,7 +1,7 @@
 //! Calls that take turns on a core, message by message: a provider that sets aside and goes on, and a requester beside providers
 //! that do not, or only say so.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use p2pnet_shared::{
     api::{Path, ProviderSettings},
@@ -321,6 +321,28 @@ fn what_a_requester_gave_up_is_for_his_own_batches() {
 }
 
 #[test]
+fn what_a_requester_gave_up_goes_to_others_after_a_minute_at_the_latest() {
+    const OTHER: NodeId = NodeId([3; 32]);
+    let mut bench = Bench::lending(true, 1, 1024);
+    bench.knows(OTHER);
+    bench.is_given(1, 100);
+    bench.is_given_by(OTHER, 7, 100);
+    let mut did = Vec::new();
+    // A run of the one requester after another, while a call of his rests or goes on.
+    for run in 1..60 {
+        did.extend(bench.is_asked(1));
+        did.extend(bench.is_given(1 + run, 100));
+        did.extend(bench.waits(Millis(2_000)));
+        if did.contains(&began(7)) {
+            return;
+        }
+        did.extend(bench.ends(run));
+        did.extend(bench.waits(Millis(200)));
+    }
+    panic!("{did:?}");
+}
+
+#[test]
 fn what_is_given_again_over_a_new_connection_gives_way_no_more() {
     let mut bench = Bench::lending(true, 1, 1024);
     bench.is_given(1, 100);
@@ -369,7 +391,7 @@ fn a_node_that_does_not_set_a_call_aside_is_asked_no_more_and_the_call_begins_an
 }
 
 #[test]
-fn what_a_node_sets_aside_for_ever_goes_to_another_without_blame() {
+fn what_a_node_sets_aside_for_ever_begins_anew_without_a_retry() {
     let mut bench = Bench::new(true);
     let mut once = endless();
     once.policy.retries = 0;
