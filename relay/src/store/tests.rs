@@ -363,17 +363,21 @@ async fn an_empty_cut_off_foreign_or_newer_database_is_refused_in_a_sentence_and
         assert!(error.contains("is damaged") && error.contains("move it away"), "{} bytes: {error}", damaged.len());
         assert!(fs::read(&path).unwrap() == damaged, "it is not replaced");
     }
-    fs::remove_file(&path).unwrap();
-    fs::write(folder.join("p2pnet.sqlite-wal"), "left over").unwrap();
-    let error = Store::open(path.clone()).await.err().unwrap().to_string();
+    // Each in a folder of its own: a connection that came to nothing ends a little later, and takes its log along.
+    let lost = new_folder("lost");
+    fs::write(lost.join("p2pnet.sqlite-wal"), "left over").unwrap();
+    let error = Store::open(lost.join("p2pnet.sqlite")).await.err().unwrap().to_string();
     assert!(error.contains("it is missing, but its log"), "{error}");
-    fs::remove_file(folder.join("p2pnet.sqlite-wal")).unwrap();
 
+    let newer = new_folder("newer");
+    let path = newer.join("p2pnet.sqlite");
     fs::write(&path, whole).unwrap();
     let mut connection = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
     sqlx::query("PRAGMA user_version = 99").execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     let error = Store::open(path).await.err().unwrap().to_string();
     assert!(error.contains("newer p2pnet"), "{error}");
-    fs::remove_dir_all(folder).unwrap();
+    for folder in [folder, lost, newer] {
+        fs::remove_dir_all(folder).unwrap();
+    }
 }
