@@ -299,7 +299,9 @@ impl Worker {
             // What it was told before it did not heed, and by now something else may be asked of it.
             running.told_to_rest = rests;
         }
-        told();
+        if asked.rests() != rests {
+            told();
+        }
         let mut has_asked = false;
         loop {
             match frames::read(&mut self.output, MOST_ANSWER_BYTES)? {

@@ -283,17 +283,14 @@ impl Requester {
     fn set_aside(&mut self, core: &mut Core, id: AttemptId, for_job: JobId, full: &BTreeSet<NodeId>) {
         let Some(node) = self.attempts.get(&id).map(|attempt| attempt.node) else { return };
         // Before, so that the core is not taken by what is taken back.
-        let mut nodes = self.take_back(core, node, for_job, full);
+        let nodes = self.take_back(core, node, for_job, full);
         if let Some(attempt) = self.attempts.get_mut(&id) {
             attempt.rest = Rest::Asked(core.now);
             attempt.was_asked = true;
             self.candidates.set_aside(node, id, true);
             core.send(node, Message::GiveWay { attempt: id });
         }
-        // First the one that has a core now.
-        nodes.remove(&node);
-        self.fill(core, node);
-        nodes.into_iter().for_each(|node| self.fill(core, node));
+        self.fill_again(core, node, nodes);
     }
 
     /// Ends a call, which begins anew; its core goes to whose turn it is.
@@ -304,12 +301,16 @@ impl Requester {
             task.interrupted += 1;
         }
         // The call last, so that its node does not begin with what is taken back.
-        let mut nodes = self.take_back(core, node, for_job, full);
+        let nodes = self.take_back(core, node, for_job, full);
         self.reclaim(core, node, &[id]);
-        // First the one that has a core now.
-        nodes.remove(&node);
+        self.fill_again(core, node, nodes);
+    }
+
+    /// Gives work to nodes of which something was taken back, first to the one that has a core now.
+    fn fill_again(&mut self, core: &mut Core, node: NodeId, mut others: BTreeSet<NodeId>) {
+        others.remove(&node);
         self.fill(core, node);
-        nodes.into_iter().for_each(|node| self.fill(core, node));
+        others.into_iter().for_each(|node| self.fill(core, node));
     }
 
     /// Takes back what a node has no core for, and what of a job no node has; gives the nodes that had something.
@@ -485,7 +486,7 @@ impl Attempt {
 }
 
 impl Rest {
-    /// Whether the node may say that it set it aside.
+    /// Whether the node was asked, and has not answered.
     pub(super) fn is_asked(self) -> bool {
         matches!(self, Rest::Asked(_))
     }

@@ -42,8 +42,7 @@ impl Provider {
     pub(super) fn asked_to_give_way(&mut self, core: &mut Core, from: NodeId, attempt: AttemptId) {
         let Some(work) = self.works.get(&(from, attempt)) else { return };
         let WorkState::Running(id) = work.state else { return };
-        let goes_on = self.first_to_go_on().filter(|(since, _)| core.now >= *since + REST).map(|(_, first)| first);
-        let can = core.config.can_rest && self.has_memory_for(id, goes_on);
+        let can = core.config.can_rest && self.has_memory_for(id, self.rested(core.now));
         let Some(run) = self.runs.get_mut(&id) else { return };
         match run.turn {
             Turn::Resting(_) => core.send(from, Message::Resting { attempt }),
@@ -63,10 +62,10 @@ impl Provider {
         while self.is_lending() {
             if self.on_cores() >= cores {
                 let Some(id) = self.giving_way(core) else { break };
-                let rested = self.first_to_go_on().filter(|(since, _)| now >= *since + REST);
+                let rested = self.rested(now);
                 self.set_aside(core, id);
                 match rested {
-                    Some((_, first)) => self.go_on(core, first),
+                    Some(first) => self.go_on(core, first),
                     None => _ = self.begin_instead(core, id),
                 }
                 continue;
@@ -96,7 +95,9 @@ impl Provider {
         let Some((key, counted)) = self.queue.pop_of(of) else { return false };
         let stand_in = RunId(self.next_run);
         self.begin(core, key, counted);
-        if let Some(run) = self.runs.get_mut(&id) {
+        // A batch that cannot be read does not begin.
+        let begun = self.runs.contains_key(&stand_in);
+        if let Some(run) = self.runs.get_mut(&id).filter(|_| begun) {
             run.stand_in = Some(stand_in);
         }
         true
@@ -179,7 +180,7 @@ impl Provider {
     /// that has rested for long enough.
     fn giving_way(&self, core: &Core) -> Option<RunId> {
         let has_room = self.runs.len() - self.on_cores() < usize::from(self.settings.cores);
-        let goes_on = self.first_to_go_on().filter(|(since, _)| core.now >= *since + REST).map(|(_, id)| id);
+        let goes_on = self.rested(core.now);
         let gives = |id: RunId, run: &Run| {
             let there = goes_on.is_some() || (has_room && self.queue.waits(run.of));
             there && run.stands_by(core.now) && self.has_memory_for(id, goes_on)
@@ -209,6 +210,11 @@ impl Provider {
             Turn::OnCore | Turn::StandsBy(_) => None,
         };
         self.resting().filter_map(|(id, run)| Some((since(run)?, id))).min()
+    }
+
+    /// The same, if it has rested for long enough to go on before what has not begun.
+    fn rested(&self, now: Moment) -> Option<RunId> {
+        self.first_to_go_on().filter(|(since, _)| now >= *since + REST).map(|(_, id)| id)
     }
 
     /// Whether one more may be set aside, by its memory, beside those that do not go on in its stead.
