@@ -93,20 +93,27 @@ impl Remote {
     }
 
     /// Tells it whether a run rests; false if that cannot be tried now. Waits for nothing, either. What was asked last is
-    /// said last: it is looked up by whoever has the turn to write. So one thread that waits for its turn, of which
-    /// `telling` knows, is enough, however often it changes.
-    fn tell_whether_it_rests(&self, run: u64, asked: &Arc<Asked>, telling: &Arc<AtomicBool>) -> bool {
-        if telling.swap(true, Ordering::AcqRel) {
+    /// said last: it is looked up by whoever has the turn to write. So one thread that waits for its turn is enough, however
+    /// often it changes.
+    fn tell_whether_it_rests(&self, run: u64, asked: &Arc<Asked>, heard: &Arc<Heard>) -> bool {
+        if heard.is_about_to.swap(true, Ordering::AcqRel) {
             return true;
         }
-        let (this, asked, waits) = (self.clone(), Arc::clone(asked), Arc::clone(telling));
+        let (this, asked, hears) = (self.clone(), Arc::clone(asked), Arc::clone(heard));
         let told = thread::Builder::new().name("kernels-tell".into()).spawn(move || {
             let mut input = lock(&this.input);
-            waits.swap(false, Ordering::AcqRel);
-            let _ = frames::write(&mut *input, &ToWorker::Rest { run, rests: asked.rests() });
+            // Before it is looked up: for what is asked from now on another one is started.
+            hears.is_about_to.swap(false, Ordering::AcqRel);
+            // Who looks while it is written compares with what was heard before, so it is looked up again.
+            while let rests = asked.rests()
+                && rests != hears.rests()
+            {
+                let _ = frames::write(&mut *input, &ToWorker::Rest { run, rests });
+                hears.heard(rests);
+            }
         });
         if let Err(error) = &told {
-            telling.swap(false, Ordering::AcqRel);
+            heard.is_about_to.swap(false, Ordering::AcqRel);
             tracing::warn!(%error, "a worker cannot be told yet whether its run rests");
         }
         told.is_ok()
@@ -158,15 +165,31 @@ pub struct Running {
     most: Duration,
     /// When the process is ended; it was told to stop.
     ends: Option<Instant>,
-    /// Whether the process knows that the run rests.
-    told_to_rest: bool,
-    /// See [`Remote::tell_whether_it_rests`].
-    telling: Arc<AtomicBool>,
+    heard: Arc<Heard>,
+}
+
+/// What a process was told of its run.
+#[derive(Default)]
+struct Heard {
+    /// Whether it rests. Said and noted by whoever has the turn to write, so that it is what was written last.
+    rests: AtomicBool,
+    /// Somebody waits for his turn to say it.
+    is_about_to: AtomicBool,
+}
+
+impl Heard {
+    fn rests(&self) -> bool {
+        self.rests.load(Ordering::Acquire)
+    }
+
+    fn heard(&self, rests: bool) {
+        self.rests.store(rests, Ordering::Release);
+    }
 }
 
 impl Running {
     fn new(remote: Remote, clock: Clock, most: Duration) -> Self {
-        Self { remote, clock, most, ends: None, told_to_rest: false, telling: Arc::default() }
+        Self { remote, clock, most, ends: None, heard: Arc::default() }
     }
 
     /// Ends the process.
@@ -184,12 +207,8 @@ impl Running {
             self.ends = Some(now + STOP_PATIENCE);
             self.remote.tell_to_stop(run);
         }
-        let rests = asked.rests();
-        if rests != self.told_to_rest {
-            if !self.remote.tell_whether_it_rests(run, asked, &self.telling) {
-                return Some(self.end(now).unwrap_or(now + TELL_AGAIN).min(now + TELL_AGAIN));
-            }
-            self.told_to_rest = rests;
+        if asked.rests() != self.heard.rests() && !self.remote.tell_whether_it_rests(run, asked, &self.heard) {
+            return Some(self.end(now).unwrap_or(now + TELL_AGAIN).min(now + TELL_AGAIN));
         }
         self.end(now)
     }
@@ -241,10 +260,12 @@ impl Worker {
         let run = order.run.0;
         let patience = Duration::from_millis(order.batch.limits.time_millis) + PATIENCE;
         let clock = Clock::new(&order.asked, Instant::now());
-        *lock(&stop.running) = Some(Running::new(self.remote.clone(), clock.clone(), patience));
+        let running = Running::new(self.remote.clone(), clock.clone(), patience);
+        let heard = Arc::clone(&running.heard);
+        *lock(&stop.running) = Some(running);
         told();
         let calls = order.batch.calls.len();
-        let report = self.exchange(order, stop, compilers, told);
+        let report = self.exchange(order, &heard, compilers, told);
         *lock(&stop.running) = None;
         match report {
             Ok((report, worn)) if is_sound(&report, calls) => {
@@ -281,24 +302,25 @@ impl Worker {
     fn exchange(
         &mut self,
         order: &Order,
-        stop: &Stop,
+        heard: &Heard,
         compilers: &Compilers,
         told: impl Fn(),
     ) -> io::Result<(BatchReport, bool)> {
         let Order { run, kernel: original, batch, cpu_percent, asked } = order;
         let (wanted, cpu_percent) = (batch.kernel, *cpu_percent);
+        let mut input = lock(&self.remote.input);
+        // Looked up by whoever has the turn to write, as in what follows: a worker heeds nothing about a run before this.
+        if asked.is_stopped() {
+            return Ok((nothing(Trap::Cancelled), false));
+        }
         let (is_known, forget) = self.known.introduce(wanted, original.len());
         let kernel = (!is_known).then(|| original.to_vec());
         let batch = Cow::Borrowed(batch);
-        let mut input = lock(&self.remote.input);
-        // Looked up by whoever has the turn to write, as in what follows: a worker heeds nothing about a run before this.
         let rests = asked.rests();
         frames::write(&mut *input, &ToWorker::Run { run: run.0, forget, kernel, batch, cpu_percent, rests })?;
+        heard.heard(rests);
         drop(input);
-        if let Some(running) = lock(&stop.running).as_mut() {
-            // What it was told before it did not heed, and by now something else may be asked of it.
-            running.told_to_rest = rests;
-        }
+        // Whoever looked meanwhile may have taken for heard what was not heeded.
         if asked.rests() != rests {
             told();
         }
@@ -388,7 +410,10 @@ fn say_once(fences: &[String], missing: &[String]) {
 mod tests {
     use std::sync::mpsc;
 
-    use p2pnet_shared::node::RunId;
+    use p2pnet_shared::{
+        engine::{Batch, Limits},
+        node::RunId,
+    };
 
     use super::*;
     use crate::executor::{Executor, Sandbox, Shared};
@@ -495,11 +520,68 @@ mod tests {
         ends(move || watch.join().unwrap());
     }
 
+    /// Waits until nobody is about to tell a worker something any more.
+    fn all_is_said(stop: &Stop) {
+        let heard = Arc::clone(&lock(&stop.running).as_ref().unwrap().heard);
+        while heard.is_about_to.load(Ordering::Acquire) {
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// A process that says what it hears, for as long as it is spoken to.
+    fn parrot() -> Child {
+        Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    }
+
+    #[test]
+    fn a_worker_hears_what_was_asked_though_it_changed_and_changed_back_before_somebody_looked() {
+        let executor = watching();
+        let mut child = parrot();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let (remote, stop) = begin_in(&executor.shared, child, LONG);
+        for last in [true, false] {
+            let input = lock(&remote.input);
+            executor.rest(RUN, last);
+            executor.shared.look().unwrap();
+            executor.rest(RUN, !last);
+            drop(input);
+            all_is_said(&stop);
+            drop(lock(&remote.input));
+            executor.rest(RUN, last);
+            executor.shared.look().unwrap();
+            all_is_said(&stop);
+            remote.tell(&ToWorker::Stop { run: 0 });
+            let mut told = !last;
+            while let ToWorker::Rest { rests, .. } = frames::read(&mut said, 100).unwrap() {
+                told = rests;
+            }
+            assert_eq!(told, last);
+        }
+        remote.kill();
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_before_its_worker_has_heard_of_it_costs_no_worker() {
+        let executor = watching();
+        let mut child = parrot();
+        let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let output = BufReader::new(output);
+        let mut worker =
+            Worker { remote: Remote::of(child, input), output, known: Known::default(), busy: Duration::ZERO };
+        let asked = Arc::new(Asked::default());
+        let stop = Stop { asked: Arc::clone(&asked), running: Mutex::default() };
+        asked.stop();
+        let batch = Batch { kernel: hash(1), common: Vec::new(), calls: vec![vec![1]], limits: Limits::default() };
+        let order = Order { run: RUN, kernel: Arc::from([1_u8]), batch, cpu_percent: 100, asked };
+        let (report, after) = worker.run(&order, &stop, &executor.shared.compilers, || {});
+        assert_eq!((report.outcomes[0].output.clone(), after), (Err(Trap::Cancelled), After::GoesOn));
+        assert!(worker.is_fresh_for(hash(2)), "it has not seen the kernel");
+    }
+
     #[test]
     fn what_a_worker_is_told_last_is_what_was_asked_last() {
         let executor = watching();
-        let child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut child = child.unwrap();
+        let mut child = parrot();
         let mut said = BufReader::new(child.stdout.take().unwrap());
         let (remote, stop) = begin_in(&executor.shared, child, LONG);
         for last in [true, false] {
@@ -509,10 +591,7 @@ mod tests {
             }
             executor.rest(RUN, last);
             executor.shared.look().unwrap();
-            let telling = Arc::clone(&lock(&stop.running).as_ref().unwrap().telling);
-            while telling.load(Ordering::Acquire) {
-                thread::sleep(LOOK);
-            }
+            all_is_said(&stop);
             // Whoever had the turn has written.
             remote.tell(&ToWorker::Stop { run: 0 });
             let mut told = None;
