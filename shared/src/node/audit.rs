@@ -55,6 +55,7 @@ impl Provider {
         holds(counted && batches.keys().all(|node| self.customers.contains_key(node)), "batches of requesters")?;
         let waiting = self.waiting.values().flatten().all(|key| self.works.contains_key(key));
         holds(waiting, "a blob is awaited by a batch that is gone")?;
+        self.audit_turns()?;
         Ok(self.queue.audit(self.customers.len())?)
     }
 }

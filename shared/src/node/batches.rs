@@ -138,6 +138,7 @@ impl Provider {
             pin_held(core, hash);
             if missing.is_empty() {
                 work.state = WorkState::Ready;
+                work.since = core.now;
                 let priority = work.assignment.priority;
                 self.queue.push(priority, key);
             }
@@ -147,11 +148,8 @@ impl Provider {
 
     /// The host finished a run.
     pub(super) fn executed(&mut self, core: &mut Core, run: RunId, report: &BatchReport) {
-        let was_full = self.on_cores() >= usize::from(self.settings.cores);
         let Some(run) = self.runs.remove(&run) else { return };
-        if was_full {
-            self.freed_at = core.now;
-        }
+        self.left(&run, core.now);
         let took = Millis((core.now - run.since).0.saturating_sub(run.rested_at(core.now).0));
         self.queue.took(run.of, took.0.saturating_mul(1000), run.counted);
         core.network_changed = true;

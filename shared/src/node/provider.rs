@@ -9,7 +9,7 @@ use super::{
     RunId,
     core::Core,
     queue::{Key, Queue},
-    turns::Turn,
+    turns::{Lent, Place, Turn},
 };
 use crate::{
     api::ProviderSettings,
@@ -65,10 +65,10 @@ pub(super) struct Run {
     /// What it counts as given to its requester so far, in microseconds.
     pub(super) counted: u64,
     pub(super) turn: Turn,
+    /// The core that it has, or had when it was set aside.
+    pub(super) place: Place,
     /// How long it was set aside before its turn.
     pub(super) rested: Millis,
-    /// What began on its core when it was set aside.
-    pub(super) stand_in: Option<RunId>,
 }
 
 /// The lending side of a node.
@@ -80,10 +80,8 @@ pub(super) struct Provider {
     /// Runs that the host has.
     pub(super) runs: BTreeMap<RunId, Run>,
     pub(super) next_run: u64,
-    /// When a core was last freed while all had been taken.
-    pub(super) freed_at: Moment,
-    /// When a core was last given to whose turn it was among all.
-    pub(super) shared_at: Moment,
+    pub(super) lent: Vec<Lent>,
+    pub(super) next_place: u64,
     pub(super) waiting: BTreeMap<Hash, BTreeSet<Key>>,
     pub(super) done_bytes: u64,
     offer_at: Moment,
@@ -103,8 +101,8 @@ impl Default for Provider {
             customers: BTreeMap::new(),
             runs: BTreeMap::new(),
             next_run: 0,
-            freed_at: Moment(0),
-            shared_at: Moment(0),
+            lent: Vec::new(),
+            next_place: 0,
             waiting: BTreeMap::new(),
             done_bytes: 0,
             offer_at: Moment(0),
@@ -135,6 +133,7 @@ impl Provider {
         settings.memory_mib = settings.memory_mib.max(1);
         let lent = self.is_lending();
         self.settings = settings;
+        self.lend_cores();
         core.network_changed = true;
         if self.is_lending() {
             self.announce(core);

@@ -62,11 +62,15 @@ impl Queue {
         self.len += 1;
     }
 
-    /// The next batch to run, and what it counts until [`Queue::took`] says better.
-    pub(super) fn pop(&mut self) -> Option<(Key, u64)> {
-        let (given, _, node) = *self.turns.first()?;
+    /// Whose turn it is, `but` one.
+    pub(super) fn turn(&self, but: Option<NodeId>) -> Option<NodeId> {
+        self.turns.iter().map(|(.., node)| *node).find(|node| Some(*node) != but)
+    }
+
+    /// A requester has his turn.
+    pub(super) fn reaches(&mut self, node: NodeId) {
+        let given = self.lines.get(&node).map_or(0, |line| line.given);
         self.reached = self.reached.max(given);
-        self.pop_of(node)
     }
 
     /// Whether a requester has something that waits.
@@ -74,11 +78,13 @@ impl Queue {
         self.lines.get(&node).is_some_and(|line| !line.waiting.is_empty())
     }
 
-    /// The next batch of one requester, as [`Queue::pop`], though it may not be his turn.
-    pub(super) fn pop_of(&mut self, node: NodeId) -> Option<(Key, u64)> {
-        let line = self.lines.get(&node).filter(|line| !line.waiting.is_empty())?;
-        self.turns.remove(&line.turn(node));
-        self.served += 1;
+    /// Of each requester with something that waits, what comes first.
+    pub(super) fn first_of_each(&self) -> impl Iterator<Item = Key> {
+        self.lines.iter().filter_map(|(node, line)| Some((*node, *line.waiting.values().next()?.front()?)))
+    }
+
+    /// The next batch of a requester, and what it counts until [`Queue::took`] says better.
+    pub(super) fn pop(&mut self, node: NodeId) -> Option<(Key, u64)> {
         let line = self.lines.get_mut(&node)?;
         let mut first = line.waiting.first_entry()?;
         let attempt = first.get_mut().pop_front()?;
@@ -86,13 +92,21 @@ impl Queue {
             first.remove();
         }
         self.len -= 1;
+        Some(((node, attempt), self.count(node)))
+    }
+
+    /// A requester is given a core: what that counts until [`Queue::took`] says better.
+    pub(super) fn count(&mut self, node: NodeId) -> u64 {
+        let Some(line) = self.lines.get_mut(&node) else { return 0 };
+        self.turns.remove(&line.turn(node));
+        self.served += 1;
         let counted = line.took.unwrap_or(UNKNOWN_MICROS);
         line.given = line.given.saturating_add(counted);
         line.served = self.served;
         if !line.waiting.is_empty() {
             self.turns.insert(line.turn(node));
         }
-        Some(((node, attempt), counted))
+        counted
     }
 
     /// A batch of a requester took so long, and was counted otherwise.
@@ -147,6 +161,12 @@ mod tests {
     const A: NodeId = NodeId([1; 32]);
     const B: NodeId = NodeId([2; 32]);
 
+    fn pop(queue: &mut Queue) -> Option<(Key, u64)> {
+        let node = queue.turn(None)?;
+        queue.reaches(node);
+        queue.pop(node)
+    }
+
     #[test]
     fn requesters_take_turns_and_priority_orders_the_batches_of_each() {
         let mut queue = Queue::default();
@@ -157,12 +177,12 @@ mod tests {
         queue.push(Priority::High, (B, AttemptId(8)));
         queue.remove(Priority::Normal, (A, AttemptId(1)));
         assert_eq!(queue.len(), 4);
-        let order: Vec<Key> = std::iter::from_fn(|| queue.pop()).map(|(key, _)| key).collect();
+        let order: Vec<Key> = std::iter::from_fn(|| pop(&mut queue)).map(|(key, _)| key).collect();
         assert_eq!(order, [(A, AttemptId(0)), (B, AttemptId(8)), (A, AttemptId(2)), (B, AttemptId(7))]);
         assert_eq!((queue.len(), queue.audit(2)), (0, Ok(())));
         queue.push(Priority::Low, (A, AttemptId(9)));
         queue.remove(Priority::Low, (A, AttemptId(9)));
-        assert_eq!(queue.pop(), None);
+        assert_eq!(pop(&mut queue), None);
     }
 
     #[test]
@@ -174,7 +194,7 @@ mod tests {
             queue.push(Priority::Low, (B, AttemptId(attempt)));
         }
         for _ in 0..1000 {
-            let ((node, _), counted) = queue.pop().unwrap();
+            let ((node, _), counted) = pop(&mut queue).unwrap();
             let micros = if node == A { 1_500_000 } else { 100_000 };
             queue.took(node, micros, counted);
             given[usize::from(node == B)] += micros;
@@ -182,11 +202,15 @@ mod tests {
         assert!(given[0] <= given[1] + 3_000_000 && given[1] <= given[0] + 3_000_000, "{given:?}");
         // One who comes later waits for one turn, not for all that the others had before.
         let c = NodeId([3; 32]);
-        queue.push(Priority::Low, (c, AttemptId(0)));
-        let waited = (0..10).position(|_| queue.pop().is_some_and(|(key, _)| key.0 == c));
-        assert!(waited.is_some_and(|waited| waited <= 2), "{waited:?}");
+        (0..100).for_each(|attempt| queue.push(Priority::Low, (c, AttemptId(attempt))));
+        let order: Vec<NodeId> = (0..30).filter_map(|_| pop(&mut queue)).map(|((node, _), _)| node).collect();
+        let waited = |of| order.iter().position(|node| *node == of);
+        assert!(waited(c).is_some_and(|waited| waited <= 2), "{order:?}");
+        // Nor do the others wait until he has had as much as they before.
+        assert!(waited(A).is_some() && waited(B).is_some(), "{order:?}");
+        assert_eq!(queue.turn(Some(c)), (0..).map(|_| pop(&mut queue).unwrap().0.0).find(|node| *node != c));
         queue.forget(A);
         assert_eq!(queue.audit(2), Ok(()));
-        assert!(std::iter::from_fn(|| queue.pop()).all(|(key, _)| key.0 != A));
+        assert!(std::iter::from_fn(|| pop(&mut queue)).all(|(key, _)| key.0 != A));
     }
 }

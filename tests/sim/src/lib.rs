@@ -18,6 +18,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod actor;
+pub mod bench;
 mod chance;
 pub mod executor;
 pub mod hostile;
