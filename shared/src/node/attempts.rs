@@ -355,7 +355,7 @@ impl Requester {
     ) {
         let Some(attempt) = self.attempts.remove(&id) else { return };
         let taken = state == AttemptState::Accepted || attempt.started_at.is_some();
-        self.candidates.ended(attempt.node, id, taken);
+        self.candidates.ended(attempt.node, id, taken, core.reaches(attempt.node));
         if let Some(hash) = attempt.blob {
             core.blobs.unpin(hash);
             core.blobs.discard(hash);

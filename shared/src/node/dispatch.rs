@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
+    attempts::MOST_CANCELLED,
     broker::{MOST_FOUND, is_sane, meets},
     core::Core,
     entry::{Attempt, Entry, Rest, Task},
@@ -148,14 +149,19 @@ impl Requester {
             Some(candidate) => candidate.outstanding.iter().copied().collect(),
             None => Vec::new(),
         };
+        for some in self.candidates.not_wanted(node).chunks(MOST_CANCELLED) {
+            core.send(node, Message::Cancel { attempts: some.to_vec() });
+        }
         for id in unheard {
-            if let Some(attempt) = self.attempts.get(&id)
+            if let Some(attempt) = self.attempts.get_mut(&id)
                 && let Some(entry) = self.jobs.get_mut(&attempt.job)
             {
                 entry.paces.present(node, true);
                 let priority = priority(&self.owners, entry);
                 if let Ok(prepared) = prepare(entry, core.cover(node, entry.id), id, attempt.span, priority) {
                     core.send(node, Message::Assign(prepared.assignment));
+                    // Its answer says how this stands; what is asked before that would be mistaken for answered.
+                    attempt.unsure = attempt.started_at.is_some();
                 }
             }
         }
@@ -302,6 +308,7 @@ impl Requester {
             turn_at: core.now,
             rest: Rest::No,
             was_asked: false,
+            unsure: false,
             rested: Millis(0),
             due,
             patience,

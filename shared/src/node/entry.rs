@@ -126,6 +126,8 @@ pub(super) struct Attempt {
     pub(super) rest: Rest,
     /// Its node was asked to set it aside, and has not said since that it goes on.
     pub(super) was_asked: bool,
+    /// It was given again over a new connection, and its node has not said since whether it runs or rests.
+    pub(super) unsure: bool,
     /// How long it was set aside before its turn.
     pub(super) rested: Millis,
     /// When it should be done, by the node's speed.

@@ -228,7 +228,7 @@ impl Node {
             }
             Message::Refuse { attempt: id, .. } => unless(attempt(id).is_some()),
             Message::Started { attempt: id } => unless(attempt(id).is_some_and(Attempt::may_start)),
-            Message::Resting { attempt: id } => unless(attempt(id).is_some_and(|attempt| attempt.was_asked)),
+            Message::Resting { attempt: id } => unless(attempt(id).is_some_and(Attempt::may_rest)),
             Message::GiveWay { attempt } => {
                 let work = self.provider.works.get(&(from, *attempt));
                 let runs = work.is_some_and(|work| matches!(work.state, WorkState::Running(_)));

@@ -407,10 +407,13 @@ impl Requester {
             }
         }
         for id in aside {
-            let Some(attempt) = self.attempts.get_mut(&id) else { continue };
-            let node = attempt.node;
-            // Others come first for what it held for so long.
-            attempt.blame(&mut self.candidates.records, now);
+            let Some(node) = self.attempts.get(&id).map(|attempt| attempt.node) else { continue };
+            // Others come first for what it held for so long, unless it was busy with what this one gave it.
+            if self.running(node) == 0
+                && let Some(attempt) = self.attempts.get_mut(&id)
+            {
+                attempt.blame(&mut self.candidates.records, now);
+            }
             core.send(node, Message::Cancel { attempts: vec![id] });
             let message = "its node had others to do for too long; it begins anew";
             self.lose(core, id, Refusal::new(Code::NoProvider, message, ""));

@@ -19,7 +19,7 @@ use std::{
 use super::{
     attempts::MOST_CANCELLED,
     broker::meets,
-    candidates::Candidates,
+    candidates::{Candidate, Candidates},
     core::Core,
     entry::{Attempt, Rest},
     requester::Requester,
@@ -44,8 +44,11 @@ pub(super) const LONG: Millis = Millis(5_000);
 const TO_SET_ASIDE: Millis = Millis(STANDS_BY.0 + 2_000);
 /// What was set aside for so long has its turn also if its owner has something under way elsewhere.
 const LONGEST_ASIDE: Millis = Millis(30_000);
-/// Beyond twice its limit, how long an attempt may have been set aside in all before it goes to another node.
+/// Beyond twice its limit, how long an attempt may have been set aside in all before it goes to another node,
 const ASIDE_SLACK: Millis = Millis(60_000);
+/// and for each time as long as it ran: what turns come to that are this one's own making. Who always has the shortest turn
+/// and then waits for longest has not been kept by its node.
+const ASIDE_FOR_RUN: u64 = LONGEST_ASIDE.0 / TURN.0;
 /// Owners looked at in one step, who was given least first.
 const MOST_LOOKED_AT: usize = 16;
 
@@ -144,7 +147,7 @@ impl Requester {
                 return;
             }
         }
-        self.take_turns(core, &live, &full);
+        self.take_turns(core, &live, &begun, &full);
     }
 
     fn make_room_for(
@@ -158,7 +161,7 @@ impl Requester {
         let is_long = self.jobs.get(&wait.job).is_some_and(|entry| entry.long);
         // A long call needs a place for long ones.
         if !is_long && let Some(id) = self.to_set_aside(core, wait, live, begun) {
-            self.set_aside(core, id, wait.job, full);
+            self.set_aside(core, id, Some(wait.job), full);
             return true;
         }
         let surplus = (!is_long).then(|| self.surplus(core, wait, live, begun)).flatten();
@@ -184,13 +187,14 @@ impl Requester {
 
     /// Whether an attempt has a core for so long, on a node that can be asked to set it aside.
     fn has_had_its_turn(&self, core: &Core, attempt: &Attempt, turn: Millis) -> bool {
-        let willing = self.candidates.get(attempt.node).is_some_and(|node| node.is_willing(core.now));
-        willing && attempt.has_core() && core.now >= attempt.turn_at + turn
+        let node = self.candidates.get(attempt.node);
+        let can_be_asked = node.is_some_and(|node| node.is_there() && node.is_willing(core.now)) && !attempt.unsure;
+        can_be_asked && attempt.has_core() && core.now >= attempt.turn_at + turn
     }
 
     /// Calls that were set aside take turns with long ones of their nodes: soon if their owner has nothing under way, in any
     /// case in the end.
-    fn take_turns(&mut self, core: &mut Core, live: &Live, full: &BTreeSet<NodeId>) {
+    fn take_turns(&mut self, core: &mut Core, live: &Live, begun: &BTreeMap<NodeId, Begun>, full: &BTreeSet<NodeId>) {
         let due = |attempt: &Attempt| {
             let holder = self.jobs.get(&attempt.job)?.holder;
             let patience = if live.of_owners.contains_key(&holder) { LONGEST_ASIDE } else { LONG };
@@ -202,7 +206,7 @@ impl Requester {
         let asked: BTreeSet<NodeId> =
             self.attempts.values().filter(|attempt| attempt.rest.is_asked()).map(|attempt| attempt.node).collect();
         let mut waiting: Vec<(Moment, NodeId)> = self.attempts.values().filter_map(due).collect();
-        waiting.retain(|(_, node)| !asked.contains(node));
+        waiting.retain(|(_, node)| !asked.contains(node) && !self.has_gone_on_with_nothing(core, *node, begun));
         waiting.sort_unstable();
         let next = waiting.into_iter().find_map(|(_, node)| {
             let candidates = self.attempts.iter().filter(|(_, attempt)| attempt.node == node);
@@ -211,9 +215,16 @@ impl Requester {
                 .max_by_key(|(id, attempt)| (self.held(live, attempt), core.now - attempt.turn_at, **id))
                 .map(|(id, _)| *id)
         });
-        if let Some((id, job)) = next.and_then(|id| Some((id, self.attempts.get(&id)?.job))) {
-            self.set_aside(core, id, job, full);
+        if let Some(id) = next {
+            self.set_aside(core, id, None, full);
         }
+    }
+
+    /// Whether a node has set more aside than it has cores: it went on with nothing for what it set aside last.
+    fn has_gone_on_with_nothing(&self, core: &Core, node: NodeId, begun: &BTreeMap<NodeId, Begun>) -> bool {
+        let offer = self.candidates.get(node).and_then(|candidate| candidate.fresh(core.now));
+        let resting = begun.get(&node).map_or(0, |begun| begun.resting);
+        offer.is_none_or(|offer| resting > usize::from(self.candidates.cores(core, offer)))
     }
 
     /// The call that begins anew since its node has begun more long ones than it has cores: the one that loses least.
@@ -267,7 +278,9 @@ impl Requester {
                     return None;
                 }
                 let candidate = self.candidates.get(attempt.node).filter(|_| !waiting.unfit.contains(&attempt.node))?;
-                let offer = candidate.fresh(core.now).filter(|offer| meets(offer, &waiting.requirements))?;
+                let offer = candidate
+                    .fresh(core.now)
+                    .filter(|offer| candidate.is_there() && meets(offer, &waiting.requirements))?;
                 Some((*id, attempt, offer))
             },
         )
@@ -279,8 +292,9 @@ impl Requester {
 
     // ---- how it gives way ----------------------------------------------------------------------------------------
 
-    /// Has a call set aside, once something is there for its core; what its node has no core for goes out anew, in turn.
-    fn set_aside(&mut self, core: &mut Core, id: AttemptId, for_job: JobId, full: &BTreeSet<NodeId>) {
+    /// Has a call set aside, once something is there for its core: for a job that waits, or for what rests there. What its
+    /// node has no core for goes out anew, in turn.
+    fn set_aside(&mut self, core: &mut Core, id: AttemptId, for_job: Option<JobId>, full: &BTreeSet<NodeId>) {
         let Some(node) = self.attempts.get(&id).map(|attempt| attempt.node) else { return };
         // Before, so that the core is not taken by what is taken back.
         let nodes = self.take_back(core, node, for_job, full);
@@ -301,7 +315,7 @@ impl Requester {
             task.interrupted += 1;
         }
         // The call last, so that its node does not begin with what is taken back.
-        let nodes = self.take_back(core, node, for_job, full);
+        let nodes = self.take_back(core, node, Some(for_job), full);
         self.reclaim(core, node, &[id]);
         self.fill_again(core, node, nodes);
     }
@@ -318,10 +332,11 @@ impl Requester {
         &mut self,
         core: &mut Core,
         node: NodeId,
-        for_job: JobId,
+        for_job: Option<JobId>,
         full: &BTreeSet<NodeId>,
     ) -> BTreeSet<NodeId> {
-        let behind = |attempt: &Attempt| attempt.is_behind(full) && (attempt.node == node || attempt.job == for_job);
+        let wanted = |attempt: &Attempt| attempt.node == node || Some(attempt.job) == for_job;
+        let behind = |attempt: &Attempt| attempt.is_behind(full) && wanted(attempt);
         let mut by_node: BTreeMap<NodeId, Vec<AttemptId>> = BTreeMap::new();
         for (id, attempt) in self.attempts.iter().filter(|(_, attempt)| behind(attempt)) {
             by_node.entry(attempt.node).or_default().push(*id);
@@ -348,6 +363,7 @@ impl Requester {
     /// A node set a batch aside, as it was asked to since it began or went on.
     pub(super) fn rests(&mut self, core: &Core, from: NodeId, id: AttemptId) {
         let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| attempt.node == from) else { return };
+        attempt.unsure = false;
         if attempt.was_asked && !matches!(attempt.rest, Rest::Since(_)) {
             attempt.rest = Rest::Since(core.now);
             self.candidates.set_aside(from, id, true);
@@ -360,7 +376,7 @@ impl Requester {
         if attempt.rest.is_asked() {
             self.candidates.unwilling(core.now, attempt.node);
         }
-        attempt.was_asked = false;
+        (attempt.was_asked, attempt.unsure) = (false, false);
         attempt.wake(&mut self.candidates, id, core.now);
     }
 
@@ -389,7 +405,7 @@ impl Requester {
     /// Notes the jobs of which a call runs for long, on nodes that are there and deliver.
     fn note_long(&mut self, core: &Core) {
         for attempt in self.attempts.values().filter(|attempt| attempt.ran(core.now) >= LONG) {
-            let is_there = self.candidates.get(attempt.node).is_some_and(|candidate| candidate.lost_at.is_none());
+            let is_there = self.candidates.get(attempt.node).is_some_and(Candidate::is_there);
             if is_there
                 && self.candidates.trust(core, attempt.node) == Trust::Proven
                 && let Some(entry) = self.jobs.get_mut(&attempt.job)
@@ -476,12 +492,18 @@ impl Attempt {
 
     /// Whether its node has set it aside for longer than can be.
     pub(super) fn is_aside_too_long(&self, now: Moment, timeout: Millis) -> bool {
-        self.aside(now).0 >= 2 * timeout.0 + ASIDE_SLACK.0
+        let own_making = self.ran(now).0.saturating_mul(ASIDE_FOR_RUN);
+        self.aside(now).0 >= (2 * timeout.0 + ASIDE_SLACK.0).saturating_add(own_making)
     }
 
     /// Whether its node may say that it begins, or goes on.
     pub(super) fn may_start(&self) -> bool {
-        self.state == AttemptState::Assigned || self.rest != Rest::No
+        self.state == AttemptState::Assigned || self.rest != Rest::No || self.unsure
+    }
+
+    /// Whether its node may say that it set it aside.
+    pub(super) fn may_rest(&self) -> bool {
+        (self.was_asked && !matches!(self.rest, Rest::Since(_))) || self.unsure
     }
 }
 

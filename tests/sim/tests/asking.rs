@@ -1,0 +1,269 @@
+//! A requester whose owners take turns on the cores of others, message by message: whom it asks to set a call aside, and what
+//! it makes of the answers.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use p2pnet_shared::{
+    api::JobStatus,
+    engine::{BatchReport, CallOutcome, EngineName},
+    id::{AttemptId, JobId, NodeId},
+    job::{AttemptState, Job, JobState},
+    node::{Found, Input},
+    units::{Gas, Millis},
+    wire::{self, Message, Payload},
+};
+use p2pnet_sim::{
+    bench::{Bench, Did, OTHER, PEER},
+    plan,
+};
+
+/// One call that nobody sees the end of.
+fn endless() -> Job {
+    let mut job = plan::call(1 << 40);
+    job.requirements.timeout_seconds = 100;
+    job
+}
+
+/// The only attempt that was given out.
+fn assigned(did: &[Did]) -> u64 {
+    let assigned: Vec<u64> =
+        did.iter().filter_map(|did| if let Did::Assigned(attempt) = did { Some(attempt.0) } else { None }).collect();
+    assert_eq!(assigned.len(), 1, "{did:?}");
+    assigned[0]
+}
+
+fn say_started(bench: &mut Bench, attempt: u64) -> Vec<Did> {
+    bench.hears(Message::Started { attempt: AttemptId(attempt) })
+}
+
+fn say_resting(bench: &mut Bench, attempt: u64) -> Vec<Did> {
+    bench.hears(Message::Resting { attempt: AttemptId(attempt) })
+}
+
+fn asked(attempt: u64) -> Did {
+    Did::Asked(AttemptId(attempt))
+}
+
+fn called_off(attempt: u64) -> Did {
+    Did::CalledOff(AttemptId(attempt))
+}
+
+/// A call of an owner that a peer has begun.
+fn runs(bench: &mut Bench, owner: &str, job: Job, node: NodeId) -> (JobId, u64) {
+    let (job, mut did) = bench.submits(owner, job);
+    did.extend(bench.is_offered_by(node));
+    let attempt = assigned(&did);
+    bench.hears_from(node, Message::Started { attempt: AttemptId(attempt) });
+    (job, attempt)
+}
+
+fn is_resting(job: &Found<JobStatus>) -> bool {
+    match job {
+        Found::Here(status) => status.attempts.iter().any(|attempt| attempt.state == AttemptState::Resting),
+        Found::Kept(_) => false,
+    }
+}
+
+fn for_an_hour() -> Job {
+    let mut job = endless();
+    job.requirements.timeout_seconds = 3_600;
+    job
+}
+
+#[test]
+fn a_node_that_does_not_set_a_call_aside_is_asked_no_more_and_the_call_begins_anew() {
+    let mut bench = Bench::new(true);
+    bench.submits("long", endless());
+    let long = assigned(&bench.is_offered_by(PEER));
+    say_started(&mut bench, long);
+    bench.waits(Millis(2_000));
+    bench.submits("small", plan::sum(1));
+    let mut did = bench.waits(Millis(2_000));
+    assert!(did.contains(&asked(long)), "{did:?}");
+    let small = assigned(&did);
+    // It goes on with the long one, and says so.
+    did = say_started(&mut bench, long);
+    bench.is_offered_by(PEER);
+    did.extend(bench.waits(Millis(6_000)));
+    assert!(did.contains(&called_off(long)), "{did:?}");
+    assert!(!did.contains(&asked(long)), "{did:?}");
+    assert_ne!(assigned(&did), small, "what it had no core for goes out again, first");
+}
+
+#[test]
+fn what_a_node_sets_aside_for_ever_begins_anew_without_a_retry() {
+    let mut bench = Bench::new(true);
+    let mut once = endless();
+    once.policy.retries = 0;
+    let (job, _) = bench.submits("long", once);
+    let long = assigned(&bench.is_offered_by(PEER));
+    say_started(&mut bench, long);
+    bench.waits(Millis(2_000));
+    bench.submits("small", plan::sum(1));
+    bench.waits(Millis(2_000));
+    say_resting(&mut bench, long);
+    // Twice its limit and a minute, and fifteen times what it ran.
+    let did = bench.waits(Millis(315_000));
+    assert!(!did.contains(&called_off(long)), "{did:?}");
+    let did = bench.waits(Millis(10_000));
+    assert!(did.contains(&called_off(long)), "{did:?}");
+    assert!(bench.node.summary(job).is_some_and(|job| job.state == JobState::Running), "it costs no retry");
+}
+
+#[test]
+fn a_node_says_that_it_set_something_aside_only_when_it_was_asked_to() {
+    let mut bench = Bench::new(true);
+    let (job, _) = bench.submits("long", endless());
+    let long = assigned(&bench.is_offered_by(PEER));
+    say_started(&mut bench, long);
+    say_resting(&mut bench, long);
+    // Its limit, and what is given for the delivery.
+    let did = bench.waits(Millis(130_000));
+    assert!(did.contains(&called_off(long)), "{did:?}");
+    assert!(bench.node.summary(job).is_some());
+}
+
+#[test]
+fn a_node_whose_connection_is_broken_is_asked_for_nothing() {
+    let mut bench = Bench::new(true);
+    let (_, first) = runs(&mut bench, "first", for_an_hour(), PEER);
+    bench.waits(Millis(1_000));
+    bench.meets(OTHER);
+    let (_, second) = runs(&mut bench, "second", for_an_hour(), OTHER);
+    bench.waits(Millis(3_000));
+    bench.feed(Input::Disconnected { node: PEER });
+    bench.submits("small", plan::sum(1));
+    let did = bench.waits(Millis(3_000));
+    assert!(did.contains(&asked(second)) && !did.contains(&called_off(first)), "{did:?}");
+}
+
+#[test]
+fn what_is_not_wanted_any_more_is_called_off_once_its_node_is_there_again() {
+    let mut bench = Bench::new(true);
+    let (job, attempt) = runs(&mut bench, "owner", for_an_hour(), PEER);
+    bench.feed(Input::Disconnected { node: PEER });
+    assert_eq!(bench.feed(Input::Cancelled { id: job }), []);
+    assert_eq!(bench.meets(PEER), [called_off(attempt)]);
+    bench.feed(Input::Disconnected { node: PEER });
+    assert_eq!(bench.meets(PEER), [], "it was said");
+    // So is what was given up since the node was away for too long.
+    let (_, attempt) = runs(&mut bench, "owner", for_an_hour(), PEER);
+    bench.feed(Input::Disconnected { node: PEER });
+    bench.waits(Millis(15_000));
+    let did = bench.meets(PEER);
+    assert!(did.contains(&called_off(attempt)) && !did.contains(&Did::Assigned(AttemptId(attempt))), "{did:?}");
+}
+
+#[test]
+fn after_a_new_connection_a_node_is_asked_once_it_has_said_how_things_stand() {
+    let mut bench = Bench::new(true);
+    let (job, long) = runs(&mut bench, "long", for_an_hour(), PEER);
+    bench.waits(Millis(3_000));
+    bench.feed(Input::Disconnected { node: PEER });
+    bench.submits("small", plan::sum(1));
+    let mut did = bench.meets(PEER);
+    assert!(did.contains(&Did::Assigned(AttemptId(long))), "{did:?}");
+    did.extend(bench.waits(Millis(3_000)));
+    assert!(!did.contains(&asked(long)), "{did:?}");
+    say_started(&mut bench, long);
+    let did = bench.waits(Millis(500));
+    assert!(did.contains(&asked(long)), "it is as willing as before: {did:?}");
+    say_resting(&mut bench, long);
+    // Its limit does not count now.
+    bench.feed(Input::Disconnected { node: PEER });
+    bench.meets(PEER);
+    say_resting(&mut bench, long);
+    assert!(bench.node.job(job).is_some_and(|job| is_resting(&job)), "that it rests is heard again");
+}
+
+#[test]
+fn calls_that_take_turns_long_enough_are_not_given_up_for_their_rests() {
+    let mut bench = Bench::new(true);
+    let (_, one) = runs(&mut bench, "one", endless(), PEER);
+    // Its owner has something elsewhere, so that it has to wait for longer than the other.
+    bench.waits(Millis(1_000));
+    bench.meets(OTHER);
+    runs(&mut bench, "one", for_an_hour(), OTHER);
+    bench.waits(Millis(1_000));
+    let (_, did) = bench.submits("other", for_an_hour());
+    let did: Vec<Did> = did.into_iter().chain(bench.waits(Millis(3_000))).collect();
+    assert!(did.contains(&asked(one)), "{did:?}");
+    let other = assigned(&did);
+    let (mut on_core, mut rests, mut ran) = (other, one, 0);
+    say_resting(&mut bench, one);
+    say_started(&mut bench, other);
+    // Nearly its limit of a hundred seconds.
+    while ran < 95_000 {
+        let mut did = bench.waits(Millis(100));
+        did.extend([PEER, OTHER].into_iter().flat_map(|node| bench.is_offered_by(node)));
+        ran += if on_core == one { 100 } else { 0 };
+        assert!(!did.contains(&called_off(one)), "given up after {ran} ms of work");
+        if did.contains(&asked(on_core)) {
+            say_resting(&mut bench, on_core);
+            say_started(&mut bench, rests);
+            std::mem::swap(&mut on_core, &mut rests);
+        }
+    }
+}
+
+#[test]
+fn a_node_that_says_again_and_again_that_it_set_something_aside_is_listened_to_no_more() {
+    let mut bench = Bench::new(true);
+    let (_, long) = runs(&mut bench, "long", for_an_hour(), PEER);
+    bench.waits(Millis(2_000));
+    bench.submits("small", plan::sum(1));
+    assert!(bench.waits(Millis(2_000)).contains(&asked(long)));
+    let hung_up = (0..5_000).any(|_| say_resting(&mut bench, long).contains(&Did::HungUp(PEER)));
+    assert!(hung_up);
+}
+
+#[test]
+fn a_node_that_sets_aside_and_goes_on_with_nothing_is_asked_for_no_more() {
+    let mut bench = Bench::new(true);
+    let (_, first) = runs(&mut bench, "first", for_an_hour(), PEER);
+    bench.waits(Millis(2_000));
+    let (_, did) = bench.submits("second", for_an_hour());
+    let second = assigned(&did.into_iter().chain(bench.waits(Millis(2_000))).collect::<Vec<_>>());
+    say_resting(&mut bench, first);
+    say_started(&mut bench, second);
+    let did = bench.waits(Millis(6_000));
+    assert!(did.contains(&asked(second)), "the first one has its turn: {did:?}");
+    say_resting(&mut bench, second);
+    // Neither goes on, so that there is a core as it seems.
+    bench.is_offered_by(PEER);
+    let (_, did) = bench.submits("third", for_an_hour());
+    let third = assigned(&did.into_iter().chain(bench.waits(Millis(200))).collect::<Vec<_>>());
+    say_started(&mut bench, third);
+    let did = bench.waits(Millis(40_000));
+    assert!(!did.contains(&asked(third)), "{did:?}");
+}
+
+#[test]
+fn calls_that_take_turns_take_nothing_back_from_other_nodes() {
+    let mut bench = Bench::new(true);
+    let mut only_here = for_an_hour();
+    only_here.requirements.memory_mib = 4096;
+    let (_, first) = runs(&mut bench, "first", only_here, PEER);
+    bench.waits(Millis(1_000));
+    // Another node, which has delivered and so has one batch ahead.
+    bench.meets(OTHER);
+    let (_, small) = runs(&mut bench, "small", plan::sum(1), OTHER);
+    let outcomes = vec![CallOutcome { output: Ok(vec![0; 8]), gas: Gas(1) }];
+    let report = BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 1_000 };
+    let report = Payload::Inline(wire::encode_report(&report).unwrap());
+    bench.hears_from(OTHER, Message::Deliver { attempt: AttemptId(small), report });
+    runs(&mut bench, "third", for_an_hour(), OTHER);
+    let (_, mut did) = bench.submits("second", plan::sum(1 << 40));
+    let ahead = assigned(&did);
+    did = bench.waits(Millis(3_000));
+    assert!(did.contains(&asked(first)) && did.contains(&called_off(ahead)), "{did:?}");
+    let since = did.iter().skip_while(|did| **did != asked(first));
+    let given: Vec<u64> =
+        since.filter_map(|did| if let Did::Assigned(attempt) = did { Some(attempt.0) } else { None }).collect();
+    assert!(given.len() >= 2, "one for the core that is given up, and one that waits elsewhere: {did:?}");
+    say_resting(&mut bench, first);
+    say_started(&mut bench, given[0]);
+    let did = bench.waits(Millis(6_000));
+    assert!(did.contains(&asked(given[0])), "the first one has its turn: {did:?}");
+    assert!(!did.contains(&called_off(given[1])), "{did:?}");
+}
