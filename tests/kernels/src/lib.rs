@@ -1,6 +1,8 @@
 //! Kernels that tests need, written out instruction by instruction: what every test of every crate shares.
 
+#[cfg(feature = "escape")]
 pub mod escape;
+#[cfg(feature = "programs")]
 pub mod programs;
 
 pub use wasm_encoder;

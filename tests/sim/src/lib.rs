@@ -27,8 +27,7 @@ pub mod scenario;
 pub mod world;
 
 /// The first eight bytes of the trace of [`scenario::mixed`], for the comparison of platforms.
-#[unsafe(no_mangle)]
-pub extern "C" fn p2pnet_trace(seed: u64) -> u64 {
+pub fn trace(seed: u64) -> u64 {
     let trace = scenario::mixed(seed);
     u64::from_le_bytes(trace.0[..8].try_into().unwrap())
 }

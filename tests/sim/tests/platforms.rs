@@ -5,25 +5,22 @@
 
 use std::{env, path::PathBuf, process::Command};
 
-use p2pnet_sim::p2pnet_trace;
-use wasmi::{Engine, Linker, Module, Store};
+use wasmtime::{Engine, Linker, Module, Store};
 
-/// The profile of the page: CI has built most of this crate's dependencies in it already.
-const PROFILE: &str = "page";
-
-/// Builds this crate for wasm32, beside the test that is running.
+/// Builds the simulator for wasm32, beside the test that is running, as the page is built and in one selection with it: then
+/// what both are made of is compiled once.
 fn build() -> Vec<u8> {
     // target/<profile>/deps/<this test>
     let target: PathBuf = env::current_exe().unwrap().ancestors().nth(3).unwrap().to_path_buf();
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--locked", "--package", "p2pnet-sim", "--lib", "--profile", PROFILE])
-        .args(["--target", "wasm32-unknown-unknown", "--target-dir"])
+        .args(["build", "--quiet", "--locked", "--package", "p2pnet-trace", "--package", "p2pnet-web", "--lib"])
+        .args(["--profile", "page", "--target", "wasm32-unknown-unknown", "--target-dir"])
         .arg(&target)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .unwrap();
     assert!(status.success(), "the simulator builds for wasm32");
-    std::fs::read(target.join("wasm32-unknown-unknown").join(PROFILE).join("p2pnet_sim.wasm")).unwrap()
+    std::fs::read(target.join("wasm32-unknown-unknown/page/p2pnet_trace.wasm")).unwrap()
 }
 
 #[test]
@@ -35,9 +32,9 @@ fn on_wasm32_it_needs_no_host_and_the_same_seed_gives_the_same_trace() {
     assert_eq!(imports, Vec::<String>::new(), "time, chance and everything else come in as inputs");
 
     let mut store = Store::new(&engine, ());
-    let instance = Linker::new(&engine).instantiate_and_start(&mut store, &module).unwrap();
-    let trace = instance.get_typed_func::<u64, u64>(&store, "p2pnet_trace").unwrap();
+    let instance = Linker::new(&engine).instantiate(&mut store, &module).unwrap();
+    let trace = instance.get_typed_func::<u64, u64>(&mut store, "p2pnet_trace").unwrap();
     for seed in [1, 2] {
-        assert_eq!(trace.call(&mut store, seed).unwrap(), p2pnet_trace(seed), "seed {seed}");
+        assert_eq!(trace.call(&mut store, seed).unwrap(), p2pnet_sim::trace(seed), "seed {seed}");
     }
 }
