@@ -29,8 +29,10 @@ const BLOCK_SHIFT: u32 = 9;
 const OVERHANG: u32 = 15;
 /// Marks of one memory, a byte each.
 const MARKS: u32 = (MOST_REWINDABLE_PAGES * PAGE_BYTES) as u32 >> BLOCK_SHIFT;
-/// Looked at together.
-const AT_ONCE: u32 = 8;
+/// Marks that are looked at together: so many eights.
+const AT_ONCE: u32 = 8 * EIGHTS;
+const EIGHTS: u32 = 8;
+const _: () = assert!((PAGE_BYTES >> BLOCK_SHIFT).is_multiple_of(AT_ONCE as u64));
 /// More globals than this are no small kernel's.
 const MOST_GLOBALS: usize = 64;
 
@@ -498,23 +500,30 @@ fn save(plan: &Plan) -> Function {
 /// `rewind() -> i32`: puts back what was kept; zero if a memory has another size than it had.
 fn rewind(plan: &Plan) -> Function {
     const AT: u32 = 0;
-    const BLOCK: u32 = 1;
-    const LAST: u32 = 2;
-    const START: u32 = 3;
-    const LENGTH: u32 = 4;
-    let mut function = Function::new([(5, ValType::I32)]);
+    const EIGHT: u32 = 1;
+    const BLOCK: u32 = 2;
+    const BLOCKS: u32 = 3;
+    const START: u32 = 4;
+    const LENGTH: u32 = 5;
+    let mut function = Function::new([(6, ValType::I32)]);
     let mut sink = function.instructions();
     for memory in 0..plan.memories {
         let copy = plan.copy_of(memory);
         sink.memory_size(memory).memory_size(copy).i32_ne().if_(BlockType::Empty).i32_const(0).return_().end();
-        sink.i32_const(0).local_set(AT).block(BlockType::Empty).loop_(BlockType::Empty);
         bytes(&mut sink, memory);
-        sink.i32_const(BLOCK_SHIFT.cast_signed()).i32_shr_u().local_get(AT).i32_le_u().br_if(1);
-        let eight = mark(plan, memory, 3);
-        sink.local_get(AT).i64_load(eight).i64_eqz().i32_eqz().if_(BlockType::Empty);
+        sink.i32_const(BLOCK_SHIFT.cast_signed()).i32_shr_u().local_set(BLOCKS);
+        sink.i32_const(0).local_set(AT).block(BlockType::Empty).loop_(BlockType::Empty);
+        sink.local_get(AT).local_get(BLOCKS).i32_ge_u().br_if(1);
+        // Most of memory was left alone: what of it is looked at takes more time than what is copied.
+        sink.local_get(AT).i64_load(eight(plan, memory, 0));
+        for further in 1..EIGHTS {
+            sink.local_get(AT).i64_load(eight(plan, memory, further)).i64_or();
+        }
+        sink.i64_eqz().i32_eqz().if_(BlockType::Empty);
+        sink.local_get(AT).local_set(EIGHT).loop_(BlockType::Empty);
+        sink.local_get(EIGHT).i64_load(eight(plan, memory, 0)).i64_eqz().i32_eqz().if_(BlockType::Empty);
         {
-            sink.local_get(AT).local_tee(BLOCK).i32_const(AT_ONCE.cast_signed()).i32_add().local_set(LAST);
-            sink.loop_(BlockType::Empty);
+            sink.local_get(EIGHT).local_set(BLOCK).loop_(BlockType::Empty);
             sink.local_get(BLOCK).i32_load8_u(mark(plan, memory, 0)).if_(BlockType::Empty);
             sink.local_get(BLOCK).i32_const(BLOCK_SHIFT.cast_signed()).i32_shl().local_set(START);
             sink.i32_const(((1 << BLOCK_SHIFT) + OVERHANG).cast_signed()).local_set(LENGTH);
@@ -524,11 +533,13 @@ fn rewind(plan: &Plan) -> Function {
             bytes(&mut sink, memory);
             sink.local_get(START).i32_sub().local_set(LENGTH).end();
             sink.local_get(START).local_get(START).local_get(LENGTH).memory_copy(memory, copy).end();
-            sink.local_get(BLOCK).i32_const(1).i32_add().local_tee(BLOCK).local_get(LAST).i32_lt_u().br_if(0);
+            next_until(&mut sink, BLOCK, 1, EIGHT, 8);
             sink.end();
-            sink.local_get(AT).i64_const(0).i64_store(eight);
+            sink.local_get(EIGHT).i64_const(0).i64_store(eight(plan, memory, 0));
         }
         sink.end();
+        next_until(&mut sink, EIGHT, 8, AT, AT_ONCE);
+        sink.end().end();
         sink.local_get(AT).i32_const(AT_ONCE.cast_signed()).i32_add().local_set(AT).br(0).end().end();
     }
     for (place, (global, _)) in (plan.globals..).zip(&plan.kept) {
@@ -536,6 +547,18 @@ fn rewind(plan: &Plan) -> Function {
     }
     sink.i32_const(1).end();
     function
+}
+
+/// Eight marks as one number, so many eights behind the address.
+fn eight(plan: &Plan, memory: u32, further: u32) -> MemArg {
+    let first = mark(plan, memory, 3);
+    MemArg { offset: first.offset + 8 * u64::from(further), ..first }
+}
+
+/// Steps on, and goes round the loop once more unless that is so far behind where another local stands.
+fn next_until(sink: &mut InstructionSink<'_>, local: u32, step: u32, from: u32, length: u32) {
+    sink.local_get(local).i32_const(step.cast_signed()).i32_add().local_tee(local);
+    sink.local_get(from).i32_const(length.cast_signed()).i32_add().i32_lt_u().br_if(0);
 }
 
 /// The size of a memory in bytes: below 2^32, as there are so few pages.
