@@ -233,7 +233,7 @@ impl Requester {
             .filter(|(_, attempt, offer)| {
                 let cores = usize::from(self.candidates.cores(core, offer));
                 let beyond = begun.get(&attempt.node).is_some_and(|begun| begun.long > cores);
-                beyond && attempt.ran(core.now) >= LONG
+                beyond && attempt.computes() && attempt.ran(core.now) >= LONG
             })
             .max_by_key(|(id, attempt, _)| (self.held(live, attempt), Reverse(attempt.ran(core.now)), *id))
             .map(|(id, ..)| id)
@@ -250,7 +250,7 @@ impl Requester {
                 let over = |task: &super::entry::Task| {
                     attempt.ran(core.now) >= protected(task.interrupted) && task.live == [*id]
                 };
-                only_so && task.is_some_and(over)
+                only_so && attempt.computes() && task.is_some_and(over)
             })
             .max_by_key(|(id, attempt, _)| (self.held(live, attempt), attempt.ran(core.now), *id))
             .map(|(id, ..)| id)
@@ -464,6 +464,11 @@ impl Attempt {
     /// Whether it has a core, as far as its node said so.
     pub(super) fn has_core(&self) -> bool {
         self.started_at.is_some() && self.rest == Rest::No
+    }
+
+    /// Whether it has begun and is not done, as far as its node said so.
+    fn computes(&self) -> bool {
+        self.state == AttemptState::Running
     }
 
     /// How long it has had a core.

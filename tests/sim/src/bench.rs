@@ -94,7 +94,7 @@ impl Bench {
             assert_eq!(self.node.audit(), Ok(()));
             while let Some(effect) = self.node.poll_effect() {
                 match effect {
-                    Effect::Send { to, message: Message::Want { hash, .. } } => {
+                    Effect::Send { to, message: Message::Want { hash, .. } } if hash == Hash::of(KERNEL) => {
                         let chunk =
                             Message::Chunk { hash, offset: 0, total: KERNEL.len() as u64, bytes: KERNEL.to_vec() };
                         inputs.push(Input::Received { from: to, message: chunk });
@@ -153,8 +153,17 @@ impl Bench {
 
     /// A peer gives it a batch.
     pub fn is_given_by(&mut self, from: NodeId, attempt: u64, memory_mib: u64) -> Vec<Did> {
+        self.is_assigned(from, attempt, memory_mib, Payload::Inline(wire::encode_calls(&[vec![1]]).unwrap()))
+    }
+
+    /// The first peer gives it a batch that turns out to be none when it is to begin.
+    pub fn is_given_nonsense(&mut self, attempt: u64) -> Vec<Did> {
+        let calls = Payload::Blob { hash: Hash::of(KERNEL), len: KERNEL.len() as u64 };
+        self.is_assigned(PEER, attempt, 100, calls)
+    }
+
+    fn is_assigned(&mut self, from: NodeId, attempt: u64, memory_mib: u64, calls: Payload) -> Vec<Did> {
         let limits = Limits { memory_bytes: memory_mib << 20, time_millis: 60_000, ..Limits::default() };
-        let calls = Payload::Inline(wire::encode_calls(&[vec![1]]).unwrap());
         let message = Message::Assign(Assignment {
             attempt: AttemptId(attempt),
             job: JobId([3; 16]),

@@ -19,7 +19,7 @@
 
 pub mod actor;
 pub mod bench;
-mod chance;
+pub mod chance;
 pub mod executor;
 pub mod hostile;
 pub mod plan;

@@ -6,7 +6,7 @@
 use p2pnet_shared::{
     api::JobStatus,
     engine::{BatchReport, CallOutcome, EngineName},
-    id::{AttemptId, JobId, NodeId},
+    id::{AttemptId, Hash, JobId, NodeId},
     job::{AttemptState, Job, JobState},
     node::{Found, Input},
     units::{Gas, Millis},
@@ -168,12 +168,27 @@ fn after_a_new_connection_a_node_is_asked_once_it_has_said_how_things_stand() {
     say_started(&mut bench, long);
     let did = bench.waits(Millis(500));
     assert!(did.contains(&asked(long)), "it is as willing as before: {did:?}");
-    say_resting(&mut bench, long);
-    // Its limit does not count now.
+    // It sets it aside, which is not heard before the connection breaks again.
     bench.feed(Input::Disconnected { node: PEER });
     bench.meets(PEER);
     say_resting(&mut bench, long);
-    assert!(bench.node.job(job).is_some_and(|job| is_resting(&job)), "that it rests is heard again");
+    assert!(bench.node.job(job).is_some_and(|job| is_resting(&job)), "it was asked to");
+}
+
+#[test]
+fn what_is_done_and_on_its_way_begins_anew_for_nobody() {
+    let mut bench = Bench::new(true);
+    let (_, long) = runs(&mut bench, "long", for_an_hour(), PEER);
+    bench.waits(Millis(2_000));
+    bench.submits("small", plan::sum(1));
+    let did = bench.waits(Millis(2_000));
+    assert!(did.contains(&asked(long)), "{did:?}");
+    // It does not give way, so that it would have to begin anew.
+    say_started(&mut bench, long);
+    let report = Payload::Blob { hash: Hash([7; 32]), len: 1 << 20 };
+    bench.hears(Message::Deliver { attempt: AttemptId(long), report });
+    let did = bench.waits(Millis(6_000));
+    assert!(!did.contains(&called_off(long)), "{did:?}");
 }
 
 #[test]

@@ -3,13 +3,19 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use p2pnet_shared::{
+    api::ProviderSettings,
     id::{AttemptId, NodeId},
-    node::RunId,
+    node::{Input, RunId},
     units::Millis,
     wire::Message,
 };
-use p2pnet_sim::bench::{Bench, Did, OTHER, PEER};
+use p2pnet_sim::{
+    bench::{Bench, Did, OTHER, PEER},
+    chance::Chance,
+};
 
 fn began(attempt: u64) -> Did {
     Did::Began(AttemptId(attempt))
@@ -349,4 +355,127 @@ fn a_core_that_waits_for_one_requester_holds_up_no_other_core() {
     assert_eq!(bench.ends(2), [delivered(2)]);
     assert_eq!(bench.ends(1), [delivered(5)]);
     assert_eq!(bench.is_given_by(OTHER, 6, 100), [began(6), executes(3)]);
+}
+
+#[test]
+fn a_call_that_gave_way_to_what_cannot_be_read_goes_on_and_gives_way_to_what_can() {
+    let mut bench = Bench::lending(true, 1, 1024);
+    bench.is_given(1, 100);
+    bench.waits(Millis(1_000));
+    bench.is_asked(1);
+    assert_eq!(bench.is_given_nonsense(2), [rests(0), set_aside(1), goes_on(0), began(1)]);
+    bench.is_asked(1);
+    assert_eq!(bench.is_given(3, 100), [rests(0), set_aside(1), began(3), executes(1)]);
+    assert_eq!(bench.ends(1), [delivered(3)]);
+    assert_eq!(bench.waits(Millis(100)), [goes_on(0), began(1)]);
+}
+
+/// A provider and the host that carries out its orders, with three requesters whose attempts have names of their own.
+struct Busy {
+    bench: Bench,
+    cores: u16,
+    /// What is not over: whose it is, and how long it computes yet.
+    open: BTreeMap<u64, (NodeId, u64)>,
+    /// Attempts that the host has begun, and those of the runs that rest or are to end.
+    runs: BTreeMap<u64, u64>,
+    resting: BTreeSet<u64>,
+    ending: BTreeSet<u64>,
+}
+
+impl Busy {
+    fn carry_out(&mut self, did: &[Did]) {
+        let mut last = None;
+        for did in did {
+            match did {
+                Did::Began(attempt) => last = Some(attempt.0),
+                Did::Executes(run) => _ = self.runs.insert(run.0, last.unwrap()),
+                Did::Rests(run, true) => assert!(self.resting.insert(run.0), "it rests already"),
+                Did::Rests(run, false) => assert!(self.resting.remove(&run.0), "it goes on already"),
+                Did::Aborts(run) => _ = self.ending.insert(run.0),
+                Did::Delivered(attempt) => _ = self.open.remove(&attempt.0),
+                _ => {}
+            }
+        }
+    }
+
+    fn on_core(&self) -> Vec<u64> {
+        self.runs.keys().filter(|run| !self.resting.contains(run)).copied().collect()
+    }
+
+    /// A tenth of a second.
+    fn step(&mut self) {
+        let did = self.bench.waits(Millis(100));
+        self.carry_out(&did);
+        for run in self.on_core() {
+            if let Some((_, left)) = self.open.get_mut(&self.runs[&run]) {
+                *left = left.saturating_sub(100);
+            }
+        }
+        let over = |(_, attempt): &(&u64, &u64)| self.open.get(*attempt).is_none_or(|(_, left)| *left == 0);
+        let over: Vec<u64> = self.runs.iter().filter(over).map(|(run, _)| *run).chain(self.ending.clone()).collect();
+        for run in over {
+            if self.runs.remove(&run).is_some() {
+                self.resting.remove(&run);
+                self.ending.remove(&run);
+                let did = self.bench.ends(run);
+                self.carry_out(&did);
+            }
+        }
+    }
+
+    fn lends(&mut self, cores: u16) {
+        self.cores = cores;
+        let settings = ProviderSettings { lending: true, cores, ..ProviderSettings::default() };
+        let did = self.bench.feed(Input::Settings(settings));
+        self.carry_out(&did);
+    }
+}
+
+#[test]
+fn whatever_is_given_and_given_up_no_core_is_idle_beside_what_waits_and_everything_ends() {
+    const THIRD: NodeId = NodeId([4; 32]);
+    for seed in 0..30 {
+        let mut chance = Chance::new(seed);
+        let (bench, cores) = (Bench::new(true), 1 + (seed % 3) as u16);
+        let (open, runs, resting, ending) = Default::default();
+        let mut busy = Busy { bench, cores, open, runs, resting, ending };
+        [OTHER, THIRD].into_iter().for_each(|node| _ = busy.bench.meets(node));
+        busy.lends(cores);
+        let (mut next, mut idle) = (0, 0);
+        for step in 0..20_000 {
+            let node = [PEER, OTHER, THIRD][chance.below(3) as usize];
+            let his: Vec<u64> =
+                busy.open.iter().filter(|(_, (of, _))| *of == node).map(|(attempt, _)| *attempt).collect();
+            let one = his.get(chance.below(his.len() as u64) as usize).copied();
+            let did = match (chance.below(100), one) {
+                (0..10, _) if step < 5_000 && his.len() < 8 => {
+                    next += 1;
+                    let length = if chance.below(4) == 0 { 120_000 } else { 3_000 };
+                    busy.open.insert(next, (node, chance.between(100, length)));
+                    busy.bench.is_given_by(node, next, 100)
+                }
+                (10..30, Some(attempt)) if step < 5_000 => busy.bench.is_asked_by(node, attempt),
+                (30, Some(attempt)) if step < 5_000 => {
+                    busy.open.remove(&attempt);
+                    busy.bench.hears_from(node, Message::Cancel { attempts: vec![AttemptId(attempt)] })
+                }
+                (31, _) if step < 5_000 && chance.below(10) == 0 => {
+                    busy.lends(1 + chance.below(3) as u16);
+                    Vec::new()
+                }
+                _ => Vec::new(),
+            };
+            busy.carry_out(&did);
+            busy.step();
+            // A run that has ended in this step counts as one that was there.
+            let waits = busy.open.len() > busy.on_core().len();
+            idle = if waits && busy.on_core().len() < usize::from(busy.cores) { idle + 1 } else { 0 };
+            assert!(idle < 4, "seed {seed}, step {step}: a core is idle");
+            assert!(busy.resting.len() <= 3, "no more rest than there were cores");
+            if step >= 5_000 && busy.open.is_empty() {
+                break;
+            }
+        }
+        assert!(busy.open.is_empty(), "seed {seed}: {:?} wait for ever", busy.open);
+    }
 }
