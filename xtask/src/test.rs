@@ -138,12 +138,10 @@ fn compile(options: &Options, outcome: &mut Outcome) -> Result<()> {
     }
     if options.wants(Part::Unit) {
         compile_beside_the_page()?;
+        compile_the_tests(in_browsers)?;
     }
     if options.wants_any(&[Part::Unit, Part::Kernels, Part::Compilers, Part::EndToEnd]) {
         relay::build()?;
-    }
-    if options.wants(Part::Unit) {
-        compile_the_tests(in_browsers)?;
     }
     if options.wants(Part::Referee) {
         referee::build_it()?;
@@ -162,18 +160,14 @@ fn compile_beside_the_page() -> Result<()> {
     page.finish(|_| ())
 }
 
-/// Compiles every test program, before the first one runs: those that `cargo test` takes, and those in Chromium.
+/// Compiles the relay and every test program, before the first one runs: those that `cargo test` takes, and those in Chromium.
 fn compile_the_tests(in_browsers: bool) -> Result<()> {
-    let selections = [
-        ("compiling the tests", &[][..]),
-        ("compiling the tests in Chromium", &["--test", "chromium", "--test", "compilers"]),
-    ];
-    for (what, selection) in selections.into_iter().take(if in_browsers { 2 } else { 1 }) {
-        let mut tests = cargo();
-        tests.args(["test", "--no-run", "--locked", "--release"]).args(selection).args(NATIVE);
-        step(what, &mut tests)?;
+    let mut tests = cargo();
+    tests.args(["test", "--no-run", "--locked", "--release"]).args(NATIVE);
+    if in_browsers {
+        tests.args(["--lib", "--bins", "--examples", "--tests", "--test", "chromium", "--test", "compilers"]);
     }
-    Ok(())
+    step("compiling the relay and all tests", &mut tests)
 }
 
 impl Options {
