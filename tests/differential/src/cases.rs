@@ -5,10 +5,11 @@ use anyhow::{Context, Result, anyhow};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use p2pnet_shared::{
     engine::Limits,
-    job::kinds,
+    job::kinds::{self, command},
     kernel::{self, PAGE_BYTES},
     units::{Gas, Span},
 };
+use p2pnet_test_kernels::programs::{Program, programs};
 use wasmparser::ValType;
 
 use crate::{
@@ -187,23 +188,35 @@ pub fn repository() -> Result<Vec<Case>> {
             STANDARD.encode(input)
         )
     });
-    JOBS.iter()
-        .map(|source| (*source).to_owned())
-        .chain(commands)
-        .map(|source| {
-            let job = kinds::read(&source, &|_| None).map_err(|refusal| anyhow!("{source:.120}: {refusal}"))?;
-            let inputs = job.plan.inputs(Span { start: 0, end: job.plan.units() });
-            Ok(Case {
-                name: source.chars().take(120).collect(),
-                kernel: job.plan.kernel().to_vec(),
-                inputs: inputs
-                    .into_iter()
-                    .map(|input| [job.plan.common().map_or_else(Vec::new, |common| common.to_vec()), input])
-                    .collect(),
-                limits: Limits::default(),
-            })
+    let jobs = JOBS.iter().map(|source| (*source).to_owned()).chain(commands);
+    jobs.map(|source| {
+        let job = kinds::read(&source, &|_| None).map_err(|refusal| anyhow!("{source:.120}: {refusal}"))?;
+        let inputs = job.plan.inputs(Span { start: 0, end: job.plan.units() });
+        Ok(Case {
+            name: source.chars().take(120).collect(),
+            kernel: job.plan.kernel().to_vec(),
+            inputs: inputs
+                .into_iter()
+                .map(|input| [job.plan.common().map_or_else(Vec::new, |common| common.to_vec()), input])
+                .collect(),
+            limits: Limits::default(),
         })
-        .collect()
+    })
+    .collect()
+}
+
+/// Programs that look at what WASI promises. Each gives an output.
+pub fn wasi() -> Result<Vec<Case>> {
+    let case = |program: Program| {
+        let refused = |refusal| anyhow!("{}: {refusal}", program.name);
+        Ok(Case {
+            name: program.name.to_owned(),
+            kernel: command::adapt(&program.module).map_err(refused)?,
+            inputs: vec![[command::arguments(&[]).map_err(refused)?, command::part_input(0, program.input)]],
+            limits: Limits::default(),
+        })
+    };
+    programs().into_iter().map(case).collect()
 }
 
 /// Functions `deep` that call themselves for ever, with frames of every shape that an engine may lay out larger than the

@@ -91,9 +91,9 @@ fn on_nans_that_are_carried_through_locals_and_loops() {
 }
 
 #[test]
-fn on_the_kernels_of_this_repository() {
+fn on_the_kernels_of_this_repository_and_on_what_wasi_promises() {
     let (mut wasmi, mut wasmtime) = (WasmiEngine::new(), WasmtimeEngine::new(None).unwrap());
-    for case in cases::repository().unwrap() {
+    for case in cases::repository().unwrap().into_iter().chain(cases::wasi().unwrap()) {
         let prepared = kernel::prepare(&case.kernel).unwrap();
         let (on_wasmi, on_wasmtime) =
             (wasmi.load(&prepared.rewritten).unwrap(), wasmtime.load(&prepared.rewritten).unwrap());

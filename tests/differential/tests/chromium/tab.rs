@@ -205,7 +205,7 @@ impl Tab {
     async fn compare_all(&mut self, engine: EngineName, most_bytes: u64) -> Result<usize> {
         let mut compared = 0;
         let mut differences = Vec::new();
-        for case in cases::repository()?.into_iter().chain(cases::bounds()?) {
+        for case in [cases::repository()?, cases::wasi()?, cases::bounds()?].into_iter().flatten() {
             // Recursion to the bound is more than a worker's stack holds: there wasmi answers, which takes minutes for all
             // shapes; `calls_ten_thousand_deep_…` looks at that way round.
             if case.limits.memory_bytes > most_bytes || case.name.starts_with("recursion of ") {
