@@ -181,7 +181,7 @@ impl Requester {
         if superseded {
             if is_whole(&report, calls, span) {
                 entry.paces.measured(node, span.len(), micros);
-                self.candidates.records.delivered(node, core.now, running);
+                self.candidates.delivered(core.now, node, running);
             }
             self.extra.spent(holder, took);
             self.end(core, id, AttemptState::Rejected, Some(engine), gas, None);
@@ -192,14 +192,15 @@ impl Requester {
             Verdict::Good(outputs) => {
                 entry.paces.measured(node, span.len(), micros);
                 self.extra.accepted(holder, took);
-                self.candidates.records.delivered(node, core.now, running);
+                self.candidates.delivered(core.now, node, running);
                 store::save_span(core, job, span, &outputs, node, gas);
                 entry.accept(node, span, outputs, gas);
                 entry.long &= ran >= LONG;
                 self.candidates.tried(core.now, node, true);
-                let others = entry.issued.remove(&span.start).map(|task| task.live).unwrap_or_default();
+                let task = entry.issued.remove(&span.start).unwrap_or_else(|| Task::new(span));
                 self.end(core, id, AttemptState::Accepted, Some(engine), gas, None);
-                let others = others.into_iter().filter(|other| *other != id).collect();
+                self.note_timeouts(core.now, job, &task, took);
+                let others = task.live.into_iter().filter(|other| *other != id).collect();
                 let outrun = self.outrun(core, job, others, took);
                 self.call_off(core, outrun);
                 self.check_done(core, job);

@@ -83,6 +83,7 @@ impl Requester {
         for (node, candidate) in self.candidates.iter() {
             let known = outstanding.remove(&node).unwrap_or_default();
             holds(known == candidate.outstanding, "a node's batches and the attempts disagree")?;
+            holds(candidate.owes_what_it_has(), "a node owes what it has not")?;
             let rests = |id: &AttemptId| self.attempts.get(id).is_some_and(|attempt| attempt.rest != Rest::No);
             let resting: BTreeSet<AttemptId> = known.into_iter().filter(rests).collect();
             holds(resting == candidate.resting, "what a node set aside and the attempts disagree")?;

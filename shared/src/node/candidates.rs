@@ -56,6 +56,8 @@ pub(super) struct Candidate {
     pub(super) outstanding: BTreeSet<AttemptId>,
     /// Those of them that were set aside.
     pub(super) resting: BTreeSet<AttemptId>,
+    /// Those that it owes: overdue, and it has delivered nothing since it was given them.
+    owed: BTreeSet<AttemptId>,
     /// It did not set aside what it was asked to: until then it is not asked again.
     unwilling_until: Moment,
     /// What it had that ended while it could not be told.
@@ -83,6 +85,16 @@ impl Candidate {
     /// Batches it has that were not set aside.
     pub(super) fn awake(&self) -> usize {
         self.outstanding.len() - self.resting.len()
+    }
+
+    /// Whether it owes nothing but what it has, for audits.
+    pub(super) fn owes_what_it_has(&self) -> bool {
+        self.owed.is_subset(&self.outstanding)
+    }
+
+    /// Batches it owes that were not set aside.
+    fn owed_awake(&self) -> usize {
+        self.owed.difference(&self.resting).count()
     }
 
     pub(super) fn is_busy(&self, now: Moment) -> bool {
@@ -121,21 +133,29 @@ impl Candidates {
         self.nodes.iter().map(|(node, candidate)| (*node, candidate))
     }
 
-    /// Nodes that can be given work now: who proved to deliver first, and among equals, the idle ones.
+    /// Nodes that can be given work now: who proved to deliver first; among equals, who owes nothing, who has a core
+    /// without work of ours, who is not doubted, and who is idle.
     pub(super) fn reachable(&self, core: &Core) -> Vec<NodeId> {
-        let mut nodes: Vec<(Trust, Reverse<u16>, u64, NodeId)> = self
-            .nodes
-            .iter()
+        let nodes = self.nodes.iter();
+        let mut nodes: Vec<_> = nodes
             .filter(|(node, candidate)| core.reaches(**node) && !candidate.is_busy(core.now))
             .filter_map(|(node, candidate)| {
                 let offer = candidate.fresh(core.now)?;
-                let idle = offer.idle_cores.min(self.cores(core, offer));
-                Some((self.trust(core, *node), Reverse(idle), shuffle(*node, core.session), *node))
+                let cores = self.cores(core, offer);
+                let is_full = candidate.awake() >= usize::from(cores);
+                let idle = Reverse(offer.idle_cores.min(cores));
+                let order = (candidate.owed_awake() > 0, is_full, self.is_doubted(core, *node), idle);
+                Some((self.trust(core, *node), order, shuffle(*node, core.session), *node))
             })
             .filter(|(trust, ..)| *trust != Trust::Resting)
             .collect();
         nodes.sort_unstable();
         nodes.into_iter().map(|(.., node)| node).collect()
+    }
+
+    /// Whether a node may have fallen silent together with another; never this one itself.
+    pub(super) fn is_doubted(&self, core: &Core, node: NodeId) -> bool {
+        node != core.me() && self.records.is_doubted(node)
     }
 
     /// How far a node is trusted; this one itself always is.
@@ -148,14 +168,17 @@ impl Candidates {
         if offer.node == core.me() { offer.cores } else { self.records.cores(offer.node, offer.cores) }
     }
 
-    /// How many more batches a node should get now, `beyond` its window if it is proven.
+    /// How many more batches a node should get now, `beyond` its window if it is proven. One that owes something gets one
+    /// to show that it delivers.
     pub(super) fn room(&self, core: &Core, offer: &Offer, beyond: usize) -> usize {
-        let most = match self.trust(core, offer.node) {
-            Trust::Proven => window(self.cores(core, offer)) + beyond,
-            Trust::Unknown | Trust::Silent => 1,
-            Trust::Resting => 0,
+        let candidate = self.nodes.get(&offer.node);
+        let most = match (self.trust(core, offer.node), candidate.map_or(0, Candidate::owed_awake)) {
+            (Trust::Proven, 0) => window(self.cores(core, offer)) + beyond,
+            (Trust::Proven, owed) => (owed + 1).min(window(self.cores(core, offer)) + beyond),
+            (Trust::Unknown | Trust::Silent, _) => 1,
+            (Trust::Resting, _) => 0,
         };
-        most.saturating_sub(self.nodes.get(&offer.node).map_or(0, Candidate::awake))
+        most.saturating_sub(candidate.map_or(0, Candidate::awake))
     }
 
     /// Whether a node other than these offers what is required.
@@ -208,6 +231,7 @@ impl Candidates {
             failures: 0,
             outstanding: BTreeSet::new(),
             resting: BTreeSet::new(),
+            owed: BTreeSet::new(),
             unwilling_until: Moment(0),
             not_wanted: BTreeSet::new(),
             lost_at: None,
@@ -286,6 +310,27 @@ impl Candidates {
         }
     }
 
+    /// A node had its time for a batch that it was given at `since`, and it is not there.
+    pub(super) fn overdue(&mut self, core: &Core, node: NodeId, attempt: AttemptId, since: Moment) {
+        if let Some(candidate) = self.nodes.get_mut(&node)
+            && node != core.me()
+            && !self.records.has_delivered_after(node, since)
+        {
+            if candidate.owed.is_empty() {
+                self.records.owes(node, core.now);
+            }
+            candidate.owed.insert(attempt);
+        }
+    }
+
+    /// A node delivered a batch while it ran so many. What else it has takes long.
+    pub(super) fn delivered(&mut self, now: Moment, node: NodeId, running: usize) {
+        self.records.delivered(node, now, running);
+        if let Some(candidate) = self.nodes.get_mut(&node) {
+            candidate.owed.clear();
+        }
+    }
+
     /// A batch of a node was set aside (`rests`), or goes on.
     pub(super) fn set_aside(&mut self, node: NodeId, attempt: AttemptId, rests: bool) {
         if let Some(candidate) = self.nodes.get_mut(&node) {
@@ -315,6 +360,7 @@ impl Candidates {
         if let Some(candidate) = self.nodes.get_mut(&node) {
             candidate.outstanding.remove(&attempt);
             candidate.resting.remove(&attempt);
+            candidate.owed.remove(&attempt);
             if !hears && candidate.not_wanted.len() < MOST_NOT_WANTED {
                 candidate.not_wanted.insert(attempt);
             }

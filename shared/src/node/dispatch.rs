@@ -285,8 +285,7 @@ impl Requester {
         let charged = known.unwrap_or(UNKNOWN_WORK).0.saturating_mul(1000);
         let turns = u64::from(entry.paces.get(node).outstanding) / u64::from(cores.max(1)) + 1;
         let copy = !task.live.is_empty();
-        let trust = self.candidates.trust(core, node);
-        let patience = patience(core, entry, node, trust, span.len(), turns, copy);
+        let patience = patience(core, &self.candidates, entry, node, span.len(), turns, copy);
         let due = core.now + Millis(duration.0.saturating_mul(turns));
         entry.paces.sent(node, cores);
         entry.live.insert(id);

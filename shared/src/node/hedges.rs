@@ -1,21 +1,24 @@
 //! What does not come back in a few times the time that it should take goes to a second node as well, long before its
 //! timeout: a node that accepts and never delivers would otherwise hold up whatever it was given. The first delivery wins.
 //!
-//! Where nobody has proved to deliver, each round of copies is about twice the last, so that a few honest nodes among
-//! many black holes are soon found. Copies are extra work, and that is bounded for each owner: a share of his work that was
+//! Where nobody has proved to deliver, or those who had may have fallen silent together, each round of copies is about twice
+//! the last, so that a few honest nodes among many black holes are soon found. Copies are extra work, and that is bounded for each owner: a share of his work that was
 //! accepted, and a little to begin with (`extra.rs`). A slow node that has not shown its pace yet may finish what another has done meanwhile: from then on
 //! it gets batches that suit it.
 
 use super::{
     broker::meets,
+    candidates::Candidates,
     core::Core,
-    entry::{Attempt, Entry, Task},
+    entry::{Attempt, Entry, Failure, Task},
     requester::Requester,
     trust::{Records, Trust},
 };
 use crate::{
+    api::AttemptView,
     id::{AttemptId, JobId, NodeId},
     job::AttemptState,
+    refusal::Code,
     units::{Millis, Moment, Span},
     wire::Offer,
 };
@@ -39,9 +42,9 @@ const BEYOND_WINDOW: usize = 2;
 /// How long a node gets for a batch until it counts as silent. `turns`: batches of ours that one core of it has before.
 pub(super) fn patience(
     core: &Core,
+    candidates: &Candidates,
     entry: &Entry,
     node: NodeId,
-    trust: Trust,
     units: u64,
     turns: u64,
     copy: bool,
@@ -52,8 +55,9 @@ pub(super) fn patience(
     let bytes =
         entry.plan.as_ref().map_or(0, |plan| plan.kernel().len() + plan.common().map_or(0, |common| common.len()))
             as u64;
-    let (least, ready) = match (trust, known) {
+    let (least, ready) = match (candidates.trust(core, node), known) {
         (Trust::Proven, Some(_)) => (PROVEN, 0),
+        (Trust::Proven, None) if copy && candidates.is_doubted(core, node) => (PROVEN, bytes / BYTES_A_MILLI),
         (Trust::Proven, None) => (PROVEN_AT_SOMETHING_NEW, bytes / BYTES_A_MILLI),
         (Trust::Unknown | Trust::Silent | Trust::Resting, _) => {
             (if copy { COPY } else { UNKNOWN }, bytes / BYTES_A_MILLI)
@@ -85,7 +89,7 @@ impl Requester {
     fn note_silence(&mut self, core: &Core) {
         let now = core.now;
         self.extra.clear_out();
-        for attempt in self.attempts.values_mut() {
+        for (id, attempt) in &mut self.attempts {
             if attempt.copy
                 && attempt.started_at.is_some()
                 && let Some(entry) = self.jobs.get(&attempt.job)
@@ -95,6 +99,7 @@ impl Requester {
             let waits = attempt.state != AttemptState::Delivered && !attempt.late;
             if waits && now >= attempt.assigned_at + attempt.patience + attempt.aside(now) {
                 attempt.late = true;
+                self.candidates.overdue(core, attempt.node, *id, attempt.assigned_at);
                 // Of a job of which nobody has delivered anything, it may be the call that takes so long.
                 let is_possible = self.jobs.get(&attempt.job).is_some_and(|entry| entry.done_units > 0);
                 if is_possible || !self.candidates.records.has_delivered(attempt.node) {
@@ -122,8 +127,8 @@ impl Requester {
         late
     }
 
-    /// Nodes that may get a copy, the best first, and how many.
-    fn free(&self, core: &Core) -> Vec<(Offer, Trust, usize)> {
+    /// Nodes that may get a copy, the best first, whether one of it should be enough, and for how many there is room.
+    fn free(&self, core: &Core) -> Vec<(Offer, bool, usize)> {
         let nodes = self.candidates.reachable(core).into_iter();
         nodes
             .filter_map(|node| {
@@ -131,27 +136,26 @@ impl Requester {
                 let trust = self.candidates.trust(core, node);
                 let beyond = if trust == Trust::Proven { BEYOND_WINDOW } else { 0 };
                 let room = self.candidates.room(core, offer, beyond);
-                (room > 0).then(|| (offer.clone(), trust, room))
+                let sure = trust == Trust::Proven && !self.candidates.is_doubted(core, node);
+                (room > 0).then(|| (offer.clone(), sure, room))
             })
             .collect()
     }
 
-    /// Sends a late task to one proven node, or to several that nobody knows.
-    fn copy(&mut self, core: &mut Core, job: JobId, start: u64, free: &mut Vec<(Offer, Trust, usize)>) {
+    /// Sends a late task to one proven node, or to several that nobody knows or that may have fallen silent.
+    fn copy(&mut self, core: &mut Core, job: JobId, start: u64, free: &mut Vec<(Offer, bool, usize)>) {
         let mut left = None;
         while left != Some(0) {
             let Some(entry) = self.jobs.get(&job) else { return };
             let Some(task) = entry.issued.get(&start) else { return };
-            let fits = |(offer, ..): &(Offer, Trust, usize)| self.may_copy(core, entry, task, offer);
+            let fits = |(offer, ..): &(Offer, bool, usize)| self.may_copy(core, entry, task, offer);
             let Some(place) = free.iter().position(fits) else { return };
-            let (offer, trust, room) = &mut free[place];
+            let (offer, sure, room) = &mut free[place];
             let offer = offer.clone();
-            let copies = match *trust {
-                Trust::Proven => 1,
-                Trust::Unknown | Trust::Silent | Trust::Resting => {
-                    left.unwrap_or((task.live.len() + 1).min(MOST_COPIES - task.live.len()))
-                }
-            };
+            // What is known to deliver gets it alone; of those that did, as many as have had it for nothing.
+            let unknown = usize::from(self.candidates.trust(core, offer.node) != Trust::Proven);
+            let many = (task.live.len() + unknown).clamp(1, MOST_COPIES - task.live.len());
+            let copies = if *sure { 1 } else { left.unwrap_or(many) };
             left = Some(copies - 1);
             *room -= 1;
             if *room == 0 {
@@ -203,6 +207,22 @@ impl Requester {
             off.push(id);
         }
         off
+    }
+
+    /// A task was done that others had failed: who ran out of time with what took a fraction of it brought nothing.
+    pub(super) fn note_timeouts(&mut self, now: Moment, job: JobId, task: &Task, took: u64) {
+        let Some(entry) = self.jobs.get(&job) else { return };
+        if took.saturating_mul(TIMES) >= entry.timeout().0.saturating_mul(1000) {
+            return;
+        }
+        let ran_out = |failure: &&Failure| failure.refusal.code == Code::TimedOut && !failure.deterministic;
+        for failure in task.failures.iter().filter(ran_out) {
+            let of_task = |ended: &&AttemptView| ended.node == failure.node && ended.span == task.span;
+            let Some(ended) = entry.ended.iter().rev().find(of_task) else { continue };
+            if !self.candidates.records.has_delivered_after(failure.node, ended.assigned_at) {
+                self.candidates.records.silent(failure.node, ended.assigned_at, now);
+            }
+        }
     }
 
     /// How many of a node's batches run, as far as it said so.

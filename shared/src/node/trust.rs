@@ -4,6 +4,10 @@
 //! cores that it is believed to have, so that number doubles from round to round. A node that had its time and brought
 //! nothing stands behind all that delivered; if that happens again, it is left alone for longer and longer. One that is
 //! merely slow delivers in the end, and is known from then on by its pace.
+//!
+//! Nodes fall silent together: a laptop is closed, a driver hangs. So when one that had delivered owes something for too
+//! long, all are *doubted* until they deliver again. Those that have come first from then on; it costs the others nothing
+//! else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +26,7 @@ const REST_MILLIS: (u64, u64) = (2_000, 600_000);
 #[derive(Clone, Copy, Default)]
 struct Record {
     delivered: bool,
+    delivered_at: Moment,
     /// Batches that it was seen to run at once and delivered.
     parallel: u16,
     /// Attempts since its last delivery that brought nothing in their time.
@@ -49,6 +54,8 @@ pub(super) enum Trust {
 pub(super) struct Records {
     of: BTreeMap<NodeId, Record>,
     order: BTreeSet<(Moment, NodeId)>,
+    /// When a node that had delivered was last found to owe something for too long.
+    doubted_at: Moment,
 }
 
 impl Records {
@@ -67,6 +74,23 @@ impl Records {
         self.of.get(&node).is_some_and(|record| record.delivered)
     }
 
+    /// Whether a node has delivered anything after a moment.
+    pub(super) fn has_delivered_after(&self, node: NodeId, at: Moment) -> bool {
+        self.of.get(&node).is_some_and(|record| record.delivered && record.delivered_at > at)
+    }
+
+    /// Whether a node has yet to deliver again since one that had delivered was found to owe something.
+    pub(super) fn is_doubted(&self, node: NodeId) -> bool {
+        !self.has_delivered_after(node, self.doubted_at)
+    }
+
+    /// A node owes something for too long: if it was trusted, others may have fallen silent with it.
+    pub(super) fn owes(&mut self, node: NodeId, now: Moment) {
+        if self.trust(node, now) == Trust::Proven {
+            self.doubted_at = now;
+        }
+    }
+
     /// How many cores a node is believed to have that claims so many; at least 1.
     pub(super) fn cores(&self, node: NodeId, claimed: u16) -> u16 {
         let proven = self.of.get(&node).filter(|record| record.delivered).map_or(0, |record| record.parallel);
@@ -79,6 +103,7 @@ impl Records {
         let running = u16::try_from(running.max(1)).unwrap_or(u16::MAX);
         record.parallel = record.parallel.max(running.min(record.parallel.saturating_add(1)));
         record.delivered = true;
+        record.delivered_at = now;
         record.silent = 0;
         record.rests_until = Moment(0);
     }
@@ -165,6 +190,25 @@ mod tests {
         assert!(rests.is_sorted_by(|a, b| a < b), "{rests:?}");
         records.delivered(NODE, now, 1);
         assert_eq!(records.trust(NODE, now), Trust::Proven);
+    }
+
+    #[test]
+    fn when_a_trusted_node_owes_something_all_are_doubted_until_they_deliver_again() {
+        let mut records = Records::default();
+        let [other, unknown] = [8, 9].map(|name| NodeId([name; 32]));
+        records.delivered(NODE, Moment(10), 1);
+        records.delivered(other, Moment(10), 1);
+        assert!(!records.is_doubted(NODE) && !records.is_doubted(other));
+        records.owes(unknown, Moment(20));
+        assert!(!records.is_doubted(other), "what one who never delivered owes says nothing of others");
+        records.owes(NODE, Moment(20));
+        assert!(records.is_doubted(NODE) && records.is_doubted(other));
+        assert_eq!(records.trust(NODE, Moment(20)), Trust::Proven, "it may be the call that takes so long");
+        records.delivered(other, Moment(30), 1);
+        assert!(records.is_doubted(NODE) && !records.is_doubted(other));
+        records.silent(NODE, Moment(15), Moment(30));
+        records.owes(NODE, Moment(40));
+        assert!(!records.is_doubted(other), "that it owes something is known");
     }
 
     #[test]

@@ -63,6 +63,12 @@ pub fn cancelled() -> BatchReport {
     BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 10 }
 }
 
+/// What a host says whose worker did not answer.
+pub fn timed_out() -> BatchReport {
+    let outcomes = vec![CallOutcome { output: Err(Trap::TimedOut), gas: Gas(0) }];
+    BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 10 }
+}
+
 /// Every call fails, as on a machine whose engine does not work.
 pub fn broken() -> BatchReport {
     let outcomes = vec![CallOutcome { output: Err(Trap::HostFailed), gas: Gas(0) }];

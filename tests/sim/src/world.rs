@@ -50,6 +50,15 @@ impl Default for Weather {
     }
 }
 
+/// What a host does whose workers hang.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hung {
+    /// It waits for them.
+    ForEver,
+    /// It stops each so long after its batch's time is over, and says that the batch has timed out.
+    Replaced(Millis),
+}
+
 struct Machine {
     id: NodeId,
     actor: Actor,
@@ -59,6 +68,8 @@ struct Machine {
     store: BTreeMap<StoreKey, Vec<u8>>,
     seeds: Vec<usize>,
     wake_at: Option<Moment>,
+    /// Its workers hang.
+    hung: Option<Hung>,
     /// When its one core is free, if it lies about how many it has.
     free_at: Moment,
     /// Runs that go on, and the event that ends each.
@@ -179,6 +190,7 @@ impl World {
             store: BTreeMap::new(),
             seeds,
             wake_at: None,
+            hung: None,
             free_at: BEGINNING,
             running: BTreeMap::new(),
             resting: BTreeMap::new(),
@@ -332,6 +344,16 @@ impl World {
         if let Actor::Fickle { stays, .. } = actor {
             let at = self.now + self.around(stays);
             self.schedule(at, Event::Stop { machine, life });
+        }
+    }
+
+    /// Lets the workers of a machine hang from now on: its node stays connected, offers, begins all that it is given, and
+    /// computes nothing.
+    pub fn hang(&mut self, machine: usize, how: Hung) {
+        self.machines[machine].hung = Some(how);
+        let Self { machines, events, .. } = self;
+        for key in machines[machine].running.values_mut().filter_map(Option::take) {
+            events.remove(&key);
         }
     }
 
@@ -526,7 +548,12 @@ impl World {
         cpu: u8,
     ) {
         let units = executor::units(batch);
+        let hung = self.machines[machine].hung;
         let (millis, report) = match self.machines[machine].actor {
+            _ if hung == Some(Hung::ForEver) => {
+                self.machines[machine].running.insert(run, None);
+                return;
+            }
             Actor::Donor { units_per_second, .. } | Actor::Fickle { units_per_second, .. } => {
                 let micros = units.saturating_mul(1_000_000) / units_per_second.max(1) + 20 * batch.calls.len() as u64;
                 (micros * 100 / u64::from(cpu) / 1000, self.executor.run(kernel, batch, micros))
@@ -545,7 +572,11 @@ impl World {
             }
             Actor::Seed | Actor::Requester | Actor::Hostile => panic!("it lends nothing"),
         };
-        let millis = if executor::takes_all_its_time(&report) { batch.limits.time_millis } else { millis };
+        let (millis, report) = match hung {
+            Some(Hung::Replaced(after)) => (batch.limits.time_millis + after.0, executor::timed_out()),
+            Some(Hung::ForEver) | None if executor::takes_all_its_time(&report) => (batch.limits.time_millis, report),
+            Some(Hung::ForEver) | None => (millis, report),
+        };
         let at = self.now + Millis(millis);
         let life = self.machines[machine].life;
         let key = self.schedule(at, Event::Executed { machine, life, run, units, report: Box::new(report) });

@@ -2,8 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
-use p2pnet_shared::{api::ProviderSettings, job::Job, node::Input, units::Millis};
-use p2pnet_sim::{actor::Actor, plan, world::World};
+use p2pnet_shared::{
+    api::ProviderSettings,
+    id::{Holder, OwnerId},
+    job::Job,
+    node::Input,
+    units::Millis,
+};
+use p2pnet_sim::{
+    actor::Actor,
+    plan,
+    world::{Hung, World},
+};
 
 const HONEST: Actor = Actor::Donor { cores: 2, units_per_second: 1_000_000 };
 const LIAR: Actor = Actor::LyingOffer { units_per_second: 1 };
@@ -163,4 +173,110 @@ fn a_tab_that_lends_a_quarter_of_its_core_is_given_its_part_job_after_job() {
     // And tiny jobs, which leave no time to find out: it gets some of them, and none waits for it.
     let times: Vec<u64> = (0..20).map(|_| time(&mut world, me, plan::sum(1))).collect();
     assert!(times.iter().all(|time| *time < 1_000), "{times:?}");
+}
+
+/// Nodes that have all delivered: `many` of four cores, and one of a single core. `lends`: the requester has a core, too.
+fn proven(seed: u64, many: usize, lends: bool) -> (World, usize, Vec<usize>, usize) {
+    let mut world = World::new(seed);
+    world.add(Actor::Seed);
+    let one_core = Actor::Donor { cores: 1, units_per_second: 1_000_000 };
+    let me = world.add(if lends { one_core } else { Actor::Requester });
+    let others: Vec<usize> =
+        (0..many).map(|_| world.add(Actor::Donor { cores: 4, units_per_second: 1_000_000 })).collect();
+    let honest = world.add(one_core);
+    world.run_until(Millis(2_000), |_| false);
+    let job = world.submit(me, plan::sum(50_000_000));
+    assert!(world.run_until(Millis(600_000), |world| world.is_over(me, job)));
+    let delivered = world.job(me, job).nodes;
+    assert!(others.iter().chain([&honest]).all(|node| delivered.iter().any(|share| share.node == world.id(*node))));
+    world.run_until(Millis(1_000), |_| false);
+    (world, me, others, honest)
+}
+
+#[test]
+fn nodes_that_delivered_and_fall_silent_together_hold_up_one_tiny_job_for_seconds_and_none_after_it() {
+    for (seed, many) in [(0, 1), (1, 2), (2, 5), (3, 5), (4, 10)] {
+        for lends in [true, false] {
+            for hung in [Hung::ForEver, Hung::Replaced(Millis(6_000))] {
+                let (mut world, me, others, _) = proven(seed, many, lends);
+                let before = (0..5).map(|_| time(&mut world, me, plan::sum(1))).max().unwrap();
+                others.iter().for_each(|node| world.hang(*node, hung));
+                let first = time(&mut world, me, plan::sum(1));
+                let next: Vec<u64> = (0..20).map(|_| time(&mut world, me, plan::sum(1))).collect();
+                let said = format!("{many} {hung:?}, lends {lends}: {before} ms before, then {first} and {next:?} ms");
+                println!("{said}");
+                assert!(first < 8_000 && next.iter().all(|time| *time <= 3 * before + 100), "{said}");
+                // Also when they have said that what they were given has timed out.
+                world.run_until(Millis(60_000), |_| false);
+                let later: Vec<u64> = (0..5).map(|_| time(&mut world, me, plan::sum(1))).collect();
+                assert!(later.iter().all(|time| *time <= 3 * before + 100), "{said}, later {later:?} ms");
+            }
+        }
+    }
+}
+
+#[test]
+fn tiny_jobs_of_many_at_once_find_who_still_delivers() {
+    let (mut world, me, others, _) = proven(5, 5, false);
+    others.iter().for_each(|node| world.hang(*node, Hung::ForEver));
+    for round in 0..5 {
+        let begun = world.elapsed().0;
+        let jobs: Vec<_> = (0..30)
+            .map(|number: u32| {
+                let holder = Holder::of(OwnerId::of(&number.to_le_bytes()));
+                world.submit(me, Job { holder, ..plan::sum(1) })
+            })
+            .collect();
+        assert!(world.run_until(Millis(600_000), |world| jobs.iter().all(|job| world.is_over(me, *job))));
+        let took = world.elapsed().0 - begun;
+        println!("round {round}: {took} ms");
+        assert!(took < if round == 0 { 10_000 } else { 3_000 }, "round {round}: {took} ms");
+    }
+}
+
+#[test]
+fn a_node_that_timed_out_with_what_another_does_at_once_counts_as_silent() {
+    let (mut world, me, others, honest) = proven(6, 2, false);
+    world.stop(honest);
+    others.iter().for_each(|node| world.hang(*node, Hung::Replaced(Millis(6_000))));
+    let job = world.submit(me, plan::sum(1));
+    let timed_out =
+        |world: &World| world.job(me, job).attempts.iter().filter(|attempt| attempt.error.is_some()).count();
+    assert!(world.run_until(Millis(120_000), |world| timed_out(world) >= 2));
+    world.start(honest);
+    assert!(world.run_until(Millis(120_000), |world| world.is_over(me, job)));
+    assert_eq!(world.result(me, job), plan::expected_sum(1));
+    // Nobody else is there: a silent node is not waited for as one is that delivers.
+    world.stop(honest);
+    let next = world.submit(me, plan::sum(1));
+    world.run_until(Millis(2_000), |_| false);
+    assert_eq!(world.job(me, next).attempts_total, 2);
+}
+
+#[test]
+fn a_node_that_computes_an_endless_call_of_a_stranger_keeps_its_part_and_tiny_jobs_their_pace() {
+    for seed in 0..4 {
+        let mut world = World::new(seed);
+        world.add(Actor::Seed);
+        let me = world.add(Actor::Requester);
+        let nodes = [(); 2].map(|()| world.add(Actor::Donor { cores: 2, units_per_second: 1_000 }));
+        world.run_until(Millis(2_000), |_| false);
+        time(&mut world, me, plan::sum(100_000));
+        let before = (0..5).map(|_| time(&mut world, me, plan::sum(1))).max().unwrap();
+        let mut endless = plan::call(3_600_000);
+        endless.holder = Holder::of(OwnerId::of(b"stranger"));
+        endless.requirements.timeout_seconds = 3_600;
+        world.submit(me, endless);
+        // It is late, and has gone to the other as well.
+        world.run_until(Millis(10_000), |_| false);
+        let times: Vec<u64> = (0..20).map(|_| time(&mut world, me, plan::sum(1))).collect();
+        assert!(times.iter().all(|time| *time <= 3 * before + 100), "{times:?} ms, {before} ms before");
+        let job = world.submit(me, plan::sum(100_000));
+        assert!(world.run_until(Millis(600_000), |world| world.is_over(me, job)));
+        let status = world.job(me, job);
+        for node in nodes {
+            let units = status.nodes.iter().find(|share| share.node == world.id(node)).map_or(0, |share| share.units);
+            assert!(units > 30_000, "seed {seed}: one did {units} of 100,000");
+        }
+    }
 }
