@@ -358,3 +358,128 @@ async fn clients_behind_a_trusted_proxy_are_told_apart() {
     let other = of(Method::POST, "x-forwarded-for", "8.8.8.8").body(JOB).send().await.unwrap();
     assert_eq!(other.status(), StatusCode::ACCEPTED);
 }
+
+#[tokio::test]
+async fn whoever_proxies_do_not_tell_for_certain_is_a_stranger_without_rights() {
+    let folder = Folder::new("nobody");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let http = Client::new();
+    let ask = |method: Method, path: &str, headers: &[(&'static str, &'static [u8])]| {
+        headers.iter().fold(http.request(method, relay.at(path)), |request, (name, value)| {
+            request.header(*name, header::HeaderValue::from_bytes(value).unwrap())
+        })
+    };
+    let posted = async |headers: &[(&'static str, &'static [u8])]| {
+        let answer = ask(Method::POST, "/api/v1/jobs", headers).body(JOB).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+        serde_json::from_slice::<Value>(&answer.bytes().await.unwrap()).unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    let listed = async |headers: &[(&'static str, &'static [u8])]| {
+        let answer = ask(Method::GET, "/api/v1/jobs", headers).send().await.unwrap();
+        let jobs: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        jobs.as_array().unwrap().len()
+    };
+    let of_operator = posted(&[]).await;
+    let of_six = posted(&[("x-forwarded-for", b"6.6.6.6")]).await;
+    let token = ("authorization", &b"Bearer correct-horse-battery"[..]);
+    let uncertain: [&[(&'static str, &'static [u8])]; 9] = [
+        &[("x-forwarded-for", b"9.9.9.9"), ("forwarded", b"for=1.1.1.1")],
+        &[("x-forwarded-for", b"9.9.9.9"), ("forwarded", b"for=6.6.6.6;x=\"")],
+        &[("forwarded", b"for=unknown")],
+        &[("forwarded", b"for=_hidden")],
+        &[("forwarded", b"for=6.6.6.6;x=\", for=9.9.9.9")],
+        &[("forwarded", b"for=6.6.6.6, proto=https;by=_p")],
+        &[("x-forwarded-for", b"6.6.6.6, unknown")],
+        &[("x-forwarded-for", b"\xff")],
+        &[("x-forwarded-proto", b"https")],
+    ];
+    for headers in uncertain {
+        let own = posted(headers).await;
+        assert_eq!(listed(headers).await, 0, "{headers:?}");
+        for id in [&of_operator, &of_six, &own] {
+            let path = format!("/api/v1/jobs/{id}");
+            let answer = ask(Method::DELETE, &path, headers).send().await.unwrap();
+            assert_eq!(refusal(answer).await, (StatusCode::UNAUTHORIZED, "invalid_token".into()), "{headers:?}");
+        }
+        assert_eq!(ask(Method::GET, &format!("/api/v1/jobs/{own}"), headers).send().await.unwrap().status(), 200);
+        let keyed = ask(Method::POST, "/api/v1/jobs", headers).header("idempotency-key", "k").body(JOB);
+        assert_eq!(refusal(keyed.send().await.unwrap()).await.1, "invalid_token");
+        // A token is known wherever it comes from.
+        let with_token = [headers, &[token]].concat();
+        let id = posted(&with_token).await;
+        assert_eq!(listed(&with_token).await, 1, "{headers:?}");
+        let stopped = ask(Method::DELETE, &format!("/api/v1/jobs/{id}"), &with_token).send().await.unwrap();
+        assert_eq!(stopped.status(), StatusCode::OK);
+        ask(Method::DELETE, &format!("/api/v1/jobs/{id}"), &with_token).send().await.unwrap();
+    }
+    assert_eq!((listed(&[]).await, listed(&[("x-forwarded-for", b"6.6.6.6")]).await), (1, 1));
+    // A client's bytes that are no text hide nothing that the proxy wrote behind them.
+    assert_eq!(listed(&[("x-forwarded-for", b"\xff, 6.6.6.6")]).await, 1);
+    // They have the pace of one address together, and it is nobody else's.
+    let posts =
+        (0..20_000).map(|n| ask(Method::POST, "/api/v1/jobs", uncertain[n % uncertain.len()]).body("{}").send());
+    let mut answers = futures::stream::iter(posts).buffer_unordered(16);
+    loop {
+        let answer = answers.next().await.expect("no pace").unwrap();
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+            break;
+        }
+    }
+    posted(&[]).await;
+    posted(&[("x-forwarded-for", b"9.9.9.9")]).await;
+}
+
+#[tokio::test]
+async fn networks_of_trusted_proxies_may_be_written_as_ipv6() {
+    for network in ["::ffff:127.0.0.1", "::ffff:127.0.0.0/104"] {
+        let folder = Folder::new("mapped");
+        let relay = Relay::start(&folder, &["--no-provider", "--trust-proxy", network]);
+        post_job(&relay, JOB).await;
+        let list = |client: &'static str| {
+            let request = Client::new().get(relay.at("/api/v1/jobs")).header("x-forwarded-for", client);
+            async move { request.send().await.unwrap().text().await.unwrap() }
+        };
+        assert_eq!(list("9.9.9.9").await, "[]", "{network}");
+        assert_ne!(list("127.0.0.1").await, "[]", "{network}");
+        relay.stop();
+    }
+}
+
+#[tokio::test]
+async fn the_page_connects_through_proxies_that_name_websockets_or_the_port_in_their_own_way() {
+    let folder = Folder::new("proxied-page");
+    let relay = Relay::start(&folder, &["--no-provider", "--host-name", "relay.example.org"]);
+    let status = |host: &str, more: &str| {
+        let head = format!(
+            "GET /p2p HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
+        );
+        let mut status = [0; 12];
+        open(&relay, &head).read_exact(&mut status).unwrap();
+        String::from_utf8_lossy(&status[9..]).into_owned()
+    };
+    let (plain, other) = ("https://relay.example.org", "https://relay.example.org:8443");
+    for (host, origin, more, expected) in [
+        ("relay.example.org", plain, "X-Forwarded-Proto: https\r\n", "101"),
+        ("relay.example.org", plain, "X-Forwarded-Proto: wss\r\n", "101"),
+        ("relay.example.org", plain, "Forwarded: for=1.2.3.4;proto=wss\r\n", "101"),
+        ("relay.example.org", plain, "X-Forwarded-Proto:\r\nForwarded: for=1.2.3.4;proto=https\r\n", "101"),
+        ("relay.example.org", "http://relay.example.org", "X-Forwarded-Proto: ws\r\n", "101"),
+        ("relay.example.org:8443", other, "X-Forwarded-Proto: https\r\n", "101"),
+        ("relay.example.org", other, "X-Forwarded-Proto: https\r\nX-Forwarded-Port: 8443\r\n", "101"),
+        ("relay.example.org", other, "X-Forwarded-Proto: https\r\n", "403"),
+        ("relay.example.org", plain, "X-Forwarded-Proto: ws\r\n", "403"),
+        ("relay.example.org", "https://evil.example", "X-Forwarded-Proto: wss\r\n", "403"),
+    ] {
+        assert_eq!(status(host, &format!("Origin: {origin}\r\n{more}")), expected, "{host} {origin} {more}");
+    }
+    for (pairs, address) in [
+        (&[("x-forwarded-proto", "wss")][..], "/dns/relay.example.org/tcp/443/tls/"),
+        (&[("x-forwarded-proto", "https"), ("x-forwarded-port", "8443")], "/dns/relay.example.org/tcp/8443/tls/"),
+    ] {
+        let request = Client::new().get(relay.at("/.well-known/p2pnet.json")).header("host", "relay.example.org");
+        let request = pairs.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let document: Value = serde_json::from_str(&request.send().await.unwrap().text().await.unwrap()).unwrap();
+        assert!(document["addresses"][0].as_str().unwrap().starts_with(address), "{document}");
+    }
+}

@@ -19,8 +19,8 @@ use tower_http::cors::{Any, CorsLayer};
 use super::{
     App,
     answer::{Refused, short},
+    forwarded::{asked_host, is_https},
     listener::ArrivedAt,
-    source::{asked_host, is_https},
 };
 
 /// What the operator allows.
@@ -168,7 +168,8 @@ fn refusal(
         Refusal::new(
             Code::ForeignOrigin,
             format!("{who} may not use this relay"),
-            "the relay's operator can allow it: --allow-origin ORIGIN; behind a proxy pass Host and X-Forwarded-Proto on",
+            "the relay's operator can allow it: --allow-origin ORIGIN; behind a proxy pass Host, with its port, and \
+             X-Forwarded-Proto on",
         )
     })
 }
@@ -307,6 +308,23 @@ mod tests {
         assert_eq!(ask(&pages, "127.0.0.1", "/api/v1/jobs", &proxied), None);
         let port = [("host", "r.example:80"), ("origin", "http://r.example")];
         assert_eq!(ask(&pages, "127.0.0.1", "/api/v1/jobs", &port), None);
+        let origin = ("origin", "https://r.example");
+        let at_8443 = ("origin", "https://r.example:8443");
+        for own in [
+            // Some proxies call what a WebSocket came by `wss`, and its page's scheme is still https.
+            &[("host", "r.example"), ("x-forwarded-proto", "wss"), origin][..],
+            &[("host", "r.example"), ("forwarded", "for=1.2.3.4;proto=wss"), origin],
+            &[("host", "r.example"), ("x-forwarded-proto", ""), ("forwarded", "for=1.2.3.4;proto=https"), origin],
+            &[("host", "r.example"), ("x-forwarded-proto", "ws"), ("origin", "http://r.example")],
+            &[("host", "r.example:8443"), ("x-forwarded-proto", "https"), at_8443],
+            &[("host", "r.example"), ("x-forwarded-port", "8443"), ("x-forwarded-proto", "wss"), at_8443],
+        ] {
+            for path in ["/api/v1/jobs", "/p2p"] {
+                assert_eq!(ask(&pages, "127.0.0.1", path, own), None, "{own:?}");
+            }
+        }
+        let other_port = [("host", "r.example"), ("x-forwarded-proto", "https"), at_8443];
+        assert_eq!(ask(&pages, "127.0.0.1", "/api/v1/jobs", &other_port), Some(Code::ForeignOrigin));
         for origin in ["http://localhost:3000", "https://localhost:8080", "null", "https://evil.example", "http://"] {
             let foreign = [("host", "localhost:8080"), ("origin", origin)];
             for path in ["/api/v1/jobs", "/api", "/p2p"] {

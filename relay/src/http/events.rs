@@ -36,7 +36,7 @@ pub async fn listen(State(app): State<Arc<App>>, asker: Asker) -> Result<Respons
         );
     };
     let gone = place.gone();
-    let changes = app.handle.events(if asker.is_admin { Hears::Everything } else { Hears::Of(asker.owner) });
+    let changes = app.handle.events(if asker.is_admin { Hears::Everything } else { Hears::Of(asker.listed) });
     let events = stream::once(async { Event::Network }).chain(changes).map(move |event| {
         // Held as long as the stream lives.
         let _ = &place;

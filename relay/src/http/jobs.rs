@@ -48,6 +48,7 @@ pub async fn create(
         );
     }
     let key = idempotency::read_key(&headers, asker.owner)?;
+    asker.check_key(key.as_ref())?;
     let encoding = Encoding::of(&headers)?;
     let body = app.intake.receive(source, body, &headers, Bound::of_job(encoding)).await?;
     Ok(accepted(Submission { key, body, encoding, source, holder: app.owners.holder(asker) }.take(app).await?))
@@ -84,7 +85,7 @@ pub async fn stop(
     Places(id): Places<String>,
 ) -> Result<Json<Stopped>, Refused> {
     let id = read_id(&id)?;
-    open(&app, asker, id).await?;
+    asker.check_stop(open(&app, asker, id).await?.summary.holder.owner)?;
     let (done, state) = match app.handle.is_over(id).await {
         None => return Err(Refused(unknown(&id.to_string()))),
         Some(false) if app.handle.cancel(id).await => (true, "cancelled"),

@@ -7,6 +7,7 @@ pub mod compress;
 pub mod crowd;
 pub mod docs;
 pub mod events;
+pub mod forwarded;
 pub mod health;
 pub mod idempotency;
 pub mod intake;

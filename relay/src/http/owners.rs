@@ -28,8 +28,10 @@ pub struct Owners {
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asker {
-    /// Whom new jobs belong to, and whose jobs are listed.
+    /// Whom new jobs belong to.
     pub owner: OwnerId,
+    /// Whose jobs are listed and told of: the same owner's; of one who is nobody and has no token, an owner's who has none.
+    pub listed: OwnerId,
     /// Where the asker is, whatever token came along: tokens cost nothing, so shares are taken by network and address first.
     pub source: Source,
     /// Whether it is the operator, who sees and stops everything.
@@ -49,15 +51,19 @@ impl Owners {
         Ok(match token(headers)? {
             Some(token) => {
                 let owner = of_token(token);
-                Asker { owner, source, is_admin: self.admin == Some(owner) }
+                Asker { owner, listed: owner, source, is_admin: self.admin == Some(owner) }
             }
-            None => Asker { owner: self.of_household(source), source, is_admin: false },
+            None => {
+                let owner = self.of_household(source);
+                let listed = if source.is_nobody() { self.named("listed ", source.address) } else { owner };
+                Asker { owner, listed, source, is_admin: false }
+            }
         })
     }
 
     /// Whom what an asker submits counts for.
     pub fn holder(&self, asker: Asker) -> Holder {
-        let Asker { owner, source, is_admin: _ } = asker;
+        let Asker { owner, listed: _, source, is_admin: _ } = asker;
         Holder { network: self.named("network ", source.network), household: self.of_household(source), owner }
     }
 
@@ -83,13 +89,45 @@ impl Owners {
 impl Asker {
     /// Whether a job of `owner` is in this asker's list.
     pub fn lists(self, owner: OwnerId) -> bool {
-        self.is_admin || self.owner == owner
+        self.is_admin || self.listed == owner
     }
 
     /// Whether this asker may see and stop a job of `owner` whose id it knows.
     pub fn may_open(self, owner: OwnerId) -> bool {
         self.lists(owner) || owner.0[0] & BY_TOKEN == 0
     }
+
+    /// Whether this asker may stop a job of `owner` whose id it knows: a nobody only what is in its list.
+    ///
+    /// # Errors
+    /// What to do instead.
+    pub fn check_stop(self, owner: OwnerId) -> Result<(), Refusal> {
+        if self.lists(owner) || (self.may_open(owner) && !self.source.is_nobody()) {
+            return Ok(());
+        }
+        Err(unknown_asker("a job is stopped only with the token that it was sent with"))
+    }
+
+    /// Whether this asker's `Idempotency-Key` can be kept apart from others': all nobodies without a token are one owner.
+    ///
+    /// # Errors
+    /// What to do instead.
+    pub fn check_key(self, key: Option<&String>) -> Result<(), Refusal> {
+        if key.is_none() || self.lists(self.owner) {
+            return Ok(());
+        }
+        Err(unknown_asker("an Idempotency-Key is taken only with a token"))
+    }
+}
+
+/// The refusal of what a nobody may not do.
+fn unknown_asker(therefore: &str) -> Refusal {
+    Refusal::new(
+        Code::InvalidToken,
+        format!("the headers of the proxies before this relay do not tell who asks, so {therefore}"),
+        "send jobs, and ask for them, with Authorization: Bearer TOKEN; or let the proxy write X-Forwarded-For and take \
+         away what clients write into it and into Forwarded",
+    )
 }
 
 /// Whether a text can be a token.
@@ -186,6 +224,32 @@ mod tests {
             assert!(here.network == near.network && here.household != near.household);
             assert!(here.network != far.network && here.network != here.household);
         }
+    }
+
+    #[test]
+    fn a_nobody_lists_nothing_and_stops_nothing_without_its_token() {
+        let owners = Owners::new([7; 32], None);
+        let trust = Trust::read(&["127.0.0.1".into()]).unwrap();
+        let ask = |forwarded: Option<&str>, token: Option<&str>| {
+            let forwarded = forwarded.map(|text| (header::FORWARDED, text.parse().unwrap()));
+            let token = token.map(|text| (header::AUTHORIZATION, text.parse().unwrap()));
+            let headers = forwarded.into_iter().chain(token).collect();
+            owners.asker(&trust, SocketAddr::new([127, 0, 0, 1].into(), 1), &headers).unwrap()
+        };
+        let (operator, client) = (ask(None, None), ask(Some("for=9.9.9.9"), None));
+        let nobody = ask(Some("for=unknown"), None);
+        assert_eq!(owners.holder(nobody).household, nobody.owner);
+        assert!(![operator.owner, client.owner].contains(&nobody.owner));
+        for owner in [operator.owner, client.owner, nobody.owner] {
+            assert!(!nobody.lists(owner) && nobody.may_open(owner), "whoever knows an id may read");
+            assert_eq!(nobody.check_stop(owner).unwrap_err().code, Code::InvalidToken);
+            assert!(client.check_stop(owner).is_ok() && operator.check_stop(owner).is_ok());
+        }
+        assert!(nobody.check_key(None).is_ok() && nobody.check_key(Some(&"k".into())).is_err());
+        assert!(client.check_key(Some(&"k".into())).is_ok());
+        let with_token = ask(Some("for=unknown"), Some("Bearer 0123456789abcdef"));
+        assert!(with_token.lists(with_token.owner) && with_token.check_stop(with_token.owner).is_ok());
+        assert!(with_token.check_key(Some(&"k".into())).is_ok() && with_token.check_stop(operator.owner).is_err());
     }
 
     #[test]

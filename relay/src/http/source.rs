@@ -5,8 +5,13 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use axum::http::{HeaderMap, header};
-use ipnet::IpNet;
+use axum::http::HeaderMap;
+use ipnet::{IpNet, Ipv4Net};
+
+use super::forwarded::{Hops, is_passed_on};
+
+/// The addresses of nobodies begin so: no packet comes from there (RFC 6666).
+const NOBODIES: [u16; 4] = [0x100, 0, 0, 0];
 
 /// A share's holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +33,7 @@ impl Source {
                 let [a, b, c, _] = v4.octets();
                 Self { address: v4.into(), network: Ipv4Addr::new(a, b, c, 0).into() }
             }
+            IpAddr::V6(v6) if is_nobodys(v6) => Self { address: v6.into(), network: v6.into() },
             IpAddr::V6(v6) => {
                 let [a, b, c, d, ..] = v6.segments();
                 let address = Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into();
@@ -40,6 +46,36 @@ impl Source {
     pub fn is_this_machine(self) -> bool {
         self.address.is_loopback()
     }
+
+    /// Whether nobody can tell who it is: see [`Trust::client`].
+    pub fn is_nobody(self) -> bool {
+        match self.address {
+            IpAddr::V4(_) => false,
+            IpAddr::V6(v6) => is_nobodys(v6),
+        }
+    }
+}
+
+/// The address that stands for whoever asks through `peer` without being known: all of them together are one household,
+/// apart from the peer's own and from everybody else's.
+fn nobody(peer: IpAddr) -> IpAddr {
+    let [a, b, c, d] = NOBODIES;
+    let peer = if peer == IpAddr::V6(Ipv6Addr::LOCALHOST) { Ipv4Addr::LOCALHOST.into() } else { peer };
+    let [e, f, g, h] = match peer {
+        IpAddr::V4(v4) => {
+            let [e, f, g, h] = v4.octets();
+            [0, 0, u16::from_be_bytes([e, f]), u16::from_be_bytes([g, h])]
+        }
+        IpAddr::V6(v6) => {
+            let [e, f, g, h, ..] = v6.segments();
+            [e, f, g, h]
+        }
+    };
+    Ipv6Addr::new(a, b, c, d, e, f, g, h).into()
+}
+
+fn is_nobodys(address: Ipv6Addr) -> bool {
+    address.segments().starts_with(&NOBODIES)
 }
 
 /// Of addresses, or of networks, the one that holds most; each may hold several things.
@@ -61,7 +97,7 @@ impl Trust {
         let mut networks = Vec::new();
         for text in texts.iter().filter(|text| *text != "none") {
             let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-            networks.push(network.map_err(|_| text.clone())?);
+            networks.push(in_its_own_family(network.map_err(|_| text.clone())?));
         }
         Ok(Self(networks))
     }
@@ -75,99 +111,76 @@ impl Trust {
     /// The address that asks: the peer, or, while that is a proxy which is believed, whom it asks for.
     ///
     /// `X-Forwarded-For` and `Forwarded` are walked from the right, where the nearest proxy wrote, through proxies that
-    /// are believed: what stands further left may be anybody's invention. When both headers are there and name
-    /// different clients, one of them came through from the client itself, and nobody can tell which: then it is the
-    /// proxy that asks.
+    /// are believed: what stands further left may be anybody's invention. Where the walk comes upon what is no address, or
+    /// upon a proxy that does not say for whom it asks, or the two headers name different clients (one of them came
+    /// through from the client itself, and nobody can tell which), or headers show that a proxy passed the request on
+    /// but none says for whom, then nobody asks, which is never this machine: a nobody has the share of a stranger, lists
+    /// nothing, and stops nothing without its token. So it is, too, when what passed the request on is on this machine
+    /// and not believed.
     pub fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.ip().to_canonical();
         if !self.holds(peer) {
-            return peer;
+            return if peer.is_loopback() && is_passed_on(headers) { nobody(peer) } else { peer };
         }
-        let named = self.walk(peer, forwarded_for(headers));
-        let standard = self.walk(peer, forwarded(headers, "for"));
-        match (named, standard) {
-            (None, None) => peer,
-            (Some(one), None) | (None, Some(one)) => one,
-            (Some(one), Some(other)) if one == other => one,
-            (Some(_), Some(_)) => peer,
-        }
+        let habit = self.walk(peer, Hops::by_habit(headers));
+        let standard = self.walk(peer, Hops::by_standard(headers));
+        let known = match (habit, standard) {
+            (Told::Nothing, Told::Nothing) => Some(peer).filter(|_| !is_passed_on(headers)),
+            (Told::Client(one), Told::Client(other)) => Some(one).filter(|one| *one == other),
+            (Told::Client(one), Told::Nothing) | (Told::Nothing, Told::Client(one)) => Some(one),
+            // The other header is a proxy's word as well, which this client may have come with.
+            (Told::Client(one), Told::NotWho) | (Told::NotWho, Told::Client(one)) => {
+                Some(one).filter(|one| !one.is_loopback() && *one != peer)
+            }
+            (Told::Nothing | Told::NotWho, Told::NotWho)
+            | (Told::NotWho, Told::Nothing)
+            | (Told::Unclear, Told::Nothing | Told::NotWho | Told::Client(_) | Told::Unclear)
+            | (Told::Nothing | Told::NotWho | Told::Client(_), Told::Unclear) => None,
+        };
+        known.unwrap_or_else(|| nobody(peer))
     }
 
-    /// `None` without any entry.
-    fn walk(&self, peer: IpAddr, entries: Vec<String>) -> Option<IpAddr> {
-        let mut client = None;
-        for entry in entries.iter().rev() {
-            let Some(address) = read_address(entry) else { return Some(client.unwrap_or(peer)) };
-            client = Some(address);
+    fn walk(&self, peer: IpAddr, hops: Hops) -> Told {
+        let hops = match hops {
+            Hops::Absent => return Told::Nothing,
+            Hops::Silent => return Told::NotWho,
+            Hops::Named(hops) => hops,
+        };
+        let mut client = peer;
+        for hop in hops.into_iter().rev() {
+            let Some(address) = hop else { return Told::Unclear };
+            // On another machine its own addresses mean that machine.
+            client = if address.is_loopback() && !client.is_loopback() { client } else { address };
             if !self.holds(address) {
                 break;
             }
         }
-        client
+        Told::Client(client)
     }
 }
 
-/// The scheme that the client itself used: `X-Forwarded-Proto`, then `Forwarded`, each from its first entry, which is
-/// what the outermost proxy saw. Taken from anybody, because it changes nothing but what the asker is told, and no web
-/// page can set it on a request to another site.
-pub fn is_https(headers: &HeaderMap) -> bool {
-    let named = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
-    let named = named.and_then(|text| text.split(',').next()).map(|text| text.trim().to_owned());
-    let scheme = named.or_else(|| forwarded(headers, "proto").into_iter().next());
-    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
+/// What one header tells of the client.
+enum Told {
+    /// It is not there.
+    Nothing,
+    /// It is there, and says other things than who.
+    NotWho,
+    /// Who.
+    Client(IpAddr),
+    /// Something that names nobody.
+    Unclear,
 }
 
-/// The host that the client itself asked for, where a proxy says so; else the `Host` header. Taken from anybody, as
-/// [`is_https`] is.
-pub fn asked_host(headers: &HeaderMap) -> Option<String> {
-    let first = |name: &str| {
-        let text = headers.get(name)?.to_str().ok()?.split(',').next()?.trim();
-        (!text.is_empty()).then(|| text.to_owned())
-    };
-    first("x-forwarded-host")
-        .or_else(|| forwarded(headers, "host").into_iter().next())
-        .or_else(|| first(header::HOST.as_str()))
-}
-
-fn forwarded_for(headers: &HeaderMap) -> Vec<String> {
-    let values = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(|part| part.trim().to_owned()).collect()
-}
-
-/// The values of one parameter of `Forwarded` (RFC 7239), nearest proxy last.
-fn forwarded(headers: &HeaderMap, wanted: &str) -> Vec<String> {
-    let mut values = Vec::new();
-    for text in headers.get_all(header::FORWARDED).iter().filter_map(|value| value.to_str().ok()) {
-        for element in split_quoted(text, ',') {
-            for pair in split_quoted(element, ';') {
-                if let Some((name, value)) = pair.split_once('=')
-                    && name.trim().eq_ignore_ascii_case(wanted)
-                {
-                    values.push(value.trim().trim_matches('"').to_owned());
-                }
-            }
+/// A network of IPv4 that is written as one of IPv6 (`::ffff:10.0.0.0/104`), as that of IPv4: addresses are compared so.
+fn in_its_own_family(network: IpNet) -> IpNet {
+    match network {
+        IpNet::V4(_) => network,
+        IpNet::V6(v6) => {
+            let len = v6.prefix_len().checked_sub(96);
+            let mapped = v6.addr().to_ipv4_mapped().zip(len).and_then(|(address, len)| Ipv4Net::new(address, len).ok());
+            mapped.map_or(network, IpNet::V4)
         }
     }
-    values
-}
-
-/// Splits outside of double quotes.
-fn split_quoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
-    let mut quoted = false;
-    text.split(move |character| {
-        if character == '"' {
-            quoted = !quoted;
-        }
-        character == separator && !quoted
-    })
-}
-
-/// `1.2.3.4`, `1.2.3.4:5`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:5`.
-fn read_address(text: &str) -> Option<IpAddr> {
-    let address = text.parse::<IpAddr>().ok();
-    let address = address.or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
-    let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<IpAddr>().ok();
-    address.or_else(bare).map(|address| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -190,6 +203,8 @@ mod tests {
     }
 
     const LOCAL: [&str; 2] = ["127.0.0.0/8", "::1/128"];
+    /// Nobody, through a proxy on this machine.
+    const NOBODY: &str = "100::7f00:1";
 
     #[test]
     fn addresses_have_shares_by_household_and_network() {
@@ -207,7 +222,11 @@ mod tests {
         assert_eq!(client(&LOCAL, "127.0.0.1", &[]), "127.0.0.1");
         assert_eq!(client(&LOCAL, "127.0.0.1", &[("x-forwarded-for", "6.6.6.6, 9.9.9.9")]), "9.9.9.9");
         assert_eq!(client(&LOCAL, "172.17.0.2", &[("x-forwarded-for", "9.9.9.9")]), "172.17.0.2");
-        assert_eq!(client(&["none"], "127.0.0.1", &[("x-forwarded-for", "9.9.9.9")]), "127.0.0.1");
+        assert_eq!(client(&["none"], "203.0.113.1", &[("x-forwarded-for", "9.9.9.9")]), "203.0.113.1");
+        assert_eq!(client(&["none"], "127.0.0.1", &[]), "127.0.0.1");
+        for trusted in ["none", "172.16.0.0/12"] {
+            assert_eq!(client(&[trusted], "127.0.0.1", &[("x-forwarded-for", "127.0.0.1")]), NOBODY, "{trusted}");
+        }
         let through = ["172.16.0.0/12", "10.1.2.3"];
         assert_eq!(
             client(&through, "172.17.0.2", &[("x-forwarded-for", "6.6.6.6, 9.9.9.9"), ("x-forwarded-for", "10.1.2.3")]),
@@ -221,25 +240,100 @@ mod tests {
     }
 
     #[test]
-    fn the_standard_header_is_read_as_well_and_a_contradiction_counts_for_the_proxy() {
+    fn both_headers_are_read_and_agree() {
         let one = "for=6.6.6.6, for=\"[2001:db8::7]:4711\";proto=https";
         assert_eq!(client(&LOCAL, "127.0.0.1", &[("forwarded", one)]), "2001:db8::7");
         assert_eq!(client(&LOCAL, "::1", &[("forwarded", "For=\"1.2.3.4:5\"")]), "1.2.3.4");
-        assert_eq!(client(&LOCAL, "127.0.0.1", &[("forwarded", "for=unknown")]), "127.0.0.1");
-        let both = [("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "9.9.9.9")];
-        assert_eq!(client(&LOCAL, "127.0.0.1", &both), "127.0.0.1");
-        assert_eq!(client(&LOCAL, "127.0.0.1", &[("forwarded", "for=\"a,b;c\", for=7.7.7.7")]), "7.7.7.7");
+        let both = [("forwarded", "for=9.9.9.9"), ("x-forwarded-for", "6.6.6.6, 9.9.9.9")];
+        assert_eq!(client(&LOCAL, "127.0.0.1", &both), "9.9.9.9");
+        for beside in [("forwarded", "proto=https"), ("forwarded", "")] {
+            assert_eq!(client(&LOCAL, "127.0.0.1", &[beside, ("x-forwarded-for", "9.9.9.9")]), "9.9.9.9");
+        }
+        assert_eq!(client(&LOCAL, "127.0.0.1", &[("x-forwarded-for", ""), ("forwarded", "for=9.9.9.9")]), "9.9.9.9");
+        // Somebody on this machine, through the proxy on this machine.
+        assert_eq!(client(&LOCAL, "127.0.0.1", &[("x-forwarded-for", "127.0.0.1")]), "127.0.0.1");
     }
 
     #[test]
-    fn the_scheme_and_host_are_those_of_the_outermost_proxy() {
-        assert!(is_https(&headers(&[("x-forwarded-proto", "https, http")])));
-        assert!(!is_https(&headers(&[("x-forwarded-proto", "http, https")])));
-        assert!(is_https(&headers(&[("forwarded", "for=1.2.3.4;Proto=HTTPS;host=r.example")])));
-        assert!(!is_https(&HeaderMap::new()));
-        assert_eq!(asked_host(&headers(&[("host", "a"), ("x-forwarded-host", "b, c")])).unwrap(), "b");
-        assert_eq!(asked_host(&headers(&[("host", "a"), ("forwarded", "host=\"b:1\"")])).unwrap(), "b:1");
-        assert_eq!(asked_host(&headers(&[("host", "a")])).unwrap(), "a");
+    fn whoever_is_not_told_for_certain_is_nobody_and_never_this_machine() {
+        let habit = "x-forwarded-for";
+        for pairs in [
+            // What the client wrote itself, passed on beside what the proxy wrote.
+            &[("forwarded", "for=1.1.1.1"), (habit, "9.9.9.9")][..],
+            &[("forwarded", "for=9.9.9.9"), (habit, "1.1.1.1")],
+            &[("forwarded", "for=127.0.0.1"), (habit, "9.9.9.9")],
+            &[("forwarded", "for=unknown"), (habit, "9.9.9.9")],
+            &[("forwarded", "for=9.9.9.9"), (habit, "unknown")],
+            &[("forwarded", "proto=https"), (habit, "127.0.0.1")],
+            &[("forwarded", "for=127.0.0.1"), (habit, "")],
+            // Hidden, unknown, unreadable, not said.
+            &[("forwarded", "for=unknown")],
+            &[("forwarded", "for=_hidden")],
+            &[("forwarded", "for=6.6.6.6, for=\"_hidden:1\"")],
+            &[("forwarded", "for=6.6.6.6, proto=https;by=_p")],
+            &[("forwarded", "for=6.6.6.6, proto=https, for=127.0.0.1")],
+            &[("forwarded", "for=6.6.6.6;x=\", for=9.9.9.9")],
+            &[("forwarded", "for=6.6.6.6;x=\""), ("forwarded", "for=9.9.9.9")],
+            &[("forwarded", "proto=https")],
+            &[("forwarded", "")],
+            &[(habit, "unknown")],
+            &[(habit, "6.6.6.6, unknown, 127.0.0.1")],
+            &[(habit, "6.6.6.6,")],
+            &[(habit, "")],
+            // Passed on, as other headers show, for nobody knows whom.
+            &[("x-forwarded-proto", "https")],
+            &[("x-real-ip", "9.9.9.9")],
+            &[("via", "1.1 proxy")],
+        ] {
+            for peer in ["127.0.0.1", "::1"] {
+                assert_eq!(client(&LOCAL, peer, pairs), NOBODY, "{pairs:?}");
+            }
+            assert_eq!(client(&["172.17.0.0/16", LOCAL[0]], "172.17.0.2", pairs), "100::ac11:2", "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn nobodies_are_a_household_of_their_own_at_each_proxy() {
+        let of = |text: &str| Source::of(text.parse().unwrap());
+        let here = of(NOBODY);
+        assert!(here.is_nobody() && !here.is_this_machine() && !of("127.0.0.1").is_nobody());
+        let pairs = [("forwarded", "for=unknown")];
+        let others =
+            ["127.0.0.2", "2001:db8:1:2::3", "10.0.0.1"].map(|peer| client(&["::/0", "0.0.0.0/0"], peer, &pairs));
+        for other in &others {
+            let other = of(other);
+            assert!(other.is_nobody() && other != here && other.network != here.network);
+        }
+        assert_eq!(of(&client(&["::/0"], "2001:db8:1:2::4", &pairs)), of(&others[1]), "of one /64");
+    }
+
+    #[test]
+    fn a_machines_own_address_means_the_machine_that_names_it() {
+        let trusted = ["127.0.0.0/8", "10.1.2.3"];
+        for (peer, named, who) in [
+            ("10.1.2.3", "127.0.0.1", "10.1.2.3"),
+            ("10.1.2.3", "9.9.9.9, ::1", "10.1.2.3"),
+            ("10.1.2.3", "9.9.9.9, 127.0.0.1", "9.9.9.9"),
+            ("127.0.0.1", "127.0.0.1, 10.1.2.3", "10.1.2.3"),
+            ("127.0.0.1", "9.9.9.9, 127.0.0.5", "9.9.9.9"),
+        ] {
+            assert_eq!(client(&trusted, peer, &[("x-forwarded-for", named)]), who, "{peer} {named}");
+        }
+    }
+
+    #[test]
+    fn networks_of_ipv4_may_be_written_as_those_of_ipv6() {
+        let named = [("x-forwarded-for", "9.9.9.9")];
+        for (trusted, peer) in [
+            ("::ffff:127.0.0.1", "127.0.0.1"),
+            ("::ffff:10.0.0.0/104", "10.1.2.3"),
+            ("::ffff:10.0.0.0/104", "::ffff:10.1.2.3"),
+            ("::ffff:0:0/96", "172.17.0.2"),
+            ("10.0.0.0/8", "::ffff:10.1.2.3"),
+        ] {
+            assert_eq!(client(&[trusted], peer, &named), "9.9.9.9", "{trusted}");
+        }
+        assert_eq!(client(&["::ffff:10.0.0.0/104"], "11.1.2.3", &named), "11.1.2.3");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use p2pnet_shared::{api::WellKnown, wire::PROTOCOL_VERSION};
 use super::{
     App,
     address::Base,
-    source::{asked_host, is_https},
+    forwarded::{asked_host, is_https},
 };
 
 /// Where WebSockets come in, on the HTTP port.
