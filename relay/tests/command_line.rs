@@ -219,6 +219,104 @@ fn a_web_page_in_place_of_an_answer_is_named_as_such() {
     assert!(code == 4 && err.contains("503"), "{code} {err}");
 }
 
+/// The commands that ask for something, each with an id and a file where it takes one.
+fn questions(file: &str) -> [Vec<String>; 10] {
+    const ID: &str = "0123456789abcdef0123456789abcdef";
+    [
+        &["job", "list"][..],
+        &["job", "list", "--json"],
+        &["job", "describe", ID],
+        &["job", "describe", ID, "--json"],
+        &["job", "get", ID],
+        &["job", "get", ID, "--json"],
+        &["job", "get", ID, "--output", file],
+        &["job", "stop", ID],
+        &["job", "run", QUICK],
+        &["node", "list", "--json"],
+    ]
+    .map(|words| words.iter().map(|word| (*word).to_owned()).collect())
+}
+
+#[test]
+fn whatever_is_no_relays_answer_is_never_taken_for_one() {
+    const PAGE: &str = "\u{feff}<!DOCTYPE html><HTML><TITLE>Please\nlog in</TITLE></HTML>";
+    let folder = Folder::new("no-answer");
+    let file = folder.path().join("result");
+    let page = "a web page (200 OK, \"Please log in\")";
+    for (kind, body, told) in [
+        ("Content-Type: Text/HTML; charset=utf-8", PAGE, page),
+        ("Content-Type: application/xhtml+xml", PAGE, page),
+        ("Content-Type: text/plain", PAGE, page),
+        ("Content-Type: application/json", PAGE, page),
+        ("Content-Type: application/octet-stream", PAGE, page),
+        ("X-None: 1", PAGE, page),
+        ("Content-Type: text/html", "[]", "a web page (200 OK)"),
+        ("Content-Type: text/plain", "log in\u{202e}\n first", "something else (200 OK, text/plain: \"log in first\")"),
+        ("Content-Type: text/plain", "[]", "something else (200 OK, text/plain: \"[]\")"),
+        ("Content-Type: application/json", "", "something else (200 OK, application/json, empty)"),
+        ("Content-Type: application/json", "{", "something else (200 OK, application/json: \"{\")"),
+        ("Content-Type: Application/JSON", "{\"login\":true}", "JSON of something else, or of another version"),
+        ("Content-Type: application/json", "[{\"login\":true}]", "JSON of something else, or of another version"),
+    ] {
+        let head = format!("HTTP/1.1 200 OK\r\n{kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        let url = server(format!("{head}{body}").leak());
+        for words in questions(file.to_str().unwrap()) {
+            let words: Vec<&str> = words.iter().map(String::as_str).chain(["--url", &url]).collect();
+            let (code, out, err) = cli(&words, "");
+            assert!(code == 4 && out.is_empty(), "{kind} {body:?} {words:?}: {code} {out:?} {err}");
+            assert!(err.contains(told) && err.contains("not p2pnet's API"), "{kind} {body:?} {words:?}: {err}");
+            assert!(!file.exists(), "{kind} {body:?}: nothing is kept of it");
+        }
+    }
+}
+
+#[test]
+fn an_answer_is_known_by_what_it_is_however_its_type_is_written() {
+    let folder = Folder::new("answer");
+    let file = folder.path().join("result");
+    let get = ["job", "get", "0123456789abcdef0123456789abcdef", "--output", file.to_str().unwrap()];
+    for (kind, body, kept) in [
+        ("Content-Type: Application/JSON; charset=UTF-8", "{\"result\":[1.50]}", "[1.50]\n"),
+        ("Content-Type: application/problem+json", "{\"result\":\"a\"}", "a\n"),
+        ("X-None: 1", "{\"result\":1}", "1\n"),
+        ("Content-Type: Application/Octet-Stream", "bytes", "bytes"),
+        // A program's output may be a page.
+        ("p2pnet-failed-parts: 0\r\nContent-Type: application/octet-stream", "<html>", "<html>"),
+    ] {
+        let head = format!("HTTP/1.1 200 OK\r\n{kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        let url = server(format!("{head}{body}").leak());
+        let (code, _, err) = cli(&[&get[..], &["--url", &url]].concat(), "");
+        assert_eq!((code, &*fs::read_to_string(&file).unwrap()), (0, kept), "{kind}: {err}");
+        fs::remove_file(&file).unwrap();
+    }
+}
+
+#[test]
+fn a_refusal_by_what_stands_before_the_relay_is_named_as_such() {
+    let folder = Folder::new("blocked");
+    let file = folder.path().join("result");
+    for (status, kind, body, told) in [
+        ("403 Forbidden", "text/html", "<h1>no</h1>", "a web page (403 Forbidden)"),
+        ("403 Forbidden", "Text/HTML", "<html><title>Blocked</title>", "a web page (403 Forbidden, \"Blocked\")"),
+        ("403 Forbidden", "text/plain", "Blocked by policy", "(403 Forbidden, text/plain: \"Blocked by policy\")"),
+        ("404 Not Found", "text/plain", "404 page not found", "(404 Not Found, text/plain: \"404 page not found\")"),
+        ("403 Forbidden", "application/json", "{\"message\":\"no\"}", "(403 Forbidden, application/json: "),
+        ("413 Payload Too Large", "text/html", "<html>", "a web page (413 Payload Too Large)"),
+        ("500 Internal Server Error", "text/plain", "", "(500 Internal Server Error, text/plain, empty)"),
+        ("502 Bad Gateway", "application/xhtml+xml", "<?xml?><html/>", "a web page (502 Bad Gateway)"),
+        ("502 Bad Gateway", "text/plain", "no upstream", "(502 Bad Gateway, text/plain: \"no upstream\")"),
+    ] {
+        let head = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n");
+        let url = server(format!("{head}{body}").leak());
+        for words in questions(file.to_str().unwrap()) {
+            let words: Vec<&str> = words.iter().map(String::as_str).chain(["--url", &url]).collect();
+            let (code, out, err) = cli(&words, "");
+            assert!(code == 4 && out.is_empty() && err.contains(told), "{status} {kind} {words:?}: {code} {out} {err}");
+            assert!(err.contains("not p2pnet's API") && !file.exists(), "{status} {kind} {words:?}: {err}");
+        }
+    }
+}
+
 #[test]
 fn a_redirection_is_told_and_not_followed() {
     let moved = |location: &str| {
@@ -341,6 +439,50 @@ async fn flags_beside_json_reach_the_job_or_are_refused() {
     let with_policy = r#"{"kind":"map","data":[1],"map":"x","policy":{"retries":2}}"#;
     let (code, _, err) = cli(&["job", "run", "--url", relay.url(), with_policy, "--retries", "20"], "");
     assert!(code == 3 && err.contains("retries"), "{code} {err}");
+}
+
+#[test]
+fn what_stands_twice_in_a_job_is_refused_also_where_its_module_is_sent_on_its_own() {
+    let folder = Folder::new("twice");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let url = relay.url();
+    let run = ["job", "run", "--url", url, "--kind", "map", "--data", "[1]", "--map", "x", "--set"];
+    for (set, path) in [
+        (r#"policy={"retries":1,"retries":2}"#, "`policy.retries`"),
+        (r#"labels={"a":"b","a":"c"}"#, "`labels.a`"),
+        (r#"requirements={"ram_gb":1,"ram_gb":1}"#, "`requirements.ram_gb`"),
+    ] {
+        let (code, _, err) = cli(&[&run[..], &[set]].concat(), "");
+        assert!(code == 3 && err.contains(path) && err.contains("twice"), "{set}: {code} {err}");
+    }
+    let mark = format!("\u{feff}{QUICK}");
+    assert_eq!(cli(&["job", "run", "--url", url, &mark], "").0, 0);
+
+    // Nine megabytes of a custom section.
+    let mut module = p2pnet_test_kernels::echo();
+    module.extend([0, 0x82, 0x80, 0x80, 0x04, 1, b'x']);
+    module.resize(module.len() + (8 << 20), 0);
+    let module = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, module);
+    let file = folder.path().join("job.json");
+    let send = |fields: &str| {
+        fs::write(&file, format!("\u{feff}{{\"kind\":\"kernel\",{fields},\"input\":\"aGk=\"}}")).unwrap();
+        cli(&["job", "run", "--url", url, file.to_str().unwrap()], "")
+    };
+    for (more, path) in [
+        (r#""name":"one","name":"two""#, "`name`"),
+        (r#""policy":{"retries":1,"retries":2}"#, "`policy.retries`"),
+        (r#""merge":"concat","merge":"concat""#, "`merge`"),
+        (&*format!("\"kernel\":\"{module}\""), "`kernel`"),
+    ] {
+        for fields in [format!("{more},\"kernel\":\"{module}\""), format!("\"kernel\":\"{module}\",{more}")] {
+            let (code, _, err) = send(&fields);
+            assert!(code == 3 && err.contains(path) && err.contains("twice"), "{path}: {code} {err}");
+        }
+    }
+    let (code, out, err) = send(&format!("\"kernel\" :\n\"{module}\" , \"name\":\"one\""));
+    assert_eq!(code, 0, "{err}");
+    let (_, shown, _) = cli(&["job", "describe", "--json", "--url", url, out.trim()], "");
+    assert!(shown.contains("\"name\":\"one\""), "{shown}");
 }
 
 #[test]

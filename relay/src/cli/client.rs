@@ -10,14 +10,20 @@ use flate2::{Compression, write::GzEncoder};
 use hyper_util::client::proxy::matcher::Matcher;
 use p2pnet_shared::{
     api::ErrorBody,
+    id::JobId,
     refusal::{Code, Refusal},
     units::Moment,
+    visible::is_hidden,
 };
-use reqwest::{Method, RequestBuilder, Response, Url, header, redirect};
-use serde::de::DeserializeOwned;
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header, redirect};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, Error as _},
+};
+use serde_json::error::Category;
 use tokio::time::sleep;
 
-use super::{failure::Failure, output::aside};
+use super::{failure::Failure, json_text::without_mark, output::aside};
 use crate::host::now;
 
 /// How long a relay may take to accept a connection.
@@ -29,6 +35,9 @@ const SILENCE: Duration = Duration::from_secs(10);
 
 /// How long a relay may hold a question back that says `?wait=`.
 const HELD_BACK: Duration = Duration::from_secs(30);
+
+/// Of an answer that is no relay's, so many bytes are looked at.
+const MOST_LOOKED_AT: usize = 64 << 10;
 
 /// A body from so many bytes on is compressed.
 const WORTH_COMPRESSING: usize = 1 << 20;
@@ -55,14 +64,24 @@ pub struct Page<T> {
     pub now: Moment,
 }
 
-/// An answer in bytes.
-pub struct Bytes {
-    /// What came.
-    pub bytes: Vec<u8>,
-    /// Whether that is JSON text after all.
-    pub is_json: bool,
-    /// Parts of a program's job that failed.
-    pub failed_parts: u64,
+/// A result, as the relay gives it.
+pub enum Given<T> {
+    /// The bytes that a kernel or a program put out.
+    Bytes {
+        /// What came.
+        bytes: Vec<u8>,
+        /// Parts of a program's job that failed.
+        failed_parts: u64,
+    },
+    /// JSON, of a kind without bytes.
+    Json(T),
+}
+
+/// What every description of a job has.
+#[derive(Deserialize)]
+pub struct Known {
+    #[serde(rename = "id")]
+    _id: JobId,
 }
 
 impl Client {
@@ -140,14 +159,14 @@ impl Client {
 
     /// `GET`, read as JSON.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.read(self.send(Method::GET, path, None).await?).await
+        self.answer(self.send(Method::GET, path, None).await?).await
     }
 
     /// The same, with the relay's time when it answered.
     pub async fn get_with_time<T: DeserializeOwned>(&self, path: &str) -> Result<(T, Moment), Failure> {
         let response = self.send(Method::GET, path, None).await?;
         let now = time_of(&response);
-        Ok((self.read(response).await?, now))
+        Ok((self.answer(response).await?, now))
     }
 
     /// A part of a list.
@@ -155,41 +174,53 @@ impl Client {
         let response = self.send(Method::GET, path, None).await?;
         let now = time_of(&response);
         let next = response.headers().get("x-next-cursor").and_then(|next| next.to_str().ok()).map(str::to_owned);
-        Ok(Page { items: self.read(response).await?, next, now })
+        let came = self.json(response).await?;
+        let items = serde_json::from_slice(&came.body).map_err(|error| self.not_read(&came, &error))?;
+        Ok(Page { items, next, now })
     }
 
     /// `PUT` of bytes, read as JSON.
     pub async fn put<T: DeserializeOwned>(&self, path: &str, bytes: Vec<u8>) -> Result<T, Failure> {
         let body = Sent { kind: "application/wasm", bytes, key: None };
-        self.read(self.send(Method::PUT, path, Some(body)).await?).await
+        self.answer(self.send(Method::PUT, path, Some(body)).await?).await
     }
 
-    /// `GET`, as text.
-    pub async fn get_text(&self, path: &str) -> Result<String, Failure> {
-        self.text(self.send(Method::GET, path, None).await?).await
+    /// `GET` of JSON that is a `T` and perhaps more, as its text.
+    pub async fn get_text<T: DeserializeOwned>(&self, path: &str) -> Result<String, Failure> {
+        let response = self.send(Method::GET, path, None).await?;
+        let came = self.json(response).await?;
+        serde_json::from_slice::<T>(&came.body).map_err(|error| self.not_read(&came, &error))?;
+        self.check_object(came.body.trim_ascii_start().starts_with(b"{"))?;
+        String::from_utf8(came.body).map_err(|error| self.other(format!("no text: {error}")))
     }
 
-    /// `GET` of bytes, where there are bytes; else of JSON text.
-    pub async fn get_bytes(&self, path: &str) -> Result<Bytes, Failure> {
+    /// `GET` of bytes, where there are bytes; else of JSON.
+    pub async fn get_bytes<T: DeserializeOwned>(&self, path: &str) -> Result<Given<T>, Failure> {
         let request = self.request(Method::GET, path)?;
         let accept = "application/octet-stream, application/json;q=0.5";
         let response = self.checked(request.header(header::ACCEPT, accept), SILENCE).await?;
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let is_json = header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
-        let failed_parts = header("p2pnet-failed-parts").and_then(|count| count.parse().ok()).unwrap_or(0);
-        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?.to_vec();
-        Ok(Bytes { bytes, is_json, failed_parts })
+        let failed_parts = response.headers().get("p2pnet-failed-parts").and_then(|count| count.to_str().ok());
+        let failed_parts = failed_parts.and_then(|count| count.parse().ok());
+        let came = self.came(response).await?;
+        if came.kind.as_deref() != Some("application/octet-stream") {
+            return self.read(&came).map(Given::Json);
+        }
+        // A program may put a web page out, which a relay tells to be its output.
+        if failed_parts.is_none() && came.is_page() {
+            return Err(self.other(came.told()));
+        }
+        Ok(Given::Bytes { bytes: came.body, failed_parts: failed_parts.unwrap_or(0) })
     }
 
     /// `POST` of JSON text, read as JSON.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: String, key: Option<&str>) -> Result<T, Failure> {
         let body = Sent { kind: "application/json", bytes: body.into_bytes(), key };
-        self.read(self.send(Method::POST, path, Some(body)).await?).await
+        self.answer(self.send(Method::POST, path, Some(body)).await?).await
     }
 
     /// `DELETE`, read as JSON.
     pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.read(self.send(Method::DELETE, path, None).await?).await
+        self.answer(self.send(Method::DELETE, path, None).await?).await
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<Sent<'_>>) -> Result<Response, Failure> {
@@ -235,27 +266,18 @@ impl Client {
         if status.is_redirection() {
             return Err(self.moved(&response));
         }
-        let is_page =
-            response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
-        if status.is_success() && !is_page {
+        if status.is_success() {
             return Ok(response);
         }
-        let body = self.text(response).await?;
-        match serde_json::from_str::<ErrorBody>(&body) {
-            Ok(ErrorBody { error }) if !is_page => return Err(Failure::Refused(in_our_words(error))),
-            Ok(_) | Err(_) => {}
+        let came = self.came(response).await?;
+        if came.may_be_json()
+            && let Ok(ErrorBody { error }) = serde_json::from_slice(&came.body)
+        {
+            return Err(Failure::Refused(in_our_words(error)));
         }
-        let is_page = is_page || body.trim_start().starts_with('<');
-        let what = if is_page { format!("a web page ({status}{})", title_of(&body)) } else { status.to_string() };
         Err(match status.as_u16() {
-            401 | 407 | 511 => Failure::Login { url: self.shown.clone(), what, proxy: self.proxy.clone() },
-            502..=504 => self.no_api(what),
-            _ if is_page => self.no_api(what),
-            _ => Failure::Refused(Refusal::new(
-                Code::Internal,
-                format!("{} answered {status}, but not as a relay does", self.shown),
-                "check that the URL is a p2pnet relay of the same version",
-            )),
+            401 | 407 | 511 => Failure::Login { url: self.shown.clone(), what: came.told(), proxy: self.proxy.clone() },
+            _ => self.no_api(came.told(), true),
         })
     }
 
@@ -281,29 +303,62 @@ impl Client {
         }
     }
 
-    async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, Failure> {
-        let body = self.text(response).await?;
+    /// An answer that was asked for as JSON.
+    async fn answer<T: DeserializeOwned>(&self, response: Response) -> Result<T, Failure> {
+        self.read(&self.json(response).await?)
+    }
+
+    /// An answer as it came, if it calls itself JSON.
+    async fn json(&self, response: Response) -> Result<Came, Failure> {
+        let came = self.came(response).await?;
+        if came.may_be_json() { Ok(came) } else { Err(self.other(came.told())) }
+    }
+
+    fn read<T: DeserializeOwned>(&self, came: &Came) -> Result<T, Failure> {
+        if !came.may_be_json() {
+            return Err(self.other(came.told()));
+        }
         // By way of a `Value`: numbers of any size inside flattened structures are only read from there.
-        serde_json::from_str::<serde_json::Value>(&body)
-            .and_then(serde_json::from_value)
-            .map_err(|error| self.not_understood(&error))
+        let value: serde_json::Value =
+            serde_json::from_slice(&came.body).map_err(|error| self.not_read(came, &error))?;
+        self.check_object(value.is_object())?;
+        serde_json::from_value(value).map_err(|error| self.other_json(&error))
     }
 
-    /// An answer that another version may have given.
-    pub fn not_understood(&self, error: &serde_json::Error) -> Failure {
-        Failure::Refused(Refusal::new(
-            Code::Internal,
-            format!("{} gave an answer that is not understood: {error}", self.shown),
-            "check that the URL is a p2pnet relay of the same version",
-        ))
+    /// Every answer but a list is an object; a list would be taken for its fields in their order.
+    fn check_object(&self, is_object: bool) -> Result<(), Failure> {
+        if is_object { Ok(()) } else { Err(self.other_json(&serde_json::Error::custom("it is no object"))) }
     }
 
-    fn no_api(&self, what: String) -> Failure {
-        Failure::NoApi { url: self.shown.clone(), what, proxy: self.proxy.clone() }
+    /// What was expected to be JSON of a certain shape, and is not.
+    fn not_read(&self, came: &Came, error: &serde_json::Error) -> Failure {
+        match error.classify() {
+            Category::Data => self.other_json(error),
+            Category::Io | Category::Syntax | Category::Eof => self.other(came.told()),
+        }
     }
 
-    async fn text(&self, response: Response) -> Result<String, Failure> {
-        response.text().await.map_err(|error| self.unreachable(&error))
+    /// An answer in JSON that is none of a relay, or one of another version's.
+    pub fn other_json(&self, error: &serde_json::Error) -> Failure {
+        self.other(format!("JSON of something else, or of another version ({error})"))
+    }
+
+    fn other(&self, what: String) -> Failure {
+        self.no_api(what, false)
+    }
+
+    fn no_api(&self, what: String, may_pass: bool) -> Failure {
+        Failure::NoApi { url: self.shown.clone(), what, may_pass, proxy: self.proxy.clone() }
+    }
+
+    async fn came(&self, response: Response) -> Result<Came, Failure> {
+        let status = response.status();
+        let kind = response.headers().get(header::CONTENT_TYPE).map(|kind| {
+            let kind = String::from_utf8_lossy(kind.as_bytes()).to_ascii_lowercase();
+            kind.split(';').next().unwrap_or_default().trim().to_owned()
+        });
+        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?.to_vec();
+        Ok(Came { status, kind, body })
     }
 
     /// A request that brought no answer: because it could not even be written down, or because nobody answers.
@@ -331,6 +386,52 @@ impl Client {
         }
         Failure::Unreachable { url: self.shown.clone(), cause, proxy: self.proxy.clone() }
     }
+}
+
+/// An answer, before anybody knows whether it is a relay's.
+struct Came {
+    status: StatusCode,
+    /// Its content type, in small letters and without parameters.
+    kind: Option<String>,
+    body: Vec<u8>,
+}
+
+impl Came {
+    /// Whether it calls itself JSON, or nothing.
+    fn may_be_json(&self) -> bool {
+        self.kind.as_deref().is_none_or(|kind| kind == "application/json" || kind.ends_with("+json"))
+    }
+
+    /// Whether it is a web page, by what it calls itself or by how it begins.
+    fn is_page(&self) -> bool {
+        let begins = self.beginning().trim_start().to_ascii_lowercase();
+        let is_marked = self.kind.as_deref().is_some_and(|kind| kind.contains("html"));
+        is_marked || ["<!doctype", "<html", "<head", "<title", "<body", "<h1"].iter().any(|tag| begins.starts_with(tag))
+    }
+
+    /// What it is, for a person who expected a relay's answer.
+    fn told(&self) -> String {
+        let (status, text) = (self.status, self.beginning());
+        if self.is_page() {
+            return format!("a web page ({status}{})", title_of(&text));
+        }
+        let kind = self.kind.as_deref().map_or_else(String::new, |kind| format!(", {}", shown(kind)));
+        match shown(&text) {
+            text if text.is_empty() => format!("something else ({status}{kind}, empty)"),
+            text => format!("something else ({status}{kind}: {text:?})"),
+        }
+    }
+
+    fn beginning(&self) -> String {
+        let text = String::from_utf8_lossy(self.body.get(..self.body.len().min(MOST_LOOKED_AT)).unwrap_or_default());
+        without_mark(&text).to_owned()
+    }
+}
+
+/// The first characters of a stranger's text, without those that nobody sees.
+fn shown(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().take(80).collect();
+    words.join(" ").chars().filter(|one| !is_hidden(*one)).take(80).collect()
 }
 
 /// The relay's advice names its API; here the command stands for that.
@@ -408,11 +509,10 @@ fn time_of(response: &Response) -> Moment {
 
 /// `: "title"` of a web page, if it has one.
 fn title_of(page: &str) -> String {
-    let start = page.find("<title>").map(|at| at + "<title>".len());
-    let title =
-        start.and_then(|start| page.get(start..)?.split('<').next()).map(str::trim).filter(|title| !title.is_empty());
-    let shown: String = title.unwrap_or_default().chars().filter(|c| !c.is_control()).take(80).collect();
-    if shown.is_empty() { shown } else { format!(", {shown:?}") }
+    // As long in bytes as in the page, whatever its letters.
+    let start = page.to_ascii_lowercase().find("<title>").map(|at| at + "<title>".len());
+    let title = start.and_then(|start| page.get(start..)?.split('<').next()).map(shown).unwrap_or_default();
+    if title.is_empty() { title } else { format!(", {title:?}") }
 }
 
 /// The innermost reason, which is the one that says something ("connection refused").

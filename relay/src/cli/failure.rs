@@ -44,6 +44,8 @@ pub enum Failure {
         url: String,
         /// What came.
         what: String,
+        /// Whether it was said to be an error: a relay that is away for a moment is missed by its proxy so.
+        may_pass: bool,
         /// The proxy that it was asked through.
         proxy: Option<String>,
     },
@@ -128,7 +130,7 @@ impl Failure {
                 "the environment names this proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY); NO_PROXY lists names that are asked without it"
             }
             Failure::NoApi { .. } => {
-                "is the URL right, and the relay behind it running? A proxy or a network that wants a login answers for others"
+                "is the URL right, and the relay behind it running and of this version? A proxy or a network that wants a login answers for others"
             }
             Failure::Login { .. } => {
                 "give name and password in the URL, as in http://NAME:PASSWORD@HOST: in --url for what stands before the relay, in HTTP_PROXY or HTTPS_PROXY for a proxy on the way"
@@ -154,7 +156,7 @@ impl fmt::Display for Failure {
             Failure::Unreachable { url, cause, proxy } => {
                 write!(f, "error: no relay answers at {url}: {cause}{}", through(proxy.as_ref()))?;
             }
-            Failure::NoApi { url, what, proxy } => {
+            Failure::NoApi { url, what, may_pass: _, proxy } => {
                 write!(f, "error: the answer of {url} is {what}, not p2pnet's API{}", through(proxy.as_ref()))?;
             }
             Failure::Login { url, what, proxy } => {

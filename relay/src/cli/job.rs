@@ -15,14 +15,15 @@ use p2pnet_shared::{
     },
     refusal::{Code, Refusal},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
-    client::{Bytes, Client},
-    failure::{Failure, internal, word},
+    client::{Client, Given, Known},
+    failure::{Failure, word},
     job_source::RunArgs,
+    json_text::{Member, checked, members},
     output::{aside, bytes as bytes_out, put, say},
     text,
 };
@@ -80,6 +81,13 @@ struct Answer {
     result: Value,
 }
 
+/// The same, where only its being one is asked.
+#[derive(Deserialize)]
+struct AnyAnswer {
+    #[serde(rename = "result")]
+    _result: IgnoredAny,
+}
+
 /// Sends a job; with `--wait` prints its result.
 pub async fn run(client: &Client, args: &RunArgs) -> Result<(), Failure> {
     // What is no key is no header either, so the relay could not say so.
@@ -126,7 +134,7 @@ fn dry_run(source: &str, json: bool) -> Result<(), Failure> {
 pub async fn describe(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
     let path = path_of(id, "")?;
     if json {
-        say(client.get_text(&path).await?)?;
+        say(client.get_text::<Known>(&path).await?)?;
         return Ok(());
     }
     let (status, now) = client.get_with_time::<JobStatus>(&path).await?;
@@ -253,9 +261,10 @@ async fn wait_and_print(client: &Client, id: &str, form: Form<'_>) -> Result<(),
         | JobState::Expired => {
             // What a program put out before it failed is kept; other jobs have nothing, which is told below.
             if let (Form::File(file), true) = (form, summary.kind == "command" && summary.state == JobState::Failed)
-                && let Ok(output) = client.get_bytes(&path_of(id, "/result/stdout")?).await
+                && let Ok(Given::Bytes { bytes, .. }) =
+                    client.get_bytes::<Answer>(&path_of(id, "/result/stdout")?).await
             {
-                write(file, &output.bytes)?;
+                write(file, &bytes)?;
             }
             Err(Failure::NoResult { id: id.to_owned(), state: summary.state, reason: summary.error })
         }
@@ -272,7 +281,7 @@ async fn ended(client: &Client, id: &str) -> Result<JobSummary, Failure> {
         match client.get::<JobStatus>(&path).await {
             Ok(status) if status.summary.state.is_final() => return Ok(status.summary),
             Ok(_) => silent = 0,
-            Err(Failure::Unreachable { .. } | Failure::NoApi { .. }) if silent < MOST_SILENCE => {
+            Err(Failure::Unreachable { .. } | Failure::NoApi { may_pass: true, .. }) if silent < MOST_SILENCE => {
                 silent += 1;
                 pause = Duration::from_secs(1);
             }
@@ -289,41 +298,52 @@ async fn ended(client: &Client, id: &str) -> Result<JobSummary, Failure> {
 }
 
 /// A large job with its module sent ahead and named by its hash: in JSON it would take a third more, and more than a
-/// relay takes at once. A job that cannot be read stays as it is: the relay says what is wrong with it.
+/// relay takes at once. All else of it stays as it is written, and a job that cannot be read altogether: the relay says
+/// what is wrong with it.
 async fn module_apart(client: &Client, job: String) -> Result<String, Failure> {
     if job.len() <= LARGE_JOB {
         return Ok(job);
     }
-    let Ok(mut fields) = serde_json::from_str::<serde_json::Map<String, Value>>(&job) else { return Ok(job) };
-    for name in ["kernel", "module"] {
+    if checked(&job).is_err() {
+        return Ok(job);
+    }
+    let (mut short, mut copied) = (String::new(), 0);
+    for Member { name, value } in members(&job) {
+        let text = job.get(value.clone()).filter(|_| matches!(name.as_str(), "kernel" | "module"));
+        let text = text.and_then(|text| serde_json::from_str::<String>(text).ok());
         // A hash is base64 as well, and names a module that the relay has already.
-        let module = fields.get(name).and_then(Value::as_str).filter(|text| text.parse::<Hash>().is_err());
+        let module = text.filter(|text| text.parse::<Hash>().is_err());
         let Some(module) = module.and_then(|text| BASE64_STANDARD.decode(text).ok()) else { continue };
-        match client.put::<KeptModule>("api/v1/kernels", module).await {
-            Ok(KeptModule { hash }) => fields.insert(name.to_owned(), hash.to_string().into()),
+        let hash = match client.put::<KeptModule>("api/v1/kernels", module).await {
+            Ok(KeptModule { hash }) => hash,
             // An older relay knows this way not.
             Err(Failure::Refused(Refusal { code: Code::NotFound | Code::MethodNotAllowed, .. })) => return Ok(job),
             Err(failure) => return Err(failure),
         };
-        return Ok(Value::Object(fields).to_string());
+        short.push_str(job.get(copied..value.start).unwrap_or_default());
+        short.push_str(&format!("\"{hash}\""));
+        copied = value.end;
     }
-    Ok(job)
+    short.push_str(job.get(copied..).unwrap_or_default());
+    Ok(short)
 }
 
 async fn print_result(client: &Client, id: &str, form: Form<'_>) -> Result<(), Failure> {
     let path = path_of(id, "/result")?;
     match form {
-        Form::Json => say(client.get_text(&path).await?)?,
+        Form::Json => say(client.get_text::<AnyAnswer>(&path).await?)?,
         Form::Text => say(plain(&client.get::<Answer>(&path).await?.result))?,
         Form::File(file) => {
-            let Bytes { bytes, is_json, failed_parts } = client.get_bytes(&path).await?;
-            if is_json {
-                let unread = |error| internal(format!("the relay's answer is not understood: {error}"));
-                let answer: Answer = serde_json::from_slice(&bytes).map_err(unread)?;
-                write(file, (plain(&answer.result) + "\n").as_bytes())?;
-            } else {
-                write(file, &bytes)?;
-            }
+            let failed_parts = match client.get_bytes::<Answer>(&path).await? {
+                Given::Json(answer) => {
+                    write(file, (plain(&answer.result) + "\n").as_bytes())?;
+                    0
+                }
+                Given::Bytes { bytes, failed_parts } => {
+                    write(file, &bytes)?;
+                    failed_parts
+                }
+            };
             if failed_parts > 0 {
                 let failed = text::grouped(failed_parts);
                 aside(format_args!("{failed} parts of the job failed; `p2pnet job get {id}` says which and why"));

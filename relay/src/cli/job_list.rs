@@ -1,11 +1,12 @@
 //! `p2pnet job list`: page after page, as the relay gives them out.
 
 use p2pnet_shared::{api::JobSummary, units::Moment};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{
     ListArgs,
-    client::{Client, Page},
+    client::{Client, Known, Page},
     failure::{Failure, word},
     output::{put, say},
     text,
@@ -20,10 +21,13 @@ pub async fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
         let page: Page<Vec<Value>> = client.page(&path(args, cursor.as_deref())).await?;
         let more = page.next.is_some();
         if args.ask.json {
+            for job in &page.items {
+                Known::deserialize(job).map_err(|error| client.other_json(&error))?;
+            }
             all.extend(page.items);
         } else {
             let jobs = page.items.into_iter().map(serde_json::from_value).collect::<Result<Vec<JobSummary>, _>>();
-            let jobs = jobs.map_err(|error| client.not_understood(&error))?;
+            let jobs = jobs.map_err(|error| client.other_json(&error))?;
             print(&jobs, page.now, first, args.is_narrowed())?;
         }
         first = false;

@@ -13,7 +13,12 @@ use p2pnet_shared::job::kinds::{
 };
 use serde_json::{Map, Value};
 
-use super::{AskArgs, failure::Failure, text::split_label};
+use super::{
+    AskArgs,
+    failure::Failure,
+    json_text::{checked, object, with_fields, without_mark},
+    text::split_label,
+};
 use crate::files;
 
 /// The longest text of a job: the longest that a relay reads, and beside it a module in base64, which is sent on its own.
@@ -139,7 +144,7 @@ impl RunArgs {
                 fields.extend(self.terms());
                 Ok(with_fields(read_source(source)?, &fields))
             }
-            (None, Some(kind)) => Ok(Value::Object(self.flags_as_json(kind)?).to_string()),
+            (None, Some(kind)) => self.flags_as_json(kind),
             (None, None) => Err(Failure::usage("no job was given", "see `p2pnet job run --help`")),
         }
     }
@@ -242,122 +247,68 @@ impl RunArgs {
         fields
     }
 
-    fn flags_as_json(&self, kind: &str) -> Result<Map<String, Value>, Failure> {
+    fn flags_as_json(&self, kind: &str) -> Result<String, Failure> {
         let from_standard_input = [&self.kernel, &self.module, &self.input];
         if from_standard_input.into_iter().flatten().filter(|path| *path == "-").count() > 1 {
             return Err(Failure::usage("standard input can be read once only", "give a file for the other flag"));
         }
-        let mut job = self.metadata()?;
-        job.extend(self.terms());
-        let mut put = |name: &str, value: Option<Value>| match value.map(|value| job.insert(name.to_owned(), value)) {
-            Some(Some(_)) => Err(Failure::usage(
-                format!("the field `{name}` is given twice"),
-                "leave out --set, or the other flag that gives it",
-            )),
-            Some(None) | None => Ok(()),
+        let fields = self.metadata()?.into_iter().chain(self.terms());
+        // Values as they are written: what stands twice within one is for the relay to refuse.
+        let mut job: Vec<(String, String)> = fields.map(|(name, value)| (name, value.to_string())).collect();
+        let mut put = |name: &str, json: Option<String>| {
+            let Some(json) = json else { return Ok(()) };
+            if job.iter().any(|(given, _)| given == name) {
+                return Err(Failure::usage(
+                    format!("the field `{name}` is given twice"),
+                    "leave out --set, or the other flag that gives it",
+                ));
+            }
+            job.push((name.to_owned(), json));
+            Ok(())
         };
-        put("kind", Some(kind.into()))?;
+        let text = |text: &str| Value::from(text).to_string();
+        put("kind", Some(text(kind)))?;
         put("start", self.start.as_deref().map(number_or_text))?;
         put("end", self.end.as_deref().map(number_or_text))?;
         for (name, list) in [("data", &self.data), ("a", &self.a), ("b", &self.b)] {
             put(name, list.as_deref().map(|text| json_or_file(name, text)).transpose()?)?;
         }
-        for (name, text) in [
-            ("map", &self.map),
-            ("where", &self.where_),
-            ("reduce", &self.reduce),
-            ("op", &self.op),
-            ("split", &self.split),
-            ("merge", &self.merge),
-        ] {
-            put(name, text.clone().map(Value::String))?;
+        for (name, formula) in [("map", &self.map), ("where", &self.where_)] {
+            put(name, formula.as_deref().map(without_mark).map(text))?;
+        }
+        for (name, word) in [("reduce", &self.reduce), ("op", &self.op), ("split", &self.split), ("merge", &self.merge)]
+        {
+            put(name, word.as_deref().map(text))?;
         }
         for (name, module) in [("kernel", &self.kernel), ("module", &self.module)] {
             put(name, module.as_deref().map(hash_or_file).transpose()?)?;
         }
-        put("args", Some(Value::from(self.args.clone())).filter(|_| !self.args.is_empty()))?;
-        let ok = (!self.ok_exit_codes.is_empty()).then(|| Value::from(self.ok_exit_codes.clone()));
+        put("args", Some(Value::from(self.args.clone()).to_string()).filter(|_| !self.args.is_empty()))?;
+        let ok = (!self.ok_exit_codes.is_empty()).then(|| Value::from(self.ok_exit_codes.clone()).to_string());
         put("ok_exit_codes", ok)?;
         let hint = "give --input a file, or - for standard input";
-        put(
-            "input",
-            self.input.as_deref().map(|path| read_bytes(path, MAX_INPUT_BYTES, hint).map(base64)).transpose()?,
-        )?;
+        let input = self.input.as_deref().map(|path| read_bytes(path, MAX_INPUT_BYTES, hint)).transpose()?;
+        put("input", input.map(base64))?;
         for field in &self.set {
             let (name, json) = field
                 .split_once('=')
                 .ok_or_else(|| Failure::usage(format!("--set {field:?} has no ="), "write --set name=JSON"))?;
-            let value = serde_json::from_str(json).map_err(|error| {
+            let value = checked(json).map_err(|error| {
                 Failure::usage(
                     format!("--set {name}: {json:?} is no JSON: {error}"),
                     "quote texts: --set name='\"text\"'",
                 )
             })?;
-            put(name, Some(value))?;
+            put(name, Some(value.to_owned()))?;
         }
-        Ok(job)
+        Ok(object(&job))
     }
-}
-
-/// A job's text with more fields. What it says itself stays as it is written; members join an object that it has already
-/// under that name. What is there twice then, the relay refuses.
-fn with_fields(mut job: String, fields: &Map<String, Value>) -> String {
-    let mut front = Map::new();
-    for (name, value) in fields {
-        match (value.as_object(), object_of(&job, name)) {
-            (Some(members), Some(inside)) => job = with_members(&job, inside, members),
-            (Some(_) | None, _) => _ = front.insert(name.clone(), value.clone()),
-        }
-    }
-    match job.find('{') {
-        Some(open) => with_members(&job, open + 1, &front),
-        None => job,
-    }
-}
-
-/// The text with these members put in front of the others of the object that opens just before `inside`.
-fn with_members(job: &str, inside: usize, members: &Map<String, Value>) -> String {
-    let added: Vec<String> =
-        members.iter().map(|(name, value)| format!("{}:{value}", Value::from(name.as_str()))).collect();
-    let (before, after) = job.split_at(inside);
-    let comma = if added.is_empty() || after.trim_start().starts_with('}') { "" } else { "," };
-    format!("{before}{}{comma}{after}", added.join(","))
-}
-
-/// Where the object begins, behind its bracket, that a job's text has under this name; `None` if it has none.
-fn object_of(job: &str, name: &str) -> Option<usize> {
-    let bytes = job.as_bytes();
-    let behind_space = |at: usize| {
-        at + bytes.get(at..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_whitespace()).count()
-    };
-    let (mut at, mut depth) = (0, 0_usize);
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            b'"' => {
-                let start = at + 1;
-                at = start;
-                while let Some(byte) = bytes.get(at).filter(|byte| **byte != b'"') {
-                    at += if *byte == b'\\' { 2 } else { 1 };
-                }
-                let colon = behind_space(at + 1);
-                let value = behind_space(colon + 1);
-                let is_name = depth == 1 && bytes.get(start..at) == Some(name.as_bytes());
-                if is_name && bytes.get(colon) == Some(&b':') && bytes.get(value) == Some(&b'{') {
-                    return Some(value + 1);
-                }
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    None
 }
 
 fn read_source(source: &str) -> Result<String, Failure> {
-    if source.trim_start().starts_with('{') {
-        return Ok(source.to_owned());
+    let job = without_mark(source);
+    if job.trim_start().starts_with('{') {
+        return Ok(job.to_owned());
     }
     read_text(source, MOST_JOB_BYTES, "give a file, - for standard input, or the JSON itself in quotes")
 }
@@ -376,24 +327,26 @@ fn read_bytes(path: &str, most: usize, hint: &str) -> Result<Vec<u8>, Failure> {
     files::read(Path::new(path), most).map_err(|error| Failure::unread(path, &error, hint))
 }
 
-fn base64(bytes: Vec<u8>) -> Value {
-    Value::String(BASE64_STANDARD.encode(bytes))
+/// As a JSON text: nothing in it needs an escape.
+fn base64(bytes: Vec<u8>) -> String {
+    format!("\"{}\"", BASE64_STANDARD.encode(bytes))
 }
 
 /// `12` is a number; what is none goes as text, and the relay says what it expected.
-fn number_or_text(text: &str) -> Value {
-    serde_json::from_str(text).ok().filter(Value::is_number).unwrap_or_else(|| text.into())
+fn number_or_text(text: &str) -> String {
+    let text = without_mark(text);
+    serde_json::from_str(text).ok().filter(Value::is_number).unwrap_or_else(|| text.into()).to_string()
 }
 
-fn json_or_file(name: &str, text: &str) -> Result<Value, Failure> {
+fn json_or_file(name: &str, text: &str) -> Result<String, Failure> {
     let hint = "give a JSON list, or a file that holds one";
-    let is_json = text.trim_start().starts_with(['[', '{', '"']);
+    let is_json = without_mark(text).trim_start().starts_with(['[', '{', '"']);
     if !is_json && Path::new(text).exists() {
         let json = read_text(text, MAX_SOURCE_BYTES, hint)?;
         let broken = |error| Failure::usage(format!("the file {text} of --{name} is no JSON: {error}"), hint);
-        return serde_json::from_str(&json).map_err(broken);
+        return checked(&json).map(str::to_owned).map_err(broken);
     }
-    serde_json::from_str(text).map_err(|error| {
+    checked(text).map(str::to_owned).map_err(|error| {
         let shown: String = text.chars().take(60).collect();
         let what = if is_json {
             format!("--{name} is no JSON: {error}")
@@ -404,9 +357,9 @@ fn json_or_file(name: &str, text: &str) -> Result<Value, Failure> {
     })
 }
 
-fn hash_or_file(text: &str) -> Result<Value, Failure> {
+fn hash_or_file(text: &str) -> Result<String, Failure> {
     if text.parse::<p2pnet_shared::id::Hash>().is_ok() {
-        return Ok(text.into());
+        return Ok(Value::from(text).to_string());
     }
     read_bytes(text, MAX_KERNEL_BYTES, "give a WebAssembly file, or the hash of one that the relay has").map(base64)
 }
@@ -546,6 +499,38 @@ mod tests {
             assert!(text.contains(part), "{text}");
         }
         assert!(Line::try_parse_from(["run", "{}", "--dry-run", "--output", "file"]).is_err());
+    }
+
+    #[test]
+    fn what_stands_twice_within_a_value_is_kept_for_the_relay_to_refuse() {
+        let job = |line: &[&str]| Line::parse_from(std::iter::once(&"run").chain(line)).run.job_json().unwrap();
+        let policy = r#"{"retries":1,"retries":2}"#;
+        let path = std::env::temp_dir().join(format!("p2pnet-twice-{}.json", std::process::id()));
+        fs::write(&path, r#"[{"a":1,"a":2}]"#).unwrap();
+        for (line, part) in [
+            (&["--kind", "map", "--set", &format!("policy={policy}")][..], &*format!("\"policy\":{policy}")),
+            (&["--kind", "map", "--set", r#"labels={"a":"b","a":"c"}"#], r#""labels":{"a":"b","a":"c"}"#),
+            (&["--kind", "map", "--data", r#"[{"a":1,"a":2}]"#], r#""data":[{"a":1,"a":2}]"#),
+            (&["--kind", "map", "--data", path.to_str().unwrap()], r#""data":[{"a":1,"a":2}]"#),
+            (&["--kind", "matrix", "--b", r#"{"c":1,"c":2}"#], r#""b":{"c":1,"c":2}"#),
+            (&[r#"{"name":"one","name":"two"}"#, "--retries", "1"], r#""name":"one","name":"two""#),
+            (&[r#"{"\u0070olicy":{"retries":2}}"#, "--retries", "1"], r#":{"retries":1,"retries":2}"#),
+        ] {
+            assert!(job(line).contains(part), "{}", job(line));
+        }
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_an_argument_is_no_part_of_it() {
+        let plain = read(r#"{"kind":"map","data":[1],"map":"x"}"#);
+        assert_eq!(json(&["\u{feff}{\"kind\":\"map\",\"data\":[1],\"map\":\"x\"}"]), plain);
+        assert_eq!(json(&["--kind", "map", "--data", "\u{feff}[1]", "--map", "\u{feff}x"]), plain);
+        assert_eq!(json(&["--kind", "map", "--map", "x", "--set", "data=\u{feff}[1]"]), plain);
+        let ranged = json(&["--kind", "range_reduce", "--start", "\u{feff}1", "--end", "\u{feff}2"]);
+        assert_eq!(ranged, read(r#"{"kind":"range_reduce","start":1,"end":2}"#));
+        let matrix = json(&["--kind", "matrix", "--a", "\u{feff}[[1]]", "--b", "\u{feff} [[2]]"]);
+        assert_eq!(matrix, read(r#"{"kind":"matrix","a":[[1]],"b":[[2]]}"#));
     }
 
     #[test]

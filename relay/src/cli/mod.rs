@@ -6,6 +6,7 @@ pub mod failure;
 pub mod job;
 pub mod job_list;
 pub mod job_source;
+pub mod json_text;
 pub mod node;
 pub mod output;
 pub mod text;
@@ -39,7 +40,7 @@ const EXIT_CODES: &str = "\
 Every setting may also stand in the environment (P2PNET_PORT, P2PNET_URL, …) or in the configuration file; \
 `p2pnet config` shows which of them is in force. RUST_LOG sets what is logged (default: info).
 
-Exit codes: 0 done, 1 failed here, 2 wrong usage, 3 refused by the relay, 4 relay not reachable, 5 job ended without a result.";
+Exit codes: 0 done, 1 failed here, 2 wrong usage, 3 refused by the relay, 4 relay not reachable or what answered is none, 5 job ended without a result.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,7 @@
 //! `p2pnet node list`
 
 use p2pnet_shared::api::{NetworkView, Path};
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     client::Client,
@@ -9,10 +10,17 @@ use super::{
     text,
 };
 
+/// What every answer about nodes has.
+#[derive(Deserialize)]
+struct Nodes {
+    #[serde(rename = "nodes")]
+    _nodes: Vec<IgnoredAny>,
+}
+
 /// Prints the nodes that the relay knows.
 pub async fn list(client: &Client, json: bool) -> Result<(), Failure> {
     if json {
-        say(client.get_text("api/v1/nodes").await?)?;
+        say(client.get_text::<Nodes>("api/v1/nodes").await?)?;
         return Ok(());
     }
     let view: NetworkView = client.get("api/v1/nodes").await?;
