@@ -54,7 +54,7 @@ use crate::{id::Hash, refusal::Refusal};
 
 /// Version of the rewrite. It changes whenever the same kernel could be rewritten to other bytes, and with it the
 /// [protocol's version](crate::wire::PROTOCOL_VERSION): nodes that work together count alike.
-pub const REWRITE_VERSION: u16 = 7;
+pub const REWRITE_VERSION: u16 = 8;
 
 /// Bytes in a page of linear memory.
 pub const PAGE_BYTES: u64 = 65_536;

@@ -37,7 +37,7 @@ pub fn rewrite(original: &[u8]) -> Result<Vec<u8>, Refusal> {
 /// The same, saying when NaNs are made canonical: tests compare what comes of it.
 pub fn rewrite_with(original: &[u8], nans: Nans) -> Result<Vec<u8>, Refusal> {
     shape::check(original)?;
-    let merged = segments::merged(original);
+    let merged = segments::merged(original)?;
     let original = merged.as_ref();
     let mut rewriter = Rewriter { original, nans, ..Rewriter::default() };
     let mut validator = Validator::new_with_features(features::ACCEPTED);

@@ -131,10 +131,10 @@ fn deep_recursion_ends_where_the_weight_of_frames_says() {
                     (else (call $f (i32.sub (local.get 0) (i32.const 1))))))";
         call(&kernel(f, &run), b"", Limits::default()).output
     };
-    assert_eq!(depth(1_500).unwrap(), 1_501u64.to_le_bytes());
-    assert_eq!(depth(100_000), Err(Trap::StackOverflow));
+    assert_eq!(depth(139_000).unwrap(), 139_001u64.to_le_bytes());
+    assert_eq!(depth(140_000), Err(Trap::StackOverflow));
     // Returning gives the stack back.
-    let run = "(loop $l (drop (call $f (i32.const 1500))) (local.set $i (i32.add (local.get $i) (i32.const 1)))
+    let run = "(loop $l (drop (call $f (i32.const 100000))) (local.set $i (i32.add (local.get $i) (i32.const 1)))
         (br_if $l (i32.lt_u (local.get $i) (i32.const 20)))) (i64.const 0)";
     let f = "(func $f (param i32) (result i32) (if (i32.eqz (local.get 0)) (then (return (i32.const 0))))
         (call $f (i32.sub (local.get 0) (i32.const 1))))";

@@ -108,11 +108,11 @@ pub fn features() -> Vec<(&'static str, String)> {
                     "(func $deep (param i32) (result i64) (local {}) {}
                       (if (result i64) (i32.eqz (local.get 0)) (then (i64.const 0))
                         (else (call $deep (i32.sub (local.get 0) (i32.const 1))))) {})",
-                    "i64 ".repeat(40),
-                    (1..=40)
+                    "i64 ".repeat(180),
+                    (1..=180)
                         .map(|n| format!("(local.set {n} (i64.load (i32.const {})))", 2048 + 8 * n))
                         .collect::<String>(),
-                    (1..=40).map(|n| format!("(i64.add (i64.add (local.get {n}) (i64.const {n})))")).collect::<String>(),
+                    (1..=180).map(|n| format!("(i64.add (i64.add (local.get {n}) (i64.const {n})))")).collect::<String>(),
                 ),
                 &format!("(i64.store (i32.const 8) (call $deep (i32.const 10000))) {eight}"),
             ),

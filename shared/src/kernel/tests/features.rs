@@ -52,17 +52,34 @@ fn an_endless_chain_of_tail_calls_ends_with_its_gas_and_can_be_stopped() {
 }
 
 #[test]
-fn ten_thousand_calls_inside_one_another_work_with_forty_locals_each() {
-    let locals = "i64 ".repeat(40);
-    let set: String = (1..=40).map(|n| format!("(local.set {n} (i64.extend_i32_u (local.get 0)))")).collect();
-    let sum: String = (2..=40).map(|n| format!("(i64.add (local.get {n}))")).collect();
-    let extra = format!(
-        "(func $f (param i32) (result i64) (local {locals}) {set}
-            (if (i32.eqz (local.get 0)) (then (return (i64.const 0))))
-            (call $f (i32.sub (local.get 0) (i32.const 1))) (i64.add (local.get 1)) {sum})"
-    );
-    let kernel = kernel(&extra, &answer("(call $f (i32.const 10000))"));
-    assert_eq!(given(&kernel), 40 * 10_000 * 10_001 / 2);
+fn ten_thousand_calls_inside_one_another_work_with_up_to_190_locals_and_operands_each() {
+    // Every local is used behind the call; two operands lie on the stack at the deepest place.
+    let deep = |locals: u64, calls: u64, start: bool| {
+        let set: String = (1..locals).map(|n| format!("(local.set {n} (i64.extend_i32_u (local.get 0)))")).collect();
+        let sum: String = (1..locals).map(|n| format!("(i64.add (local.get {n}))")).collect();
+        let extra = format!(
+            "(func $f (param i32) (result i64) (local {}) {set}
+                (if (i32.eqz (local.get 0)) (then (return (i64.const 0))))
+                (call $f (i32.sub (local.get 0) (i32.const 1))) {sum})
+            (global $g (mut i64) (i64.const 0)) (func $start (global.set $g (call $f (i32.const {calls})))) {}",
+            "i64 ".repeat(locals as usize - 1),
+            if start { "(start $start)" } else { "" }
+        );
+        let run = answer(if start { "(global.get $g)" } else { "(block (result i64) (call $start) (global.get $g))" });
+        call(&kernel(&extra, &run), b"", Limits::default()).output
+    };
+    for locals in [10, 40, 78, 91, 99, 100, 150, 188] {
+        let sum = (locals - 1) * 10_000 * 10_001 / 2;
+        assert_eq!(deep(locals, 10_000, false), Ok(sum.to_le_bytes().to_vec()), "{locals}");
+        assert_eq!(deep(locals, 10_000, true), Ok(sum.to_le_bytes().to_vec()), "{locals}, in the start function");
+    }
+    // At the bound itself, whatever the frames: each weighs 96 bytes and 8 for each local and operand.
+    for locals in [1, 10, 40, 100, 188, 1_000] {
+        let most = STACK_BYTES / (96 + 8 * (locals + 2));
+        let few_others = 4;
+        assert!(deep(locals, most - few_others, false).is_ok(), "{locals} locals, {most} calls");
+        assert_eq!(deep(locals, most, false), Err(Trap::StackOverflow), "{locals} locals, {most} calls");
+    }
 }
 
 #[test]

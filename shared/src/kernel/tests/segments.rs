@@ -113,6 +113,41 @@ fn segments_that_instructions_name_keep_their_places() {
 }
 
 #[test]
+fn two_hundred_thousand_are_taken_whichever_of_them_instructions_name() {
+    // Passive ones, of which the last but one is named.
+    let mut segments: Vec<Segment> =
+        (0..200_000u32).map(|number| Segment { at: None, bytes: number.to_le_bytes().to_vec() }).collect();
+    let kernel = with(&segments, 4, Some(199_998));
+    assert_eq!(count(&prepare(&kernel).unwrap().rewritten), 1);
+    assert_eq!(call(&kernel, b"", limits()).output.unwrap(), 199_998_u32.to_le_bytes());
+    // Active ones before and behind it write what they would have, the last one last.
+    for (number, segment) in segments.iter_mut().enumerate().filter(|(number, _)| *number != 199_998) {
+        segment.at = Some(START + 8 + number as u32 * 15 % 3_000_000);
+    }
+    let length = 3_000_016;
+    let kernel = with(&segments, length, Some(199_998));
+    let mut memory = expected(&segments, length);
+    memory[..4].copy_from_slice(&199_998_u32.to_le_bytes());
+    assert_eq!(call(&kernel, b"", limits()).output.unwrap(), memory);
+    // An active segment is empty once it is written: to read four bytes of it traps, among few and among many.
+    for count in [100, 200_000] {
+        let segments: Vec<Segment> = (0..count).map(|number| active(START + number * 15, b"four")).collect();
+        assert_eq!(call(&with(&segments, 4, Some(count - 1)), b"", limits()).output, Err(Trap::Trapped), "{count}");
+    }
+}
+
+#[test]
+fn segments_that_cannot_become_few_are_refused_with_how_many_they_are() {
+    let far: Vec<Segment> = (0..150_000u32).map(|number| active(START + number * 25, b"x")).collect();
+    assert!(prepare(&with(&far, 4, None)).is_ok());
+    let pages = 60_000;
+    let text: String = (0..120_000u32).map(|number| format!("(data (i32.const {}) \"x\")", number * 30_000)).collect();
+    let refusal = rewrite(&wat::parse_str(format!("(module (memory {pages}) {text})")).unwrap()).unwrap_err();
+    assert_eq!(refusal.code, Code::TooLarge);
+    assert!(refusal.message.contains("of which engines take 100000"), "{refusal}");
+}
+
+#[test]
 fn a_segment_outside_memory_is_refused_among_many_as_well() {
     let mut segments: Vec<Segment> = (0..60_000u32).map(|number| active(START + number * 8, &[1, 2, 3])).collect();
     segments.push(active(64 * 65_536 - 1, b"xy"));
