@@ -158,7 +158,10 @@ extern "C" fn float_int_remainder(a: f64, low: u64, high: u64) -> f64 {
 #[unsafe(no_mangle)]
 extern "C" fn float_to_int(value: f64) -> i32 {
     const LIMIT: f64 = 170_141_183_460_469_231_731_687_303_715_884_105_728.0; // 2^127
-    if value >= -LIMIT && value < LIMIT { give(value as i128) } else { Failure::NotAnInteger as i32 }
+    if value >= -LIMIT && value < LIMIT {
+        return give(value as i128);
+    }
+    if value.is_finite() { Failure::Overflow as i32 } else { Failure::NotAnInteger as i32 }
 }
 
 /// The smallest composite that passes a strong test to all of the first 13 primes (Sorenson and Webster 2015,

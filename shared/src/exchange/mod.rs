@@ -25,7 +25,7 @@ pub enum Failure {
     DivisionByZero = 2,
     /// An integer raised to a negative power.
     NegativeExponent = 3,
-    /// `floor`, `ceil` or `round` of a number that is no integer of 128 bits (not a number, infinite, huge).
+    /// `floor`, `ceil`, `round` or `//` of what is near no integer: not a number, or infinite.
     NotAnInteger = 4,
     /// `is_prime` of a number above its proven range.
     PrimeRange = 5,

@@ -187,8 +187,11 @@ pub fn rounded(at: usize, rounding: Rounding, value: Typed) -> Answer {
     let can_fail = value.can_fail;
     match (value.shape, value.node, rounding) {
         (Shape::Integer(bounds), node, _) => Ok(Typed { at, shape: Shape::Integer(bounds), can_fail, node }),
-        (_, Node::Arithmetic(Arithmetic::Divide, a, b), Rounding::Floor) => floor_of_quotient(at, *a, *b),
-        (_, Node::Quotient(a, b), Rounding::Floor) => binary(at, Arithmetic::FloorDivide, *a, *b),
+        (_, Node::Arithmetic(Arithmetic::Divide, a, b), Rounding::Floor) if is_whole(&a) && is_whole(&b) => {
+            // Rounded once to a float, such a quotient reaches no integer that it has not reached, so it may be divided
+            // as the integers that it is made of, which is sooner done.
+            binary(at, Arithmetic::FloorDivide, as_whole(*a), as_whole(*b))
+        }
         (shape, node, Rounding::Floor | Rounding::Ceil | Rounding::Round) => {
             Ok(to_integer(at, rounding, Typed { at: value.at, shape, can_fail, node }))
         }
@@ -201,18 +204,21 @@ fn to_integer(at: usize, rounding: Rounding, value: Typed) -> Typed {
     whole(at, bounds, can_fail, Node::ToInteger(rounding, value.boxed()))
 }
 
-/// `floor(a / b)`: exact where both are integers.
-fn floor_of_quotient(at: usize, a: Typed, b: Typed) -> Answer {
-    match (a.node, b.node) {
-        (Node::IntegerToFloat(a), Node::IntegerToFloat(b)) => binary(at, Arithmetic::FloorDivide, *a, *b),
-        (Node::IntegerToFloat(a), Node::Float(divisor)) if divisor == divisor.trunc() && divisor.abs() < 9e15 => {
-            binary(at, Arithmetic::FloorDivide, *a, integer(b.at, divisor as i128))
-        }
-        (a_node, b_node) => {
-            let (a, b) = (Typed { node: a_node, ..a }, Typed { node: b_node, ..b });
-            let quotient = binary(at, Arithmetic::Divide, a, b)?;
-            Ok(to_integer(at, Rounding::Floor, quotient))
-        }
+/// Whether a float is an integer that became one without rounding.
+fn is_whole(value: &Typed) -> bool {
+    const MOST: f64 = (1u64 << 53) as f64;
+    if let Node::Float(constant) = value.node {
+        return constant == constant.trunc() && constant.abs() <= MOST;
+    }
+    matches!(&value.node, Node::IntegerToFloat(inner) if inner.whole().is_exact_as_float())
+}
+
+/// That integer.
+fn as_whole(value: Typed) -> Typed {
+    match value.node {
+        Node::IntegerToFloat(inner) => *inner,
+        Node::Float(constant) => integer(value.at, constant as i128),
+        node => Typed { node, ..value },
     }
 }
 

@@ -60,7 +60,7 @@ pub fn failed(failure: Failure, place: &str) -> Refusal {
         ),
         Failure::NotAnInteger => (
             Code::InvalidNumber,
-            "this cannot be rounded to an integer of 128 bits",
+            "what is not a number, or infinite, cannot be rounded to an integer",
             "leave the number out with `where`",
         ),
         Failure::PrimeRange => {

@@ -251,7 +251,11 @@ fn failures_name_the_number() {
     let zero = refusal(&map("[5, 4, 3]", "1 / (x - 4)"));
     assert_eq!((zero.code, zero.message.starts_with("item 1, x = 4:")), (Code::DivisionByZero, true));
     assert_eq!(refusal(&map("[2]", "x ** (x - 9)")).code, Code::InvalidNumber);
-    assert_eq!(refusal(&map("[1e300]", "floor(x)")).code, Code::InvalidNumber);
+    for formula in ["floor(x)", "ceil(x)", "round(x)", "x // 1", "floor(x / 1)", "floor(x / 0.5)", "0 - floor(x)"] {
+        assert_eq!(refusal(&map("[1e300]", formula)).code, Code::IntegerOverflow, "{formula}");
+        let endless = formula.replace('x', "(x * x)");
+        assert_eq!(refusal(&map("[1e300]", &endless)).code, Code::InvalidNumber, "{endless}");
+    }
 }
 
 #[test]

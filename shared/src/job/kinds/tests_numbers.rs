@@ -239,3 +239,30 @@ fn numbers_that_cannot_be_are_told_what_they_may_be() {
         assert!(refusal.message.contains(message) && refusal.hint.contains(hint), "{formula}: {refusal:?}");
     }
 }
+
+#[test]
+fn a_quotient_is_rounded_to_the_same_integer_wherever_it_stands() {
+    let numbers = "7,-7,0,1,9007199254740991,-9007199254740991,9007199254740992,9007199254740993,-9007199254740993,\
+        18014398509481983,1000000000000000000000000000000,-999999999999999999999999999999,\
+        170141183460469231731687303715884105727,6.5,-1e22,1e30";
+    for divisor in ["2", "3", "-3", "7", "1.0", "0.1", "2.0", "9007199254740991", "9007199254740993", "1e15", "(x - 2)"]
+    {
+        for function in ["floor", "ceil", "round"] {
+            // All at once, whose bounds are wide, and each alone, whose bounds are narrow.
+            for data in std::iter::once(numbers).chain(numbers.split(',')) {
+                let ask = |formula: &str| result(&format!(r#"{{"kind":"map","data":[{data}],"map":"{formula}"}}"#));
+                let at_once = ask(&format!("{function}(x / {divisor})"));
+                let named = ask(&format!("let q = x / {divisor}; {function}(q)"));
+                assert_eq!(at_once, named, "{function}(x / {divisor}) of {data}");
+            }
+        }
+    }
+    let floor = |number: &str, formula: &str| {
+        result(&format!(r#"{{"kind":"map","data":[{number}],"map":"{formula}"}}"#)).unwrap()
+    };
+    let large = "1000000000000000000000000000000";
+    assert_eq!(floor(large, "floor(x / 3)"), r#"["333333333333333316505293553664"]"#);
+    assert_eq!(floor(large, "x // 3"), r#"["333333333333333333333333333333"]"#);
+    assert_eq!(floor("9007199254740993", "floor(x / 1.0)"), "[9007199254740992]");
+    assert_eq!(floor("9007199254740993", "x // 1.0"), r#"["9007199254740993"]"#);
+}
