@@ -220,6 +220,13 @@ fn a_job_whose_parts_all_fail_has_failed_and_says_what_was_put_out() {
     let one = exits("1hello", "none", json!({})).unwrap_err();
     assert_eq!(one.code, Code::KernelError);
     assert_eq!(one.message, "part 0 ended with exit code 1: 1hello; its standard output ends with \"1hello\"");
+    let long = exits(format!("1{}", "я".repeat(401)), "none", json!({})).unwrap_err().message;
+    let (errors, output) = long.split_once("; its standard output, longer than this, ends with ").unwrap();
+    let shown = "я".repeat(400);
+    let begins = "part 0 ended with exit code 1: [… only the end of standard error is shown here …] ";
+    assert_eq!((errors, output), (format!("{begins}{shown}").as_str(), format!("{shown:?}").as_str()));
+    let whole = exits(format!("1{}\n \n", "я".repeat(399)), "none", json!({})).unwrap_err().message;
+    assert!(!whole.contains("only the end") && !whole.contains("longer than this"), "{whole}");
     let all = exits("1a\n2b\n", "lines", json!({})).unwrap_err();
     assert!(all.message.starts_with("all 2 parts failed; part 0 ended with exit code 1: 1a"), "{}", all.message);
 }

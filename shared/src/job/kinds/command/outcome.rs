@@ -47,8 +47,7 @@ pub fn result<'a, R: Iterator<Item = (u64, Ended<'a>)>>(runs: impl Fn() -> R, ok
             }
         }
     }
-    let left_out = errors.left_out();
-    let errors = errors.whole();
+    let Kept { bytes: errors, left_out } = errors.whole();
     let mut json = format!("{{\"stdout\":{output},\"stderr\":{}", Value::from(String::from_utf8_lossy(&errors)));
     if std::str::from_utf8(&errors).is_err() {
         json.push_str(&format!(",\"stderr_base64\":{}", base64_text([errors.as_slice()].into_iter())?));
@@ -73,14 +72,14 @@ pub fn result<'a, R: Iterator<Item = (u64, Ended<'a>)>>(runs: impl Fn() -> R, ok
 
 /// A part that failed, as `failed` names it.
 fn failed_part(part: u64, run: &Ended<'_>) -> Value {
-    let errors = tail(run.errors);
+    let (errors, is_cut) = tail(run.errors);
     let mut entry = serde_json::Map::new();
     entry.insert("part".to_owned(), json!(part));
     entry.insert("exit_code".to_owned(), json!(run.exit_code));
     if let Some(want) = want(run.end) {
         entry.insert("error".to_owned(), json!(want.code));
     }
-    if errors.len() < String::from_utf8_lossy(run.errors).trim_end().len() {
+    if is_cut {
         entry.insert("stderr_cut".to_owned(), json!(true));
     }
     if std::str::from_utf8(run.errors).is_err() {
@@ -114,13 +113,15 @@ pub fn failure<'a>(mut runs: impl Iterator<Item = (u64, Ended<'a>)>, ok: &[u32])
         message = format!("all {all} parts failed; {message}");
     }
     match tail(first.errors) {
-        errors if !errors.is_empty() => message.push_str(&format!(": {errors}")),
+        (errors, false) if !errors.is_empty() => message.push_str(&format!(": {errors}")),
+        (errors, true) => message.push_str(&format!(": [… only the end of standard error is shown here …] {errors}")),
         _ if want.as_ref().is_none_or(|want| want.gives_output) => message.push_str(", with nothing on standard error"),
         _ => message.push_str("; what it had put out is lost"),
     }
-    let output = tail(first.output);
-    if !output.is_empty() {
-        message.push_str(&format!("; its standard output ends with {output:?}"));
+    match tail(first.output) {
+        (output, false) if output.is_empty() => {}
+        (output, false) => message.push_str(&format!("; its standard output ends with {output:?}")),
+        (output, true) => message.push_str(&format!("; its standard output, longer than this, ends with {output:?}")),
     }
     let hint = "see the program's standard error; `ok_exit_codes` says which codes are no failure";
     let (code, hint) = want.map_or((Code::KernelError, hint), |want| (want.code, want.hint));
@@ -171,13 +172,15 @@ fn want(end: End) -> Option<Want> {
     }
 }
 
-/// The last characters of an output, without white space at its end.
-fn tail(output: &[u8]) -> String {
+/// The last characters of an output, without white space at its end, and whether there is more before them.
+fn tail(output: &[u8]) -> (String, bool) {
+    let output = output.trim_ascii_end();
     // A character has at most four bytes; bytes that are none count as one.
     let from = output.len().saturating_sub(4 * SHOWN + 64);
     let text = String::from_utf8_lossy(output.get(from..).unwrap_or_default());
     let text = text.trim_end();
-    text.chars().skip(text.chars().count().saturating_sub(SHOWN)).collect()
+    let surplus = text.chars().count().saturating_sub(SHOWN);
+    (text.chars().skip(surplus).collect(), surplus > 0 || from > 0)
 }
 
 /// The beginning and the end of what comes in pieces.
@@ -207,26 +210,29 @@ impl Ends {
         self.left_out += surplus as u64;
     }
 
-    /// Bytes between both ends that are not kept, if there are such; a few more where a character would be cut.
-    fn left_out(&self) -> u64 {
-        self.left_out + self.last.len().saturating_sub(MAX_ERRORS / 2) as u64
-    }
-
     /// All of it, or both ends and a word about what was between. No character is cut.
-    fn whole(mut self) -> Vec<u8> {
+    fn whole(mut self) -> Kept {
         self.shorten(MAX_ERRORS / 2);
         let mut whole = self.first;
-        if self.left_out > 0 {
+        let mut left_out = self.left_out;
+        if left_out > 0 {
             let begun = begun_at_end(&whole);
             whole.truncate(whole.len() - begun);
             let ending = ended_at_start(&self.last);
             self.last.drain(..ending);
-            let left_out = self.left_out + (begun + ending) as u64;
+            left_out += (begun + ending) as u64;
             whole.extend(format!("\n[… {left_out} bytes of standard error are left out here …]\n").bytes());
         }
         whole.append(&mut self.last);
-        whole
+        Kept { bytes: whole, left_out }
     }
+}
+
+/// What is kept of it.
+struct Kept {
+    bytes: Vec<u8>,
+    /// Bytes between both ends that are not there, as the word about them says.
+    left_out: u64,
 }
 
 /// Bytes of a character at the end of a text that was cut inside of it.
@@ -259,10 +265,14 @@ fn is_inside(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn whole(pieces: &[&[u8]]) -> Vec<u8> {
+    fn kept(pieces: &[&[u8]]) -> Kept {
         let mut ends = Ends::default();
         pieces.iter().for_each(|piece| ends.add(piece));
         ends.whole()
+    }
+
+    fn whole(pieces: &[&[u8]]) -> Vec<u8> {
+        kept(pieces).bytes
     }
 
     #[test]
@@ -276,12 +286,13 @@ mod tests {
     fn what_is_left_out_never_cuts_a_character() {
         for shift in 0..4 {
             let text = "x".repeat(shift) + &"ж€𝄞".repeat(MAX_ERRORS / 4);
-            let kept = whole(&[text.as_bytes()]);
+            let Kept { bytes: kept, left_out } = kept(&[text.as_bytes()]);
             let kept = std::str::from_utf8(&kept).expect("text stays text");
             let (first, rest) = kept.split_once("\n[… ").expect("a word about it");
             let (count, last) = rest.split_once(" bytes of standard error are left out here …]\n").expect("how much");
             assert!(text.starts_with(first) && text.ends_with(last));
             assert_eq!(count.parse::<usize>(), Ok(text.len() - first.len() - last.len()));
+            assert_eq!(count, left_out.to_string(), "the text and `stderr_left_out` say the same");
             assert!(first.len() > MAX_ERRORS / 2 - 4 && last.len() > MAX_ERRORS / 2 - 4);
         }
     }
