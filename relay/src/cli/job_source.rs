@@ -335,7 +335,9 @@ fn base64(bytes: Vec<u8>) -> String {
 /// `12` is a number; what is none goes as text, and the relay says what it expected.
 fn number_or_text(text: &str) -> String {
     let text = without_mark(text);
-    serde_json::from_str(text).ok().filter(Value::is_number).unwrap_or_else(|| text.into()).to_string()
+    // An object may look like a number to serde_json.
+    let number = serde_json::from_str(text).ok().filter(|value: &Value| value.is_number() && !text.contains('{'));
+    number.unwrap_or_else(|| text.into()).to_string()
 }
 
 fn json_or_file(name: &str, text: &str) -> Result<String, Failure> {
@@ -531,6 +533,16 @@ mod tests {
         assert_eq!(ranged, read(r#"{"kind":"range_reduce","start":1,"end":2}"#));
         let matrix = json(&["--kind", "matrix", "--a", "\u{feff}[[1]]", "--b", "\u{feff} [[2]]"]);
         assert_eq!(matrix, read(r#"{"kind":"matrix","a":[[1]],"b":[[2]]}"#));
+    }
+
+    #[test]
+    fn an_object_stays_an_object_whatever_its_field_is_called() {
+        let odd = r#"{"$serde_json::private::Number":"5"}"#;
+        let list = format!("[{odd}]");
+        let line = Line::parse_from(["run", "--kind", "map", "--data", &list, "--start", odd, "--set", "end=[5]"]);
+        let job = line.run.job_json().unwrap();
+        assert!(job.contains(&format!(r#""data":{list}"#)), "{job}");
+        assert!(job.contains(r#""start":"{\"$serde_json"#) && job.contains(r#""end":[5]"#), "{job}");
     }
 
     #[test]

@@ -177,14 +177,15 @@ impl App {
 /// Every address that the relay answers.
 pub fn router(app: Arc<App>) -> Router {
     let hold = || middleware::from_fn_with_state(Arc::clone(&app), wait::hold);
+    let plain = || middleware::from_fn(wait::without_query);
     let api = Router::new()
-        .route("/api/v1/jobs", post(jobs::create).get(list::list))
+        .route("/api/v1/jobs", post(jobs::create).layer(plain()).get(list::list))
         .route("/api/v1/jobs/{id}", get(jobs::describe).delete(jobs::stop).layer(hold()))
         .route("/api/v1/jobs/{id}/result", get(result::result).layer(hold()))
         .route("/api/v1/jobs/{id}/result/{stream}", get(result::standard_stream).layer(hold()))
-        .route("/api/v1/kernels", put(kernels::keep))
-        .route("/api/v1/nodes", get(nodes::list))
-        .route("/api/v1/events", get(events::listen))
+        .route("/api/v1/kernels", put(kernels::keep).layer(plain()))
+        .route("/api/v1/nodes", get(nodes::list).layer(plain()))
+        .route("/api/v1/events", get(events::listen).layer(plain()))
         .route("/api/v1/openapi.json", get(openapi::document))
         .route("/api", any(answer::not_found))
         .route("/api/{*rest}", any(answer::not_found))

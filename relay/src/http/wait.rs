@@ -99,6 +99,12 @@ pub async fn hold(
     Ok(response)
 }
 
+/// Refuses whatever is said in the query of a request that has none: what nobody reads, nobody should rely on.
+pub async fn without_query(request: Request, next: Next) -> Result<Response, Refused> {
+    check_names(request.uri(), &[])?;
+    Ok(next.run(request).await)
+}
+
 /// Returns when the job has ended or is gone, the time is over, or the relay stops.
 async fn ended(app: &App, id: JobId, patience: Duration) {
     let until = Instant::now() + patience;

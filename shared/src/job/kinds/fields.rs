@@ -22,6 +22,8 @@ pub const COMMON: [&str; 5] = ["kind", "name", "labels", "requirements", "policy
 const REQUIREMENTS: [&str; 3] = ["cpu_percent", "ram_gb", "timeout_seconds"];
 /// Fields of `policy`.
 const POLICY: [&str; 2] = ["priority", "retries"];
+/// The fields of a job that are objects with fields of their own.
+const NESTED: [(&str, &[&str]); 2] = [("requirements", &REQUIREMENTS), ("policy", &POLICY)];
 /// Different fields of a job that are looked at; more are too many whatever they are.
 const MOST_FIELDS: usize = 64;
 
@@ -55,11 +57,28 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// What somebody wrote who meant `name`.
-    pub fn misspelt(&self, name: &str) -> Option<Refusal> {
-        let written = self.fields.keys().find(|written| !question(written, [name]).is_empty())?;
-        let message = format!("there is no field `{}`; did you mean `{name}`?", cut(written));
-        Some(Refusal::new(Code::UnknownField, message, format!("write it as `{name}`")))
+    /// Refuses fields that no kind has, where the kind is not known.
+    pub fn check_names_of_any_kind(&self) -> Result<(), Refusal> {
+        let is_known = |name: &String| super::every_field().any(|known| known == name);
+        let unknown = || self.fields.keys().filter(|name| !is_known(name));
+        // What may be meant for the kind says most.
+        let Some(name) = unknown().find(|name| !question(name, ["kind"]).is_empty()).or_else(|| unknown().next())
+        else {
+            return Ok(());
+        };
+        let message = format!("there is no field `{}`{}", cut(name), question(name, super::every_field()));
+        Err(Refusal::new(Code::UnknownField, message, "remove it, or write it as it is called"))
+    }
+
+    /// Refuses fields of `requirements` and `policy` that these do not have, whatever else is wrong.
+    pub fn check_nested_names(&self) -> Result<(), Refusal> {
+        for (object, known) in NESTED {
+            let Some(Field::Plain(Json::Object(fields))) = self.fields.get(object) else { continue };
+            if let Some(name) = fields.keys().find(|name| !known.contains(&name.as_str())) {
+                return Err(unknown(object, name, known));
+            }
+        }
+        Ok(())
     }
 
     /// Refuses fields that a kind does not have, whatever else is wrong. `elsewhere` says which kinds have a field.
@@ -71,16 +90,14 @@ impl<'a> Fields<'a> {
     ) -> Result<(), Refusal> {
         let is_known = |name: &str| known.contains(&name) || COMMON.contains(&name);
         let Some(name) = self.fields.keys().find(|name| !is_known(name)) else { return Ok(()) };
-        let nested = |object: &'static str, names: &'static [&str]| {
-            (!question(name, names.iter().copied()).is_empty()).then_some((object, names))
-        };
+        let nested = || NESTED.into_iter().find(|(_, names)| !question(name, names.iter().copied()).is_empty());
         let others = elsewhere(name);
         let named = question(name, known.iter().copied().chain(COMMON));
         let advice = if !others.is_empty() {
             format!("; it is a field of {}", others.join(" and "))
         } else if !named.is_empty() {
             named
-        } else if let Some((object, names)) = nested("requirements", &REQUIREMENTS).or(nested("policy", &POLICY)) {
+        } else if let Some((object, names)) = nested() {
             let field = super::suggest::nearest(name, names.iter().copied()).unwrap_or_default();
             format!("; did you mean `{object}.{field}`?")
         } else {
@@ -252,9 +269,18 @@ pub fn missing(name: &str, hint: &str) -> Refusal {
 }
 
 /// A field of an object that the object does not have.
-fn unknown(object: &str, name: &str, known: &[&str]) -> Refusal {
-    let near = super::suggest::nearest(name, known.iter().copied());
-    let advice = near.map_or_else(String::new, |name| format!("; did you mean `{object}.{name}`?"));
+fn unknown(object: &str, name: &str, known: &[&'static str]) -> Refusal {
+    let near = |known: &[&'static str]| super::suggest::nearest(name, known.iter().copied());
+    let elsewhere = || NESTED.into_iter().find_map(|(other, known)| Some((other, near(known)?)));
+    let advice = if let Some(near) = near(known) {
+        format!("; did you mean `{object}.{near}`?")
+    } else if let Some((other, near)) = elsewhere() {
+        format!("; did you mean `{other}.{near}`?")
+    } else if super::every_field().any(|field| field == name) {
+        format!("; `{name}` is a field of the job itself")
+    } else {
+        String::new()
+    };
     let message = format!("there is no `{object}.{}`{advice}", cut(name));
     Refusal::new(Code::UnknownField, message, format!("`{object}` has {}", known.join(", ")))
 }

@@ -22,7 +22,8 @@ const MOST_VALUES: usize = 100_000;
 /// Characters of a field's name in a message.
 const SHOWN: usize = 40;
 
-/// What serde_json calls the only field of a number, when numbers keep their digits.
+/// What serde_json calls the only field of a number, when numbers keep their digits. Anybody may call a field of an object so
+/// as well: see [`Told`].
 const NUMBER: &str = "$serde_json::private::Number";
 
 /// What the reader notices beside the values.
@@ -145,18 +146,66 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
         let mut object = serde_json::Map::new();
         while let Some(name) = map.next_key::<String>()? {
-            if name == NUMBER && object.is_empty() {
-                let digits: String = map.next_value()?;
-                return digits.parse().map(Json::Number).map_err(A::Error::custom);
-            }
-            self.0.count()?;
             if object.contains_key(&name) {
+                self.0.count()?;
                 return Err(self.0.twice(&name));
             }
-            let value = self.0.within(&name, |notes| map.next_value_seed(Strict(notes)))?;
+            let may_be_number = name == NUMBER && object.is_empty();
+            let value = match self.0.within(&name, |notes| map.next_value_seed(Told(Strict(notes))))? {
+                Ok(value) => value,
+                Err(digits) if may_be_number => return digits.parse().map(Json::Number).map_err(A::Error::custom),
+                Err(text) => Json::String(text),
+            };
+            self.0.count()?;
             object.insert(name, value);
         }
         Ok(Json::Object(object))
+    }
+}
+
+/// A value, and whether it was written as one: serde_json hands over the digits of a number as a `String` of its own, and
+/// whatever stands in a text as a part of that text.
+struct Told<V>(V);
+
+macro_rules! tell {
+    ($($visit:ident($value:ty)),*) => {$(
+        fn $visit<E: serde::de::Error>(self, value: $value) -> Result<Self::Value, E> {
+            self.0.$visit(value).map(Ok)
+        }
+    )*};
+}
+
+impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for Told<V> {
+    type Value = Result<V::Value, String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Told<V> {
+    type Value = Result<V::Value, String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(f)
+    }
+
+    tell!(visit_bool(bool), visit_u64(u64), visit_i64(i64), visit_f64(f64), visit_str(&str));
+
+    fn visit_string<E: serde::de::Error>(self, digits: String) -> Result<Self::Value, E> {
+        Ok(Err(digits))
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+        self.0.visit_unit().map(Ok)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+        self.0.visit_seq(seq).map(Ok)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        self.0.visit_map(map).map(Ok)
     }
 }
 
@@ -321,10 +370,12 @@ impl<'de> Visitor<'de> for ScalarVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
         if let Some(key) = map.next_key::<Key>()? {
-            if key.is_number {
-                return map.next_value().map(Scalar::Number);
+            // Every number comes as a field of that name, so its digits are looked for first.
+            if !key.is_number {
+                map.next_value::<IgnoredAny>()?;
+            } else if let Err(digits) = map.next_value_seed(Told(IgnoredAny))? {
+                return Ok(Scalar::Number(digits));
             }
-            map.next_value::<IgnoredAny>()?;
         }
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Scalar::Other("an object"))
@@ -500,6 +551,27 @@ mod tests {
     fn values_are_read_as_serde_json_reads_them() {
         let text = r#"{"a":[1,-2.5e3,"x",null,true,{"b":{}}],"c":123456789012345678901234567890}"#;
         assert_eq!(read(text), (serde_json::from_str(text).unwrap(), None));
+    }
+
+    #[test]
+    fn a_field_called_as_serde_json_calls_a_number_is_a_field() {
+        let named = |value: &str| format!(r#"{{"{NUMBER}":{value}}}"#);
+        for value in [r#""5""#, r#""+7""#, r#""\u0035""#, "5", "null", "[5]", &named(r#""5""#)] {
+            let (read, refusal) = read(&named(value));
+            assert_eq!(refusal, None);
+            assert_eq!(read.as_object().unwrap().keys().collect::<Vec<_>>(), [NUMBER], "{value}");
+            assert_eq!(read.to_string(), named(&value.replace("\\u0035", "5")));
+        }
+        let (twice, refusal) = read(&format!(r#"{{"{NUMBER}":"5","{NUMBER}":"6"}}"#));
+        assert!(twice.is_null() && refusal.unwrap().message.ends_with("stands there twice"));
+        for (text, scalar) in [
+            ("5", Scalar::Number("5".to_owned())),
+            (&named(r#""5""#), Scalar::Other("an object")),
+            (&named("5"), Scalar::Other("an object")),
+            (r#"{"a":5}"#, Scalar::Other("an object")),
+        ] {
+            assert_eq!(serde_json::from_str::<Scalar>(text).unwrap(), scalar, "{text}");
+        }
     }
 
     #[test]

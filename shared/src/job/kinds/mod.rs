@@ -82,23 +82,32 @@ pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Blob>) -> Result<Job, Re
 pub fn read_known(source: &str, blob: &dyn Fn(Hash) -> Option<Known>) -> Result<Job, Refusal> {
     let source = json::without_mark(source);
     let mut fields = Fields::read(source)?;
-    let hint = format!("kinds are {}", KINDS.join(", "));
-    let Some(name) = fields.text("kind")? else {
-        return Err(fields.misspelt("kind").unwrap_or_else(|| missing("kind", &hint)));
-    };
-    let kind = ALL.iter().find(|kind| kind.name == name).ok_or_else(|| {
-        let advice = suggest::question(&name, KINDS.iter().copied());
-        Refusal::new(Code::UnknownKind, format!("there is no kind {:?}{advice}", cut(&name)), hint)
-    })?;
-    fields.check_names(kind.name, kind.fields, &|field| {
-        ALL.iter().filter(|other| other.fields.contains(&field)).map(|other| other.name).collect()
-    })?;
+    // Names first: whoever misspells one is told of that, whatever else is wrong.
+    let kind = kind_of(&mut fields);
+    match &kind {
+        Ok(kind) => fields.check_names(kind.name, kind.fields, &|field| {
+            ALL.iter().filter(|other| other.fields.contains(&field)).map(|other| other.name).collect()
+        })?,
+        Err(_) => fields.check_names_of_any_kind()?,
+    }
+    fields.check_nested_names()?;
+    let kind = kind?;
     let metadata = read_metadata(&mut fields)?;
     let (requirements, policy) = (fields.requirements()?, fields.policy()?);
     let plan = (kind.read)(&mut fields, blob)?;
     fields.end(kind.name)?;
     let (holder, source) = (Holder::LOCAL, source.into());
     Ok(Job { holder, kind: kind.name, metadata, source, requirements, policy, plan })
+}
+
+/// The kind that a job says it is of.
+fn kind_of(fields: &mut Fields) -> Result<&'static Kind, Refusal> {
+    let hint = format!("kinds are {}", KINDS.join(", "));
+    let name = fields.text("kind")?.ok_or_else(|| missing("kind", &hint))?;
+    ALL.iter().find(|kind| kind.name == name).ok_or_else(|| {
+        let advice = suggest::question(&name, KINDS.iter().copied());
+        Refusal::new(Code::UnknownKind, format!("there is no kind {:?}{advice}", cut(&name)), hint)
+    })
 }
 
 /// The fields of all kinds.

@@ -55,6 +55,38 @@ fn a_misspelt_field_is_named_before_what_is_missing_and_says_what_may_be_meant()
         }
         assert!(!refusal.hint.is_empty());
     }
+    // Whatever else is wrong, before or behind it.
+    for wrong in [
+        r#""name":5"#,
+        r#""labels":7"#,
+        r#""requirements":{"ram_gb":-1}"#,
+        r#""policy":{"priority":"urgent","retries":99,"retires":3}"#,
+        r#""map":7"#,
+        r#""where":"x +""#,
+        r#""data":[null]"#,
+        r#""kind":7"#,
+        r#""kind":"mapp""#,
+    ] {
+        let slip = if wrong.contains("retires") { "" } else { r#","policy":{"retires":3}"# };
+        let rest = [r#""kind":"map""#, r#""data":[1]"#, r#""map":"x""#]
+            .into_iter()
+            .filter(|field| field.split(':').next() != wrong.split(':').next())
+            .map(|field| format!(",{field}"))
+            .collect::<String>();
+        let refusal = refusal(&format!("{{{wrong}{slip}{rest}}}"));
+        assert!(refusal.code == Code::UnknownField, "{wrong}: {refusal}");
+        assert!(refusal.message.ends_with("`policy.retires`; did you mean `policy.retries`?"), "{wrong}: {refusal}");
+    }
+    for (fields, message) in [
+        (r#""requirements":{"retries":1}"#, "there is no `requirements.retries`; did you mean `policy.retries`?"),
+        (r#""policy":{"ram_gb":1}"#, "there is no `policy.ram_gb`; did you mean `requirements.ram_gb`?"),
+        (r#""policy":{"labels":1}"#, "there is no `policy.labels`; `labels` is a field of the job itself"),
+        (r#""policy":{"colour":1}"#, "there is no `policy.colour`"),
+        (r#""kind":"mapp","mpa":1"#, "there is no field `mpa`; did you mean `map`?"),
+        (r#""colour":1,"knd":"map""#, "there is no field `knd`; did you mean `kind`?"),
+    ] {
+        assert_eq!(refusal(&format!("{{{fields}}}")).message, message);
+    }
     // However much stands in it.
     let (list, rows) = (vec!["1"; 100_002].join(","), vec![format!("[{}]", vec!["1"; 400].join(",")); 400].join(","));
     for (source, parts) in [
@@ -110,11 +142,38 @@ fn what_is_no_job_is_refused_with_its_reason() {
 
 #[test]
 fn a_lists_own_name_for_numbers_is_no_number() {
-    // What serde_json calls a number inside; a person who writes it gets what stands there, or a refusal.
-    let odd = r#"{"kind":"map","data":[{"$serde_json::private::Number":"inf"}],"map":"x"}"#;
-    assert_eq!(refusal(odd).code, Code::InvalidNumber);
-    let odd = r#"{"kind":"map","data":[1],"map":"x","policy":{"retries":{"$serde_json::private::Number":"many"}}}"#;
-    assert_eq!(refusal(odd).code, Code::InvalidJson);
+    // What serde_json calls a number inside is an object where a person writes it.
+    for digits in ["5", "inf", ".5", "+7", "many"] {
+        let odd = format!(r#"{{"$serde_json::private::Number":"{digits}"}}"#);
+        for (job, message) in [
+            (format!(r#"{{"kind":"map","data":[{odd}],"map":"x"}}"#), "`data` item 0 is an object"),
+            (format!(r#"{{"kind":"map","data":{odd},"map":"x"}}"#), "`data` must be a list"),
+            (format!(r#"{{"kind":"matrix","op":"transpose","a":[[{odd}]]}}"#), "`a` row 0, column 0 is an object"),
+            (format!(r#"{{"kind":"matrix","op":"transpose","a":[{odd}]}}"#), "`a` row 0 is an object"),
+            (
+                format!(r#"{{"kind":"map","data":[1],"map":"x","policy":{{"retries":{odd}}}}}"#),
+                "`policy.retries` cannot be an object",
+            ),
+            (
+                format!(r#"{{"kind":"map","data":[1],"map":"x","requirements":{{"ram_gb":{odd}}}}}"#),
+                "`requirements.ram_gb` cannot be an object",
+            ),
+            (
+                format!(r#"{{"kind":"map","data":[1],"map":"x","policy":{odd}}}"#),
+                "there is no `policy.$serde_json::private::Number`",
+            ),
+            (
+                format!(r#"{{"kind":"map","data":[1],"map":"x","labels":{{"a":{odd}}}}}"#),
+                "`labels.a` cannot be an object",
+            ),
+            (
+                format!(r#"{{"kind":"range_reduce","start":{odd},"end":2,"reduce":"sum"}}"#),
+                "`start` cannot be an object",
+            ),
+        ] {
+            assert_eq!(refusal(&job).message, message, "{job}");
+        }
+    }
 }
 
 #[test]
