@@ -254,7 +254,7 @@ fn whatever_is_no_relays_answer_is_never_taken_for_one() {
         ("Content-Type: text/plain", "log in\u{202e}\n first", "something else (200 OK, text/plain: \"log in first\")"),
         ("Content-Type: text/plain", "[]", "something else (200 OK, text/plain: \"[]\")"),
         ("Content-Type: application/json", "", "something else (200 OK, application/json, empty)"),
-        ("Content-Type: application/json", "{", "something else (200 OK, application/json: \"{\")"),
+        ("Content-Type: application/json", "log in", "something else (200 OK, application/json: \"log in\")"),
         ("Content-Type: Application/JSON", "{\"login\":true}", "JSON of something else, or of another version"),
         ("Content-Type: application/json", "[{\"login\":true}]", "JSON of something else, or of another version"),
     ] {
