@@ -12,8 +12,8 @@ use p2pnet_shared::{
 use send_wrapper::SendWrapper;
 
 use crate::{
+    clock,
     pool::{Lane, Pool, PoolRun},
-    slot,
     store::Store,
 };
 
@@ -42,7 +42,7 @@ impl TabHost {
 
 impl Host for TabHost {
     fn now(&self) -> Moment {
-        slot::now()
+        clock::now()
     }
 
     fn carry_out(&mut self, order: HostOrder) {

@@ -26,6 +26,7 @@
 //!
 //! [`NodeRuntime`] is cheap to clone and compares by identity, so it can be a yew property or context.
 
+mod clock;
 mod device;
 mod dry_run;
 pub mod engine;
@@ -42,6 +43,7 @@ mod store;
 mod ticker;
 mod worker;
 
+pub use clock::now;
 pub use device::{Battery, Device};
 pub use dry_run::DryRun;
 pub use js::base_path;

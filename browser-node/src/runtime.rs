@@ -13,6 +13,7 @@ use p2pnet_net::{
 };
 use p2pnet_shared::{
     api::ProviderSettings,
+    clock::Mark,
     id::NodeId,
     job::{Job, kinds},
     node::{Keep, NodeConfig, StoreKey},
@@ -23,6 +24,7 @@ use p2pnet_shared::{
 use wasm_bindgen_futures::spawn_local;
 
 use crate::{
+    clock,
     device::{Device, Watch},
     dry_run::{self, DryRun},
     host::TabHost,
@@ -41,6 +43,7 @@ const FACT_QUEUE: usize = 16;
 const KEEP: Keep = Keep { age: Millis(7 * 24 * 3_600_000), bytes: 128 << 20, jobs: 200 };
 const SECRET: &str = "secret";
 const SETTINGS: &str = "settings";
+const CLOCK: &str = "clock";
 
 /// How a node is started.
 #[derive(Clone, Debug)]
@@ -149,9 +152,10 @@ pub async fn start(options: Options) -> Result<NodeRuntime, StartError> {
     shared.tab.set(slot.as_ref().ok().copied());
     let store = open_store(&shared, opened, slot);
     // All reads at once: each takes its way through the browser, however little it reads.
-    let (secret, (), restored) = futures::join!(
+    let (secret, (), (), restored) = futures::join!(
         secret(&shared, store.clone()),
         restore_settings(&shared, store.as_ref()),
+        restore_clock(store.as_ref()),
         records(store.as_ref())
     );
     let (secret, store) = secret?;
@@ -273,9 +277,11 @@ impl NodeRuntime {
     }
 
     fn follow_time(&self, ticker: &Ticker, pool: &Pool, facts: &mpsc::Sender<HostFact>) {
-        let (pool, facts) = (pool.clone(), RefCell::new(facts.clone()));
+        let (pool, facts, shared) = (pool.clone(), RefCell::new(facts.clone()), self.shared.clone());
+        let kept = RefCell::new(None);
         ticker.each(move || {
             pool.tick();
+            shared.keep_clock(&mut kept.borrow_mut());
             let _ = facts.borrow_mut().try_send(HostFact::Tick); // a loop that is behind has ticks enough waiting
         });
     }
@@ -326,6 +332,18 @@ impl Shared {
 
     fn can_compute(&self) -> bool {
         self.pool.borrow().as_ref().is_none_or(Pool::can_compute)
+    }
+
+    /// Keeps what a reload needs to go on with the time, whenever the last mark does not tell it any more.
+    fn keep_clock(&self, kept: &mut Option<Mark>) {
+        let mark = clock::mark();
+        if kept.as_ref().is_some_and(|kept| !kept.is_old(&mark)) {
+            return;
+        }
+        if let (Some(store), Ok(bytes)) = (self.store.borrow().as_ref(), serde_json::to_vec(&mark)) {
+            store.put(CLOCK, bytes);
+        }
+        *kept = Some(mark);
     }
 
     fn tell_listeners(&self) {
@@ -392,6 +410,14 @@ async fn records(store: Option<&Store>) -> Result<Vec<(StoreKey, Vec<u8>)>, Stor
     match store {
         Some(store) => store.node_records().await,
         None => Ok(Vec::new()),
+    }
+}
+
+async fn restore_clock(store: Option<&Store>) {
+    let Some(store) = store else { return };
+    let Ok(Some(bytes)) = store.get(CLOCK).await else { return };
+    if let Ok(mark) = serde_json::from_slice(&bytes) {
+        clock::go_on(&mark);
     }
 }
 

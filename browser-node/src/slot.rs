@@ -14,6 +14,7 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::Storage;
 
 use crate::{
+    clock::wall,
     js::{self, LockManager},
     store::{StoreError, within},
     ticker::Ticker,
@@ -99,8 +100,8 @@ async fn take_lease(ticker: &Ticker, noted: Option<u32>) -> Result<u32, StoreErr
         wanted.insert(0, slot);
     }
     for slot in wanted {
-        let held = read_lease(&storage, slot).is_some_and(|lease| lease.is_held(now()));
-        if held || storage.set_item(&lease_key(slot), &Lease::new(mark, now()).to_text()).is_err() {
+        let held = read_lease(&storage, slot).is_some_and(|lease| lease.is_held(wall()));
+        if held || storage.set_item(&lease_key(slot), &Lease::new(mark, wall()).to_text()).is_err() {
             continue;
         }
         gloo::timers::future::TimeoutFuture::new(RELOAD_WAIT_MILLIS).await;
@@ -116,7 +117,7 @@ fn keep_lease(ticker: &Ticker, storage: Storage, slot: u32, mark: u64) {
     let renewed = storage.clone();
     ticker.each(move || {
         if read_lease(&renewed, slot).is_none_or(|lease| lease.mark == mark) {
-            let _ = renewed.set_item(&lease_key(slot), &Lease::new(mark, now()).to_text());
+            let _ = renewed.set_item(&lease_key(slot), &Lease::new(mark, wall()).to_text());
         }
     });
     let Some(window) = web_sys::window() else { return };
@@ -160,12 +161,6 @@ fn lease_key(slot: u32) -> String {
 
 fn read_lease(storage: &Storage, slot: u32) -> Option<Lease> {
     Lease::from_text(&storage.get_item(&lease_key(slot)).ok().flatten()?)
-}
-
-/// The wall clock.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // milliseconds since 1970 fit until the year 285000
-pub fn now() -> Moment {
-    Moment(js_sys::Date::now().max(0.0) as u64)
 }
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
 //! What a native process gives to the node's loop: clock, executor, store.
 
-#[cfg(target_os = "linux")]
-use std::sync::{Mutex, PoisonError};
 use std::{
-    sync::Arc,
+    fs,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use p2pnet_net::host::{Host, HostOrder, Records};
-use p2pnet_shared::units::Moment;
-#[cfg(target_os = "linux")]
-use p2pnet_shared::{clock::SteadyClock, units::Millis};
+use p2pnet_shared::{
+    clock::{Mark, SteadyClock},
+    units::{Millis, Moment},
+};
 
 use crate::{executor::Executor, store::Store};
 
@@ -50,18 +50,32 @@ impl Host for NativeHost {
     }
 }
 
-/// The time: the machine's clock, without its jumps.
-#[cfg(target_os = "linux")]
-pub fn now() -> Moment {
-    static CLOCK: Mutex<SteadyClock> = Mutex::new(SteadyClock::new());
+/// One time for all of the process, which also those read who keep a job before the node has it.
+static CLOCK: Mutex<SteadyClock> = Mutex::new(SteadyClock::new());
+
+fn clock() -> MutexGuard<'static, SteadyClock> {
     // Plain data: a panic while it was held leaves it usable.
-    CLOCK.lock().unwrap_or_else(PoisonError::into_inner).read(since_start(), wall())
+    CLOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The time: the machine's clock. Elsewhere no clock that never jumps counts the time that a machine sleeps.
-#[cfg(not(target_os = "linux"))]
+/// The time on the node's own scale, which the machine's clock begins and does not move.
 pub fn now() -> Moment {
-    wall()
+    clock().read(monotonic(), wall())
+}
+
+/// By how many milliseconds moments on the node's scale are to be moved for whoever is shown them.
+pub fn set_by() -> i64 {
+    clock().set_by()
+}
+
+/// Goes on from what an earlier process kept. To be called before the time is asked for.
+pub fn go_on(mark: &Mark) {
+    *clock() = SteadyClock::go_on(mark, &boot(), monotonic(), wall());
+}
+
+/// What a later process needs to go on from here.
+pub fn mark() -> Mark {
+    clock().mark(&boot(), monotonic(), wall())
 }
 
 fn wall() -> Moment {
@@ -72,13 +86,52 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Time since the machine started, the time that it slept included.
-#[cfg(target_os = "linux")]
-fn since_start() -> Millis {
+/// Which start of the machine this is; empty where no system call tells, and there a restart goes on by the wall clock.
+fn boot() -> String {
+    if cfg!(target_os = "linux") {
+        fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+    } else {
+        String::new()
+    }
+}
+
+/// Time that the machine spent since some moment, the time that it slept included.
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+fn monotonic() -> Millis {
+    #[cfg(target_os = "linux")]
+    const CLOCK_WITH_SLEEP: libc::clockid_t = libc::CLOCK_BOOTTIME;
+    #[cfg(target_vendor = "apple")]
+    const CLOCK_WITH_SLEEP: libc::clockid_t = libc::CLOCK_MONOTONIC;
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the kernel writes one `timespec` to where this one lies. It cannot refuse: every Linux since 2.6.39 has
-    // this clock.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
+    // SAFETY: the kernel writes one `timespec` to where this one lies. It cannot refuse: every Linux since 2.6.39 and every
+    // macOS since 10.12 has this clock.
+    unsafe { libc::clock_gettime(CLOCK_WITH_SLEEP, &raw mut time) };
     let (seconds, nanoseconds) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
     Millis(millis(Duration::new(seconds.unwrap_or(0), nanoseconds.unwrap_or(0))))
+}
+
+/// Time since this was first asked for. On Windows the time that the machine slept is in it; elsewhere that hangs on the
+/// system, and where it is not, a sleep counts as a clock that was set.
+#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+fn monotonic() -> Millis {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    Millis(millis(START.get_or_init(std::time::Instant::now).elapsed()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_goes_on_from_the_mark_of_an_earlier_one() {
+        let before = now();
+        // As if the wall clock had been a day ahead of what it is now.
+        let mark = Mark { wall: mark().wall + Millis(86_400_000), time: before + Millis(86_400_000), ..mark() };
+        let passed = SteadyClock::go_on(&mark, &boot(), monotonic(), wall()).read(monotonic(), wall()) - mark.time;
+        if cfg!(target_os = "linux") {
+            assert!(!boot().is_empty());
+        }
+        assert!(passed < Millis(3_600_000), "neither a day older nor younger: {passed:?}");
+        assert!(now() >= before);
+    }
 }

@@ -9,7 +9,7 @@ use crate::{
     id::{AttemptId, Holder, JobId, NodeId},
     job::{AttemptState, Elapsed, JobState, Policy, Requirements, WaitReason},
     refusal::{Code, Refusal},
-    units::{Gas, Moment, Span},
+    units::{Gas, Millis, Moment, Span},
     wire::{Offer, Role},
 };
 
@@ -82,6 +82,18 @@ pub struct JobSummary {
     pub finished_at: Option<Moment>,
 }
 
+impl JobSummary {
+    /// Moves every moment by so many milliseconds, from the node's scale to the wall clock's as it is set now
+    /// ([`crate::clock::SteadyClock::set_by`]).
+    pub fn shift(&mut self, by: i64) {
+        self.created_at = self.created_at.shifted(by);
+        self.finished_at = self.finished_at.map(|at| at.shifted(by));
+        if let Some(WaitReason::Retrying { at }) = &mut self.waiting {
+            *at = at.shifted(by);
+        }
+    }
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
 fn is_zero(count: &u64) -> bool {
     *count == 0
@@ -151,6 +163,28 @@ pub struct JobStatus {
     /// The result so far as JSON text, where the kind has one; cut to nothing above 64 KiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partial: Option<String>,
+}
+
+impl JobStatus {
+    /// The same as [`JobSummary::shift`], of the job's attempts, too.
+    pub fn shift(&mut self, by: i64) {
+        self.summary.shift(by);
+        for attempt in &mut self.attempts {
+            attempt.assigned_at = attempt.assigned_at.shifted(by);
+            attempt.ended_at = attempt.ended_at.map(|at| at.shifted(by));
+        }
+    }
+
+    /// Time spent when this is `since` old: what waits or runs goes on with that while nobody tells of it.
+    pub fn elapsed_after(&self, since: Millis) -> Elapsed {
+        let Elapsed { waited, ran } = self.elapsed;
+        let more = |span: Millis| Millis(span.0.saturating_add(since.0));
+        match self.summary.state {
+            JobState::Queued => Elapsed { waited: more(waited), ran },
+            JobState::Running | JobState::Verifying => Elapsed { waited, ran: more(ran) },
+            JobState::Completed | JobState::Failed | JobState::Cancelled | JobState::Expired => self.elapsed,
+        }
+    }
 }
 
 /// How a connection runs.
@@ -277,6 +311,15 @@ pub struct NetworkView {
     pub nodes_total: u64,
     /// The lending side.
     pub provider: ProviderView,
+}
+
+impl NetworkView {
+    /// The same as [`JobSummary::shift`], of what runs here. Offers were made by others' clocks.
+    pub fn shift(&mut self, by: i64) {
+        for run in &mut self.provider.running {
+            run.since = run.since.shifted(by);
+        }
+    }
 }
 
 /// `POST /api/v1/jobs`: 202.

@@ -4,13 +4,21 @@ use core::ops::{Add, AddAssign, Sub};
 
 use serde::{Deserialize, Serialize};
 
-/// A moment, in milliseconds since the Unix epoch, as the host's clock says.
+/// A moment, in milliseconds since the Unix epoch, as the host's clock says ([`crate::clock::SteadyClock`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Moment(pub u64);
 
 /// A length of time in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Millis(pub u64);
+
+impl Moment {
+    /// The moment so many milliseconds later or, below zero, earlier.
+    #[must_use]
+    pub fn shifted(self, by: i64) -> Moment {
+        Moment(self.0.saturating_add_signed(by))
+    }
+}
 
 impl Add<Millis> for Moment {
     type Output = Moment;

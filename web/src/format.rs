@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use js_sys::{Array, Function, Intl, Object, Reflect};
+use p2pnet_browser::now;
 use p2pnet_shared::units::{Gas, Millis, Moment};
 use wasm_bindgen::JsValue;
 
@@ -90,12 +91,6 @@ impl Words {
         };
         with(self.language, |formatters| formatters.relative.format(ahead * to_float(value), unit).into())
     }
-}
-
-/// The wall clock.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // milliseconds since 1970 are positive and whole
-pub fn now() -> Moment {
-    Moment(js_sys::Date::now().max(0.0) as u64)
 }
 
 /// For showing only: above 2^53 the last digits are rounded.

@@ -7,6 +7,7 @@ pub mod signals;
 use std::{
     net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,17 +17,21 @@ use p2pnet_net::{
 };
 use p2pnet_shared::{
     api::ProviderSettings,
+    clock::Mark,
     node::{Keep, NodeConfig},
     units::Millis,
     wire::Role,
 };
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 use crate::{
     cli::failure::Failure,
     config::Config,
     executor::Executor,
-    host::NativeHost,
+    host::{self, NativeHost},
     store::{
         Store, StoreError,
         folder::{DataFolder, Ports},
@@ -35,6 +40,8 @@ use crate::{
 
 /// Facts that may wait for the loop; executors wait beyond that.
 const FACTS: usize = 1_024;
+/// How often it is looked whether a clock was set.
+const LOOK_AT_CLOCKS: Duration = Duration::from_secs(60);
 /// How long the node may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -47,7 +54,8 @@ struct Running {
     node_loop: JoinHandle<()>,
     executor: Executor,
     /// Locked until the process ends.
-    _folder: DataFolder,
+    folder: Arc<DataFolder>,
+    time: JoinHandle<()>,
 }
 
 impl Running {
@@ -59,6 +67,9 @@ impl Running {
         config: &Config,
         options: Options,
     ) -> Result<Self, Failure> {
+        if let Some(mark) = folder.clock() {
+            host::go_on(&mark);
+        }
         let secret = folder.identity()?;
         let me = node_id(secret).ok_or_else(|| {
             Failure::here("the identity in the data folder is no key", "move the file `identity` away")
@@ -91,7 +102,9 @@ impl Running {
             )
         })?;
         let node_loop = tokio::spawn(node_loop);
-        Ok(Self { handle, outside, facts, store, node_loop, executor, _folder: folder })
+        let folder = Arc::new(folder);
+        let time = tokio::spawn(keep_time(folder.clone()));
+        Ok(Self { handle, outside, facts, store, node_loop, executor, folder, time })
     }
 
     /// Lends what the configuration says.
@@ -119,6 +132,29 @@ impl Running {
         }
         self.executor.stop();
         self.store.close().await;
+        self.time.abort();
+        keep_mark(&self.folder, &host::mark());
+    }
+}
+
+/// Keeps what a restart needs to go on with the time, whenever the last mark does not tell it any more.
+async fn keep_time(folder: Arc<DataFolder>) {
+    let mut kept: Option<Mark> = None;
+    loop {
+        let mark = host::mark();
+        if kept.as_ref().is_none_or(|kept| kept.is_old(&mark)) {
+            let (folder, new) = (folder.clone(), mark.clone());
+            // An error means that the process ends.
+            let _ = tokio::task::spawn_blocking(move || keep_mark(&folder, &new)).await;
+            kept = Some(mark);
+        }
+        sleep(LOOK_AT_CLOCKS).await;
+    }
+}
+
+fn keep_mark(folder: &DataFolder, mark: &Mark) {
+    if let Err(error) = folder.keep_clock(mark) {
+        tracing::warn!(%error, "the time is not kept: the next start goes on by the wall clock");
     }
 }
 

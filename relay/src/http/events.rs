@@ -17,6 +17,7 @@ use super::{
     App,
     answer::{Refused, refuse},
     limits,
+    list::as_shown,
     owners::Asker,
 };
 
@@ -58,7 +59,7 @@ fn to_sse(event: &Event) -> sse::Event {
         Event::Network => "network",
     };
     let data = match event {
-        Event::Job(summary) => serde_json::to_string(summary),
+        Event::Job(summary) => serde_json::to_string(&as_shown(summary)),
         Event::JobRemoved { id } => serde_json::to_string(&serde_json::json!({ "id": id })),
         Event::Network => Ok("{}".to_owned()),
     };

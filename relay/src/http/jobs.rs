@@ -27,6 +27,7 @@ use super::{
     owners::Asker,
     submission::Submission,
 };
+use crate::host;
 
 /// `POST /api/v1/jobs`
 pub async fn create(
@@ -60,7 +61,9 @@ pub async fn describe(
     asker: Asker,
     Places(id): Places<String>,
 ) -> Result<Json<JobStatus>, Refused> {
-    open(&app, asker, read_id(&id)?).await.map(Json)
+    let mut status = open(&app, asker, read_id(&id)?).await?;
+    status.shift(host::set_by());
+    Ok(Json(status))
 }
 
 /// The job with this id, if the asker may see it; else as if there were none.

@@ -16,7 +16,7 @@ use p2pnet_shared::refusal::{Code, Refusal};
 use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
 
 use super::{App, address, answer::Refused, browsers, compress, outbox, unread};
-use crate::host::now;
+use crate::host::{now, set_by};
 
 /// A panic in an endpoint is an answer like any other.
 pub fn catch_panics() -> CatchPanicLayer<Panicked> {
@@ -71,8 +71,8 @@ pub async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) 
     app.metrics.request(&method, response.status(), took);
     tracing::debug!(%method, path, status = response.status().as_u16(), micros = took.as_micros(), "request");
     let headers = response.headers_mut();
-    // By the clock that jobs' moments are made of, so that a client can tell how long ago they were.
-    let now = UNIX_EPOCH + Duration::from_millis(now().0);
+    // By the clock that jobs' moments are shown by, so that a client can tell how long ago they were.
+    let now = UNIX_EPOCH + Duration::from_millis(now().shifted(set_by()).0);
     if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now)) {
         headers.insert(header::DATE, date);
     }

@@ -4,7 +4,7 @@
 //! last job shown, by the time of its submission and its id: jobs that come or go meanwhile neither repeat others nor
 //! hide them.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use axum::{
     extract::{Query, State, rejection::QueryRejection},
@@ -30,6 +30,7 @@ use super::{
     owners::Asker,
     wait::twice,
 };
+use crate::host;
 
 /// Where the next page begins.
 pub const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
@@ -195,7 +196,8 @@ fn written(jobs: &[JobSummary], most: usize) -> Result<(Vec<u8>, Option<Cursor>)
         if last.is_some() {
             body.push(b',');
         }
-        serde_json::to_writer(&mut body, job).map_err(|error| {
+        // The cursor keeps to the node's scale of time: a clock that is set moves no job.
+        serde_json::to_writer(&mut body, &as_shown(job)).map_err(|error| {
             tracing::error!(%error, "a job cannot be written as JSON");
             Refusal::new(Code::Internal, "the relay failed to write this list", "please report it with the relay's log")
         })?;
@@ -208,6 +210,18 @@ fn written(jobs: &[JobSummary], most: usize) -> Result<(Vec<u8>, Option<Cursor>)
     }
     body.push(b']');
     Ok((body, None))
+}
+
+/// A job with its moments as the wall clock is set now.
+pub(super) fn as_shown(job: &JobSummary) -> Cow<'_, JobSummary> {
+    match host::set_by() {
+        0 => Cow::Borrowed(job),
+        by => {
+            let mut job = job.clone();
+            job.shift(by);
+            Cow::Owned(job)
+        }
+    }
 }
 
 /// The same question about the next page, as RFC 8288 writes it.

@@ -9,6 +9,7 @@ use super::{
     App,
     answer::{Refused, refuse},
 };
+use crate::host;
 
 /// `GET /api/v1/nodes`
 pub async fn list(State(app): State<Arc<App>>) -> Result<Json<NetworkView>, Refused> {
@@ -18,6 +19,7 @@ pub async fn list(State(app): State<Arc<App>>) -> Result<Json<NetworkView>, Refu
             for run in &mut view.provider.running {
                 run.job = app.owners.cover(run.job);
             }
+            view.shift(host::set_by());
             Ok(Json(view))
         }
         None => refuse(Code::ShuttingDown, "this relay is stopping", "ask again in a few seconds"),

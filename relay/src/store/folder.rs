@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use p2pnet_shared::id::Hash;
+use p2pnet_shared::{clock::Mark, id::Hash};
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
@@ -128,6 +128,30 @@ impl DataFolder {
         let text = toml::to_string(&ports)
             .map_err(|cause| StoreError::Folder { path: path.clone(), cause: io::Error::other(cause) })?;
         self.write(&path, text.as_bytes())
+    }
+
+    /// What the last run kept of its clocks ([`crate::host::go_on`]). A file that cannot be read counts as none: without
+    /// it, time goes on by the wall clock.
+    pub fn clock(&self) -> Option<Mark> {
+        match self.read(&self.clock_path()) {
+            Ok(text) => text.and_then(|text| toml::from_str(&text).ok()),
+            Err(error) => {
+                tracing::warn!(%error, "what the last run kept of its clock is not used");
+                None
+            }
+        }
+    }
+
+    /// Keeps what the next run needs to go on with the time.
+    pub fn keep_clock(&self, mark: &Mark) -> Result<(), StoreError> {
+        let path = self.clock_path();
+        let text = toml::to_string(mark)
+            .map_err(|cause| StoreError::Folder { path: path.clone(), cause: io::Error::other(cause) })?;
+        self.write(&path, text.as_bytes())
+    }
+
+    fn clock_path(&self) -> PathBuf {
+        self.path.join("clock.toml")
     }
 
     /// A small file as text, if there is one.
@@ -283,6 +307,21 @@ mod tests {
         folder.keep_ports(ports).unwrap();
         assert!(folder.keep_ports(Ports { port: 9, ..ports }).is_err());
         assert_eq!(folder.ports().unwrap(), ports);
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn the_clock_of_the_last_run_is_read_back_and_a_damaged_one_is_no_reason_not_to_start() {
+        let path = new_path("clock");
+        let folder = DataFolder::open(&path).unwrap();
+        assert_eq!(folder.clock(), None);
+        let mark = crate::host::mark();
+        folder.keep_clock(&mark).unwrap();
+        assert_eq!(folder.clock(), Some(mark));
+        for rubbish in [&b""[..], b"boot = 7", b"\xff\x00", &[b' '; 100_000]] {
+            fs::write(path.join("clock.toml"), rubbish).unwrap();
+            assert_eq!(folder.clock(), None);
+        }
         fs::remove_dir_all(path).unwrap();
     }
 

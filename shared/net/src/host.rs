@@ -72,7 +72,7 @@ pub enum HostFact {
 
 /// The platform's side of the loop.
 pub trait Host {
-    /// The wall clock.
+    /// The time, without the jumps of a clock that is set ([`p2pnet_shared::clock::SteadyClock`]).
     fn now(&self) -> Moment;
 
     /// Carries an order out, or begins to.

@@ -124,6 +124,12 @@ pub const MAINTENANCE_MILLIS: u64 = 250;
 pub const EVENTS_MILLIS: u64 = 50;
 /// Listeners for events.
 pub const LISTENERS: usize = 1_024;
+/// How long a stopping node waits until its goodbye is written, looking this often, and how long it gives it to arrive.
+pub const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
+/// See [`GOODBYE_TIMEOUT`].
+pub const GOODBYE_LOOK: Duration = Duration::from_millis(10);
+/// See [`GOODBYE_TIMEOUT`].
+pub const GOODBYE_ARRIVES: Duration = Duration::from_millis(100);
 /// How long a stopping node waits for its connections to close.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 

@@ -234,6 +234,11 @@ impl Links {
         }
     }
 
+    /// Bytes that wait to be written.
+    pub fn unwritten(&self) -> usize {
+        self.connections.values().filter_map(|connection| connection.outgoing.as_ref()).map(Outgoing::queued).sum()
+    }
+
     /// How many connections there are.
     pub fn connections(&self) -> usize {
         self.connections.len()

@@ -283,23 +283,43 @@ impl<H: Host> Loop<H> {
         }
     }
 
-    /// Closes all connections and waits a little for it.
+    /// Says goodbye: whoever counts on what is lent here hears at once that it is no more, and gives its work to others.
+    /// Then closes all connections. Waits a little for both.
     async fn close(mut self) {
         tracing::debug!(me = %self.me, "stopping");
+        let now = self.host.now();
+        self.node.handle(now, Input::Leaving);
+        self.carry_out(now);
+        // What is said is on its way to be written, or not yet.
+        self.go_on_until(limits::GOODBYE_TIMEOUT, |links| links.unwritten() == 0).await;
+        if self.links.connections() > 0 {
+            // A connection that closes takes back what the other end has not confirmed, over QUIC.
+            self.go_on_until(limits::GOODBYE_ARRIVES, |_| false).await;
+        }
         self.links.hang_all();
-        let links = &mut self.links;
-        let host = &self.host;
-        let closing = async {
-            while links.connections() > 0 {
-                let happening = links.next().await;
-                links.handle(host.now(), happening);
-            }
-        };
-        let timeout = platform::sleep(limits::STOP_TIMEOUT);
-        futures::pin_mut!(closing, timeout);
-        futures::future::select(closing, timeout).await;
+        self.go_on_until(limits::STOP_TIMEOUT, |links| links.connections() == 0).await;
         for reply in self.stopping.unwrap_or_default() {
             let _ = reply.send(());
         }
+    }
+
+    /// Lets connections do what they have to, until that is done or the time is over.
+    async fn go_on_until(&mut self, most: Duration, done: impl Fn(&Links) -> bool) {
+        let Self { links, host, .. } = self;
+        let going_on = async {
+            while !done(links) {
+                let happening = futures::select! {
+                    happening = links.next().fuse() => Some(happening),
+                    // Writers say nothing of what they have written.
+                    () = platform::sleep(limits::GOODBYE_LOOK).fuse() => None,
+                };
+                if let Some(happening) = happening {
+                    links.handle(host.now(), happening);
+                }
+            }
+        };
+        let timeout = platform::sleep(most);
+        futures::pin_mut!(going_on, timeout);
+        futures::future::select(going_on, timeout).await;
     }
 }

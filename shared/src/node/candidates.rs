@@ -254,6 +254,11 @@ impl Candidates {
         }
     }
 
+    /// Nodes that are not there any more; such as have work are waited for a while.
+    pub(super) fn gone(&mut self, is_gone: impl Fn(NodeId) -> bool) {
+        self.nodes.retain(|node, candidate| !candidate.outstanding.is_empty() || !is_gone(*node));
+    }
+
     pub(super) fn connected(&mut self, node: NodeId) {
         if let Some(candidate) = self.nodes.get_mut(&node) {
             if candidate.dialled_at.take().is_some() {

@@ -17,7 +17,7 @@ use crate::{
     job::{AttemptState, CallShape, Priority, Requirements},
     refusal::{Code, Refusal},
     units::{Millis, Span},
-    wire::{self, Assignment, MAX_BLOB, MAX_CALLS, MAX_INLINE, Message, Offer, Payload},
+    wire::{self, Assignment, MAX_BLOB, MAX_CALLS, MAX_INLINE, Message, Offer, Payload, Role},
 };
 
 /// How often a question to a broker is asked anew: usually, and while work waits, fewer than so many nodes are left to
@@ -61,6 +61,10 @@ impl Requester {
             return core.nonsense(from, 20);
         }
         self.known_offers = known;
+        if known == 0 && self.asked.len() == 1 {
+            // Nobody lends any more, says the only seed that would know.
+            self.candidates.gone(|node| !core.reaches(node));
+        }
         for offer in offers {
             if offer.node != core.me() {
                 self.candidates.offered(core.now, offer, false);
@@ -171,6 +175,10 @@ impl Requester {
     pub(super) fn disconnected(&mut self, core: &mut Core, node: NodeId) {
         self.asked.remove(&node);
         self.candidates.disconnected(core.now, node);
+        if core.config.role == Role::Seed {
+            // Who lends stays connected to its seeds: one that breaks off says anew what it lends when it is back.
+            self.candidates.gone(|candidate| candidate == node);
+        }
         self.leave(node);
         if !self.active.is_empty() {
             self.dial(core);

@@ -17,6 +17,9 @@ mod core;
 mod dispatch;
 mod entry;
 mod extra;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod farewell;
 mod finished;
 mod hedges;
 mod listing;
@@ -137,6 +140,8 @@ pub enum Input {
     },
     /// The person (or the command line) changed what the node lends.
     Settings(ProviderSettings),
+    /// The node ends, in order: it says so to all who count on what it lends. Nothing comes after it.
+    Leaving,
     /// A job was submitted; the host got its id from [`Node::next_job_id`] or kept one for idempotency.
     Submitted {
         /// Its name.
@@ -426,6 +431,7 @@ impl Node {
                 }
             }
             Input::Settings(settings) => self.provider.configure(core, settings),
+            Input::Leaving => self.provider.leave(core),
             Input::Submitted { id, job } => self.requester.submitted(core, id, *job, false),
             Input::Kept { id, job } => self.requester.submitted(core, id, *job, true),
             Input::Cancelled { id } => self.requester.cancel(core, id),

@@ -143,12 +143,33 @@ impl Provider {
                 core.send(node, Message::Withdraw);
             }
             self.offered_idle = None;
-            let keys: Vec<Key> = self.works.keys().copied().collect();
-            for key in keys {
-                let open = self.works.get(&key).is_some_and(|work| !matches!(work.state, WorkState::Done(_)));
-                if open {
-                    self.refuse(core, key, RefuseReason::NotLending);
-                }
+            self.give_back(core, |_| true);
+        }
+    }
+
+    /// The node ends: all others hear that it lends nothing from now on, and get back what they gave it. Not this node
+    /// itself: it would give its own work to others, and not be there for what comes of it.
+    pub(super) fn leave(&mut self, core: &mut Core) {
+        if !self.is_lending() {
+            return;
+        }
+        let me = core.me();
+        for node in self.audience(core, true).into_iter().filter(|node| *node != me) {
+            core.send(node, Message::Withdraw);
+        }
+        self.settings.lending = false;
+        self.give_back(core, |node| node != me);
+    }
+
+    /// Refuses what is not done yet.
+    fn give_back(&mut self, core: &mut Core, whose: impl Fn(NodeId) -> bool) {
+        let open = |work: &Work| !matches!(work.state, WorkState::Done(_));
+        let keys: Vec<Key> =
+            self.works.iter().filter(|(key, work)| whose(key.0) && open(work)).map(|(key, _)| *key).collect();
+        for key in keys {
+            // What stood behind another is refused with it.
+            if self.works.get(&key).is_some_and(open) {
+                self.refuse(core, key, RefuseReason::NotLending);
             }
         }
     }

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
+use p2pnet_browser::now;
 use p2pnet_shared::{api::JobSummary, id::JobId};
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 
 use super::Route;
 use crate::{
-    format::now,
     look::{use_title, use_words},
     parts::{
         go::Go,

@@ -6,13 +6,14 @@ mod tables;
 
 use std::rc::Rc;
 
-use p2pnet_browser::{NodeRuntime, Settings};
+use gloo::timers::callback::Interval;
+use p2pnet_browser::{NodeRuntime, Settings, now};
 use p2pnet_shared::{
     api::JobStatus,
     id::JobId,
-    job::{JobState, WaitReason},
+    job::{Elapsed, JobState, WaitReason},
     refusal::Refusal,
-    units::Millis,
+    units::{Millis, Moment},
 };
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
@@ -26,7 +27,6 @@ use super::{
     new_job,
 };
 use crate::{
-    format::now,
     look::{use_title, use_words},
     paint::task_map::TaskMap,
     parts::{
@@ -41,6 +41,9 @@ use crate::{
     views::{use_node, use_views},
 };
 
+/// How often the time that a job waits or runs is drawn.
+const REDRAW_MILLIS: u32 = 1_000;
+
 #[derive(Properties, PartialEq)]
 pub struct JobPageProps {
     pub id: JobId,
@@ -51,7 +54,8 @@ pub struct JobPageProps {
 enum Known {
     Reading,
     Nothing,
-    Job(Rc<JobStatus>),
+    /// The job, and when it was read.
+    Job(Rc<JobStatus>, Moment),
 }
 
 /// The page.
@@ -82,21 +86,21 @@ pub fn JobPage(props: &JobPageProps) -> Html {
                     result.set(Some(node.handle().result(id).await.map(|text| Rc::from(&*text))));
                 }
                 map.set(Rc::new((**map).clone().updated(&status)));
-                known.set(Known::Job(Rc::new(status)));
+                known.set(Known::Job(Rc::new(status), now()));
             });
         }
     });
-    let status = match &*known {
+    let (status, read) = match &*known {
         Known::Reading => return html! { <p aria-busy="true">{ words.say(say::LOADING) }</p> },
         Known::Nothing => return unknown(words),
-        Known::Job(status) => status.clone(),
+        Known::Job(status, read) => (status.clone(), *read),
     };
     html! {
         <div class="job-page">
             <Heading status={status.clone()} />
             <section class="card" aria-labelledby="map">
                 <h2 id="map">{ words.say(say::MAP) }</h2>
-                { progress(words, &status) }
+                <Facts status={status.clone()} {read} />
                 <TaskGrid map={(*map).clone()} />
             </section>
             <Outcome status={status.clone()} result={(*result).clone()} />
@@ -242,7 +246,25 @@ fn source_is_whole(source: &str) -> bool {
     serde_json::from_str::<serde::de::IgnoredAny>(source).is_ok()
 }
 
-fn progress(words: Words, status: &JobStatus) -> Html {
+#[derive(Properties, PartialEq)]
+struct FactsProps {
+    status: Rc<JobStatus>,
+    /// When the status was read.
+    read: Moment,
+}
+
+/// How far the job is and what it took; drawn anew each second as long as it waits or runs, also while nothing happens.
+#[component]
+fn Facts(props: &FactsProps) -> Html {
+    let redraw = use_force_update();
+    use_effect_with(props.status.summary.state.is_final(), move |over| {
+        let timer = (!over).then(|| Interval::new(REDRAW_MILLIS, move || redraw.force_update()));
+        move || drop(timer)
+    });
+    facts(use_words(), &props.status, props.status.elapsed_after(now() - props.read))
+}
+
+fn facts(words: Words, status: &JobStatus, elapsed: Elapsed) -> Html {
     let progress = status.summary.progress;
     let over = status.summary.state.is_final();
     let text = words.fill(
@@ -258,8 +280,8 @@ fn progress(words: Words, status: &JobStatus) -> Html {
         (false, Some(seconds)) => words.fill(say::REMAINING, &[("time", &words.duration(Millis(seconds * 1000)))]),
         (false, None) => String::new(),
     };
-    let waited = words.fill(say::WAITED, &[("time", &words.duration(status.elapsed.waited))]);
-    let ran = words.fill(say::RAN, &[("time", &words.duration(status.elapsed.ran))]);
+    let waited = words.fill(say::WAITED, &[("time", &words.duration(elapsed.waited))]);
+    let ran = words.fill(say::RAN, &[("time", &words.duration(elapsed.ran))]);
     let gas = words.fill(say::GAS, &[("gas", &words.gas(progress.gas))]);
     let by = words.count(say::BY_NODES, u64::try_from(status.nodes.len()).unwrap_or(u64::MAX));
     html! {
