@@ -156,6 +156,17 @@ async fn refusals_are_read_by_clients_that_send_everything_first() {
     }
     stream.write_all(b"0\r\n\r\n").unwrap();
     assert_eq!(answer(&mut stream).0, 413);
+    for (request, target) in
+        [("POST /jobs/", "/jobs"), ("PUT /foo/bar/?a=b", "/foo/bar?a=b"), ("DELETE /%6aobs/", "/jobs")]
+    {
+        let head = format!("{request} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
+        let mut stream = open(&relay, &head);
+        stream.write_all(&body).unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        let said = said.to_ascii_lowercase();
+        assert!(said.starts_with("http/1.1 308 ") && said.contains(&format!("location: {target}\r\n")), "{said}");
+    }
     // One who asks first is told at once, and sends nothing.
     let head = "POST /api/v1/jobs HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n\r\n";
     assert_eq!(answer(&mut open(&relay, head)).0, 413);

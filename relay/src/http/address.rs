@@ -91,6 +91,24 @@ impl<S: Sync> FromRequestParts<S> for Base {
     }
 }
 
+/// Where what was asked for lies: further in this is the answer, so that a redirect is logged, counted, and read by whoever
+/// sends a body first, as every answer is.
+#[derive(Clone)]
+pub struct Moved(String);
+
+impl Moved {
+    fn to(base: &Base, path: &str, query: Option<&str>) -> Self {
+        let query = query.map_or_else(String::new, |query| format!("?{query}"));
+        Self(format!("{}{path}{query}", base.0))
+    }
+}
+
+impl IntoResponse for Moved {
+    fn into_response(self) -> Response {
+        (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, self.0)]).into_response()
+    }
+}
+
 /// Turns a request into the one that the routes know, and its answer into the one that the asker can use.
 pub async fn resolve(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let near = request
@@ -108,7 +126,9 @@ pub async fn resolve(State(app): State<Arc<App>>, mut request: Request, next: Ne
     if trimmed.len() < path.len() && !trimmed.is_empty() && !trimmed.starts_with("//") {
         if !is_endpoint(trimmed) {
             // The page's own addresses are read by the page: the address bar must show the right one.
-            return moved(&base, trimmed, request.uri().query());
+            let moved = Moved::to(&base, trimmed, request.uri().query());
+            request.extensions_mut().insert(moved);
+            return next.run(request).await;
         }
         let trimmed = trimmed.to_owned();
         set_path(&mut request, &trimmed);
@@ -245,11 +265,6 @@ fn set_path(request: &mut Request, path: &str) {
             *request.uri_mut() = uri;
         }
     }
-}
-
-fn moved(base: &Base, path: &str, query: Option<&str>) -> Response {
-    let query = query.map_or_else(String::new, |query| format!("?{query}"));
-    (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, format!("{}{path}{query}", base.0))]).into_response()
 }
 
 /// Every address answers OPTIONS, so what names its methods names that one, too.

@@ -46,9 +46,12 @@ impl ResponseForPanic for Panicked {
     }
 }
 
-/// Settles what the headers of a request mean, so that what lies further in reads one word.
+/// Settles what the headers of a request mean, so that what lies further in reads one word; and what lies elsewhere.
 pub async fn settle(mut request: Request, next: Next) -> Result<Response, Refused> {
     address::settle_host(&mut request)?;
+    if let Some(moved) = request.extensions_mut().remove::<address::Moved>() {
+        return Ok(moved.into_response());
+    }
     compress::settle(&mut request);
     Ok(next.run(request).await)
 }
