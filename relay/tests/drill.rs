@@ -239,8 +239,8 @@ enum Disk {
 }
 
 impl Disk {
-    fn new() -> Self {
-        let folder = Folder::new("drill-disk");
+    fn new(name: &str) -> Self {
+        let folder = Folder::new(name);
         let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"]).arg(folder.path()).output();
         if mount.is_ok_and(|output| output.status.success()) { Disk::Mounted(folder) } else { Disk::Bounded(folder) }
     }
@@ -291,7 +291,7 @@ fn bound_files(relay: &Relay, bytes: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn disk() {
-    let disk = Disk::new();
+    let disk = Disk::new("drill-disk");
     let http = Client::new();
     let mut ledger = Ledger::default();
     let mut next = 1;
@@ -362,8 +362,70 @@ async fn audit_round(disk: &Disk, ledger: &mut Ledger, refused: &BTreeSet<u64>, 
     audit(&relay, ledger).await;
     nothing_refused_is_there(&Client::new(), &relay, refused).await;
     let promised = ledger.accepted.len();
+    let relay = if let Disk::Mounted(folder) = disk {
+        relay.stop();
+        starts_on_a_disk_that_filled_up_after_a_clean_stop(folder, ledger).await
+    } else {
+        relay
+    };
     clear(&relay, ledger).await;
     println!("round {round} of {rounds}: {promised} jobs promised and kept, {} refused and not there", refused.len());
+}
+
+/// There is no log then, and no room to make one.
+async fn starts_on_a_disk_that_filled_up_after_a_clean_stop(folder: &Folder, ledger: &Ledger) -> Relay {
+    assert!(!folder.path().join("p2pnet.sqlite-wal").exists(), "that was no clean stop");
+    fill(&folder.path().join("ballast"));
+    let http = Client::new();
+    let relay = Relay::start(folder, &["--cores", "1"]);
+    for (id, number) in &ledger.accepted {
+        completes(&http, &relay, id, *number).await;
+    }
+    for key in [None, Some("key")] {
+        let (status, said) = send(&http, relay.url(), 1, key).await.unwrap();
+        assert_eq!(
+            (status, &said["error"]["code"]),
+            (StatusCode::INSUFFICIENT_STORAGE, &json!("store_full")),
+            "{said}"
+        );
+    }
+    let (status, health) = get(&http, relay.url(), "healthz").await;
+    assert_eq!((status, &health["store"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("failing")), "{health}");
+    fs::remove_file(folder.path().join("ballast")).unwrap();
+    until(async || http.get(relay.at("/healthz")).send().await.unwrap().status() == StatusCode::OK).await;
+    relay
+}
+
+/// Compiled kernels, and those that no job uses, go before a job is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn caches() {
+    let disk = Disk::new("drill-caches");
+    let folder = disk.folder();
+    let compiled = folder.path().join("compiled").join("process");
+    let relay = Relay::start(folder, &["--no-provider"]);
+    let http = Client::new();
+    fs::create_dir_all(&compiled).unwrap();
+    fs::write(compiled.join("one.compiled"), vec![0; 3 << 20]).unwrap();
+    // Each with a section that means nothing, so that it is another one.
+    let module = |n: u8| [&p2pnet_test_kernels::echo(), &b"\0\x81\x80\x0f\0"[..], &vec![n; 0x3_c000]].concat();
+    let put = async |n: u8| {
+        let request = http.put(relay.at("/api/v1/kernels")).header("content-type", "application/wasm");
+        request.body(module(n)).send().await.unwrap().status()
+    };
+    for n in 0..8 {
+        assert_eq!(put(n).await, StatusCode::OK);
+    }
+    disk.fill(&relay);
+    if let Disk::Mounted(_) = &disk {
+        for number in 1..=100 {
+            let (status, said) = send(&http, relay.url(), number, None).await.unwrap();
+            assert_eq!(status, StatusCode::ACCEPTED, "job {number}: {said}");
+        }
+        assert!(!compiled.join("one.compiled").exists());
+    }
+    disk.free(&relay);
+    until(async || http.get(relay.at("/healthz")).send().await.unwrap().status() == StatusCode::OK).await;
+    assert_eq!(put(9).await, StatusCode::OK);
 }
 
 async fn nothing_refused_is_there(http: &Client, relay: &Relay, refused: &BTreeSet<u64>) {

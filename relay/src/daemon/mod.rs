@@ -33,7 +33,7 @@ use crate::{
     executor::Executor,
     host::{self, NativeHost},
     store::{
-        Store, StoreError,
+        Caches, Store, StoreError,
         folder::{DataFolder, Ports},
     },
 };
@@ -74,13 +74,13 @@ impl Running {
         let me = node_id(secret).ok_or_else(|| {
             Failure::here("the identity in the data folder is no key", "move the file `identity` away")
         })?;
-        let (store, records) = Store::open(folder.database()).await?;
-        let modules = store.kernels_in_use().await.map_err(|trouble| {
-            let (message, hint) = trouble.words();
-            Failure::here(message, hint)
-        })?;
+        let caches = Caches::of(u64::from(config.keep_mib.value) << 20, folder.compiled());
+        let compiled_bytes = caches.compiled_bytes();
+        let (store, records) = Store::open(folder.database(), caches).await?;
+        let modules = store.kernels_in_use().await?;
         let (facts, incoming) = mpsc::channel(FACTS);
         let executor = Executor::new(facts.clone(), &folder.compiled(), config.sandbox.value, config.memory_mib.value);
+        executor.keep_compiled(compiled_bytes);
         let host = NativeHost::new(executor.clone(), store.clone());
         let node_config = NodeConfig {
             me,

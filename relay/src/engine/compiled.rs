@@ -7,8 +7,8 @@ use std::{
     fs,
     hash::{Hash as _, Hasher},
     io::Write as _,
-    path::PathBuf,
-    time::SystemTime,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use p2pnet_shared::id::Hash;
@@ -16,8 +16,10 @@ use wasmtime::{Engine, Module};
 
 use crate::store::folder::private;
 
-/// Bytes of compiled code that are kept; the files that were not used for longest go first.
-const MOST_BYTES: u64 = 1 << 30;
+/// Bytes of compiled code that are kept at most; the files that were not used for longest go first.
+pub const MOST_BYTES: u64 = 1 << 30;
+/// A file that was not finished for so long never will be.
+const DRAFT_AGE: Duration = Duration::from_secs(300);
 const HASH_BYTES: usize = 32;
 /// Goes up when more is expected in the folder of a kernel that was compiled: both of its forms.
 const VERSION: u8 = 2;
@@ -66,46 +68,60 @@ impl CompiledFolder {
             tracing::warn!(%error, path = %path.display(), "a compiled kernel could not be kept");
             let _ = fs::remove_file(&draft);
         }
-        self.tidy();
+        tidy(&self.path, MOST_BYTES);
         kept.is_ok()
     }
 
     fn file(&self, rewritten: &[u8]) -> PathBuf {
         self.path.join(format!("{}-{}.compiled", Hash::of(rewritten), self.fits))
     }
+}
 
-    /// Removes the files that were not used for longest, until the rest fits.
-    fn tidy(&self) {
-        let Ok(entries) = fs::read_dir(&self.path) else { return };
-        let mut files: Vec<_> = entries
-            .flatten()
-            .filter_map(|entry| {
-                let about = entry.metadata().ok()?;
-                about.is_file().then_some((about.modified().ok()?, about.len(), entry.path()))
-            })
-            .collect();
-        files.sort();
-        let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
-        for (_, bytes, path) in files {
-            if total <= MOST_BYTES {
-                break;
-            }
-            if fs::remove_file(path).is_ok() {
-                total -= bytes;
-            }
+/// Removes of a folder of compiled kernels the files that were not used for longest, until the rest fits into `most_bytes`;
+/// how many bytes that frees.
+pub fn tidy(folder: &Path, most_bytes: u64) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let mut files: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let about = entry.metadata().ok()?;
+            let modified = about.modified().ok()?;
+            let is_draft = entry.path().extension().is_some_and(|end| end == "draft")
+                && modified.elapsed().is_ok_and(|age| age < DRAFT_AGE);
+            (about.is_file() && !is_draft).then_some((modified, about.len(), entry.path()))
+        })
+        .collect();
+    files.sort();
+    let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
+    let mut freed = 0;
+    for (_, bytes, path) in files {
+        if total <= most_bytes {
+            break;
+        }
+        if fs::remove_file(path).is_ok() {
+            total -= bytes;
+            freed += bytes;
         }
     }
+    freed
+}
+
+/// Removes everything from the folders in `all`, each of which holds compiled kernels; how many bytes that frees.
+pub fn give_up(all: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(all) else { return 0 };
+    let folders = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|about| about.is_dir()));
+    folders.map(|folder| tidy(&folder.path(), 0)).sum()
 }
 
 #[cfg(unix)]
-fn make_private(path: &std::path::Path) -> std::io::Result<()> {
+fn make_private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }
 
 #[cfg(not(unix))]
-fn make_private(path: &std::path::Path) -> std::io::Result<()> {
+fn make_private(path: &Path) -> std::io::Result<()> {
     fs::create_dir_all(path)
 }
 

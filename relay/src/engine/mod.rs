@@ -5,7 +5,7 @@
 //! cost [`WORTHWHILE_GAS`], instances included, or its compiled code is found on disk, all its calls go to wasmtime.
 //! While its code is not there, or where compiling it was given up as too dear, wasmi goes on: slower, and as right.
 
-mod compiled;
+pub mod compiled;
 mod room;
 mod wasmtime;
 

@@ -13,7 +13,7 @@ use std::{
     process::{Child, Command, ExitCode, Stdio},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -27,7 +27,7 @@ use super::{
     process::this_program,
     sandbox::{self, Bounds},
 };
-use crate::engine::WasmtimeEngine;
+use crate::engine::{WasmtimeEngine, compiled};
 
 /// The first argument that makes this binary a compiler; not for people.
 pub const ARGUMENT: &str = "kernel-compiler";
@@ -54,6 +54,8 @@ pub struct Compilers {
     folder: Arc<Path>,
     state: Arc<Mutex<State>>,
     stopping: Arc<AtomicBool>,
+    /// Bytes of compiled code that are kept.
+    most_bytes: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -81,7 +83,18 @@ struct Turn {
 impl Compilers {
     /// Compilers that put their code into `folder`.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.into(), state: Arc::default(), stopping: Arc::default() }
+        let most_bytes = Arc::new(AtomicU64::new(compiled::MOST_BYTES));
+        Self { folder: folder.into(), state: Arc::default(), stopping: Arc::default(), most_bytes }
+    }
+
+    /// Keeps at most so many bytes of compiled code from now on.
+    pub fn keep(&self, most_bytes: u64) {
+        self.most_bytes.store(most_bytes, Ordering::Relaxed);
+        self.tidy();
+    }
+
+    fn tidy(&self) {
+        compiled::tidy(&self.folder, self.most_bytes.load(Ordering::Relaxed));
     }
 
     /// Has a kernel compiled at `cpu_percent` of a core, unless that was tried in vain before.
@@ -141,6 +154,7 @@ impl Compilers {
                 tracing::warn!(%hash, %error, "a kernel is not compiled; it stays on wasmi, which is slower");
                 self.tell(hash, false);
             }
+            self.tidy();
             tracing::debug!(%hash, millis = start.elapsed().as_millis(), "compiled");
             lock(&self.state).turns.retain(|turn| turn.kernel != hash);
         }

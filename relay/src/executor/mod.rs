@@ -195,6 +195,11 @@ impl Executor {
         }
     }
 
+    /// Keeps at most so many bytes of compiled kernels, with [`Sandbox::Process`]; 1 GiB without this.
+    pub fn keep_compiled(&self, most_bytes: u64) {
+        self.shared.compilers.keep(most_bytes);
+    }
+
     /// Runs a batch as soon as a place is free.
     pub fn execute(&self, run: RunId, kernel: Arc<[u8]>, batch: Batch, cpu_percent: u8) {
         let asked = Arc::new(Asked::default());

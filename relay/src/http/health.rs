@@ -27,7 +27,7 @@ pub async fn check(State(app): State<Arc<App>>) -> Response {
             Err(_) => "stuck",
         }
     };
-    let trouble = app.store.writer().trouble();
+    let trouble = app.store.trouble();
     let store = if trouble.is_some() { "failing" } else { "ok" };
     let fine = node == "ok" && store == "ok";
     let mut body = json!({

@@ -187,7 +187,7 @@ mod tests {
     use super::*;
     use crate::{
         http::{intake::Intake, turns::Turn},
-        store::Store,
+        store::{Caches, Store},
     };
 
     #[tokio::test]
@@ -195,7 +195,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("p2pnet-kernels-hang-up-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
-        let (store, _) = Store::open(folder.join("store.sqlite")).await.unwrap();
+        let (store, _) = Store::open(folder.join("store.sqlite"), Caches::default()).await.unwrap();
         let (intake, turns, source) = (Intake::default(), Turns::default(), Source::of([203, 0, 113, 1].into()));
         let receive =
             async |bytes: Vec<u8>| intake.receive(source, bytes.into(), &HeaderMap::new(), Bound::OF_MODULE).await;

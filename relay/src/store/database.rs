@@ -16,7 +16,7 @@ use sqlx::{
 use super::{
     KeyRecord, PART_BYTES, StoreError, columns_of, explain,
     folder::{close_to_others, private},
-    is_in_parts, shelf,
+    is_in_parts, log, shelf,
     trouble::{ROOM, Trouble},
     writer::Batch,
 };
@@ -63,58 +63,131 @@ pub(super) fn options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
+/// How it is read where there is no room for a log, and none: as it lies there.
+pub(super) fn options_without_log(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(path).read_only(true).immutable(true).disable_statement_logging()
+}
+
+/// An open database.
+pub(super) struct Opened {
+    /// What reads it, and writes it if [`Opened::can_write`].
+    pub(super) connection: SqliteConnection,
+    /// Whether there was room for a log.
+    pub(super) can_write: bool,
+}
+
 /// Opens `path`, which is made if there is none. A file that is there but holds no database of ours is refused, never
-/// replaced: it may be what is left of promises.
-pub(super) async fn open(path: &Path) -> Result<SqliteConnection, StoreError> {
+/// replaced: it may be what is left of promises. So is a log that does not hold what was written to it.
+pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
     let damaged = |cause: &str| StoreError::Damaged { path: path.to_path_buf(), cause: cause.to_owned() };
     let unusable = |cause| StoreError::Folder { path: path.to_path_buf(), cause };
-    let log_bytes = fs::metadata(log_of(path)).map_or(0, |log| log.len());
     match fs::metadata(path) {
         Ok(file) if file.len() == 0 => return Err(damaged("it is empty")),
         Ok(_) => {}
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound && log_bytes > 0 => {
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound && has_log(path) => {
             return Err(damaged("it is missing, but its log beside it, whose name ends in -wal, is not"));
         }
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => make(path).await?,
         Err(cause) => return Err(unusable(cause)),
     }
+    let log = log_of(path);
+    if let Some(cause) = log::damage_of(path, &log, &index_of(path)).map_err(unusable)? {
+        return Err(StoreError::DamagedLog { path: log, database: path.to_path_buf(), cause });
+    }
     // Jobs of others are in them. SQLite makes the log and its index as readable as the file.
-    for file in [path.to_path_buf(), log_of(path), beside(path, "-shm")] {
+    for file in [path.to_path_buf(), log, index_of(path)] {
         close_to_others(&file, 0o600);
     }
     let explain = |cause| explain(path, cause);
-    let mut connection = SqliteConnection::connect_with(&options(path)).await.map_err(explain)?;
-    let found: i64 = number(&mut connection, "PRAGMA user_version").await.map_err(explain)?;
-    if found > SCHEMA_VERSION {
-        return Err(StoreError::Newer { path: path.to_path_buf(), found });
+    match connect(options(path)).await {
+        Ok((mut connection, found)) => {
+            empty_log(&mut connection, path, found).await?;
+            check(&mut connection, path).await?;
+            if found < SCHEMA_VERSION {
+                set_up(&mut connection).await.map_err(explain)?;
+            }
+            Ok(Opened { connection, can_write: true })
+        }
+        // After a clean stop there is no log, and now no room for one; the file holds everything.
+        Err(error) if Trouble::of(&error, path) == Trouble::Full && !has_log(path) => {
+            let (mut connection, found) = connect(options_without_log(path)).await.map_err(explain)?;
+            refuse_newer(path, found)?;
+            if found < SCHEMA_VERSION {
+                return Err(explain(error));
+            }
+            check(&mut connection, path).await?;
+            warn_of_a_full_disk(path);
+            Ok(Opened { connection, can_write: false })
+        }
+        Err(error) => Err(explain(error)),
     }
-    // What the log holds goes into the file, so that the file's length can be told right from wrong.
-    if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await {
+}
+
+/// A connection, and the version of what it found.
+async fn connect(options: SqliteConnectOptions) -> Result<(SqliteConnection, i64), sqlx::Error> {
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    let found = number(&mut connection, "PRAGMA user_version").await?;
+    Ok((connection, found))
+}
+
+fn refuse_newer(path: &Path, found: i64) -> Result<(), StoreError> {
+    if found > SCHEMA_VERSION { Err(StoreError::Newer { path: path.to_path_buf(), found }) } else { Ok(()) }
+}
+
+fn warn_of_a_full_disk(path: &Path) {
+    tracing::warn!(path = %path.display(), "the disk is full: nothing is taken until there is room");
+}
+
+/// What the log holds goes into the file, so that the file's length can be told right from wrong.
+async fn empty_log(connection: &mut SqliteConnection, path: &Path, found: i64) -> Result<(), StoreError> {
+    refuse_newer(path, found)?;
+    if let Err(error) = sqlx::query(EMPTY_LOG).execute(connection).await {
         if Trouble::of(&error, path) != Trouble::Full {
-            return Err(explain(error));
+            return Err(explain(path, error));
         }
         // It stays in the log, and what is there can be read.
-        tracing::warn!(path = %path.display(), "the disk is full: nothing is taken until there is room");
+        warn_of_a_full_disk(path);
     }
-    let pages: i64 = number(&mut connection, "PRAGMA page_count").await.map_err(explain)?;
-    let page: i64 = number(&mut connection, "PRAGMA page_size").await.map_err(explain)?;
-    let log_is_empty = fs::metadata(log_of(path)).map_or(0, |log| log.len()) == 0;
-    let len = fs::metadata(path).map_err(unusable)?.len();
+    Ok(())
+}
+
+const EMPTY_LOG: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+
+/// Files of at most so many bytes are looked through at the start, which takes tenths of a second; of larger ones only the
+/// tables that are small and that no start reads.
+const CHECKED_BYTES: u64 = 64 << 20;
+const CHECK: &str = "PRAGMA quick_check(1)";
+const CHECK_SMALL: [&str; 3] =
+    ["PRAGMA quick_check(keys)", "PRAGMA quick_check(kernel_holders)", "PRAGMA quick_check(kernel_uses)"];
+
+/// Refuses a file that was cut off, or whose pages do not hold what they should.
+async fn check(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+    let damaged = |cause: String| StoreError::Damaged { path: path.to_path_buf(), cause };
+    let explain = |cause| explain(path, cause);
+    let pages: i64 = number(connection, "PRAGMA page_count").await.map_err(explain)?;
+    let page: i64 = number(connection, "PRAGMA page_size").await.map_err(explain)?;
+    let len = fs::metadata(path).map_err(|cause| StoreError::Folder { path: path.to_path_buf(), cause })?.len();
     let expected = u64::try_from(pages.saturating_mul(page)).unwrap_or(0);
-    if log_is_empty && len < expected {
-        return Err(damaged(&format!("it was cut off: {len} bytes of {expected}")));
+    if !has_log(path) && len < expected {
+        return Err(damaged(format!("it was cut off: {len} bytes of {expected}")));
     }
-    if found < SCHEMA_VERSION {
-        set_up(&mut connection).await.map_err(explain)?;
+    let questions = if len <= CHECKED_BYTES { &[CHECK][..] } else { &CHECK_SMALL };
+    for question in questions.iter().copied() {
+        let row = sqlx::query(question).fetch_one(&mut *connection).await.map_err(explain)?;
+        let words: String = row.try_get(0).map_err(explain)?;
+        if words != "ok" {
+            // The first line says in which database.
+            return Err(damaged(words.lines().last().unwrap_or_default().to_owned()));
+        }
     }
-    Ok(connection)
+    Ok(())
 }
 
 /// Makes the file under another name first: a crash in between must not leave half a database.
 async fn make(path: &Path) -> Result<(), StoreError> {
     let unusable = |cause| StoreError::Folder { path: path.to_path_buf(), cause };
     let beside = path.with_extension("new");
-    for left_over in [beside.clone(), log_of(&beside)] {
+    for left_over in [beside.clone(), log_of(&beside), index_of(&beside)] {
         match fs::remove_file(left_over) {
             Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(unusable(cause)),
             Ok(()) | Err(_) => {}
@@ -161,13 +234,23 @@ fn log_of(path: &Path) -> PathBuf {
     beside(path, "-wal")
 }
 
+fn index_of(path: &Path) -> PathBuf {
+    beside(path, "-shm")
+}
+
+/// Whether there is anything in a log.
+pub(super) fn has_log(path: &Path) -> bool {
+    fs::metadata(log_of(path)).is_ok_and(|log| log.len() > 0)
+}
+
 fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
     name.into()
 }
 
-/// The connection that writes. After a failure it is closed, which undoes what was begun, and opened anew.
+/// The connection that writes. After a failure it is closed, which undoes what was begun, and opened anew, as it is where
+/// there was no room for a log at the start.
 pub(super) struct Database {
     path: PathBuf,
     connection: Option<SqliteConnection>,
@@ -178,21 +261,23 @@ pub(super) struct Database {
 }
 
 impl Database {
-    pub(super) fn new(path: PathBuf, connection: SqliteConnection, kernel_bytes: i64) -> Self {
-        let files = Files::at(&path);
-        Self { path, connection: Some(connection), kernel_bytes, files }
+    pub(super) fn new(path: PathBuf, connection: Option<SqliteConnection>, kernel_bytes: i64) -> Self {
+        let mut files = Files::at(&path);
+        if connection.is_none() {
+            files.log = None;
+        }
+        Self { path, connection, kernel_bytes, files }
+    }
+
+    /// Whether it can be written at all for now.
+    pub(super) fn is_open(&self) -> bool {
+        self.connection.is_some()
     }
 
     /// Writes a batch in one transaction. When this returns `Ok` it is on disk, otherwise nothing of it is.
     /// `find_room` asks for more room than the batch itself needs.
     pub(super) async fn write(&mut self, batch: &Batch, find_room: bool) -> Result<(), Trouble> {
-        self.check_files()?;
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => SqliteConnection::connect_with(&options(&self.path))
-                .await
-                .map_err(|error| Trouble::of(&error, &self.path))?,
-        };
+        let mut connection = self.take().await?;
         match transact(&mut connection, batch, self.kernel_bytes, find_room).await {
             Ok(()) => {
                 self.connection = Some(connection);
@@ -202,16 +287,52 @@ impl Database {
             }
             Err(error) => {
                 tracing::debug!(path = %self.path.display(), %error, "a transaction failed");
-                // SQLite may have undone it by itself; then there is nothing to undo, which is no error.
-                let _ = sqlx::query("ROLLBACK").execute(&mut connection).await;
-                if let Err(error) = connection.close().await {
-                    tracing::debug!(%error, "the store's connection did not close cleanly");
-                }
-                // Whoever closes the last connection removes the log; the next one makes another.
-                self.files.log = None;
+                self.undo(connection).await;
                 Err(Trouble::of(&error, &self.path))
             }
         }
+    }
+
+    /// Makes room in the file of what is only kept in case, the kernels that no job uses, and gives the log's back.
+    pub(super) async fn give_up_kernels(&mut self) -> Result<(), Trouble> {
+        let mut connection = self.take().await?;
+        let given = async {
+            sqlx::query(EMPTY_LOG).execute(&mut connection).await?;
+            sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
+            shelf::give_up(&mut connection).await?;
+            sqlx::query("COMMIT").execute(&mut connection).await?;
+            sqlx::query(EMPTY_LOG).execute(&mut connection).await.map(|_| ())
+        };
+        match given.await {
+            Ok(()) => {
+                self.connection = Some(connection);
+                Ok(())
+            }
+            Err(error) => {
+                self.undo(connection).await;
+                Err(Trouble::of(&error, &self.path))
+            }
+        }
+    }
+
+    async fn take(&mut self) -> Result<SqliteConnection, Trouble> {
+        self.check_files()?;
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => SqliteConnection::connect_with(&options(&self.path))
+                .await
+                .map_err(|error| Trouble::of(&error, &self.path)),
+        }
+    }
+
+    async fn undo(&mut self, mut connection: SqliteConnection) {
+        // SQLite may have undone it by itself; then there is nothing to undo, which is no error.
+        let _ = sqlx::query("ROLLBACK").execute(&mut connection).await;
+        if let Err(error) = connection.close().await {
+            tracing::debug!(%error, "the store's connection did not close cleanly");
+        }
+        // Whoever closes the last connection removes the log; the next one makes another.
+        self.files.log = None;
     }
 
     pub(super) async fn close(self) {

@@ -2,16 +2,23 @@
 //! the data folder; and beside it the identity ([`folder`]).
 //!
 //! One connection writes ([`writer`]), in transactions that are on disk before anybody is told ([`database`]); a second
-//! one answers the questions that come while it does.
+//! one answers the questions that come while it does. What is only kept in case gives way when the disk is full
+//! ([`caches`]).
 
+pub mod caches;
 mod database;
 pub mod folder;
+mod log;
 mod parts;
 mod shelf;
 pub mod trouble;
 pub mod writer;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex as Lock, PoisonError},
+};
 
 use axum::body::Bytes;
 use futures::{FutureExt as _, Stream, TryStreamExt as _, future::BoxFuture};
@@ -26,14 +33,11 @@ use p2pnet_shared::{
 use sqlx::{Connection as _, Row as _, SqliteConnection, sqlite::SqliteRow};
 use tokio::sync::Mutex;
 
-use database::{Database, SCHEMA_VERSION};
+pub use caches::Caches;
+use database::{Database, Opened, SCHEMA_VERSION};
 use parts::SharedParts;
 pub use trouble::Trouble;
 pub use writer::{KeptKernel, NewJob, Writer};
-
-/// Kernels are kept so that later jobs may name them by hash: of those that no unfinished job uses at most so many bytes,
-/// shared as `shelf.rs` says.
-const KERNELS_KEPT_BYTES: i64 = 256 << 20;
 
 /// Results are written and read in parts of so many bytes: as much memory as each reader of one takes.
 const PART_BYTES: usize = 256 << 10;
@@ -65,6 +69,18 @@ pub enum StoreError {
     Damaged {
         /// Which file.
         path: PathBuf,
+        /// What is wrong.
+        cause: String,
+    },
+    /// The log beside the database is not what was written to it.
+    #[error(
+        "{path} is damaged: {cause}; it holds the latest jobs: put copies from before of it and of {database} in their places, or move it away to go on without what it holds; docs/operators.md says how to save what lies before the damage"
+    )]
+    DamagedLog {
+        /// Which file.
+        path: PathBuf,
+        /// The file that it belongs to.
+        database: PathBuf,
         /// What is wrong.
         cause: String,
     },
@@ -129,21 +145,20 @@ pub struct Store {
     writer: Writer,
     /// Parts of results that somebody reads now.
     shared: SharedParts,
+    /// Why something that was kept could not be read.
+    unread: Arc<Lock<Option<Trouble>>>,
 }
 
 impl Store {
     /// Opens or makes the database `path`, and reads the records that the node needs to go on.
-    pub async fn open(path: PathBuf) -> Result<(Self, Vec<(StoreKey, Vec<u8>)>), StoreError> {
-        Self::open_keeping(path, KERNELS_KEPT_BYTES).await
-    }
-
-    /// The same with room for so many bytes of kernels.
-    async fn open_keeping(path: PathBuf, kernel_bytes: i64) -> Result<(Self, Vec<(StoreKey, Vec<u8>)>), StoreError> {
-        let mut connection = database::open(&path).await?;
+    pub async fn open(path: PathBuf, caches: Caches) -> Result<(Self, Vec<(StoreKey, Vec<u8>)>), StoreError> {
+        let Opened { mut connection, can_write } = database::open(&path).await?;
         let records = read_records(&mut connection).await.map_err(|cause| explain(&path, cause))?;
-        let writer = Writer::start(Database::new(path.clone(), connection, kernel_bytes))
-            .map_err(|error| explain(&path, sqlx::Error::Io(error)))?;
-        Ok((Self { path, reader: Arc::default(), writer, shared: SharedParts::default() }, records))
+        let kernel_bytes = i64::try_from(caches.kernel_bytes()).unwrap_or(i64::MAX);
+        let database = Database::new(path.clone(), can_write.then_some(connection), kernel_bytes);
+        let writer = Writer::start(database, caches).map_err(|error| explain(&path, sqlx::Error::Io(error)))?;
+        let (reader, shared, unread) = (Arc::default(), SharedParts::default(), Arc::default());
+        Ok((Self { path, reader, writer, shared, unread }, records))
     }
 
     /// Where changes go.
@@ -151,10 +166,21 @@ impl Store {
         &self.writer
     }
 
+    /// What is wrong with the store, for monitors: nothing can be written, or something that was kept cannot be read.
+    pub fn trouble(&self) -> Option<Trouble> {
+        let unread = || self.unread.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.writer.trouble().or_else(|| self.writer.is_damaged().then_some(Trouble::Damaged)).or_else(unread)
+    }
+
     /// The bytes of a kernel that an earlier job brought along.
     pub async fn kernel(&self, hash: Hash) -> Option<Vec<u8>> {
         let query = sqlx::query(shelf::BYTES_OF_ONE).bind(hash.0.to_vec());
-        self.read(query).await.ok()??.try_get(0).ok()
+        let bytes: Option<Vec<u8>> = self.read(query).await.ok()??.try_get(0).ok();
+        let sound = bytes.filter(|bytes| Hash::of(bytes) == hash);
+        if sound.is_none() {
+            self.is_damaged();
+        }
+        sound
     }
 
     /// How many bytes that kernel has.
@@ -168,14 +194,28 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn kernels_in_use(&self) -> Result<BTreeMap<Hash, Blob>, Trouble> {
+    pub async fn kernels_in_use(&self) -> Result<BTreeMap<Hash, Blob>, StoreError> {
+        let unread = |trouble: Trouble| {
+            let (path, cause) = (self.path.clone(), trouble.words().0);
+            match trouble {
+                Trouble::Full => StoreError::Full { path },
+                Trouble::Damaged => StoreError::Damaged { path, cause: "its kernels cannot be read".to_owned() },
+                Trouble::ReadOnly | Trouble::Gone | Trouble::Closing | Trouble::Failed(_) => {
+                    StoreError::Folder { path, cause: std::io::Error::other(cause) }
+                }
+            }
+        };
         let mut kernels = BTreeMap::new();
-        for name in self.rows(sqlx::query(shelf::NAMED_IN_USE.as_str())).await? {
-            let damaged = |error: sqlx::Error| Trouble::of(&error, &self.path);
-            let name: Vec<u8> = name.try_get(0).map_err(damaged)?;
+        for name in self.rows(sqlx::query(shelf::NAMED_IN_USE.as_str())).await.map_err(unread)? {
+            let damaged = || unread(self.is_damaged());
+            let name: Vec<u8> = name.try_get(0).map_err(|_| damaged())?;
             // One after the other: there may be half a gigabyte of them.
-            if let Some(row) = self.read(sqlx::query(shelf::BYTES_OF_ONE).bind(name)).await? {
-                let blob = Blob::new(row.try_get::<Vec<u8>, _>(0).map_err(damaged)?);
+            let query = sqlx::query(shelf::BYTES_OF_ONE).bind(name.clone());
+            if let Some(row) = self.read(query).await.map_err(unread)? {
+                let blob = Blob::new(row.try_get::<Vec<u8>, _>(0).map_err(|_| damaged())?);
+                if blob.hash().0 != *name {
+                    return Err(damaged());
+                }
                 kernels.insert(blob.hash(), blob);
             }
         }
@@ -263,7 +303,7 @@ impl Store {
         let (kind, job, unit) = columns_of(key);
         let query = sqlx::query("SELECT bytes FROM records WHERE job = ? AND kind = ? AND unit = ?");
         let row = self.read(query.bind(job.0.to_vec()).bind(kind).bind(unit + part)).await?;
-        Ok(row.and_then(|row| row.try_get::<Vec<u8>, _>(0).ok()).map(Bytes::from))
+        row.map(|row| row.try_get::<Vec<u8>, _>(0).map(Bytes::from).map_err(|_| self.is_damaged())).transpose()
     }
 
     /// What became of an idempotency key; it lives as long as its job is kept.
@@ -272,7 +312,29 @@ impl Store {
     /// The store cannot be read: nobody may take that for "there is none".
     pub async fn key(&self, key: &str) -> Result<Option<KeyRecord>, Trouble> {
         let query = sqlx::query("SELECT name, body, job, at FROM keys WHERE name = ?").bind(key.to_owned());
-        Ok(self.read(query).await?.and_then(|row| read_key(&row)))
+        self.read(query).await?.map(|row| read_key(&row).ok_or_else(|| self.is_damaged())).transpose()
+    }
+
+    /// A row is there and holds what no row holds.
+    fn is_damaged(&self) -> Trouble {
+        self.note(Trouble::Damaged)
+    }
+
+    /// Remembers why something could not be read: until something can, or for good when the file is damaged, since another
+    /// page of it may be sound.
+    fn note(&self, trouble: Trouble) -> Trouble {
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        if *unread != Some(Trouble::Damaged) {
+            *unread = Some(trouble.clone());
+        }
+        trouble
+    }
+
+    fn can_read(&self) {
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        if *unread != Some(Trouble::Damaged) {
+            *unread = None;
+        }
     }
 
     /// One row.
@@ -284,15 +346,27 @@ impl Store {
     async fn rows(&self, query: Question<'_>) -> Result<Vec<SqliteRow>, Trouble> {
         let failed = |error: sqlx::Error| {
             tracing::warn!(path = %self.path.display(), %error, "the store cannot be read");
-            Trouble::of(&error, &self.path)
+            self.note(Trouble::of(&error, &self.path))
         };
         let mut place = self.reader.lock().await;
-        let mut reader = match place.take() {
-            Some(reader) => reader,
-            None => SqliteConnection::connect_with(&database::options(&self.path)).await.map_err(failed)?,
+        let (mut reader, stays) = match place.take() {
+            Some(reader) => (reader, true),
+            None => match SqliteConnection::connect_with(&database::options(&self.path)).await {
+                Ok(reader) => (reader, true),
+                // There is no room for a log, so there is none: the file holds everything until there is.
+                Err(error) if Trouble::of(&error, &self.path) == Trouble::Full && !database::has_log(&self.path) => {
+                    let options = database::options_without_log(&self.path);
+                    (SqliteConnection::connect_with(&options).await.map_err(failed)?, false)
+                }
+                Err(error) => return Err(failed(error)),
+            },
         };
         let rows = query.fetch_all(&mut reader).await.map_err(failed)?;
-        *place = Some(reader);
+        if stays {
+            *place = Some(reader);
+        }
+        drop(place);
+        self.can_read();
         Ok(rows)
     }
 

@@ -255,6 +255,18 @@ pub(super) async fn put_kernels(
     Ok(())
 }
 
+/// Gives up what no job uses.
+pub(super) async fn give_up(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::query(NOT_IN_USE.as_str()).execute(&mut *connection).await?;
+    for loose in [
+        "DELETE FROM kernel_holders WHERE hash NOT IN (SELECT hash FROM kernel_uses)",
+        "DELETE FROM kernels WHERE hash NOT IN (SELECT hash FROM kernel_uses)",
+    ] {
+        sqlx::query(loose).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
 async fn is_kept(connection: &mut SqliteConnection, hash: Hash) -> Result<bool, sqlx::Error> {
     let kept = sqlx::query("SELECT 1 FROM kernels WHERE hash = ?").bind(hash.0.to_vec());
     Ok(kept.fetch_optional(connection).await?.is_some())

@@ -10,7 +10,13 @@ use super::*;
 
 /// Bytes of a kernel that count as they are, and room for sixteen such.
 const PART: usize = 2 * shelf::LEAST_CHARGE as usize;
-const ROOM: i64 = 32 * shelf::LEAST_CHARGE;
+const ROOM: u64 = 32 * shelf::LEAST_CHARGE as u64;
+
+fn room() -> Caches {
+    let mut caches = Caches::of(0, PathBuf::new());
+    caches.kernel_bytes = ROOM;
+    caches
+}
 
 fn new_folder(name: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("p2pnet-store-{name}-{}", std::process::id()));
@@ -60,7 +66,7 @@ async fn known(store: &Store, names: impl IntoIterator<Item = u8>) -> Vec<u8> {
 async fn whoever_sends_many_kernels_pushes_out_his_own_oldest_that_no_job_uses() {
     let folder = new_folder("shelf");
     let path = folder.join("store.sqlite");
-    let (store, _) = Store::open_keeping(path.clone(), ROOM).await.unwrap();
+    let (store, _) = Store::open(path.clone(), room()).await.unwrap();
     let put = async |n: u8, household: u8| {
         store.writer().promise_kernel(kernel(household, large(n))).await.unwrap();
     };
@@ -109,7 +115,7 @@ fn job_of(n: u8, names_kernel: bool) -> NewJob {
 async fn the_kernel_of_a_job_that_goes_on_stays_and_is_there_when_a_job_that_names_it_is_read_again() {
     let folder = new_folder("used");
     let path = folder.join("store.sqlite");
-    let (store, _) = Store::open_keeping(path.clone(), ROOM).await.unwrap();
+    let (store, _) = Store::open(path.clone(), room()).await.unwrap();
     for n in 1..=2 {
         store.writer().promise(job_of(n, true)).await.unwrap();
     }
@@ -122,7 +128,7 @@ async fn the_kernel_of_a_job_that_goes_on_stays_and_is_there_when_a_job_that_nam
     store.writer().save(StoreKey::Finished(job(2)), vec![1]);
     store.writer().flush().await.unwrap();
     store.close().await;
-    let (store, _) = Store::open_keeping(path, ROOM).await.unwrap();
+    let (store, _) = Store::open(path, room()).await.unwrap();
     assert_eq!(in_use(&store).await, [1].into());
     assert_eq!(store.kernel_bytes(Hash::of(&large(1))).await, Some(PART));
     store.close().await;
@@ -133,7 +139,7 @@ async fn the_kernel_of_a_job_that_goes_on_stays_and_is_there_when_a_job_that_nam
 async fn a_job_of_before_that_may_name_its_kernel_is_read_again_with_it() {
     let folder = new_folder("old-uses");
     let path = folder.join("store.sqlite");
-    let (store, _) = Store::open(path.clone()).await.unwrap();
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
     store.writer().promise(job_of(1, true)).await.unwrap();
     store.writer().promise(job_of(2, false)).await.unwrap();
     store.close().await;
@@ -141,11 +147,11 @@ async fn a_job_of_before_that_may_name_its_kernel_is_read_again_with_it() {
     sqlx::query("ALTER TABLE kernel_uses DROP COLUMN is_named").execute(&mut old).await.unwrap();
     sqlx::query("PRAGMA user_version = 4").execute(&mut old).await.unwrap();
     old.close().await.unwrap();
-    let (store, _) = Store::open(path.clone()).await.unwrap();
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
     assert_eq!(in_use(&store).await, [1, 2].into());
     store.writer().promise(job_of(3, false)).await.unwrap();
     store.close().await;
-    let (store, _) = Store::open(path).await.unwrap();
+    let (store, _) = Store::open(path, Caches::default()).await.unwrap();
     assert_eq!(in_use(&store).await, [1, 2].into(), "what is new is told apart");
     store.close().await;
     let _ = fs::remove_dir_all(folder);
@@ -155,7 +161,7 @@ async fn a_job_of_before_that_may_name_its_kernel_is_read_again_with_it() {
 async fn kernels_of_before_there_were_shares_stay_and_go_like_others() {
     let folder = new_folder("old-shelf");
     let path = folder.join("store.sqlite");
-    let (store, _) = Store::open(path.clone()).await.unwrap();
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
     store.writer().promise_kernel(kernel(1, large(1))).await.unwrap();
     store.close().await;
     let mut old = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
@@ -163,7 +169,7 @@ async fn kernels_of_before_there_were_shares_stay_and_go_like_others() {
     sqlx::query("DROP TABLE kernel_uses").execute(&mut old).await.unwrap();
     sqlx::query("PRAGMA user_version = 2").execute(&mut old).await.unwrap();
     old.close().await.unwrap();
-    let (store, _) = Store::open_keeping(path, ROOM).await.unwrap();
+    let (store, _) = Store::open(path, room()).await.unwrap();
     for n in 2..20 {
         store.writer().promise_kernel(kernel(n, large(n))).await.unwrap();
     }
@@ -176,7 +182,7 @@ async fn kernels_of_before_there_were_shares_stay_and_go_like_others() {
 async fn a_job_its_key_and_its_kernel_are_on_disk_when_the_promise_returns() {
     let folder = new_folder("promise");
     let path = folder.join("p2pnet.sqlite");
-    let (store, _) = Store::open(path.clone()).await.unwrap();
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
     for n in 1..=50 {
         store.writer().promise(new_job(n, Some(&n.to_string()))).await.unwrap();
         assert_eq!(on_disk(&path).await.len(), usize::from(n));
@@ -195,7 +201,7 @@ async fn a_job_its_key_and_its_kernel_are_on_disk_when_the_promise_returns() {
 async fn promises_made_at_once_share_a_transaction_and_are_all_kept() {
     let folder = new_folder("group");
     let path = folder.join("p2pnet.sqlite");
-    let (store, _) = Store::open(path.clone()).await.unwrap();
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
     let promises = (0..200).map(|n| store.writer().promise(new_job(n, None)));
     let kept = futures::future::join_all(promises).await;
     assert!(kept.iter().all(Result::is_ok));
@@ -208,7 +214,7 @@ async fn promises_made_at_once_share_a_transaction_and_are_all_kept() {
 async fn records_survive_a_restart() {
     let folder = new_folder("restart");
     let path = folder.join("p2pnet.sqlite");
-    let (store, restored) = Store::open(path.clone()).await.unwrap();
+    let (store, restored) = Store::open(path.clone(), Caches::default()).await.unwrap();
     assert!(restored.is_empty());
     let writer = store.writer();
     writer.save(StoreKey::Job(job(1)), vec![1]);
@@ -220,7 +226,7 @@ async fn records_survive_a_restart() {
     writer.save(StoreKey::Job(job(1)), vec![9]);
     store.close().await;
 
-    let (store, mut restored) = Store::open(path).await.unwrap();
+    let (store, mut restored) = Store::open(path, Caches::default()).await.unwrap();
     restored.sort();
     assert_eq!(
         restored,
@@ -250,7 +256,7 @@ async fn refuse_rows(path: &std::path::Path, refuse: bool) {
 async fn a_failed_transaction_is_undone_and_what_comes_later_is_kept() {
     let folder = new_folder("failed");
     let path = folder.join("p2pnet.sqlite");
-    let (store, _) = Store::open(path.clone()).await.unwrap();
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
     let writer = store.writer();
     refuse_rows(&path, true).await;
     writer.promise(new_job(1, Some("a"))).await.unwrap_err();
@@ -282,7 +288,7 @@ fn result_in_parts() -> Vec<u8> {
 async fn whoever_reads_a_result_that_is_not_on_disk_holds_a_part_of_it_and_goes_on_when_it_is() {
     let folder = new_folder("slow-reader");
     let path = folder.join("p2pnet.sqlite");
-    let (store, _) = Store::open(path.clone()).await.unwrap();
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
     let (writer, key, result) = (store.writer(), StoreKey::Result(job(1)), result_in_parts());
     refuse_rows(&path, true).await;
     writer.save(key, result.clone());
@@ -315,7 +321,7 @@ async fn whoever_reads_a_result_that_is_not_on_disk_holds_a_part_of_it_and_goes_
 async fn a_result_that_goes_before_it_is_on_disk_breaks_off_for_those_who_read_it() {
     let folder = new_folder("gone-reader");
     let path = folder.join("p2pnet.sqlite");
-    let (store, _) = Store::open(path.clone()).await.unwrap();
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
     let (writer, key) = (store.writer(), StoreKey::Result(job(1)));
     refuse_rows(&path, true).await;
     writer.save(key, result_in_parts());
@@ -335,7 +341,7 @@ async fn a_result_that_goes_before_it_is_on_disk_breaks_off_for_those_who_read_i
 #[tokio::test]
 async fn a_database_deleted_while_in_use_promises_nothing() {
     let folder = new_folder("gone");
-    let (store, _) = Store::open(folder.join("p2pnet.sqlite")).await.unwrap();
+    let (store, _) = Store::open(folder.join("p2pnet.sqlite"), Caches::default()).await.unwrap();
     store.writer().promise(new_job(1, None)).await.unwrap();
     fs::remove_dir_all(&folder).unwrap();
     assert_eq!(store.writer().promise(new_job(2, None)).await, Err(Trouble::Gone));
@@ -349,7 +355,7 @@ async fn a_database_deleted_while_in_use_promises_nothing() {
 async fn an_empty_cut_off_foreign_or_newer_database_is_refused_in_a_sentence_and_left_alone() {
     let folder = new_folder("damaged");
     let path = folder.join("p2pnet.sqlite");
-    let (store, _) = Store::open(path.clone()).await.unwrap();
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
     for n in 0..200 {
         store.writer().save(StoreKey::Job(job(n)), vec![n; 1000]);
     }
@@ -359,14 +365,15 @@ async fn an_empty_cut_off_foreign_or_newer_database_is_refused_in_a_sentence_and
     let halves = [whole[..whole.len() / 2].to_vec(), whole[..4096].to_vec(), whole[..1000].to_vec()];
     for damaged in [Vec::new(), vec![b'x'; 8192], vec![0; 10]].into_iter().chain(halves) {
         fs::write(&path, &damaged).unwrap();
-        let error = Store::open(path.clone()).await.err().map(|error| error.to_string()).unwrap_or_default();
+        let error =
+            Store::open(path.clone(), Caches::default()).await.err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains("is damaged") && error.contains("move it away"), "{} bytes: {error}", damaged.len());
         assert!(fs::read(&path).unwrap() == damaged, "it is not replaced");
     }
     // Each in a folder of its own: a connection that came to nothing ends a little later, and takes its log along.
     let lost = new_folder("lost");
     fs::write(lost.join("p2pnet.sqlite-wal"), "left over").unwrap();
-    let error = Store::open(lost.join("p2pnet.sqlite")).await.err().unwrap().to_string();
+    let error = Store::open(lost.join("p2pnet.sqlite"), Caches::default()).await.err().unwrap().to_string();
     assert!(error.contains("it is missing, but its log"), "{error}");
 
     let newer = new_folder("newer");
@@ -375,9 +382,157 @@ async fn an_empty_cut_off_foreign_or_newer_database_is_refused_in_a_sentence_and
     let mut connection = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
     sqlx::query("PRAGMA user_version = 99").execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
-    let error = Store::open(path).await.err().unwrap().to_string();
+    let error = Store::open(path, Caches::default()).await.err().unwrap().to_string();
     assert!(error.contains("newer p2pnet"), "{error}");
     for folder in [folder, lost, newer] {
         fs::remove_dir_all(folder).unwrap();
     }
+}
+
+#[tokio::test]
+async fn rubbish_in_any_page_of_a_database_is_named_at_the_start_and_left_alone() {
+    let folder = new_folder("pages");
+    let path = folder.join("p2pnet.sqlite");
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    for n in 0..30 {
+        let job =
+            NewJob { kernel: Some(kernel(n, vec![n; 3000])), names_kernel: true, ..new_job(n, Some(&n.to_string())) };
+        store.writer().promise(job).await.unwrap();
+    }
+    store.close().await;
+    let whole = fs::read(&path).unwrap();
+    let mut connection = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
+    let free: i64 = sqlx::query("PRAGMA freelist_count").fetch_one(&mut connection).await.unwrap().get(0);
+    connection.close().await.unwrap();
+    let rubbish: Vec<u8> = (1..=4096_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+    let pages = whole.len() / rubbish.len();
+    let mut opened = 0;
+    for page in 0..pages {
+        let mut damaged = whole.clone();
+        damaged[page * 4096..][..4096].copy_from_slice(&rubbish);
+        // Each in a folder of its own: a connection that came to nothing ends a little later.
+        let folder = new_folder(&format!("page-{page}"));
+        let path = folder.join("p2pnet.sqlite");
+        fs::write(&path, &damaged).unwrap();
+        match Store::open(path.clone(), Caches::default()).await {
+            Err(error) => {
+                let error = error.to_string();
+                assert!(
+                    error.contains("p2pnet.sqlite is damaged") && error.contains("move it away"),
+                    "{page}: {error}"
+                );
+                assert!(fs::read(&path).unwrap() == damaged, "it is not replaced");
+            }
+            Ok((store, records)) => {
+                opened += 1;
+                assert_eq!((records.len(), store.kernels_in_use().await.unwrap().len()), (30, 30), "page {page}");
+                store.close().await;
+            }
+        }
+        fs::remove_dir_all(folder).unwrap();
+    }
+    assert!(pages > 20 && opened <= free, "{opened} of {pages} opened, {free} hold nothing");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_log_that_was_damaged_is_named_at_the_start_and_left_alone() {
+    let folder = new_folder("damaged-log");
+    let (store, _) = Store::open(folder.join("live"), Caches::default()).await.unwrap();
+    for n in 0..20 {
+        store.writer().promise(new_job(n, None)).await.unwrap();
+    }
+    let path = folder.join("p2pnet.sqlite");
+    let copy = |end: &str| {
+        let copy = folder.join(format!("p2pnet.sqlite{end}"));
+        fs::copy(folder.join(format!("live{end}")), &copy).unwrap();
+        copy
+    };
+    let (_, log, _) = (copy(""), copy("-wal"), copy("-shm"));
+    let mut damaged = fs::read(&log).unwrap();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    for damaged in [damaged.clone(), vec![0; damaged.len()]] {
+        fs::write(&log, &damaged).unwrap();
+        let error = Store::open(path.clone(), Caches::default()).await.err().unwrap().to_string();
+        assert!(error.contains("p2pnet.sqlite-wal is damaged") && error.contains("move it away"), "{error}");
+        assert!(fs::read(&log).unwrap() == damaged, "it is not replaced");
+    }
+    copy("-wal");
+    let (killed, records) = Store::open(path, Caches::default()).await.unwrap();
+    assert_eq!(records.len(), 20);
+    killed.close().await;
+    store.close().await;
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// Rubbish in the pages where a table or index begins, on the disk only.
+async fn spoil(path: &std::path::Path, names: [&str; 2]) {
+    let mut connection = SqliteConnection::connect_with(&database::options(path)).await.unwrap();
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.unwrap();
+    let mut bytes = fs::read(path).unwrap();
+    for name in names {
+        let page = sqlx::query("SELECT rootpage FROM sqlite_master WHERE name = ?").bind(name);
+        let page: i64 = page.fetch_one(&mut connection).await.unwrap().get(0);
+        bytes[(usize::try_from(page).unwrap() - 1) * 4096..][..4096].fill(0xa5);
+    }
+    fs::write(path, bytes).unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_or_written_in_a_damaged_page_is_told_to_monitors_while_the_rest_goes_on() {
+    let folder = new_folder("spoilt");
+    let path = folder.join("p2pnet.sqlite");
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    store.writer().promise(new_job(1, Some("a"))).await.unwrap();
+    assert_eq!(store.trouble(), None);
+    spoil(&path, ["keys", "sqlite_autoindex_keys_1"]).await;
+    assert_eq!(store.key("a").await, Err(Trouble::Damaged), "nobody may take that for: there is none");
+    assert_eq!(store.trouble(), Some(Trouble::Damaged));
+    assert!(store.record(StoreKey::Job(job(1))).await.unwrap().is_some(), "another page is sound");
+    assert_eq!(store.trouble(), Some(Trouble::Damaged), "and the file is no better for that");
+    let connection = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
+    let writer = Writer::start(Database::new(path.clone(), Some(connection), i64::MAX), Caches::default()).unwrap();
+    assert_eq!(writer.promise(new_job(2, Some("b"))).await, Err(Trouble::Damaged));
+    while writer.trouble().is_some() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    writer.promise(new_job(3, None)).await.unwrap();
+    assert!(writer.is_damaged());
+    let (what, hint) = Trouble::Damaged.words();
+    assert!(what.contains("p2pnet.sqlite") && hint.contains("move it away"), "true also where the start finds nothing");
+    writer.close().await;
+    store.close().await;
+    let error = Store::open(path, Caches::default()).await.err().unwrap().to_string();
+    assert!(error.contains("is damaged"), "{error}");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn kernels_that_no_job_uses_and_compiled_ones_give_way() {
+    let folder = new_folder("give-way");
+    let path = folder.join("p2pnet.sqlite");
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    store.writer().promise(job_of(1, true)).await.unwrap();
+    for n in 2..9 {
+        store.writer().promise_kernel(kernel(n, large(n))).await.unwrap();
+    }
+    assert_eq!(known(&store, 1..9).await.len(), 8);
+    let compiled = folder.join("compiled");
+    fs::create_dir_all(compiled.join("process")).unwrap();
+    for name in ["a.compiled", "b.compiled", "c.1.draft"] {
+        fs::write(compiled.join("process").join(name), vec![0; 1000]).unwrap();
+    }
+    let connection = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
+    let mut database = Database::new(path.clone(), Some(connection), i64::MAX);
+    let mut caches = Caches::of(0, compiled.clone());
+    assert!(caches.give_up(&mut database).await);
+    assert_eq!(known(&store, 1..9).await, [1], "a job uses it");
+    let left: Vec<_> = fs::read_dir(compiled.join("process")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(left, ["c.1.draft"], "it is being written");
+    assert!(!caches.give_up(&mut database).await, "not again and again");
+    database.close().await;
+    store.close().await;
+    fs::remove_dir_all(folder).unwrap();
 }

@@ -64,9 +64,10 @@ impl Trouble {
                 "this relay's database was deleted or replaced while it was in use".into(),
                 "restart the relay, with the files from before if there is a copy",
             ),
-            Trouble::Damaged => {
-                ("this relay's database is damaged".into(), "restart the relay: it names the file and says what to do")
-            }
+            Trouble::Damaged => (
+                "this relay's database, p2pnet.sqlite in its data folder, is damaged".into(),
+                "stop the relay, put a copy from before in the file's place or move it away, and start the relay again",
+            ),
             Trouble::Closing => ("this relay is stopping".into(), "send the request again in a few seconds"),
             Trouble::Failed(cause) => {
                 (format!("this relay's store cannot be written: {cause}"), "see the relay's log, and its disk")

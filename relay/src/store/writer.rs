@@ -25,7 +25,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{KeyRecord, database::Database, trouble::Trouble};
+use super::{Caches, KeyRecord, database::Database, trouble::Trouble};
 
 /// Bytes of records that may wait to be written.
 const MOST_WAITING_BYTES: usize = 512 << 20;
@@ -70,6 +70,8 @@ struct Progress {
     written: u64,
     /// Why nothing can be written now.
     trouble: Option<Trouble>,
+    /// Whether anything could not be written because the file is damaged: other parts of it may be sound.
+    is_damaged: bool,
     /// Whether the task has ended.
     ended: bool,
 }
@@ -128,10 +130,12 @@ impl Writer {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(super) fn start(database: Database) -> std::io::Result<Self> {
+    pub(super) fn start(database: Database, caches: Caches) -> std::io::Result<Self> {
         let shared = Arc::new(Shared { waiting: Mutex::default(), news: Notify::new() });
         let (progress, written) = watch::channel(Progress::default());
-        let task = Task { database, shared: Arc::clone(&shared), progress, doubt: false };
+        // What could not be opened to write is tried at once, so that whoever asks hears how it is.
+        let doubt = !database.is_open();
+        let task = Task { database, caches, shared: Arc::clone(&shared), progress, doubt };
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("store".into()).spawn(move || runtime.block_on(task.run()))?;
         Ok(Self { shared, written })
@@ -192,6 +196,11 @@ impl Writer {
     /// Why nothing can be kept at the moment.
     pub fn trouble(&self) -> Option<Trouble> {
         self.written.borrow().trouble.clone()
+    }
+
+    /// Whether anything could not be written since the start because the file is damaged.
+    pub fn is_damaged(&self) -> bool {
+        self.written.borrow().is_damaged
     }
 
     /// Figures for `/metrics`.
@@ -333,6 +342,7 @@ impl Batch {
 /// The writing task.
 struct Task {
     database: Database,
+    caches: Caches,
     shared: Arc<Shared>,
     progress: watch::Sender<Progress>,
     /// The last transaction failed: the next one has to find room too.
@@ -354,7 +364,10 @@ impl Task {
                 self.shared.news.notified().await;
                 continue;
             }
-            let written = self.database.write(&batch, self.doubt).await;
+            let mut written = self.database.write(&batch, self.doubt).await;
+            if written == Err(Trouble::Full) && self.caches.give_up(&mut self.database).await {
+                written = self.database.write(&batch, self.doubt).await;
+            }
             match &written {
                 Ok(()) => self.succeeded(&batch),
                 Err(trouble) => self.failed(&batch, trouble),
@@ -385,6 +398,9 @@ impl Task {
     /// says that nothing can be kept.
     fn failed(&mut self, batch: &Batch, trouble: &Trouble) {
         self.doubt = true;
+        if *trouble == Trouble::Damaged {
+            self.progress.send_modify(|progress| progress.is_damaged = true);
+        }
         {
             let mut waiting = self.shared.lock();
             waiting.changes.put_below(&batch.changes);
