@@ -38,6 +38,8 @@ const BUSY_MILLIS: (u64, u64) = (100, 5_000);
 const FAILED_MILLIS: (u64, u64) = (500, 60_000);
 /// Batches noted of a node that is away, to be called off when it is there again.
 const MOST_NOT_WANTED: usize = 4096;
+/// A node that is doubted gets one batch in so long, until it delivers.
+const DOUBTED_PAUSE: Millis = Millis(1_000);
 /// How long a node that did not set a batch aside is not asked to again.
 const UNWILLING: Millis = Millis(60_000);
 
@@ -52,6 +54,8 @@ pub(super) struct Candidate {
     busy_times: u32,
     /// Failures since its last success.
     failures: u32,
+    /// When it was last given a batch.
+    assigned_at: Moment,
     /// Batches it has.
     pub(super) outstanding: BTreeSet<AttemptId>,
     /// Those of them that were set aside.
@@ -168,17 +172,21 @@ impl Candidates {
         if offer.node == core.me() { offer.cores } else { self.records.cores(offer.node, offer.cores) }
     }
 
-    /// How many more batches a node should get now, `beyond` its window if it is proven. One that owes something gets one
-    /// to show that it delivers.
+    /// How many more batches a node should get now, `beyond` its window if it is proven. One that is doubted gets one to
+    /// show that it delivers.
     pub(super) fn room(&self, core: &Core, offer: &Offer, beyond: usize) -> usize {
         let candidate = self.nodes.get(&offer.node);
-        let most = match (self.trust(core, offer.node), candidate.map_or(0, Candidate::owed_awake)) {
-            (Trust::Proven, 0) => window(self.cores(core, offer)) + beyond,
-            (Trust::Proven, owed) => (owed + 1).min(window(self.cores(core, offer)) + beyond),
-            (Trust::Unknown | Trust::Silent, _) => 1,
-            (Trust::Resting, _) => 0,
+        let (most, doubted) = match self.trust(core, offer.node) {
+            Trust::Proven => (window(self.cores(core, offer)) + beyond, self.is_doubted(core, offer.node)),
+            Trust::Unknown | Trust::Silent => (1, false),
+            Trust::Resting => (0, false),
         };
-        most.saturating_sub(candidate.map_or(0, Candidate::awake))
+        let room = most.saturating_sub(candidate.map_or(0, Candidate::awake));
+        match candidate.filter(|_| doubted).map(|candidate| candidate.assigned_at) {
+            Some(at) if core.now < at + DOUBTED_PAUSE => 0,
+            Some(_) => room.min(1),
+            None => room,
+        }
     }
 
     /// Whether a node other than these offers what is required.
@@ -229,6 +237,7 @@ impl Candidates {
             busy_until: Moment(0),
             busy_times: 0,
             failures: 0,
+            assigned_at: Moment(0),
             outstanding: BTreeSet::new(),
             resting: BTreeSet::new(),
             owed: BTreeSet::new(),
@@ -309,8 +318,9 @@ impl Candidates {
         }
     }
 
-    pub(super) fn assigned(&mut self, node: NodeId, attempt: AttemptId) {
+    pub(super) fn assigned(&mut self, now: Moment, node: NodeId, attempt: AttemptId) {
         if let Some(candidate) = self.nodes.get_mut(&node) {
+            candidate.assigned_at = now;
             candidate.outstanding.insert(attempt);
         }
     }
@@ -321,9 +331,7 @@ impl Candidates {
             && node != core.me()
             && !self.records.has_delivered_after(node, since)
         {
-            if candidate.owed.is_empty() {
-                self.records.owes(node, core.now);
-            }
+            self.records.owes(node, core.now);
             candidate.owed.insert(attempt);
         }
     }

@@ -303,7 +303,7 @@ impl Requester {
         task.live.push(id);
         task.believe_at = None;
         entry.issued.insert(span.start, task);
-        self.candidates.assigned(node, id);
+        self.candidates.assigned(core.now, node, id);
         let attempt = Attempt {
             job,
             node,

@@ -51,7 +51,6 @@ pub(super) fn patience(
 ) -> Millis {
     let known = entry.paces.duration(node, units);
     let should = known.or_else(|| entry.paces.duration_elsewhere(units)).unwrap_or_default();
-    let way = core.peers.get(node).and_then(|peer| peer.round_trip_millis).map_or(0, u64::from);
     let bytes =
         entry.plan.as_ref().map_or(0, |plan| plan.kernel().len() + plan.common().map_or(0, |common| common.len()))
             as u64;
@@ -63,7 +62,14 @@ pub(super) fn patience(
             (if copy { COPY } else { UNKNOWN }, bytes / BYTES_A_MILLI)
         }
     };
-    Millis(should.0.saturating_mul(TIMES).saturating_mul(turns.max(1)).saturating_add(least.0 + ready + 2 * way))
+    Millis(
+        should.0.saturating_mul(TIMES).saturating_mul(turns.max(1)).saturating_add(least.0 + ready + way(core, node)),
+    )
+}
+
+/// How long what goes to a node and comes back is on its way.
+fn way(core: &Core, node: NodeId) -> u64 {
+    2 * core.peers.get(node).and_then(|peer| peer.round_trip_millis).map_or(0, u64::from)
 }
 
 impl Requester {
@@ -192,8 +198,19 @@ impl Requester {
         let mut off = Vec::new();
         for id in others {
             let Some(attempt) = self.attempts.get_mut(&id) else { continue };
-            if attempt.late {
-                attempt.blame(&mut self.candidates.records, core.now);
+            // What took another a fraction of the time: one that was doubted before brought nothing again.
+            let paces = self.jobs.get(&job).map(|entry| &entry.paces);
+            let known = paces.and_then(|paces| paces.duration(attempt.node, attempt.span.len()));
+            let should = known.unwrap_or_default().0.max(took / 1000).saturating_mul(TIMES);
+            let had = (core.now - attempt.assigned_at).0.saturating_sub(attempt.aside(core.now).0);
+            let records = &mut self.candidates.records;
+            let silent = attempt.node != core.me()
+                && had >= should.saturating_add(UNKNOWN.0 + way(core, attempt.node))
+                && !records.has_delivered_after(attempt.node, attempt.assigned_at);
+            if attempt.late || (silent && records.is_doubted_since(attempt.node, attempt.assigned_at)) {
+                attempt.blame(records, core.now);
+            } else if silent {
+                records.owes(attempt.node, core.now);
             }
             let paced = self.jobs.get(&job).is_some_and(|entry| entry.paces.get(attempt.node).rate.is_some());
             if goes_on && !paced && self.extra.is_allowed(holder) {

@@ -6,8 +6,8 @@
 //! merely slow delivers in the end, and is known from then on by its pace.
 //!
 //! Nodes fall silent together: a laptop is closed, a driver hangs. So when one that had delivered owes something for too
-//! long, all are *doubted* until they deliver again. Those that have come first from then on; it costs the others nothing
-//! else.
+//! long, all are *doubted* until they deliver again: they come after those that have, and get one batch a second. One that
+//! brings nothing again sinks at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,14 +79,19 @@ impl Records {
         self.of.get(&node).is_some_and(|record| record.delivered && record.delivered_at > at)
     }
 
-    /// Whether a node has yet to deliver again since one that had delivered was found to owe something.
+    /// Whether a node that had delivered has yet to do so again since one like it was found to owe something.
     pub(super) fn is_doubted(&self, node: NodeId) -> bool {
-        !self.has_delivered_after(node, self.doubted_at)
+        self.of.get(&node).is_some_and(|record| record.delivered && record.delivered_at < self.doubted_at)
     }
 
-    /// A node owes something for too long: if it was trusted, others may have fallen silent with it.
+    /// Whether a node was doubted already when it was given something, and still is.
+    pub(super) fn is_doubted_since(&self, node: NodeId, given_at: Moment) -> bool {
+        given_at >= self.doubted_at && self.is_doubted(node)
+    }
+
+    /// A node owes something for too long: if nobody doubted it, others may have fallen silent with it.
     pub(super) fn owes(&mut self, node: NodeId, now: Moment) {
-        if self.trust(node, now) == Trust::Proven {
+        if self.trust(node, now) == Trust::Proven && !self.is_doubted(node) {
             self.doubted_at = now;
         }
     }
@@ -204,6 +209,8 @@ mod tests {
         records.owes(NODE, Moment(20));
         assert!(records.is_doubted(NODE) && records.is_doubted(other));
         assert_eq!(records.trust(NODE, Moment(20)), Trust::Proven, "it may be the call that takes so long");
+        records.owes(other, Moment(25));
+        assert!(!records.is_doubted_since(other, Moment(19)) && records.is_doubted_since(other, Moment(20)), "once");
         records.delivered(other, Moment(30), 1);
         assert!(records.is_doubted(NODE) && !records.is_doubted(other));
         records.silent(NODE, Moment(15), Moment(30));

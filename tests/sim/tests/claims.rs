@@ -216,6 +216,20 @@ fn nodes_that_delivered_and_fall_silent_together_hold_up_one_tiny_job_for_second
 }
 
 #[test]
+fn a_larger_job_beside_nodes_that_fell_silent_takes_seconds_longer_than_without_them() {
+    for units in [300_000, 3_000_000, 30_000_000] {
+        let (mut world, me, ..) = proven(7, 0, true);
+        let without = [time(&mut world, me, plan::sum(units)), time(&mut world, me, plan::sum(units))];
+        let (mut world, me, others, _) = proven(7, 5, true);
+        others.iter().for_each(|node| world.hang(*node, Hung::ForEver));
+        let with = [time(&mut world, me, plan::sum(units)), time(&mut world, me, plan::sum(units))];
+        let said = format!("{units} units: {with:?} ms, without {without:?} ms");
+        println!("{said}");
+        assert!(with[0] <= without[0] * 3 / 2 + 8_000 && with[1] <= without[1] * 3 / 2 + 500, "{said}");
+    }
+}
+
+#[test]
 fn tiny_jobs_of_many_at_once_find_who_still_delivers() {
     let (mut world, me, others, _) = proven(5, 5, false);
     others.iter().for_each(|node| world.hang(*node, Hung::ForEver));
