@@ -12,7 +12,6 @@ use super::{
 use crate::{
     engine::{Batch, BatchReport},
     id::{AttemptId, Hash, NodeId},
-    units::Millis,
     wire::{
         self, Assignment, MAX_BLOB, MAX_CALLS, MAX_INLINE, MAX_OUTPUT, MAX_TIME_MILLIS, Message, Payload, RefuseReason,
     },
@@ -71,7 +70,8 @@ impl Provider {
             Payload::Blob { len, .. } if *len <= MAX_BLOB => 0,
             Payload::Blob { .. } => return Err(RefuseReason::Malformed),
         };
-        if tasks > MAX_CALLS || limits.time_millis == 0 {
+        let is_none = tasks == 0 && matches!(assignment.calls, Payload::Inline(_));
+        if is_none || tasks > MAX_CALLS || limits.time_millis == 0 {
             return Err(RefuseReason::Malformed);
         }
         let cores = usize::from(self.settings.cores);
@@ -150,8 +150,7 @@ impl Provider {
     pub(super) fn executed(&mut self, core: &mut Core, run: RunId, report: &BatchReport) {
         let Some(run) = self.runs.remove(&run) else { return };
         self.left(&run, core.now);
-        let took = Millis((core.now - run.since).0.saturating_sub(run.rested_at(core.now).0));
-        self.queue.took(run.of, took.0.saturating_mul(1000), run.counted);
+        self.queue.took(run.of, run.ran_micros(core.now), run.counted);
         core.network_changed = true;
         self.busy_micros = self.busy_micros.saturating_add(report.busy_micros);
         self.tasks_done += report.outcomes.iter().filter(|outcome| outcome.output.is_ok()).count() as u64;
@@ -262,7 +261,8 @@ impl Provider {
     }
 }
 
-/// The kernel and the batch of an assignment whose blobs are here. Takes the inline calls out of it.
+/// The kernel and the batch of an assignment whose blobs are here, if there is any call in it. Takes the inline calls out
+/// of it.
 pub(super) fn prepare(core: &mut Core, assignment: &mut Assignment) -> Option<(Arc<[u8]>, Batch)> {
     let kernel = core.blobs.get(assignment.kernel)?;
     let common = match assignment.common {
@@ -273,7 +273,8 @@ pub(super) fn prepare(core: &mut Core, assignment: &mut Assignment) -> Option<(A
         Payload::Inline(bytes) => wire::decode_calls(&std::mem::take(bytes)).ok()?,
         Payload::Blob { hash, .. } => wire::decode_calls(&core.blobs.get(*hash)?).ok()?,
     };
-    Some((kernel, Batch { kernel: assignment.kernel, common, calls, limits: assignment.limits }))
+    let batch = Batch { kernel: assignment.kernel, common, calls, limits: assignment.limits };
+    (!batch.calls.is_empty()).then_some((kernel, batch))
 }
 
 /// The blobs that a batch needs, each once.

@@ -62,9 +62,14 @@ impl Queue {
         self.len += 1;
     }
 
-    /// Whose turn it is, `but` one.
-    pub(super) fn turn(&self, but: Option<NodeId>) -> Option<NodeId> {
-        self.turns.iter().map(|(.., node)| *node).find(|node| Some(*node) != but)
+    /// Requesters with something that waits, in the order of their turns.
+    pub(super) fn in_turn(&self) -> impl ExactSizeIterator<Item = NodeId> {
+        self.turns.iter().map(|(.., node)| *node)
+    }
+
+    /// What a requester was given, in microseconds. It only compares with what others were.
+    pub(super) fn given(&self, node: NodeId) -> u64 {
+        self.lines.get(&node).map_or(0, |line| line.given)
     }
 
     /// A requester has his turn.
@@ -78,9 +83,10 @@ impl Queue {
         self.lines.get(&node).is_some_and(|line| !line.waiting.is_empty())
     }
 
-    /// Of each requester with something that waits, what comes first.
-    pub(super) fn first_of_each(&self) -> impl Iterator<Item = Key> {
-        self.lines.iter().filter_map(|(node, line)| Some((*node, *line.waiting.values().next()?.front()?)))
+    /// What of a requester waits.
+    pub(super) fn waiting(&self, node: NodeId) -> impl Iterator<Item = Key> {
+        let attempts = self.lines.get(&node).into_iter().flat_map(|line| line.waiting.values().flatten());
+        attempts.map(move |attempt| (node, *attempt))
     }
 
     /// The next batch of a requester, and what it counts until [`Queue::took`] says better.
@@ -111,10 +117,21 @@ impl Queue {
 
     /// A batch of a requester took so long, and was counted otherwise.
     pub(super) fn took(&mut self, node: NodeId, micros: u64, counted: u64) {
+        if let Some(line) = self.lines.get_mut(&node) {
+            line.took = Some(micros);
+        }
+        self.charge(node, micros, counted);
+    }
+
+    /// A batch of a requester has taken so long so far, and was counted otherwise.
+    pub(super) fn charge(&mut self, node: NodeId, micros: u64, counted: u64) {
         let Some(line) = self.lines.get_mut(&node) else { return };
         let waits = self.turns.remove(&line.turn(node));
-        line.took = Some(micros);
         line.given = line.given.saturating_add(micros).saturating_sub(counted);
+        // What he is given while nobody else waits is at nobody's expense: whoever comes begins where he stands.
+        if self.turns.is_empty() {
+            self.reached = self.reached.max(line.given);
+        }
         if waits {
             self.turns.insert(line.turn(node));
         }
@@ -162,7 +179,7 @@ mod tests {
     const B: NodeId = NodeId([2; 32]);
 
     fn pop(queue: &mut Queue) -> Option<(Key, u64)> {
-        let node = queue.turn(None)?;
+        let node = queue.in_turn().next()?;
         queue.reaches(node);
         queue.pop(node)
     }
@@ -208,9 +225,23 @@ mod tests {
         assert!(waited(c).is_some_and(|waited| waited <= 2), "{order:?}");
         // Nor do the others wait until he has had as much as they before.
         assert!(waited(A).is_some() && waited(B).is_some(), "{order:?}");
-        assert_eq!(queue.turn(Some(c)), (0..).map(|_| pop(&mut queue).unwrap().0.0).find(|node| *node != c));
+        let next = queue.in_turn().find(|node| *node != c);
+        assert_eq!(next, (0..).map(|_| pop(&mut queue).unwrap().0.0).find(|node| *node != c));
         queue.forget(A);
         assert_eq!(queue.audit(2), Ok(()));
         assert!(std::iter::from_fn(|| pop(&mut queue)).all(|(key, _)| key.0 != A));
+    }
+    #[test]
+    fn what_one_is_given_while_nobody_else_waits_counts_against_him_no_more_once_somebody_does() {
+        let mut queue = Queue::default();
+        (0..10).for_each(|attempt| queue.push(Priority::Normal, (A, AttemptId(attempt))));
+        let (_, counted) = pop(&mut queue).unwrap();
+        queue.charge(A, 3_600_000_000, counted);
+        (0..10).for_each(|attempt| queue.push(Priority::Normal, (B, AttemptId(attempt))));
+        let order: Vec<NodeId> = (0..4).filter_map(|_| pop(&mut queue)).map(|((node, _), _)| node).collect();
+        assert!(order.contains(&A) && order.contains(&B), "{order:?}");
+        // What he is given from then on does.
+        queue.charge(A, 1_000_000, 0);
+        assert!((0..6).all(|_| pop(&mut queue).is_some_and(|((node, _), _)| node == B)));
     }
 }

@@ -3,9 +3,9 @@
 //! network, has something under way, only one of that: whoever makes up owners or households pushes aside nobody but himself.
 //! What a node was given while all its cores had calls waits as well: it is taken back, and goes out anew in the order of turns.
 //!
-//! A call that gives way is set aside by its node and goes on later where it stood (`turns.rs`). A node sets aside as many
-//! as it has cores, and begins no more *long* ones than that, so that a call of which nobody knows how long it is finds a
-//! core within some seconds, whatever else there is. It has one for so long before it counts as long itself: then it takes
+//! A call that gives way is set aside by its node and goes on later where it stood (`turns.rs`). This one asks for as many
+//! to be set aside as a node has cores, and has no more *long* ones begun than that, so that a call of which nobody knows how
+//! long it is finds a core within some seconds, whatever else there is. It has one for so long before it counts as long itself: then it takes
 //! turns with what was set aside, or, if others wait who are not known either, begins anew when a place for long calls is free.
 //!
 //! Long calls beyond those wait for each other: one ends another, which begins anew and may run four times as long before
@@ -44,9 +44,9 @@ pub(super) const LONG: Millis = Millis(5_000);
 const TO_SET_ASIDE: Millis = Millis(STANDS_BY.0 + 2_000);
 /// What was set aside for so long has its turn also if its owner has something under way elsewhere.
 const LONGEST_ASIDE: Millis = Millis(30_000);
-/// Beyond twice its limit, how long an attempt may have been set aside in all before it goes to another node,
+/// Beyond twice its limit, how long an attempt may be set aside at a stretch, and in all, before it goes to another node,
 const ASIDE_SLACK: Millis = Millis(60_000);
-/// and for each time as long as it ran: what turns come to that are this one's own making. Who always has the shortest turn
+/// but in all for each time as long as it ran: what turns come to that are this one's own making. Who always has the shortest turn
 /// and then waits for longest has not been kept by its node.
 const ASIDE_FOR_RUN: u64 = LONGEST_ASIDE.0 / TURN.0;
 /// Owners looked at in one step, who was given least first.
@@ -189,7 +189,7 @@ impl Requester {
     fn has_had_its_turn(&self, core: &Core, attempt: &Attempt, turn: Millis) -> bool {
         let node = self.candidates.get(attempt.node);
         let can_be_asked = node.is_some_and(|node| node.is_there() && node.is_willing(core.now)) && !attempt.unsure;
-        can_be_asked && attempt.has_core() && core.now >= attempt.turn_at + turn
+        can_be_asked && attempt.computes() && attempt.has_core() && core.now >= attempt.turn_at + turn
     }
 
     /// Calls that were set aside take turns with long ones of their nodes: soon if their owner has nothing under way, in any
@@ -302,9 +302,10 @@ impl Requester {
             attempt.rest = Rest::Asked(core.now);
             attempt.was_asked = true;
             self.candidates.set_aside(node, id, true);
-            core.send(node, Message::GiveWay { attempt: id });
         }
         self.fill_again(core, node, nodes);
+        // After, so that what the core is for is there, and its node does not go on with what rests instead.
+        core.send(node, Message::GiveWay { attempt: id });
     }
 
     /// Ends a call, which begins anew; its core goes to whose turn it is.
@@ -436,7 +437,7 @@ impl Requester {
 
     fn begun(&self, now: Moment) -> BTreeMap<NodeId, Begun> {
         let mut begun: BTreeMap<NodeId, Begun> = BTreeMap::new();
-        for attempt in self.attempts.values().filter(|attempt| attempt.started_at.is_some()) {
+        for attempt in self.attempts.values().filter(|attempt| attempt.computes()) {
             let of_node = begun.entry(attempt.node).or_default();
             of_node.on_core += usize::from(attempt.rest == Rest::No);
             of_node.resting += usize::from(attempt.rest != Rest::No);
@@ -497,8 +498,10 @@ impl Attempt {
 
     /// Whether its node has set it aside for longer than can be.
     pub(super) fn is_aside_too_long(&self, now: Moment, timeout: Millis) -> bool {
+        let most = 2 * timeout.0 + ASIDE_SLACK.0;
         let own_making = self.ran(now).0.saturating_mul(ASIDE_FOR_RUN);
-        self.aside(now).0 >= (2 * timeout.0 + ASIDE_SLACK.0).saturating_add(own_making)
+        let this_time = matches!(self.rest, Rest::Since(at) if now >= at + Millis(most));
+        this_time || self.aside(now).0 >= most.saturating_add(own_making)
     }
 
     /// Whether its node may say that it begins, or goes on.

@@ -1,27 +1,36 @@
 //! Turns on the cores that are lent. A run that may give way is set aside where it stands as soon as something else is there
 //! for its core, and goes on later: long calls and short ones share a core, and no work is lost.
 //!
-//! Each core has a *place*, which is whose it is: the run on it has that place, and so has whatever was set aside on it. A
-//! core that comes free goes
+//! A run gives its core up only at its requester's word, and only for what that one has here: for a batch of his that waits,
+//! as long as there is room to set one more aside, else for the one of his that has rested for longest.
+//!
+//! Each core that is lent has a *place*, which is whose it is: the run on it has that place, and so has whatever was set aside
+//! on it. A core that comes free goes
 //!
 //! 1. if something has its place that was set aside there: to that requester alone, who set his own call aside with it. His
 //!    next batch begins; what was set aside goes on if none comes at once, and in any case once it has rested for long
-//!    enough. When the core has been his so for a minute, and others have waited for it for a minute, it goes to the one of
-//!    them whose turn it is, and takes a new place. What was set aside keeps the old one, which no core has then: it is
-//!    *owed* a core.
-//! 2. else to what is owed one, the longest first, by taking its place: so between two turns of others it has its own;
-//! 3. else to the requester whose turn it is by the queue: to what he has resting for long enough, else to his next batch;
-//! 4. else to whatever rests.
+//!    enough. When the core has been his so for a minute, and somebody has waited for a minute who has no core here, or fewer than
+//!    he has beside this one, it goes to the one of those whose turn it is, also from under two runs that change over. It
+//!    takes a new place then. What was set aside keeps the old one, which no core has: it is *owed* a core. The minute
+//!    begins anew when the run on that core has had it for a minute and nothing of its requester rests;
+//! 2. else to the requester who was given least time so far, of those who wait in the queue and those who are owed a core, the
+//!    latter by taking that place. Whoever is owed one for a minute for each requester who waits, and one more, goes first;
+//! 3. if it is the queue's turn: to what that requester has resting for long enough, else to his next batch;
+//! 4. if nobody waits nor is owed one: to whatever rests.
 //!
-//! So nobody waits for ever for a core that comes free: neither a batch behind calls that their requesters give up for each
-//! other (1), nor a call that was set aside behind others' batches (1, 2) or its own requester's (1, 3). And what a
-//! requester gives up for one of his own goes to nobody else's: a call that stands by is set aside only for what its own
-//! requester has there, first for what has rested.
+//! The time that a run has had a core counts while it runs. So each requester gets his share by time, in steps of a minute
+//! or of what one run takes that nobody asks to give way (1, 2). Nobody waits for ever for a core that comes free: neither
+//! a batch behind calls that their requesters give up for each other (1), nor a call that was set aside behind others'
+//! batches (1, 2) or its own requester's (1, 3), however many requesters come (2). And what a requester gives up for one of
+//! his own is his for a minute at least.
 //!
-//! What is set aside keeps its memory, so no more of it is there than cores, and together it has no more memory than one call
-//! may have. It is never ended for another: who cannot set a call aside says so.
+//! What is set aside keeps its memory. Together it has no more than one call may have, and no more of it is there than cores,
+//! but for one of each requester who has nothing else there, with which it is no more than twice as many, and for what gives
+//! way to another after the minute, with which it is three times as many. So no requester takes all the room. Nothing is ever
+//! ended for another: who cannot set a call aside says so. On fewer cores than before, what runs comes to its end, and nothing
+//! begins until there is a core for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Effect, RunId,
@@ -39,7 +48,8 @@ const REST: Millis = Millis(3_000);
 /// How long a core waits for the next batch of whom it was given up for, before what was set aside goes on: a requester
 /// gives out a batch of something new only when the first one is back.
 const PAUSE: Millis = Millis(100);
-/// How long the core of what was set aside is for its requester alone, while others wait.
+/// How long the core of what was set aside is for its requester alone, while others wait; and what is owed one waits for so
+/// long for each of those.
 const KEPT: Millis = Millis(60_000);
 /// How long a run that may give way stands by for what is to take its core. Its requester waits somewhat longer.
 pub(super) const STANDS_BY: Millis = Millis(10_000);
@@ -63,7 +73,7 @@ pub(super) struct Place(u64);
 #[derive(Clone, Copy)]
 pub(super) struct Lent {
     place: Place,
-    /// When it came free last.
+    /// When it came free last, also if something was there for it at once.
     free_since: Moment,
     /// Since when its requester has had it by giving it up for himself.
     kept_since: Option<Moment>,
@@ -81,13 +91,25 @@ enum Next {
     Owed(Place),
 }
 
+/// What is there for the core of a run that gives it up.
+enum Successor {
+    /// Its requester's next batch.
+    Batch,
+    /// One of his that rests.
+    Rested(RunId),
+    /// Those whose it is now.
+    Others,
+    /// Nobody: it cannot be set aside for others, and may not be for its requester's own.
+    Nobody,
+}
+
 impl Provider {
     /// The requester has others to go first on the core of one of its batches.
     pub(super) fn asked_to_give_way(&mut self, core: &mut Core, from: NodeId, attempt: AttemptId) {
         let Some(work) = self.works.get(&(from, attempt)) else { return };
         let WorkState::Running(id) = work.state else { return };
         // With one of his own that rests it can change over.
-        let has_place = self.has_room_aside() || self.first_aside(|run| run.of == from).is_some();
+        let has_place = self.has_room_for_batch(from) || self.first_aside(|run| run.of == from).is_some();
         let can = core.config.can_rest && has_place && self.has_memory_for(id, self.rested(from, core.now));
         let Some(run) = self.runs.get_mut(&id) else { return };
         match run.turn {
@@ -102,6 +124,7 @@ impl Provider {
 
     /// Puts batches on idle cores, and has runs take turns on them.
     pub(super) fn run_ready(&mut self, core: &mut Core) {
+        self.charge_running(core.now);
         self.end_standing_by(core.now);
         while self.is_lending() && (self.fill_a_core(core) || self.change_over(core)) {}
     }
@@ -164,32 +187,55 @@ impl Provider {
     fn next_on(&self, lent: &Lent, now: Moment) -> Option<Next> {
         let may_go_on = |since: Moment| now >= since + REST || now >= lent.free_since + PAUSE;
         let Some((since, id, of)) = self.first_aside(|run| run.place == lent.place) else {
-            let owed = || self.owed(None).map(|(_, place)| Next::Owed(place));
-            let in_turn = || self.queue.turn(None).map(Next::InTurn);
             let rests = || self.first_aside(|_| true).filter(|(since, ..)| may_go_on(*since));
-            return owed().or_else(in_turn).or_else(|| rests().map(|(_, id, _)| Next::GoesOn(id)));
+            return self.by_time(now).or_else(|| rests().map(|(_, id, _)| Next::GoesOn(id)));
         };
         let begins = || (now < since + REST && self.queue.waits(of)).then_some(Next::Begins(of));
         let goes_on = || may_go_on(since).then_some(Next::GoesOn(id));
         self.after_a_minute(lent, of, now).or_else(begins).or_else(goes_on)
     }
 
-    /// Who has a core in its requester's stead, as that one has had it for a minute in which others waited. First whoever is
-    /// in the queue: what is owed a core comes first on the next one that is nobody's.
-    fn after_a_minute(&self, lent: &Lent, of: NodeId, now: Moment) -> Option<Next> {
-        let has_waited = |since: Moment| now >= lent.kept_since.unwrap_or(now).max(since) + KEPT;
-        let others = self.queue.first_of_each().filter(|(node, _)| *node != of);
-        let since = others.filter_map(|key| self.works.get(&key)).map(|work| work.since).min();
-        let in_turn = self.queue.turn(Some(of)).filter(|_| since.is_some_and(has_waited));
-        let owed = || self.owed(Some(of)).filter(|(since, _)| has_waited(*since));
-        in_turn.map(Next::InTurn).or_else(|| owed().map(|(_, place)| Next::Owed(place)))
+    /// Who of those who wait or are owed a core has one that is nobody's.
+    fn by_time(&self, now: Moment) -> Option<Next> {
+        let mut in_turn = self.queue.in_turn();
+        let longest = Millis(KEPT.0.saturating_mul(in_turn.len() as u64 + 1));
+        let first = in_turn.next();
+        let owed = self.owed(|of, since| {
+            let was_given_less = |first| self.queue.given(of) <= self.queue.given(first);
+            first.is_none_or(was_given_less) || now >= since + longest
+        });
+        owed.map(Next::Owed).or_else(|| first.map(Next::InTurn))
     }
 
-    /// What is owed a core for longest: since when it rests, and its place.
-    fn owed(&self, but: Option<NodeId>) -> Option<(Moment, Place)> {
+    /// Who has a core in its requester's stead, as that one has had it for a minute in which others waited who have less. First
+    /// whoever is in the queue: what is owed a core may have the next one that is nobody's.
+    fn after_a_minute(&self, lent: &Lent, of: NodeId, now: Moment) -> Option<Next> {
+        let kept_since = self.kept_since(lent, of, now)?;
+        let has_waited = |since: Moment| now >= kept_since.max(since) + KEPT;
+        let mut cores: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for run in self.runs.values().filter(|run| run.has_core() && run.place != lent.place) {
+            *cores.entry(run.of).or_default() += 1;
+        }
+        let has = |node: NodeId| cores.get(&node).copied().unwrap_or(0);
+        let has_less = |node: NodeId| node != of && (has(node) == 0 || has(node) < has(of));
+        let works = |node: NodeId| self.queue.waiting(node).filter_map(|key| self.works.get(&key));
+        let in_turn =
+            self.queue.in_turn().find(|node| has_less(*node) && works(*node).any(|work| has_waited(work.since)));
+        let owed = || self.owed(|node, since| has_less(node) && has_waited(since));
+        in_turn.map(Next::InTurn).or_else(|| owed().map(Next::Owed))
+    }
+
+    /// Since when a requester has a core by giving it up for himself: not, once it was one run's for so long.
+    fn kept_since(&self, lent: &Lent, of: NodeId, now: Moment) -> Option<Moment> {
+        let is_alone = now >= lent.free_since + KEPT && self.first_aside(|run| run.of == of).is_none();
+        lent.kept_since.filter(|_| !is_alone)
+    }
+
+    /// The place of what is owed a core for longest, of those that `which` is true of: whose it is, and since when it rests.
+    fn owed(&self, which: impl Fn(NodeId, Moment) -> bool) -> Option<Place> {
         let places: BTreeSet<Place> = self.lent.iter().map(|lent| lent.place).collect();
-        let (since, id, _) = self.first_aside(|run| Some(run.of) != but && !places.contains(&run.place))?;
-        Some((since, self.runs.get(&id)?.place))
+        let owed = self.resting().filter(|(since, _, run)| !places.contains(&run.place) && which(run.of, *since));
+        owed.min_by_key(|(since, id, _)| (*since, *id)).map(|(.., run)| run.place)
     }
 
     fn free_cores(&self) -> Vec<usize> {
@@ -224,27 +270,59 @@ impl Provider {
 
     // ---- giving way ----------------------------------------------------------------------------------------------
 
-    /// Sets a run aside that stands by, for what its requester has there: what has rested for long enough, or a batch, if there
-    /// is room to set one more aside. False if there is no such run.
+    /// Has a run that stands by give up its core for what is there for it. False if there is no such run.
     fn change_over(&mut self, core: &mut Core) -> bool {
-        let has_room = self.has_room_aside();
-        let gives = |id: RunId, run: &Run| {
-            let rested = self.rested(run.of, core.now);
-            let there = rested.is_some() || (has_room && self.queue.waits(run.of));
-            (there && self.has_memory_for(id, rested)).then_some((id, run.of, run.place, rested))
-        };
-        let mut standing_by = self.runs.iter().filter(|(_, run)| run.stands_by(core.now));
-        let Some((id, of, place, rested)) = standing_by.find_map(|(id, run)| gives(*id, run)) else { return false };
-        let waits_for = rested.and_then(|first| self.runs.get(&first)).map_or(place, |first| first.place);
-        self.set_aside(core, id, waits_for);
-        if let Some(lent) = self.lent.iter_mut().find(|lent| lent.place == place) {
-            lent.kept_since.get_or_insert(core.now);
-        }
-        match rested {
-            Some(first) => self.go_on(core, first, place),
-            None => self.begin(core, of, place),
+        let now = core.now;
+        let mut standing_by = self.runs.iter().filter(|(_, run)| run.stands_by(now));
+        let gives = |id: RunId, run: &Run| Some((id, run.of, run.place, self.successor(id, run, now)?));
+        let Some((id, of, place, successor)) = standing_by.find_map(|(id, run)| gives(*id, run)) else { return false };
+        match successor {
+            Successor::Batch => {
+                self.gives_up(of, place, now);
+                self.set_aside(core, id, place);
+                self.begin(core, of, place);
+            }
+            Successor::Rested(first) => {
+                self.gives_up(of, place, now);
+                let waits_for = self.runs.get(&first).map_or(place, |first| first.place);
+                self.set_aside(core, id, waits_for);
+                self.go_on(core, first, place);
+            }
+            Successor::Others => {
+                self.gives_up(of, place, now);
+                self.set_aside(core, id, place);
+            }
+            Successor::Nobody => {
+                let Some(run) = self.runs.get_mut(&id) else { return false };
+                run.turn = Turn::OnCore;
+                if let Some((node, attempt)) = run.wanted {
+                    core.send(node, Message::Started { attempt });
+                }
+            }
         }
         true
+    }
+
+    /// What is there for the core of a run that stands by.
+    fn successor(&self, id: RunId, run: &Run, now: Moment) -> Option<Successor> {
+        let batch = self.queue.waits(run.of) && self.has_room_for_batch(run.of) && self.has_memory_for(id, None);
+        let rested = || self.rested(run.of, now).filter(|first| self.has_memory_for(id, Some(*first)));
+        let his = if batch { Successor::Batch } else { Successor::Rested(rested()?) };
+        let lent = self.lent.iter().find(|lent| lent.place == run.place);
+        if lent.and_then(|lent| self.after_a_minute(lent, run.of, now)).is_none() {
+            return Some(his);
+        }
+        let fits = self.has_room_for_others() && self.has_memory_for(id, None);
+        Some(if fits { Successor::Others } else { Successor::Nobody })
+    }
+
+    /// A requester gives a core up for himself.
+    fn gives_up(&mut self, of: NodeId, place: Place, now: Moment) {
+        let Some(at) = self.lent.iter().position(|lent| lent.place == place) else { return };
+        let kept_since = self.lent.get(at).and_then(|lent| self.kept_since(lent, of, now));
+        if let Some(lent) = self.lent.get_mut(at) {
+            (lent.kept_since, lent.free_since) = (kept_since.or(Some(now)), now);
+        }
     }
 
     /// Ends the standing by of runs that nothing has come for.
@@ -273,6 +351,17 @@ impl Provider {
     }
 
     // ---- runs ----------------------------------------------------------------------------------------------------
+
+    /// Counts what has a core while it has it.
+    fn charge_running(&mut self, now: Moment) {
+        for run in self.runs.values_mut().filter(|run| run.has_core()) {
+            let ran = run.ran_micros(now);
+            if ran > run.counted {
+                self.queue.charge(run.of, ran, run.counted);
+                run.counted = ran;
+            }
+        }
+    }
 
     pub(super) fn is_resting(&self, run: RunId) -> bool {
         self.runs.get(&run).is_some_and(|run| !run.has_core())
@@ -352,9 +441,22 @@ impl Provider {
         self.first_aside(|run| run.of == of).filter(|(since, ..)| now >= *since + REST).map(|(_, id, _)| id)
     }
 
-    /// Whether one more may be set aside, by their number.
-    fn has_room_aside(&self) -> bool {
-        self.runs.values().filter(|run| !run.has_core()).count() < usize::from(self.settings.cores)
+    /// Whether one more of a requester may be set aside, by their number, and a batch may begin in its stead.
+    fn has_room_for_batch(&self, of: NodeId) -> bool {
+        let fits = self.aside() < usize::from(self.settings.cores);
+        let is_first =
+            || self.aside() < 2 * usize::from(self.settings.cores) && self.first_aside(|run| run.of == of).is_none();
+        (fits || is_first()) && self.on_cores() <= self.lent.len()
+    }
+
+    /// Whether one more may be set aside after the minute, by their number.
+    fn has_room_for_others(&self) -> bool {
+        self.aside() < 3 * usize::from(self.settings.cores)
+    }
+
+    /// How many are set aside, wanted or not.
+    fn aside(&self) -> usize {
+        self.runs.values().filter(|run| !run.has_core()).count()
     }
 
     /// Whether one more may be set aside, by its memory, beside those that do not go on in its stead.
@@ -391,6 +493,11 @@ impl Run {
             Turn::StandsBy(until) => self.wanted.is_some() && at < until,
             Turn::OnCore | Turn::Resting(_) => false,
         }
+    }
+
+    /// How long it has had a core, in microseconds.
+    pub(super) fn ran_micros(&self, now: Moment) -> u64 {
+        (now - self.since).0.saturating_sub(self.rested_at(now).0).saturating_mul(1000)
     }
 
     /// How long it was set aside so far.

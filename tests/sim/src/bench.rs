@@ -42,6 +42,8 @@ pub enum Did {
     Asked(AttemptId),
     /// wants one no longer.
     CalledOff(AttemptId),
+    /// It does not take one.
+    Refused(AttemptId),
     /// It closes the connection to a node.
     HungUp(NodeId),
 }
@@ -156,6 +158,11 @@ impl Bench {
         self.is_assigned(from, attempt, memory_mib, Payload::Inline(wire::encode_calls(&[vec![1]]).unwrap()))
     }
 
+    /// The first peer gives it a batch of no call.
+    pub fn is_given_nothing(&mut self, attempt: u64) -> Vec<Did> {
+        self.is_assigned(PEER, attempt, 100, Payload::Inline(wire::encode_calls(&[]).unwrap()))
+    }
+
     /// The first peer gives it a batch that turns out to be none when it is to begin.
     pub fn is_given_nonsense(&mut self, attempt: u64) -> Vec<Did> {
         let calls = Payload::Blob { hash: Hash::of(KERNEL), len: KERNEL.len() as u64 };
@@ -223,6 +230,7 @@ impl Did {
             Message::Started { attempt } => vec![Did::Began(attempt)],
             Message::Resting { attempt } => vec![Did::SetAside(attempt)],
             Message::Deliver { attempt, .. } => vec![Did::Delivered(attempt)],
+            Message::Refuse { attempt, .. } => vec![Did::Refused(attempt)],
             Message::Assign(assignment) => vec![Did::Assigned(assignment.attempt)],
             Message::GiveWay { attempt } => vec![Did::Asked(attempt)],
             Message::Cancel { attempts } => attempts.into_iter().map(Did::CalledOff).collect(),

@@ -395,6 +395,7 @@ impl World {
             }
             Event::Executed { machine, life, run, units, report } => {
                 if self.machines[machine].life == life && self.machines[machine].running.remove(&run).is_some() {
+                    self.machines[machine].resting.remove(&run);
                     self.units += units;
                     self.calls += report.outcomes.len() as u64;
                     self.input(machine, Input::Executed { run, report: *report });
@@ -584,7 +585,7 @@ impl World {
         let cores = usize::from(self.machines[machine].actor.cores().unwrap_or(0));
         let Machine { running, resting, .. } = &self.machines[machine];
         assert!(running.len() <= cores + resting.len(), "a node runs no more than it has cores");
-        assert!(resting.len() <= cores, "nor sets more aside");
+        assert!(resting.len() <= 3 * cores, "nor sets more than three times as many aside");
     }
 
     /// Sets a run aside where it stands, or lets it go on.
@@ -603,7 +604,10 @@ impl World {
     /// Stops a run: its report comes at once.
     fn abort(&mut self, machine: usize, run: RunId) {
         let Some(end) = self.machines[machine].running.get(&run).copied() else { return };
-        self.machines[machine].resting.remove(&run);
+        // One that rests has no core until it has ended.
+        if let Some(left) = self.machines[machine].resting.get_mut(&run) {
+            *left = None;
+        }
         if let Some(key) = end {
             self.events.remove(&key);
         }

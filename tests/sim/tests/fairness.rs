@@ -130,7 +130,7 @@ fn attempts(world: &World, me: usize, job: JobId) -> u64 {
 
 #[test]
 fn endless_calls_of_many_hold_up_small_jobs_no_longer_the_tenth_time_than_the_first() {
-    for (cores, endless) in [(1, 1), (1, 2), (1, 5), (2, 2), (2, 7)] {
+    for (cores, endless) in [(1, 1), (1, 2), (1, 5), (2, 2), (2, 7), (3, 5), (3, 6)] {
         let (mut world, me) = World::around_a_requester(21, &[Actor::Donor { cores, units_per_second: 1 }]);
         (0..3).for_each(|_| _ = tiny(&mut world, me, "first"));
         let calls: Vec<JobId> =
