@@ -23,6 +23,28 @@ pub const PENDING_PER_PREFIX: usize = 384;
 pub const PENDING_PER_ADDRESS: usize = 256;
 /// An incoming handshake that takes longer has failed.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(6);
+/// webrtc-direct connections that a native node holds at once, handshakes included: each costs a thread and some files. Who
+/// finds no place comes by WebSocket.
+pub const WEBRTC_CONNECTIONS: usize = 1_024;
+/// The same from one prefix.
+pub const WEBRTC_CONNECTIONS_PER_PREFIX: usize = 768;
+/// The same from one address.
+pub const WEBRTC_CONNECTIONS_PER_ADDRESS: usize = 512;
+/// webrtc-direct handshakes at once. A packet is enough to begin one.
+pub const WEBRTC_HANDSHAKES: usize = 160;
+/// The same from one prefix.
+pub const WEBRTC_HANDSHAKES_PER_PREFIX: usize = 96;
+/// The same from one address.
+pub const WEBRTC_HANDSHAKES_PER_ADDRESS: usize = 64;
+/// webrtc-direct handshakes that came to nothing, after which no more are begun until the port is opened anew. That is done
+/// as soon as nobody is connected over webrtc-direct,
+pub const WEBRTC_LEFT_OVER: usize = 1_024;
+/// but once in this time at most, and after it in any case, which ends the connections.
+pub const WEBRTC_FULL_TIME: Duration = Duration::from_secs(10 * 60);
+/// Packets of unknown senders that were refused, after which the same is done; after four times as many at once.
+pub const WEBRTC_REFUSED: usize = 1 << 20;
+/// How soon a port that could not be had again is tried again.
+pub const WEBRTC_REOPEN_PAUSE: Duration = Duration::from_secs(1);
 /// Nodes of one prefix that were hung up on for nonsense, after which connections from there are taken one at a time.
 pub const STRIKES: u32 = 8;
 /// How many milliseconds lie between those.
@@ -130,6 +152,12 @@ pub const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 pub const GOODBYE_LOOK: Duration = Duration::from_millis(10);
 /// See [`GOODBYE_TIMEOUT`].
 pub const GOODBYE_ARRIVES: Duration = Duration::from_millis(100);
+/// Jobs that a listener may have yet to hear of; one that is further behind is let go and begins anew,
+pub const LISTENER_BEHIND: usize = 16_384;
+/// and so is whoever is furthest behind while all together are further behind than this.
+pub const LISTENERS_BEHIND: usize = 262_144;
+/// Jobs that the loop looks at before others' questions have their turn, when a list is asked for.
+pub const LOOKED_AT: usize = 512;
 /// How long a stopping node waits for its connections to close.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 

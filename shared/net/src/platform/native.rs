@@ -30,6 +30,7 @@ use crate::{
         bounded::Bounded,
         door::{self, DoorTransport, WebSocketDoor},
         gate::Gate,
+        webrtc_listener::WebRtcListener,
     },
 };
 
@@ -38,6 +39,9 @@ pub type RelayServer = Toggle<circuits::Relay>;
 
 /// Connections held at once.
 pub const CONNECTIONS: usize = limits::NATIVE_CONNECTIONS;
+
+/// Jobs that one listener for events, and all together, may have yet to hear of.
+pub const LISTENER_BEHIND: [usize; 2] = [limits::LISTENER_BEHIND, limits::LISTENERS_BEHIND];
 
 /// Where a native node listens. Port 0 is any free port.
 #[derive(Clone, Debug)]
@@ -238,7 +242,7 @@ fn transport(
     let direct = match certificate {
         Some(certificate) => direct
             .or_transport(
-                libp2p_webrtc::tokio::Transport::new(keypair.clone(), certificate)
+                WebRtcListener::new(keypair.clone(), certificate)
                     .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(Bounded(muxer)))),
             )
             .map(|either, _| either.into_inner())

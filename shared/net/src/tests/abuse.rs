@@ -201,3 +201,71 @@ async fn hundreds_of_quic_handshakes_that_end_after_a_packet_keep_nobody_out() {
     }
     assert_eq!(senders.len(), 600);
 }
+
+/// The first packet of a webrtc-direct handshake, as anybody can make it up: a STUN binding request with a new name.
+fn stun(name: usize) -> Vec<u8> {
+    let name = format!("libp2p+webrtc+v1/{name:032x}");
+    let user = format!("{name}:{name}");
+    let padded = user.len().next_multiple_of(4);
+    let mut packet = vec![0, 1];
+    packet.extend(u16::try_from(padded + 4).unwrap().to_be_bytes());
+    packet.extend([0x21, 0x12, 0xa4, 0x42]);
+    packet.extend([7; 12]);
+    packet.extend([0, 6]);
+    packet.extend(u16::try_from(user.len()).unwrap().to_be_bytes());
+    packet.extend(user.bytes());
+    packet.resize(packet.len() + padded - user.len(), 0);
+    packet
+}
+
+/// How many sockets of multicast DNS this process has open. A webrtc connection opens one, and nothing else here does.
+#[cfg(target_os = "linux")]
+fn sockets_of_webrtc() -> usize {
+    let table = std::fs::read_to_string("/proc/self/net/udp").unwrap();
+    let of_multicast = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let of_multicast = of_multicast.filter(|fields| fields.get(1).is_some_and(|local| local.ends_with(":14E9")));
+    let inodes: Vec<String> =
+        of_multicast.filter_map(|fields| fields.get(9).map(|inode| format!("socket:[{inode}]"))).collect();
+    let files = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let targets = files.filter_map(|file| std::fs::read_link(file.path()).ok());
+    targets.filter(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str())).count()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_first_packets_of_webrtc_leave_nothing_open_and_keep_nobody_out() {
+    let mut b = Party::new(2, false, everything());
+    let tcp = b.address("/tcp/").await;
+    let webrtc = b.address("/webrtc-direct/").await;
+    let mut most = 0;
+    let mut senders = Vec::new();
+    for name in 0..2_000 {
+        let sender = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        sender.send_to(&stun(name), ("127.0.0.1", port(&webrtc))).await.unwrap();
+        if name % 100 == 0 {
+            // As fast as the listener reads: what its socket drops would be no test.
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            most = most.max(sockets_of_webrtc());
+        }
+        senders.push(sender);
+        if senders.len() == 300 {
+            senders.clear();
+        }
+    }
+    for seed in 3..6 {
+        let mut a = Party::new(seed, false, Options::default());
+        a.dial(b.me, std::slice::from_ref(&tcp));
+        met(&mut a, &mut b).await;
+    }
+    // Others' tests have some as well.
+    assert!((1..limits::WEBRTC_HANDSHAKES_PER_ADDRESS + 100).contains(&most), "{most} sockets are open");
+    // The last handshakes end when their time is over.
+    tokio::time::timeout(std::time::Duration::from_secs(60), async {
+        while sockets_of_webrtc() > 16 {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("{} sockets stay open", sockets_of_webrtc()));
+    assert_eq!(met_over_webrtc(9, &mut b).await.1.1, "webrtc-direct");
+}

@@ -9,5 +9,7 @@ pub mod door;
 pub mod gate;
 #[cfg(target_arch = "wasm32")]
 pub mod webrtc_direct;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod webrtc_listener;
 #[cfg(target_arch = "wasm32")]
 pub mod websocket;
