@@ -14,7 +14,7 @@ use axum::{
 use p2pnet_shared::{
     api::JobSummary,
     id::{JobId, OwnerId},
-    job::JobState,
+    job::{JobState, metadata},
     node::Listing,
     refusal::{Code, Refusal},
     units::Moment,
@@ -36,7 +36,7 @@ use crate::host;
 pub const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
 
 const HINT: &str = "it may have state (queued, running, verifying, completed, failed, cancelled, expired), name, label \
-                    (key:value or key, several times), limit (1 to 1000), cursor (from X-Next-Cursor) and before (an id)";
+                    (key:value or key, up to 32 times), limit (1 to 1000), cursor (from X-Next-Cursor) and before (an id)";
 
 /// A place in the list: jobs behind it are older, or as old and of a smaller id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,10 +93,7 @@ impl Wanted {
                 // As jobs are named, without spaces around it.
                 "name" if value.trim().is_empty() => return Err(bad()),
                 "name" => wanted.name = Some(value.trim().to_owned()),
-                "label" => wanted.labels.push(match value.split_once(':') {
-                    Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-                    None => (value.clone(), None),
-                }),
+                "label" => wanted.want_label(value)?,
                 "limit" => {
                     let limit = value.parse().ok().filter(|limit| (1..=limits::JOBS_IN_A_LIST).contains(limit));
                     wanted.limit = Some(limit.ok_or_else(bad)?);
@@ -110,6 +107,23 @@ impl Wanted {
             }
         }
         Ok(wanted)
+    }
+
+    /// As many as a job may have: more of them nobody needs, and each is looked for in each job.
+    fn want_label(&mut self, text: &str) -> Result<(), Refusal> {
+        let label = match text.split_once(':') {
+            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+            None => (text.to_owned(), None),
+        };
+        if self.labels.contains(&label) {
+            return Ok(());
+        }
+        if self.labels.len() >= metadata::MOST_LABELS {
+            let message = format!("the query has more labels than a job may have, which is {}", metadata::MOST_LABELS);
+            return Err(Refusal::new(Code::InvalidField, message, "leave some out"));
+        }
+        self.labels.push(label);
+        Ok(())
     }
 
     fn takes(&self, job: &JobSummary) -> bool {
@@ -134,7 +148,7 @@ impl Wanted {
             before: self.cursor.map(|Cursor(at, id)| (at, id)),
             before_job: self.before,
             most: self.limit() + 1,
-            takes: Box::new(move |job| self.takes(job)),
+            takes: Arc::new(move |job| self.takes(job)),
         }
     }
 }
@@ -347,8 +361,18 @@ mod tests {
             let refusal = Wanted::read(&owned(&[(name, value), ("label", "a"), (name, value)])).unwrap_err();
             assert!(refusal.message.contains(name) && refusal.message.contains("twice"), "{refusal}");
         }
-        assert_eq!(wanted(&[("label", "a"), ("label", "a")]).labels.len(), 2);
+        assert_eq!(wanted(&[("label", "a"), ("label", "b"), ("label", "a")]).labels.len(), 2);
         assert_eq!(wanted(&[("name", " nightly ")]).name.as_deref(), Some("nightly"));
+    }
+
+    #[test]
+    fn a_query_has_no_more_labels_than_a_job() {
+        let mut pairs: Vec<(String, String)> =
+            (0..metadata::MOST_LABELS).map(|number| ("label".to_owned(), format!("key-{number}"))).collect();
+        assert_eq!(Wanted::read(&pairs).unwrap().labels.len(), metadata::MOST_LABELS);
+        pairs.push(("label".to_owned(), "one:more".to_owned()));
+        let refusal = Wanted::read(&pairs).unwrap_err();
+        assert!(refusal.code == Code::InvalidField && refusal.message.contains("32"), "{refusal}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use p2pnet_shared::{
     api::{Event, JobStatus, JobSummary, NetworkView, ProviderSettings},
     id::{Holder, JobId, NodeId},
     job::{Job, JobState},
-    node::{Found, Listing, StoreKey, read_status},
+    node::{Found, Listing, Step, StoreKey, read_status},
     refusal::{Code, Refusal},
 };
 
@@ -39,7 +39,7 @@ pub enum Command {
     /// Drop a finished job from the list; `false` when there is none.
     Remove(JobId, oneshot::Sender<bool>),
     /// A list of jobs; see [`p2pnet_shared::node::Node::jobs`].
-    Jobs(Listing, oneshot::Sender<Option<Vec<JobSummary>>>),
+    Jobs(Listing, oneshot::Sender<Option<Step>>),
     /// How many jobs there are in each state.
     States(oneshot::Sender<BTreeMap<JobState, usize>>),
     /// Whether a job is over; `None` when there is none.
@@ -143,9 +143,20 @@ impl Handle {
         self.ask(|reply| Command::Remove(id, reply)).await.unwrap_or(false)
     }
 
-    /// All jobs, newest first.
-    pub async fn jobs(&self, listing: Listing) -> Option<Vec<JobSummary>> {
-        self.ask(|reply| Command::Jobs(listing, reply)).await?
+    /// The jobs of a list, newest first; `None` when the job that it is to begin behind is not in it. It is made in steps,
+    /// between which the loop does what others want.
+    pub async fn jobs(&self, mut listing: Listing) -> Option<Vec<JobSummary>> {
+        let mut jobs = Vec::new();
+        loop {
+            let asked = listing.clone();
+            let step = self.ask(|reply| Command::Jobs(asked, reply)).await??;
+            listing.most = listing.most.saturating_sub(step.jobs.len());
+            jobs.extend(step.jobs);
+            match step.on {
+                Some(place) => (listing.before, listing.before_job) = (Some(place), None),
+                None => return Some(jobs),
+            }
+        }
     }
 
     /// How many jobs there are in each state.

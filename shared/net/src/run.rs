@@ -224,7 +224,7 @@ impl<H: Host> Loop<H> {
                 _ = reply.send(finished);
             }
             Command::IsOver(id, reply) => _ = reply.send(self.node.is_over(id)),
-            Command::Jobs(listing, reply) => _ = reply.send(self.node.jobs(&listing)),
+            Command::Jobs(listing, reply) => _ = reply.send(self.node.list(&listing, limits::LOOKED_AT)),
             Command::States(reply) => _ = reply.send(self.node.states()),
             Command::Job(id, reply) => _ = reply.send(self.node.job(id).map(Box::new)),
             Command::JobResult(id, reply) => _ = reply.send(self.node.result(id)),

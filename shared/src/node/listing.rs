@@ -1,7 +1,7 @@
 //! Lists of jobs: of one owner or of all, newest first, a page at a time. A page costs what it shows, however many jobs
-//! others have here.
+//! others have here; where few of many are wanted, it is made in steps, each of which looks at so many at most.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use super::Node;
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
 pub type Place = (Moment, JobId);
 
 /// Which jobs are asked for.
+#[derive(Clone)]
 pub struct Listing {
     /// Whose; everybody's if `None`.
     pub owner: Option<OwnerId>,
@@ -25,19 +26,33 @@ pub struct Listing {
     /// So many at most.
     pub most: usize,
     /// Only those that it takes.
-    pub takes: Box<dyn Fn(&JobSummary) -> bool + Send>,
+    pub takes: Arc<dyn Fn(&JobSummary) -> bool + Send + Sync>,
+}
+
+/// A step of a list.
+#[derive(Debug)]
+pub struct Step {
+    /// Newest first.
+    pub jobs: Vec<JobSummary>,
+    /// The last job that was looked at, if others behind it were not yet.
+    pub on: Option<Place>,
 }
 
 impl Listing {
     /// All jobs of everybody.
     pub fn everything() -> Self {
-        Self { owner: None, before: None, before_job: None, most: usize::MAX, takes: Box::new(|_| true) }
+        Self { owner: None, before: None, before_job: None, most: usize::MAX, takes: Arc::new(|_| true) }
     }
 }
 
 impl Node {
     /// The jobs of a list, newest first; `None` when the job that it is to begin behind is not in it.
     pub fn jobs(&self, listing: &Listing) -> Option<Vec<JobSummary>> {
+        self.list(listing, usize::MAX).map(|step| step.jobs)
+    }
+
+    /// As [`Self::jobs`], as far as one comes who looks at `looks` jobs, which is 1 at least.
+    pub fn list(&self, listing: &Listing, looks: usize) -> Option<Step> {
         let requester = &self.requester;
         let is_listed = |owner: OwnerId| listing.owner.is_none_or(|wanted| wanted == owner);
         let before = match listing.before_job {
@@ -55,20 +70,38 @@ impl Node {
             .map(|entry| (entry.created_at, entry.id))
             .filter(|place| is_behind(*place))
             .collect();
+        // The last one says only that there is one behind those that are looked at.
+        let enough = looks.max(1).saturating_add(1);
+        if open.len() > enough {
+            open.select_nth_unstable_by_key(enough, |place| Reverse(*place));
+            open.truncate(enough);
+        }
         open.sort_unstable_by_key(|place| Reverse(*place));
-        let (mut open, mut over) =
-            (open.into_iter().peekable(), requester.finished.behind(listing.owner, before).peekable());
-        let mut page = Vec::new();
-        while page.len() < listing.most {
-            let summary = if over.peek().map(|place| **place) > open.peek().copied() {
-                over.next().and_then(|(_, id)| requester.finished.get(*id).filter(|job| (listing.takes)(job)).cloned())
+        let mut open = open.into_iter().peekable();
+        let mut over = requester.finished.behind(listing.owner, before).copied().peekable();
+        let mut step = Step { jobs: Vec::new(), on: None };
+        let mut looked = 0;
+        while step.jobs.len() < listing.most {
+            let is_over = over.peek() > open.peek();
+            let next = if is_over { over.peek() } else { open.peek() };
+            let Some(place) = next.copied() else { break };
+            if looked >= looks.max(1) {
+                return Some(step);
+            }
+            looked += 1;
+            let (_, id) = place;
+            let summary = if is_over {
+                over.next();
+                requester.finished.get(id).filter(|job| (listing.takes)(job)).cloned()
             } else {
-                let Some((_, id)) = open.next() else { break };
+                open.next();
                 requester.jobs.get(&id).map(|entry| self.summarise(entry)).filter(|job| (listing.takes)(job))
             };
-            page.extend(summary);
+            step.jobs.extend(summary);
+            step.on = Some(place);
         }
-        Some(page)
+        step.on = None;
+        Some(step)
     }
 
     /// How many jobs there are in each state.

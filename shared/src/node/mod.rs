@@ -41,7 +41,7 @@ mod view;
 use self::{broker::Broker, core::Core, provider::Provider, requester::Requester};
 pub use self::{
     finished::Keep,
-    listing::{Listing, Place},
+    listing::{Listing, Place, Step},
     store::{held_bytes, new_record, read_status},
 };
 use crate::{

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use p2pnet_shared::{
-    api::{IdleReason, ProviderSettings},
+    api::{IdleReason, JobSummary, ProviderSettings},
     id::{Holder, JobId, OwnerId},
     job::{AttemptState, Job, JobState, Policy, Priority, Requirements, WaitReason},
     node::{Input, Listing, Place},
@@ -409,7 +409,7 @@ fn a_list_is_an_owners_own_and_its_pages_neither_repeat_nor_miss_a_job() {
     }
     all.push(submit(&mut world, mine, 1 << 50));
     let page = |world: &World, before: Option<Place>, before_job: Option<JobId>| {
-        let listing = Listing { owner: Some(mine), before, before_job, most: 7, takes: Box::new(|_| true) };
+        let listing = Listing { owner: Some(mine), before, before_job, most: 7, takes: std::sync::Arc::new(|_| true) };
         world.node(me).jobs(&listing)
     };
     let (mut seen, mut before) = (Vec::new(), None);
@@ -426,6 +426,21 @@ fn a_list_is_an_owners_own_and_its_pages_neither_repeat_nor_miss_a_job() {
     assert!(seen.is_sorted_by(|one, next| one > next), "newest first, none twice");
     assert_eq!(seen.len(), all.len());
     assert!(all.iter().all(|id| seen.iter().any(|(_, job)| job == id)));
+    // Made in steps, each of which looks at a few jobs, it is the same list.
+    for looks in [1, 3, 20] {
+        let takes = std::sync::Arc::new(|job: &JobSummary| job.id.0[15] % 2 == 0);
+        let mut listing = Listing { owner: Some(mine), takes, ..Listing::everything() };
+        let (whole, mut steps) = (world.node(me).jobs(&listing).unwrap(), Vec::new());
+        while let Some(step) = world.node(me).list(&listing, looks) {
+            assert!(step.jobs.len() <= looks);
+            steps.extend(step.jobs);
+            listing.before = step.on;
+            if step.on.is_none() {
+                break;
+            }
+        }
+        assert_eq!(steps, whole);
+    }
     let strangers =
         world.node(me).jobs(&Listing::everything()).unwrap().into_iter().find(|job| job.holder.owner != mine).unwrap();
     assert_eq!(page(&world, None, Some(strangers.id)), None, "nobody finds out whether a job of others is there");
