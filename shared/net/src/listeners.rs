@@ -1,6 +1,7 @@
 //! Who listens for events, and what each has yet to hear. A slow listener never holds anything up: what it has not
 //! taken is kept as "this job changed", so it gets the newest state later, not every step. Jobs take turns: the one that
-//! has waited longest to be told of comes first, however often others change.
+//! has waited longest to be told of comes first, however often others change. Who is too far behind, or furthest behind when
+//! all together are, is let go: its stream ends, and it begins anew by looking at what there is.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -11,7 +12,7 @@ use p2pnet_shared::{
     units::{Millis, Moment},
 };
 
-use crate::limits;
+use crate::{limits, platform};
 
 /// All listeners.
 #[derive(Default)]
@@ -44,7 +45,8 @@ struct Listener {
     hears: Hears,
     events: mpsc::Sender<Event>,
     changed: BTreeSet<JobId>,
-    /// Those in the order in which they began to wait; some may be told or gone already.
+    /// Those in the order in which they began to wait; some may be told or gone already, though never more of them than of
+    /// the others.
     order: VecDeque<JobId>,
     removed: BTreeSet<JobId>,
     network: bool,
@@ -102,8 +104,7 @@ impl Listeners {
     /// A job of an owner is gone from the list.
     pub fn job_removed(&mut self, id: JobId, owner: OwnerId) {
         for listener in self.all.iter_mut().filter(|listener| listener.hears.takes(Some(owner))) {
-            listener.changed.remove(&id);
-            listener.removed.insert(id);
+            listener.remove(id);
         }
         self.job_ended(id);
         self.dirty = true;
@@ -129,9 +130,21 @@ impl Listeners {
             return;
         }
         self.last_round = now;
-        self.all.retain_mut(|listener| listener.tell(&summary));
+        let [most, most_together] = platform::LISTENER_BEHIND;
+        self.all.retain_mut(|listener| listener.tell(&summary) && listener.behind() <= most);
+        self.let_furthest_behind_go(most_together);
         self.ends.retain_mut(EndListener::tell);
         self.dirty = self.all.iter().any(Listener::is_behind) || self.ends.iter().any(|ends| !ends.ended.is_empty());
+    }
+
+    /// Bounds what all listeners together have yet to hear.
+    fn let_furthest_behind_go(&mut self, most: usize) {
+        let mut behind: usize = self.all.iter().map(Listener::behind).sum();
+        while behind > most {
+            let furthest = (0..self.all.len()).max_by_key(|place| self.all.get(*place).map(Listener::behind));
+            let Some(place) = furthest else { return };
+            behind = behind.saturating_sub(self.all.swap_remove(place).behind());
+        }
     }
 }
 
@@ -154,6 +167,19 @@ impl EndListener {
 impl Listener {
     fn is_behind(&self) -> bool {
         self.network || !self.changed.is_empty() || !self.removed.is_empty()
+    }
+
+    /// How many jobs it has yet to hear of.
+    fn behind(&self) -> usize {
+        self.changed.len() + self.removed.len()
+    }
+
+    /// A job is gone, whatever there was to tell of it.
+    fn remove(&mut self, id: JobId) {
+        self.removed.insert(id);
+        if self.changed.remove(&id) && self.order.len() > 2 * self.changed.len() {
+            self.order.retain(|waiting| self.changed.contains(waiting));
+        }
     }
 
     /// A job waits to be told of, behind those that wait already.
@@ -326,6 +352,68 @@ mod tests {
         listeners.job_changed(id(1), None, true);
         listeners.tell(Moment(10_000), summary);
         assert!(listeners.ends.is_empty());
+    }
+
+    fn many(n: u32) -> JobId {
+        let [a, b, c, d] = n.to_be_bytes();
+        JobId([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    }
+
+    #[test]
+    fn what_a_listener_keeps_of_jobs_that_are_gone_does_not_grow_with_them() {
+        let mut listeners = Listeners::default();
+        let (sender, mut receiver) = mpsc::channel(0);
+        listeners.add(sender, Hears::Everything);
+        for n in 0..100_000 {
+            listeners.job_changed(many(n), Some(OwnerId::LOCAL), false);
+            listeners.job_removed(many(n), OwnerId::LOCAL);
+            let kept = listeners.all.iter().map(|listener| listener.order.len() + listener.behind()).max();
+            assert!(kept.unwrap_or(0) <= 2 * limits::LISTENER_BEHIND, "{kept:?} after {n}");
+            if n % 1_000 == 0 {
+                listeners.tell(Moment(u64::from(n) * 1_000), summary);
+            }
+        }
+        // What it was told before is still there, and then it ends.
+        while receiver.try_recv().is_ok() {}
+        assert!(listeners.all.is_empty(), "a listener that takes nothing is let go");
+    }
+
+    #[test]
+    fn a_burst_that_is_read_ends_no_stream_and_each_of_its_jobs_is_told_of() {
+        let mut listeners = Listeners::default();
+        let (sender, mut receiver) = mpsc::channel(16);
+        listeners.add(sender, Hears::Everything);
+        (0..10_000).for_each(|n| listeners.job_removed(many(n), OwnerId::LOCAL));
+        let mut told = 0;
+        for round in 1..1_000 {
+            listeners.tell(Moment(round * 1_000), summary);
+            told += heard(&mut receiver).iter().filter(|event| matches!(event, Event::JobRemoved { id: _ })).count();
+        }
+        assert_eq!((told, listeners.all.len()), (10_000, 1));
+    }
+
+    #[test]
+    fn of_all_listeners_together_the_one_furthest_behind_goes() {
+        let mut listeners = Listeners::default();
+        let mut receivers = Vec::new();
+        let each = u32::try_from(limits::LISTENER_BEHIND / 2).unwrap();
+        let count = limits::LISTENERS_BEHIND / (limits::LISTENER_BEHIND / 2) + 4;
+        for n in 0..count {
+            let (sender, receiver) = mpsc::channel(0);
+            listeners.add(sender, Hears::Of(OwnerId([u8::try_from(n).unwrap(); 16])));
+            receivers.push(receiver);
+        }
+        // The last one is little behind.
+        for n in 0..count {
+            let changes = if n + 1 == count { 10 } else { each };
+            let owner = OwnerId([u8::try_from(n).unwrap(); 16]);
+            (0..changes).for_each(|job| listeners.job_changed(many(job), Some(owner), false));
+        }
+        listeners.tell(Moment(1_000), summary);
+        let behind: usize = listeners.all.iter().map(Listener::behind).sum();
+        assert!(behind <= limits::LISTENERS_BEHIND && listeners.all.len() >= count - 8, "{behind}");
+        let last = Hears::Of(OwnerId([u8::try_from(count - 1).unwrap(); 16]));
+        assert!(listeners.all.iter().any(|listener| listener.hears == last));
     }
 
     #[test]

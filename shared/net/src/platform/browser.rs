@@ -25,6 +25,10 @@ pub type RelayServer = dummy::Behaviour;
 /// Connections held at once.
 pub const CONNECTIONS: usize = limits::BROWSER_CONNECTIONS;
 
+/// Jobs that one listener for events, and all together, may have yet to hear of. A tab's listener is its own page, which
+/// hears of its own jobs, looks rarely while it is hidden, and would not begin anew.
+pub const LISTENER_BEHIND: [usize; 2] = [usize::MAX; 2];
+
 /// A browser has nothing to choose.
 #[derive(Clone, Debug, Default)]
 pub struct Options {}
