@@ -18,7 +18,7 @@ mod dispatch;
 mod entry;
 mod extra;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod farewell;
 mod finished;
 mod hedges;

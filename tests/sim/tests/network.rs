@@ -428,7 +428,7 @@ fn a_list_is_an_owners_own_and_its_pages_neither_repeat_nor_miss_a_job() {
     assert!(all.iter().all(|id| seen.iter().any(|(_, job)| job == id)));
     // Made in steps, each of which looks at a few jobs, it is the same list.
     for looks in [1, 3, 20] {
-        let takes = std::sync::Arc::new(|job: &JobSummary| job.id.0[15] % 2 == 0);
+        let takes = std::sync::Arc::new(|job: &JobSummary| job.id.0[15].is_multiple_of(2));
         let mut listing = Listing { owner: Some(mine), takes, ..Listing::everything() };
         let (whole, mut steps) = (world.node(me).jobs(&listing).unwrap(), Vec::new());
         while let Some(step) = world.node(me).list(&listing, looks) {
