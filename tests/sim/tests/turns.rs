@@ -43,6 +43,27 @@ fn delivered(attempt: u64) -> Did {
     Did::Delivered(AttemptId(attempt))
 }
 
+/// On the only core of a node that somebody else has met, the first call was set aside for a second one.
+fn one_aside_on_one_core() -> Bench {
+    let mut bench = Bench::lending(true, 1, 1024);
+    bench.meets(OTHER);
+    bench.is_given(1, 100);
+    bench.is_asked(1);
+    bench.is_given(2, 100);
+    bench
+}
+
+/// The same on one of two cores, while the other is somebody else's.
+fn one_aside_on_one_of_two_cores() -> Bench {
+    let mut bench = Bench::lending(true, 2, 1024);
+    bench.meets(OTHER);
+    bench.is_given(1, 100);
+    bench.is_given_by(OTHER, 5, 100);
+    bench.is_asked(1);
+    bench.is_given(2, 100);
+    bench
+}
+
 #[test]
 fn a_call_is_set_aside_once_something_is_there_for_its_core_and_goes_on_behind_it() {
     let mut bench = Bench::lending(true, 1, 1024);
@@ -201,11 +222,7 @@ fn the_minute_counts_from_when_the_core_was_given_up_and_another_waits_for_it() 
     bench.waits(Millis(1_000));
     assert_eq!(bench.ends(1), [delivered(2)], "given up a second ago");
     assert_eq!(bench.waits(Millis(100)), [goes_on(0), began(1)]);
-    let mut bench = Bench::lending(true, 1, 1024);
-    bench.meets(OTHER);
-    bench.is_given(1, 100);
-    bench.is_asked(1);
-    bench.is_given(2, 100);
+    let mut bench = one_aside_on_one_core();
     bench.waits(Millis(61_000));
     bench.is_given_by(OTHER, 7, 100);
     bench.is_given(3, 100);
@@ -214,11 +231,7 @@ fn the_minute_counts_from_when_the_core_was_given_up_and_another_waits_for_it() 
 
 #[test]
 fn a_call_whose_core_went_to_another_requester_goes_on_before_that_one_has_a_second_turn() {
-    let mut bench = Bench::lending(true, 1, 1024);
-    bench.meets(OTHER);
-    bench.is_given(1, 100);
-    bench.is_asked(1);
-    bench.is_given(2, 100);
+    let mut bench = one_aside_on_one_core();
     bench.is_given_by(OTHER, 7, 100);
     bench.is_given_by(OTHER, 8, 100);
     bench.waits(Millis(61_000));
@@ -319,11 +332,7 @@ fn a_batch_begins_while_there_is_room_and_what_rests_goes_on_when_there_is_none(
 
 #[test]
 fn the_minute_begins_anew_when_a_call_has_had_its_core_for_a_minute() {
-    let mut bench = Bench::lending(true, 1, 1024);
-    bench.meets(OTHER);
-    bench.is_given(1, 100);
-    bench.is_asked(1);
-    bench.is_given(2, 100);
+    let mut bench = one_aside_on_one_core();
     bench.is_given_by(OTHER, 7, 100);
     assert_eq!(bench.ends(1), [delivered(2)]);
     assert_eq!(bench.waits(Millis(100)), [goes_on(0), began(1)]);
@@ -337,11 +346,7 @@ fn the_minute_begins_anew_when_a_call_has_had_its_core_for_a_minute() {
 
 #[test]
 fn after_the_minute_a_core_goes_to_others_also_from_under_two_calls_that_change_over() {
-    let mut bench = Bench::lending(true, 1, 1024);
-    bench.meets(OTHER);
-    bench.is_given(1, 100);
-    bench.is_asked(1);
-    bench.is_given(2, 100);
+    let mut bench = one_aside_on_one_core();
     bench.is_given_by(OTHER, 7, 100);
     let mut did = Vec::new();
     for turn in 0..20 {
@@ -365,11 +370,7 @@ fn after_the_minute_a_core_goes_to_others_also_from_under_two_calls_that_change_
 
 #[test]
 fn what_is_owed_a_core_waits_until_the_others_were_given_as_much() {
-    let mut bench = Bench::lending(true, 1, 1024);
-    bench.meets(OTHER);
-    bench.is_given(1, 100);
-    bench.is_asked(1);
-    bench.is_given(2, 100);
+    let mut bench = one_aside_on_one_core();
     (10..15).for_each(|attempt| _ = bench.is_given_by(OTHER, attempt, 100));
     bench.waits(Millis(61_000));
     let mut did = bench.ends(1);
@@ -442,12 +443,7 @@ fn each_core_that_was_given_up_is_kept_whatever_became_of_others() {
 
 #[test]
 fn two_calls_that_take_turns_on_one_core_are_owed_no_second_one() {
-    let mut bench = Bench::lending(true, 2, 1024);
-    bench.meets(OTHER);
-    bench.is_given(1, 100);
-    bench.is_given_by(OTHER, 5, 100);
-    bench.is_asked(1);
-    bench.is_given(2, 100);
+    let mut bench = one_aside_on_one_of_two_cores();
     bench.waits(Millis(3_100));
     assert_eq!(bench.is_asked(2), [rests(2), set_aside(2), goes_on(0), began(1)]);
     bench.is_given_by(OTHER, 6, 100);
@@ -458,12 +454,7 @@ fn two_calls_that_take_turns_on_one_core_are_owed_no_second_one() {
 
 #[test]
 fn what_has_rested_goes_on_in_its_requesters_turn_before_what_he_has_not_begun() {
-    let mut bench = Bench::lending(true, 2, 1024);
-    bench.meets(OTHER);
-    bench.is_given(1, 100);
-    bench.is_given_by(OTHER, 5, 100);
-    bench.is_asked(1);
-    bench.is_given(2, 100);
+    let mut bench = one_aside_on_one_of_two_cores();
     bench.waits(Millis(3_100));
     bench.is_given(3, 100);
     assert_eq!(bench.ends(1), [delivered(5), goes_on(0), began(1)]);
@@ -472,12 +463,7 @@ fn what_has_rested_goes_on_in_its_requesters_turn_before_what_he_has_not_begun()
 
 #[test]
 fn a_core_that_waits_for_one_requester_holds_up_no_other_core() {
-    let mut bench = Bench::lending(true, 2, 1024);
-    bench.meets(OTHER);
-    bench.is_given(1, 100);
-    bench.is_given_by(OTHER, 5, 100);
-    bench.is_asked(1);
-    bench.is_given(2, 100);
+    let mut bench = one_aside_on_one_of_two_cores();
     assert_eq!(bench.ends(2), [delivered(2)]);
     assert_eq!(bench.ends(1), [delivered(5)]);
     assert_eq!(bench.is_given_by(OTHER, 6, 100), [began(6), executes(3)]);
