@@ -42,7 +42,9 @@ impl Requester {
     }
 
     pub(super) fn refused(&mut self, core: &mut Core, from: NodeId, id: AttemptId, reason: RefuseReason) {
-        let Some(attempt) = self.attempts.get(&id).filter(|attempt| attempt.node == from) else { return };
+        self.called_off.done(from, id);
+        let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| attempt.node == from) else { return };
+        attempt.is_done = true;
         let job = attempt.job;
         match reason {
             RefuseReason::Busy => {
@@ -96,6 +98,7 @@ impl Requester {
     }
 
     pub(super) fn delivered(&mut self, core: &mut Core, from: NodeId, id: AttemptId, report: Payload) {
+        self.called_off.done(from, id);
         let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| attempt.node == from) else {
             return core.send(from, Message::Settle { attempt: id });
         };
@@ -174,6 +177,7 @@ impl Requester {
         let away = (core.now - attempt.assigned_at).0.saturating_add(1).saturating_mul(1000);
         if let Some(attempt) = self.attempts.get_mut(&id) {
             attempt.took = Some(micros.min(away));
+            attempt.is_done = true;
         }
         let took = micros.min(away);
         let mut gas = Gas(0);
@@ -356,7 +360,10 @@ impl Requester {
     ) {
         let Some(attempt) = self.attempts.remove(&id) else { return };
         let taken = state == AttemptState::Accepted || attempt.started_at.is_some();
-        self.candidates.ended(attempt.node, id, taken, core.reaches(attempt.node));
+        self.candidates.ended(attempt.node, id, taken);
+        if !attempt.is_done && attempt.node != core.me() {
+            self.called_off.note(attempt.node, id, core.now, core.reaches(attempt.node));
+        }
         if let Some(hash) = attempt.blob {
             core.blobs.unpin(hash);
             core.blobs.discard(hash);

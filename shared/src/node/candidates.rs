@@ -36,8 +36,6 @@ const BUSY_MILLIS: (u64, u64) = (100, 5_000);
 /// First and longest pause after a node failed a task that others may do. A broken node fails fast, so it would be idle
 /// first and eat every task.
 const FAILED_MILLIS: (u64, u64) = (500, 60_000);
-/// Batches noted of a node that is away, to be called off when it is there again.
-const MOST_NOT_WANTED: usize = 4096;
 /// A node that is doubted gets one batch in so long, until it delivers.
 const DOUBTED_PAUSE: Millis = Millis(1_000);
 /// How long a node that did not set a batch aside is not asked to again.
@@ -64,8 +62,6 @@ pub(super) struct Candidate {
     owed: BTreeSet<AttemptId>,
     /// It did not set aside what it was asked to: until then it is not asked again.
     unwilling_until: Moment,
-    /// What it had that ended while it could not be told.
-    not_wanted: BTreeSet<AttemptId>,
     /// When its connection broke while it had work.
     pub(super) lost_at: Option<Moment>,
 }
@@ -242,7 +238,6 @@ impl Candidates {
             resting: BTreeSet::new(),
             owed: BTreeSet::new(),
             unwilling_until: Moment(0),
-            not_wanted: BTreeSet::new(),
             lost_at: None,
         });
         // What a node says itself is newer than what others repeat of it.
@@ -362,21 +357,12 @@ impl Candidates {
         }
     }
 
-    /// What a node that is there again had and is not wanted any more.
-    pub(super) fn not_wanted(&mut self, node: NodeId) -> Vec<AttemptId> {
-        let candidate = self.nodes.get_mut(&node);
-        candidate.map_or_else(Vec::new, |candidate| std::mem::take(&mut candidate.not_wanted).into_iter().collect())
-    }
-
-    /// A batch ended; `taken` when the node did take it, `hears` when it can be told.
-    pub(super) fn ended(&mut self, node: NodeId, attempt: AttemptId, taken: bool, hears: bool) {
+    /// A batch ended; `taken` when the node did take it.
+    pub(super) fn ended(&mut self, node: NodeId, attempt: AttemptId, taken: bool) {
         if let Some(candidate) = self.nodes.get_mut(&node) {
             candidate.outstanding.remove(&attempt);
             candidate.resting.remove(&attempt);
             candidate.owed.remove(&attempt);
-            if !hears && candidate.not_wanted.len() < MOST_NOT_WANTED {
-                candidate.not_wanted.insert(attempt);
-            }
             if taken {
                 candidate.busy_times = 0;
             }

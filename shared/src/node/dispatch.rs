@@ -153,7 +153,7 @@ impl Requester {
             Some(candidate) => candidate.outstanding.iter().copied().collect(),
             None => Vec::new(),
         };
-        for some in self.candidates.not_wanted(node).chunks(MOST_CANCELLED) {
+        for some in self.called_off.to_say(node, core.now).chunks(MOST_CANCELLED) {
             core.send(node, Message::Cancel { attempts: some.to_vec() });
         }
         for id in unheard {
@@ -175,6 +175,7 @@ impl Requester {
     pub(super) fn disconnected(&mut self, core: &mut Core, node: NodeId) {
         self.asked.remove(&node);
         self.candidates.disconnected(core.now, node);
+        self.called_off.broke(node, core.now);
         if core.config.role == Role::Seed {
             // Who lends stays connected to its seeds: one that breaks off says anew what it lends when it is back.
             self.candidates.gone(|candidate| candidate == node);
@@ -321,6 +322,7 @@ impl Requester {
             patience,
             late: false,
             blamed: false,
+            is_done: false,
             copy,
             superseded: false,
             charged,

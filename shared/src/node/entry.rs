@@ -137,6 +137,8 @@ pub(super) struct Attempt {
     pub(super) late: bool,
     /// Its node was blamed for that.
     pub(super) blamed: bool,
+    /// Its node has it no more, or only what came of it.
+    pub(super) is_done: bool,
     /// Another attempt of its task was out before.
     pub(super) copy: bool,
     /// Another one was first; it may still show the pace of its node.

@@ -11,6 +11,7 @@ mod audit;
 mod batches;
 mod blobs;
 mod broker;
+mod called_off;
 mod candidates;
 mod chance;
 mod core;

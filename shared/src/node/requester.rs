@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     Effect, Keep, StoreKey,
+    called_off::CalledOff,
     candidates::Candidates,
     core::Core,
     entry::{Attempt, Entry, Failure, Rank},
@@ -61,6 +62,7 @@ pub(super) struct Requester {
     /// Deliveries whose blob is being fetched.
     pub(super) arriving: BTreeMap<Hash, BTreeSet<AttemptId>>,
     pub(super) candidates: Candidates,
+    pub(super) called_off: CalledOff,
     /// Work that is done more than once.
     pub(super) extra: Extra,
     /// Open questions to brokers: when they were asked.

@@ -1,5 +1,7 @@
 //! The world: virtual time, links that break, machines that stop and start, and the trace of everything that happened.
 
+mod faults;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -95,6 +97,8 @@ struct Link {
     epoch: u64,
     /// Nothing overtakes: when the last message arrives, in either direction.
     last: [Moment; 2],
+    /// Nothing arrives any more, which neither end has noticed.
+    dead: bool,
 }
 
 enum Event {
@@ -347,25 +351,6 @@ impl World {
         }
     }
 
-    /// Lets the workers of a machine hang from now on: its node stays connected, offers, begins all that it is given, and
-    /// computes nothing.
-    pub fn hang(&mut self, machine: usize, how: Hung) {
-        self.machines[machine].hung = Some(how);
-        let Self { machines, events, .. } = self;
-        for key in machines[machine].running.values_mut().filter_map(Option::take) {
-            events.remove(&key);
-        }
-    }
-
-    /// Breaks every connection of a machine; both ends learn of it.
-    pub fn cut_off(&mut self, machine: usize) {
-        let links: Vec<(usize, usize)> =
-            self.links.keys().filter(|(a, b)| *a == machine || *b == machine).copied().collect();
-        for (a, b) in links {
-            self.unlink(a, b);
-        }
-    }
-
     // ---- events --------------------------------------------------------------------------------------------------
 
     fn happen(&mut self, event: Event) {
@@ -384,7 +369,7 @@ impl World {
             }
             Event::Dialled { from, to, life } => self.dialled(from, to, life),
             Event::Arrive { from, to, epoch, bytes } => {
-                if self.links.get(&pair(from, to)).is_some_and(|link| link.epoch == epoch) {
+                if self.links.get(&pair(from, to)).is_some_and(|link| link.epoch == epoch && !link.dead) {
                     self.arrive(from, to, &bytes);
                 }
             }
@@ -436,7 +421,7 @@ impl World {
         self.epoch += 1;
         let epoch = self.epoch;
         let (a, b) = pair(a, b);
-        self.links.insert((a, b), Link { epoch, last: [self.now; 2] });
+        self.links.insert((a, b), Link { epoch, last: [self.now; 2], dead: false });
         if let Some(life) = self.weather.link_life {
             let at = self.now + self.around(life);
             self.schedule(at, Event::Break { a, b, epoch });

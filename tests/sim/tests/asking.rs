@@ -10,7 +10,7 @@ use p2pnet_shared::{
     job::{AttemptState, Job, JobState},
     node::{Found, Input},
     units::{Gas, Millis},
-    wire::{self, Message, Payload},
+    wire::{self, Message, Payload, RefuseReason},
 };
 use p2pnet_sim::{
     bench::{Bench, Did, OTHER, PEER},
@@ -145,13 +145,45 @@ fn what_is_not_wanted_any_more_is_called_off_once_its_node_is_there_again() {
     assert_eq!(bench.feed(Input::Cancelled { id: job }), []);
     assert_eq!(bench.meets(PEER), [called_off(attempt)]);
     bench.feed(Input::Disconnected { node: PEER });
-    assert_eq!(bench.meets(PEER), [], "it was said");
+    assert_eq!(bench.meets(PEER), [called_off(attempt)], "it may not have heard so");
+    bench.waits(Millis(61_000));
+    bench.feed(Input::Disconnected { node: PEER });
+    assert_eq!(bench.meets(PEER), [], "it has");
     // So is what was given up since the node was away for too long.
     let (_, attempt) = runs(&mut bench, "owner", for_an_hour(), PEER);
     bench.feed(Input::Disconnected { node: PEER });
     bench.waits(Millis(15_000));
     let did = bench.meets(PEER);
     assert!(did.contains(&called_off(attempt)) && !did.contains(&Did::Assigned(AttemptId(attempt))), "{did:?}");
+}
+
+#[test]
+fn what_is_called_off_shortly_before_a_break_is_noticed_is_called_off_again() {
+    let mut bench = Bench::new(true);
+    let (job, attempt) = runs(&mut bench, "owner", for_an_hour(), PEER);
+    assert_eq!(bench.feed(Input::Cancelled { id: job }), [called_off(attempt)]);
+    bench.waits(Millis(30_000));
+    bench.feed(Input::Disconnected { node: PEER });
+    bench.waits(Millis(100_000));
+    assert_eq!(bench.meets(PEER), [called_off(attempt)]);
+    // A new connection may take the place of one that nobody saw break.
+    assert_eq!(bench.meets(PEER), [called_off(attempt)]);
+    // Nothing is called off that its node is done with: what was delivered, or was not taken.
+    bench.waits(Millis(61_000));
+    let (_, attempt) = runs(&mut bench, "owner", plan::sum(1), PEER);
+    let outcomes = vec![CallOutcome { output: Ok(vec![0; 8]), gas: Gas(1) }];
+    let report = BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 1_000 };
+    let report = Payload::Inline(wire::encode_report(&report).unwrap());
+    bench.hears(Message::Deliver { attempt: AttemptId(attempt), report });
+    let (job, attempt) = runs(&mut bench, "owner", for_an_hour(), PEER);
+    bench.hears(Message::Refuse { attempt: AttemptId(attempt), reason: RefuseReason::NotLending });
+    bench.feed(Input::Cancelled { id: job });
+    let (job, attempt) = runs(&mut bench, "owner", for_an_hour(), PEER);
+    bench.feed(Input::Cancelled { id: job });
+    // It was on its way when it heard that.
+    bench.hears(Message::Refuse { attempt: AttemptId(attempt), reason: RefuseReason::NotLending });
+    bench.feed(Input::Disconnected { node: PEER });
+    assert_eq!(bench.meets(PEER), []);
 }
 
 #[test]

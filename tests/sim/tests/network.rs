@@ -155,6 +155,22 @@ fn cancel_stops_the_donors_at_once() {
 }
 
 #[test]
+fn what_is_cancelled_over_a_connection_that_is_dead_is_stopped_over_the_next_one() {
+    let (mut world, me, donors) = network(7, &[Actor::Donor { cores: 1, units_per_second: 100_000 }]);
+    let runs = |world: &World| !world.node(donors[0]).network().provider.running.is_empty();
+    let mut endless = plan::call(1 << 40);
+    endless.requirements.timeout_seconds = 3_600;
+    let job = world.submit(me, endless);
+    assert!(world.run_until(Millis(5_000), runs));
+    world.goes_dead(me, donors[0], Millis(30_000));
+    world.input(me, Input::Cancelled { id: job });
+    assert!(!world.run_until(Millis(30_500), |world| !runs(world)), "it cannot hear so");
+    let job = world.submit(me, plan::sum(1));
+    assert!(world.run_until(Millis(10_000), |world| world.is_over(me, job)));
+    assert!(!runs(&world));
+}
+
+#[test]
 fn a_donor_on_battery_stops_and_says_so_and_the_job_goes_on_elsewhere() {
     let (mut world, me, donors) = network(8, &[DONOR; 2]);
     let job = world.submit(me, plan::sum(2_000_000));

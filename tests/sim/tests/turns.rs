@@ -416,6 +416,18 @@ fn nothing_begins_on_a_core_that_is_lent_no_longer() {
 }
 
 #[test]
+fn what_a_node_never_had_is_called_off_at_no_harm() {
+    let mut bench = Bench::lending(true, 1, 1024);
+    bench.is_given(1, 100);
+    let unknown = |first: u64| (first..first + 1024).map(AttemptId).collect();
+    for first in [1_000, 3_000, 5_000, 7_000] {
+        assert_eq!(bench.hears(Message::Cancel { attempts: unknown(first) }), []);
+    }
+    assert_eq!(bench.ends(0), [delivered(1)]);
+    assert_eq!(bench.is_given(2, 100), [began(2), executes(1)]);
+}
+
+#[test]
 fn a_batch_of_no_call_is_refused() {
     let mut bench = Bench::lending(true, 1, 1024);
     assert_eq!(bench.is_given_nothing(1), [Did::Refused(AttemptId(1))]);
