@@ -1,20 +1,24 @@
 //! Bounded places for what lasts (connections, WebSockets, listeners), shared by address, where a newcomer always gets
-//! in: when places are short, the one that has waited longest without doing anything goes first.
+//! in: when places are short, the one that has waited longest without doing anything goes first. When all do something,
+//! the slowest of whoever holds most makes room for those who hold less.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
+use p2pnet_net::shares::{Group, Groups, Shares};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::source::Source;
 
 /// Whoever came so lately has hardly had time to do anything: a burst from one address goes beyond that address's bounds
-/// for so long, but not beyond those of all.
+/// for so long, but not beyond those of all; and nobody is slow yet.
 const YOUNG: Duration = Duration::from_secs(2);
 
 /// How many there may be.
@@ -46,22 +50,69 @@ struct Inner {
     /// The number of the last one: older ones have lower numbers.
     last: u64,
     members: HashMap<u64, Member>,
-    /// Those that have done nothing yet, and those that do nothing now, oldest first.
-    waiting: BTreeMap<u64, (Source, Instant)>,
-    idle: BTreeMap<u64, Source>,
-    by_address: HashMap<IpAddr, Tally>,
-    by_network: HashMap<IpAddr, Tally>,
+    all: Ranks,
+    /// Of those, the ones that have done nothing yet, and the ones that do nothing now.
+    waiting: Ranks,
+    idle: Ranks,
 }
 
 struct Member {
-    source: Source,
+    groups: Groups,
     gone: CancellationToken,
+    /// Since when it waits, or does what it does now,
+    since: Instant,
+    /// and how many bytes have come and gone in that time.
+    moved: Arc<AtomicUsize>,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Tally {
-    all: usize,
-    waiting: usize,
+impl Member {
+    /// Bytes a second, on average; as many as there are where it has hardly begun.
+    fn speed(&self, now: Instant) -> usize {
+        let age = now.saturating_duration_since(self.since);
+        if age < YOUNG {
+            return usize::MAX;
+        }
+        let millis = usize::try_from(age.as_millis()).unwrap_or(usize::MAX).max(1);
+        self.moved.load(Ordering::Relaxed).saturating_mul(1_000) / millis
+    }
+}
+
+/// Some of the members, the oldest first, also within each group.
+#[derive(Default)]
+struct Ranks {
+    numbers: BTreeSet<u64>,
+    by_group: BTreeSet<(Group, u64)>,
+    shares: Shares,
+}
+
+impl Ranks {
+    fn insert(&mut self, number: u64, groups: Groups) {
+        if self.numbers.insert(number) {
+            self.by_group.extend(groups.each().map(|group| (group, number)));
+            self.shares.add(groups);
+        }
+    }
+
+    fn remove(&mut self, number: u64, groups: Groups) {
+        if self.numbers.remove(&number) {
+            for group in groups.each() {
+                self.by_group.remove(&(group, number));
+            }
+            self.shares.remove(groups);
+        }
+    }
+
+    fn within(&self, group: Group) -> impl Iterator<Item = u64> {
+        self.by_group.range((group, 0)..=(group, u64::MAX)).map(|(_, number)| *number)
+    }
+
+    /// The oldest, of a group or of all.
+    fn oldest(&self, of: Option<Group>) -> Option<u64> {
+        match of {
+            Some(group) => self.within(group).next(),
+            None => self.numbers.first().copied(),
+        }
+    }
 }
 
 /// One place; free again when dropped.
@@ -69,6 +120,7 @@ pub struct Place {
     number: u64,
     crowd: Crowd,
     gone: CancellationToken,
+    moved: Arc<AtomicUsize>,
 }
 
 impl Crowd {
@@ -77,36 +129,40 @@ impl Crowd {
         Self { bounds, inner: Arc::default() }
     }
 
-    /// A place for one more from `source`, which waits until it says otherwise; `None` when all are busy.
-    /// `may_take_all` lifts the bound by address, for proxies and for this machine, behind which many stand.
+    /// A place for one more from `source`, which waits until it says otherwise; `None` when all are busy and nobody holds
+    /// more. `may_take_all` is for proxies and for this machine, behind which many stand: it lifts the bounds by address
+    /// and network, and somebody always makes room. [`Place::busy_for`] says for whom it is once that is known.
     pub fn enter(&self, source: Source, may_take_all: bool) -> Option<Place> {
         self.enter_at(source, may_take_all, Instant::now())
     }
 
     /// As [`Self::enter`], for one that is busy from its first moment on, so that nobody takes its place in between.
     pub fn enter_busy(&self, source: Source, may_take_all: bool) -> Option<Place> {
+        self.enter_busy_at(source, may_take_all, Instant::now())
+    }
+
+    fn enter_busy_at(&self, source: Source, may_take_all: bool, now: Instant) -> Option<Place> {
         let mut inner = self.lock();
-        let (number, gone) = inner.admit(&self.bounds, source, may_take_all, Instant::now())?;
-        Some(Place { number, crowd: self.clone(), gone })
+        let (number, gone, moved) = inner.admit(&self.bounds, source.groups(), may_take_all, now)?;
+        Some(Place { number, crowd: self.clone(), gone, moved })
     }
 
     fn enter_at(&self, source: Source, may_take_all: bool, now: Instant) -> Option<Place> {
         let mut inner = self.lock();
-        let tally = inner.by_address.get(&source.address).copied().unwrap_or_default();
-        let of_network = inner.by_network.get(&source.network).copied().unwrap_or_default();
+        let groups = source.groups();
         let before = now.checked_sub(YOUNG);
-        if tally.waiting >= self.bounds.waiting_per_address {
-            inner.drop_oldest_waiting(before, |other| other.address == source.address);
-        } else if of_network.waiting >= self.bounds.waiting_per_network {
-            inner.drop_oldest_waiting(before, |other| other.network == source.network);
+        if inner.waiting.shares.of(groups.address()) >= self.bounds.waiting_per_address {
+            inner.drop_waiting(before, Some(groups.address()));
+        } else if inner.waiting.shares.of(groups.network()) >= self.bounds.waiting_per_network {
+            inner.drop_waiting(before, Some(groups.network()));
         }
-        if inner.waiting.len() >= self.bounds.waiting {
-            let fullest = inner.by_network.iter().max_by_key(|(_, tally)| tally.waiting).map(|(network, _)| *network);
-            inner.drop_oldest_waiting(Some(now), |other| Some(other.network) == fullest);
+        if inner.waiting.numbers.len() >= self.bounds.waiting {
+            let heaviest = inner.waiting.shares.heaviest();
+            inner.drop_waiting(Some(now), heaviest);
         }
-        let (number, gone) = inner.admit(&self.bounds, source, may_take_all, now)?;
-        inner.start_waiting(number, source, now);
-        Some(Place { number, crowd: self.clone(), gone })
+        let (number, gone, moved) = inner.admit(&self.bounds, groups, may_take_all, now)?;
+        inner.waiting.insert(number, groups);
+        Some(Place { number, crowd: self.clone(), gone, moved })
     }
 
     /// How many are taken.
@@ -114,10 +170,9 @@ impl Crowd {
         self.lock().members.len()
     }
 
-    /// Makes one of those that do nothing go; `false` when all are busy.
-    pub fn shrink(&self) -> bool {
-        let mut inner = self.lock();
-        inner.drop_oldest_waiting(Some(Instant::now()), |_| true) || inner.drop_oldest_idle(|_| true)
+    /// Makes one go: of those that do nothing, else the slowest of whoever holds most.
+    pub fn shrink(&self) {
+        self.lock().make_room(None, Instant::now());
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -126,102 +181,129 @@ impl Crowd {
 }
 
 impl Inner {
-    /// Takes in one more, if there is room or one that does nothing makes it: its number, and what tells it to go.
+    /// Takes in one more, if there is room or another makes it: its number, what tells it to go, and what it moves.
     fn admit(
         &mut self,
         bounds: &Bounds,
-        source: Source,
+        groups: Groups,
         may_take_all: bool,
         now: Instant,
-    ) -> Option<(u64, CancellationToken)> {
-        let here = self.by_address.get(&source.address).map_or(0, |tally| tally.all);
-        let room = may_take_all
-            || here < bounds.per_address
-            || self.drop_oldest_waiting(Some(now), |other| other.address == source.address)
-            || self.drop_oldest_idle(|other| other.address == source.address);
-        let around = self.by_network.get(&source.network).map_or(0, |tally| tally.all);
-        let room = room
-            && (may_take_all
-                || around < bounds.per_network
-                || self.drop_oldest_waiting(Some(now), |other| other.network == source.network)
-                || self.drop_oldest_idle(|other| other.network == source.network));
-        let room = room
-            && (self.members.len() < bounds.all
-                || self.drop_oldest_waiting(Some(now), |_| true)
-                || self.drop_oldest_idle(|_| true));
-        if !room {
+    ) -> Option<(u64, CancellationToken, Arc<AtomicUsize>)> {
+        let bounded = [(groups.address(), bounds.per_address), (groups.network(), bounds.per_network)];
+        for (group, most) in bounded.into_iter().filter(|_| !may_take_all) {
+            if self.all.shares.of(group) >= most && !self.drop_resting(now, Some(group)) {
+                return None;
+            }
+        }
+        if self.members.len() >= bounds.all && !self.make_room(Some(groups).filter(|_| !may_take_all), now) {
             return None;
         }
         self.last += 1;
-        let gone = CancellationToken::new();
-        self.members.insert(self.last, Member { source, gone: gone.clone() });
-        self.by_address.entry(source.address).or_default().all += 1;
-        self.by_network.entry(source.network).or_default().all += 1;
-        Some((self.last, gone))
+        let (gone, moved) = (CancellationToken::new(), Arc::default());
+        let member = Member { groups, gone: gone.clone(), since: now, moved: Arc::clone(&moved) };
+        self.members.insert(self.last, member);
+        self.all.insert(self.last, groups);
+        Some((self.last, gone, moved))
     }
 
-    /// Takes the oldest of `which` out, if it came at `before` or earlier.
-    fn drop_oldest_waiting(&mut self, before: Option<Instant>, which: impl Fn(&Source) -> bool) -> bool {
-        let oldest = self.waiting.iter().find(|(_, (source, _))| which(source));
-        let oldest = oldest.filter(|(_, (_, since))| before.is_some_and(|before| *since <= before));
-        let oldest = oldest.map(|(number, _)| *number);
-        oldest.is_some_and(|number| self.remove(number))
+    /// Lets one go for a newcomer; of one behind which many stand nobody knows yet who it is. Whoever holds most comes
+    /// before others, and what does nothing before what works. One that has just come goes for none but its own address,
+    /// unless that holds most: coming again and again keeps nobody out.
+    fn make_room(&mut self, newcomer: Option<Groups>, now: Instant) -> bool {
+        let most = self.all.shares.holds_most();
+        let gives_way = match newcomer {
+            Some(newcomer) => self.all.shares.gives_way_to(Some(newcomer)),
+            None => most,
+        };
+        most.is_some_and(|most| self.drop_resting(now, Some(most.address())))
+            || newcomer.is_some_and(|own| self.drop_resting(now, Some(own.address())))
+            || self.drop_waiting(now.checked_sub(YOUNG), None)
+            || self.drop_idle(None)
+            || gives_way.is_some_and(|most| self.drop_slowest(most.address(), now))
     }
 
-    fn drop_oldest_idle(&mut self, which: impl Fn(&Source) -> bool) -> bool {
-        let oldest = self.idle.iter().find(|(_, source)| which(source)).map(|(number, _)| *number);
-        oldest.is_some_and(|number| self.remove(number))
+    fn drop_resting(&mut self, now: Instant, of: Option<Group>) -> bool {
+        self.drop_waiting(Some(now), of) || self.drop_idle(of)
+    }
+
+    /// Takes the oldest that waits out, if it came at `before` or earlier.
+    fn drop_waiting(&mut self, before: Option<Instant>, of: Option<Group>) -> bool {
+        let Some(oldest) = self.waiting.oldest(of) else { return false };
+        let since = self.members.get(&oldest).map(|member| member.since);
+        since <= before && self.remove(oldest)
+    }
+
+    fn drop_idle(&mut self, of: Option<Group>) -> bool {
+        self.idle.oldest(of).is_some_and(|number| self.remove(number))
+    }
+
+    fn drop_slowest(&mut self, of: Group, now: Instant) -> bool {
+        let speed = |number: &u64| self.members.get(number).map(|member| member.speed(now));
+        let slowest = self.all.within(of).min_by_key(speed);
+        slowest.is_some_and(|number| self.remove(number))
     }
 
     /// Takes one out and tells it.
     fn remove(&mut self, number: u64) -> bool {
-        self.stop_waiting(number);
-        self.idle.remove(&number);
         let Some(member) = self.members.remove(&number) else { return false };
-        let Source { address, network } = member.source;
-        for (tallies, key) in [(&mut self.by_address, address), (&mut self.by_network, network)] {
-            if let Some(tally) = tallies.get_mut(&key) {
-                tally.all = tally.all.saturating_sub(1);
-                if tally.all == 0 {
-                    tallies.remove(&key);
-                }
-            }
+        for ranks in [&mut self.all, &mut self.waiting, &mut self.idle] {
+            ranks.remove(number, member.groups);
         }
         member.gone.cancel();
         true
     }
 
-    fn start_waiting(&mut self, number: u64, source: Source, since: Instant) {
-        self.waiting.insert(number, (source, since));
-        self.by_address.entry(source.address).or_default().waiting += 1;
-        self.by_network.entry(source.network).or_default().waiting += 1;
+    /// What a member does from now on: `works`, or nothing.
+    fn turn(&mut self, number: u64, works: bool, now: Instant) {
+        let Some(member) = self.members.get_mut(&number) else { return };
+        self.waiting.remove(number, member.groups);
+        if works {
+            self.idle.remove(number, member.groups);
+            member.since = now;
+            member.moved.store(0, Ordering::Relaxed);
+        } else {
+            self.idle.insert(number, member.groups);
+        }
     }
 
-    fn stop_waiting(&mut self, number: u64) {
-        let Some((source, _)) = self.waiting.remove(&number) else { return };
-        for (tallies, key) in [(&mut self.by_address, source.address), (&mut self.by_network, source.network)] {
-            if let Some(tally) = tallies.get_mut(&key) {
-                tally.waiting = tally.waiting.saturating_sub(1);
-            }
+    /// Counts one that works for others than before. `false` when those then have more than they may, and none of it is
+    /// idle.
+    fn count_for(&mut self, bounds: &Bounds, number: u64, groups: Groups, may_take_all: bool) -> bool {
+        let Some(member) = self.members.get_mut(&number) else { return false };
+        if member.groups == groups {
+            return true;
         }
+        self.all.remove(number, member.groups);
+        self.all.insert(number, groups);
+        member.groups = groups;
+        let bounded = [(groups.address(), bounds.per_address), (groups.network(), bounds.per_network)];
+        let mut bounded = bounded.into_iter().filter(|_| !may_take_all);
+        bounded.all(|(group, most)| self.all.shares.of(group) <= most || self.drop_idle(Some(group)))
     }
 }
 
 impl Place {
-    /// It does something: nobody takes its place now.
+    /// It does something: nobody takes its place now, but who holds less while its own source holds most.
     pub fn busy(&self) {
-        let mut inner = self.crowd.lock();
-        inner.stop_waiting(self.number);
-        inner.idle.remove(&self.number);
+        self.crowd.lock().turn(self.number, true, Instant::now());
     }
 
     /// It has done something, and does nothing now.
     pub fn idle(&self) {
+        self.crowd.lock().turn(self.number, false, Instant::now());
+    }
+
+    /// So many bytes more have come or gone.
+    pub fn moved(&self, bytes: usize) {
+        self.moved.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// It is busy, and for `source` from now on: who asks behind a proxy. `false` when that one has more than it may, and
+    /// all of it busy.
+    pub fn busy_for(&self, source: Source, may_take_all: bool) -> bool {
         let mut inner = self.crowd.lock();
-        inner.stop_waiting(self.number);
-        if let Some(source) = inner.members.get(&self.number).map(|member| member.source) {
-            inner.idle.insert(self.number, source);
-        }
+        inner.turn(self.number, true, Instant::now());
+        inner.count_for(&self.crowd.bounds, self.number, source.groups(), may_take_all)
     }
 
     /// Completes when the place was given to another.
@@ -254,6 +336,13 @@ mod tests {
         crowd.enter_at(source(text), false, start + Duration::from_secs(n)).unwrap()
     }
 
+    /// Whether nothing is left of those that were there.
+    fn is_empty(crowd: &Crowd) -> bool {
+        let inner = crowd.lock();
+        let ranks = [&inner.all, &inner.waiting, &inner.idle];
+        inner.members.is_empty() && ranks.iter().all(|ranks| ranks.by_group.is_empty() && ranks.shares.is_empty())
+    }
+
     fn alive(places: &[Place]) -> Vec<usize> {
         (0..places.len()).filter(|&n| !places[n].gone.is_cancelled()).collect()
     }
@@ -266,7 +355,7 @@ mod tests {
         assert_eq!(crowd.taken(), 3);
         drop(places);
         assert_eq!(crowd.taken(), 0);
-        assert!(crowd.lock().by_address.is_empty() && crowd.lock().by_network.is_empty());
+        assert!(is_empty(&crowd));
     }
 
     #[test]
@@ -297,7 +386,7 @@ mod tests {
         let _newcomer = enter("2001:db8:1:100::1").unwrap();
         assert_eq!(alive(&near), [0, 1, 2, 4, 5, 6], "one that is idle makes room in its network");
         drop((near, _newcomer));
-        assert!(crowd.lock().by_address.is_empty() && crowd.lock().by_network.is_empty());
+        assert!(is_empty(&crowd));
     }
 
     #[test]
@@ -311,6 +400,77 @@ mod tests {
         assert_eq!((places.len(), alive(&places).len(), crowd.taken()), (6, 6, 6));
     }
 
+    /// Those that come are busy.
+    fn work(crowd: &Crowd, count: usize, text: impl Fn(usize) -> String) -> Vec<Place> {
+        (0..count).filter_map(|n| crowd.enter_busy(source(&text(n)), false)).collect()
+    }
+
+    #[test]
+    fn when_all_are_busy_whoever_holds_most_makes_room_for_who_holds_less() {
+        let crowd = Crowd::new(BOUNDS);
+        let heavy = work(&crowd, 6, |_| "2001:db8:1::1".to_owned());
+        let light = work(&crowd, 4, |n| format!("2001:db9:2:{n}::1"));
+        assert_eq!((heavy.len(), light.len(), crowd.taken()), (6, 4, 10));
+        let others = work(&crowd, 3, |n| format!("{n}.1.1.1"));
+        assert_eq!((others.len(), alive(&heavy).len(), alive(&light).len()), (3, 3, 4));
+        let again = work(&crowd, 100, |_| "2001:db8:1::1".to_owned());
+        assert_eq!((again.len(), alive(&others).len()), (0, 3), "nobody gains by coming again and again");
+        crowd.shrink();
+        assert_eq!((crowd.taken(), alive(&others).len()), (9, 3));
+    }
+
+    #[test]
+    fn this_machine_gets_in_also_when_it_holds_most_itself_and_never_takes_more_than_there_is() {
+        let crowd = Crowd::new(BOUNDS);
+        let enter = || crowd.enter(source("127.0.0.1"), true).inspect(Place::busy);
+        let local: Vec<Place> = (0..10).filter_map(|_| enter()).collect();
+        let other = work(&crowd, 1, |_| "1.1.1.1".to_owned());
+        let more = (0..20).filter_map(|_| enter()).collect::<Vec<Place>>();
+        assert_eq!((local.len(), other.len(), more.len()), (10, 1, 20));
+        assert_eq!((alive(&local).len() + alive(&more).len(), alive(&other).len(), crowd.taken()), (9, 1, BOUNDS.all));
+    }
+
+    #[test]
+    fn one_that_has_just_come_keeps_its_place_while_others_come_again_and_again() {
+        let crowd = Crowd::new(Bounds { per_address: 10, ..BOUNDS });
+        let now = Instant::now() + Duration::from_secs(60);
+        let heavy: Vec<Place> = (0..10).map(|_| crowd.enter_busy_at(source("1.1.1.1"), false, now).unwrap()).collect();
+        let honest = crowd.enter_at(source("2.2.2.2"), false, now).unwrap();
+        let more = (0..100).filter_map(|_| crowd.enter_at(source("1.1.1.1"), false, now)).count();
+        assert_eq!((more, alive(&heavy).len(), honest.gone.is_cancelled()), (0, 9, false));
+    }
+
+    #[test]
+    fn the_slowest_of_whoever_holds_most_makes_room_first() {
+        let crowd = Crowd::new(Bounds { per_address: 10, ..BOUNDS });
+        let (start, later) = (Instant::now(), Instant::now() + Duration::from_secs(10));
+        let enter = |text: &str, at| crowd.enter_busy_at(source(text), false, at).unwrap();
+        let mut heavy: Vec<Place> = (0..9).map(|_| enter("1.1.1.1", start)).collect();
+        // One that has just begun is not slow.
+        heavy.push(enter("1.1.1.1", later));
+        heavy.iter().take(9).enumerate().for_each(|(n, place)| place.moved((n + 3) % 9 * 1_000));
+        let _others = [enter("2.2.2.2", later), enter("3.2.2.2", later), enter("4.2.2.2", later)];
+        assert_eq!(alive(&heavy), [0, 1, 2, 3, 4, 5, 9]);
+    }
+
+    #[test]
+    fn who_asks_behind_a_proxy_has_a_share_like_others() {
+        let crowd = Crowd::new(Bounds { waiting: 10, ..BOUNDS });
+        let proxy = source("127.0.0.1");
+        let through: Vec<Place> = (0..10).map(|_| crowd.enter(proxy, true).unwrap()).collect();
+        let asks = |place: &Place, text: &str| place.busy_for(source(text), false);
+        let (mine, others) = through.split_at(7);
+        assert_eq!(mine.iter().filter(|place| asks(place, "1.1.1.1")).count(), BOUNDS.per_address);
+        assert!(others.iter().all(|place| asks(place, "2.2.2.2")));
+        mine[0].idle();
+        assert!(asks(&others[0], "1.1.1.1") && mine[0].gone.is_cancelled(), "an idle one makes room");
+        let next = crowd.enter(proxy, true).unwrap();
+        // The same connection may ask for another after that.
+        assert!(asks(&next, "3.3.3.3") && asks(&next, "127.0.0.1") && asks(&next, "3.3.3.3"));
+        drop((through, next));
+        assert!(is_empty(&crowd));
+    }
+
     #[test]
     fn one_that_works_keeps_its_place_and_one_that_is_idle_gives_it_up_last() {
         let crowd = Crowd::new(BOUNDS);
@@ -320,17 +480,16 @@ mod tests {
             (0..9).filter_map(|_| crowd.enter(source("1.1.1.1"), false)).inspect(Place::busy).collect();
         assert_eq!(mine.len() + alive(&busy).len(), 6, "busy ones of an address are bounded, and none is dropped");
         let local: Vec<Place> =
-            (0..9).filter_map(|_| crowd.enter(source("127.0.0.1"), true)).inspect(Place::busy).collect();
-        assert_eq!((local.len(), crowd.taken()), (4, 10), "this machine takes what there is, and no more");
-        assert!(crowd.enter(source("2.2.2.2"), false).is_none() && !crowd.shrink());
+            (0..4).filter_map(|_| crowd.enter(source("127.0.0.1"), true)).inspect(Place::busy).collect();
+        assert_eq!((local.len(), crowd.taken()), (4, 10), "this machine takes what there is");
         local[1].idle();
         let other = crowd.enter(source("2.2.2.2"), false).unwrap();
-        assert_eq!(alive(&local), [0, 2, 3]);
+        assert_eq!((alive(&local), alive(&busy).len()), (vec![0, 2, 3], 6), "what does nothing goes before what works");
         local[3].idle();
-        let third = crowd.enter(source("3.3.3.3"), false).unwrap();
+        let third = come(&crowd, 0, "3.3.3.3");
         assert!(other.gone.is_cancelled() && !third.gone.is_cancelled(), "the silent one goes before the idle one");
         local[1].busy();
         local[1].idle();
-        assert!(crowd.lock().idle.len() == 1, "one that is gone does not come back");
+        assert!(crowd.lock().idle.numbers.len() == 1, "one that is gone does not come back");
     }
 }

@@ -14,19 +14,25 @@ use axum::{
     Router,
     body::{Body, Bytes, HttpBody},
     extract::ConnectInfo,
-    http::{Request, StatusCode},
+    http::{HeaderValue, Request, Response, StatusCode, header},
+    response::IntoResponse as _,
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use p2pnet_shared::refusal::{Code, Refusal};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     time::{Instant, Sleep, sleep},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, WaitForCancellationFutureOwned},
+    task::TaskTracker,
+};
 use tower::ServiceExt as _;
 
 use super::{
+    answer::Refused,
     crowd::{Crowd, Place},
     limits,
     outbox::Cut,
@@ -70,14 +76,21 @@ pub async fn serve(
             tracing::debug!(%peer, "a connection beyond the bounds");
             continue;
         };
-        connections.spawn(connection(stream, peer, place, router.clone(), stopping.clone()));
+        connections.spawn(connection(stream, peer, place, proxies.clone(), router.clone(), stopping.clone()));
     }
     connections.close();
     connections.wait().await;
     Ok(())
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, place: Place, router: Router, stopping: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    place: Place,
+    proxies: Trust,
+    router: Router,
+    stopping: CancellationToken,
+) {
     // Small answers and WebSocket messages go at once.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection without TCP_NODELAY");
@@ -90,15 +103,21 @@ async fn connection(stream: TcpStream, peer: SocketAddr, place: Place, router: R
         stream,
         idle: Box::pin(sleep(limits::SILENCE)),
         active: Instant::now(),
-        _place: Arc::clone(&place),
+        gone: Box::pin(place.gone()),
+        place: Arc::clone(&place),
     });
     let service = {
         let (place, asked, cut) = (Arc::clone(&place), Arc::clone(&asked), cut.clone());
         service_fn(move |request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
-            place.busy();
+            let client = proxies.client(peer, request.headers());
+            let source = Source::of(client);
+            let has_room = place.busy_for(source, source.is_this_machine() || proxies.holds(client));
             let (router, place, cut) = (router.clone(), Arc::clone(&place), cut.clone());
             async move {
+                if !has_room {
+                    return Ok(no_room().map(|body| Busy { body, _works: Some(Works(place)) }));
+                }
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(ConnectInfo(peer));
                 request.extensions_mut().insert(ArrivedAt(local.ip()));
@@ -149,6 +168,15 @@ async fn connection(stream: TcpStream, peer: SocketAddr, place: Place, router: R
     }
 }
 
+/// The refusal of a connection too many of one who comes through a proxy.
+fn no_room() -> Response<Body> {
+    let message = "as many connections are open for your address, or your network, as it may have here";
+    let refusal = Refusal::new(Code::RateLimited, message, "wait until some of your requests are answered");
+    let mut answer = Refused(refusal).into_response();
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
 /// Makes the connection idle when the answer is out.
 struct Works(Arc<Place>);
 
@@ -189,13 +217,18 @@ struct Connection {
     stream: TcpStream,
     idle: Pin<Box<Sleep>>,
     active: Instant,
+    /// Completes when the place was given to another, which ends an upgraded connection too.
+    gone: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Free again when the connection ends, an upgraded one too.
-    _place: Arc<Place>,
+    place: Arc<Place>,
 }
 
 impl Connection {
-    /// Ready when nothing has come or gone for too long.
+    /// Ready when nothing has come or gone for too long, or the place is another's.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if self.gone.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(io::ErrorKind::ConnectionAborted.into());
+        }
         while self.idle.as_mut().poll(cx).is_ready() {
             let until = self.active + limits::SILENCE;
             if Instant::now() >= until {
@@ -210,6 +243,7 @@ impl Connection {
         match wrote {
             Poll::Ready(result) => {
                 self.active = Instant::now();
+                self.place.moved(result.as_ref().map_or(0, |bytes| *bytes));
                 Poll::Ready(result)
             }
             Poll::Pending => self.poll_silence(cx).map(Err),
@@ -219,9 +253,11 @@ impl Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         match Pin::new(&mut self.stream).poll_read(cx, buffer) {
             Poll::Ready(read) => {
                 self.active = Instant::now();
+                self.place.moved(buffer.filled().len().saturating_sub(before));
                 Poll::Ready(read)
             }
             Poll::Pending => self.poll_silence(cx).map(Err),
@@ -254,5 +290,68 @@ impl AsyncWrite for Connection {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::{super::crowd::Bounds, *};
+
+    const BOUNDS: Bounds =
+        Bounds { all: 5, per_network: 4, per_address: 2, waiting: 5, waiting_per_network: 5, waiting_per_address: 5 };
+
+    /// A port behind which `/held` is counted and never answered, and `/` always; it believes this machine's proxies.
+    async fn port(held: Arc<AtomicUsize>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let hold = move || {
+            held.fetch_add(1, Ordering::Relaxed);
+            std::future::pending::<()>()
+        };
+        let router = Router::new().route("/", get(|| async { "here" })).route("/held", get(hold));
+        let proxies = Trust::read(&["127.0.0.0/8".to_owned()]).unwrap();
+        tokio::spawn(
+            async move { serve(listener, router, Crowd::new(BOUNDS), &proxies, CancellationToken::new()).await },
+        );
+        at
+    }
+
+    async fn ask(at: SocketAddr, path: &str, client: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {client}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn status(at: SocketAddr, client: &str) -> String {
+        let mut head = [0; 12];
+        ask(at, "/", client).await.read_exact(&mut head).await.unwrap();
+        String::from_utf8(head[9..].to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn clients_behind_a_proxy_have_shares_of_their_own_and_who_holds_most_makes_room() {
+        let counted = Arc::new(AtomicUsize::new(0));
+        let at = port(Arc::clone(&counted)).await;
+        let mut held = Vec::new();
+        for client in ["192.0.2.1", "192.0.2.1", "192.0.2.2", "203.0.113.1", "203.0.113.2"] {
+            held.push(ask(at, "/held", client).await);
+            while counted.load(Ordering::Relaxed) < held.len() {
+                tokio::task::yield_now().await;
+            }
+            if held.len() == 3 {
+                assert_eq!(status(at, "192.0.2.1").await, "429", "it has its share");
+                assert_eq!(status(at, "198.51.100.1").await, "200");
+            }
+        }
+        assert_eq!(status(at, "198.51.100.1").await, "200", "all places are busy, and one is given up");
+        let closed = held[0].read(&mut [0]).await;
+        assert!(closed.is_err() || closed.is_ok_and(|bytes| bytes == 0), "of whoever held most");
     }
 }

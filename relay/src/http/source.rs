@@ -7,6 +7,7 @@ use std::{
 
 use axum::http::HeaderMap;
 use ipnet::{IpNet, Ipv4Net};
+use p2pnet_net::shares::Groups;
 
 use super::forwarded::{Hops, is_passed_on};
 
@@ -40,6 +41,11 @@ impl Source {
                 Self { address, network: Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into() }
             }
         }
+    }
+
+    /// The groups that it counts for. This machine's own addresses and those of nobodies stand for themselves.
+    pub fn groups(self) -> Groups {
+        if self.is_this_machine() || self.is_nobody() { Groups::alone(self.address) } else { Groups::of(self.address) }
     }
 
     /// Whether it is this machine itself.

@@ -83,12 +83,16 @@ pub async fn hold(
         && wish.seconds > 0
     {
         let source = Source::of(app.proxies.client(peer, request.headers()));
-        let Some(_place) = app.waiters.enter_busy(source, source.is_this_machine()) else {
+        let Some(place) = app.waiters.enter_busy(source, source.is_this_machine()) else {
             let message = format!("{} questions wait already", limits::WAITERS.per_address);
             let hint = "ask without wait, or let one program wait for several jobs at /api/v1/events";
             return Err(Refused(Refusal::new(Code::RateLimited, message, hint)));
         };
-        ended(&app, id, Duration::from_secs(wish.seconds)).await;
+        tokio::select! {
+            () = ended(&app, id, Duration::from_secs(wish.seconds)) => {}
+            // Others, who hold less, need the place: it is answered as when its time is over.
+            () = place.gone() => {}
+        }
     }
     let mut response = next.run(request).await;
     if wish.preferred

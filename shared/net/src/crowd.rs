@@ -1,9 +1,10 @@
 //! How many connections there may be: in all, with one node, from one address and its neighbours; how many dials under way; and
-//! how soon those may come again among whom many were hung up on for nonsense. A libp2p behaviour of our own: the stock one
-//! counts all connections together, refuses whoever comes last, and remembers the name of every node that was ever connected.
+//! how soon those may come again among whom many were hung up on for nonsense. When there are as many as there may be, whoever
+//! holds most gives one up for those who hold less. A libp2p behaviour of our own: the stock one counts all connections
+//! together, refuses whoever comes last, and remembers the name of every node that was ever connected.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     convert::Infallible,
     task::{Context, Poll},
 };
@@ -12,8 +13,8 @@ use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
     swarm::{
-        ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-        THandlerOutEvent, ToSwarm, dummy,
+        CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler,
+        THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
     },
 };
 use p2pnet_shared::units::{Millis, Moment};
@@ -22,6 +23,7 @@ use crate::{
     limits,
     origin::{Origin, Prefix},
     platform,
+    shares::{Group, Groups, Shares},
 };
 
 /// Why a connection is not taken.
@@ -59,8 +61,17 @@ struct Strikes {
 /// A connection that counts.
 struct Held {
     node: PeerId,
-    /// Where it comes from, if it is incoming and its address tells.
-    origin: Option<Origin>,
+    /// Whom it counts for, if it is incoming and its address tells.
+    groups: Option<Groups>,
+}
+
+/// Whence a connection is.
+#[derive(Clone, Copy)]
+enum Way {
+    /// We dialled.
+    Out,
+    /// It came, from there if its address tells.
+    In(Option<Origin>),
 }
 
 /// Counts connections by where they come from, and dials. What ends leaves nothing behind but strikes, which are bounded.
@@ -69,7 +80,13 @@ pub struct Behaviour {
     now: Moment,
     dials: BTreeSet<ConnectionId>,
     held: BTreeMap<ConnectionId, Held>,
+    by_node: BTreeMap<PeerId, usize>,
+    /// Of those that came: how many each holds, and which.
+    shares: Shares,
+    by_address: BTreeSet<(Group, ConnectionId)>,
     strikes: BTreeMap<Prefix, Strikes>,
+    /// Connections that make room for others.
+    given_up: VecDeque<(PeerId, ConnectionId)>,
 }
 
 impl Behaviour {
@@ -97,24 +114,62 @@ impl Behaviour {
         strikes.count = strikes.count.saturating_add(1);
     }
 
-    /// Takes a connection in, if there is room for it.
-    fn admit(&mut self, id: ConnectionId, node: PeerId, origin: Option<Origin>) -> Result<(), Crowded> {
-        if self.held.len() >= platform::CONNECTIONS {
-            return Err(Crowded::All);
-        }
-        if self.held.values().filter(|held| held.node == node).count() >= limits::CONNECTIONS_PER_NODE {
+    /// Takes a connection in, if there is room for it or another makes it.
+    fn admit(&mut self, id: ConnectionId, node: PeerId, way: Way) -> Result<(), Crowded> {
+        if self.by_node.get(&node).is_some_and(|count| *count >= limits::CONNECTIONS_PER_NODE) {
             return Err(Crowded::Node);
         }
-        if let Some(origin) = origin {
-            self.judge(origin)?;
+        let groups = match way {
+            Way::In(Some(origin)) => {
+                self.judge(origin)?;
+                Some(Groups::of(origin.address))
+            }
+            Way::In(None) | Way::Out => None,
+        };
+        if self.held.len() >= platform::CONNECTIONS && !self.make_room(way, groups) {
+            return Err(Crowded::All);
         }
-        self.held.insert(id, Held { node, origin });
+        self.forget(id);
+        self.held.insert(id, Held { node, groups });
+        *self.by_node.entry(node).or_default() += 1;
+        if let Some(groups) = groups {
+            self.shares.add(groups);
+            self.by_address.insert((groups.address(), id));
+        }
         Ok(())
+    }
+
+    /// Gives up the newest connection of whoever holds most, for one who holds less. A dial of our own is like one who holds
+    /// nothing, so that strangers do not keep us from others; what comes through a circuit is nobody's that we know.
+    fn make_room(&mut self, way: Way, groups: Option<Groups>) -> bool {
+        let most = match (way, groups) {
+            (Way::In(_), Some(groups)) => self.shares.gives_way_to(Some(groups)),
+            (Way::In(_), None) => None,
+            (Way::Out, _) => self.shares.gives_way_to(None),
+        };
+        let Some(address) = most.map(Groups::address) else { return false };
+        let [first, last] = [0, usize::MAX].map(|id| (address, ConnectionId::new_unchecked(id)));
+        let Some((_, id)) = self.by_address.range(first..=last).next_back().copied() else { return false };
+        if let Some(node) = self.held.get(&id).map(|held| held.node) {
+            self.given_up.push_back((node, id));
+        }
+        self.forget(id);
+        true
     }
 
     fn forget(&mut self, id: ConnectionId) {
         self.dials.remove(&id);
-        self.held.remove(&id);
+        let Some(Held { node, groups }) = self.held.remove(&id) else { return };
+        if let Some(count) = self.by_node.get_mut(&node) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.by_node.remove(&node);
+            }
+        }
+        if let Some(groups) = groups {
+            self.shares.remove(groups);
+            self.by_address.remove(&(groups.address(), id));
+        }
     }
 
     /// Whether one more from there is taken now.
@@ -126,9 +181,8 @@ impl Behaviour {
                 return Err(Crowded::Struck);
             }
         }
-        let origins = || self.held.values().filter_map(|held| held.origin);
-        let of_address = origins().filter(|held| held.address == origin.address).count();
-        let of_prefix = origins().filter(|held| held.prefix == origin.prefix).count();
+        let groups = Groups::of(origin.address);
+        let (of_address, of_prefix) = (self.shares.of(groups.address()), self.shares.of(groups.network()));
         let (address, prefix) = match origin.is_here() {
             true => (limits::CONNECTIONS_PER_PREFIX * 2, limits::CONNECTIONS_PER_PREFIX * 2),
             false => (limits::CONNECTIONS_PER_ADDRESS, limits::CONNECTIONS_PER_PREFIX),
@@ -167,7 +221,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.admit(id, node, Origin::of(remote)).map_err(ConnectionDenied::new)?;
+        self.admit(id, node, Way::In(Origin::of(remote))).map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
 
@@ -194,7 +248,7 @@ impl NetworkBehaviour for Behaviour {
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.dials.remove(&id);
-        self.admit(id, node, None).map_err(ConnectionDenied::new)?;
+        self.admit(id, node, Way::Out).map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
 
@@ -214,7 +268,14 @@ impl NetworkBehaviour for Behaviour {
     }
 
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        Poll::Pending
+        // Filled while the swarm takes a connection, after which it looks here.
+        match self.given_up.pop_front() {
+            Some((peer_id, id)) => {
+                tracing::debug!(%peer_id, "a connection of whoever holds most makes room for others");
+                Poll::Ready(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(id) })
+            }
+            None => Poll::Pending,
+        }
     }
 }
 
@@ -238,7 +299,17 @@ mod tests {
     }
 
     fn comes(crowd: &mut Behaviour, id: usize, node: PeerId, from: Option<Origin>) -> Result<(), Crowded> {
-        crowd.admit(ConnectionId::new_unchecked(id), node, from)
+        crowd.admit(ConnectionId::new_unchecked(id), node, Way::In(from))
+    }
+
+    fn dial(crowd: &mut Behaviour, id: usize, node: PeerId) -> Result<(), Crowded> {
+        crowd.admit(ConnectionId::new_unchecked(id), node, Way::Out)
+    }
+
+    /// How many connections are given up.
+    fn given_up(crowd: &mut Behaviour) -> usize {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        std::iter::from_fn(|| crowd.poll(&mut cx).is_ready().then_some(())).count()
     }
 
     fn goes(crowd: &mut Behaviour, id: usize, peer_id: PeerId) {
@@ -259,15 +330,19 @@ mod tests {
             assert!(comes(&mut crowd, id, node, Some(origin("192.0.2.1"))).is_ok());
         }
         assert!(matches!(comes(&mut crowd, 99, node, Some(origin("198.51.100.1"))), Err(Crowded::Node)));
-        assert!(matches!(comes(&mut crowd, 99, node, None), Err(Crowded::Node)));
+        assert!(matches!(dial(&mut crowd, 99, node), Err(Crowded::Node)));
         goes(&mut crowd, 0, node);
-        assert!(comes(&mut crowd, 99, node, None).is_ok());
+        assert!(dial(&mut crowd, 99, node).is_ok());
         let all = (100..).take_while(|id| comes(&mut crowd, *id, PeerId::random(), None).is_ok()).count();
         assert_eq!(all, platform::CONNECTIONS - limits::CONNECTIONS_PER_NODE);
-        for id in 0..100 + all {
+        // Of those that came from one address, a dial of our own takes the place of all but one.
+        let more = (100 + all..).take_while(|id| dial(&mut crowd, *id, PeerId::random()).is_ok()).count();
+        assert_eq!((more, given_up(&mut crowd)), (limits::CONNECTIONS_PER_NODE - 2, more));
+        for id in 0..100 + all + more {
             goes(&mut crowd, id, node);
         }
-        assert!(crowd.held.is_empty() && crowd.dials.is_empty());
+        assert!(crowd.held.is_empty() && crowd.dials.is_empty() && crowd.by_node.is_empty());
+        assert!(crowd.shares.is_empty() && crowd.by_address.is_empty());
     }
 
     #[test]
@@ -300,6 +375,38 @@ mod tests {
         }
         assert_eq!(held, limits::CONNECTIONS_PER_PREFIX);
         assert_eq!(fill(&mut crowd, origin("192.0.3.1")), limits::CONNECTIONS_PER_ADDRESS);
+    }
+
+    #[test]
+    fn a_few_prefixes_do_not_keep_others_out_by_holding_all_connections() {
+        let mut crowd = Behaviour::default();
+        let mut held = 0;
+        for neighbour in 0..100 {
+            held += fill(&mut crowd, origin(&format!("192.0.{}.{}", neighbour % 4, neighbour / 4)));
+        }
+        assert_eq!((held, crowd.held.len(), given_up(&mut crowd)), (platform::CONNECTIONS, platform::CONNECTIONS, 0));
+        // Ids that none of the others has.
+        let far = |crowd: &mut Behaviour, id: usize| {
+            comes(crowd, 100_000 + id, PeerId::random(), Some(origin("203.0.113.1")))
+        };
+        assert!((0..100).all(|id| far(&mut crowd, id).is_ok()));
+        assert_eq!((given_up(&mut crowd), crowd.held.len()), (100, platform::CONNECTIONS));
+        let network = Groups::of("203.0.113.1".parse().unwrap()).network();
+        let again = (200_000..201_000)
+            .filter(|id| comes(&mut crowd, *id, PeerId::random(), Some(origin("192.0.2.1"))).is_ok())
+            .count();
+        assert_eq!(crowd.shares.of(network), 100, "whoever comes again and again gets nobody else's, after {again}");
+        assert!(dial(&mut crowd, 300_000, PeerId::random()).is_ok());
+        // Nobody is known behind a circuit.
+        assert!(comes(&mut crowd, 300_001, PeerId::random(), None).is_err());
+    }
+
+    #[test]
+    fn an_ipv6_household_holds_as_many_connections_as_an_address() {
+        let mut crowd = Behaviour::default();
+        let of = |n: usize| Origin::of(&format!("/ip6/2001:db8:1:2::{n:x}/tcp/1").parse().unwrap());
+        let held = (0..600).filter(|n| comes(&mut crowd, *n, PeerId::random(), of(*n)).is_ok()).count();
+        assert_eq!(held, limits::CONNECTIONS_PER_ADDRESS);
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod listeners;
 mod origin;
 mod platform;
 mod run;
+pub mod shares;
 mod streams;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 // Connections.
 
-/// Connections that a native node holds at once.
+/// Connections that a native node holds at once. When all are taken, whoever holds most gives one up for those who hold less.
 pub const NATIVE_CONNECTIONS: usize = 8_192;
 /// Connections that a tab holds at once.
 pub const BROWSER_CONNECTIONS: usize = 128;
 /// Connections to one node. More than one exists only while two nodes dial each other, or one reconnects.
 pub const CONNECTIONS_PER_NODE: usize = 8;
-/// Incoming connections from one address.
+/// Incoming connections from one address (IPv4 address, IPv6 /64).
 pub const CONNECTIONS_PER_ADDRESS: usize = 512;
 /// Incoming connections from one prefix (IPv4 /24, IPv6 /48). From this machine itself, where proxies are, twice as many.
 pub const CONNECTIONS_PER_PREFIX: usize = 2_048;

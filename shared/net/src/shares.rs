@@ -1,0 +1,242 @@
+//! Who holds most of what is shared by address. One who wants more than others takes many of it at one address, or a few at
+//! each of the many addresses that are cheap to get together; so what is held counts for the address, for the network around
+//! it, and for the wide one around that. Each question is answered without looking at all holders.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+/// How wide a group of addresses is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Width {
+    /// An IPv4 /16 or an IPv6 /32: what a provider of addresses has.
+    Wide,
+    /// An IPv4 /24 or an IPv6 /48: what one who rents addresses gets cheaply.
+    Network,
+    /// An IPv4 address or an IPv6 /64: what a household or a machine gets.
+    Address,
+}
+
+/// Addresses that count together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Group {
+    width: Width,
+    first: IpAddr,
+}
+
+impl Group {
+    /// How heavy it is when it holds so many. The wider, the more households are in it that have nothing to do with each
+    /// other.
+    fn weight(self, count: usize) -> usize {
+        count.saturating_mul(match self.width {
+            Width::Wide => 1,
+            Width::Network => 4,
+            Width::Address => 16,
+        })
+    }
+}
+
+/// The groups that a holder belongs to, the widest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Groups([Group; 3]);
+
+impl Groups {
+    /// Of a holder at `address`.
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => {
+                let [a, b, c, _] = v4.octets();
+                Self::nested(Ipv4Addr::new(a, b, 0, 0).into(), Ipv4Addr::new(a, b, c, 0).into(), v4.into())
+            }
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, ..] = v6.segments();
+                let first = |c, d| Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into();
+                Self::nested(first(0, 0), first(c, 0), first(c, d))
+            }
+        }
+    }
+
+    /// Of one whose address has nothing to do with its neighbours.
+    pub fn alone(address: IpAddr) -> Self {
+        Self::nested(address, address, address)
+    }
+
+    fn nested(wide: IpAddr, network: IpAddr, address: IpAddr) -> Self {
+        let group = |width, first| Group { width, first };
+        Self([group(Width::Wide, wide), group(Width::Network, network), group(Width::Address, address)])
+    }
+
+    /// The IPv4 address or IPv6 /64.
+    pub fn address(self) -> Group {
+        let [_, _, address] = self.0;
+        address
+    }
+
+    /// The IPv4 /24 or IPv6 /48.
+    pub fn network(self) -> Group {
+        let [_, network, _] = self.0;
+        network
+    }
+
+    /// All of them.
+    pub fn each(self) -> [Group; 3] {
+        self.0
+    }
+}
+
+/// How much each group holds.
+#[derive(Default)]
+pub struct Shares {
+    /// Besides, the groups of one that is in it.
+    held: BTreeMap<Group, (usize, Groups)>,
+    by_weight: BTreeSet<(usize, Group)>,
+    /// The group around, how much it holds, the group.
+    within: BTreeSet<(Group, usize, Group)>,
+}
+
+impl Shares {
+    /// One of `groups` holds one more.
+    pub fn add(&mut self, groups: Groups) {
+        self.count(groups, |count| count.saturating_add(1));
+    }
+
+    /// One of `groups` holds one less.
+    pub fn remove(&mut self, groups: Groups) {
+        self.count(groups, |count| count.saturating_sub(1));
+    }
+
+    fn count(&mut self, groups: Groups, change: impl Fn(usize) -> usize) {
+        let mut around = None;
+        for group in groups.0 {
+            let before = self.of(group);
+            let after = change(before);
+            self.by_weight.remove(&(group.weight(before), group));
+            if let Some(around) = around {
+                self.within.remove(&(around, before, group));
+            }
+            if after == 0 {
+                self.held.remove(&group);
+            } else {
+                self.held.insert(group, (after, groups));
+                self.by_weight.insert((group.weight(after), group));
+                if let Some(around) = around {
+                    self.within.insert((around, after, group));
+                }
+            }
+            around = Some(group);
+        }
+    }
+
+    /// How much a group holds.
+    pub fn of(&self, group: Group) -> usize {
+        self.held.get(&group).map_or(0, |(count, _)| *count)
+    }
+
+    /// Whether nobody holds anything.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// The group that is heaviest: an address, or where many addresses hold a little each, the group of them.
+    pub fn heaviest(&self) -> Option<Group> {
+        self.by_weight.last().map(|(_, group)| *group)
+    }
+
+    /// Who holds most within the heaviest group.
+    pub fn holds_most(&self) -> Option<Groups> {
+        let mut group = self.heaviest()?;
+        while let Some(inner) = self.heaviest_within(group) {
+            group = inner;
+        }
+        self.held.get(&group).map(|(_, groups)| *groups)
+    }
+
+    fn heaviest_within(&self, around: Group) -> Option<Group> {
+        let highest = Group { width: Width::Address, first: Ipv6Addr::from_bits(u128::MAX).into() };
+        let inner = self.within.range(..=(around, usize::MAX, highest)).next_back();
+        inner.filter(|(of, _, _)| *of == around).map(|(_, _, group)| *group)
+    }
+
+    /// Who holds most, if that is more than the newcomer would hold with one more. What both belong to does not matter between
+    /// them; a newcomer without groups holds nothing else.
+    pub fn gives_way_to(&self, newcomer: Option<Groups>) -> Option<Groups> {
+        let most = self.holds_most()?;
+        let apart = |group: &Group| !newcomer.is_some_and(|newcomer| newcomer.0.contains(group));
+        let theirs = most.0.into_iter().filter(apart).map(|group| group.weight(self.of(group))).max()?;
+        let own = newcomer.map_or(Some(most.address().weight(1)), |newcomer| {
+            let apart = newcomer.0.into_iter().filter(|group| !most.0.contains(group));
+            apart.map(|group| group.weight(self.of(group) + 1)).max()
+        })?;
+        (own < theirs).then_some(most)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn groups(text: &str) -> Groups {
+        Groups::of(text.parse().unwrap())
+    }
+
+    /// The address, or first address of the /64, of whoever gives way to one at `text`.
+    fn gives_way_to(shares: &Shares, text: &str) -> Option<String> {
+        shares.gives_way_to(Some(groups(text))).map(|groups| groups.address().first.to_string())
+    }
+
+    fn holding(many: &[(&str, usize)]) -> Shares {
+        let mut shares = Shares::default();
+        for (text, count) in many {
+            (0..*count).for_each(|_| shares.add(groups(text)));
+        }
+        shares
+    }
+
+    #[test]
+    fn whoever_holds_most_gives_way_to_who_holds_less_and_to_nobody_else() {
+        let shares = holding(&[("1.1.1.1", 5), ("2.2.2.2", 3), ("3.3.3.3", 4)]);
+        for less in ["4.4.4.4", "2.2.2.2"] {
+            assert_eq!(gives_way_to(&shares, less).unwrap(), "1.1.1.1");
+        }
+        assert_eq!(gives_way_to(&shares, "3.3.3.3"), None, "with one more it would hold as much");
+        assert_eq!(gives_way_to(&shares, "1.1.1.1"), None);
+        assert_eq!(shares.gives_way_to(None), Some(groups("1.1.1.1")), "to one who holds nothing");
+        assert_eq!((gives_way_to(&Shares::default(), "1.1.1.1"), Shares::default().gives_way_to(None)), (None, None));
+        assert_eq!(holding(&[("1.1.1.1", 1), ("3.1.1.1", 1)]).gives_way_to(None), None);
+        assert_eq!(gives_way_to(&holding(&[("1.1.1.1", 1)]), "2.2.2.2"), None, "one is nobody's too many");
+    }
+
+    #[test]
+    fn many_addresses_of_a_network_and_many_networks_of_a_wide_one_count_together() {
+        let mut shares = holding(&[("2001:db8:ffff::1", 9), ("9.9.9.9", 9)]);
+        (0..50).for_each(|n| shares.add(groups(&format!("2001:db9:1:{n}::1"))));
+        shares.add(groups("2001:db9:1:7::2"));
+        assert_eq!(gives_way_to(&shares, "8.8.8.8").unwrap(), "2001:db9:1:7::", "the one in it that holds most");
+        assert_eq!(gives_way_to(&shares, "2001:db9:1:100::1").unwrap(), "2001:db9:1:7::", "to its neighbour as well");
+        let mut spread = holding(&[("2001:db8:ffff::1", 9), ("9.9.9.9", 9)]);
+        (0..200).for_each(|n| spread.add(groups(&format!("2001:db9:{n}::1"))));
+        assert!(gives_way_to(&spread, "2001:db8:ffff::1").unwrap().starts_with("2001:db9:"));
+        assert_eq!(gives_way_to(&spread, "2001:db9:999::1"), None, "its own networks hold as much as each other");
+    }
+
+    #[test]
+    fn households_of_one_provider_do_not_pay_for_each_other_while_one_holds_more() {
+        let mut shares = holding(&[("1.1.1.1", 100)]);
+        (0..300).for_each(|n| shares.add(groups(&format!("2001:db9:{n}::1"))));
+        assert_eq!(gives_way_to(&shares, "2001:db9:999::1").unwrap(), "1.1.1.1");
+    }
+
+    #[test]
+    fn what_is_given_back_is_forgotten_and_loners_have_no_neighbours() {
+        let mut shares = holding(&[("127.0.0.1", 1)]);
+        let alone = Groups::alone("127.0.0.2".parse().unwrap());
+        shares.add(alone);
+        shares.remove(groups("127.0.0.1"));
+        assert_eq!((shares.of(alone.address()), shares.of(groups("127.0.0.1").network())), (1, 0));
+        shares.remove(alone);
+        shares.remove(alone);
+        assert!(shares.is_empty() && shares.by_weight.is_empty() && shares.within.is_empty());
+    }
+}
