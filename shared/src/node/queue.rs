@@ -16,6 +16,8 @@ pub(super) type Key = (NodeId, AttemptId);
 
 /// What a batch counts until it is known what it took, in microseconds.
 const UNKNOWN_MICROS: u64 = 50_000;
+/// What it counts before it has run at most, however long the last one took: what it takes counts while it runs.
+const MOST_AHEAD_MICROS: u64 = 2_000_000;
 
 /// Batches that wait for a core.
 #[derive(Default)]
@@ -106,7 +108,7 @@ impl Queue {
         let Some(line) = self.lines.get_mut(&node) else { return 0 };
         self.turns.remove(&line.turn(node));
         self.served += 1;
-        let counted = line.took.unwrap_or(UNKNOWN_MICROS);
+        let counted = line.took.unwrap_or(UNKNOWN_MICROS).min(MOST_AHEAD_MICROS);
         line.given = line.given.saturating_add(counted);
         line.served = self.served;
         if !line.waiting.is_empty() {
@@ -231,6 +233,21 @@ mod tests {
         assert_eq!(queue.audit(2), Ok(()));
         assert!(std::iter::from_fn(|| pop(&mut queue)).all(|(key, _)| key.0 != A));
     }
+
+    #[test]
+    fn whoever_comes_waits_for_nothing_that_another_is_yet_to_be_given() {
+        let mut queue = Queue::default();
+        (0..20).for_each(|attempt| queue.push(Priority::Normal, (A, AttemptId(attempt))));
+        let (_, counted) = pop(&mut queue).unwrap();
+        queue.took(A, 3_600_000_000, counted);
+        let (_, counted) = pop(&mut queue).unwrap();
+        queue.charge(A, 100_000, 50_000);
+        queue.took(A, 10_000, counted);
+        (0..10).for_each(|attempt| queue.push(Priority::Normal, (B, AttemptId(attempt))));
+        let order: Vec<NodeId> = (0..4).filter_map(|_| pop(&mut queue)).map(|((node, _), _)| node).collect();
+        assert!(order.contains(&B), "{order:?}");
+    }
+
     #[test]
     fn what_one_is_given_while_nobody_else_waits_counts_against_him_no_more_once_somebody_does() {
         let mut queue = Queue::default();
