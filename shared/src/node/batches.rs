@@ -149,8 +149,8 @@ impl Provider {
     /// The host finished a run.
     pub(super) fn executed(&mut self, core: &mut Core, run: RunId, report: &BatchReport) {
         let Some(run) = self.runs.remove(&run) else { return };
-        self.left(&run, core.now);
         self.queue.took(run.of, run.ran_micros(core.now), run.counted);
+        self.left(&run, core.now);
         core.network_changed = true;
         self.busy_micros = self.busy_micros.saturating_add(report.busy_micros);
         self.tasks_done += report.outcomes.iter().filter(|outcome| outcome.output.is_ok()).count() as u64;

@@ -66,7 +66,7 @@ impl CalledOff {
     }
 
     /// What a node is to be told that is there again. It counts as said from now on.
-    pub(super) fn to_say(&mut self, node: NodeId, now: Moment) -> Vec<AttemptId> {
+    pub(super) fn unheard(&mut self, node: NodeId, now: Moment) -> Vec<AttemptId> {
         let mut unheard = Vec::new();
         self.change(node, |ended| {
             ended.forget_heard(now);
@@ -122,12 +122,12 @@ mod tests {
         called_off.note(NODE, AttemptId(2), after(40_000), true);
         called_off.broke(NODE, after(65_000));
         called_off.note(NODE, AttemptId(3), after(70_000), false);
-        assert_eq!(called_off.to_say(NODE, after(10_000_000)), [AttemptId(2), AttemptId(3)]);
+        assert_eq!(called_off.unheard(NODE, after(10_000_000)), [AttemptId(2), AttemptId(3)]);
         // Another connection takes the place of that one, which nobody saw break.
-        assert_eq!(called_off.to_say(NODE, after(10_030_000)), [AttemptId(2), AttemptId(3)]);
+        assert_eq!(called_off.unheard(NODE, after(10_030_000)), [AttemptId(2), AttemptId(3)]);
         called_off.done(NODE, AttemptId(3));
-        assert_eq!(called_off.to_say(NODE, after(10_060_000)), [AttemptId(2)]);
-        assert_eq!(called_off.to_say(NODE, after(10_120_000)), []);
+        assert_eq!(called_off.unheard(NODE, after(10_060_000)), [AttemptId(2)]);
+        assert_eq!(called_off.unheard(NODE, after(10_120_000)), []);
         assert!(called_off.of.is_empty() && called_off.audit() == Ok(()));
     }
 
@@ -148,10 +148,10 @@ mod tests {
         }
         assert_eq!(called_off.audit(), Ok(()));
         assert!(called_off.len > MOST - MOST_OF_A_NODE);
-        assert_eq!(called_off.to_say(first, after(200_000)), []);
+        assert_eq!(called_off.unheard(first, after(200_000)), []);
         let mut last = NodeId([9; 32]);
         last.0[..8].copy_from_slice(&(MOST as u64 - 1).to_be_bytes());
-        assert_eq!(called_off.to_say(last, after(200_000)), [AttemptId(MOST as u64 - 1)]);
+        assert_eq!(called_off.unheard(last, after(200_000)), [AttemptId(MOST as u64 - 1)]);
     }
 
     #[test]
@@ -160,7 +160,7 @@ mod tests {
         for attempt in 0..=MOST_OF_A_NODE as u64 {
             called_off.note(NODE, AttemptId(attempt), NOW, true);
         }
-        let said = called_off.to_say(NODE, NOW);
+        let said = called_off.unheard(NODE, NOW);
         assert_eq!((said.len(), said.first()), (MOST_OF_A_NODE, Some(&AttemptId(1))));
     }
 }

@@ -168,8 +168,8 @@ impl Candidates {
         if offer.node == core.me() { offer.cores } else { self.records.cores(offer.node, offer.cores) }
     }
 
-    /// How many more batches a node should get now, `beyond` its window if it is proven. One that is doubted gets one to
-    /// show that it delivers.
+    /// How many more batches a node should get now, `beyond` its window if it is proven. One that is doubted gets one at a
+    /// time, a second after the last, as far as its window goes.
     pub(super) fn room(&self, core: &Core, offer: &Offer, beyond: usize) -> usize {
         let candidate = self.nodes.get(&offer.node);
         let (most, doubted) = match self.trust(core, offer.node) {

@@ -153,7 +153,7 @@ impl Requester {
             Some(candidate) => candidate.outstanding.iter().copied().collect(),
             None => Vec::new(),
         };
-        for some in self.called_off.to_say(node, core.now).chunks(MOST_CANCELLED) {
+        for some in self.called_off.unheard(node, core.now).chunks(MOST_CANCELLED) {
             core.send(node, Message::Cancel { attempts: some.to_vec() });
         }
         for id in unheard {
@@ -237,7 +237,7 @@ impl Requester {
     }
 
     /// Sends one batch of a job to a node; `false` when the job has none for it now.
-    fn issue(&mut self, core: &mut Core, offer: &Offer, job: JobId) -> bool {
+    pub(super) fn issue(&mut self, core: &mut Core, offer: &Offer, job: JobId) -> bool {
         let may_begin = self.may_begin(core, offer, job);
         let Some(entry) = self.jobs.get_mut(&job) else { return false };
         if !meets(offer, &entry.requirements) || !may_begin {

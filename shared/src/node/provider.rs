@@ -69,6 +69,8 @@ pub(super) struct Run {
     pub(super) place: Place,
     /// How long it was set aside before its turn.
     pub(super) rested: Millis,
+    /// From when on, if it is owed a core, others have had as long as its requester was given more than they.
+    pub(super) even_at: Moment,
 }
 
 /// The lending side of a node.

@@ -293,19 +293,46 @@ impl Requester {
     // ---- how it gives way ----------------------------------------------------------------------------------------
 
     /// Has a call set aside, once something is there for its core: for a job that waits, or for what rests there. What its
-    /// node has no core for goes out anew, in turn.
+    /// node has no core for goes out anew, in turn, but for what of that job it has already.
     fn set_aside(&mut self, core: &mut Core, id: AttemptId, for_job: Option<JobId>, full: &BTreeSet<NodeId>) {
         let Some(node) = self.attempts.get(&id).map(|attempt| attempt.node) else { return };
         // Before, so that the core is not taken by what is taken back.
-        let nodes = self.take_back(core, node, for_job, full);
+        let nodes = self.take_back(core, node, for_job, full, true);
         if let Some(attempt) = self.attempts.get_mut(&id) {
             attempt.rest = Rest::Asked(core.now);
             attempt.was_asked = true;
             self.candidates.set_aside(node, id, true);
         }
-        self.fill_again(core, node, nodes);
-        // After, so that what the core is for is there, and its node does not go on with what rests instead.
-        core.send(node, Message::GiveWay { attempt: id });
+        let ask = Message::GiveWay { attempt: id };
+        // What the core is for is there before: a batch, so that its node does not go on with what rests instead, or what
+        // rests, so that its node does not begin with a batch.
+        match for_job {
+            None => {
+                core.send(node, ask);
+                self.fill_again(core, node, nodes);
+            }
+            Some(job) => {
+                self.fill_again(core, node, nodes);
+                if self.has_one_for(node) || self.send_one(core, node, job) {
+                    core.send(node, ask);
+                } else if let Some(attempt) = self.attempts.get_mut(&id) {
+                    attempt.was_asked = false;
+                    attempt.wake(&mut self.candidates, id, core.now);
+                }
+            }
+        }
+    }
+
+    /// Whether a node has a batch that it has not begun.
+    fn has_one_for(&self, node: NodeId) -> bool {
+        let mut outstanding = self.candidates.get(node).into_iter().flat_map(|candidate| &candidate.outstanding);
+        outstanding.any(|id| self.attempts.get(id).is_some_and(|attempt| attempt.started_at.is_none()))
+    }
+
+    /// Sends a batch of a job to a node, also to one that is doubted and was given one just now.
+    fn send_one(&mut self, core: &mut Core, node: NodeId, job: JobId) -> bool {
+        let offer = self.candidates.get(node).and_then(|candidate| candidate.fresh(core.now)).cloned();
+        offer.is_some_and(|offer| self.issue(core, &offer, job))
     }
 
     /// Ends a call, which begins anew; its core goes to whose turn it is.
@@ -316,7 +343,7 @@ impl Requester {
             task.interrupted += 1;
         }
         // The call last, so that its node does not begin with what is taken back.
-        let nodes = self.take_back(core, node, Some(for_job), full);
+        let nodes = self.take_back(core, node, Some(for_job), full, false);
         self.reclaim(core, node, &[id]);
         self.fill_again(core, node, nodes);
     }
@@ -328,15 +355,20 @@ impl Requester {
         others.into_iter().for_each(|node| self.fill(core, node));
     }
 
-    /// Takes back what a node has no core for, and what of a job no node has; gives the nodes that had something.
+    /// Takes back what a node has no core for, and what of a job no node has, or with `stays` no other node; gives the nodes
+    /// that had something.
     fn take_back(
         &mut self,
         core: &mut Core,
         node: NodeId,
         for_job: Option<JobId>,
         full: &BTreeSet<NodeId>,
+        stays: bool,
     ) -> BTreeSet<NodeId> {
-        let wanted = |attempt: &Attempt| attempt.node == node || Some(attempt.job) == for_job;
+        let wanted = |attempt: &Attempt| {
+            let (here, of_job) = (attempt.node == node, Some(attempt.job) == for_job);
+            if here && of_job { !stays } else { here || of_job }
+        };
         let behind = |attempt: &Attempt| attempt.is_behind(full) && wanted(attempt);
         let mut by_node: BTreeMap<NodeId, Vec<AttemptId>> = BTreeMap::new();
         for (id, attempt) in self.attempts.iter().filter(|(_, attempt)| behind(attempt)) {

@@ -14,7 +14,8 @@
 //!    takes a new place then. What was set aside keeps the old one, which no core has: it is *owed* a core. The minute
 //!    begins anew when the run on that core has had it for a minute and nothing of its requester rests;
 //! 2. else to the requester who was given least time so far, of those who wait in the queue and those who are owed a core, the
-//!    latter by taking that place. Whoever is owed one for a minute for each requester who waits, and one more, goes first;
+//!    latter by taking that place. Whoever is owed one for as long as he was given more than they, and for a minute for each
+//!    requester who waits, and one more, goes first, with one call until he is owed one so long again;
 //! 3. if it is the queue's turn: to what that requester has resting for long enough, else to his next batch;
 //! 4. if nobody waits nor is owed one: to whatever rests.
 //!
@@ -25,8 +26,8 @@
 //! his own is his for a minute at least.
 //!
 //! What is set aside keeps its memory. Together it has no more than one call may have, and no more of it is there than cores,
-//! but for one of each requester who has nothing else there, with which it is no more than twice as many, and for what gives
-//! way to another after the minute, with which it is three times as many. So no requester takes all the room. Nothing is ever
+//! but for one of each requester who has nothing else there, if those are fewer than twice as many, and for what gives
+//! way to another after the minute: with these it is three times as many. So no requester takes all the room. Nothing is ever
 //! ended for another: who cannot set a call aside says so. On fewer cores than before, what runs comes to its end, and nothing
 //! begins until there is a core for it.
 
@@ -165,7 +166,7 @@ impl Provider {
             }
             Next::InTurn(of) => {
                 let place = self.new_place();
-                self.take_over(at, place, None);
+                self.take_over(at, place, None, core.now);
                 self.queue.reaches(of);
                 match self.rested(of, core.now) {
                     Some(id) => {
@@ -178,7 +179,7 @@ impl Provider {
                     None => self.begin(core, of, place),
                 }
             }
-            Next::Owed(place) => self.take_over(at, place, Some(core.now)),
+            Next::Owed(place) => self.take_over(at, place, Some(core.now), core.now),
         }
         true
     }
@@ -200,9 +201,9 @@ impl Provider {
         let mut in_turn = self.queue.in_turn();
         let longest = Millis(KEPT.0.saturating_mul(in_turn.len() as u64 + 1));
         let first = in_turn.next();
-        let owed = self.owed(|of, since| {
-            let was_given_less = |first| self.queue.given(of) <= self.queue.given(first);
-            first.is_none_or(was_given_less) || now >= since + longest
+        let owed = self.owed(|run, _| {
+            let was_given_less = |first| self.queue.given(run.of) <= self.queue.given(first);
+            first.is_none_or(was_given_less) || now >= run.even_at + longest
         });
         owed.map(Next::Owed).or_else(|| first.map(Next::InTurn))
     }
@@ -221,7 +222,7 @@ impl Provider {
         let works = |node: NodeId| self.queue.waiting(node).filter_map(|key| self.works.get(&key));
         let in_turn =
             self.queue.in_turn().find(|node| has_less(*node) && works(*node).any(|work| has_waited(work.since)));
-        let owed = || self.owed(|node, since| has_less(node) && has_waited(since));
+        let owed = || self.owed(|run, since| has_less(run.of) && has_waited(since));
         in_turn.map(Next::InTurn).or_else(|| owed().map(Next::Owed))
     }
 
@@ -231,10 +232,9 @@ impl Provider {
         lent.kept_since.filter(|_| !is_alone)
     }
 
-    /// The place of what is owed a core for longest, of those that `which` is true of: whose it is, and since when it rests.
-    fn owed(&self, which: impl Fn(NodeId, Moment) -> bool) -> Option<Place> {
-        let places: BTreeSet<Place> = self.lent.iter().map(|lent| lent.place).collect();
-        let owed = self.resting().filter(|(since, _, run)| !places.contains(&run.place) && which(run.of, *since));
+    /// The place of what is owed a core and rests for longest, of those that `which` is true of, given since when it rests.
+    fn owed(&self, which: impl Fn(&Run, Moment) -> bool) -> Option<Place> {
+        let owed = self.resting().filter(|(since, _, run)| !self.is_lent(run.place) && which(run, *since));
         owed.min_by_key(|(since, id, _)| (*since, *id)).map(|(.., run)| run.place)
     }
 
@@ -248,10 +248,26 @@ impl Provider {
         (0..self.lent.len()).filter(|at| self.lent.get(*at).is_some_and(|lent| !taken.contains(&lent.place))).collect()
     }
 
-    fn take_over(&mut self, at: usize, place: Place, kept_since: Option<Moment>) {
-        if let Some(lent) = self.lent.get_mut(at) {
-            (lent.place, lent.kept_since) = (place, kept_since);
+    fn take_over(&mut self, at: usize, place: Place, kept_since: Option<Moment>, now: Moment) {
+        let Some(lent) = self.lent.get_mut(at) else { return };
+        let before = lent.place;
+        (lent.place, lent.kept_since) = (place, kept_since);
+        if let Some((.., of)) = self.first_aside(|run| run.place == before) {
+            self.had_a_core(of, now);
         }
+    }
+
+    /// A requester had a core until now: what of his is owed one waits until others have had as long as he was given more.
+    fn had_a_core(&mut self, of: NodeId, now: Moment) {
+        let least = self.queue.in_turn().find(|node| *node != of).map(|node| self.queue.given(node));
+        let more = least.map_or(0, |least| self.queue.given(of).saturating_sub(least));
+        for run in self.runs.values_mut().filter(|run| run.of == of && !run.has_core()) {
+            run.even_at = now + Millis(more / 1_000);
+        }
+    }
+
+    fn is_lent(&self, place: Place) -> bool {
+        self.lent.iter().any(|lent| lent.place == place)
     }
 
     fn new_place(&mut self) -> Place {
@@ -266,6 +282,7 @@ impl Provider {
         {
             lent.free_since = now;
         }
+        self.had_a_core(run.of, now);
     }
 
     // ---- giving way ----------------------------------------------------------------------------------------------
@@ -284,8 +301,9 @@ impl Provider {
             }
             Successor::Rested(first) => {
                 self.gives_up(of, place, now);
-                let waits_for = self.runs.get(&first).map_or(place, |first| first.place);
-                self.set_aside(core, id, waits_for);
+                // Only what has a core for itself: the one on which this one goes on stays its requester's.
+                let others = self.runs.get(&first).map(|first| first.place).filter(|other| self.is_lent(*other));
+                self.set_aside(core, id, others.unwrap_or(place));
                 self.go_on(core, first, place);
             }
             Successor::Others => {
@@ -305,7 +323,11 @@ impl Provider {
 
     /// What is there for the core of a run that stands by.
     fn successor(&self, id: RunId, run: &Run, now: Moment) -> Option<Successor> {
-        let batch = self.queue.waits(run.of) && self.has_room_for_batch(run.of) && self.has_memory_for(id, None);
+        let may_begin = self.may_begin_for(id, run.of);
+        let batch = may_begin && self.queue.waits(run.of);
+        if may_begin && !batch && self.fetches(run.of) {
+            return None;
+        }
         let rested = || self.rested(run.of, now).filter(|first| self.has_memory_for(id, Some(*first)));
         let his = if batch { Successor::Batch } else { Successor::Rested(rested()?) };
         let lent = self.lent.iter().find(|lent| lent.place == run.place);
@@ -314,6 +336,17 @@ impl Provider {
         }
         let fits = self.has_room_for_others() && self.has_memory_for(id, None);
         Some(if fits { Successor::Others } else { Successor::Nobody })
+    }
+
+    /// Whether a batch of a requester may begin in the stead of one of his runs.
+    fn may_begin_for(&self, id: RunId, of: NodeId) -> bool {
+        self.has_room_for_batch(of) && self.has_memory_for(id, None)
+    }
+
+    /// Whether a batch of a requester is here but for what it needs.
+    fn fetches(&self, of: NodeId) -> bool {
+        let mut works = self.works.range((of, AttemptId(0))..=(of, AttemptId(u64::MAX)));
+        works.any(|(_, work)| matches!(work.state, WorkState::Fetching(_)))
     }
 
     /// A requester gives a core up for himself.
@@ -345,7 +378,9 @@ impl Provider {
         let standing_by = self.runs.iter().filter_map(|(id, run)| {
             let (since, first, _) = self.first_aside(|other| other.of == run.of)?;
             let at = since + REST;
-            (run.stands_by(at) && self.has_memory_for(*id, Some(first))).then_some(at)
+            let changes = run.stands_by(at) && self.has_memory_for(*id, Some(first));
+            // What is being fetched comes before, and brings a turn with it.
+            (changes && !(self.may_begin_for(*id, run.of) && self.fetches(run.of))).then_some(at)
         });
         free.chain(standing_by).min()
     }
@@ -393,6 +428,7 @@ impl Provider {
             turn: Turn::OnCore,
             place,
             rested: Millis(0),
+            even_at: core.now,
         };
         self.runs.insert(run, new);
         core.send(key.0, Message::Started { attempt: key.1 });
@@ -408,6 +444,8 @@ impl Provider {
             core.send(node, Message::Resting { attempt });
         }
         core.network_changed = true;
+        let of = run.of;
+        self.had_a_core(of, core.now);
     }
 
     fn go_on(&mut self, core: &mut Core, id: RunId, place: Place) {
@@ -444,12 +482,15 @@ impl Provider {
     /// Whether one more of a requester may be set aside, by their number, and a batch may begin in its stead.
     fn has_room_for_batch(&self, of: NodeId) -> bool {
         let fits = self.aside() < usize::from(self.settings.cores);
-        let is_first =
-            || self.aside() < 2 * usize::from(self.settings.cores) && self.first_aside(|run| run.of == of).is_none();
+        let is_first = || {
+            let others: BTreeSet<NodeId> = self.resting().map(|(.., run)| run.of).collect();
+            let fits = others.len() < 2 * usize::from(self.settings.cores) && !others.contains(&of);
+            fits && self.has_room_for_others()
+        };
         (fits || is_first()) && self.on_cores() <= self.lent.len()
     }
 
-    /// Whether one more may be set aside after the minute, by their number.
+    /// Whether one more may be set aside at all, by their number.
     fn has_room_for_others(&self) -> bool {
         self.aside() < 3 * usize::from(self.settings.cores)
     }

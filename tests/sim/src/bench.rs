@@ -169,6 +169,18 @@ impl Bench {
         self.is_assigned(PEER, attempt, 100, calls)
     }
 
+    /// The first peer gives it a batch whose calls it has to fetch, and does not send them yet.
+    pub fn is_given_large(&mut self, attempt: u64, memory_mib: u64) -> Vec<Did> {
+        let bytes = large(attempt);
+        self.is_assigned(PEER, attempt, memory_mib, Payload::Blob { hash: Hash::of(&bytes), len: bytes.len() as u64 })
+    }
+
+    /// The first peer sends the calls of such a batch.
+    pub fn fetches_large(&mut self, attempt: u64) -> Vec<Did> {
+        let bytes = large(attempt);
+        self.hears(Message::Chunk { hash: Hash::of(&bytes), offset: 0, total: bytes.len() as u64, bytes })
+    }
+
     fn is_assigned(&mut self, from: NodeId, attempt: u64, memory_mib: u64, calls: Payload) -> Vec<Did> {
         let limits = Limits { memory_bytes: memory_mib << 20, time_millis: 60_000, ..Limits::default() };
         let message = Message::Assign(Assignment {
@@ -222,6 +234,11 @@ impl Bench {
         };
         self.hears_from(node, Message::Offer(offer))
     }
+}
+
+/// The calls of a batch that are not like those of another.
+fn large(attempt: u64) -> Vec<u8> {
+    wire::encode_calls(&[attempt.to_le_bytes().to_vec()]).unwrap()
 }
 
 impl Did {

@@ -251,6 +251,38 @@ fn what_a_core_is_given_up_for_is_there_before_it_is() {
 }
 
 #[test]
+fn what_a_core_is_given_up_for_is_not_sent_twice() {
+    let mut bench = Bench::new(true);
+    let (_, small) = runs(&mut bench, "small", plan::sum(1), PEER);
+    let outcomes = vec![CallOutcome { output: Ok(vec![0; 8]), gas: Gas(1) }];
+    let report = BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 1_000 };
+    let report = Payload::Inline(wire::encode_report(&report).unwrap());
+    bench.hears(Message::Deliver { attempt: AttemptId(small), report });
+    let (_, long) = runs(&mut bench, "long", for_an_hour(), PEER);
+    bench.waits(Millis(2_000));
+    let small = assigned(&bench.submits("small", plan::sum(1)).1);
+    let did = bench.waits(Millis(2_000));
+    assert!(did.contains(&asked(long)) && !did.contains(&called_off(small)), "{did:?}");
+}
+
+#[test]
+fn a_core_is_given_up_for_what_rests_before_other_batches_come() {
+    let mut bench = Bench::new(true);
+    let (_, first) = runs(&mut bench, "first", for_an_hour(), PEER);
+    bench.waits(Millis(2_000));
+    let (_, did) = bench.submits("second", for_an_hour());
+    let second = assigned(&did.into_iter().chain(bench.waits(Millis(2_000))).collect::<Vec<_>>());
+    say_resting(&mut bench, first);
+    say_started(&mut bench, second);
+    bench.meets(OTHER);
+    runs(&mut bench, "third", plan::sum(1 << 40), OTHER);
+    let did = bench.waits(Millis(8_000));
+    let before = did.iter().take_while(|did| **did != asked(second));
+    assert!(did.contains(&asked(second)), "{did:?}");
+    assert!(!before.into_iter().any(|did| matches!(did, Did::Assigned(_))), "{did:?}");
+}
+
+#[test]
 fn calls_that_take_turns_long_enough_are_not_given_up_for_their_rests() {
     let mut bench = Bench::new(true);
     let (_, one) = runs(&mut bench, "one", endless(), PEER);
