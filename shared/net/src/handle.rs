@@ -14,8 +14,8 @@ use p2pnet_shared::{
     refusal::{Code, Refusal},
 };
 
-use crate::host::Records;
-pub use crate::listeners::Hears;
+pub use crate::listeners::{Hears, Teller};
+use crate::{host::Records, listeners};
 
 /// How many orders may wait for the loop; a caller beyond that waits.
 pub const COMMAND_QUEUE: usize = 256;
@@ -53,7 +53,7 @@ pub enum Command {
     /// Change what is lent.
     Settings(ProviderSettings),
     /// A listener for events.
-    Listen(mpsc::Sender<Event>, Hears),
+    Listen(Teller, Hears),
     /// A listener for the ends of jobs.
     ListenForEnds(mpsc::Sender<Vec<JobId>>),
     /// End the loop: say goodbye, close connections.
@@ -202,11 +202,11 @@ impl Handle {
 
     /// What changes from now on. Ends when the node stops.
     pub fn events(&self, hears: Hears) -> impl Stream<Item = Event> + Send + 'static {
-        let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
+        let (teller, told) = listeners::queue(EVENT_QUEUE);
         let mut commands = self.commands.clone();
         futures::stream::once(async move {
-            let _ = commands.send(Command::Listen(sender, hears)).await;
-            receiver
+            let _ = commands.send(Command::Listen(teller, hears)).await;
+            told
         })
         .flatten()
     }

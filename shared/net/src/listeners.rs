@@ -3,9 +3,17 @@
 //! has waited longest to be told of comes first, however often others change. Who is too far behind, or furthest behind when
 //! all together are, is let go: its stream ends, and it begins anew by looking at what there is.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
 
-use futures::channel::mpsc;
+use futures::{Stream, StreamExt, channel::mpsc};
 use p2pnet_shared::{
     api::{Event, JobSummary},
     id::{JobId, OwnerId},
@@ -41,9 +49,73 @@ impl Hears {
     }
 }
 
+/// A queue for so many events of one listener, which holds few of them when they are long.
+pub fn queue(events: usize) -> (Teller, Told) {
+    let (sender, receiver) = mpsc::channel(events);
+    let bytes = Arc::new(AtomicUsize::new(0));
+    (Teller { events: sender, bytes: Arc::clone(&bytes) }, Told { events: receiver, bytes })
+}
+
+/// The end of a listener's queue that events go into.
+pub struct Teller {
+    events: mpsc::Sender<Event>,
+    /// Of those in the queue.
+    bytes: Arc<AtomicUsize>,
+}
+
+/// The end that the listener takes them from.
+pub struct Told {
+    events: mpsc::Receiver<Event>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Teller {
+    fn has_room(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) < limits::LISTENER_UNREAD
+    }
+
+    /// Puts an event into the queue; gives it back when the queue is full.
+    fn put(&mut self, event: Event) -> Result<(), Event> {
+        // Before it can be taken.
+        let bytes = bytes_of(&event);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.events.try_send(event).map_err(|error| {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            error.into_inner()
+        })
+    }
+}
+
+impl Stream for Told {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        let event = ready!(self.events.poll_next_unpin(cx));
+        if let Some(event) = &event {
+            self.bytes.fetch_sub(bytes_of(event), Ordering::Relaxed);
+        }
+        Poll::Ready(event)
+    }
+}
+
+/// About as many bytes as an event takes in memory: what its owner wrote into a job is most of a long one.
+fn bytes_of(event: &Event) -> usize {
+    let fixed = size_of::<Event>();
+    match event {
+        Event::Job(summary) => {
+            let JobSummary { name, labels, kind, error, .. } = &**summary;
+            let of_labels = labels.iter().map(|(key, value)| key.len() + value.len() + 2 * size_of::<String>());
+            let of_error = error.iter().map(|refusal| refusal.message.len() + refusal.hint.len());
+            let texts = name.iter().chain([kind]).map(String::len);
+            fixed + size_of::<JobSummary>() + texts.chain(of_labels).chain(of_error).sum::<usize>()
+        }
+        Event::JobRemoved { id: _ } | Event::Network => fixed,
+    }
+}
+
 struct Listener {
     hears: Hears,
-    events: mpsc::Sender<Event>,
+    teller: Teller,
     changed: BTreeSet<JobId>,
     /// Those in the order in which they began to wait; some may be told or gone already, though never more of them than of
     /// the others.
@@ -61,12 +133,12 @@ struct EndListener {
 impl Listeners {
     /// One more. It hears of the network at once: what changed between its last look and now would else be missed.
     /// Beyond the bound it is dropped, which ends its stream.
-    pub fn add(&mut self, events: mpsc::Sender<Event>, hears: Hears) {
-        self.all.retain(|listener| !listener.events.is_closed());
+    pub fn add(&mut self, teller: Teller, hears: Hears) {
+        self.all.retain(|listener| !listener.teller.events.is_closed());
         if self.all.len() < limits::LISTENERS {
             self.all.push(Listener {
                 hears,
-                events,
+                teller,
                 changed: BTreeSet::new(),
                 order: VecDeque::new(),
                 removed: BTreeSet::new(),
@@ -191,17 +263,15 @@ impl Listener {
 
     /// `false` when nobody listens any more.
     fn tell(&mut self, summary: &impl Fn(JobId) -> Option<JobSummary>) -> bool {
-        while let Some(event) = self.next(summary) {
-            match self.events.try_send(event) {
-                Ok(()) => {}
-                Err(error) if error.is_disconnected() => return false,
-                Err(error) => {
-                    self.put_back(error.into_inner());
-                    break;
-                }
+        while self.teller.has_room()
+            && let Some(event) = self.next(summary)
+        {
+            if let Err(event) = self.teller.put(event) {
+                self.put_back(event);
+                break;
             }
         }
-        true
+        !self.teller.events.is_closed()
     }
 
     fn next(&mut self, summary: &impl Fn(JobId) -> Option<JobSummary>) -> Option<Event> {
@@ -233,6 +303,7 @@ impl Listener {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use futures::FutureExt as _;
     use p2pnet_shared::{api::Progress, job::JobState};
 
     use super::*;
@@ -258,14 +329,14 @@ mod tests {
         })
     }
 
-    fn heard(receiver: &mut mpsc::Receiver<Event>) -> Vec<Event> {
-        std::iter::from_fn(|| receiver.try_recv().ok()).collect()
+    fn heard(receiver: &mut Told) -> Vec<Event> {
+        std::iter::from_fn(|| receiver.next().now_or_never().flatten()).collect()
     }
 
     #[test]
     fn a_new_listener_hears_of_the_network_and_then_each_change_once() {
         let mut listeners = Listeners::default();
-        let (sender, mut receiver) = mpsc::channel(8);
+        let (sender, mut receiver) = queue(8);
         listeners.add(sender, Hears::Everything);
         listeners.tell(Moment(1_000), summary);
         assert_eq!(heard(&mut receiver), [Event::Network]);
@@ -283,8 +354,8 @@ mod tests {
     #[test]
     fn a_slow_listener_gets_the_newest_state_later_and_holds_nobody_up() {
         let mut listeners = Listeners::default();
-        let (slow, mut late) = mpsc::channel(0);
-        let (quick, mut prompt) = mpsc::channel(64);
+        let (slow, mut late) = queue(0);
+        let (quick, mut prompt) = queue(64);
         listeners.add(slow, Hears::Everything);
         listeners.add(quick, Hears::Everything);
         for n in 0..10 {
@@ -307,7 +378,7 @@ mod tests {
     #[test]
     fn jobs_that_change_all_the_time_keep_no_other_from_being_told_of() {
         let mut listeners = Listeners::default();
-        let (sender, mut receiver) = mpsc::channel(3);
+        let (sender, mut receiver) = queue(3);
         listeners.add(sender, Hears::Everything);
         let mut told = [0; 100];
         for round in 1..200 {
@@ -362,7 +433,7 @@ mod tests {
     #[test]
     fn what_a_listener_keeps_of_jobs_that_are_gone_does_not_grow_with_them() {
         let mut listeners = Listeners::default();
-        let (sender, mut receiver) = mpsc::channel(0);
+        let (sender, mut receiver) = queue(0);
         listeners.add(sender, Hears::Everything);
         for n in 0..100_000 {
             listeners.job_changed(many(n), Some(OwnerId::LOCAL), false);
@@ -374,14 +445,14 @@ mod tests {
             }
         }
         // What it was told before is still there, and then it ends.
-        while receiver.try_recv().is_ok() {}
+        _ = heard(&mut receiver);
         assert!(listeners.all.is_empty(), "a listener that takes nothing is let go");
     }
 
     #[test]
     fn a_burst_that_is_read_ends_no_stream_and_each_of_its_jobs_is_told_of() {
         let mut listeners = Listeners::default();
-        let (sender, mut receiver) = mpsc::channel(16);
+        let (sender, mut receiver) = queue(16);
         listeners.add(sender, Hears::Everything);
         (0..10_000).for_each(|n| listeners.job_removed(many(n), OwnerId::LOCAL));
         let mut told = 0;
@@ -393,13 +464,37 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_that_does_not_read_holds_few_long_events_and_one_that_does_hears_of_all() {
+        let mut listeners = Listeners::default();
+        let long = |id| {
+            let labels = (0..32).map(|n| (format!("{n}"), "x".repeat(1_000))).collect();
+            summary(id).map(|summary| JobSummary { labels, ..summary })
+        };
+        let (sender, mut receiver) = queue(16);
+        listeners.add(sender, Hears::Everything);
+        (0..100).for_each(|n| listeners.job_changed(id(n), Some(OwnerId::LOCAL), false));
+        for round in 1..50 {
+            listeners.tell(Moment(round * 1_000), long);
+        }
+        let unread = |receiver: &Told| receiver.bytes.load(Ordering::Relaxed);
+        let longest = bytes_of(&Event::Job(Box::new(long(id(0)).unwrap())));
+        assert!(longest > 32_000 && unread(&receiver) < limits::LISTENER_UNREAD + longest, "{}", unread(&receiver));
+        let mut told = 0;
+        for round in 50..200 {
+            told += heard(&mut receiver).iter().filter(|event| matches!(event, Event::Job(_))).count();
+            listeners.tell(Moment(round * 1_000), long);
+        }
+        assert_eq!((told, unread(&receiver), listeners.due()), (100, 0, None));
+    }
+
+    #[test]
     fn of_all_listeners_together_the_one_furthest_behind_goes() {
         let mut listeners = Listeners::default();
         let mut receivers = Vec::new();
         let each = u32::try_from(limits::LISTENER_BEHIND / 2).unwrap();
         let count = limits::LISTENERS_BEHIND / (limits::LISTENER_BEHIND / 2) + 4;
         for n in 0..count {
-            let (sender, receiver) = mpsc::channel(0);
+            let (sender, receiver) = queue(0);
             listeners.add(sender, Hears::Of(OwnerId([u8::try_from(n).unwrap(); 16])));
             receivers.push(receiver);
         }
@@ -419,7 +514,7 @@ mod tests {
     #[test]
     fn who_listens_for_an_owners_jobs_is_not_told_of_others() {
         let mut listeners = Listeners::default();
-        let (sender, mut receiver) = mpsc::channel(8);
+        let (sender, mut receiver) = queue(8);
         listeners.add(sender, Hears::Of(OwnerId([1; 16])));
         listeners.job_changed(id(1), Some(OwnerId::LOCAL), false);
         listeners.job_removed(id(2), OwnerId::LOCAL);
@@ -431,7 +526,7 @@ mod tests {
     #[test]
     fn a_listener_that_is_gone_is_forgotten() {
         let mut listeners = Listeners::default();
-        let (sender, receiver) = mpsc::channel(8);
+        let (sender, receiver) = queue(8);
         listeners.add(sender, Hears::Everything);
         drop(receiver);
         listeners.tell(Moment(1_000), summary);

@@ -230,7 +230,7 @@ impl<H: Host> Loop<H> {
             Command::JobResult(id, reply) => _ = reply.send(self.node.result(id)),
             Command::Network(reply) => _ = reply.send(Box::new(self.node.network())),
             Command::Settings(settings) => self.settings(now, settings),
-            Command::Listen(events, hears) => self.listeners.add(events, hears),
+            Command::Listen(teller, hears) => self.listeners.add(teller, hears),
             Command::ListenForEnds(events) => self.listeners.add_for_ends(events),
             Command::Stop(reply) => self.stopping.get_or_insert_default().push(reply),
         }
