@@ -512,12 +512,12 @@ impl Provider {
         set_aside.saturating_add(this) <= u64::from(self.settings.memory_mib) << 20
     }
 
-    /// Whether places are right: a core has one run at most, and one requester what was set aside on it.
+    /// Whether places are right: a core has one run at most, and one requester that and what was set aside on it.
     pub(super) fn audit_turns(&self) -> Result<(), &'static str> {
         let places: BTreeSet<Place> = self.lent.iter().map(|lent| lent.place).collect();
         let on_core: BTreeSet<Place> = self.runs.values().filter(|run| run.has_core()).map(|run| run.place).collect();
         let apart = places.len() == self.lent.len() && on_core.len() == self.on_cores();
-        let of_one = |(.., a): &(Moment, RunId, &Run)| self.resting().all(|(.., b)| a.place != b.place || a.of == b.of);
+        let of_one = |(.., a): &(Moment, RunId, &Run)| self.runs.values().all(|b| a.place != b.place || a.of == b.of);
         let right = apart && self.resting().all(|run| of_one(&run));
         if right { Ok(()) } else { Err("whose the cores are") }
     }
