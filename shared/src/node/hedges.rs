@@ -198,16 +198,22 @@ impl Requester {
         let mut off = Vec::new();
         for id in others {
             let Some(attempt) = self.attempts.get_mut(&id) else { continue };
-            // What took another a fraction of the time: one that was doubted before brought nothing again.
+            // What took another a fraction of the time: one that owed something before brought nothing again. What has not begun
+            // there may wait behind a batch of another requester.
             let paces = self.jobs.get(&job).map(|entry| &entry.paces);
             let known = paces.and_then(|paces| paces.duration(attempt.node, attempt.span.len()));
             let should = known.unwrap_or_default().0.max(took / 1000).saturating_mul(TIMES);
             let had = (core.now - attempt.assigned_at).0.saturating_sub(attempt.aside(core.now).0);
             let records = &mut self.candidates.records;
-            let silent = attempt.node != core.me()
-                && had >= should.saturating_add(UNKNOWN.0 + way(core, attempt.node))
-                && !records.has_delivered_after(attempt.node, attempt.assigned_at);
-            if attempt.late || (silent && records.is_doubted_since(attempt.node, attempt.assigned_at)) {
+            let silent_for = |least: Millis| {
+                attempt.node != core.me()
+                    && had >= should.saturating_add(least.0 + way(core, attempt.node))
+                    && !records.has_delivered_after(attempt.node, attempt.assigned_at)
+            };
+            let silent = silent_for(UNKNOWN);
+            let again = records.has_owed_since(attempt.node, attempt.assigned_at)
+                && silent_for(if attempt.started_at.is_some() { UNKNOWN } else { PROVEN });
+            if attempt.late || again {
                 attempt.blame(records, core.now);
             } else if silent {
                 records.owes(attempt.node, core.now);

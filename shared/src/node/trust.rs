@@ -27,6 +27,8 @@ const REST_MILLIS: (u64, u64) = (2_000, 600_000);
 struct Record {
     delivered: bool,
     delivered_at: Moment,
+    /// When it was first found to owe something since then.
+    owed_at: Option<Moment>,
     /// Batches that it was seen to run at once and delivered.
     parallel: u16,
     /// Attempts since its last delivery that brought nothing in their time.
@@ -84,15 +86,19 @@ impl Records {
         self.of.get(&node).is_some_and(|record| record.delivered && record.delivered_at < self.doubted_at)
     }
 
-    /// Whether a node was doubted already when it was given something, and still is.
-    pub(super) fn is_doubted_since(&self, node: NodeId, given_at: Moment) -> bool {
-        given_at >= self.doubted_at && self.is_doubted(node)
+    /// Whether a node owed something already when it was given this, and has delivered nothing since. That others owe
+    /// something says nothing of it.
+    pub(super) fn has_owed_since(&self, node: NodeId, given_at: Moment) -> bool {
+        self.of.get(&node).and_then(|record| record.owed_at).is_some_and(|at| given_at >= at)
     }
 
     /// A node owes something for too long: if nobody doubted it, others may have fallen silent with it.
     pub(super) fn owes(&mut self, node: NodeId, now: Moment) {
         if self.trust(node, now) == Trust::Proven && !self.is_doubted(node) {
             self.doubted_at = now;
+        }
+        if let Some(record) = self.of.get_mut(&node).filter(|record| record.delivered) {
+            record.owed_at.get_or_insert(now);
         }
     }
 
@@ -109,6 +115,7 @@ impl Records {
         record.parallel = record.parallel.max(running.min(record.parallel.saturating_add(1)));
         record.delivered = true;
         record.delivered_at = now;
+        record.owed_at = None;
         record.silent = 0;
         record.rests_until = Moment(0);
     }
@@ -209,10 +216,12 @@ mod tests {
         records.owes(NODE, Moment(20));
         assert!(records.is_doubted(NODE) && records.is_doubted(other));
         assert_eq!(records.trust(NODE, Moment(20)), Trust::Proven, "it may be the call that takes so long");
+        assert!(!records.has_owed_since(other, Moment(24)), "it was not this one");
         records.owes(other, Moment(25));
-        assert!(!records.is_doubted_since(other, Moment(19)) && records.is_doubted_since(other, Moment(20)), "once");
+        assert!(!records.has_owed_since(other, Moment(24)) && records.has_owed_since(other, Moment(25)), "twice");
         records.delivered(other, Moment(30), 1);
         assert!(records.is_doubted(NODE) && !records.is_doubted(other));
+        assert!(!records.has_owed_since(other, Moment(30)));
         records.silent(NODE, Moment(15), Moment(30));
         records.owes(NODE, Moment(40));
         assert!(!records.is_doubted(other), "that it owes something is known");
