@@ -172,6 +172,24 @@ impl Requester {
         self.start_looking(core);
     }
 
+    /// A node said who it is. One that restarted has lost its books: what it had goes out anew, since it would begin from the
+    /// beginning and has that much less time.
+    pub(super) fn greeted(&mut self, core: &mut Core, node: NodeId, session: u64) {
+        let outstanding = self.candidates.get(node).into_iter().flat_map(|candidate| &candidate.outstanding);
+        let mut lost = Vec::new();
+        for id in outstanding {
+            if let Some(attempt) = self.attempts.get_mut(id)
+                && attempt.session.replace(session).is_some_and(|before| before != session)
+            {
+                lost.push(*id);
+            }
+        }
+        if !lost.is_empty() {
+            self.reclaim(core, node, &lost, "its node restarted; it begins anew");
+            self.fill_all(core);
+        }
+    }
+
     pub(super) fn disconnected(&mut self, core: &mut Core, node: NodeId) {
         self.asked.remove(&node);
         self.candidates.disconnected(core.now, node);
@@ -308,6 +326,7 @@ impl Requester {
         let attempt = Attempt {
             job,
             node,
+            session: core.peers.get(node).and_then(|peer| peer.greeting.as_ref()).map(|greeting| greeting.session),
             span,
             calls,
             state: AttemptState::Assigned,

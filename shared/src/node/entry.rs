@@ -116,6 +116,8 @@ impl Task {
 pub(super) struct Attempt {
     pub(super) job: JobId,
     pub(super) node: NodeId,
+    /// The life of the node that has it, once that said which it is.
+    pub(super) session: Option<u64>,
     pub(super) span: Span,
     pub(super) calls: u64,
     pub(super) state: AttemptState,

@@ -448,6 +448,7 @@ impl Node {
             Message::Hello { version, role, agent, session } => {
                 if core.greeted(from, version, role, agent, session) {
                     self.provider.greeted(core, from, session);
+                    self.requester.greeted(core, from, session);
                 }
             }
             Message::Offer(offer) => {

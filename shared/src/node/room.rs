@@ -49,6 +49,8 @@ const ASIDE_SLACK: Millis = Millis(60_000);
 /// but in all for each time as long as it ran: what turns come to that are this one's own making. Who always has the shortest turn
 /// and then waits for longest has not been kept by its node.
 const ASIDE_FOR_RUN: u64 = LONGEST_ASIDE.0 / TURN.0;
+/// What a person is told of an attempt that gave way and was not set aside.
+const NEEDED: &str = "its node was needed for the job of another owner; it begins anew";
 /// Owners looked at in one step, who was given least first.
 const MOST_LOOKED_AT: usize = 16;
 
@@ -344,7 +346,7 @@ impl Requester {
         }
         // The call last, so that its node does not begin with what is taken back.
         let nodes = self.take_back(core, node, Some(for_job), full, false);
-        self.reclaim(core, node, &[id]);
+        self.reclaim(core, node, &[id], NEEDED);
         self.fill_again(core, node, nodes);
     }
 
@@ -375,19 +377,18 @@ impl Requester {
             by_node.entry(attempt.node).or_default().push(*id);
         }
         for (node, attempts) in &by_node {
-            self.reclaim(core, *node, attempts);
+            self.reclaim(core, *node, attempts, NEEDED);
         }
         by_node.into_keys().collect()
     }
 
-    /// Calls attempts of a node off, whose core is needed; they begin anew.
-    fn reclaim(&mut self, core: &mut Core, node: NodeId, attempts: &[AttemptId]) {
+    /// Calls attempts of a node off; they begin anew, for this reason.
+    pub(super) fn reclaim(&mut self, core: &mut Core, node: NodeId, attempts: &[AttemptId], why: &str) {
         for some in attempts.chunks(MOST_CANCELLED) {
             core.send(node, Message::Cancel { attempts: some.to_vec() });
         }
         for id in attempts {
-            let message = "its node was needed for the job of another owner; it begins anew";
-            self.lose(core, *id, Refusal::new(Code::NoProvider, message, ""));
+            self.lose(core, *id, Refusal::new(Code::NoProvider, why, ""));
         }
     }
 

@@ -120,8 +120,13 @@ impl Bench {
 
     /// A peer's connection is there, and it says Hello.
     pub fn meets(&mut self, node: NodeId) -> Vec<Did> {
+        self.meets_in_life(node, 1)
+    }
+
+    /// So it does, in its first life or a later one: after a restart.
+    pub fn meets_in_life(&mut self, node: NodeId, session: u64) -> Vec<Did> {
         let mut did = self.feed(Input::Connected { node, path: Path::Direct, transport: "test" });
-        let hello = Message::Hello { version: PROTOCOL_VERSION, role: Role::Client, agent: String::new(), session: 1 };
+        let hello = Message::Hello { version: PROTOCOL_VERSION, role: Role::Client, agent: String::new(), session };
         did.extend(self.hears_from(node, hello));
         did
     }

@@ -208,6 +208,34 @@ fn after_a_new_connection_a_node_is_asked_once_it_has_said_how_things_stand() {
 }
 
 #[test]
+fn what_a_node_had_that_restarted_begins_anew_with_all_of_its_time_and_without_a_retry() {
+    let mut bench = Bench::new(true);
+    let mut once = endless();
+    once.policy.retries = 0;
+    let (job, first) = runs(&mut bench, "owner", once, PEER);
+    bench.waits(Millis(60_000));
+    bench.feed(Input::Disconnected { node: PEER });
+    bench.waits(Millis(3_000));
+    let mut did = bench.meets_in_life(PEER, 2);
+    assert!(did.contains(&called_off(first)), "it knows nothing of how far it was: {did:?}");
+    let since = did.iter().position(|did| *did == called_off(first)).unwrap();
+    did.drain(..=since);
+    did.extend(bench.is_offered_by(PEER));
+    did.extend(bench.waits(Millis(1_000)));
+    let again = assigned(&did);
+    say_started(&mut bench, again);
+    // Its limit of a hundred seconds.
+    let did: Vec<Did> =
+        (0..95).flat_map(|_| [bench.is_offered_by(PEER), bench.waits(Millis(1_000))].concat()).collect();
+    assert!(!did.contains(&called_off(again)), "{did:?}");
+    assert!(bench.node.summary(job).is_some_and(|job| job.state == JobState::Running));
+    // In the same life it goes on with what it had.
+    bench.feed(Input::Disconnected { node: PEER });
+    let did = bench.meets_in_life(PEER, 2);
+    assert!(did.contains(&Did::Assigned(AttemptId(again))) && !did.contains(&called_off(again)), "{did:?}");
+}
+
+#[test]
 fn what_is_done_and_on_its_way_begins_anew_for_nobody() {
     let mut bench = Bench::new(true);
     let (_, long) = runs(&mut bench, "long", for_an_hour(), PEER);
