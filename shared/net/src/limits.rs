@@ -23,13 +23,20 @@ pub const PENDING_PER_PREFIX: usize = 384;
 pub const PENDING_PER_ADDRESS: usize = 256;
 /// An incoming handshake that takes longer has failed.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(6);
-/// webrtc-direct connections that a native node holds at once, handshakes included: each costs a thread and some files. Who
-/// finds no place comes by WebSocket.
+/// webrtc-direct connections that a native node holds at once, handshakes included: each costs threads and some files. Who
+/// finds no place comes by WebSocket. Fewer where the system leaves few threads to this process; then there are as many fewer
+/// from one prefix and from one address.
 pub const WEBRTC_CONNECTIONS: usize = 1_024;
 /// The same from one prefix.
 pub const WEBRTC_CONNECTIONS_PER_PREFIX: usize = 768;
 /// The same from one address.
 pub const WEBRTC_CONNECTIONS_PER_ADDRESS: usize = 512;
+/// Threads of one of them: one always, one more while packets are written,
+pub const WEBRTC_THREADS: usize = 2;
+/// and so long after the last of them.
+pub const WEBRTC_THREAD_IDLE: Duration = Duration::from_secs(1);
+/// All of them together take this part of the threads that the system lets this process have.
+pub const WEBRTC_PART_OF_THREADS: usize = 4;
 /// webrtc-direct handshakes at once. A packet is enough to begin one.
 pub const WEBRTC_HANDSHAKES: usize = 160;
 /// The same from one prefix.
@@ -42,7 +49,7 @@ pub const WEBRTC_LEFT_OVER: usize = 1_024;
 /// but once in this time at most, and after it in any case, which ends the connections.
 pub const WEBRTC_FULL_TIME: Duration = Duration::from_secs(10 * 60);
 /// Packets of unknown senders that were refused, after which the same is done; after four times as many at once.
-pub const WEBRTC_REFUSED: usize = 1 << 20;
+pub const WEBRTC_REFUSED: usize = 1 << 18;
 /// How soon a port that could not be had again is tried again.
 pub const WEBRTC_REOPEN_PAUSE: Duration = Duration::from_secs(1);
 /// Nodes of one prefix that were hung up on for nonsense, after which connections from there are taken one at a time.

@@ -231,13 +231,28 @@ fn sockets_of_webrtc() -> usize {
     targets.filter(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str())).count()
 }
 
+/// How many threads this process has for webrtc connections.
+#[cfg(target_os = "linux")]
+fn threads_of_webrtc() -> usize {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+    names.filter(|name| name.trim_end() == "webrtc").count()
+}
+
+/// How many files and sockets this process has open.
+#[cfg(target_os = "linux")]
+fn files() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn thousands_of_first_packets_of_webrtc_leave_nothing_open_and_keep_nobody_out() {
     let mut b = Party::new(2, false, everything());
     let tcp = b.address("/tcp/").await;
     let webrtc = b.address("/webrtc-direct/").await;
-    let mut most = 0;
+    let files_before = files();
+    let (mut most, mut most_threads) = (0, 0);
     let mut senders = Vec::new();
     for name in 0..2_000 {
         let sender = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -246,6 +261,7 @@ async fn thousands_of_first_packets_of_webrtc_leave_nothing_open_and_keep_nobody
             // As fast as the listener reads: what its socket drops would be no test.
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             most = most.max(sockets_of_webrtc());
+            most_threads = most_threads.max(threads_of_webrtc());
         }
         senders.push(sender);
         if senders.len() == 300 {
@@ -257,15 +273,23 @@ async fn thousands_of_first_packets_of_webrtc_leave_nothing_open_and_keep_nobody
         a.dial(b.me, std::slice::from_ref(&tcp));
         met(&mut a, &mut b).await;
     }
+    drop(senders);
     // Others' tests have some as well.
-    assert!((1..limits::WEBRTC_HANDSHAKES_PER_ADDRESS + 100).contains(&most), "{most} sockets are open");
+    let bound = limits::WEBRTC_HANDSHAKES_PER_ADDRESS + 100;
+    assert!((1..bound).contains(&most), "{most} sockets are open");
+    assert!((1..bound * limits::WEBRTC_THREADS).contains(&most_threads), "{most_threads} threads are there");
     // The last handshakes end when their time is over.
     tokio::time::timeout(std::time::Duration::from_secs(60), async {
-        while sockets_of_webrtc() > 16 {
+        while sockets_of_webrtc() > 16 || threads_of_webrtc() > 32 || files() > files_before + 200 {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     })
     .await
-    .unwrap_or_else(|_| panic!("{} sockets stay open", sockets_of_webrtc()));
+    .unwrap_or_else(|_| {
+        let (sockets, threads, files) = (sockets_of_webrtc(), threads_of_webrtc(), files());
+        panic!(
+            "{sockets} sockets, {threads} threads and {files} files stay, of these {files_before} were there before"
+        );
+    });
     assert_eq!(met_over_webrtc(9, &mut b).await.1.1, "webrtc-direct");
 }

@@ -7,6 +7,10 @@ pub mod data_channel;
 pub mod door;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod gate;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod house;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod threads;
 #[cfg(target_arch = "wasm32")]
 pub mod webrtc_direct;
 #[cfg(not(target_arch = "wasm32"))]
