@@ -563,7 +563,7 @@ impl Links {
 
     fn on_listening(&mut self, address: Multiaddr) {
         tracing::info!(%address, "listening");
-        if address::is_relayed(&address) {
+        if address::is_relayed(&address) || self.listening.contains(&address) {
             return;
         }
         self.listening.push(address.clone());
