@@ -21,8 +21,12 @@ use crate::{host::Records, listeners};
 pub const COMMAND_QUEUE: usize = 256;
 
 /// How many events may wait for a listener; one that is further behind gets the newest state of each job later, not
-/// every step.
-pub const EVENT_QUEUE: usize = 16;
+/// every step. They go in once in a while ([`crate::limits::EVENTS_MILLIS`]), so there is room for what a busy relay does
+/// meanwhile; what bounds long ones are their bytes.
+pub const EVENT_QUEUE: usize = 1_024;
+
+/// How many times the ends of jobs of a moment may wait for a listener.
+pub const END_QUEUE: usize = 16;
 
 /// An order or a question to the loop. Answers go back over the oneshot; nobody listening is fine.
 pub enum Command {
@@ -213,7 +217,7 @@ impl Handle {
 
     /// The jobs that end, or are removed, from now on; those of a moment at once. Ends when the node stops.
     pub fn ends(&self) -> impl Stream<Item = Vec<JobId>> + Send + 'static {
-        let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
+        let (sender, receiver) = mpsc::channel(END_QUEUE);
         let mut commands = self.commands.clone();
         futures::stream::once(async move {
             let _ = commands.send(Command::ListenForEnds(sender)).await;

@@ -160,7 +160,7 @@ pub const GOODBYE_LOOK: Duration = Duration::from_millis(10);
 /// See [`GOODBYE_TIMEOUT`].
 pub const GOODBYE_ARRIVES: Duration = Duration::from_millis(100);
 /// Bytes of events that may lie in the queue of a listener who has not taken them, besides one event more.
-pub const LISTENER_UNREAD: usize = 64 << 10;
+pub const LISTENER_UNREAD: usize = 128 << 10;
 /// Jobs that a listener may have yet to hear of; one that is further behind is let go and begins anew,
 pub const LISTENER_BEHIND: usize = 16_384;
 /// and so is whoever is furthest behind while all together are further behind than this.

@@ -376,6 +376,24 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_that_reads_hears_of_thousands_of_jobs_a_second() {
+        let mut listeners = Listeners::default();
+        let (teller, mut told) = queue(crate::handle::EVENT_QUEUE);
+        listeners.add(teller, Hears::Everything);
+        let (mut next, mut count) = (0, 0);
+        for round in 1..=1_000 {
+            for _ in 0..100 {
+                listeners.job_changed(many(next), Some(OwnerId::LOCAL), false);
+                listeners.job_removed(many(next + 1), OwnerId::LOCAL);
+                next += 2;
+            }
+            listeners.tell(Moment(round * limits::EVENTS_MILLIS), summary);
+            count += heard(&mut told).iter().filter(|event| **event != Event::Network).count();
+            assert_eq!((count, listeners.all.len()), (usize::try_from(next).unwrap(), 1), "in round {round}");
+        }
+    }
+
+    #[test]
     fn jobs_that_change_all_the_time_keep_no_other_from_being_told_of() {
         let mut listeners = Listeners::default();
         let (sender, mut receiver) = queue(3);
