@@ -249,6 +249,7 @@ fn whatever_is_no_relays_answer_is_never_taken_for_one() {
         ("Content-Type: text/plain", PAGE, page),
         ("Content-Type: application/json", PAGE, page),
         ("Content-Type: application/octet-stream", PAGE, page),
+        ("Content-Type: application/octet-stream", "log in", "(200 OK, application/octet-stream: \"log in\")"),
         ("X-None: 1", PAGE, page),
         ("Content-Type: text/html", "[]", "a web page (200 OK)"),
         ("Content-Type: text/plain", "log in\u{202e}\n first", "something else (200 OK, text/plain: \"log in first\")"),
@@ -279,7 +280,7 @@ fn an_answer_is_known_by_what_it_is_however_its_type_is_written() {
         ("Content-Type: Application/JSON; charset=UTF-8", "{\"result\":[1.50]}", "[1.50]\n"),
         ("Content-Type: application/problem+json", "{\"result\":\"a\"}", "a\n"),
         ("X-None: 1", "{\"result\":1}", "1\n"),
-        ("Content-Type: Application/Octet-Stream", "bytes", "bytes"),
+        ("P2PNET-Failed-Parts: 0\r\nContent-Type: Application/Octet-Stream", "bytes", "bytes"),
         // A program's output may be a page.
         ("p2pnet-failed-parts: 0\r\nContent-Type: application/octet-stream", "<html>", "<html>"),
     ] {

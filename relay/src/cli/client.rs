@@ -205,11 +205,9 @@ impl Client {
         if came.kind.as_deref() != Some("application/octet-stream") {
             return self.read(&came).map(Given::Json);
         }
-        // A program may put a web page out, which a relay tells to be its output.
-        if failed_parts.is_none() && came.is_page() {
-            return Err(self.other(came.told()));
-        }
-        Ok(Given::Bytes { bytes: came.body, failed_parts: failed_parts.unwrap_or(0) })
+        // Whatever a program puts out, a relay tells how many of its parts failed; nobody else does.
+        let Some(failed_parts) = failed_parts else { return Err(self.other(came.told())) };
+        Ok(Given::Bytes { bytes: came.body, failed_parts })
     }
 
     /// `POST` of JSON text, read as JSON.
