@@ -74,18 +74,24 @@ pub fn is_https(headers: &HeaderMap) -> bool {
 /// The host that the client itself asked for, where a proxy says so; else the `Host` header. Where that has no port,
 /// `X-Forwarded-Port` adds it. Taken from anybody, as [`is_https`] is.
 pub fn asked_host(headers: &HeaderMap) -> Option<String> {
+    asked_hosts(headers).into_iter().next()
+}
+
+/// The same, and behind it what else may have been asked for: the host with its usual port, where `X-Forwarded-Port` has
+/// added one, which may be that of a proxy within.
+pub fn asked_hosts(headers: &HeaderMap) -> Vec<String> {
     let host = first(headers, &HOST).or_else(|| first_in_standard(headers, "host"));
-    let host = host.or_else(|| first(headers, &header::HOST))?;
+    let Some(host) = host.or_else(|| first(headers, &header::HOST)) else { return Vec::new() };
     let behind_brackets = host.rsplit(']').next().unwrap_or_default();
     if behind_brackets.contains(':') {
-        return Some(host);
+        return vec![host];
     }
     // What a proxy within names is its own port, often: the usual one of the other scheme cannot be meant.
     let (usual, of_the_other) = if is_https(headers) { (443, 80) } else { (80, 443) };
     let port = first(headers, &PORT).and_then(|port| port.parse::<u16>().ok());
     match port.filter(|port| ![usual, of_the_other, 0].contains(port)) {
-        Some(port) => Some(format!("{host}:{port}")),
-        None => Some(host),
+        Some(port) => vec![format!("{host}:{port}"), host],
+        None => vec![host],
     }
 }
 
@@ -165,10 +171,17 @@ fn read_value(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// `1.2.3.4`, `1.2.3.4:5`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:5`; the port may be hidden (`:_x`). None asks
-/// from the address that stands for none.
+/// `1.2.3.4`, `1.2.3.4:5`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:5`; the port may be hidden (`:_x`), and an address
+/// of a link may have its zone (`fe80::1%eth0`), which says where it is met and not whose it is. None asks from the address
+/// that stands for none.
 fn read_address(text: &str) -> Option<IpAddr> {
     let text = text.split_once(":_").map_or(text, |(address, _)| address);
+    let zoneless =
+        text.split_once('%').filter(|(address, _)| address.matches(':').count() > 1).map(|(address, behind)| {
+            let zone_ends = behind.find(']').unwrap_or(behind.len());
+            format!("{address}{}", behind.get(zone_ends..).unwrap_or_default())
+        });
+    let text = zoneless.as_deref().unwrap_or(text);
     let address = text.parse::<IpAddr>().ok();
     let address = address.or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
     let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<IpAddr>().ok();
@@ -250,6 +263,10 @@ mod tests {
         assert_eq!(habit(b"unknown,9.9.9.9:80"), Hops::Named(vec![None, nine]));
         assert_eq!(habit(b"9.9.9.9,"), Hops::Named(vec![nine, None]));
         assert_eq!((habit(b""), habit(b" , ")), (Hops::Silent, Hops::Silent));
+        for text in [&b"fe80::1%eth0"[..], b"[fe80::1%25en0]:5", b"[fe80::1%3]", b"fe80::1"] {
+            assert_eq!(habit(text), Hops::Named(vec![Some("fe80::1".parse().unwrap())]), "{text:?}");
+        }
+        assert_eq!(habit(b"9.9.9.9%eth0"), Hops::Named(vec![None]));
         assert_eq!(Hops::by_habit(&HeaderMap::new()), Hops::Absent);
     }
 
@@ -292,5 +309,8 @@ mod tests {
         ] {
             assert_eq!(asked_host(&headers(pairs)).unwrap(), host, "{pairs:?}");
         }
+        let both = headers(&[("host", b"a"), ("x-forwarded-port", b"8443")]);
+        assert_eq!(asked_hosts(&both), ["a:8443", "a"]);
+        assert_eq!(asked_hosts(&headers(&[("host", b"a:9"), ("x-forwarded-port", b"8443")])), ["a:9"]);
     }
 }

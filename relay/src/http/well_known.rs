@@ -19,7 +19,7 @@ use p2pnet_shared::{api::WellKnown, wire::PROTOCOL_VERSION};
 use super::{
     App,
     address::Base,
-    forwarded::{asked_host, is_https},
+    forwarded::{asked_hosts, is_https},
 };
 
 /// Where WebSockets come in, on the HTTP port.
@@ -35,9 +35,9 @@ pub async fn document(
     let listening = app.addresses.borrow().clone();
     let me = app.handle.me().to_string();
     let path = format!("{}{WEBSOCKET_PATH}", base.as_str());
-    let host = asked_host(&headers).as_deref().and_then(read_host);
+    let hosts: Vec<Host> = asked_hosts(&headers).iter().filter_map(|host| read_host(host)).collect();
     let asker = app.proxies.client(peer, &headers);
-    let addresses = addresses(&listening, &app.external, host.as_ref(), is_https(&headers), &path, asker, &me);
+    let addresses = addresses(&listening, &app.external, &hosts, is_https(&headers), &path, asker, &me);
     let body = WellKnown {
         node: app.handle.me(),
         addresses,
@@ -88,19 +88,20 @@ fn read_host(text: &str) -> Option<Host> {
     sound.then(|| Host { name: Name::Dns(name.to_ascii_lowercase()), port })
 }
 
-/// The addresses for one who asked for `host` and came from `peer`, best first.
+/// The addresses for one who asked for the first of `hosts`, or another of them, and came from `peer`, best first.
 fn addresses(
     listening: &[String],
     external: &[IpAddr],
-    host: Option<&Host>,
+    hosts: &[Host],
     secure: bool,
     path: &str,
     peer: IpAddr,
     me: &str,
 ) -> Vec<String> {
+    let host = hosts.first();
     let here = host.is_some_and(Host::is_this_machine) || (host.is_none() && peer.is_loopback());
     let mut addresses = Vec::new();
-    if let Some(host) = host {
+    for host in hosts {
         let name = match &host.name {
             // "localhost" may mean ::1 to the browser while we listen on IPv4 only: libp2p gets the name, as the browser did.
             Name::Dns(name) => format!("/dns/{name}"),
@@ -179,7 +180,7 @@ mod tests {
 
     fn ask(host: &str, secure: bool, peer: &str) -> Vec<String> {
         let listening: Vec<String> = LISTENING.iter().map(|text| (*text).to_owned()).collect();
-        addresses(&listening, &[], read_host(host).as_ref(), secure, WEBSOCKET_PATH, peer.parse().unwrap(), "me")
+        addresses(&listening, &[], read_host(host).as_slice(), secure, WEBSOCKET_PATH, peer.parse().unwrap(), "me")
     }
 
     #[test]

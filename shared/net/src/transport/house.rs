@@ -43,10 +43,10 @@ impl House {
     }
 
     async fn build_by(begin: impl FnOnce(Work) -> io::Result<()>) -> io::Result<Self> {
-        let (standing, fallen) = oneshot::channel();
+        let (standing, fallen) = oneshot::channel::<()>();
         let fallen = fallen.shared();
         let until = fallen.clone();
-        let (give, given) = oneshot::channel();
+        let (give, given) = oneshot::channel::<io::Result<Handle>>();
         // Built where it runs: dropped here, because the thread could not begin, a runtime would panic.
         begin(Box::new(move || match new_runtime() {
             Ok(runtime) => {
