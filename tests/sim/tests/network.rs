@@ -463,6 +463,55 @@ fn a_list_is_an_owners_own_and_its_pages_neither_repeat_nor_miss_a_job() {
 }
 
 #[test]
+fn a_list_made_in_steps_neither_repeats_nor_misses_a_job_while_jobs_end_come_and_go() {
+    let (mut world, me, _) = network(37, &[DONOR; 2]);
+    for (looks, most) in [(1, usize::MAX), (3, usize::MAX), (3, 12), (20, usize::MAX)] {
+        // Some are over soon, some stay open; some are of the same millisecond.
+        for number in 0..30 {
+            world.submit(me, plan::sum(if number % 4 == 1 { 1_000_000 } else { 1 }));
+            if number % 3 == 0 {
+                world.run_until(Millis(300), |_| false);
+            }
+        }
+        let places = |world: &World, listing: &Listing| -> Vec<Place> {
+            world.node(me).jobs(listing).unwrap().iter().map(|job| (job.created_at, job.id)).collect()
+        };
+        // As it is asked for by whoever has seen the first two.
+        let mut listing = Listing { most, ..Listing::everything() };
+        listing.before_job = Some(places(&world, &listing)[1].1);
+        let there = places(&world, &Listing { most: usize::MAX, ..listing.clone() });
+        let (mut seen, mut gone) = (Vec::new(), Vec::new());
+        let mut steps = 0;
+        loop {
+            let step = world.node(me).list(&listing, looks).unwrap();
+            seen.extend(step.jobs.iter().map(|job| (job.created_at, job.id)));
+            listing.most -= step.jobs.len();
+            let Some(on) = step.on else { break };
+            let named = listing.before_job.take();
+            listing.before = Some(on);
+            world.submit(me, plan::sum(1));
+            world.run_until(Millis(200), |_| false);
+            // The one that the next step begins behind goes, the one that the list began behind, or the oldest.
+            let oldest = there.iter().rev().map(|(_, id)| *id).find(|id| world.is_over(me, *id));
+            let near = named.or(Some(on.1)).filter(|id| steps % 2 == 0 && world.is_over(me, *id));
+            if let Some(id) = near.or(oldest) {
+                world.input(me, Input::Removed { id });
+                gone.push(id);
+            }
+            steps += 1;
+        }
+        assert!(steps > 0 && !gone.is_empty(), "{looks} at once: {steps} steps, {} gone", gone.len());
+        assert!(seen.is_sorted_by(|one, next| one > next), "newest first, none twice");
+        assert!(seen.len() <= most && seen.iter().all(|place| there.contains(place)));
+        let last = seen.last().filter(|_| seen.len() == most);
+        let missed = |place: &&Place| !seen.contains(place) && !gone.contains(&place.1);
+        let missed: Vec<&Place> =
+            there.iter().filter(|place| last.is_none_or(|last| *place > last)).filter(missed).collect();
+        assert!(missed.is_empty(), "{looks} at once: {missed:?}");
+    }
+}
+
+#[test]
 fn an_input_that_no_node_would_take_ends_its_job_with_the_reason() {
     let (mut world, me, _) = network(41, &[DONOR]);
     let job = world.submit(me, plan::squares(1, 65 << 16)); // 65 MiB
