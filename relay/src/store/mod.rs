@@ -370,8 +370,15 @@ impl Store {
         Ok(rows)
     }
 
-    /// Writes what is pending and closes the file.
+    /// Writes what is pending and closes the file; no log is left then.
     pub async fn close(self) {
+        // Before the one that writes: whoever closes last empties the log, which takes longer than a process that ends has
+        // for those it does not wait for.
+        if let Some(reader) = self.reader.lock().await.take()
+            && let Err(error) = reader.close().await
+        {
+            tracing::debug!(%error, "the store's connection for questions did not close cleanly");
+        }
         self.writer.close().await;
     }
 }

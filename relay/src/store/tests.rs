@@ -101,6 +101,20 @@ async fn whoever_sends_many_kernels_pushes_out_his_own_oldest_that_no_job_uses()
     let _ = fs::remove_dir_all(folder);
 }
 
+#[tokio::test]
+async fn a_store_that_was_closed_leaves_no_log_though_it_was_read() {
+    let folder = new_folder("closed");
+    let path = folder.join("store.sqlite");
+    for n in 1..=20 {
+        let (store, _) = Store::open(path.clone(), room()).await.unwrap();
+        store.writer().promise(job_of(n, false)).await.unwrap();
+        assert!(known(&store, [n]).await == [n] && database::has_log(&path));
+        store.close().await;
+        assert!(!database::has_log(&path), "round {n}");
+    }
+    let _ = fs::remove_dir_all(folder);
+}
+
 /// The kernels that a start brings, each by its first byte.
 async fn in_use(store: &Store) -> BTreeSet<u8> {
     store.kernels_in_use().await.unwrap().values().map(|kernel| kernel[0]).collect()
