@@ -1,6 +1,6 @@
 //! The time in a tab: `performance.now()`, to which the wall clock gives only the beginning, since people and time servers
-//! set that. Hidden tabs have the same one. Browsers differ in whether it counts the time that a computer sleeps; where it
-//! does not, a sleep is to the node as if the clock had been set: no job gets older by it.
+//! set that. Hidden tabs have the same one. Browsers differ in whether it counts the time that a computer sleeps, which
+//! is none to the node.
 
 use std::cell::RefCell;
 

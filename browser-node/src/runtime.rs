@@ -342,8 +342,8 @@ impl Shared {
         }
         if let (Some(store), Ok(bytes)) = (self.store.borrow().as_ref(), serde_json::to_vec(&mark)) {
             store.put(CLOCK, bytes);
+            *kept = Some(mark);
         }
-        *kept = Some(mark);
     }
 
     fn tell_listeners(&self) {

@@ -110,8 +110,7 @@ fn monotonic() -> Millis {
     Millis(millis(Duration::new(seconds.unwrap_or(0), nanoseconds.unwrap_or(0))))
 }
 
-/// Time since this was first asked for. On Windows the time that the machine slept is in it; elsewhere that hangs on the
-/// system, and where it is not, a sleep counts as a clock that was set.
+/// Time since this was first asked for.
 #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
 fn monotonic() -> Millis {
     static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();

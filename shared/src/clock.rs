@@ -4,7 +4,9 @@
 //! decades. A node that took it as it is would see every attempt overdue and every result old at once, or nothing move for
 //! an hour. So a node's time goes on with the monotonic clock, and its moments are on a scale of its own, which also a
 //! restart carries on ([`Mark`]). Small differences to the wall clock are made up slowly, as time servers' own programs do;
-//! by how much it was set otherwise is only noted, for whoever shows a moment ([`SteadyClock::set_by`]).
+//! by how much it was set otherwise is only noted, for whoever shows a moment ([`SteadyClock::set_by`]). A computer that slept
+//! is to its node as one whose clock was set, whether its monotonic clock goes on meanwhile or not: else everything under way
+//! would be overdue when the lid is opened, before the first message of what was done meanwhile is read.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,10 @@ use crate::units::{Millis, Moment};
 const SLEW: u64 = 100;
 /// A wall clock that is off by more than this was set.
 const SET: Millis = Millis(60_000);
+/// Whoever did not look at the clocks for longer was asleep, or stopped: hosts look more than twice as often.
+const ASLEEP: u64 = 120_000;
+/// As how long a sleep counts: to a node that slept nothing is late by that.
+const SLEPT: u64 = 1_000;
 /// 1 January 2025: a wall clock that tells an earlier moment was not set since its machine started.
 const EVER_SET: Moment = Moment(1_735_689_600_000);
 /// A mark whose clocks are off by more than this is kept anew, and so is one that is older than [`MARK_AGE`].
@@ -84,11 +90,13 @@ impl SteadyClock {
             return wall;
         };
         let passed = monotonic.0.saturating_sub(before.0);
+        let passed = if passed > ASLEEP { SLEPT } else { passed };
         let even = then + Millis(passed);
         let shown = even.shifted(self.set_by);
         let (ahead, behind) = (shown - wall, wall - shown);
         if ahead.max(behind) > SET {
             self.set_by = distance(wall, even);
+            self.last = Some((monotonic, even));
             return even;
         }
         // A stretch without such a part stays open, so that its part is not lost.

@@ -144,18 +144,22 @@ async fn keep_time(folder: Arc<DataFolder>) {
         let mark = host::mark();
         if kept.as_ref().is_none_or(|kept| kept.is_old(&mark)) {
             let (folder, new) = (folder.clone(), mark.clone());
-            // An error means that the process ends.
-            let _ = tokio::task::spawn_blocking(move || keep_mark(&folder, &new)).await;
-            kept = Some(mark);
+            // An error means that the process ends. What could not be kept is tried again.
+            if let Ok(true) = tokio::task::spawn_blocking(move || keep_mark(&folder, &new)).await {
+                kept = Some(mark);
+            }
         }
         sleep(LOOK_AT_CLOCKS).await;
     }
 }
 
-fn keep_mark(folder: &DataFolder, mark: &Mark) {
-    if let Err(error) = folder.keep_clock(mark) {
+/// Whether it is kept now.
+fn keep_mark(folder: &DataFolder, mark: &Mark) -> bool {
+    let kept = folder.keep_clock(mark);
+    if let Err(error) = &kept {
         tracing::warn!(%error, "the time is not kept: the next start goes on by the wall clock");
     }
+    kept.is_ok()
 }
 
 /// The certificate of the data folder, made at the first start.

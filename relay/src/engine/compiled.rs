@@ -12,6 +12,7 @@ use std::{
 };
 
 use p2pnet_shared::id::Hash;
+use serde::{Deserialize, Serialize};
 use wasmtime::{Engine, Module};
 
 use crate::store::folder::private;
@@ -23,6 +24,17 @@ const DRAFT_AGE: Duration = Duration::from_secs(300);
 const HASH_BYTES: usize = 32;
 /// Goes up when more is expected in the folder of a kernel that was compiled: both of its forms.
 const VERSION: u8 = 2;
+
+/// What came of compiling a kernel into a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Compiled {
+    /// The code lies in the folder.
+    Ready,
+    /// The compiler does not take the kernel.
+    Refused,
+    /// The code could not be kept: there is no room, or no folder.
+    NotKept,
+}
 
 /// A folder of compiled kernels. Whoever can write to it can run code as this process does.
 pub struct CompiledFolder {
@@ -87,7 +99,7 @@ pub fn tidy(folder: &Path, most_bytes: u64) -> u64 {
             let about = entry.metadata().ok()?;
             let modified = about.modified().ok()?;
             let is_draft = entry.path().extension().is_some_and(|end| end == "draft")
-                && modified.elapsed().is_ok_and(|age| age < DRAFT_AGE);
+                && !modified.elapsed().is_ok_and(|age| age >= DRAFT_AGE);
             (about.is_file() && !is_draft).then_some((modified, about.len(), entry.path()))
         })
         .collect();
@@ -135,5 +147,30 @@ impl Hasher for Fingerprint {
 
     fn write(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_draft_stays_until_it_is_old_whatever_the_clock_is_set_to() {
+        let folder = std::env::temp_dir().join(format!("p2pnet-drafts-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let hour = Duration::from_secs(3600);
+        let now = SystemTime::now();
+        for (name, modified) in [("now", now), ("later", now + hour), ("old", now - hour)] {
+            let mut file = fs::File::create(folder.join(name).with_extension("draft")).unwrap();
+            file.write_all(b"a part").unwrap();
+            file.set_modified(modified).unwrap();
+        }
+        tidy(&folder, 0);
+        let mut left: Vec<_> =
+            fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        assert_eq!(left, ["later.draft", "now.draft"]);
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::*;
+use super::{compiled::Compiled, *};
 use p2pnet_shared::{job::kinds::command, kernel::prepare};
 use p2pnet_test_kernels as kernels;
 
@@ -97,7 +97,9 @@ fn code_is_told_of_before_the_other_form_is_compiled() {
     let files = || std::fs::read_dir(&path).unwrap().count();
     let rewritten = counting(100);
     let mut told = None;
-    engine.keep(&rewritten, |ready| told = Some((ready, files(), engine.load_kept(&rewritten).is_some())));
+    engine.keep(&rewritten, |compiled| {
+        told = Some((compiled == Compiled::Ready, files(), engine.load_kept(&rewritten).is_some()))
+    });
     assert_eq!((told, files()), (Some((true, 1, true)), 2));
     std::fs::remove_dir_all(path).unwrap();
 }
@@ -153,7 +155,9 @@ fn code_that_was_compiled_elsewhere_and_cannot_be_read_for_a_moment_is_read_late
         let mut engines = NativeEngines::new(Some(folder.to_owned()));
         engines.set_elsewhere(Some(Arc::new(|| true)));
         let module = engines.load(&rewritten).unwrap();
-        WasmtimeEngine::compiling_into(folder.to_owned()).unwrap().keep(&rewritten, |ready| assert!(ready));
+        WasmtimeEngine::compiling_into(folder.to_owned())
+            .unwrap()
+            .keep(&rewritten, |compiled| assert_eq!(compiled, Compiled::Ready));
         bound(0);
         let (engine, outcome) = engines.call(&module, &[b""], &Limits::default());
         assert_eq!((engine, outcome.output.as_deref()), (EngineName::Wasmi, Ok(b"data".as_slice())));

@@ -29,7 +29,10 @@ use wasmtime::{
     Memory, Module, ModuleExport, PoolingAllocationConfig, Ref, Store, TypedFunc, Val,
 };
 
-use super::{compiled::CompiledFolder, room::with_room};
+use super::{
+    compiled::{Compiled, CompiledFolder},
+    room::with_room,
+};
 
 /// Gas between two looks at the watch: some milliseconds.
 const SLICE: i64 = 20_000_000;
@@ -184,13 +187,13 @@ impl WasmtimeEngine {
         Self::made_of(compiler, folder)
     }
 
-    /// Puts the kernel's compiled code into the folder, where an engine with the same folder finds it; whether it could is
+    /// Puts the kernel's compiled code into the folder, where an engine with the same folder finds it; what came of it is
     /// `told`. Then that of its other form is put beside it, if there is one, for as long as this is left to work.
-    pub fn keep(&self, rewritten: &[u8], told: impl FnOnce(bool)) {
+    pub fn keep(&self, rewritten: &[u8], told: impl FnOnce(Compiled)) {
         let began = Instant::now();
-        let kept = self.keep_as_is(rewritten);
-        told(kept);
-        if kept
+        let compiled = self.keep_as_is(rewritten);
+        told(compiled);
+        if compiled == Compiled::Ready
             && began.elapsed() < SHORT
             && may_rewind(rewritten)
             && let Some(form) = kernel::rewindable(rewritten)
@@ -199,13 +202,14 @@ impl WasmtimeEngine {
         }
     }
 
-    fn keep_as_is(&self, rewritten: &[u8]) -> bool {
-        let Some(folder) = &self.folder else { return false };
+    fn keep_as_is(&self, rewritten: &[u8]) -> Compiled {
+        let Some(folder) = &self.folder else { return Compiled::NotKept };
         match self.compiler.precompile_module(rewritten) {
-            Ok(code) => folder.put(rewritten, &code),
+            Ok(code) if folder.put(rewritten, &code) => Compiled::Ready,
+            Ok(_) => Compiled::NotKept,
             Err(error) => {
                 tracing::warn!(%error, "wasmtime refuses a rewritten kernel");
-                false
+                Compiled::Refused
             }
         }
     }

@@ -27,7 +27,10 @@ use super::{
     process::this_program,
     sandbox::{self, Bounds},
 };
-use crate::engine::{WasmtimeEngine, compiled};
+use crate::engine::{
+    WasmtimeEngine,
+    compiled::{self, Compiled},
+};
 
 /// The first argument that makes this binary a compiler; not for people.
 pub const ARGUMENT: &str = "kernel-compiler";
@@ -40,6 +43,8 @@ const MOST_TURNS: Duration = Duration::from_secs(120);
 const FAIR: Duration = Duration::from_secs(5);
 /// Compilers at once.
 const MOST_AT_ONCE: usize = 2;
+/// A kernel whose code could not be kept, for want of room for example, is not compiled again for so long.
+const NOT_KEPT_PAUSE: Duration = Duration::from_secs(60);
 /// Kernels remembered as too dear.
 const MOST_REFUSED: usize = 1_024;
 /// How long a turn is before it rests, at less than a full share, or another one has its turn.
@@ -67,7 +72,14 @@ struct State {
     /// Threads that work on them.
     threads: usize,
     turns: Vec<Turn>,
-    refused: VecDeque<Hash>,
+    refused: VecDeque<Refused>,
+}
+
+/// A kernel that is not compiled again.
+struct Refused {
+    kernel: Hash,
+    /// Until then; for ever if it was too dear.
+    until: Option<Instant>,
 }
 
 /// What a compiler has had of the core.
@@ -97,10 +109,13 @@ impl Compilers {
         compiled::tidy(&self.folder, self.most_bytes.load(Ordering::Relaxed));
     }
 
-    /// Has a kernel compiled at `cpu_percent` of a core, unless that was tried in vain before.
+    /// Has a kernel compiled at `cpu_percent` of a core, unless that was tried in vain before: just now, where only the
+    /// code could not be kept.
     pub fn ask(&self, hash: Hash, kernel: Arc<[u8]>, cpu_percent: u8, reply: Reply) {
         let mut state = lock(&self.state);
-        if state.refused.contains(&hash) || self.stopping.load(Ordering::Relaxed) {
+        let now = Instant::now();
+        state.refused.retain(|refused| refused.until.is_none_or(|until| now < until));
+        if state.refused.iter().any(|refused| refused.kernel == hash) || self.stopping.load(Ordering::Relaxed) {
             drop(state);
             return reply(false);
         }
@@ -152,7 +167,7 @@ impl Compilers {
             let start = Instant::now();
             if let Err(error) = self.compile(hash, &kernel, cpu_percent) {
                 tracing::warn!(%hash, %error, "a kernel is not compiled; it stays on wasmi, which is slower");
-                self.tell(hash, false);
+                self.tell(hash, Compiled::Refused);
             }
             self.tidy();
             tracing::debug!(%hash, millis = start.elapsed().as_millis(), "compiled");
@@ -161,17 +176,19 @@ impl Compilers {
     }
 
     /// Tells whoever asked for a kernel what became of it.
-    fn tell(&self, hash: Hash, ready: bool) {
+    fn tell(&self, kernel: Hash, compiled: Compiled) {
         let mut state = lock(&self.state);
+        let ready = compiled == Compiled::Ready;
         if !ready {
-            state.refused.push_back(hash);
+            let until = (compiled == Compiled::NotKept).then(|| Instant::now() + NOT_KEPT_PAUSE);
+            state.refused.push_back(Refused { kernel, until });
             let surplus = state.refused.len().saturating_sub(MOST_REFUSED);
             state.refused.drain(..surplus);
         }
-        if let Some(turn) = state.turns.iter_mut().find(|turn| turn.kernel == hash) {
+        if let Some(turn) = state.turns.iter_mut().find(|turn| turn.kernel == kernel) {
             turn.told = ready;
         }
-        let replies = state.replies.remove(&hash).unwrap_or_default();
+        let replies = state.replies.remove(&kernel).unwrap_or_default();
         drop(state);
         replies.into_iter().for_each(|reply| reply(ready));
     }
@@ -201,18 +218,22 @@ impl Compilers {
             let mut output = BufReader::new(output);
             let answer = frames::write(&mut input, &ToCompiler { kernel: kernel.to_vec() })
                 .and_then(|()| frames::read::<FromCompiler>(&mut output, MOST_ANSWER_BYTES));
-            if matches!(answer, Ok(FromCompiler { ready: true })) {
-                self.tell(hash, true);
-                // Nothing more is said: this is until it ends, or is ended.
-                let _ = output.read(&mut [0]);
+            match answer {
+                Ok(FromCompiler { compiled: Compiled::Ready }) => {
+                    self.tell(hash, Compiled::Ready);
+                    // Nothing more is said: this is until it ends, or is ended.
+                    let _ = output.read(&mut [0]);
+                }
+                Ok(FromCompiler { compiled: Compiled::NotKept }) => self.tell(hash, Compiled::NotKept),
+                Ok(FromCompiler { compiled: Compiled::Refused }) | Err(_) => {}
             }
             over.store(true, Ordering::Relaxed);
             let mut child = lock(&child);
             let _ = child.kill();
             let ended = child.wait();
             match answer {
-                Ok(FromCompiler { ready: true }) => Ok(()),
-                Ok(FromCompiler { ready: false }) => Err(io::Error::other("the compiler refuses it")),
+                Ok(FromCompiler { compiled: Compiled::Ready | Compiled::NotKept }) => Ok(()),
+                Ok(FromCompiler { compiled: Compiled::Refused }) => Err(io::Error::other("the compiler refuses it")),
                 Err(_) => Err(io::Error::other(format!("compiling it takes too much ({ended:?})"))),
             }
         })
@@ -221,7 +242,7 @@ impl Compilers {
     /// Lets the process work when it is its turn, for its share of the core, and ends it when it has had enough or nobody
     /// wants it any more.
     fn pace(&self, hash: Hash, child: &Mutex<Child>, cpu_percent: u8, over: &AtomicBool) {
-        let percent = u32::from(cpu_percent.clamp(1, 100));
+        let percent = cpu_percent.clamp(1, 100);
         let mut paused = false;
         while !over.load(Ordering::Relaxed) {
             let (its_turn, enough) = self.turn(hash);
@@ -236,10 +257,11 @@ impl Compilers {
             thread::sleep(WORK);
             if its_turn {
                 self.worked(hash);
-                if percent < 100 {
+                let rest = rest_after_work(percent);
+                if !rest.is_zero() {
                     signal(&lock(child), Signal::Pause);
                     paused = true;
-                    sleep(WORK * (100 - percent) / percent, over);
+                    sleep(rest, over);
                 }
             }
         }
@@ -261,6 +283,11 @@ impl Compilers {
             turn.worked += WORK;
         }
     }
+}
+
+/// How long to rest after [`WORK`], so that of the whole it is `percent` (1 to 100).
+fn rest_after_work(percent: u8) -> Duration {
+    WORK * u32::from(100 - percent) / u32::from(percent)
 }
 
 fn sleep(time: Duration, over: &AtomicBool) {
@@ -304,8 +331,7 @@ struct ToCompiler {
 /// Its answer.
 #[derive(Serialize, Deserialize)]
 struct FromCompiler {
-    /// Whether the code lies in the folder.
-    ready: bool,
+    compiled: Compiled,
 }
 
 /// A compiler that says more is not trusted.
@@ -327,10 +353,123 @@ fn compile_one(folder: &Path) -> io::Result<()> {
     let ToCompiler { kernel } = frames::read(&mut io::stdin().lock(), frames::MOST_ORDER_BYTES)?;
     let engine = fenced.folder.and_then(|folder| WasmtimeEngine::compiling_into(folder).ok());
     let mut told = Ok(());
-    let mut tell = |ready| told = frames::write(&mut io::stdout().lock(), &FromCompiler { ready });
+    let mut tell = |compiled| told = frames::write(&mut io::stdout().lock(), &FromCompiler { compiled });
     match (engine, kernel::prepare(&kernel)) {
         (Some(engine), Ok(prepared)) => engine.keep(&prepared.rewritten, tell),
-        (None, _) | (_, Err(_)) => tell(false),
+        (None, _) => tell(Compiled::NotKept),
+        (Some(_), Err(_)) => tell(Compiled::Refused),
     }
     told
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn kernel(n: u8) -> Hash {
+        Hash([n; 32])
+    }
+
+    fn compilers() -> Compilers {
+        Compilers::new(&std::env::temp_dir().join(format!("p2pnet-no-compiler-{}", std::process::id())))
+    }
+
+    /// Compilers of two kernels at work, and what a third one's asking does.
+    fn two_at_work() -> Compilers {
+        let compilers = compilers();
+        let mut state = lock(&compilers.state);
+        state.threads = MOST_AT_ONCE;
+        for n in [1, 2] {
+            state.turns.push(Turn { kernel: kernel(n), worked: Duration::ZERO, enough: false, told: false });
+        }
+        drop(state);
+        compilers
+    }
+
+    fn work(compilers: &Compilers, n: u8, times: u32) {
+        (0..times).for_each(|_| compilers.worked(kernel(n)));
+    }
+
+    #[test]
+    fn whoever_has_had_the_core_for_less_has_its_turn() {
+        let compilers = two_at_work();
+        let turns = || [1, 2].map(|n| compilers.turn(kernel(n)).0);
+        assert_eq!(turns(), [true, false], "one core for both");
+        work(&compilers, 1, 1);
+        assert_eq!(turns(), [false, true]);
+        work(&compilers, 2, 2);
+        assert_eq!(turns(), [true, false]);
+    }
+
+    #[test]
+    fn one_that_has_had_much_gives_way_for_good_to_one_that_waits_and_only_then() {
+        let compilers = two_at_work();
+        let fair = u32::try_from(FAIR.as_millis() / WORK.as_millis()).unwrap();
+        let enough = || [1, 2].map(|n| compilers.turn(kernel(n)).1);
+        work(&compilers, 1, fair + 1);
+        work(&compilers, 2, fair - 1);
+        assert_eq!(enough(), [false, false], "nobody waits");
+        compilers.ask(kernel(3), Arc::from([3]), 100, Box::new(|_| ()));
+        assert_eq!(enough(), [true, false], "the longest makes room");
+        lock(&compilers.state).waiting.clear();
+        assert_eq!(enough(), [false, false]);
+        work(&compilers, 2, 2 * fair);
+        compilers.ask(kernel(4), Arc::from([4]), 100, Box::new(|_| ()));
+        assert_eq!(enough(), [true, true]);
+        lock(&compilers.state).waiting.clear();
+        work(&compilers, 2, u32::try_from(MOST_TURNS.as_millis() / WORK.as_millis()).unwrap());
+        assert_eq!(enough(), [false, true], "nobody waits, and it has had all that anything gets");
+    }
+
+    #[test]
+    fn the_rest_after_work_leaves_the_share_that_the_donor_gives() {
+        for percent in 1..=100 {
+            let whole = WORK + rest_after_work(percent);
+            let given = WORK.as_secs_f64() / whole.as_secs_f64();
+            assert!((given - f64::from(percent) / 100.0).abs() < 1e-6, "{percent}: {given}");
+        }
+    }
+
+    /// Asks, and whether the answer was there at once.
+    fn is_answered(compilers: &Compilers, n: u8) -> Option<bool> {
+        let (told, answer) = mpsc::channel();
+        compilers.ask(kernel(n), Arc::from([n]), 100, Box::new(move |ready| _ = told.send(ready)));
+        answer.try_recv().ok()
+    }
+
+    #[test]
+    fn what_is_too_dear_is_not_tried_again_and_what_could_not_be_kept_is_after_a_while() {
+        let compilers = two_at_work();
+        compilers.tell(kernel(5), Compiled::Refused);
+        compilers.tell(kernel(6), Compiled::NotKept);
+        assert_eq!([5, 6].map(|n| is_answered(&compilers, n)), [Some(false), Some(false)]);
+        for refused in &mut lock(&compilers.state).refused {
+            // As if so much time had passed.
+            refused.until = refused.until.and_then(|until| until.checked_sub(NOT_KEPT_PAUSE));
+        }
+        assert_eq!([5, 6].map(|n| is_answered(&compilers, n)), [Some(false), None]);
+        for n in 0..=u8::MAX {
+            for _ in 0..10 {
+                compilers.tell(kernel(n), Compiled::Refused);
+            }
+        }
+        assert_eq!(lock(&compilers.state).refused.len(), MOST_REFUSED);
+    }
+
+    /// The program that is started here is the one of these tests, which is no compiler.
+    #[test]
+    fn whoever_asks_hears_it_when_the_compiler_ends_without_an_answer() {
+        let compilers = compilers();
+        let (told, answer) = mpsc::channel();
+        for n in [7, 7, 8, 9] {
+            let told = told.clone();
+            compilers.ask(kernel(n), Arc::from([n]), 100, Box::new(move |ready| told.send(ready).unwrap()));
+        }
+        let answers: Vec<bool> = (0..4).map(|_| answer.recv_timeout(Duration::from_secs(60)).unwrap()).collect();
+        assert_eq!(answers, [false; 4]);
+        assert_eq!(is_answered(&compilers, 7), Some(false));
+    }
 }

@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     path::{Path, PathBuf},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
 };
 
 use p2pnet_shared::{id::JobId, node::StoreKey};
@@ -12,6 +12,8 @@ use sqlx::{
     ConnectOptions as _, Connection as _, Row as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
+
+use tokio::sync::Mutex;
 
 use super::{
     KeyRecord, PART_BYTES, StoreError, columns_of, explain,
@@ -79,7 +81,7 @@ pub(super) struct Opened {
 /// Opens `path`, which is made if there is none. A file that is there but holds no database of ours is refused, never
 /// replaced: it may be what is left of promises. So is a log that does not hold what was written to it.
 pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
-    let damaged = |cause: &str| StoreError::Damaged { path: path.to_path_buf(), cause: cause.to_owned() };
+    let damaged = |cause: &str| StoreError::DamagedDatabase { path: path.to_path_buf(), cause: cause.to_owned() };
     let unusable = |cause| StoreError::Folder { path: path.to_path_buf(), cause };
     match fs::metadata(path) {
         Ok(file) if file.len() == 0 => return Err(damaged("it is empty")),
@@ -98,29 +100,55 @@ pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
     for file in [path.to_path_buf(), log, index_of(path)] {
         close_to_others(&file, 0o600);
     }
-    let explain = |cause| explain(path, cause);
+    match look(path).await {
+        Ok(()) => {}
+        Err(Unread::AsItIs(error)) => return Err(error),
+        Err(Unread::Refused(error)) => return open_without_log(path, error).await,
+    }
     match connect(options(path)).await {
         Ok((mut connection, found)) => {
-            empty_log(&mut connection, path, found).await?;
-            check(&mut connection, path).await?;
+            empty_log(&mut connection, path).await?;
+            check_length(&mut connection, path).await?;
             if found < SCHEMA_VERSION {
-                set_up(&mut connection).await.map_err(explain)?;
+                set_up(&mut connection).await.map_err(|cause| explain(path, cause))?;
             }
             Ok(Opened { connection, can_write: true })
         }
-        // After a clean stop there is no log, and now no room for one; the file holds everything.
-        Err(error) if Trouble::of(&error, path) == Trouble::Full && !has_log(path) => {
-            let (mut connection, found) = connect(options_without_log(path)).await.map_err(explain)?;
-            refuse_newer(path, found)?;
-            if found < SCHEMA_VERSION {
-                return Err(explain(error));
-            }
-            check(&mut connection, path).await?;
-            warn_of_a_full_disk(path);
-            Ok(Opened { connection, can_write: false })
-        }
-        Err(error) => Err(explain(error)),
+        Err(error) => open_without_log(path, error).await,
     }
+}
+
+/// Why a file was not looked at to its end.
+enum Unread {
+    /// It is not what it should be.
+    AsItIs(StoreError),
+    /// SQLite could not open it.
+    Refused(sqlx::Error),
+}
+
+/// Looks whether the file, with what its log holds, is a whole database of this version or before, and changes neither:
+/// whoever opens it to write brings the log into it, also where one of them is damaged.
+async fn look(path: &Path) -> Result<(), Unread> {
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).disable_statement_logging();
+    let (mut connection, found) = connect(options).await.map_err(Unread::Refused)?;
+    refuse_newer(path, found).map_err(Unread::AsItIs)?;
+    check(&mut connection, path).await.map_err(Unread::AsItIs)?;
+    connection.close().await.map_err(Unread::Refused)
+}
+
+/// After a clean stop there is no log, and with `error` there was no room for one; the file holds everything.
+async fn open_without_log(path: &Path, error: sqlx::Error) -> Result<Opened, StoreError> {
+    if Trouble::of(&error, path) != Trouble::Full || has_log(path) {
+        return Err(explain(path, error));
+    }
+    let (mut connection, found) = connect(options_without_log(path)).await.map_err(|cause| explain(path, cause))?;
+    refuse_newer(path, found)?;
+    if found < SCHEMA_VERSION {
+        return Err(explain(path, error));
+    }
+    check(&mut connection, path).await?;
+    warn_of_a_full_disk(path);
+    Ok(Opened { connection, can_write: false })
 }
 
 /// A connection, and the version of what it found.
@@ -138,9 +166,8 @@ fn warn_of_a_full_disk(path: &Path) {
     tracing::warn!(path = %path.display(), "the disk is full: nothing is taken until there is room");
 }
 
-/// What the log holds goes into the file, so that the file's length can be told right from wrong.
-async fn empty_log(connection: &mut SqliteConnection, path: &Path, found: i64) -> Result<(), StoreError> {
-    refuse_newer(path, found)?;
+/// What the log holds goes into the file.
+async fn empty_log(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     if let Err(error) = sqlx::query(EMPTY_LOG).execute(connection).await {
         if Trouble::of(&error, path) != Trouble::Full {
             return Err(explain(path, error));
@@ -157,22 +184,45 @@ const EMPTY_LOG: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 /// tables that are small and that no start reads.
 const CHECKED_BYTES: u64 = 64 << 20;
 const CHECK: &str = "PRAGMA quick_check(1)";
-const CHECK_SMALL: [&str; 3] =
-    ["PRAGMA quick_check(keys)", "PRAGMA quick_check(kernel_holders)", "PRAGMA quick_check(kernel_uses)"];
+const CHECK_SMALL: [(&str, &str); 3] = [
+    ("keys", "PRAGMA quick_check(keys)"),
+    ("kernel_holders", "PRAGMA quick_check(kernel_holders)"),
+    ("kernel_uses", "PRAGMA quick_check(kernel_uses)"),
+];
+/// Files of before do not have all of them.
+const IS_THERE: &str = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?";
 
-/// Refuses a file that was cut off, or whose pages do not hold what they should.
-async fn check(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
-    let damaged = |cause: String| StoreError::Damaged { path: path.to_path_buf(), cause };
+/// Refuses a file that was cut off, which cannot be told while pages of it lie in a log. How many bytes it has.
+async fn check_length(connection: &mut SqliteConnection, path: &Path) -> Result<u64, StoreError> {
     let explain = |cause| explain(path, cause);
     let pages: i64 = number(connection, "PRAGMA page_count").await.map_err(explain)?;
     let page: i64 = number(connection, "PRAGMA page_size").await.map_err(explain)?;
     let len = fs::metadata(path).map_err(|cause| StoreError::Folder { path: path.to_path_buf(), cause })?.len();
     let expected = u64::try_from(pages.saturating_mul(page)).unwrap_or(0);
     if !has_log(path) && len < expected {
-        return Err(damaged(format!("it was cut off: {len} bytes of {expected}")));
+        let cause = format!("it was cut off: {len} bytes of {expected}");
+        return Err(StoreError::DamagedDatabase { path: path.to_path_buf(), cause });
     }
-    let questions = if len <= CHECKED_BYTES { &[CHECK][..] } else { &CHECK_SMALL };
-    for question in questions.iter().copied() {
+    Ok(len)
+}
+
+/// Refuses a file that was cut off, or whose pages do not hold what they should.
+async fn check(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+    let damaged = |cause: String| StoreError::DamagedDatabase { path: path.to_path_buf(), cause };
+    let explain = |cause| explain(path, cause);
+    let len = check_length(connection, path).await?;
+    let mut questions = Vec::new();
+    if len <= CHECKED_BYTES {
+        questions.push(CHECK);
+    } else {
+        for (table, question) in CHECK_SMALL {
+            let row = sqlx::query(IS_THERE).bind(table).fetch_one(&mut *connection).await.map_err(explain)?;
+            if row.try_get::<i64, _>(0).map_err(explain)? > 0 {
+                questions.push(question);
+            }
+        }
+    }
+    for question in questions {
         let row = sqlx::query(question).fetch_one(&mut *connection).await.map_err(explain)?;
         let words: String = row.try_get(0).map_err(explain)?;
         if words != "ok" {
@@ -258,6 +308,8 @@ pub(super) struct Database {
     kernel_bytes: i64,
     /// Which files were opened: others may come to lie under their names.
     files: Files,
+    /// Held while the file changes.
+    alone: Arc<Mutex<()>>,
 }
 
 impl Database {
@@ -266,7 +318,12 @@ impl Database {
         if connection.is_none() {
             files.log = None;
         }
-        Self { path, connection, kernel_bytes, files }
+        Self { path, connection, kernel_bytes, files, alone: Arc::default() }
+    }
+
+    /// Whoever holds it keeps the file from being written.
+    pub(super) fn alone(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.alone)
     }
 
     /// Whether it can be written at all for now.
@@ -277,6 +334,8 @@ impl Database {
     /// Writes a batch in one transaction. When this returns `Ok` it is on disk, otherwise nothing of it is.
     /// `find_room` asks for more room than the batch itself needs.
     pub(super) async fn write(&mut self, batch: &Batch, find_room: bool) -> Result<(), Trouble> {
+        let alone = self.alone();
+        let _alone = alone.lock().await;
         let mut connection = self.take().await?;
         match transact(&mut connection, batch, self.kernel_bytes, find_room).await {
             Ok(()) => {
@@ -295,6 +354,8 @@ impl Database {
 
     /// Makes room in the file of what is only kept in case, the kernels that no job uses, and gives the log's back.
     pub(super) async fn give_up_kernels(&mut self) -> Result<(), Trouble> {
+        let alone = self.alone();
+        let _alone = alone.lock().await;
         let mut connection = self.take().await?;
         let given = async {
             sqlx::query(EMPTY_LOG).execute(&mut connection).await?;

@@ -72,9 +72,19 @@ pub enum StoreError {
         /// What is wrong.
         cause: String,
     },
+    /// The database is not what it should be. A log of the damaged one would be taken for one of the copy.
+    #[error(
+        "{path} is damaged: {cause}; move it away together with the files beside it whose names end in -wal and -shm, and put a copy from before in its place, or start with a new one"
+    )]
+    DamagedDatabase {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: String,
+    },
     /// The log beside the database is not what was written to it.
     #[error(
-        "{path} is damaged: {cause}; it holds the latest jobs: put copies from before of it and of {database} in their places, or move it away to go on without what it holds; docs/operators.md says how to save what lies before the damage"
+        "{path} is damaged: {cause}; it holds the latest jobs: put copies from before of it and of {database} in their places and remove the file beside them whose name ends in -shm, or move it away to go on without what it holds; docs/operators.md says how to save what lies before the damage"
     )]
     DamagedLog {
         /// Which file.
@@ -143,6 +153,8 @@ pub struct Store {
     path: PathBuf,
     reader: Arc<Mutex<Option<SqliteConnection>>>,
     writer: Writer,
+    /// Held by whoever writes the file, and by whoever reads it as if nobody did.
+    alone: Arc<Mutex<()>>,
     /// Parts of results that somebody reads now.
     shared: SharedParts,
     /// Why something that was kept could not be read.
@@ -156,9 +168,10 @@ impl Store {
         let records = read_records(&mut connection).await.map_err(|cause| explain(&path, cause))?;
         let kernel_bytes = i64::try_from(caches.kernel_bytes()).unwrap_or(i64::MAX);
         let database = Database::new(path.clone(), can_write.then_some(connection), kernel_bytes);
+        let alone = database.alone();
         let writer = Writer::start(database, caches).map_err(|error| explain(&path, sqlx::Error::Io(error)))?;
         let (reader, shared, unread) = (Arc::default(), SharedParts::default(), Arc::default());
-        Ok((Self { path, reader, writer, shared, unread }, records))
+        Ok((Self { path, reader, writer, alone, shared, unread }, records))
     }
 
     /// Where changes go.
@@ -199,7 +212,9 @@ impl Store {
             let (path, cause) = (self.path.clone(), trouble.words().0);
             match trouble {
                 Trouble::Full => StoreError::Full { path },
-                Trouble::Damaged => StoreError::Damaged { path, cause: "its kernels cannot be read".to_owned() },
+                Trouble::Damaged => {
+                    StoreError::DamagedDatabase { path, cause: "its kernels cannot be read".to_owned() }
+                }
                 Trouble::ReadOnly | Trouble::Gone | Trouble::Closing | Trouble::Failed(_) => {
                     StoreError::Folder { path, cause: std::io::Error::other(cause) }
                 }
@@ -349,23 +364,28 @@ impl Store {
             self.note(Trouble::of(&error, &self.path))
         };
         let mut place = self.reader.lock().await;
-        let (mut reader, stays) = match place.take() {
-            Some(reader) => (reader, true),
+        let mut alone = None;
+        let mut reader = match place.take() {
+            Some(reader) => reader,
             None => match SqliteConnection::connect_with(&database::options(&self.path)).await {
-                Ok(reader) => (reader, true),
-                // There is no room for a log, so there is none: the file holds everything until there is.
-                Err(error) if Trouble::of(&error, &self.path) == Trouble::Full && !database::has_log(&self.path) => {
+                Ok(reader) => reader,
+                Err(error) if Trouble::of(&error, &self.path) == Trouble::Full => {
+                    alone = Some(self.alone.lock().await);
+                    if database::has_log(&self.path) {
+                        return Err(failed(error));
+                    }
+                    // There is no room for a log, so there is none: the file holds everything until there is.
                     let options = database::options_without_log(&self.path);
-                    (SqliteConnection::connect_with(&options).await.map_err(failed)?, false)
+                    SqliteConnection::connect_with(&options).await.map_err(failed)?
                 }
                 Err(error) => return Err(failed(error)),
             },
         };
         let rows = query.fetch_all(&mut reader).await.map_err(failed)?;
-        if stays {
+        if alone.is_none() {
             *place = Some(reader);
         }
-        drop(place);
+        drop((place, alone));
         self.can_read();
         Ok(rows)
     }
@@ -404,8 +424,8 @@ async fn read_records(connection: &mut SqliteConnection) -> Result<Vec<(StoreKey
     .fetch(connection);
     let mut records = Vec::new();
     while let Some(row) = rows.try_next().await? {
-        let job: Vec<u8> = row.try_get(1)?;
-        let Some(key) = job.try_into().ok().and_then(|job| key_of(row.get(0), JobId(job), row.get(2))) else {
+        let (kind, job, unit) = (row.try_get(0)?, row.try_get::<Vec<u8>, _>(1)?, row.try_get(2)?);
+        let Some(key) = job.try_into().ok().and_then(|job| key_of(kind, JobId(job), unit)) else {
             tracing::warn!("the store holds a record of a kind that this version does not know; it is left alone");
             continue;
         };
@@ -465,7 +485,10 @@ fn explain(path: &std::path::Path, cause: sqlx::Error) -> StoreError {
     let path = path.to_path_buf();
     match trouble::primary_code(&cause) {
         Some(5 | 6) => StoreError::InUse { path },
-        Some(11 | 26) => StoreError::Damaged { path, cause: cause.to_string() },
+        Some(11 | 26) => StoreError::DamagedDatabase { path, cause: cause.to_string() },
+        None if matches!(cause, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) => {
+            StoreError::DamagedDatabase { path, cause: cause.to_string() }
+        }
         Some(13) => StoreError::Full { path },
         Some(3 | 8 | 14 | 23) => StoreError::Folder { path, cause: std::io::Error::other(cause) },
         Some(_) | None => match Trouble::of(&cause, &path) {

@@ -1,7 +1,7 @@
 //! The store as the rest of the relay sees it, on a disk of its own.
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use p2pnet_shared::id::{Holder, OwnerId};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -477,6 +477,105 @@ async fn a_log_that_was_damaged_is_named_at_the_start_and_left_alone() {
     assert_eq!(records.len(), 20);
     killed.close().await;
     store.close().await;
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// What a killed process left: a copy of the files of a store that is in use.
+fn killed(live: &Path, folder: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|end| {
+        let with = |path: &Path| PathBuf::from(format!("{}{end}", path.display()));
+        let copy = with(&folder.join("p2pnet.sqlite"));
+        fs::copy(with(live), &copy).unwrap();
+        copy
+    })
+}
+
+#[tokio::test]
+async fn a_damaged_database_beside_a_log_is_named_and_both_are_left_alone() {
+    let folder = new_folder("beside-a-log");
+    let live = folder.join("live");
+    let (store, _) = Store::open(live.clone(), Caches::default()).await.unwrap();
+    for n in 0..20 {
+        store.writer().promise(new_job(n, None)).await.unwrap();
+    }
+    let mut root = SqliteConnection::connect_with(&database::options(&live)).await.unwrap();
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut root).await.unwrap();
+    let page: i64 = sqlx::query("SELECT rootpage FROM sqlite_master WHERE name = 'keys'")
+        .fetch_one(&mut root)
+        .await
+        .unwrap()
+        .get(0);
+    root.close().await.unwrap();
+    for n in 20..30 {
+        store.writer().promise(new_job(n, None)).await.unwrap();
+    }
+    let spoilt = |bytes: &mut Vec<u8>| bytes[(usize::try_from(page).unwrap() - 1) * 4096..][..4096].fill(0xa5);
+    let other = |bytes: &mut Vec<u8>| bytes.fill(b'x');
+    let empty = |bytes: &mut Vec<u8>| bytes.clear();
+    for (n, damage) in [&spoilt as &dyn Fn(&mut Vec<u8>), &other, &empty].into_iter().enumerate() {
+        let beside = new_folder(&format!("beside-a-log-{n}"));
+        let [path, log, index] = killed(&live, &beside);
+        let mut bytes = fs::read(&path).unwrap();
+        damage(&mut bytes);
+        fs::write(&path, &bytes).unwrap();
+        let log_bytes = fs::read(&log).unwrap();
+        let error = Store::open(path.clone(), Caches::default()).await.err().unwrap().to_string();
+        assert!(error.contains("is damaged") && error.contains("end in -wal and -shm"), "{n}: {error}");
+        // A connection that came to nothing ends a little later.
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        assert!(fs::read(&path).unwrap() == bytes && fs::read(&log).unwrap() == log_bytes, "{n}");
+        // As the sentence says: everything away, and a copy in its place.
+        for file in [&path, &log, &index] {
+            let _ = fs::rename(file, file.with_extension("away"));
+        }
+        let [_, _, index] = killed(&live, &beside);
+        fs::remove_file(index).unwrap();
+        let (again, records) = Store::open(path, Caches::default()).await.unwrap();
+        assert_eq!(records.len(), 30);
+        again.close().await;
+        fs::remove_dir_all(beside).unwrap();
+    }
+    store.close().await;
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_large_database_of_before_is_brought_up_to_date() {
+    let folder = new_folder("large-old");
+    let path = folder.join("p2pnet.sqlite");
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    store.writer().promise(new_job(1, None)).await.unwrap();
+    store.close().await;
+    let mut old = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
+    for statement in [
+        "DROP TABLE kernel_holders",
+        "DROP TABLE kernel_uses",
+        "DROP TABLE keys",
+        "CREATE TABLE other AS SELECT zeroblob(70000000)",
+        "PRAGMA user_version = 1",
+    ] {
+        sqlx::query(statement).execute(&mut old).await.unwrap();
+    }
+    old.close().await.unwrap();
+    let (store, records) = Store::open(path, Caches::default()).await.unwrap();
+    assert_eq!(records.len(), 1);
+    store.writer().promise(new_job(2, Some("a"))).await.unwrap();
+    store.close().await;
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_row_that_no_version_writes_is_named_as_damage() {
+    let folder = new_folder("row");
+    let path = folder.join("p2pnet.sqlite");
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    store.writer().promise(new_job(1, None)).await.unwrap();
+    store.close().await;
+    let mut other = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
+    sqlx::query("UPDATE records SET unit = x'00'").execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+    let error = Store::open(path, Caches::default()).await.err().unwrap().to_string();
+    assert!(error.contains("p2pnet.sqlite is damaged"), "{error}");
     fs::remove_dir_all(folder).unwrap();
 }
 

@@ -66,7 +66,7 @@ impl Trouble {
             ),
             Trouble::Damaged => (
                 "this relay's database, p2pnet.sqlite in its data folder, is damaged".into(),
-                "stop the relay, put a copy from before in the file's place or move it away, and start the relay again",
+                "stop the relay, move it away with the files beside it whose names end in -wal and -shm, put a copy from before in its place if there is one, and start the relay again",
             ),
             Trouble::Closing => ("this relay is stopping".into(), "send the request again in a few seconds"),
             Trouble::Failed(cause) => {

@@ -55,6 +55,35 @@ fn readings_close_together_are_slewed_as_well() {
 }
 
 #[test]
+fn a_clock_that_was_just_set_goes_on_from_the_time_it_gave_last() {
+    let mut clock = SteadyClock::new();
+    clock.read(Millis(0), Moment(START));
+    let set = |off: u64, passed: u64| Moment(START + passed + off);
+    let given = [(50_000, 7_200_000), (50_001, 7_199_399), (50_400, 7_198_000)];
+    let given = given.map(|(passed, off)| clock.read(Millis(passed), set(off, passed)));
+    assert!(given.is_sorted(), "{given:?}");
+}
+
+/// Linux and Windows count it, macOS and some browsers do not.
+#[test]
+fn a_sleep_is_no_time_whether_the_monotonic_clock_counts_it_or_not() {
+    for counted in [0, 9 * HOUR] {
+        let mut clock = SteadyClock::new();
+        clock.read(Millis(0), Moment(START));
+        clock.read(Millis(60_000), Moment(START + 60_000));
+        let awake = |clock: &mut SteadyClock, after| {
+            let wall = Moment(START + 60_000 + 9 * HOUR + after);
+            let now = clock.read(Millis(60_000 + counted + after), wall);
+            assert_eq!(now.shifted(clock.set_by()), wall);
+            now - Moment(START)
+        };
+        let first = awake(&mut clock, 100);
+        assert!(first <= Millis(61_000), "{first:?}");
+        assert_eq!(awake(&mut clock, 30_100), Millis(first.0 + 30_000));
+    }
+}
+
+#[test]
 fn moments_are_shown_as_the_wall_clock_is_set_now() {
     let mut clock = SteadyClock::new();
     let submitted = clock.read(Millis(0), Moment(5_000));

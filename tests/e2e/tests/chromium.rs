@@ -136,6 +136,34 @@ async fn test_5_a_requester_that_reloads_its_page_still_gets_the_result() -> Res
 }
 
 #[tokio::test]
+async fn clocks_that_are_set_by_hours_while_a_job_runs_neither_end_it_nor_show_in_how_long_it_took() -> Result<()> {
+    let story = async |stage: &mut Stage| {
+        let [donor, requester] = &stage.people[..] else { anyhow::bail!("two people, please") };
+        let donor_id = donor.become_donor(stage.relay.url()).await?;
+        requester.open(stage.relay.url()).await?;
+        requester.connected().await?;
+        let job = seconds_of_work(6);
+        requester.submit(&job.source).await?;
+        requester.job_node_when(&donor_id, SOON).await?;
+        for (person, hours) in [(donor, -5), (requester, 3)] {
+            person
+                .script(
+                    "const [hours] = arguments, before = Date.now; Date.now = () => before() + hours * 3600000",
+                    vec![json!(hours)],
+                )
+                .await?;
+        }
+        ensure!(requester.job_result(JOB).await? == job.result, "a wrong count");
+        ensure!(requester.job_nodes().await? == [donor_id], "computed by {:?}", requester.job_nodes().await?);
+        let hours = "return document.querySelector('main').innerText.match(/.*[0-9] ?(h|d|hours?|days?)\\b.*/g)";
+        let said = requester.script(hours, Vec::new()).await?;
+        ensure!(said.is_null(), "it says {said}");
+        Ok(())
+    };
+    Stage::new(2).await?.play(story).await
+}
+
+#[tokio::test]
 async fn test_6_tabs_find_a_restarted_relay_again_and_their_job_completes() -> Result<()> {
     let story = async |stage: &mut Stage| {
         stage.expected = RELAY_AWAY;
