@@ -490,7 +490,7 @@ async fn what_cannot_be_brought_to_the_disk_is_not_promised() {
     drop(relay);
     let relay = Relay::start(&folder, &["--cores", "1"]);
     audit(&relay, &mut ledger).await;
-    nothing_refused_is_there(&http, &relay, &(5..=8).collect()).await;
+    // What was written may have come to the disk all the same; under its key it is there once.
     for (number, key) in [(6, "one"), (8, "two")] {
         ledger.accepted.insert(accepted_id(&http, &relay, number, Some(key)).await, number);
     }

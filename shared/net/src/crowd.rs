@@ -87,6 +87,8 @@ pub struct Behaviour {
     strikes: BTreeMap<Prefix, Strikes>,
     /// Connections that make room for others.
     given_up: VecDeque<(PeerId, ConnectionId)>,
+    /// Those that were, and still stand.
+    going: BTreeSet<ConnectionId>,
 }
 
 impl Behaviour {
@@ -142,6 +144,9 @@ impl Behaviour {
     /// Gives up the newest connection of whoever holds most, for one who holds less. A dial of our own is like one who holds
     /// nothing, so that strangers do not keep us from others; what comes through a circuit is nobody's that we know.
     fn make_room(&mut self, way: Way, groups: Option<Groups>) -> bool {
+        if self.going.len() >= limits::CONNECTIONS_GOING {
+            return false;
+        }
         let most = match (way, groups) {
             (Way::In(_), Some(groups)) => self.shares.gives_way_to(Some(groups)),
             (Way::In(_), None) => None,
@@ -154,11 +159,13 @@ impl Behaviour {
             self.given_up.push_back((node, id));
         }
         self.forget(id);
+        self.going.insert(id);
         true
     }
 
     fn forget(&mut self, id: ConnectionId) {
         self.dials.remove(&id);
+        self.going.remove(&id);
         let Some(Held { node, groups }) = self.held.remove(&id) else { return };
         if let Some(count) = self.by_node.get_mut(&node) {
             *count = count.saturating_sub(1);
@@ -399,6 +406,38 @@ mod tests {
         assert!(dial(&mut crowd, 300_000, PeerId::random()).is_ok());
         // Nobody is known behind a circuit.
         assert!(comes(&mut crowd, 300_001, PeerId::random(), None).is_err());
+    }
+
+    #[test]
+    fn what_was_given_up_and_has_not_gone_counts_and_is_bounded() {
+        let mut crowd = Behaviour::default();
+        let mut id = 0;
+        let mut fills = |crowd: &mut Behaviour, third: u8| {
+            let before = id;
+            for fourth in 0..=255_u8 {
+                for _ in 0..8 {
+                    let from = origin(&format!("203.0.{third}.{fourth}"));
+                    if comes(crowd, id, PeerId::random(), Some(from)).is_ok() {
+                        id += 1;
+                    }
+                }
+            }
+            id - before
+        };
+        for third in 0..4 {
+            assert_eq!(fills(&mut crowd, third), 2_048);
+        }
+        let stand = |crowd: &Behaviour| crowd.held.len() + crowd.going.len();
+        for third in 4..40 {
+            fills(&mut crowd, third);
+            assert!(stand(&crowd) <= platform::CONNECTIONS + limits::CONNECTIONS_GOING);
+        }
+        assert_eq!(given_up(&mut crowd), limits::CONNECTIONS_GOING);
+        let going: Vec<_> = crowd.going.iter().copied().collect();
+        for id in going {
+            crowd.forget(id);
+        }
+        assert!(fills(&mut crowd, 40) > 0, "there is room again");
     }
 
     #[test]

@@ -28,6 +28,7 @@ use crate::{
     circuits, limits,
     transport::{
         bounded::Bounded,
+        closing::Closing,
         door::{self, DoorTransport, WebSocketDoor},
         gate::Gate,
         webrtc_listener::WebRtcListener,
@@ -259,7 +260,8 @@ fn transport(
         .or_transport(websocket.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
         .map(|either, _| either.into_inner())
         .or_transport(with_dns(direct)?)
-        .map(|either, _| either.into_inner());
+        .map(|either, _| either.into_inner())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(Closing::new(muxer))));
     let bounded = TransportTimeout::with_outgoing_timeout(all, limits::CONNECT_TIMEOUT);
     let bounded = TransportTimeout::with_ingoing_timeout(bounded, limits::HANDSHAKE_TIMEOUT);
     Ok(gate.guard(bounded.boxed()).boxed())

@@ -1,6 +1,8 @@
 //! One file a transport; the platforms put together those that they have.
 
 pub mod bounded;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod closing;
 #[cfg(target_arch = "wasm32")]
 pub mod data_channel;
 #[cfg(not(target_arch = "wasm32"))]
