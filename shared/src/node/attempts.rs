@@ -299,6 +299,18 @@ impl Requester {
         self.meet(core, job, node, fate);
     }
 
+    /// Calls attempts of a node off that it said nothing of in their time; each counts as a failure.
+    pub(super) fn reject_silent(&mut self, core: &mut Core, node: NodeId, attempts: &[AttemptId], refusal: Refusal) {
+        for some in attempts.chunks(MOST_CANCELLED) {
+            core.send(node, Message::Cancel { attempts: some.to_vec() });
+        }
+        for id in attempts {
+            let refusal = refusal.clone();
+            let failure = Failure { node, refusal, deterministic: false, placed: false, silent: true };
+            self.reject(core, *id, None, Gas(0), failure);
+        }
+    }
+
     /// A task of a job failed, last on `node`, and this becomes of it.
     pub(super) fn meet(&mut self, core: &mut Core, job: JobId, node: NodeId, fate: Fate) {
         match fate {

@@ -29,6 +29,11 @@ const FEW_LEFT: usize = 16;
 const UNKNOWN_DURATION: Millis = Millis(3_000);
 /// What such a batch counts as work of its owner until more is known.
 const UNKNOWN_WORK: Millis = Millis(50);
+/// Restarts of nodes that a task meets with without blame.
+const RESTARTS: u32 = 2;
+/// What a person is told of an attempt whose node restarted, the first times and after that.
+const RESTARTED: &str = "its node restarted; it begins anew";
+const RESTARTED_OFTEN: &str = "nodes that had it restarted again and again";
 
 impl Requester {
     // ---- offers --------------------------------------------------------------------------------------------------
@@ -173,7 +178,8 @@ impl Requester {
     }
 
     /// A node said who it is. One that restarted has lost its books: what it had goes out anew, since it would begin from the
-    /// beginning and has that much less time.
+    /// beginning and has that much less time. Others come first for that; and what meets with one restart after another may
+    /// be what makes its nodes restart, or its nodes only say so.
     pub(super) fn greeted(&mut self, core: &mut Core, node: NodeId, session: u64) {
         let outstanding = self.candidates.get(node).into_iter().flat_map(|candidate| &candidate.outstanding);
         let mut lost = Vec::new();
@@ -185,9 +191,24 @@ impl Requester {
             }
         }
         if !lost.is_empty() {
-            self.reclaim(core, node, &lost, "its node restarted; it begins anew");
+            self.candidates.tried(core.now, node, false);
+            let (blamed, others): (Vec<AttemptId>, Vec<AttemptId>) =
+                lost.into_iter().partition(|id| self.counts_restart(*id) > RESTARTS);
+            self.reclaim(core, node, &others, RESTARTED);
+            self.reject_silent(core, node, &blamed, Refusal::new(Code::NoProvider, RESTARTED_OFTEN, ""));
             self.fill_all(core);
         }
+    }
+
+    /// Notes that the node of an attempt restarted; gives how often that happened to its task.
+    fn counts_restart(&mut self, id: AttemptId) -> u32 {
+        let Some(attempt) = self.attempts.get(&id) else { return 0 };
+        let entry = self.jobs.get_mut(&attempt.job);
+        let task = entry.and_then(|entry| entry.issued.get_mut(&attempt.span.start));
+        task.filter(|task| task.live.contains(&id)).map_or(0, |task| {
+            task.restarts = task.restarts.saturating_add(1);
+            task.restarts
+        })
     }
 
     pub(super) fn disconnected(&mut self, core: &mut Core, node: NodeId) {

@@ -67,6 +67,8 @@ pub(super) struct Task {
     pub(super) tries: u32,
     /// How often it gave way to the job of another owner.
     pub(super) interrupted: u32,
+    /// How often a node restarted that had it.
+    pub(super) restarts: u32,
     pub(super) not_before: Moment,
     /// When a failure that waits for confirmation is believed without.
     pub(super) believe_at: Option<Moment>,
@@ -93,6 +95,7 @@ impl Task {
             failures: Vec::new(),
             tries: 0,
             interrupted: 0,
+            restarts: 0,
             not_before: Moment(0),
             believe_at: None,
         }
@@ -105,6 +108,13 @@ impl Task {
             1 => Self::new(span),
             _ => Self { tries, failures: self.failures.clone(), ..Self::new(span) },
         })
+    }
+
+    /// Whether it may go to a node, by where it failed. `alone(task)` says that no node is left on which it did not fail yet.
+    pub(super) fn may_go_to(&self, node: NodeId, alone: &dyn Fn(&Self) -> bool) -> bool {
+        let failed_here = self.failures.iter().any(|failure| failure.node == node);
+        let confirming = self.believe_at.is_some();
+        !failed_here || (!confirming && alone(self))
     }
 
     pub(super) fn failed_on(&self) -> Vec<NodeId> {
@@ -359,11 +369,7 @@ impl Entry {
         let retry = self
             .retries
             .values()
-            .find(|task| {
-                let failed_here = task.failures.iter().any(|failure| failure.node == node);
-                let confirming = task.believe_at.is_some();
-                now >= task.not_before && (!failed_here || (!confirming && alone(task)))
-            })
+            .find(|task| now >= task.not_before && task.may_go_to(node, alone))
             .map(|task| task.span.start);
         if let Some(task) = retry.and_then(|start| self.retries.remove(&start)) {
             return Some(task);
@@ -599,7 +605,7 @@ impl Entry {
 
     /// Puts a task that is not out any more back among what waits, without blame.
     pub(super) fn reopen(&mut self, task: Task) {
-        if task.failures.is_empty() && task.interrupted == 0 {
+        if task.failures.is_empty() && task.interrupted == 0 && task.restarts == 0 {
             self.open.put(task.span);
         } else {
             self.retries.insert(task.span.start, task);

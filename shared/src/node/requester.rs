@@ -11,7 +11,7 @@ use super::{
     called_off::CalledOff,
     candidates::Candidates,
     core::Core,
-    entry::{Attempt, Entry, Failure, Rank},
+    entry::{Attempt, Entry, Rank},
     extra::Extra,
     finished::{Finished, FinishedJobs},
     owners::Owners,
@@ -21,7 +21,7 @@ use crate::{
     id::{AttemptId, Hash, Holder, JobId, NodeId},
     job::{AttemptState, Job, JobState, Requirements},
     refusal::{Code, Refusal},
-    units::{Gas, Millis, Moment},
+    units::{Millis, Moment},
     wire::Message,
 };
 
@@ -424,10 +424,8 @@ impl Requester {
             let Some(attempt) = self.attempts.get_mut(&id) else { continue };
             let node = attempt.node;
             attempt.blame(&mut self.candidates.records, now);
-            core.send(node, Message::Cancel { attempts: vec![id] });
             let refusal = Refusal::new(Code::TimedOut, "the node did not deliver in time", "");
-            let failure = Failure { node, refusal, deterministic: false, placed: false, silent: true };
-            self.reject(core, id, None, Gas(0), failure);
+            self.reject_silent(core, node, &[id], refusal);
         }
     }
 

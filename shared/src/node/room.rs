@@ -21,7 +21,7 @@ use super::{
     broker::meets,
     candidates::{Candidate, Candidates},
     core::Core,
-    entry::{Attempt, Rest},
+    entry::{Attempt, Rest, Task},
     requester::Requester,
     trust::Trust,
     turns::STANDS_BY,
@@ -249,16 +249,14 @@ impl Requester {
                 let only_so = is_long || node.is_some_and(|node| !node.is_willing(core.now));
                 let task = self.jobs.get(&attempt.job).and_then(|entry| entry.issued.get(&attempt.span.start));
                 let protected = |interrupted: u32| Millis(LONG.0 << (2 * interrupted).min(20));
-                let over = |task: &super::entry::Task| {
-                    attempt.ran(core.now) >= protected(task.interrupted) && task.live == [*id]
-                };
+                let over = |task: &Task| attempt.ran(core.now) >= protected(task.interrupted) && task.live == [*id];
                 only_so && attempt.computes() && task.is_some_and(over)
             })
             .max_by_key(|(id, attempt, _)| (self.held(live, attempt), attempt.ran(core.now), *id))
             .map(|(id, ..)| id)
     }
 
-    /// The attempts that have begun on nodes that could do a job, and may give way to it.
+    /// The attempts that have begun on nodes that could do what waits of a job, and may give way to it.
     fn pushed_aside<'a>(
         &'a self,
         core: &'a Core,
@@ -272,20 +270,37 @@ impl Requester {
             |attempt: &&Attempt| self.jobs.get(&attempt.job).is_some_and(|entry| entry.holder == wait.holder);
         let taken: BTreeSet<NodeId> =
             self.attempts.values().filter(rests).filter(of_holder).map(|attempt| attempt.node).collect();
-        self.attempts.iter().filter(move |(_, attempt)| !taken.contains(&attempt.node)).filter_map(
-            move |(id, attempt)| {
-                attempt.started_at?;
-                let (waiting, other) = (waiting?, self.jobs.get(&attempt.job)?);
-                if attempt.job == wait.job || !live.may_push_aside(wait.holder, other.holder) {
-                    return None;
-                }
-                let candidate = self.candidates.get(attempt.node).filter(|_| !waiting.unfit.contains(&attempt.node))?;
-                let offer = candidate
-                    .fresh(core.now)
-                    .filter(|offer| candidate.is_there() && meets(offer, &waiting.requirements))?;
-                Some((*id, attempt, offer))
-            },
-        )
+        let begun: BTreeSet<NodeId> =
+            self.attempts.values().filter(|attempt| attempt.started_at.is_some()).map(|attempt| attempt.node).collect();
+        let apt: BTreeSet<NodeId> =
+            begun.difference(&taken).copied().filter(|node| self.may_get_some(core, wait.job, *node)).collect();
+        self.attempts.iter().filter(move |(_, attempt)| apt.contains(&attempt.node)).filter_map(move |(id, attempt)| {
+            attempt.started_at?;
+            let (waiting, other) = (waiting?, self.jobs.get(&attempt.job)?);
+            if attempt.job == wait.job || !live.may_push_aside(wait.holder, other.holder) {
+                return None;
+            }
+            let candidate = self.candidates.get(attempt.node).filter(|_| !waiting.unfit.contains(&attempt.node))?;
+            let offer = candidate
+                .fresh(core.now)
+                .filter(|offer| candidate.is_there() && meets(offer, &waiting.requirements))?;
+            Some((*id, attempt, offer))
+        })
+    }
+
+    /// Whether something of a job of which nothing has begun may go to a node, by where it failed: of what is out, that is
+    /// what is behind others' calls.
+    fn may_get_some(&self, core: &Core, job: JobId, node: NodeId) -> bool {
+        let Some(entry) = self.jobs.get(&job) else { return false };
+        let alone = |task: &Task| !self.candidates.another(core.now, &task.failed_on(), &entry.requirements);
+        let is_out = |id: &AttemptId| self.attempts.get(id).filter(|attempt| attempt.started_at.is_none());
+        let mut out = entry.live.iter().filter_map(is_out);
+        let here_or_may = |attempt: &Attempt| {
+            let task = entry.issued.get(&attempt.span.start);
+            attempt.node == node || task.is_some_and(|task| task.may_go_to(node, &alone))
+        };
+        let may = |task: &Task| core.now >= task.not_before && task.may_go_to(node, &alone);
+        entry.can_give() || entry.retries.values().any(may) || out.any(here_or_may)
     }
 
     fn held(&self, live: &Live, attempt: &Attempt) -> [usize; 3] {
@@ -300,6 +315,8 @@ impl Requester {
         let Some(node) = self.attempts.get(&id).map(|attempt| attempt.node) else { return };
         // Before, so that the core is not taken by what is taken back.
         let nodes = self.take_back(core, node, for_job, full, true);
+        // What it was asked before may still be answered.
+        let was_asked = self.attempts.get(&id).is_some_and(|attempt| attempt.was_asked);
         if let Some(attempt) = self.attempts.get_mut(&id) {
             attempt.rest = Rest::Asked(core.now);
             attempt.was_asked = true;
@@ -318,8 +335,10 @@ impl Requester {
                 if self.has_one_for(node) || self.send_one(core, node, job) {
                     core.send(node, ask);
                 } else if let Some(attempt) = self.attempts.get_mut(&id) {
-                    attempt.was_asked = false;
+                    attempt.was_asked = was_asked;
                     attempt.wake(&mut self.candidates, id, core.now);
+                    // Others come before it the next time.
+                    attempt.turn_at = core.now;
                 }
             }
         }

@@ -10,7 +10,7 @@ use p2pnet_shared::{
     job::{AttemptState, Job, JobState},
     node::{Found, Input},
     units::{Gas, Millis},
-    wire::{self, Message, Payload, RefuseReason},
+    wire::{self, Message, Offer, PROTOCOL_VERSION, Payload, RefuseReason, Role},
 };
 use p2pnet_sim::{
     bench::{Bench, Did, OTHER, PEER},
@@ -55,6 +55,59 @@ fn runs(bench: &mut Bench, owner: &str, job: Job, node: NodeId) -> (JobId, u64) 
     let attempt = assigned(&did);
     bench.hears_from(node, Message::Started { attempt: AttemptId(attempt) });
     (job, attempt)
+}
+
+/// A peer offers cores, some of them idle; any has as much memory.
+fn offers(bench: &mut Bench, node: NodeId, cores: u16, idle_cores: u16) -> Vec<Did> {
+    let offer = Offer {
+        node,
+        role: Role::Client,
+        agent: String::new(),
+        cores,
+        cpu_percent: 100,
+        memory_mib: 4096,
+        idle_cores,
+        addresses: Vec::new(),
+        made_at: bench.now,
+    };
+    bench.hears_from(node, Message::Offer(offer))
+}
+
+/// A peer does all of a batch of one call.
+fn delivers(bench: &mut Bench, node: NodeId, attempt: u64) -> Vec<Did> {
+    let outcomes = vec![CallOutcome { output: Ok(vec![0; 8]), gas: Gas(1) }];
+    let report = BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 1_000 };
+    let report = Payload::Inline(wire::encode_report(&report).unwrap());
+    bench.hears_from(node, Message::Deliver { attempt: AttemptId(attempt), report })
+}
+
+/// The only two peers have both delivered; the first one's cores are idle, the other's connection is broken.
+fn both_proven() -> Bench {
+    let mut bench = Bench::new(true);
+    bench.meets(OTHER);
+    let (_, small) = runs(&mut bench, "small", plan::sum(1), OTHER);
+    delivers(&mut bench, OTHER, small);
+    bench.feed(Input::Disconnected { node: OTHER });
+    let (_, small) = runs(&mut bench, "small", plan::sum(1), PEER);
+    delivers(&mut bench, PEER, small);
+    bench
+}
+
+/// A peer says over the same connection that it begins a life.
+fn begins_life(bench: &mut Bench, node: NodeId, session: u64) -> Vec<Did> {
+    let hello = Message::Hello { version: PROTOCOL_VERSION, role: Role::Client, agent: String::new(), session };
+    bench.hears_from(node, hello)
+}
+
+/// The nodes that have something of a job.
+fn has(bench: &Bench, job: JobId) -> Vec<NodeId> {
+    match bench.node.job(job) {
+        Some(Found::Here(status)) => {
+            let out = status.attempts.iter().filter(|attempt| attempt.ended_at.is_none());
+            out.map(|attempt| attempt.node).collect()
+        }
+        Some(Found::Kept(_)) | None => Vec::new(),
+    }
 }
 
 fn is_resting(job: &Found<JobStatus>) -> bool {
@@ -171,10 +224,7 @@ fn what_is_called_off_shortly_before_a_break_is_noticed_is_called_off_again() {
     // Nothing is called off that its node is done with: what was delivered, or was not taken.
     bench.waits(Millis(61_000));
     let (_, attempt) = runs(&mut bench, "owner", plan::sum(1), PEER);
-    let outcomes = vec![CallOutcome { output: Ok(vec![0; 8]), gas: Gas(1) }];
-    let report = BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 1_000 };
-    let report = Payload::Inline(wire::encode_report(&report).unwrap());
-    bench.hears(Message::Deliver { attempt: AttemptId(attempt), report });
+    delivers(&mut bench, PEER, attempt);
     let (job, attempt) = runs(&mut bench, "owner", for_an_hour(), PEER);
     bench.hears(Message::Refuse { attempt: AttemptId(attempt), reason: RefuseReason::NotLending });
     bench.feed(Input::Cancelled { id: job });
@@ -236,6 +286,65 @@ fn what_a_node_had_that_restarted_begins_anew_with_all_of_its_time_and_without_a
 }
 
 #[test]
+fn what_a_node_loses_by_a_restart_goes_to_another_first() {
+    let mut bench = both_proven();
+    bench.meets(OTHER);
+    offers(&mut bench, OTHER, 1, 1);
+    offers(&mut bench, PEER, 8, 8);
+    let (job, _) = bench.submits("owner", endless());
+    assert_eq!(has(&bench, job), [PEER], "whoever has most idle cores");
+    let mut had = Vec::new();
+    for life in 2..10 {
+        bench.waits(Millis(200));
+        begins_life(&mut bench, PEER, life);
+        had.extend(has(&bench, job));
+    }
+    assert!(!had.is_empty() && had.iter().all(|node| *node == OTHER), "{had:?}");
+}
+
+#[test]
+fn what_a_node_loses_by_one_restart_after_another_costs_retries_in_the_end() {
+    for retries in [0, 1] {
+        let mut bench = Bench::new(true);
+        let mut job = endless();
+        job.policy.retries = retries;
+        let (job, _) = runs(&mut bench, "owner", job, PEER);
+        let state = |bench: &Bench| bench.node.summary(job).map(|job| job.state);
+        for life in 2..4 + u64::from(retries) {
+            bench.waits(Millis(5_000));
+            bench.is_offered_by(PEER);
+            begins_life(&mut bench, PEER, life);
+            assert_eq!(state(&bench), Some(JobState::Running), "restart {}", life - 1);
+        }
+        for life in 10..12 {
+            bench.waits(Millis(5_000));
+            bench.is_offered_by(PEER);
+            begins_life(&mut bench, PEER, life);
+        }
+        assert_eq!(state(&bench), Some(JobState::Failed));
+    }
+}
+
+#[test]
+fn a_core_is_given_up_where_what_waits_may_go() {
+    let mut bench = both_proven();
+    let (_, first) = runs(&mut bench, "owner", for_an_hour(), PEER);
+    bench.waits(Millis(1_000));
+    bench.meets(OTHER);
+    offers(&mut bench, OTHER, 1, 0);
+    let (_, did) = bench.submits("owner", for_an_hour());
+    let second = assigned(&did);
+    bench.hears_from(OTHER, Message::Started { attempt: AttemptId(second) });
+    let (job, did) = bench.submits("other", plan::sum(1));
+    assert_eq!(has(&bench, job), [PEER], "{did:?}");
+    let mut did =
+        bench.hears(Message::Refuse { attempt: AttemptId(assigned(&did)), reason: RefuseReason::MissingBlob });
+    did.extend(bench.waits(Millis(8_000)));
+    assert_eq!(has(&bench, job), [OTHER], "it failed at the first one: {did:?}");
+    assert!(did.contains(&asked(second)) && !did.contains(&asked(first)), "{did:?}");
+}
+
+#[test]
 fn what_is_done_and_on_its_way_begins_anew_for_nobody() {
     let mut bench = Bench::new(true);
     let (_, long) = runs(&mut bench, "long", for_an_hour(), PEER);
@@ -282,10 +391,7 @@ fn what_a_core_is_given_up_for_is_there_before_it_is() {
 fn what_a_core_is_given_up_for_is_not_sent_twice() {
     let mut bench = Bench::new(true);
     let (_, small) = runs(&mut bench, "small", plan::sum(1), PEER);
-    let outcomes = vec![CallOutcome { output: Ok(vec![0; 8]), gas: Gas(1) }];
-    let report = BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 1_000 };
-    let report = Payload::Inline(wire::encode_report(&report).unwrap());
-    bench.hears(Message::Deliver { attempt: AttemptId(small), report });
+    delivers(&mut bench, PEER, small);
     let (_, long) = runs(&mut bench, "long", for_an_hour(), PEER);
     bench.waits(Millis(2_000));
     let small = assigned(&bench.submits("small", plan::sum(1)).1);
@@ -382,10 +488,7 @@ fn calls_that_take_turns_take_nothing_back_from_other_nodes() {
     // Another node, which has delivered and so has one batch ahead.
     bench.meets(OTHER);
     let (_, small) = runs(&mut bench, "small", plan::sum(1), OTHER);
-    let outcomes = vec![CallOutcome { output: Ok(vec![0; 8]), gas: Gas(1) }];
-    let report = BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 1_000 };
-    let report = Payload::Inline(wire::encode_report(&report).unwrap());
-    bench.hears_from(OTHER, Message::Deliver { attempt: AttemptId(small), report });
+    delivers(&mut bench, OTHER, small);
     runs(&mut bench, "third", for_an_hour(), OTHER);
     let (_, mut did) = bench.submits("second", plan::sum(1 << 40));
     let ahead = assigned(&did);
