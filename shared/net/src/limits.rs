@@ -10,9 +10,9 @@ pub const NATIVE_CONNECTIONS: usize = 8_192;
 /// Connections that a tab holds at once.
 pub const BROWSER_CONNECTIONS: usize = 128;
 /// How long a connection that is given up or hung up on may take to say goodbye.
-pub const CLOSING_TIMEOUT: Duration = Duration::from_secs(5);
+pub const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections that are doing so because they made room for others. Beyond, none makes room.
-pub const CONNECTIONS_GOING: usize = 256;
+pub const CONNECTIONS_GOING: usize = 1_024;
 /// Connections to one node. More than one exists only while two nodes dial each other, or one reconnects.
 pub const CONNECTIONS_PER_NODE: usize = 8;
 /// Incoming connections from one address (IPv4 address, IPv6 /64).

@@ -29,8 +29,8 @@ const FEW_LEFT: usize = 16;
 const UNKNOWN_DURATION: Millis = Millis(3_000);
 /// What such a batch counts as work of its owner until more is known.
 const UNKNOWN_WORK: Millis = Millis(50);
-/// Restarts of nodes that a task meets with without blame.
-const RESTARTS: u32 = 2;
+/// Restarts of nodes that a task meets with while it runs and that cost nothing: people reload pages, and each reload is one.
+const RESTARTS: u32 = 12;
 /// What a person is told of an attempt whose node restarted, the first times and after that.
 const RESTARTED: &str = "its node restarted; it begins anew";
 const RESTARTED_OFTEN: &str = "nodes that had it restarted again and again";
@@ -200,9 +200,10 @@ impl Requester {
         }
     }
 
-    /// Notes that the node of an attempt restarted; gives how often that happened to its task.
+    /// Notes that the node of an attempt restarted; gives how often that happened to its task while it ran: what had not begun
+    /// has no part in it.
     fn counts_restart(&mut self, id: AttemptId) -> u32 {
-        let Some(attempt) = self.attempts.get(&id) else { return 0 };
+        let Some(attempt) = self.attempts.get(&id).filter(|attempt| attempt.started_at.is_some()) else { return 0 };
         let entry = self.jobs.get_mut(&attempt.job);
         let task = entry.and_then(|entry| entry.issued.get_mut(&attempt.span.start));
         task.filter(|task| task.live.contains(&id)).map_or(0, |task| {
