@@ -57,6 +57,18 @@ fn runs(bench: &mut Bench, owner: &str, job: Job, node: NodeId) -> (JobId, u64) 
     (job, attempt)
 }
 
+/// A call of an hour that its node has set aside for another one of an hour, which is given.
+fn one_rests_for_another() -> (Bench, u64) {
+    let mut bench = Bench::new(true);
+    let (_, first) = runs(&mut bench, "first", for_an_hour(), PEER);
+    bench.waits(Millis(2_000));
+    let (_, did) = bench.submits("second", for_an_hour());
+    let second = assigned(&did.into_iter().chain(bench.waits(Millis(2_000))).collect::<Vec<_>>());
+    say_resting(&mut bench, first);
+    say_started(&mut bench, second);
+    (bench, second)
+}
+
 /// A peer offers cores, some of them idle; any has as much memory.
 fn offers(bench: &mut Bench, node: NodeId, cores: u16, idle_cores: u16) -> Vec<Did> {
     let offer = Offer {
@@ -420,13 +432,7 @@ fn what_a_core_is_given_up_for_is_not_sent_twice() {
 
 #[test]
 fn a_core_is_given_up_for_what_rests_before_other_batches_come() {
-    let mut bench = Bench::new(true);
-    let (_, first) = runs(&mut bench, "first", for_an_hour(), PEER);
-    bench.waits(Millis(2_000));
-    let (_, did) = bench.submits("second", for_an_hour());
-    let second = assigned(&did.into_iter().chain(bench.waits(Millis(2_000))).collect::<Vec<_>>());
-    say_resting(&mut bench, first);
-    say_started(&mut bench, second);
+    let (mut bench, second) = one_rests_for_another();
     bench.meets(OTHER);
     runs(&mut bench, "third", plan::sum(1 << 40), OTHER);
     let did = bench.waits(Millis(8_000));
@@ -478,13 +484,7 @@ fn a_node_that_says_again_and_again_that_it_set_something_aside_is_listened_to_n
 
 #[test]
 fn a_node_that_sets_aside_and_goes_on_with_nothing_is_asked_for_no_more() {
-    let mut bench = Bench::new(true);
-    let (_, first) = runs(&mut bench, "first", for_an_hour(), PEER);
-    bench.waits(Millis(2_000));
-    let (_, did) = bench.submits("second", for_an_hour());
-    let second = assigned(&did.into_iter().chain(bench.waits(Millis(2_000))).collect::<Vec<_>>());
-    say_resting(&mut bench, first);
-    say_started(&mut bench, second);
+    let (mut bench, second) = one_rests_for_another();
     let did = bench.waits(Millis(6_000));
     assert!(did.contains(&asked(second)), "the first one has its turn: {did:?}");
     say_resting(&mut bench, second);

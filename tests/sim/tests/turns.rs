@@ -64,6 +64,17 @@ fn one_aside_on_one_of_two_cores() -> Bench {
     bench
 }
 
+/// On two of three cores, the first two calls were set aside for the fourth and the fifth; the third has its own.
+fn two_aside_on_three_cores() -> Bench {
+    let mut bench = Bench::lending(true, 3, 1024);
+    (1..=3).for_each(|attempt| _ = bench.is_given(attempt, 100));
+    for attempt in [1, 2] {
+        bench.is_asked(attempt);
+        bench.is_given(attempt + 3, 100);
+    }
+    bench
+}
+
 #[test]
 fn a_call_is_set_aside_once_something_is_there_for_its_core_and_goes_on_behind_it() {
     let mut bench = Bench::lending(true, 1, 1024);
@@ -317,12 +328,7 @@ fn no_requester_takes_all_the_room_for_what_is_set_aside() {
 
 #[test]
 fn a_batch_begins_while_there_is_room_and_what_rests_goes_on_when_there_is_none() {
-    let mut bench = Bench::lending(true, 3, 1024);
-    (1..=3).for_each(|attempt| _ = bench.is_given(attempt, 100));
-    for attempt in [1, 2] {
-        bench.is_asked(attempt);
-        bench.is_given(attempt + 3, 100);
-    }
+    let mut bench = two_aside_on_three_cores();
     bench.waits(Millis(3_100));
     bench.is_given(6, 100);
     assert_eq!(bench.is_asked(3), [rests(2), set_aside(3), began(6), executes(5)]);
@@ -448,12 +454,7 @@ fn what_goes_on_on_a_core_that_was_given_up_for_it_leaves_it_to_its_requester() 
 
 #[test]
 fn a_core_waits_for_the_batch_that_it_is_given_up_for_until_that_was_fetched() {
-    let mut bench = Bench::lending(true, 3, 1024);
-    (1..=3).for_each(|attempt| _ = bench.is_given(attempt, 100));
-    for attempt in [1, 2] {
-        bench.is_asked(attempt);
-        bench.is_given(attempt + 3, 100);
-    }
+    let mut bench = two_aside_on_three_cores();
     bench.waits(Millis(3_100));
     bench.is_given_large(6, 100);
     assert_eq!(bench.is_asked(3), []);
