@@ -30,15 +30,10 @@ impl Source {
         match address.to_canonical() {
             address if address == IpAddr::V6(Ipv6Addr::LOCALHOST) => Self::of(Ipv4Addr::LOCALHOST.into()),
             IpAddr::V4(v4) if v4.is_loopback() => Self { address: v4.into(), network: v4.into() },
-            IpAddr::V4(v4) => {
-                let [a, b, c, _] = v4.octets();
-                Self { address: v4.into(), network: Ipv4Addr::new(a, b, c, 0).into() }
-            }
             IpAddr::V6(v6) if is_nobodys(v6) => Self { address: v6.into(), network: v6.into() },
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.segments();
-                let address = Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into();
-                Self { address, network: Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into() }
+            address => {
+                let groups = Groups::of(address);
+                Self { address: groups.address().first(), network: groups.network().first() }
             }
         }
     }

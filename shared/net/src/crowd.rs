@@ -122,10 +122,7 @@ impl Behaviour {
             return Err(Crowded::Node);
         }
         let groups = match way {
-            Way::In(Some(origin)) => {
-                self.judge(origin)?;
-                Some(Groups::of(origin.address))
-            }
+            Way::In(Some(origin)) => Some(self.judge(origin)?),
             Way::In(None) | Way::Out => None,
         };
         if self.held.len() >= platform::CONNECTIONS && !self.make_room(way, groups) {
@@ -179,8 +176,8 @@ impl Behaviour {
         }
     }
 
-    /// Whether one more from there is taken now.
-    fn judge(&mut self, origin: Origin) -> Result<(), Crowded> {
+    /// Whom one more from there counts for, if it is taken now.
+    fn judge(&mut self, origin: Origin) -> Result<Groups, Crowded> {
         let now = self.now;
         if let Some(strikes) = self.strikes.get_mut(&origin.prefix) {
             strikes.fade(now);
@@ -202,7 +199,7 @@ impl Behaviour {
             if let Some(strikes) = self.strikes.get_mut(&origin.prefix) {
                 strikes.taken_at = now;
             }
-            Ok(())
+            Ok(groups)
         }
     }
 }

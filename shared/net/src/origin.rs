@@ -5,12 +5,10 @@ use std::net::IpAddr;
 
 use libp2p::{Multiaddr, multiaddr::Protocol};
 
+use crate::shares::{Group, Groups};
+
 /// The network that an address belongs to: IPv4 by /24, IPv6 by /48.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Prefix {
-    is_v6: bool,
-    bits: [u8; 6],
-}
+pub type Prefix = Group;
 
 /// An address and its prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,17 +33,7 @@ impl Origin {
             }
         }
         let address = ip?.to_canonical();
-        let prefix = match address {
-            IpAddr::V4(ip) => {
-                let [a, b, c, _] = ip.octets();
-                Prefix { is_v6: false, bits: [a, b, c, 0, 0, 0] }
-            }
-            IpAddr::V6(ip) => {
-                let [a, b, c, d, e, f, ..] = ip.octets();
-                Prefix { is_v6: true, bits: [a, b, c, d, e, f] }
-            }
-        };
-        Some(Self { address, prefix })
+        Some(Self { address, prefix: Groups::of(address).network() })
     }
 
     /// Whether it is this machine itself, which is all that is known of whoever comes through a proxy on it.

@@ -26,6 +26,11 @@ pub struct Group {
 }
 
 impl Group {
+    /// The first of its addresses.
+    pub fn first(self) -> IpAddr {
+        self.first
+    }
+
     /// How heavy it is when it holds so many. The wider, the more households are in it that have nothing to do with each
     /// other.
     fn weight(self, count: usize) -> usize {
