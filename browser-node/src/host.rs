@@ -70,6 +70,10 @@ impl Host for TabHost {
                     self.pool.rest(pool_run, rests);
                 }
             }
+            // A tab has one thread, and what its workers know is no job's plan.
+            HostOrder::Merge { job, merge } => {
+                let _ = self.facts.clone().try_send(HostFact::Merged { job, merged: merge.run() });
+            }
             HostOrder::Save(key, bytes) => match &self.keeper {
                 Keeper::Store(store) => store.save(key, bytes),
                 Keeper::Memory(records) => records.save(key, bytes),

@@ -6,24 +6,50 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use p2pnet_net::host::{Host, HostOrder, Records};
+use futures::{SinkExt as _, channel::mpsc};
+use p2pnet_net::host::{Host, HostFact, HostOrder, Records};
 use p2pnet_shared::{
     clock::{Mark, SteadyClock},
+    id::JobId,
+    node::{Merge, Merged},
     units::{Millis, Moment},
 };
 
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
 use crate::{executor::Executor, store::Store};
+
+/// Merges that run at once: each takes a core, and as much memory again as the outputs that it merges.
+const MERGES: usize = 2;
 
 /// The platform's side of the loop. No order blocks.
 pub struct NativeHost {
     executor: Executor,
     store: Store,
+    facts: mpsc::Sender<HostFact>,
+    merges: Arc<Semaphore>,
 }
 
 impl NativeHost {
-    /// A host that computes on `executor` and keeps records in `store`.
-    pub fn new(executor: Executor, store: Store) -> Self {
-        Self { executor, store }
+    /// A host that computes on `executor`, keeps records in `store`, and tells `facts` what came of merges. It lives inside a
+    /// tokio runtime.
+    pub fn new(executor: Executor, store: Store, facts: mpsc::Sender<HostFact>) -> Self {
+        Self { executor, store, facts, merges: Arc::new(Semaphore::new(MERGES)) }
+    }
+
+    fn merge(&self, job: JobId, merge: Merge) {
+        let (mut facts, merges) = (self.facts.clone(), Arc::clone(&self.merges));
+        tokio::spawn(async move {
+            let turn = merges.acquire().await; // an error would mean that it is closed, which nobody does
+            let merged = spawn_blocking(move || merge.run()).await;
+            drop(turn);
+            let merged = merged.unwrap_or_else(|error| {
+                tracing::error!(%job, %error, "outputs could not be merged");
+                Merged::broken()
+            });
+            // An error means that the node has stopped.
+            let _ = facts.send(HostFact::Merged { job, merged }).await;
+        });
     }
 }
 
@@ -39,6 +65,7 @@ impl Host for NativeHost {
             }
             HostOrder::Abort { run } => self.executor.abort(run),
             HostOrder::Rest { run, rests } => self.executor.rest(run, rests),
+            HostOrder::Merge { job, merge } => self.merge(job, merge),
             HostOrder::Save(key, bytes) => self.store.writer().save(key, bytes),
             HostOrder::Forget(key) => self.store.writer().forget(key),
             HostOrder::Cores(cores) => self.executor.set_cores(cores),

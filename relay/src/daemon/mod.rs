@@ -81,7 +81,7 @@ impl Running {
         let (facts, incoming) = mpsc::channel(FACTS);
         let executor = Executor::new(facts.clone(), &folder.compiled(), config.sandbox.value, config.memory_mib.value);
         executor.keep_compiled(compiled_bytes);
-        let host = NativeHost::new(executor.clone(), store.clone());
+        let host = NativeHost::new(executor.clone(), store.clone(), facts.clone());
         let node_config = NodeConfig {
             me,
             role,

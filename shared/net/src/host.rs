@@ -9,8 +9,8 @@ use futures::{FutureExt, future::BoxFuture};
 use p2pnet_shared::{
     blob::Blob,
     engine::{Batch, BatchReport},
-    id::Hash,
-    node::{NodeConfig, RunId, StoreKey},
+    id::{Hash, JobId},
+    node::{Merge, Merged, NodeConfig, RunId, StoreKey},
     refusal::Refusal,
     units::Moment,
 };
@@ -42,6 +42,14 @@ pub enum HostOrder {
         /// Which of the two.
         rests: bool,
     },
+    /// Make one result of a job's large outputs ([`Merge::run`]), which takes long, beside the loop where there are threads;
+    /// answered by exactly one [`HostFact::Merged`], whatever happens.
+    Merge {
+        /// Comes back in the fact.
+        job: JobId,
+        /// What to do.
+        merge: Merge,
+    },
     /// Keep a record.
     Save(StoreKey, Vec<u8>),
     /// Forget a record.
@@ -60,6 +68,13 @@ pub enum HostFact {
         run: RunId,
         /// What came of it.
         report: BatchReport,
+    },
+    /// Outputs were made one result.
+    Merged {
+        /// Of which job.
+        job: JobId,
+        /// What came of it.
+        merged: Merged,
     },
     /// Time has passed. Browsers send it from a worker's timer, since a hidden page's own timers sleep.
     Tick,

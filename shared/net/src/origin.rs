@@ -10,11 +10,13 @@ use crate::shares::{Group, Groups};
 /// The network that an address belongs to: IPv4 by /24, IPv6 by /48.
 pub type Prefix = Group;
 
-/// An address and its prefix.
+/// An address, and what is around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin {
     /// The address; IPv4 inside IPv6 is IPv4.
     pub address: IpAddr,
+    /// The IPv4 address or IPv6 /64: what one machine gets, which has as many of the latter's addresses as it likes.
+    pub household: Group,
     /// The network around it.
     pub prefix: Prefix,
 }
@@ -33,7 +35,8 @@ impl Origin {
             }
         }
         let address = ip?.to_canonical();
-        Some(Self { address, prefix: Groups::of(address).network() })
+        let groups = Groups::of(address);
+        Some(Self { address, household: groups.address(), prefix: groups.network() })
     }
 
     /// Whether it is this machine itself, which is all that is known of whoever comes through a proxy on it.
@@ -60,6 +63,14 @@ mod tests {
         assert_ne!(prefix("/ip6/2001:db8:1::3/tcp/1"), prefix("/ip6/2001:db8:2::3/tcp/1"));
         assert_eq!(origin("/ip6/::ffff:10.1.2.3/tcp/1"), origin("/ip4/10.1.2.3/tcp/1"));
         assert!(origin("/ip6/::1/tcp/1").unwrap().is_here());
+    }
+
+    #[test]
+    fn a_machine_is_one_household_by_whichever_address_of_its_own_it_comes() {
+        let household = |text| origin(text).unwrap().household;
+        assert_eq!(household("/ip6/2001:db8:1:2::3/tcp/1"), household("/ip6/2001:db8:1:2:ffff::9/udp/1"));
+        assert_ne!(household("/ip6/2001:db8:1:2::3/tcp/1"), household("/ip6/2001:db8:1:3::3/tcp/1"));
+        assert_ne!(household("/ip4/10.1.2.3/tcp/1"), household("/ip4/10.1.2.4/tcp/1"));
     }
 
     #[test]

@@ -192,6 +192,7 @@ impl<H: Host> Loop<H> {
     fn on_fact(&mut self, now: Moment, fact: HostFact) {
         match fact {
             HostFact::Executed { run, report } => self.node.handle(now, Input::Executed { run, report }),
+            HostFact::Merged { job, merged } => self.node.handle(now, Input::Merged { job, merged }),
             HostFact::Tick => self.node.handle(now, Input::Tick),
             HostFact::SeedKnown { addresses } => {
                 self.links.seed_known(now, &addresses);
@@ -260,6 +261,7 @@ impl<H: Host> Loop<H> {
                 }
                 Effect::Abort { run } => self.host.carry_out(HostOrder::Abort { run }),
                 Effect::Rest { run, rests } => self.host.carry_out(HostOrder::Rest { run, rests }),
+                Effect::Merge { job, merge } => self.host.carry_out(HostOrder::Merge { job, merge }),
                 Effect::Save(key, bytes) => self.host.carry_out(HostOrder::Save(key, bytes)),
                 Effect::Forget(key) => self.host.carry_out(HostOrder::Forget(key)),
                 Effect::JobChanged(id) => {

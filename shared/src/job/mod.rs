@@ -166,7 +166,7 @@ pub enum CallShape {
 /// A job that has been read, checked and compiled: everything that the scheduler needs.
 ///
 /// A plan is a pure function of the job's JSON, so a requester that restarts builds the same plan again.
-pub trait Plan: Send {
+pub trait Plan: Send + Sync {
     /// The kernel's original bytes.
     fn kernel(&self) -> &Blob;
 

@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use super::scheduler::{Paces, SpanSet, probe_units};
+use super::{
+    merging::Merge,
+    scheduler::{Paces, SpanSet, probe_units},
+};
 use crate::{
     api::{AttemptView, NodeShare},
     blob::Blob,
@@ -212,7 +215,7 @@ pub(super) struct Entry {
     pub(super) requirements: Requirements,
     pub(super) policy: Policy,
     /// Gone once the job is over.
-    pub(super) plan: Option<Box<dyn Plan>>,
+    pub(super) plan: Option<Arc<dyn Plan>>,
     pub(super) kernel: Hash,
     pub(super) common: Option<Hash>,
     pub(super) shape: CallShape,
@@ -239,7 +242,8 @@ pub(super) struct Entry {
     pub(super) issued: BTreeMap<u64, Task>,
     /// Tasks that failed and wait, by first unit.
     pub(super) retries: BTreeMap<u64, Task>,
-    pub(super) done: BTreeMap<Span, Outputs>,
+    /// Shared with a merge that is under way.
+    pub(super) done: Arc<BTreeMap<Span, Outputs>>,
     pub(super) done_units: u64,
     pub(super) done_bytes: u64,
     /// How many of those are in its owner's books.
@@ -290,7 +294,7 @@ impl Entry {
             units,
             probe: probe_units(shape, units),
             most_units: u64::MAX,
-            plan: Some(plan),
+            plan: Some(Arc::from(plan)),
             state: JobState::Queued,
             error: None,
             failed_parts: 0,
@@ -303,7 +307,7 @@ impl Entry {
             open: SpanSet::full(units),
             issued: BTreeMap::new(),
             retries: BTreeMap::new(),
-            done: BTreeMap::new(),
+            done: Arc::default(),
             done_units: 0,
             done_bytes: 0,
             booked_bytes: 0,
@@ -477,8 +481,13 @@ impl Entry {
     pub(super) fn keep(&mut self, span: Span, outputs: Outputs) {
         self.done_units += span.len();
         self.done_bytes += outputs.iter().map(|output| output.len() as u64 + 24).sum::<u64>();
-        self.done.insert(span, outputs);
+        Arc::make_mut(&mut self.done).insert(span, outputs);
         self.changed = true;
+    }
+
+    /// All that it has gathered, to be merged.
+    pub(super) fn gathered(&self) -> Option<Merge> {
+        Some(Merge::new(Arc::clone(self.plan.as_ref()?), Arc::clone(&self.done)))
     }
 
     /// Takes a node's outputs into the result.

@@ -25,6 +25,7 @@ mod finished;
 mod hedges;
 mod listing;
 mod manners;
+mod merging;
 mod owners;
 mod peers;
 mod provider;
@@ -43,6 +44,7 @@ use self::{broker::Broker, core::Core, provider::Provider, requester::Requester}
 pub use self::{
     finished::Keep,
     listing::{Listing, Place, Step},
+    merging::{Merge, Merged},
     store::{held_bytes, new_record, read_status},
 };
 use crate::{
@@ -175,6 +177,13 @@ pub enum Input {
         /// What came of it.
         report: BatchReport,
     },
+    /// The host is through with an [`Effect::Merge`].
+    Merged {
+        /// Of which job.
+        job: JobId,
+        /// What came of it.
+        merged: Merged,
+    },
 }
 
 /// An order that the host carries out.
@@ -225,6 +234,13 @@ pub enum Effect {
         run: RunId,
         /// Which of the two.
         rests: bool,
+    },
+    /// Make one result of a job's large outputs ([`Merge::run`]), beside the node where the host can.
+    Merge {
+        /// Comes back in [`Input::Merged`], always.
+        job: JobId,
+        /// What to do.
+        merge: Merge,
     },
     /// Keep a record.
     Save(StoreKey, Vec<u8>),
@@ -438,6 +454,7 @@ impl Node {
             Input::Cancelled { id } => self.requester.cancel(core, id),
             Input::Removed { id } => self.requester.remove(core, id),
             Input::Executed { run, report } => self.provider.executed(core, run, &report),
+            Input::Merged { job, merged } => self.requester.merged(core, job, merged),
         }
     }
 

@@ -14,6 +14,7 @@ use super::{
     entry::{Attempt, Entry, Rank},
     extra::Extra,
     finished::{Finished, FinishedJobs},
+    merging::Merges,
     owners::Owners,
     store,
 };
@@ -63,6 +64,7 @@ pub(super) struct Requester {
     pub(super) arriving: BTreeMap<Hash, BTreeSet<AttemptId>>,
     pub(super) candidates: Candidates,
     pub(super) called_off: CalledOff,
+    pub(super) merges: Merges,
     /// Work that is done more than once.
     pub(super) extra: Extra,
     /// Open questions to brokers: when they were asked.
@@ -188,7 +190,7 @@ impl Requester {
 
     // ---- ends of jobs --------------------------------------------------------------------------------------------
 
-    /// Ends a job for which everything is there, and one whose outputs are more than there is room for.
+    /// Brings a job for which everything is there to its end, and one whose outputs are more than there is room for.
     pub(super) fn check_done(&mut self, core: &mut Core, id: JobId) {
         let Some(entry) = self.jobs.get_mut(&id).filter(|entry| !entry.state.is_final()) else { return };
         if entry.done_bytes > MOST_OUTPUT_BYTES {
@@ -199,22 +201,11 @@ impl Requester {
         if entry.done_units < entry.units {
             return self.bound_outputs(core, id);
         }
-        entry.state = JobState::Verifying;
-        let Some(plan) = &entry.plan else { return };
-        entry.failed_parts = plan.failed_parts(&entry.done);
-        let end = match (plan.merge(&entry.done), plan.failure(&entry.done)) {
-            (Ok(result), None) => Ok(result),
-            (Ok(result), Some(refusal)) => {
-                entry.result = Some(result);
-                Err(refusal)
-            }
-            (Err(refusal), _) => Err(refusal),
-        };
-        self.finish(core, id, end.map_err(|refusal| (JobState::Failed, refusal)));
+        self.merge(core, id);
     }
 
     /// Books what a job that is not complete has gathered, and ends one of whoever holds more than there is room for: his
-    /// largest. A complete one counts no more than before: it gives its outputs back at once.
+    /// largest. A complete one counts no more than before: it gives its outputs back soon.
     fn bound_outputs(&mut self, core: &mut Core, id: JobId) {
         let Some(entry) = self.jobs.get_mut(&id).filter(|entry| !entry.state.is_final()) else { return };
         let bytes = usize::try_from(entry.done_bytes).unwrap_or(usize::MAX);
@@ -233,6 +224,7 @@ impl Requester {
         let Some(entry) = self.jobs.get_mut(&id).filter(|entry| !entry.state.is_final()) else { return };
         let rank = entry.rank();
         self.owners.leaves(entry.holder, held_bytes(entry), std::mem::take(&mut entry.booked_bytes));
+        self.merges.ended(entry.holder.household, id);
         let result = match end {
             Ok(result) => {
                 entry.state = JobState::Completed;
@@ -506,7 +498,7 @@ mod tests {
         blob::Blob,
         id::{Hash, Holder, JobId, NodeId, OwnerId},
         job::{JobState, kinds},
-        node::{Input, Keep, Node, NodeConfig},
+        node::{Effect, Input, Keep, Node, NodeConfig},
         refusal::Code,
         units::{Moment, Span},
         wire::Role,
@@ -625,6 +617,12 @@ mod tests {
         entry.keep(units, vec![Vec::new()]);
         node.requester.refresh(complete);
         gather(&mut node, complete, 400);
+        assert_eq!(node.summary(complete).unwrap().state, JobState::Verifying);
+        while let Some(effect) = node.poll_effect() {
+            if let Effect::Merge { job, merge } = effect {
+                node.handle(Moment(2), Input::Merged { job, merged: merge.run() });
+            }
+        }
         let error = node.summary(complete).unwrap().error;
         assert!(error.is_none_or(|error| error.code != Code::TooLarge), "it is merged, not ended for its size");
         assert_eq!(node.summary(large).unwrap().state, JobState::Queued);

@@ -113,7 +113,7 @@ impl Requester {
             let Some(entry) = self.jobs.get(&attempt.job) else { continue };
             if attempt.is_behind(&full) {
                 behind.entry(entry.holder).or_insert(Wait { holder: entry.holder, job: attempt.job });
-            } else if attempt.rest == Rest::No {
+            } else if attempt.rest == Rest::No && !attempt.is_overdue_unbegun() {
                 live.add(entry.holder);
             }
         }
@@ -512,6 +512,11 @@ impl Attempt {
     /// Whether its node has it, and no core for it.
     fn is_behind(&self, full: &BTreeSet<NodeId>) -> bool {
         self.started_at.is_none() && full.contains(&self.node)
+    }
+
+    /// Whether its node should have begun and ended it by now, and said neither: nobody knows that it ever will.
+    fn is_overdue_unbegun(&self) -> bool {
+        self.late && self.started_at.is_none()
     }
 
     /// Whether it has a core, as far as its node said so.

@@ -70,6 +70,9 @@ fn main() {
                         let report = BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros };
                         nodes[me].handle(now, Input::Executed { run, report });
                     }
+                    Effect::Merge { job, merge } => {
+                        nodes[me].handle(now, Input::Merged { job, merged: merge.run() });
+                    }
                     Effect::Dial { .. }
                     | Effect::Hang { .. }
                     | Effect::Abort { .. }

@@ -110,6 +110,7 @@ impl Bench {
                     Effect::Execute { run, .. } => did.push(Did::Executes(run)),
                     Effect::Rest { run, rests } => did.push(Did::Rests(run, rests)),
                     Effect::Abort { run } => did.push(Did::Aborts(run)),
+                    Effect::Merge { job, merge } => inputs.push(Input::Merged { job, merged: merge.run() }),
                     Effect::Hang { node, .. } => did.push(Did::HungUp(node)),
                     _ => {}
                 }

@@ -506,6 +506,7 @@ impl World {
                 }
                 Effect::Abort { run } => self.abort(machine, run),
                 Effect::Rest { run, rests } => self.rest(machine, run, rests),
+                Effect::Merge { job, merge } => self.input(machine, Input::Merged { job, merged: merge.run() }),
                 Effect::Save(key, bytes) => {
                     self.note("save", machine, machine, &bytes);
                     self.machines[machine].store.insert(key, bytes);

@@ -376,6 +376,19 @@ fn a_core_is_given_up_where_what_waits_may_go() {
 }
 
 #[test]
+fn what_its_node_does_not_begin_in_time_keeps_its_owner_from_no_other_core() {
+    let mut bench = both_proven();
+    let (_, long) = runs(&mut bench, "owner", for_an_hour(), PEER);
+    bench.meets(OTHER);
+    offers(&mut bench, OTHER, 1, 1);
+    let (job, did) = bench.submits("other", for_an_hour());
+    assert_eq!(has(&bench, job), [OTHER], "{did:?}");
+    // Nothing is heard of it any more.
+    let did = bench.waits(Millis(20_000));
+    assert!(did.contains(&asked(long)), "{did:?}");
+}
+
+#[test]
 fn what_is_done_and_on_its_way_begins_anew_for_nobody() {
     let mut bench = Bench::new(true);
     let (_, long) = runs(&mut bench, "long", for_an_hour(), PEER);

@@ -107,7 +107,7 @@ impl Bench {
         self.node.handle(self.now, input);
         assert_eq!(self.node.audit(), Ok(()));
         let mut effects = 0;
-        let mut hung = Vec::new();
+        let (mut hung, mut merges) = (Vec::new(), Vec::new());
         while let Some(effect) = self.node.poll_effect() {
             effects += 1;
             assert!(effects <= MOST_EFFECTS, "one fact gives a bounded number of orders");
@@ -124,6 +124,8 @@ impl Bench {
                 }
             } else if let Effect::Execute { run, kernel, batch, .. } = effect {
                 self.running.push_back((run, kernel, batch));
+            } else if let Effect::Merge { job, merge } = effect {
+                merges.push((job, merge));
             } else if let Effect::Save(key, bytes) = effect {
                 self.store.insert(key, bytes);
             } else if let Effect::Forget(key) = effect {
@@ -135,6 +137,9 @@ impl Bench {
         // As every host does: the connection ends a little later.
         for node in hung {
             self.feed(Input::Disconnected { node });
+        }
+        for (job, merge) in merges {
+            self.feed(Input::Merged { job, merged: merge.run() });
         }
     }
 

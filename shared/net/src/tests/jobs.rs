@@ -43,6 +43,12 @@ impl Host for TestHost {
                     let _ = futures::executor::block_on(facts.send(HostFact::Executed { run, report }));
                 });
             }
+            HostOrder::Merge { job, merge } => {
+                let mut facts = self.facts.clone();
+                std::thread::spawn(move || {
+                    let _ = futures::executor::block_on(facts.send(HostFact::Merged { job, merged: merge.run() }));
+                });
+            }
             HostOrder::Save(key, bytes) => self.records.save(key, bytes),
             HostOrder::Forget(key) => self.records.forget(key),
             HostOrder::Abort { .. } | HostOrder::Rest { .. } | HostOrder::Cores(_) => {}

@@ -54,7 +54,8 @@ impl Table {
         // What is no plain socket is never silent: its first packet is part of the handshake.
         let heard = self.arriving.take().unwrap_or_else(|| Arc::new(AtomicBool::new(true)));
         if let Some(origin) = origin {
-            let of_address = |pending: &Pending| pending.origin.is_some_and(|known| known.address == origin.address);
+            let of_address =
+                |pending: &Pending| pending.origin.is_some_and(|known| known.household == origin.household);
             let of_prefix = |pending: &Pending| pending.origin.is_some_and(|known| known.prefix == origin.prefix);
             self.keep_below(limits::PENDING_PER_ADDRESS, &of_address);
             self.keep_below(limits::PENDING_PER_PREFIX, &of_prefix);

@@ -359,7 +359,7 @@ impl Table {
                     &|other| other.prefix == origin.prefix,
                     [limits::WEBRTC_HANDSHAKES_PER_PREFIX, part(limits::WEBRTC_CONNECTIONS_PER_PREFIX)],
                 ) || is_beyond(
-                    &|other| other.address == origin.address,
+                    &|other| other.household == origin.household,
                     [limits::WEBRTC_HANDSHAKES_PER_ADDRESS, part(limits::WEBRTC_CONNECTIONS_PER_ADDRESS)],
                 )
             })
@@ -449,7 +449,8 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     fn origin(text: &str) -> Option<Option<Origin>> {
-        Some(Origin::of(&format!("/ip4/{text}/udp/1").parse().unwrap()))
+        let version = if text.contains(':') { "ip6" } else { "ip4" };
+        Some(Origin::of(&format!("/{version}/{text}/udp/1").parse().unwrap()))
     }
 
     fn come(guests: &Guests, count: usize, from: impl Fn(usize) -> String) -> Vec<Place> {
@@ -466,6 +467,10 @@ mod tests {
         let far = come(&guests, 1_000, |number| format!("198.51.{}.1", number % 250));
         assert_eq!(near.len() + around.len() + far.len(), limits::WEBRTC_HANDSHAKES);
         drop((near, around, far));
+        // A machine has as many addresses of an IPv6 /64 as it likes.
+        let near = come(&guests, 1_000, |number| format!("2001:db8::{number:x}"));
+        assert_eq!(near.len(), limits::WEBRTC_HANDSHAKES_PER_ADDRESS);
+        drop(near);
         assert!(guests.with(|table| table.guests.is_empty() && table.left_over.begun == 0));
     }
 

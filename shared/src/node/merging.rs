@@ -1,0 +1,290 @@
+//! Making one result of what a job's tasks put out. Little of it is merged at once. More can take a second and longer: that is
+//! the host's to do beside the node, which answers everybody meanwhile. Of each household one such merge is out at a time, so
+//! that many of one keep nobody else's waiting.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    sync::Arc,
+};
+
+use super::{Effect, core::Core, requester::Requester};
+use crate::{
+    id::{JobId, OwnerId},
+    job::{JobState, Outputs, Plan},
+    refusal::{Code, Refusal},
+    units::Span,
+};
+
+/// Bytes of outputs that are merged at once: some milliseconds of work for the kind that takes longest.
+const AT_ONCE: u64 = 128 << 10;
+/// Bytes of outputs of one household that may wait for its merge that is out. What is beyond is merged at once: it would stay
+/// in memory and in nobody's books.
+const MOST_WAITING: u64 = 256 << 20;
+
+/// All that a job's tasks put out, to be made one result.
+pub struct Merge {
+    plan: Arc<dyn Plan>,
+    done: Arc<BTreeMap<Span, Outputs>>,
+}
+
+impl Merge {
+    pub(super) fn new(plan: Arc<dyn Plan>, done: Arc<BTreeMap<Span, Outputs>>) -> Self {
+        Self { plan, done }
+    }
+
+    /// Does the work. It takes as long as the outputs are large, and needs nothing else.
+    pub fn run(self) -> Merged {
+        let failed_parts = self.plan.failed_parts(&self.done);
+        match (self.plan.merge(&self.done), self.plan.failure(&self.done)) {
+            (Ok(result), refusal) => Merged { result: Some(result), refusal, failed_parts },
+            (Err(refusal), _) => Merged { result: None, refusal: Some(refusal), failed_parts },
+        }
+    }
+}
+
+impl fmt::Debug for Merge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Merge").field("spans", &self.done.len()).finish_non_exhaustive()
+    }
+}
+
+/// What came of a [`Merge`].
+#[derive(Debug)]
+pub struct Merged {
+    /// The result's value as JSON text; there may be one although the job failed.
+    result: Option<String>,
+    /// Why the job failed.
+    refusal: Option<Refusal>,
+    /// How many of its parts did.
+    failed_parts: u64,
+}
+
+impl Merged {
+    /// Of a merge that a host could not bring to an end.
+    pub fn broken() -> Self {
+        let refusal = Refusal::new(Code::Internal, "the outputs could not be put together", "submit the job again");
+        Self { result: None, refusal: Some(refusal), failed_parts: 0 }
+    }
+}
+
+/// Merges that are with the host, and jobs that wait for one of their household.
+#[derive(Default)]
+pub(super) struct Merges {
+    out: BTreeMap<OwnerId, (JobId, VecDeque<Waiting>)>,
+}
+
+struct Waiting {
+    job: JobId,
+    bytes: u64,
+}
+
+/// When a job's outputs are merged.
+enum When {
+    Now,
+    ByTheHost,
+    /// By the host, when it is through with another one.
+    Later,
+}
+
+impl Merges {
+    fn when(&mut self, household: OwnerId, job: JobId, bytes: u64) -> When {
+        if bytes <= AT_ONCE {
+            return When::Now;
+        }
+        let Some((_, waiting)) = self.out.get_mut(&household) else {
+            self.out.insert(household, (job, VecDeque::new()));
+            return When::ByTheHost;
+        };
+        if waiting.iter().map(|waiting| waiting.bytes).sum::<u64>() + bytes > MOST_WAITING {
+            return When::Now;
+        }
+        waiting.push_back(Waiting { job, bytes });
+        When::Later
+    }
+
+    /// A merge is through: whose turn it is in its household.
+    fn next(&mut self, job: JobId) -> Option<JobId> {
+        let household = self.out.iter().find(|(_, (out, _))| *out == job).map(|(household, _)| *household)?;
+        let (out, waiting) = self.out.get_mut(&household)?;
+        match waiting.pop_front() {
+            Some(next) => *out = next.job,
+            None => _ = self.out.remove(&household),
+        }
+        self.out.get(&household).map(|(out, _)| *out)
+    }
+
+    /// A job is over. What the host merges of it goes on, and counts until it is through.
+    pub(super) fn ended(&mut self, household: OwnerId, job: JobId) {
+        if let Some((_, waiting)) = self.out.get_mut(&household) {
+            waiting.retain(|waiting| waiting.job != job);
+        }
+    }
+}
+
+impl Requester {
+    /// Makes one result of what a job has gathered, which is everything, or has the host do it.
+    pub(super) fn merge(&mut self, core: &mut Core, id: JobId) {
+        let Some(entry) = self.jobs.get_mut(&id).filter(|entry| entry.state != JobState::Verifying) else { return };
+        entry.state = JobState::Verifying;
+        entry.changed = true;
+        let Some(merge) = entry.gathered() else { return };
+        match self.merges.when(entry.holder.household, id, entry.done_bytes) {
+            When::Now => self.take_merged(core, id, merge.run()),
+            When::ByTheHost => core.effects.push_back(Effect::Merge { job: id, merge }),
+            When::Later => {}
+        }
+        self.refresh(id);
+    }
+
+    /// The host is through with a merge.
+    pub(super) fn merged(&mut self, core: &mut Core, id: JobId, merged: Merged) {
+        let next = self.merges.next(id);
+        self.take_merged(core, id, merged);
+        if let Some(next) = next
+            && let Some(merge) = self.jobs.get(&next).and_then(super::entry::Entry::gathered)
+        {
+            core.effects.push_back(Effect::Merge { job: next, merge });
+        }
+    }
+
+    fn take_merged(&mut self, core: &mut Core, id: JobId, merged: Merged) {
+        let Some(entry) = self.jobs.get_mut(&id) else { return };
+        let Merged { result, refusal, failed_parts } = merged;
+        entry.failed_parts = failed_parts;
+        let end = match (result, refusal) {
+            (Some(result), None) => Ok(result),
+            (result, refusal) => {
+                entry.result = result;
+                let nothing = || Refusal::new(Code::Internal, "the job came to nothing", "submit it again");
+                Err((JobState::Failed, refusal.unwrap_or_else(nothing)))
+            }
+        };
+        self.finish(core, id, end);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+    use crate::{
+        id::{Holder, JobId, NodeId, OwnerId},
+        job::{JobState, kinds},
+        node::{Effect, Input, Keep, Merge, Merged, Node, NodeConfig},
+        refusal::Code,
+        units::{Moment, Span},
+        wire::Role,
+    };
+
+    fn node() -> Node {
+        Node::new(NodeConfig {
+            me: NodeId([1; 32]),
+            role: Role::Client,
+            agent: String::new(),
+            seed: [7; 32],
+            keep: Keep::default(),
+            can_rest: true,
+        })
+    }
+
+    /// A kernel job of one part.
+    fn submit(node: &mut Node, number: u8, holder: Holder) -> JobId {
+        let kernel = wat::parse_str(
+            r#"(module (memory (export "memory") 1) (func (export "alloc") (param i32) (result i32) i32.const 0)
+            (func (export "run") (param i32 i32) (result i64) i64.const 0))"#,
+        )
+        .unwrap();
+        let source = format!(r#"{{"kind":"kernel","kernel":"{}","input":"YQ=="}}"#, STANDARD.encode(kernel));
+        let mut job = kinds::read(&source, &|_| None).unwrap();
+        job.holder = holder;
+        let id = JobId([number; 16]);
+        node.handle(Moment(1), Input::Submitted { id, job: Box::new(job) });
+        id
+    }
+
+    /// All that a job asked for is there: so many bytes.
+    fn complete(node: &mut Node, id: JobId, bytes: usize) {
+        let entry = node.requester.jobs.get_mut(&id).unwrap();
+        let units = Span { start: 0, end: entry.units };
+        entry.open.remove(units);
+        entry.keep(units, vec![vec![0; bytes]]);
+        node.requester.refresh(id);
+        node.requester.check_done(&mut node.core, id);
+        assert_eq!(node.audit(), Ok(()));
+    }
+
+    fn merges(node: &mut Node) -> Vec<(JobId, Merge)> {
+        let mut merges = Vec::new();
+        while let Some(effect) = node.poll_effect() {
+            if let Effect::Merge { job, merge } = effect {
+                merges.push((job, merge));
+            }
+        }
+        merges
+    }
+
+    fn ids(merges: &[(JobId, Merge)]) -> Vec<JobId> {
+        merges.iter().map(|(job, _)| *job).collect()
+    }
+
+    fn state(node: &Node, id: JobId) -> JobState {
+        node.summary(id).unwrap().state
+    }
+
+    #[test]
+    fn little_is_merged_at_once_and_much_by_the_host_one_of_a_household_at_a_time() {
+        let mut node = node();
+        let [one, other] = [b"one", b"two"].map(|name| Holder::of(OwnerId::of(name)));
+        let jobs: Vec<JobId> = (0..4).map(|number| submit(&mut node, number, one)).collect();
+        let his = submit(&mut node, 9, other);
+        complete(&mut node, jobs[0], 1_000);
+        assert_eq!(state(&node, jobs[0]), JobState::Completed);
+        for id in &jobs[1..] {
+            complete(&mut node, *id, 200_000);
+        }
+        complete(&mut node, his, 200_000);
+        let out = merges(&mut node);
+        assert_eq!(ids(&out), [jobs[1], his], "neither household waits for the other");
+        assert_eq!([jobs[1], jobs[2], his].map(|id| state(&node, id)), [JobState::Verifying; 3]);
+        // One that waits is stopped, then the one that is out.
+        node.handle(Moment(2), Input::Cancelled { id: jobs[2] });
+        node.handle(Moment(2), Input::Cancelled { id: jobs[1] });
+        assert!(merges(&mut node).is_empty(), "what the host works on counts until it is through");
+        let mut out = out.into_iter();
+        let (job, merge) = out.next().unwrap();
+        node.handle(Moment(3), Input::Merged { job, merged: merge.run() });
+        let next = merges(&mut node);
+        assert_eq!(ids(&next), [jobs[3]]);
+        assert_eq!(state(&node, jobs[1]), JobState::Cancelled);
+        for (job, merge) in out.chain(next) {
+            node.handle(Moment(4), Input::Merged { job, merged: merge.run() });
+        }
+        assert_eq!([jobs[3], his].map(|id| state(&node, id)), [JobState::Completed; 2]);
+        assert!(node.requester.merges.out.is_empty());
+        assert_eq!(node.audit(), Ok(()));
+    }
+
+    #[test]
+    fn what_waits_of_one_household_is_bounded_and_a_merge_that_breaks_fails_its_job_only() {
+        let mut node = node();
+        let holder = Holder::of(OwnerId::of(b"one"));
+        let jobs: Vec<JobId> = (0..10).map(|number| submit(&mut node, number, holder)).collect();
+        for id in &jobs {
+            complete(&mut node, *id, 40 << 20);
+        }
+        let states: Vec<JobState> = jobs.iter().map(|id| state(&node, *id)).collect();
+        assert_eq!(states[..7], [JobState::Verifying; 7], "one is out and six may wait");
+        assert_eq!(states[7..], [JobState::Completed; 3], "the others are merged where they are");
+        let (job, _) = merges(&mut node).remove(0);
+        node.handle(Moment(2), Input::Merged { job, merged: Merged::broken() });
+        assert_eq!(node.summary(job).unwrap().error.unwrap().code, Code::Internal);
+        for _ in 1..7 {
+            let (job, merge) = merges(&mut node).remove(0);
+            node.handle(Moment(3), Input::Merged { job, merged: merge.run() });
+            assert_eq!(state(&node, job), JobState::Completed);
+        }
+        assert!(merges(&mut node).is_empty() && node.requester.merges.out.is_empty());
+    }
+}
