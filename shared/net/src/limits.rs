@@ -120,6 +120,31 @@ pub const READ_CHUNK: usize = 16 << 10;
 pub const GARBLED_FRAMES: u32 = 16;
 /// Streams of our protocol that a node may open on one connection; it needs one.
 pub const STREAMS_PER_CONNECTION: usize = 2;
+/// Streams of one connection, of both sides together; yamux ends a connection beyond.
+pub const STREAMS: usize = 768;
+/// Streams of one connection beyond which this node opens no more; who wants one waits. Each circuit to a node is one.
+pub const STREAMS_OPEN: usize = 640;
+/// Streams of one connection beyond which those that the other side opens are refused. Each circuit that it opens is one.
+pub const STREAMS_TAKEN: usize = 320;
+/// Streams of one connection that are saying what they are for. More wait.
+pub const STREAMS_BEGINNING: usize = 32;
+/// Bytes that may lie unread in the streams of one connection over TCP, WebSocket or a circuit; beyond, it ends. A stream that
+/// nobody reads takes 256 KiB.
+pub const UNREAD_BYTES: usize = 8 << 20;
+/// The same of all connections. Beyond it, one of whoever holds most ends.
+pub const UNREAD_BYTES_TOTAL: usize = 256 << 20;
+/// What a connection holds is known to the others in steps of so many bytes.
+pub const UNREAD_UNIT: usize = 64 << 10;
+/// What it costs to hold a frame, besides its bytes.
+pub const UNREAD_FRAME: usize = 64;
+/// The longest frame of yamux, in bytes. Our own have 16 KiB.
+pub const YAMUX_FRAME: usize = 256 << 10;
+/// By how many bytes the windows of a connection's streams may grow together, where it carries much and the way is long.
+pub const WINDOW_GROWTH: usize = 4 << 20;
+/// Bytes that may lie unread in a stream over QUIC,
+pub const QUIC_STREAM_UNREAD: u32 = 1 << 20;
+/// and in all streams of such a connection.
+pub const QUIC_UNREAD: u32 = 8 << 20;
 /// The longest write on a WebRTC data channel, framing not counted. Native libp2p-webrtc kills a stream on a message
 /// above 8 KiB.
 pub const DATA_CHANNEL_WRITE: usize = (8 << 10) - 64;

@@ -90,6 +90,10 @@ impl Groups {
     }
 }
 
+/// How heavy one of a group is: the weight of its heaviest group, and how much the network and the address hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Heaviness([usize; 3]);
+
 /// How much each group holds.
 #[derive(Default)]
 pub struct Shares {
@@ -155,6 +159,14 @@ impl Shares {
             group = inner;
         }
         self.held.get(&group).map(|(_, groups)| *groups)
+    }
+
+    /// How heavy a holder is. The heaviest are those of [`Self::holds_most`], and those that hold as much: whoever lets one of
+    /// them go chooses among these by something else than their addresses, which would always be the same one's loss.
+    pub fn heaviness(&self, groups: Groups) -> Heaviness {
+        let weights = groups.0.map(|group| group.weight(self.of(group)));
+        let heaviest = weights.into_iter().max().unwrap_or(0);
+        Heaviness([heaviest, self.of(groups.network()), self.of(groups.address())])
     }
 
     fn heaviest_within(&self, around: Group) -> Option<Group> {
@@ -231,6 +243,22 @@ mod tests {
         let mut shares = holding(&[("1.1.1.1", 100)]);
         (0..300).for_each(|n| shares.add(groups(&format!("2001:db9:{n}::1"))));
         assert_eq!(gives_way_to(&shares, "2001:db9:999::1").unwrap(), "1.1.1.1");
+    }
+
+    #[test]
+    fn those_that_hold_as_much_are_as_heavy_wherever_they_are() {
+        let shares = holding(&[("1.1.1.1", 3), ("1.1.2.1", 3), ("9.9.9.9", 3), ("60.0.0.1", 1)]);
+        let heaviness = |text| shares.heaviness(groups(text));
+        assert_eq!(heaviness("1.1.1.1"), heaviness("9.9.9.9"));
+        assert_eq!(heaviness("1.1.1.1"), shares.heaviness(shares.holds_most().unwrap()));
+        assert!(heaviness("9.9.9.9") > heaviness("60.0.0.1") && heaviness("60.0.0.1") > heaviness("60.0.0.2"));
+        let mut spread = holding(&[("60.0.0.1", 1)]);
+        (0..100).for_each(|n| spread.add(groups(&format!("20.0.{n}.1"))));
+        spread.add(groups("20.0.7.2"));
+        let most = spread.holds_most().unwrap();
+        assert_eq!(most.network(), groups("20.0.7.1").network());
+        assert!((0..100).all(|n| spread.heaviness(groups(&format!("20.0.{n}.1"))) <= spread.heaviness(most)));
+        assert!(spread.heaviness(groups("60.0.0.1")) < spread.heaviness(groups("20.0.1.1")));
     }
 
     #[test]

@@ -12,10 +12,10 @@ use libp2p::{
     identity::Keypair,
     noise,
     swarm::{Config, SwarmEvent, dial_opts::DialOpts, dial_opts::PeerCondition},
-    yamux,
 };
 
 use super::*;
+use crate::transport::yamux::Multiplexer;
 
 type Client = Swarm<relay::client::Behaviour>;
 
@@ -46,7 +46,7 @@ impl World {
         let transport = MemoryTransport::default()
             .upgrade(Version::V1)
             .authenticate(noise::Config::new(&keys).unwrap())
-            .multiplex(yamux::Config::default())
+            .multiplex(Multiplexer::default())
             .boxed();
         let mut relay = Swarm::new(transport, Relay::with(me, bounds), me, config());
         relay.listen_on("/memory/0".parse().unwrap()).unwrap();
@@ -69,7 +69,7 @@ impl World {
             .or_transport(MemoryTransport::default())
             .upgrade(Version::V1)
             .authenticate(noise::Config::new(&keys).unwrap())
-            .multiplex(yamux::Config::default())
+            .multiplex(Multiplexer::default())
             .boxed();
         self.clients.insert(me, Swarm::new(transport, behaviour, me, config()));
         self.connect(me).await;

@@ -9,14 +9,13 @@ use libp2p::{
     multiaddr::Protocol,
     noise, relay, swarm,
     swarm::dummy,
-    yamux,
 };
 
 use crate::{
     StartError,
     behaviour::Behaviour,
     limits,
-    transport::{bounded::Bounded, webrtc_direct::WebRtcDirect, websocket::WebSockets},
+    transport::{bounded::Bounded, webrtc_direct::WebRtcDirect, websocket::WebSockets, yamux::Multiplexer},
 };
 
 /// A browser relays for nobody.
@@ -56,7 +55,9 @@ pub fn open(
         transport(keypair, relay_transport)?,
         Behaviour::new(keypair, agent, relay_client, dummy::Behaviour),
         keypair.public().to_peer_id(),
-        swarm::Config::with_wasm_executor().with_idle_connection_timeout(limits::SILENT_TIMEOUT),
+        swarm::Config::with_wasm_executor()
+            .with_idle_connection_timeout(limits::SILENT_TIMEOUT)
+            .with_max_negotiating_inbound_streams(limits::STREAMS_BEGINNING),
     );
     Ok((swarm, Outside {}, Inside {}, Vec::new()))
 }
@@ -90,13 +91,15 @@ fn transport(
     relay: relay::client::Transport,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, StartError> {
     let noise = noise::Config::new(keypair).map_err(|error| StartError::Keys(error.to_string()))?;
-    let yamux = yamux::Config::default();
+    let yamux = Multiplexer::default();
     let relayed = relay.upgrade(Version::V1Lazy).authenticate(noise.clone()).multiplex(yamux.clone());
     let websocket = WebSockets::default().upgrade(Version::V1Lazy).authenticate(noise).multiplex(yamux);
     let webrtc = WebRtcDirect::new(keypair.clone());
     let all = relayed
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
-        .or_transport(websocket.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
+        .map(|(peer, muxer), point| (peer, StreamMuxerBox::new(muxer.of(point.get_remote_address()))))
+        .or_transport(
+            websocket.map(|(peer, muxer), point| (peer, StreamMuxerBox::new(muxer.of(point.get_remote_address())))),
+        )
         .map(|either, _| either.into_inner())
         .or_transport(webrtc.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(Bounded(muxer)))))
         .map(|either, _| either.into_inner());

@@ -18,7 +18,7 @@ use libp2p::{
     multiaddr::Protocol,
     noise, quic, relay, swarm,
     swarm::behaviour::toggle::Toggle,
-    tcp, websocket, yamux,
+    tcp, websocket,
 };
 use tokio::sync::watch;
 
@@ -32,6 +32,7 @@ use crate::{
         door::{self, DoorTransport, WebSocketDoor},
         gate::Gate,
         webrtc_listener::WebRtcListener,
+        yamux::Multiplexer,
     },
 };
 
@@ -147,7 +148,9 @@ pub fn open(
         transport,
         Behaviour::new(keypair, agent, relay_client, relay_server(keypair.public().to_peer_id(), serve)),
         keypair.public().to_peer_id(),
-        swarm::Config::with_tokio_executor().with_idle_connection_timeout(limits::SILENT_TIMEOUT),
+        swarm::Config::with_tokio_executor()
+            .with_idle_connection_timeout(limits::SILENT_TIMEOUT)
+            .with_max_negotiating_inbound_streams(limits::STREAMS_BEGINNING),
     );
     for interface in &options.interfaces {
         for address in listening(*interface, &options) {
@@ -221,7 +224,7 @@ fn transport(
     certificate: Option<libp2p_webrtc::tokio::Certificate>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, StartError> {
     let noise = noise::Config::new(keypair).map_err(|error| StartError::Keys(error.to_string()))?;
-    let yamux = yamux::Config::default();
+    let yamux = Multiplexer::default();
     let tcp = || tcp::tokio::Transport::new(tcp::Config::default());
     let gate = Gate::default();
 
@@ -233,10 +236,13 @@ fn transport(
         .authenticate(noise.clone())
         .multiplex(yamux.clone());
     let plain = gate.listen(tcp()).upgrade(Version::V1Lazy).authenticate(noise).multiplex(yamux);
-    let quic = quic::tokio::Transport::new(quic::Config::new(keypair));
+    let mut quic_config = quic::Config::new(keypair);
+    quic_config.max_stream_data = limits::QUIC_STREAM_UNREAD;
+    quic_config.max_connection_data = limits::QUIC_UNREAD;
+    let quic = quic::tokio::Transport::new(quic_config);
 
     let direct = plain
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        .map(|(peer, muxer), point| (peer, StreamMuxerBox::new(muxer.of(point.get_remote_address()))))
         .or_transport(quic.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
         .map(|either, _| either.into_inner())
         .boxed();
@@ -251,13 +257,15 @@ fn transport(
         None => direct,
     };
     let all = relayed
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        .map(|(peer, muxer), point| (peer, StreamMuxerBox::new(muxer.of(point.get_remote_address()))))
         .or_transport(through_door.map(move |(peer, muxer), point| {
             greeter.greet(&point);
-            (peer, StreamMuxerBox::new(muxer))
+            (peer, StreamMuxerBox::new(muxer.of(point.get_remote_address())))
         }))
         .map(|either, _| either.into_inner())
-        .or_transport(websocket.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))))
+        .or_transport(
+            websocket.map(|(peer, muxer), point| (peer, StreamMuxerBox::new(muxer.of(point.get_remote_address())))),
+        )
         .map(|either, _| either.into_inner())
         .or_transport(with_dns(direct)?)
         .map(|either, _| either.into_inner())

@@ -13,9 +13,11 @@ pub mod gate;
 pub mod house;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod threads;
+pub mod unread;
 #[cfg(target_arch = "wasm32")]
 pub mod webrtc_direct;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod webrtc_listener;
 #[cfg(target_arch = "wasm32")]
 pub mod websocket;
+pub mod yamux;

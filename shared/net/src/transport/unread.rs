@@ -1,0 +1,422 @@
+//! What the other sides of connections make this node hold by sending what nobody reads. The windows of yamux bound that by
+//! stream only, and streams are many; so bytes are counted from when they come until they are read, a connection has a bound,
+//! and all together have one, beyond which a connection of whoever holds most ends.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::Ipv4Addr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Context,
+};
+
+use futures::task::AtomicWaker;
+use libp2p::Multiaddr;
+
+use crate::{
+    limits,
+    origin::Origin,
+    shares::{Groups, Shares},
+};
+
+/// Bytes of yamux's header: version, kind, flags, stream, length.
+const HEADER: usize = 12;
+/// The kinds of frames that may begin a stream.
+const DATA: u8 = 0;
+const WINDOW: u8 = 1;
+/// The flag that begins a stream.
+const BEGINS: u8 = 1;
+
+/// What all connections of a node hold together. Cheap to clone.
+#[derive(Clone)]
+pub struct Ledger(Arc<Mutex<Book>>);
+
+struct Book {
+    most_bytes: usize,
+    last: u64,
+    /// By connection.
+    holders: BTreeMap<u64, Holder>,
+    /// In [`limits::UNREAD_UNIT`], as everything here: small amounts change all the time.
+    shares: Shares,
+    total: usize,
+}
+
+struct Holder {
+    groups: Groups,
+    units: usize,
+    end: Arc<End>,
+}
+
+/// Tells a connection that it is to end.
+#[derive(Default)]
+struct End {
+    is_due: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::with(limits::UNREAD_BYTES_TOTAL)
+    }
+}
+
+impl Ledger {
+    /// One for so many bytes.
+    fn with(most_bytes: usize) -> Self {
+        let (holders, shares) = (BTreeMap::new(), Shares::default());
+        Self(Arc::new(Mutex::new(Book { most_bytes, last: 0, holders, shares, total: 0 })))
+    }
+
+    /// The account of a new connection.
+    pub fn open(&self) -> Account {
+        Account { ledger: self.clone(), end: Arc::default(), counts: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Book {
+    fn set(&mut self, number: u64, units: usize) {
+        // One that was ended is not here any more.
+        let Some(holder) = self.holders.get_mut(&number) else { return };
+        let before = std::mem::replace(&mut holder.units, units);
+        let groups = holder.groups;
+        (before..units).for_each(|_| self.shares.add(groups));
+        (units..before).for_each(|_| self.shares.remove(groups));
+        self.total = self.total - before + units;
+        while self.total.saturating_mul(limits::UNREAD_UNIT) > self.most_bytes && self.end_one() {}
+    }
+
+    /// Ends the connection that holds most of whoever does, of equal ones the newest; false where none holds anything.
+    fn end_one(&mut self) -> bool {
+        let holders = self.holders.iter().filter(|(_, holder)| holder.units > 0);
+        let most =
+            holders.max_by_key(|(number, holder)| (self.shares.heaviness(holder.groups), holder.units, **number));
+        let most = most.map(|(number, holder)| (*number, Arc::clone(&holder.end)));
+        let Some((number, end)) = most else { return false };
+        self.remove(number);
+        end.is_due.store(true, Ordering::Release);
+        end.waker.wake();
+        true
+    }
+
+    fn remove(&mut self, number: u64) {
+        if let Some(holder) = self.holders.remove(&number) {
+            (0..holder.units).for_each(|_| self.shares.remove(holder.groups));
+            self.total -= holder.units;
+        }
+    }
+}
+
+/// What one connection holds.
+pub struct Account {
+    ledger: Ledger,
+    end: Arc<End>,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    /// In the ledger, once it is known where the connection comes from.
+    number: Option<u64>,
+    arriving: Arriving,
+    streams: BTreeMap<u32, Held>,
+    /// Streams that are in use no more.
+    dropped: Vec<u32>,
+    /// Everything of this connection that lies here.
+    bytes: usize,
+    units: usize,
+}
+
+#[derive(Default)]
+struct Held {
+    bytes: usize,
+    /// What it costs to hold the frames apart.
+    frames: usize,
+}
+
+/// How far the frame that comes in has come.
+enum Arriving {
+    Header { bytes: [u8; HEADER], filled: usize },
+    Body { stream: u32, len: usize, left: usize },
+}
+
+impl Default for Arriving {
+    fn default() -> Self {
+        Self::Header { bytes: [0; HEADER], filled: 0 }
+    }
+}
+
+impl Account {
+    /// Says where the connection comes from; until then only its own bound holds.
+    pub fn belongs_to(&self, address: &Multiaddr) {
+        // What comes through circuits is one group: nobody knows from where.
+        let nowhere = || Groups::alone(Ipv4Addr::UNSPECIFIED.into());
+        let groups = Origin::of(address).map_or_else(nowhere, |origin| Groups::of(origin.address));
+        let mut counts = self.lock();
+        let mut book = self.ledger.lock();
+        book.last += 1;
+        let number = book.last;
+        book.holders.insert(number, Holder { groups, units: 0, end: Arc::clone(&self.end) });
+        book.set(number, counts.units);
+        counts.number = Some(number);
+    }
+
+    /// Counts what came in, which are frames of yamux.
+    ///
+    /// # Errors
+    /// A frame is longer than anybody may send, or more lies unread than a connection may leave.
+    pub fn came(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut counts = self.lock();
+        counts.came(bytes)?;
+        self.settle(&mut counts);
+        if counts.bytes > limits::UNREAD_BYTES {
+            return Err(io::Error::other("more lies unread than a connection may leave"));
+        }
+        Ok(())
+    }
+
+    /// A stream of ours is open.
+    pub fn opened(&self, stream: u32) {
+        self.lock().streams.entry(stream).or_default();
+    }
+
+    /// Streams in use.
+    pub fn streams(&self) -> usize {
+        let counts = self.lock();
+        counts.streams.len().saturating_sub(counts.dropped.len())
+    }
+
+    /// So many bytes of a stream were read.
+    pub fn read(&self, stream: u32, bytes: usize) {
+        let mut counts = self.lock();
+        if let Some(held) = counts.streams.get_mut(&stream) {
+            let bytes = bytes.min(held.bytes);
+            let frames = if bytes == held.bytes { held.frames } else { held.frames * bytes / held.bytes };
+            held.bytes -= bytes;
+            held.frames -= frames;
+            counts.bytes = counts.bytes.saturating_sub(bytes + frames);
+            self.settle(&mut counts);
+        }
+    }
+
+    /// A stream is in use no more. What lies in it counts until yamux could say so to the other side: it is held until then.
+    pub fn dropped(&self, stream: u32) {
+        self.lock().dropped.push(stream);
+    }
+
+    /// Everything that was to be sent is sent.
+    pub fn flushed(&self) {
+        let mut counts = self.lock();
+        if counts.dropped.is_empty() {
+            return;
+        }
+        for stream in std::mem::take(&mut counts.dropped) {
+            if let Some(held) = counts.streams.remove(&stream) {
+                counts.bytes = counts.bytes.saturating_sub(held.bytes + held.frames);
+            }
+        }
+        self.settle(&mut counts);
+    }
+
+    /// Whether the connection may go on; else whoever asks is woken when it may not.
+    ///
+    /// # Errors
+    /// It is to make room for others.
+    pub fn may_go_on(&self, cx: &Context<'_>) -> io::Result<()> {
+        self.end.waker.register(cx.waker());
+        if self.end.is_due.load(Ordering::Acquire) {
+            return Err(io::Error::other("too much lies unread in all, and most of it there"));
+        }
+        Ok(())
+    }
+
+    fn settle(&self, counts: &mut Counts) {
+        let units = counts.bytes / limits::UNREAD_UNIT;
+        if units != counts.units {
+            counts.units = units;
+            if let Some(number) = counts.number {
+                self.ledger.lock().set(number, units);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let number = self.lock().number;
+        if let Some(number) = number {
+            self.ledger.lock().remove(number);
+        }
+    }
+}
+
+impl Counts {
+    fn came(&mut self, mut rest: &[u8]) -> io::Result<()> {
+        while !rest.is_empty() {
+            match &mut self.arriving {
+                Arriving::Header { bytes, filled } => {
+                    let Some((byte, after)) = rest.split_first() else { break };
+                    rest = after;
+                    if let Some(place) = bytes.get_mut(*filled) {
+                        *place = *byte;
+                    }
+                    *filled += 1;
+                    if *filled == HEADER {
+                        let header = *bytes;
+                        self.begin(header)?;
+                    }
+                }
+                Arriving::Body { stream, len, left } => {
+                    let taken = rest.len().min(*left);
+                    rest = rest.get(taken..).unwrap_or_default();
+                    *left -= taken;
+                    if *left == 0 {
+                        let (stream, len) = (*stream, *len);
+                        self.end(stream, len);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A frame begins. yamux makes room for all of it at once.
+    fn begin(&mut self, header: [u8; HEADER]) -> io::Result<()> {
+        let [_, kind, _, flags, a, b, c, d, len @ ..] = header;
+        let stream = u32::from_be_bytes([a, b, c, d]);
+        if matches!(kind, DATA | WINDOW) && flags & BEGINS != 0 {
+            self.streams.entry(stream).or_default();
+        }
+        self.arriving = Arriving::default();
+        // In other kinds the length is a number that says something else.
+        let len = if kind == DATA { u32::from_be_bytes(len) as usize } else { 0 };
+        if len > limits::YAMUX_FRAME {
+            return Err(io::Error::other("a frame is longer than anybody may send"));
+        }
+        if len > 0 {
+            self.bytes += len;
+            self.arriving = Arriving::Body { stream, len, left: len };
+        }
+        Ok(())
+    }
+
+    /// A frame is whole: it lies in its stream, or is of none and forgotten.
+    fn end(&mut self, stream: u32, len: usize) {
+        self.arriving = Arriving::default();
+        if let Some(held) = self.streams.get_mut(&stream) {
+            held.bytes += len;
+            held.frames += limits::UNREAD_FRAME;
+            self.bytes += limits::UNREAD_FRAME;
+        } else {
+            self.bytes = self.bytes.saturating_sub(len);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, stream: u32, len: usize) -> Vec<u8> {
+        let mut frame = vec![0, kind, 0, flags];
+        frame.extend(stream.to_be_bytes());
+        frame.extend(u32::try_from(len).unwrap().to_be_bytes());
+        frame.resize(HEADER + if kind == DATA { len } else { 0 }, 7);
+        frame
+    }
+
+    fn account(ledger: &Ledger, address: &str) -> Account {
+        let account = ledger.open();
+        account.belongs_to(&format!("/ip4/{address}/tcp/1").parse().unwrap());
+        account
+    }
+
+    fn bytes(account: &Account) -> usize {
+        account.lock().bytes
+    }
+
+    fn goes_on(account: &Account) -> bool {
+        account.may_go_on(&Context::from_waker(Waker::noop())).is_ok()
+    }
+
+    #[test]
+    fn what_came_counts_until_it_is_read_however_it_is_cut_into_pieces() {
+        let whole = [frame(DATA, BEGINS, 1, 1_000), frame(WINDOW, 0, 1, 77), frame(DATA, 0, 1, 500)].concat();
+        for piece in [1, 5, 13, whole.len()] {
+            let account = account(&Ledger::default(), "192.0.2.1");
+            whole.chunks(piece).for_each(|part| account.came(part).unwrap());
+            assert_eq!(bytes(&account), 1_500 + 2 * limits::UNREAD_FRAME);
+            account.read(1, 750);
+            assert_eq!(bytes(&account), 750 + limits::UNREAD_FRAME);
+            account.read(1, 750);
+            assert_eq!((bytes(&account), account.streams()), (0, 1));
+        }
+    }
+
+    #[test]
+    fn frames_of_no_stream_are_forgotten_and_those_of_dropped_ones_when_that_was_sent() {
+        let account = account(&Ledger::default(), "192.0.2.1");
+        account.came(&frame(DATA, 0, 9, 4_000)).unwrap();
+        assert_eq!(bytes(&account), 0);
+        account.came(&frame(DATA, BEGINS, 1, 4_000)).unwrap();
+        account.dropped(1);
+        account.came(&frame(DATA, 0, 1, 4_000)).unwrap();
+        assert_eq!((bytes(&account), account.streams()), (8_000 + 2 * limits::UNREAD_FRAME, 0));
+        account.flushed();
+        assert_eq!(bytes(&account), 0);
+        // Begun, and not whole.
+        account.came(frame(DATA, 0, 9, 4_000).get(..100).unwrap()).unwrap();
+        assert_eq!(bytes(&account), 4_000);
+    }
+
+    #[test]
+    fn a_connection_may_leave_so_much_unread_and_no_more() {
+        let ledger = Ledger::default();
+        let account = account(&ledger, "192.0.2.1");
+        let fill = |stream| account.came(&frame(DATA, BEGINS, stream, limits::YAMUX_FRAME));
+        let whole = limits::UNREAD_BYTES / (limits::YAMUX_FRAME + limits::UNREAD_FRAME);
+        let streams = (1..).step_by(2);
+        assert!(streams.clone().take(whole).all(|stream| fill(stream).is_ok()));
+        assert!(fill(2).is_err());
+        assert!(account.came(&frame(DATA, 0, 1, limits::YAMUX_FRAME + 1)).is_err(), "longer than may be sent");
+        drop(account);
+        assert!(ledger.lock().shares.is_empty() && ledger.lock().total == 0);
+        // Many frames of a byte cost more than their bytes.
+        let small = ledger.open();
+        let mut endless = 0..=limits::UNREAD_BYTES / limits::UNREAD_FRAME;
+        assert!(endless.any(|_| small.came(&frame(DATA, BEGINS, 1, 1)).is_err()));
+    }
+
+    #[test]
+    fn beyond_the_bound_of_all_whoever_holds_most_goes_and_of_equal_ones_the_newest() {
+        let ledger = Ledger::with(16 * limits::UNREAD_UNIT);
+        let fill = |account: &Account, units| {
+            (0..units).for_each(|_| account.came(&frame(DATA, BEGINS, 1, limits::UNREAD_UNIT)).unwrap());
+        };
+        let honest = account(&ledger, "203.0.113.1");
+        fill(&honest, 4);
+        // Two addresses of a network hold more together than the honest one.
+        let crowd = [account(&ledger, "192.0.2.1"), account(&ledger, "192.0.2.1"), account(&ledger, "192.0.2.2")];
+        crowd.iter().for_each(|one| fill(one, 4));
+        let late = account(&ledger, "198.51.100.1");
+        fill(&late, 1);
+        assert_eq!(crowd.each_ref().map(goes_on), [true, false, true], "the newer one of the address that holds most");
+        assert!(goes_on(&honest) && goes_on(&late));
+        assert_eq!(ledger.lock().total, 13);
+        drop(crowd);
+        assert_eq!(ledger.lock().total, 5);
+    }
+}

@@ -1,0 +1,324 @@
+//! yamux within bounds. libp2p's own wrapper of it lets the other side open hundreds of streams and fill the window of each,
+//! and lets windows grow to a GiB; this one does the same work with fewer streams, small windows, and an [`Account`] of
+//! what lies unread.
+
+use std::{
+    collections::VecDeque,
+    future::{Ready, ready},
+    io, iter,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::{
+    Multiaddr,
+    core::{
+        muxing::{StreamMuxer, StreamMuxerEvent},
+        upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo},
+    },
+};
+use yamux::{Config, Connection, ConnectionError, DEFAULT_CREDIT, Mode};
+
+use super::unread::{Account, Ledger};
+use crate::limits;
+
+/// Makes connections of streams. Cheap to clone; all clones share one bound of what lies unread.
+#[derive(Clone, Default)]
+pub struct Multiplexer(Ledger);
+
+impl Multiplexer {
+    fn muxer<C: AsyncRead + AsyncWrite + Unpin>(self, socket: C, mode: Mode) -> Muxer<C> {
+        let account = Arc::new(self.0.open());
+        let mut config = Config::default();
+        config.set_max_num_streams(limits::STREAMS);
+        let windows = limits::STREAMS * DEFAULT_CREDIT as usize;
+        config.set_max_connection_receive_window(Some(windows + limits::WINDOW_GROWTH));
+        let socket = Counted { socket, account: Arc::clone(&account) };
+        Muxer { connection: Connection::new(socket, config, mode), account, arrived: VecDeque::new(), taker: None }
+    }
+}
+
+impl UpgradeInfo for Multiplexer {
+    type Info = &'static str;
+    type InfoIter = iter::Once<Self::Info>;
+
+    fn protocol_info(&self) -> Self::InfoIter {
+        iter::once("/yamux/1.0.0")
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> InboundConnectionUpgrade<C> for Multiplexer {
+    type Output = Muxer<C>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<Self::Output>>;
+
+    fn upgrade_inbound(self, socket: C, _: Self::Info) -> Self::Future {
+        ready(Ok(self.muxer(socket, Mode::Server)))
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> OutboundConnectionUpgrade<C> for Multiplexer {
+    type Output = Muxer<C>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<Self::Output>>;
+
+    fn upgrade_outbound(self, socket: C, _: Self::Info) -> Self::Future {
+        ready(Ok(self.muxer(socket, Mode::Client)))
+    }
+}
+
+/// A connection of many streams.
+pub struct Muxer<C> {
+    connection: Connection<Counted<C>>,
+    account: Arc<Account>,
+    /// Streams that the other side has opened and nobody has taken.
+    arrived: VecDeque<Stream>,
+    taker: Option<Waker>,
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
+    /// The same muxer, which counts for whoever is at `address`.
+    pub fn of(self, address: &Multiaddr) -> Self {
+        self.account.belongs_to(address);
+        self
+    }
+
+    /// Moves everything, and gives the next stream that the other side has opened and may have.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        loop {
+            self.account.may_go_on(cx)?;
+            let stream = match std::task::ready!(self.connection.poll_next_inbound(cx)) {
+                Some(Ok(stream)) => self.stream(stream),
+                Some(Err(error)) => return Poll::Ready(Err(broken(error))),
+                None => return Poll::Ready(Err(broken(ConnectionError::Closed))),
+            };
+            if self.account.streams() <= limits::STREAMS_TAKEN {
+                return Poll::Ready(Ok(stream));
+            }
+            // Dropped, which resets it.
+        }
+    }
+
+    fn stream(&self, stream: yamux::Stream) -> Stream {
+        let id = stream.id().val();
+        self.account.opened(id);
+        Stream { stream, id, account: Arc::clone(&self.account) }
+    }
+}
+
+fn broken(error: ConnectionError) -> io::Error {
+    match error {
+        ConnectionError::Io(error) => error,
+        error => io::Error::other(error),
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
+    type Substream = Stream;
+    type Error = io::Error;
+
+    fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        if let Some(stream) = self.arrived.pop_front() {
+            return Poll::Ready(Ok(stream));
+        }
+        let next = self.poll_next(cx);
+        if next.is_pending() {
+            self.taker = Some(cx.waker().clone());
+        }
+        next
+    }
+
+    fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        // Beyond its bound yamux would end the connection. Who waits is woken with it when a stream ends.
+        if self.account.streams() >= limits::STREAMS_OPEN {
+            return Poll::Pending;
+        }
+        let stream = std::task::ready!(self.connection.poll_new_outbound(cx)).map_err(broken)?;
+        Poll::Ready(Ok(self.stream(stream)))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.poll_close(cx).map_err(broken)
+    }
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
+        let stream = std::task::ready!(self.poll_next(cx))?;
+        self.arrived.push_back(stream);
+        if let Some(taker) = self.taker.take() {
+            taker.wake();
+        }
+        // Others have their turn first.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// One stream of a connection.
+pub struct Stream {
+    stream: yamux::Stream,
+    id: u32,
+    account: Arc<Account>,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.account.dropped(self.id);
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let end = std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, into));
+        if let Ok(count) = end {
+            self.account.read(self.id, count);
+        }
+        Poll::Ready(end)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(cx)
+    }
+}
+
+/// What yamux reads from and writes to.
+struct Counted<C> {
+    socket: C,
+    account: Arc<Account>,
+}
+
+impl<C: AsyncRead + Unpin> AsyncRead for Counted<C> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let count = std::task::ready!(Pin::new(&mut self.socket).poll_read(cx, into))?;
+        self.account.came(into.get(..count).unwrap_or_default())?;
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl<C: AsyncWrite + Unpin> AsyncWrite for Counted<C> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let end = std::task::ready!(Pin::new(&mut self.socket).poll_flush(cx));
+        if end.is_ok() {
+            self.account.flushed();
+        }
+        Poll::Ready(end)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_close(cx)
+    }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::{AsyncReadExt as _, AsyncWriteExt as _, future::poll_fn};
+    use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
+
+    use super::*;
+
+    /// A muxer that others connect to, and the other end of its socket.
+    fn server() -> (Muxer<Compat<DuplexStream>>, DuplexStream) {
+        let (ours, theirs) = duplex(1 << 20);
+        (Multiplexer::default().muxer(ours.compat(), Mode::Server), theirs)
+    }
+
+    /// So many streams of a client that takes no heed of bounds, and the connection, to be moved.
+    async fn opened(socket: DuplexStream, count: usize) -> (Connection<Compat<DuplexStream>>, Vec<yamux::Stream>) {
+        let mut connection = Connection::new(socket.compat(), Config::default(), Mode::Client);
+        let mut streams = Vec::new();
+        for _ in 0..count {
+            streams.push(poll_fn(|cx| connection.poll_new_outbound(cx)).await.unwrap());
+        }
+        (connection, streams)
+    }
+
+    async fn soon<T>(what: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(60), what).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_fills_streams_that_nobody_reads_ends() {
+        let (mut muxer, theirs) = server();
+        let window = DEFAULT_CREDIT as usize;
+        let (mut connection, streams) = opened(theirs, 2 * limits::UNREAD_BYTES / window).await;
+        tokio::spawn(async move { while poll_fn(|cx| connection.poll_next_inbound(cx)).await.is_some() {} });
+        for mut stream in streams {
+            // It fails when the connection ends.
+            tokio::spawn(async move { stream.write_all(&vec![7; window]).await.map(|()| stream) });
+        }
+        let end = soon(poll_fn(|cx| Pin::new(&mut muxer).poll(cx))).await;
+        assert!(end.unwrap_err().to_string().contains("unread"));
+        assert!(muxer.arrived.len() <= limits::UNREAD_BYTES / (window / 4), "{} streams", muxer.arrived.len());
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_streams_are_read_carries_as_much_as_it_likes() {
+        let (mut muxer, theirs) = server();
+        let (mut connection, streams) = opened(theirs, 4).await;
+        tokio::spawn(async move { while poll_fn(|cx| connection.poll_next_inbound(cx)).await.is_some() {} });
+        let much = limits::UNREAD_BYTES;
+        for mut stream in streams {
+            tokio::spawn(async move {
+                stream.write_all(&vec![7; much]).await.unwrap();
+                stream.close().await.unwrap();
+            });
+        }
+        let mut readers = Vec::new();
+        for _ in 0..4 {
+            let mut stream = soon(poll_fn(|cx| Pin::new(&mut muxer).poll_inbound(cx))).await.unwrap();
+            readers.push(tokio::spawn(async move { stream.read_to_end(&mut Vec::new()).await.unwrap() }));
+        }
+        let account = Arc::clone(&muxer.account);
+        let moving = tokio::spawn(async move { poll_fn(|cx| Pin::new(&mut muxer).poll(cx)).await.map(|_| ()) });
+        for reader in readers {
+            assert_eq!(soon(reader).await.unwrap(), much);
+        }
+        soon(async {
+            while account.streams() > 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert!(!moving.is_finished());
+    }
+
+    #[tokio::test]
+    async fn more_streams_than_a_node_has_use_for_are_refused_and_the_others_stay() {
+        let (mut muxer, mut theirs) = server();
+        for stream in 0..u32::try_from(limits::STREAMS_TAKEN + 100).unwrap() {
+            // A window's update that begins a stream.
+            let begin = [&[0, 1, 0, 1][..], &(2 * stream + 1).to_be_bytes(), &[0; 4]].concat();
+            theirs.write_all(&begin).await.unwrap();
+        }
+        let moved = tokio::time::timeout(Duration::from_secs(1), poll_fn(|cx| Pin::new(&mut muxer).poll(cx))).await;
+        assert!(moved.is_err(), "the connection goes on");
+        assert_eq!((muxer.arrived.len(), muxer.account.streams()), (limits::STREAMS_TAKEN, limits::STREAMS_TAKEN));
+    }
+}
