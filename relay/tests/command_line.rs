@@ -425,6 +425,39 @@ async fn jobs_are_listed_by_name_and_label_and_beyond_the_first_page() {
     assert!(code == 2 && err.contains("key=value"), "{code} {err}");
 }
 
+/// A relay ends a page at 1 MiB, which is fewer jobs than asked for where each has many labels.
+#[tokio::test]
+async fn a_list_goes_on_where_the_relay_ended_its_page_until_there_are_as_many_as_asked_for() {
+    const JOBS: usize = 130;
+    let folder = Folder::new("long-list");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let labels: Value = (0..32).map(|n| (format!("key-{n}"), Value::from("x".repeat(255)))).collect();
+    let mut job: Value = serde_json::from_str(QUICK).unwrap();
+    job["labels"] = labels;
+    for _ in 0..JOBS {
+        post_job(&relay, job.to_string()).await;
+    }
+    let first = reqwest::get(relay.at("/api/v1/jobs")).await.unwrap();
+    assert!(first.headers().contains_key("x-next-cursor"), "the relay gives them in more than one page");
+    let list = |args: &[&str]| {
+        let (code, out, err) = cli(&[&["job", "list", "--url", relay.url()][..], args].concat(), "");
+        assert_eq!(code, 0, "{args:?}: {err}");
+        out
+    };
+    for (args, expected) in [
+        (&[][..], JOBS),
+        (&["--all"], JOBS),
+        (&["--limit", "128"], 128),
+        (&["--limit", "5"], 5),
+        (&["--limit", "5000"], JOBS),
+    ] {
+        // One heading, however many pages there were.
+        assert_eq!(list(args).lines().count(), 1 + expected, "{args:?}");
+        let jobs: Value = serde_json::from_str(&list(&[args, &["--json"]].concat())).unwrap();
+        assert_eq!(jobs.as_array().unwrap().len(), expected, "{args:?}");
+    }
+}
+
 #[tokio::test]
 async fn flags_beside_json_reach_the_job_or_are_refused() {
     let folder = Folder::new("flags");

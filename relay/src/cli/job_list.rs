@@ -11,41 +11,39 @@ use super::{
     output::{put, say},
     text,
 };
+use crate::http::limits::JOBS_IN_A_LIST;
+
+/// Jobs that are printed unless more, or all, are asked for.
+const NEWEST: usize = 1_000;
 
 /// Prints jobs, newest first.
 pub async fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
+    let most = args.most();
+    let mut jobs: Vec<Value> = Vec::new();
     let mut cursor = None;
-    let mut first = true;
-    let mut all: Vec<Value> = Vec::new();
-    loop {
-        let page: Page<Vec<Value>> = client.page(&path(args, cursor.as_deref())).await?;
-        let more = page.next.is_some();
-        if args.ask.json {
-            for job in &page.items {
-                Known::deserialize(job).map_err(|error| client.other_json(&error))?;
-            }
-            all.extend(page.items);
-        } else {
-            let jobs = page.items.into_iter().map(serde_json::from_value).collect::<Result<Vec<JobSummary>, _>>();
-            let jobs = jobs.map_err(|error| client.other_json(&error))?;
-            print(&jobs, page.now, first, args.is_narrowed())?;
-        }
-        first = false;
-        if !args.all || !more {
-            break;
-        }
+    // A page may end before it has as many as it was asked for: where it is as long as the relay makes them.
+    let now = loop {
+        let left = most.map(|most| most.saturating_sub(jobs.len()));
+        let page: Page<Vec<Value>> = client.page(&path(args, left, cursor.as_deref())).await?;
+        jobs.extend(page.items);
         cursor = page.next;
+        if cursor.is_none() || most.is_some_and(|most| jobs.len() >= most) {
+            break page.now;
+        }
+    };
+    if args.ask.json {
+        for job in &jobs {
+            Known::deserialize(job).map_err(|error| client.other_json(&error))?;
+        }
+        return say(Value::Array(jobs));
     }
-    if args.ask.json { say(Value::Array(all)) } else { Ok(()) }
+    let jobs = jobs.into_iter().map(serde_json::from_value).collect::<Result<Vec<JobSummary>, _>>();
+    print(&jobs.map_err(|error| client.other_json(&error))?, now, args.is_narrowed())
 }
 
-fn print(jobs: &[JobSummary], now: Moment, first: bool, narrowed: bool) -> Result<(), Failure> {
+fn print(jobs: &[JobSummary], now: Moment, narrowed: bool) -> Result<(), Failure> {
     if jobs.is_empty() {
-        return match (first, narrowed) {
-            (true, false) => say("no jobs yet; send one with `p2pnet job run`"),
-            (true, true) => say("no such jobs"),
-            (false, _) => Ok(()),
-        };
+        return say(if narrowed { "no such jobs" } else { "no jobs yet; send one with `p2pnet job run`" });
     }
     // Most jobs have no name: a column for it only where there is one.
     let named = jobs.iter().any(|job| job.name.is_some() || !job.labels.is_empty());
@@ -80,9 +78,10 @@ fn print(jobs: &[JobSummary], now: Moment, first: bool, narrowed: bool) -> Resul
     put(text::table(head, &rows))
 }
 
-fn path(args: &ListArgs, cursor: Option<&str>) -> String {
+/// The address of a page: of the jobs behind `cursor`, and of as many as the relay gives at once unless only `left` are wanted.
+fn path(args: &ListArgs, left: Option<usize>, cursor: Option<&str>) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    let limit = args.limit.map(|limit| limit.to_string());
+    let limit = left.map(|left| left.min(JOBS_IN_A_LIST).to_string());
     for (name, value) in [("state", &args.state), ("name", &args.name), ("limit", &limit)] {
         if let Some(value) = value {
             query.append_pair(name, value);
@@ -99,6 +98,12 @@ fn path(args: &ListArgs, cursor: Option<&str>) -> String {
 }
 
 impl ListArgs {
+    /// How many jobs are printed at most; `None` for all.
+    fn most(&self) -> Option<usize> {
+        let limit = self.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        if self.all { None } else { Some(limit.unwrap_or(NEWEST)) }
+    }
+
     fn is_narrowed(&self) -> bool {
         self.state.is_some() || self.name.is_some() || !self.labels.is_empty()
     }
