@@ -8,7 +8,7 @@ use std::{fs, path::Path, time::Duration};
 use p2pnet_shared::{
     id::Hash,
     job::kinds::command,
-    kernel::{MOST_MODULE_BYTES, Prepared, prepare, prepare_program},
+    kernel::{MOST_MODULE_BYTES, Prepared, prepare_kernel, prepare_program},
 };
 
 pub use self::trial::test;
@@ -65,6 +65,6 @@ fn read(file: &Path) -> Result<Ready, Failure> {
     let original = files::read(file, MOST_MODULE_BYTES)
         .map_err(|error| Failure::unread(file.display(), &error, "name a WebAssembly file"))?;
     let is_command = command::is_command(&original);
-    let prepared = if is_command { prepare_program(&command::adapt(&original)?)? } else { prepare(&original)? };
+    let prepared = if is_command { prepare_program(&command::adapt(&original)?)? } else { prepare_kernel(&original)? };
     Ok(Ready { hash: Hash::of(&original), bytes: original.len(), is_command, prepared })
 }

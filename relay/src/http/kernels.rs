@@ -173,7 +173,7 @@ fn check(encoding: Encoding, body: Bytes) -> Result<(Blob, bool), Refusal> {
     if is_command {
         kernel::prepare_program(&command::adapt(&module)?)?;
     } else {
-        kernel::prepare(&module)?;
+        kernel::prepare_kernel(&module)?;
     }
     Ok((Blob::new(&*module), is_command))
 }

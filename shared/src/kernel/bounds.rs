@@ -9,6 +9,8 @@ pub const MOST_MODULE_BYTES: usize = 32 << 20;
 pub const MOST_BODY_BYTES: u64 = 2 << 20;
 /// Function types.
 pub const MOST_TYPES: u32 = 20_000;
+/// Functions that a program may import: each becomes a function of the kernel. WASI has 46.
+pub const MOST_IMPORTS: u32 = 200;
 /// Parameters of a function type.
 pub const MOST_PARAMS: usize = 64;
 /// Results of a function type.
@@ -66,3 +68,22 @@ pub const MOST_WRITTEN_BYTES: usize = 128 << 20;
 /// Gas that a function which calls no other may take without looking whether there is any: a caller can call such
 /// functions a million times in a row without looking either.
 pub const MOST_UNSEEN_GAS: u64 = 128;
+
+/// What a program has more of, when it has become a kernel, than its author gave it: counted beside each of the bounds above, so
+/// that these hold for what people write.
+pub mod added {
+    use super::MOST_IMPORTS;
+
+    /// Types: one for each function that is no import.
+    pub const TYPES: u32 = OWN_FUNCTIONS;
+    /// Functions: one for each import, and those that serve all of them.
+    pub const FUNCTIONS: u32 = MOST_IMPORTS + OWN_FUNCTIONS;
+    /// Globals: what is kept of the run.
+    pub const GLOBALS: u32 = 17;
+    /// Exports: what a kernel must have, and how it ends.
+    pub const EXPORTS: u32 = 7;
+    /// Bytes: the functions above, and longer names of exports.
+    pub const MODULE_BYTES: usize = 1 << 20;
+
+    const OWN_FUNCTIONS: u32 = 15;
+}

@@ -6,6 +6,7 @@ use super::{
     Facts, exports, features,
     imports::{self, Importer},
     outline::Outline,
+    rewrite::{within_bounds, within_bounds_of_nodes},
     shape,
 };
 use crate::engine::drive::{ENDS_EARLY, GAS_USED, RECOVERS, TRAP_REASON};
@@ -34,9 +35,15 @@ pub fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new(Code::InvalidKernel, message, WRITE_A_KERNEL)
 }
 
+/// Refuses a kernel with more of anything than its author may give it; what cannot be read is told by those who look closer.
+pub fn size(original: &[u8]) -> Result<(), Refusal> {
+    shape::check(original)?;
+    Parser::new(0).parse_all(original).map_while(Result::ok).try_for_each(|payload| within_bounds(&payload))
+}
+
 /// Checks that the three exports are there, and that whatever has a meaning by its name has the right type.
 pub fn contract(original: &[u8]) -> Result<(), Refusal> {
-    shape::check(original)?;
+    shape::check_of_nodes(original)?;
     let broken = |error: wasmparser::BinaryReaderError| features::unreadable(&error);
     let mut types: Vec<FuncType> = Vec::new();
     let mut functions: Vec<u32> = Vec::new();
@@ -45,9 +52,10 @@ pub fn contract(original: &[u8]) -> Result<(), Refusal> {
     for payload in Parser::new(0).parse_all(original) {
         let payload = payload.map_err(broken)?;
         features::named(&payload)?;
+        within_bounds_of_nodes(&payload)?;
         match payload {
             Payload::TypeSection(section) => {
-                for ty in section.into_iter_err_on_gc_types().take(super::bounds::MOST_TYPES as usize) {
+                for ty in section.into_iter_err_on_gc_types() {
                     types.push(ty.map_err(broken)?);
                 }
             }
@@ -59,12 +67,12 @@ pub fn contract(original: &[u8]) -> Result<(), Refusal> {
                 }
             }
             Payload::FunctionSection(section) => {
-                for index in section.into_iter().take(super::bounds::MOST_FUNCTIONS as usize) {
+                for index in section {
                     functions.push(index.map_err(broken)?);
                 }
             }
             Payload::ExportSection(section) => {
-                for export in section.into_iter().take(super::bounds::MOST_EXPORTS as usize) {
+                for export in section {
                     let export = export.map_err(broken)?;
                     match (export.name, export.kind) {
                         ("memory", ExternalKind::Memory) => memory = true,

@@ -36,7 +36,7 @@ mod segments;
 mod shape;
 mod shelf;
 
-pub use bounds::{MOST_MEMORIES, MOST_MODULE_BYTES, MOST_TABLE_ELEMENTS, MOST_TABLES, STACK_BYTES};
+pub use bounds::{MOST_IMPORTS, MOST_MEMORIES, MOST_MODULE_BYTES, MOST_TABLE_ELEMENTS, MOST_TABLES, STACK_BYTES};
 pub use cost::{COST_VERSION, table as cost_table};
 pub(crate) use features::unreadable_program;
 pub(crate) use imports::{Importer, refusal as refused_import};
@@ -133,6 +133,13 @@ pub struct Prepared {
     pub hash: Hash,
     /// What engines load.
     pub rewritten: Vec<u8>,
+}
+
+/// What [`prepare`] does, for whoever takes a kernel from its author: nodes take a little more of everything, for the kernels
+/// that are made of programs.
+pub fn prepare_kernel(original: &[u8]) -> Result<Prepared, Refusal> {
+    check::size(original)?;
+    prepare(original)
 }
 
 /// Checks a kernel against the contract and rewrites it. Pure: the same bytes give the same bytes everywhere, and

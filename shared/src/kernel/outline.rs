@@ -30,7 +30,8 @@ impl Outline {
         for payload in Parser::new(0).parse_all(module).map_while(Result::ok) {
             match payload {
                 Payload::TypeSection(section) => {
-                    let read = section.into_iter_err_on_gc_types().take(bounds::MOST_TYPES as usize);
+                    let read =
+                        section.into_iter_err_on_gc_types().take((bounds::MOST_TYPES + bounds::added::TYPES) as usize);
                     types = read.map(Result::ok).collect();
                 }
                 Payload::ImportSection(section) => {
@@ -45,10 +46,12 @@ impl Outline {
                     }
                 }
                 Payload::FunctionSection(section) => {
-                    functions.extend(section.into_iter().map_while(Result::ok).take(bounds::MOST_FUNCTIONS as usize));
+                    let most = (bounds::MOST_FUNCTIONS + bounds::added::FUNCTIONS) as usize;
+                    functions.extend(section.into_iter().map_while(Result::ok).take(most));
                 }
                 Payload::ExportSection(section) => {
-                    for export in section.into_iter().map_while(Result::ok).take(bounds::MOST_EXPORTS as usize) {
+                    let most = (bounds::MOST_EXPORTS + bounds::added::EXPORTS) as usize;
+                    for export in section.into_iter().map_while(Result::ok).take(most) {
                         match (export.name, export.kind) {
                             ("_start", ExternalKind::Func) => outline.starts = true,
                             ("_initialize", ExternalKind::Func) => outline.initialises = true,

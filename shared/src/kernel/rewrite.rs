@@ -36,7 +36,7 @@ pub fn rewrite(original: &[u8]) -> Result<Vec<u8>, Refusal> {
 
 /// The same, saying when NaNs are made canonical: tests compare what comes of it.
 pub fn rewrite_with(original: &[u8], nans: Nans) -> Result<Vec<u8>, Refusal> {
-    shape::check(original)?;
+    shape::check_of_nodes(original)?;
     let merged = segments::merged(original)?;
     let original = merged.as_ref();
     let mut rewriter = Rewriter { original, nans, ..Rewriter::default() };
@@ -57,22 +57,66 @@ pub fn rewrite_with(original: &[u8], nans: Nans) -> Result<Vec<u8>, Refusal> {
     Ok(rewriter.finish())
 }
 
-/// Refuses a section with more items than a kernel may have of them. For whoever reads a module before it is rewritten:
-/// what is kept of an item weighs many times its bytes.
+/// Refuses a section with more items than a kernel, or a program, may have of them as its author gives it. For whoever reads a
+/// module before it is rewritten: what is kept of an item weighs many times its bytes.
 pub fn within_bounds(payload: &Payload) -> Result<(), Refusal> {
-    let (what, count, most) = match payload {
-        Payload::TypeSection(section) => ("types", section.count(), bounds::MOST_TYPES),
-        Payload::FunctionSection(section) => ("functions", section.count(), bounds::MOST_FUNCTIONS),
-        Payload::TableSection(section) => ("tables", section.count(), bounds::MOST_TABLES),
-        Payload::GlobalSection(section) => ("globals", section.count(), bounds::MOST_GLOBALS),
-        Payload::ExportSection(section) => ("exports", section.count(), bounds::MOST_EXPORTS),
-        Payload::ElementSection(section) => ("element segments", section.count(), bounds::MOST_ELEMENT_SEGMENTS),
-        Payload::DataSection(section) => ("data segments", section.count(), bounds::MOST_DATA_SEGMENTS),
-        Payload::DataCountSection { count, .. } => ("data segments", *count, bounds::MOST_DATA_SEGMENTS),
-        Payload::CodeSectionStart { count, .. } => ("functions", *count, bounds::MOST_FUNCTIONS),
+    within(payload, |_| 0)
+}
+
+/// The same of any module that a node may be sent: it may have been made of a program.
+pub fn within_bounds_of_nodes(payload: &Payload) -> Result<(), Refusal> {
+    within(payload, |what| match what {
+        Count::Types => bounds::added::TYPES,
+        Count::Functions => bounds::added::FUNCTIONS,
+        Count::Globals => bounds::added::GLOBALS,
+        Count::Exports => bounds::added::EXPORTS,
+        Count::Tables | Count::ElementSegments | Count::DataSegments => 0,
+    })
+}
+
+/// What is counted of a module.
+#[derive(Clone, Copy)]
+enum Count {
+    Types,
+    Functions,
+    Tables,
+    Globals,
+    Exports,
+    ElementSegments,
+    DataSegments,
+}
+
+impl Count {
+    /// In words, and how many a module may have.
+    fn bound(self) -> (&'static str, u32) {
+        match self {
+            Self::Types => ("types", bounds::MOST_TYPES),
+            Self::Functions => ("functions", bounds::MOST_FUNCTIONS),
+            Self::Tables => ("tables", bounds::MOST_TABLES),
+            Self::Globals => ("globals", bounds::MOST_GLOBALS),
+            Self::Exports => ("exports", bounds::MOST_EXPORTS),
+            Self::ElementSegments => ("element segments", bounds::MOST_ELEMENT_SEGMENTS),
+            Self::DataSegments => ("data segments", bounds::MOST_DATA_SEGMENTS),
+        }
+    }
+}
+
+fn within(payload: &Payload, added: impl Fn(Count) -> u32) -> Result<(), Refusal> {
+    let (what, count) = match payload {
+        Payload::TypeSection(section) => (Count::Types, section.count()),
+        Payload::FunctionSection(section) => (Count::Functions, section.count()),
+        Payload::TableSection(section) => (Count::Tables, section.count()),
+        Payload::GlobalSection(section) => (Count::Globals, section.count()),
+        Payload::ExportSection(section) => (Count::Exports, section.count()),
+        Payload::ElementSection(section) => (Count::ElementSegments, section.count()),
+        Payload::DataSection(section) => (Count::DataSegments, section.count()),
+        Payload::DataCountSection { count, .. } => (Count::DataSegments, *count),
+        Payload::CodeSectionStart { count, .. } => (Count::Functions, *count),
         _ => return Ok(()),
     };
-    if count > most { Err(too_many(what, u64::from(count), u64::from(most))) } else { Ok(()) }
+    let (name, most) = what.bound();
+    let most = most + added(what);
+    if count > most { Err(too_many(name, u64::from(count), u64::from(most))) } else { Ok(()) }
 }
 
 /// Parameters and results.
@@ -118,7 +162,7 @@ impl<'a> Rewriter<'a> {
             let found = found.map_err(|error| unreadable(&error))?;
             return Err(imports::refusal(Importer::Kernel, found.module, found.name, found.ty));
         }
-        within_bounds(payload)
+        within_bounds_of_nodes(payload)
     }
 
     /// Takes a section that the validator has passed.

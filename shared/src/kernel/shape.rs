@@ -1,6 +1,6 @@
 //! Whether bytes are a module at all, and what they are if not: people send the archive, the text or the object file.
 
-use super::bounds::MOST_MODULE_BYTES;
+use super::bounds::{MOST_MODULE_BYTES, added};
 use crate::refusal::{Code, Refusal};
 
 /// What files begin with that are sent in a module's place: the bytes, what it is, and what to do.
@@ -25,10 +25,19 @@ const LOOKED_AT: usize = 4096;
 
 /// Refuses what is too long to look at, and what is no WebAssembly, by what it is.
 pub fn check(module: &[u8]) -> Result<(), Refusal> {
-    if module.len() > MOST_MODULE_BYTES {
+    check_up_to(module, MOST_MODULE_BYTES)
+}
+
+/// The same of any module that a node may be sent: it may have been made of a program.
+pub fn check_of_nodes(module: &[u8]) -> Result<(), Refusal> {
+    check_up_to(module, MOST_MODULE_BYTES + added::MODULE_BYTES)
+}
+
+fn check_up_to(module: &[u8], most: usize) -> Result<(), Refusal> {
+    if module.len() > most {
         return Err(Refusal::new(
             Code::TooLarge,
-            format!("The module has {} bytes; at most {MOST_MODULE_BYTES} are accepted.", module.len()),
+            format!("The module has {} bytes; at most {most} are accepted.", module.len()),
             "Build it with optimisation and without debug information (`wasm-opt -O --strip-debug`).",
         ));
     }

@@ -6,6 +6,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
+mod bounds;
 mod features;
 mod golden;
 mod memories;
@@ -198,7 +199,7 @@ fn modules_that_are_no_kernels_are_told_why() {
     assert_eq!(refused(b""), Code::InvalidKernel);
     assert_eq!(refused(b"\0asm"), Code::InvalidKernel);
     assert_eq!(refused(b"\0asm\x01\0\0\0"), Code::InvalidKernel);
-    assert_eq!(refused(&vec![0; MOST_MODULE_BYTES + 1]), Code::TooLarge);
+    assert_eq!(prepare_kernel(&vec![0; MOST_MODULE_BYTES + 1]).unwrap_err().code, Code::TooLarge);
     let import = wat::parse_str(r#"(module (import "env" "now" (func)))"#).unwrap();
     let refusal = prepare(&import).unwrap_err();
     assert_eq!(refusal.code, Code::KernelImports);
@@ -223,7 +224,8 @@ fn hostile_modules_are_refused() {
     let refused = |module: &[u8]| rewrite(module).unwrap_err().code;
     assert_eq!(refused(&many(1, "(table 4000000000 funcref)")), Code::TooLarge);
     assert_eq!(refused(&many(9, "(table 1 funcref)")), Code::TooLarge);
-    assert_eq!(refused(&many(10_001, "(global i32 (i32.const 0))")), Code::TooLarge);
+    let globals = super::bounds::MOST_GLOBALS + super::bounds::added::GLOBALS + 1;
+    assert_eq!(refused(&many(globals as usize, "(global i32 (i32.const 0))")), Code::TooLarge);
     assert_eq!(refused(&many(1, &format!("(type (func (param {})))", "i32 ".repeat(1_000)))), Code::TooLarge);
     assert_eq!(refused(&many(1, &format!("(type (func (result {})))", "i32 ".repeat(17)))), Code::TooLarge);
     let deep = format!("(func {} {})", "block ".repeat(5_000), "end ".repeat(5_000));

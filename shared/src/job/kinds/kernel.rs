@@ -52,7 +52,7 @@ pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> 
     let kernel = read_module(fields, "kernel", blob)?;
     let parts = read_parts(fields, split)?;
     if !kernel.sound_as_kernel {
-        crate::kernel::prepare(&kernel.blob)?;
+        crate::kernel::prepare_kernel(&kernel.blob)?;
     }
     Ok(Box::new(Kernel { kernel: kernel.blob, parts, merge_by_kernel }))
 }

@@ -164,7 +164,7 @@ fn what_is_refused_of_a_program_is_told_of_the_program_and_of_a_kernel_of_the_ke
         assert!(said.contains("program") && !said.to_lowercase().contains("kernel"), "{what}: {refusal:?}");
         let contract = CONTRACT.replace(memory, "");
         let kernel = module(&format!("{fields} {contract} (func {body})"));
-        let refusal = prepare(&kernel).unwrap_err();
+        let refusal = prepare_kernel(&kernel).unwrap_err();
         assert!(refusal.message.contains(what), "{what}: {refusal:?}");
         assert!(refusal.message.contains("kernel") && !refusal.message.contains("program"), "{what}: {refusal:?}");
     }

@@ -21,14 +21,12 @@ use super::{
 };
 use crate::engine::drive::{ENDS_EARLY, GAS_USED, RECOVERS, TRAP_REASON};
 use crate::{
-    kernel::{Importer, is_module, of_a_program, refused_import, unreadable_program, within_bounds},
+    kernel::{Importer, MOST_IMPORTS, is_module, of_a_program, refused_import, unreadable_program, within_bounds},
     refusal::{Code, Refusal},
 };
 
 /// What Emscripten's programs import to say that their memory grew; nothing needs to know.
 const EMSCRIPTEN: (&str, &str) = ("env", "emscripten_notify_memory_growth");
-/// Imports of a command. WASI has 46 functions; each import becomes a function.
-const MOST_IMPORTS: usize = 200;
 /// What the names of a program's exported functions begin with in the kernel, so that none is taken for one of ours.
 const PREFIX: &str = "program.";
 
@@ -125,7 +123,7 @@ impl<'a> Program<'a> {
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
                     let import = import.map_err(broken)?;
-                    if self.imports.len() == MOST_IMPORTS {
+                    if self.imports.len() >= MOST_IMPORTS as usize {
                         return Err(invalid(format!("`module` has more than {MOST_IMPORTS} imports")));
                     }
                     let refused = || foreign(import.module, import.name, import.ty);
