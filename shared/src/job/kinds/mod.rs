@@ -20,6 +20,7 @@ use crate::{
     blob::Blob,
     id::{Hash, Holder},
     job::{Job, Plan, metadata::Metadata},
+    kernel::{Facts, PAGE_BYTES},
     refusal::{Code, Refusal},
 };
 
@@ -96,8 +97,36 @@ pub fn read_known(source: &str, blob: &dyn Fn(Hash) -> Option<Known>) -> Result<
     let (requirements, policy) = (fields.requirements()?, fields.policy()?);
     let plan = (kind.read)(&mut fields, blob)?;
     fields.end(kind.name)?;
+    check_memory(kind.name, plan.kernel(), requirements.memory_mib)?;
     let (holder, source) = (Holder::LOCAL, source.into());
     Ok(Job { holder, kind: kind.name, metadata, source, requirements, policy, plan })
+}
+
+/// Refuses a job whose kernel has more memory from the start than a task may use: no call of it would begin.
+fn check_memory(kind: &str, kernel: &[u8], most_mib: u32) -> Result<(), Refusal> {
+    const MOST_MIB: u64 = 4 << 10;
+    let pages = Facts::of(kernel).map_or(0, |facts| facts.initial_pages);
+    let needed = pages.saturating_mul(PAGE_BYTES).div_ceil(1 << 20);
+    if needed <= u64::from(most_mib) {
+        return Ok(());
+    }
+    let (what, beside) =
+        if kind == command::NAME { ("program", ", what holds its input and output included") } else { ("kernel", "") };
+    let message = format!(
+        "the {what} has {needed} MiB of memory before it does anything{beside}; a task of this job may use {most_mib} MiB"
+    );
+    let hint = if needed > MOST_MIB {
+        format!("build it with less initial memory: a task may use at most {} GiB", MOST_MIB >> 10)
+    } else {
+        // In thousandths of a GiB, rounded up.
+        let thousandths = (needed * 1000).div_ceil(1 << 10);
+        format!(
+            "raise requirements.ram_gb to {}.{:03}, or build it with less initial memory",
+            thousandths / 1000,
+            thousandths % 1000
+        )
+    };
+    Err(Refusal::new(Code::OutOfMemory, message, hint))
 }
 
 /// The kind that a job says it is of.

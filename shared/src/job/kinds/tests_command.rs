@@ -394,3 +394,34 @@ fn what_stands_for_a_run_without_time_or_room_is_taken_from_no_node() {
     }
     assert_eq!(plan.instead(&Refusal::new(Code::Internal, "why", "")), None);
 }
+
+/// Every part of such a job would end for want of memory, so nobody needs to be asked.
+#[test]
+fn a_module_whose_memory_is_larger_from_the_start_than_a_task_may_use_is_refused_at_once() {
+    let program = |pages: u64| {
+        let text = format!(r#"(module (memory (export "memory") {pages}) (func (export "_start")))"#);
+        (json!({"kind": "command", "module": STANDARD.encode(wat::parse_str(text).unwrap())}), "program")
+    };
+    let kernel = |pages: u64| {
+        let text = format!(
+            r#"(module (memory (export "memory") {pages}) (func (export "alloc") (param i32) (result i32) (i32.const 8))
+                (func (export "run") (param i32 i32) (result i64) (i64.const 0)))"#
+        );
+        (json!({"kind": "kernel", "kernel": STANDARD.encode(wat::parse_str(text).unwrap())}), "kernel")
+    };
+    let taken = |mut source: serde_json::Value, gib: f64| {
+        source["requirements"] = json!({"ram_gb": gib});
+        job(&source.to_string()).map(drop)
+    };
+    // A sixteenth of a GiB has 1,024 pages; a program has one of them beside its own.
+    for (fits, larger) in [(program(1_023), program(1_024)), (kernel(1_024), kernel(1_025))] {
+        assert_eq!(taken(fits.0, 1.0 / 16.0), Ok(()));
+        let refusal = taken(larger.0.clone(), 1.0 / 16.0).unwrap_err();
+        assert_eq!(refusal.code, Code::OutOfMemory);
+        assert!(refusal.message.contains(larger.1) && refusal.message.contains("65 MiB"), "{refusal:?}");
+        assert!(refusal.message.contains("64 MiB") && refusal.hint.contains("ram_gb to 0.064"), "{refusal:?}");
+        assert_eq!(taken(larger.0, 0.064), Ok(()));
+    }
+    let refusal = taken(program(65_536).0, 4.0).unwrap_err();
+    assert!(refusal.hint.contains("at most 4 GiB") && !refusal.hint.contains("raise"), "{refusal:?}");
+}
