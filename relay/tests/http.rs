@@ -465,6 +465,14 @@ async fn headers_are_bounded_and_what_speaks_websocket_only_says_so() {
     let upgrade = |version: &'static str| {
         http.get(relay.at("/p2p"))
             .header(header::CONNECTION, "upgrade")
+    // Nor is what comes at once, with its end, of which more is read than may stand in a head.
+    let around = head(0).len();
+    for bytes in [33 << 10, (32 << 10) + 1 - around] {
+        assert_eq!(raw(&relay, &head(bytes)).0, 431, "{bytes} bytes");
+    }
+    assert_eq!(raw(&relay, &head((32 << 10) - around)).0, 200);
+    let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "x".repeat(33 << 10));
+    assert_eq!(raw(&relay, &long).0, 431);
             .header(header::UPGRADE, "websocket")
             .header(header::SEC_WEBSOCKET_VERSION, version)
             .header(header::SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ==")

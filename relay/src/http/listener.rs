@@ -110,11 +110,15 @@ async fn connection(
         let (place, asked, cut) = (Arc::clone(&place), Arc::clone(&asked), cut.clone());
         service_fn(move |request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
+            let is_too_long = head_bytes(&request) > limits::MOST_HEAD_BYTES;
             let client = proxies.client(peer, request.headers());
             let source = Source::of(client);
             let has_room = place.busy_for(source, source.is_this_machine() || proxies.holds(client));
             let (router, place, cut) = (router.clone(), Arc::clone(&place), cut.clone());
             async move {
+                if is_too_long {
+                    return Ok(too_long().map(|body| Busy { body, _works: Some(Works(place)) }));
+                }
                 if !has_room {
                     return Ok(no_room().map(|body| Busy { body, _works: Some(Works(place)) }));
                 }
@@ -166,6 +170,28 @@ async fn connection(
             }
         }
     }
+}
+
+/// Bytes of a request's head, without the spaces that may stand around its values. What comes at once is read as a whole
+/// before anybody counts, so that more of it may be here than a connection keeps.
+fn head_bytes<B>(request: &Request<B>) -> usize {
+    const LINE: usize = "  HTTP/1.1\r\n".len();
+    const FIELD: usize = ": \r\n".len();
+    const END: usize = "\r\n".len();
+    let uri = request.uri();
+    let parts = [uri.scheme_str(), uri.authority().map(|authority| authority.as_str()), uri.query()];
+    let separators = [3, 0, 1]; // `://` and `?`
+    let rest = parts.iter().zip(separators).filter_map(|(part, more)| part.map(|part| part.len() + more));
+    let line = LINE + request.method().as_str().len() + uri.path().len() + rest.sum::<usize>();
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD);
+    line + fields.sum::<usize>() + END
+}
+
+/// The answer to a head that is too long, as bare as where its end is not here yet.
+fn too_long() -> Response<Body> {
+    let mut answer = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response();
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 /// The refusal of a connection too many of one who comes through a proxy.
