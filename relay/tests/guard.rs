@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::StreamExt;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header};
 use serde_json::{Value, json};
@@ -253,6 +254,66 @@ async fn pages_that_are_allowed_use_the_api_and_read_its_refusals() {
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status().as_u16(), status);
         assert_eq!(answer.headers()["access-control-allow-origin"], "https://friend.example", "{status}");
+    }
+}
+
+/// A page of another origin reads only the headers that are named to it, beside a few that every page may read.
+#[tokio::test]
+async fn pages_that_are_allowed_read_every_header_that_says_something_of_an_answer() {
+    const ALWAYS: [&str; 3] = ["cache-control", "content-length", "content-type"];
+    // For browsers and caches.
+    const OF_TRANSPORT: [&str; 11] = [
+        "access-control-allow-origin",
+        "access-control-expose-headers",
+        "connection",
+        "content-encoding",
+        "cross-origin-embedder-policy",
+        "cross-origin-opener-policy",
+        "cross-origin-resource-policy",
+        "referrer-policy",
+        "transfer-encoding",
+        "vary",
+        "x-content-type-options",
+    ];
+    let folder = Folder::new("exposed");
+    let relay = Relay::start(&folder, &["--cores", "1", "--allow-origin", "https://friend.example"]);
+    let module = STANDARD.encode(p2pnet_test_kernels::programs::ends_as_told());
+    let job = json!({"kind": "command", "module": module, "input": STANDARD.encode("a\n")}).to_string();
+    let id = post_job(&relay, job).await;
+    wait_for(&relay, &id, "completed").await;
+    post_job(&relay, JOB).await;
+    let http = Client::new();
+    let friend =
+        |method: Method, path: &str| http.request(method, relay.at(path)).header("origin", "https://friend.example");
+    let job = format!("/api/v1/jobs/{id}");
+    let mut seen = std::collections::BTreeSet::new();
+    for request in [
+        friend(Method::POST, "/api/v1/jobs").body(JOB),
+        friend(Method::POST, "/api/v1/jobs").header("authorization", "Bearer short").body(JOB),
+        friend(Method::GET, "/api/v1/jobs?limit=1"),
+        friend(Method::GET, &job).header("prefer", "wait=1"),
+        friend(Method::GET, &format!("{job}/result")),
+        friend(Method::GET, &format!("{job}/result")).header("accept", "application/octet-stream"),
+        friend(Method::GET, &format!("{job}/result/stderr")),
+        friend(Method::PUT, "/api/v1/jobs"),
+        friend(Method::PUT, "/api/v1/kernels").body("no module"),
+        friend(Method::GET, "/api/v1/nodes"),
+        friend(Method::GET, "/api/v1/events"),
+        friend(Method::GET, "/api/v1/openapi.json"),
+        friend(Method::GET, "/healthz"),
+        friend(Method::GET, "/.well-known/p2pnet.json"),
+    ] {
+        let answer = request.send().await.unwrap();
+        let exposed = answer.headers()["access-control-expose-headers"].to_str().unwrap().to_lowercase();
+        let exposed: Vec<&str> = exposed.split(',').map(str::trim).collect();
+        for name in answer.headers().keys().map(header::HeaderName::as_str) {
+            seen.insert(name.to_owned());
+            let known = ALWAYS.contains(&name) || OF_TRANSPORT.contains(&name);
+            assert!(known || exposed.contains(&name), "{name} of {} is not exposed", answer.url());
+        }
+    }
+    for name in ["allow", "date", "link", "location", "p2pnet-failed-parts", "preference-applied", "www-authenticate"] {
+        assert!(seen.contains(name), "{name} is asked for here");
     }
 }
 

@@ -96,9 +96,13 @@ impl Pages {
                 header::LOCATION,
                 header::RETRY_AFTER,
                 header::LINK,
+                header::ALLOW,
                 header::CONTENT_DISPOSITION,
+                header::DATE,
+                header::WWW_AUTHENTICATE,
                 super::list::NEXT_CURSOR,
-                HeaderName::from_static("preference-applied"),
+                super::result::FAILED_PARTS,
+                super::wait::PREFERENCE_APPLIED,
             ])
             .allow_private_network(self.any || !self.origins.is_empty());
         if self.any {

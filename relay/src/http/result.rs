@@ -37,7 +37,7 @@ use super::{
 
 const BYTES: &str = "application/octet-stream";
 /// On bytes of a program: how many parts of the job failed.
-const FAILED_PARTS: HeaderName = HeaderName::from_static("p2pnet-failed-parts");
+pub const FAILED_PARTS: HeaderName = HeaderName::from_static("p2pnet-failed-parts");
 
 /// Which bytes of a result.
 #[derive(Clone, Copy)]

@@ -29,7 +29,8 @@ use super::{
 
 /// RFC 7240.
 const PREFER: HeaderName = HeaderName::from_static("prefer");
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+/// Says that a wish to wait was heard, and for how long at most.
+pub const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// Rounds of ends that a waiter may be behind with before it looks for itself.
 const ENDS: usize = 256;
 /// A waiter looks for itself this often, should an end have come before it was listened for.
