@@ -224,7 +224,8 @@ pub fn quotient(a: i128, b: i128) -> f64 {
         exponent -= step as i32;
     }
     let magnitude = scaled((quotient | u128::from(rest != 0)) as f64, exponent);
-    signed(magnitude, (a < 0) != (b < 0) && a != 0)
+    // A zero has a sign as well, as in floats: 0 divided by what is negative is -0.0.
+    signed(magnitude, (a < 0) != (b < 0))
 }
 
 /// How an integer lies to a float, exactly; `None` beside not-a-number.
@@ -325,7 +326,10 @@ mod tests {
             ((1 << 54) + 2, 2, 9_007_199_254_740_992.0),
             ((1 << 54) + 6, 2, 9_007_199_254_740_996.0),
             (1, i128::MAX, 5.877_471_754_111_438e-39),
-            (0, i128::MIN, 0.0),
+            (0, i128::MIN, -0.0),
+            (0, -5, -0.0),
+            (0, -(1 << 53) - 1, -0.0),
+            (0, i128::MAX, 0.0),
             (9_007_199_254_740_993, 9_007_199_254_740_992, 1.0),
         ] {
             assert_eq!(quotient(a, b).to_bits(), expected.to_bits(), "{a} / {b} is {:?}", quotient(a, b));

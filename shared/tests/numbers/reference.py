@@ -110,7 +110,7 @@ def divide(a, b):
     if b == 0:
         raise Fails("division_by_zero")
     if both_integers(a, b):
-        return rounded(Fraction(a, b))
+        return rounded(Fraction(a, b)) if a else math.copysign(0.0, b)
     try:
         return float(a) / float(b)
     except OverflowError:
