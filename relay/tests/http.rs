@@ -274,8 +274,12 @@ async fn addresses_may_end_with_a_slash_and_options_says_what_they_take() {
         assert!(methods.iter().all(|method| allow.contains(method)), "{path}: {allow}");
         assert_eq!(allow.matches("OPTIONS").count(), 1, "{path}: {allow}");
     }
-    let nowhere = http.request(Method::OPTIONS, relay.at("/api/v1/nothing")).send().await.unwrap();
-    assert_eq!(nowhere.status(), StatusCode::NOT_FOUND);
+    for nothing in ["/api/v1/nothing", "/nothing.js"] {
+        for method in [Method::OPTIONS, Method::GET] {
+            let nowhere = http.request(method.clone(), relay.at(nothing)).send().await.unwrap();
+            assert_eq!(nowhere.status(), StatusCode::NOT_FOUND, "{method} {nothing}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -461,10 +465,6 @@ async fn headers_are_bounded_and_what_speaks_websocket_only_says_so() {
     assert_eq!(raw(&relay, &head(30 << 10)).0, 200);
     // All of it is read, and no more: the answer is not lost in a reset.
     assert_eq!(raw(&relay, &head(33 << 10)[..32 << 10]).0, 431);
-    let http = Client::new();
-    let upgrade = |version: &'static str| {
-        http.get(relay.at("/p2p"))
-            .header(header::CONNECTION, "upgrade")
     // Nor is what comes at once, with its end, of which more is read than may stand in a head.
     let around = head(0).len();
     for bytes in [33 << 10, (32 << 10) + 1 - around] {
@@ -473,6 +473,10 @@ async fn headers_are_bounded_and_what_speaks_websocket_only_says_so() {
     assert_eq!(raw(&relay, &head((32 << 10) - around)).0, 200);
     let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "x".repeat(33 << 10));
     assert_eq!(raw(&relay, &long).0, 431);
+    let http = Client::new();
+    let upgrade = |version: &'static str| {
+        http.get(relay.at("/p2p"))
+            .header(header::CONNECTION, "upgrade")
             .header(header::UPGRADE, "websocket")
             .header(header::SEC_WEBSOCKET_VERSION, version)
             .header(header::SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ==")

@@ -44,25 +44,24 @@ const PLACEHOLDER: &str = include_str!("no_page.html");
 
 /// Any address that is no endpoint: a file of the page, or, for addresses of the page itself, its index.
 pub async fn file(base: Base, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    let path = uri.path().trim_start_matches('/');
+    let path = if path.is_empty() { INDEX } else { path };
+    // A `.br` file is a form of another file, not one by itself.
+    let found = if path.ends_with(".br") || path == INDEX { None } else { stored(path) };
+    let last = path.rsplit('/').next().unwrap_or_default();
+    // Before the method: what is not there cannot be asked with any.
+    if found.is_none() && path != INDEX && (last.contains('.') || is_for_programs(uri.path())) {
+        let text = format!("there is nothing at {}", short(uri.path()));
+        let hint = format!("the page begins at {}/, the API at /api/v1/docs", base.as_str());
+        return Refused(Refusal::new(Code::NotFound, text, hint)).into_response();
+    }
     if method != Method::GET && method != Method::HEAD {
         let text = format!("{} cannot be asked with {}", short(uri.path()), short(method.as_str()));
         return Refused(Refusal::new(Code::MethodNotAllowed, text, "files can only be read: GET or HEAD"))
             .into_response();
     }
-    let path = uri.path().trim_start_matches('/');
-    let path = if path.is_empty() { INDEX } else { path };
-    // A `.br` file is a form of another file, not one by itself.
-    if !path.ends_with(".br")
-        && path != INDEX
-        && let Some(file) = stored(path)
-    {
+    if let Some(file) = found {
         return send(path, file, &headers);
-    }
-    let last = path.rsplit('/').next().unwrap_or_default();
-    if path != INDEX && (last.contains('.') || is_for_programs(uri.path())) {
-        let text = format!("there is nothing at {}", short(uri.path()));
-        let hint = format!("the page begins at {}/, the API at /api/v1/docs", base.as_str());
-        return Refused(Refusal::new(Code::NotFound, text, hint)).into_response();
     }
     match stored(INDEX) {
         Some(file) => {

@@ -112,7 +112,9 @@ fn a_byte_order_mark_is_no_part_of_a_job() {
     let marked = format!("\u{feff}{plain}");
     assert_eq!(&*job(&marked).unwrap().source, plain);
     assert_eq!(job(text_of(marked.as_bytes()).unwrap()).unwrap().source.to_string(), plain);
-    assert_eq!(refusal(&format!("\u{feff}{marked}")).code, Code::InvalidJson, "one mark, not two");
+    let twice = format!("\u{feff}{marked}");
+    assert_eq!(refusal(&twice).code, Code::InvalidJson, "one mark, not two");
+    assert_eq!(refusal(text_of(twice.as_bytes()).unwrap()).code, Code::InvalidJson, "nor in bytes");
 }
 
 #[test]
