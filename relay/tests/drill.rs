@@ -50,6 +50,13 @@ struct Ledger {
     loose: BTreeSet<String>,
 }
 
+impl Ledger {
+    /// The job that was taken under this number.
+    fn id_of(&self, number: u64) -> Option<&str> {
+        self.accepted.iter().find(|(_, of)| **of == number).map(|(id, _)| id.as_str())
+    }
+}
+
 /// A program, in base64.
 static STATISTICS: LazyLock<String> = LazyLock::new(|| {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernels/commands/built/statistics.wasm");
@@ -355,6 +362,11 @@ async fn disk() {
             }
             next += 1;
         }
+        // Who was promised a job hears so again.
+        if let Some((number, key)) = ledger.keys.last_key_value() {
+            let (status, said) = send(&http, relay.url(), *number, Some(key)).await.unwrap();
+            assert_eq!((status, said["id"].as_str()), (StatusCode::ACCEPTED, ledger.id_of(*number)), "{said}");
+        }
         let (status, health) = get(&http, relay.url(), "healthz").await;
         assert_eq!((status, &health["store"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("failing")), "{health}");
         assert!(health["reason"].as_str().unwrap().contains("is full"), "{health}");
@@ -411,6 +423,9 @@ async fn starts_on_a_disk_that_filled_up_after_a_clean_stop(folder: &Folder, led
     fill(&folder.path().join("ballast"));
     let http = Client::new();
     let relay = Relay::start(folder, &["--cores", "1"]);
+    // Also before anybody has tried to write.
+    let (status, health) = get(&http, relay.url(), "healthz").await;
+    assert_eq!((status, &health["store"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("failing")), "{health}");
     for (id, number) in &ledger.accepted {
         completes(&http, &relay, id, *number).await;
     }
@@ -460,6 +475,31 @@ async fn caches() {
     disk.free(&relay);
     until(async || http.get(relay.at("/healthz")).send().await.unwrap().status() == StatusCode::OK).await;
     assert_eq!(put(9).await, StatusCode::OK);
+}
+
+/// A job that is too large for what room there is takes none of it from those that are not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_does_not_fit_leaves_the_room_to_those_that_do() {
+    let disk = Disk::new("drill-large");
+    let Disk::Mounted(folder) = &disk else {
+        println!("no file system can be mounted here: what there is room for is not told by a bound on files");
+        return;
+    };
+    let relay = Relay::start(folder, &["--cores", "1"]);
+    let http = Client::new();
+    fs::write(folder.path().join("ballast"), vec![0; 6 << 20]).unwrap();
+    let large = format!(r#"{{"kind":"map","data":[{}1],"map":"x+1"}}"#, "1234567,".repeat(700_000));
+    for number in 1..=40 {
+        let answer = http.post(relay.at("/api/v1/jobs")).body(large.clone()).header("content-type", "application/json");
+        assert_eq!(
+            refusal(answer.send().await.unwrap()).await,
+            (StatusCode::INSUFFICIENT_STORAGE, "store_full".into())
+        );
+        let id = accepted_id(&http, &relay, 4 * number, None).await;
+        completes(&http, &relay, &id, 4 * number).await;
+        let (status, health) = get(&http, relay.url(), "healthz").await;
+        assert_eq!(status, StatusCode::OK, "after {number}: {health}");
+    }
 }
 
 /// A loss of power takes what was written but not yet brought to the disk; so none of that is promised.

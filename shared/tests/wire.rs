@@ -5,7 +5,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use p2pnet_shared::{
     engine::{BatchReport, CallOutcome, EngineName, Limits, Trap},
@@ -99,6 +102,16 @@ fn every_message_has_the_bytes_that_it_had() {
         assert_eq!(to_hex(&bytes), golden, "{name}: what is sent now");
         assert_eq!(wire::decode(&from_hex(&golden)).unwrap(), message, "{name}: what was sent then");
     }
+}
+
+#[test]
+fn the_documents_example_is_what_is_sent() {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol.md");
+    let text = fs::read_to_string(document).unwrap();
+    let message = Message::Started { attempt: AttemptId(300) };
+    let spaced: Vec<String> = wire::encode(&message).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+    let frame = format!("    00 00 00 {:02x}   {}\n", spaced.len(), spaced.join(" "));
+    assert!(text.contains(&frame), "docs/protocol.md should hold {frame}");
 }
 
 #[test]

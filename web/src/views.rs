@@ -241,7 +241,7 @@ async fn read_lines(runtime: &NodeRuntime, views: &mut Views, jobs: &[JobSummary
     }
     for job in jobs {
         if !views.lines.contains_key(&job.id)
-            && let Some(status) = runtime.handle().job(job.id).await
+            && let Ok(Some(status)) = runtime.handle().job(job.id).await
         {
             let line = summary::of(&status.source).unwrap_or_default();
             Rc::make_mut(&mut views.lines).insert(job.id, line.into());

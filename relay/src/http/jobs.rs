@@ -66,9 +66,9 @@ pub async fn describe(
     Ok(Json(status))
 }
 
-/// The job with this id, if the asker may see it; else as if there were none.
+/// The job with this id, if the asker may see it; else as if there were none. What cannot be read now is no job that is gone.
 pub(super) async fn open(app: &App, asker: Asker, id: JobId) -> Result<JobStatus, Refused> {
-    let status = app.handle.job(id).await.filter(|status| asker.may_open(status.summary.holder.owner));
+    let status = app.handle.job(id).await?.filter(|status| asker.may_open(status.summary.holder.owner));
     status.ok_or_else(|| Refused(unknown(&id.to_string())))
 }
 

@@ -61,8 +61,10 @@ impl Submission {
 
     async fn take_here(self, app: Arc<App>) -> Result<JobId, Refused> {
         let Self { key, body, encoding, source, holder } = self;
-        if let Some(trouble) = app.store.writer().trouble() {
-            return Err(Refused(trouble.refusal()));
+        // A job that was taken before is there, whatever the disk takes now.
+        let trouble = || app.store.writer().trouble().map_or(Ok(()), |trouble| Err(Refused(trouble.refusal())));
+        if key.is_none() {
+            trouble()?;
         }
         let small = encoding.unfold_small(&body.bytes, limits::SMALL_WORK_BYTES);
         let weight = match &small {
@@ -91,6 +93,9 @@ impl Submission {
         {
             idempotency::same_body(&before, *hash)?;
             return Ok(before.job);
+        }
+        if let Err(refused) = trouble() {
+            return refused_in(turn, refused);
         }
         let ready = match make_ready(&app, holder, text, key).await {
             Ok(ready) => ready,

@@ -19,7 +19,7 @@ use super::{
     KeyRecord, PART_BYTES, StoreError, columns_of, explain,
     folder::{close_to_others, private},
     is_in_parts, log, shelf,
-    trouble::{ROOM, Trouble},
+    trouble::{ROOM, Trouble, room_at},
     writer::Batch,
 };
 
@@ -329,6 +329,11 @@ impl Database {
     /// Whether it can be written at all for now.
     pub(super) fn is_open(&self) -> bool {
         self.connection.is_some()
+    }
+
+    /// Whether so many bytes fit onto the disk, as far as the system tells: first into the log, then into the file.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        room_at(&self.path).is_none_or(|room| room >= (bytes as u64).saturating_mul(2))
     }
 
     /// Writes a batch in one transaction. When this returns `Ok` it is on disk, otherwise nothing of it is.

@@ -22,22 +22,28 @@ const MAGIC: u32 = 0x377f_0682;
 const VERSION: u32 = 3_007_000;
 /// One of two equal ones at the beginning of the index.
 const INDEX_HEADER_BYTES: usize = 48;
+/// Those, and how many frames have been brought into the database.
+const INDEX_BYTES: usize = 2 * INDEX_HEADER_BYTES + 4;
 /// Ended transactions that may lie behind what is whole: one that a crash cut off.
 const MOST_ENDS_BEHIND: usize = 1;
 
 /// What is wrong with the log `log` of `database`, whose index is `index`; `None` when it is whole, was cut off by a crash,
-/// or is not there.
+/// or is not there and held nothing.
 ///
 /// # Errors
 /// A file cannot be read.
 pub(super) fn damage_of(database: &Path, log: &Path, index: &Path) -> io::Result<Option<String>> {
+    let index = Index::read(index)?;
+    let is_missed = index.as_ref().is_some_and(|index| index.backfilled < index.frames);
     let file = match File::open(log) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(is_missed.then(|| "it is missing, and the index beside it says that it held jobs".to_owned()));
+        }
         file => file?,
     };
     // The header is forced onto the disk before the first frame is written.
     if file.metadata()?.len() <= HEADER_BYTES as u64 {
-        return Ok(None);
+        return Ok(is_missed.then(|| "it is empty, and the index beside it says that it held jobs".to_owned()));
     }
     let mut file = BufReader::with_capacity(256 << 10, file);
     let mut header = [0; HEADER_BYTES];
@@ -50,7 +56,7 @@ pub(super) fn damage_of(database: &Path, log: &Path, index: &Path) -> io::Result
     }
     let frames = Frames::read(&mut file, &header)?;
     let whole = frames.whole;
-    Ok(match promised(index, header.salts)? {
+    Ok(match index.filter(|index| index.salts == header.salts).map(|index| index.frames) {
         Some(promised) if promised > whole => {
             Some(format!("of its {promised} frames only the first {whole} are whole"))
         }
@@ -134,24 +140,42 @@ impl Frames {
     }
 }
 
-/// How many frames of the log with these salts had been promised; `None` where the index does not tell.
-fn promised(index: &Path, salts: [u8; 8]) -> io::Result<Option<usize>> {
-    let mut headers = [0; 2 * INDEX_HEADER_BYTES];
-    match File::open(index).map(|mut file| read_all(&mut file, &mut headers)) {
-        Ok(Ok(true)) => {}
-        Ok(Ok(false)) => return Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Ok(Err(error)) | Err(error) => return Err(error),
+/// What the index says of the log.
+struct Index {
+    salts: [u8; 8],
+    /// How many had been promised.
+    frames: usize,
+    /// How many of those are in the database.
+    backfilled: usize,
+}
+
+impl Index {
+    /// `None` where it does not tell.
+    fn read(path: &Path) -> io::Result<Option<Self>> {
+        let mut bytes = [0; INDEX_BYTES];
+        match File::open(path).map(|mut file| read_all(&mut file, &mut bytes)) {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Ok(Err(error)) | Err(error) => return Err(error),
+        }
+        // In the byte order of the machine, and twice: a crash in the middle of one leaves the two different.
+        let (headers, backfilled) = bytes.split_at(2 * INDEX_HEADER_BYTES);
+        let (header, copy) = headers.split_at(INDEX_HEADER_BYTES);
+        let mut salts = [0; 8];
+        salts.copy_from_slice(&header[32..40]);
+        let native = Header { is_big_endian: cfg!(target_endian = "big"), page_bytes: 0, salts, sums: (0, 0) };
+        let is_sound = header == copy
+            && native_word(header, 0) == VERSION
+            && header[12] == 1
+            && native.sum((0, 0), &header[..40]) == (native_word(header, 40), native_word(header, 44));
+        let count = |word| usize::try_from(word).unwrap_or(usize::MAX);
+        Ok(is_sound.then(|| Self {
+            salts,
+            frames: count(native_word(header, 16)),
+            backfilled: count(native_word(backfilled, 0)),
+        }))
     }
-    // In the byte order of the machine, and twice: a crash in the middle of one leaves the two different.
-    let (header, copy) = headers.split_at(INDEX_HEADER_BYTES);
-    let native = Header { is_big_endian: cfg!(target_endian = "big"), page_bytes: 0, salts, sums: (0, 0) };
-    let is_sound = header == copy
-        && native_word(header, 0) == VERSION
-        && header[12] == 1
-        && header[32..40] == salts
-        && native.sum((0, 0), &header[..40]) == (native_word(header, 40), native_word(header, 44));
-    Ok(is_sound.then(|| usize::try_from(native_word(header, 16)).unwrap_or(usize::MAX)))
 }
 
 /// The size of the pages of a database, if it is one.

@@ -1,8 +1,8 @@
 //! What outlives the process: records of the node, kernels that jobs named, idempotency keys, all in one SQLite file of
 //! the data folder; and beside it the identity ([`folder`]).
 //!
-//! One connection writes ([`writer`]), in transactions that are on disk before anybody is told ([`database`]); a second
-//! one answers the questions that come while it does. What is only kept in case gives way when the disk is full
+//! One connection writes ([`writer`]), in transactions that are on disk before anybody is told ([`database`]); two more
+//! answer the questions that come while it does: one what is small, the other what large results go on with. What is only kept in case gives way when the disk is full
 //! ([`caches`]).
 
 pub mod caches;
@@ -16,7 +16,7 @@ pub mod writer;
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex as Lock, PoisonError},
 };
 
@@ -36,6 +36,7 @@ use tokio::sync::Mutex;
 pub use caches::Caches;
 use database::{Database, Opened, SCHEMA_VERSION};
 use parts::SharedParts;
+use trouble::ROOM;
 pub use trouble::Trouble;
 pub use writer::{KeptKernel, NewJob, Writer};
 
@@ -147,11 +148,17 @@ pub struct KeyRecord {
     pub at: Moment,
 }
 
+/// A connection for questions, opened when the first one comes.
+type Reader = Arc<Mutex<Option<SqliteConnection>>>;
+
 /// The open database.
 #[derive(Clone)]
 pub struct Store {
     path: PathBuf,
-    reader: Arc<Mutex<Option<SqliteConnection>>>,
+    /// For questions that are answered in a moment, the first part of a result among them.
+    reader: Reader,
+    /// For all further parts of results, which many may read at once: nobody else waits for those.
+    part_reader: Reader,
     writer: Writer,
     /// Held by whoever writes the file, and by whoever reads it as if nobody did.
     alone: Arc<Mutex<()>>,
@@ -165,13 +172,17 @@ impl Store {
     /// Opens or makes the database `path`, and reads the records that the node needs to go on.
     pub async fn open(path: PathBuf, caches: Caches) -> Result<(Self, Vec<(StoreKey, Vec<u8>)>), StoreError> {
         let Opened { mut connection, can_write } = database::open(&path).await?;
+        if can_write {
+            tidy(&mut connection, &path).await;
+        }
         let records = read_records(&mut connection).await.map_err(|cause| explain(&path, cause))?;
         let kernel_bytes = i64::try_from(caches.kernel_bytes()).unwrap_or(i64::MAX);
         let database = Database::new(path.clone(), can_write.then_some(connection), kernel_bytes);
         let alone = database.alone();
         let writer = Writer::start(database, caches).map_err(|error| explain(&path, sqlx::Error::Io(error)))?;
-        let (reader, shared, unread) = (Arc::default(), SharedParts::default(), Arc::default());
-        Ok((Self { path, reader, writer, alone, shared, unread }, records))
+        let (reader, part_reader) = (Reader::default(), Reader::default());
+        let (shared, unread) = (SharedParts::default(), Arc::default());
+        Ok((Self { path, reader, part_reader, writer, alone, shared, unread }, records))
     }
 
     /// Where changes go.
@@ -179,10 +190,13 @@ impl Store {
         &self.writer
     }
 
-    /// What is wrong with the store, for monitors: nothing can be written, or something that was kept cannot be read.
+    /// What is wrong with the store, for monitors: nothing can be written, or something that was kept cannot be read. A disk
+    /// is told to be full also before somebody has tried.
     pub fn trouble(&self) -> Option<Trouble> {
         let unread = || self.unread.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.writer.trouble().or_else(|| self.writer.is_damaged().then_some(Trouble::Damaged)).or_else(unread)
+        let full = || trouble::room_at(&self.path).filter(|room| *room < ROOM as u64).map(|_| Trouble::Full);
+        let damaged = || self.writer.is_damaged().then_some(Trouble::Damaged);
+        self.writer.trouble().or_else(damaged).or_else(unread).or_else(full)
     }
 
     /// The bytes of a kernel that an earlier job brought along.
@@ -221,7 +235,7 @@ impl Store {
             }
         };
         let mut kernels = BTreeMap::new();
-        for name in self.rows(sqlx::query(shelf::NAMED_IN_USE.as_str())).await.map_err(unread)? {
+        for name in self.rows(&self.reader, sqlx::query(shelf::NAMED_IN_USE.as_str())).await.map_err(unread)? {
             let damaged = || unread(self.is_damaged());
             let name: Vec<u8> = name.try_get(0).map_err(|_| damaged())?;
             // One after the other: there may be half a gigabyte of them.
@@ -317,7 +331,9 @@ impl Store {
     async fn part(&self, key: StoreKey, part: i64) -> Result<Option<Bytes>, Trouble> {
         let (kind, job, unit) = columns_of(key);
         let query = sqlx::query("SELECT bytes FROM records WHERE job = ? AND kind = ? AND unit = ?");
-        let row = self.read(query.bind(job.0.to_vec()).bind(kind).bind(unit + part)).await?;
+        let query = query.bind(job.0.to_vec()).bind(kind).bind(unit + part);
+        let reader = if part == 0 { &self.reader } else { &self.part_reader };
+        let row = self.rows(reader, query).await?.into_iter().next();
         row.map(|row| row.try_get::<Vec<u8>, _>(0).map(Bytes::from).map_err(|_| self.is_damaged())).transpose()
     }
 
@@ -354,16 +370,16 @@ impl Store {
 
     /// One row.
     async fn read(&self, query: Question<'_>) -> Result<Option<SqliteRow>, Trouble> {
-        Ok(self.rows(query).await?.into_iter().next())
+        Ok(self.rows(&self.reader, query).await?.into_iter().next())
     }
 
-    /// All rows, by the connection for questions; it is opened when the first one comes, and anew after a failure.
-    async fn rows(&self, query: Question<'_>) -> Result<Vec<SqliteRow>, Trouble> {
+    /// All rows, by a connection for questions; it is opened anew after a failure.
+    async fn rows(&self, reader: &Reader, query: Question<'_>) -> Result<Vec<SqliteRow>, Trouble> {
         let failed = |error: sqlx::Error| {
             tracing::warn!(path = %self.path.display(), %error, "the store cannot be read");
             self.note(Trouble::of(&error, &self.path))
         };
-        let mut place = self.reader.lock().await;
+        let mut place = reader.lock().await;
         let mut alone = None;
         let mut reader = match place.take() {
             Some(reader) => reader,
@@ -394,16 +410,22 @@ impl Store {
     pub async fn close(self) {
         // Before the one that writes: whoever closes last empties the log, which takes longer than a process that ends has
         // for those it does not wait for.
-        if let Some(reader) = self.reader.lock().await.take()
-            && let Err(error) = reader.close().await
-        {
-            tracing::debug!(%error, "the store's connection for questions did not close cleanly");
+        for reader in [&self.reader, &self.part_reader] {
+            if let Some(reader) = reader.lock().await.take()
+                && let Err(error) = reader.close().await
+            {
+                tracing::debug!(%error, "a connection of the store for questions did not close cleanly");
+            }
         }
         self.writer.close().await;
     }
 }
 
 impl Records for Store {
+    fn unreadable(&self, _: &[StoreKey]) {
+        self.is_damaged();
+    }
+
     fn read(&self, key: StoreKey) -> BoxFuture<'static, Result<Option<Vec<u8>>, Refusal>> {
         let store = self.clone();
         async move {
@@ -411,6 +433,26 @@ impl Records for Store {
             Ok(record.map(Vec::from))
         }
         .boxed()
+    }
+}
+
+/// Forgets what a kill left of what was being removed: lines of jobs of which nothing else is there, and spans of jobs that
+/// are over. Nothing hangs on it: what cannot be forgotten now is at the next start.
+async fn tidy(connection: &mut SqliteConnection, path: &Path) {
+    let statements = [
+        "DELETE FROM records WHERE kind = 3 AND NOT EXISTS \
+         (SELECT 1 FROM records AS job WHERE job.job = records.job AND job.kind = 0)",
+        "DELETE FROM records WHERE kind = 1 AND EXISTS \
+         (SELECT 1 FROM records AS line WHERE line.job = records.job AND line.kind = 3)",
+    ];
+    for statement in statements {
+        match sqlx::query(statement).execute(&mut *connection).await {
+            Ok(done) if done.rows_affected() > 0 => {
+                tracing::info!(records = done.rows_affected(), "what a kill left of removed jobs is gone");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(path = %path.display(), %error, "the store could not be tidied"),
+        }
     }
 }
 

@@ -63,6 +63,31 @@ async fn known(store: &Store, names: impl IntoIterator<Item = u8>) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn what_a_kill_left_of_what_was_being_removed_is_gone_after_the_next_start() {
+    let folder = new_folder("left-over");
+    let path = folder.join("store.sqlite");
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    for n in [1, 2] {
+        store.writer().save(StoreKey::Finished(job(n)), vec![n]);
+    }
+    // The first one's line is all that there is of it; the other one's spans were not forgotten yet.
+    store.writer().save(StoreKey::Job(job(2)), vec![2]);
+    for n in [2, 3] {
+        store.writer().save(StoreKey::Span(job(n), 0), vec![n]);
+    }
+    store.writer().save(StoreKey::Job(job(3)), vec![3]);
+    store.close().await;
+    let (store, records) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    let keys: BTreeSet<StoreKey> = records.into_iter().map(|(key, _)| key).collect();
+    let expected = [StoreKey::Finished(job(2)), StoreKey::Job(job(3)), StoreKey::Span(job(3), 0)];
+    assert_eq!(keys, BTreeSet::from(expected));
+    assert_eq!(store.record(StoreKey::Span(job(2), 0)).await, Ok(None));
+    assert_eq!(store.record(StoreKey::Job(job(2))).await, Ok(Some(vec![2].into())));
+    store.close().await;
+    let _ = fs::remove_dir_all(folder);
+}
+
+#[tokio::test]
 async fn whoever_sends_many_kernels_pushes_out_his_own_oldest_that_no_job_uses() {
     let folder = new_folder("shelf");
     let path = folder.join("store.sqlite");

@@ -117,6 +117,29 @@ pub(super) fn primary_code(error: &sqlx::Error) -> Option<i64> {
     Some(code & 0xff)
 }
 
+/// Free bytes of the disk that holds `path`, for those without privileges, where the system tells.
+#[cfg(unix)]
+pub(super) fn room_at(path: &Path) -> Option<u64> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?;
+    let mut found = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the path ends with a zero, and the system writes one `statvfs` to where there is room for it.
+    if unsafe { libc::statvfs(path.as_ptr(), found.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: it has written it.
+    let found = unsafe { found.assume_init() };
+    #[allow(clippy::useless_conversion, clippy::unnecessary_cast)] // their widths differ between systems
+    let room = (found.f_bavail as u64).saturating_mul(found.f_frsize as u64);
+    Some(room)
+}
+
+/// Only the system's refusal tells there.
+#[cfg(not(unix))]
+pub(super) fn room_at(_: &Path) -> Option<u64> {
+    None
+}
+
 /// Writes and removes a small file beside the database.
 fn try_to_write(path: &Path) -> io::Result<()> {
     let beside = path.with_extension("probe");

@@ -25,10 +25,13 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Caches, KeyRecord, database::Database, trouble::Trouble};
+use super::{Caches, KeyRecord, PART_BYTES, database::Database, trouble::Trouble};
 
 /// Bytes of records that may wait to be written.
 const MOST_WAITING_BYTES: usize = 512 << 20;
+/// What has more bytes is begun only where there is room for all of it: what a transaction that fails has written stays in
+/// the log, and would take the room of small ones.
+const LARGE: usize = PART_BYTES;
 /// Pause after a failed transaction (a full disk) before it is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How long a closing store waits for a disk that does not take its last changes.
@@ -111,6 +114,21 @@ enum Promised {
 struct Promise {
     what: Promised,
     kept: oneshot::Sender<Result<(), Trouble>>,
+}
+
+impl Promise {
+    fn bytes(&self) -> usize {
+        let of_kernel = |kernel: &KeptKernel| kernel.blob.len();
+        match &self.what {
+            Promised::Job(job) => job.record.len() + job.kernel.as_ref().map_or(0, of_kernel),
+            Promised::Kernel(kernel) => of_kernel(kernel),
+        }
+    }
+
+    fn answer(self, answer: &Result<(), Trouble>) {
+        // Whoever asked may have gone.
+        let _ = self.kept.send(answer.clone());
+    }
 }
 
 /// Figures for `/metrics`.
@@ -331,10 +349,18 @@ impl Batch {
         })
     }
 
+    fn bytes(&self) -> usize {
+        self.changes.bytes + self.promises.iter().map(Promise::bytes).sum::<usize>()
+    }
+
+    /// Takes out what is large of what is promised.
+    fn take_large(&mut self) -> Vec<Promise> {
+        self.promises.extract_if(.., |promise| promise.bytes() > LARGE).collect()
+    }
+
     fn answer(self, answer: &Result<(), Trouble>) {
-        for Promise { what: _, kept } in self.promises {
-            // Whoever asked may have gone.
-            let _ = kept.send(answer.clone());
+        for promise in self.promises {
+            promise.answer(answer);
         }
     }
 }
@@ -352,7 +378,7 @@ struct Task {
 impl Task {
     async fn run(mut self) {
         loop {
-            let (batch, closing) = {
+            let (mut batch, closing) = {
                 let mut waiting = self.shared.lock();
                 (waiting.take(), waiting.closing)
             };
@@ -364,9 +390,15 @@ impl Task {
                 self.shared.news.notified().await;
                 continue;
             }
-            let mut written = self.database.write(&batch, self.doubt).await;
+            let mut written = self.write(&batch).await;
             if written == Err(Trouble::Full) && self.caches.give_up(&mut self.database).await {
-                written = self.database.write(&batch, self.doubt).await;
+                written = self.write(&batch).await;
+            }
+            let large = if written == Err(Trouble::Full) { batch.take_large() } else { Vec::new() };
+            if !large.is_empty() {
+                // There may be room for the others.
+                large.into_iter().for_each(|promise| promise.answer(&Err(Trouble::Full)));
+                written = self.write(&batch).await;
             }
             match &written {
                 Ok(()) => self.succeeded(&batch),
@@ -380,6 +412,14 @@ impl Task {
         }
         self.database.close().await;
         self.progress.send_modify(|progress| progress.ended = true);
+    }
+
+    async fn write(&mut self, batch: &Batch) -> Result<(), Trouble> {
+        let bytes = batch.bytes();
+        if bytes > LARGE && !self.database.has_room_for(bytes) {
+            return Err(Trouble::Full);
+        }
+        self.database.write(batch, self.doubt).await
     }
 
     fn succeeded(&mut self, batch: &Batch) {

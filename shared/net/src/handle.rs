@@ -173,11 +173,17 @@ impl Handle {
         self.ask(|reply| Command::IsOver(id, reply)).await.flatten()
     }
 
-    /// One job.
-    pub async fn job(&self, id: JobId) -> Option<JobStatus> {
-        match *self.ask(|reply| Command::Job(id, reply)).await.flatten()? {
-            Found::Here(status) => Some(status),
-            Found::Kept(record) => read_status(id, &self.records.read(record).await.ok()??),
+    /// One job; `None` when there is none, or what was kept of it is lost.
+    ///
+    /// # Errors
+    /// What is kept of it cannot be read now.
+    pub async fn job(&self, id: JobId) -> Result<Option<JobStatus>, Refusal> {
+        match self.ask(|reply| Command::Job(id, reply)).await.flatten().map(|found| *found) {
+            None => Ok(None),
+            Some(Found::Here(status)) => Ok(Some(status)),
+            Some(Found::Kept(record)) => {
+                Ok(self.records.read(record).await?.and_then(|record| read_status(id, &record)))
+            }
         }
     }
 
@@ -241,4 +247,38 @@ impl Handle {
 
 fn stopped() -> Refusal {
     Refusal::new(Code::ShuttingDown, "this node is stopping", "submit the job again once the node is back")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
+    use p2pnet_shared::{node::StoreKey, refusal::Refusal};
+
+    use super::*;
+
+    /// A disk that reads nothing now.
+    struct Unread;
+
+    impl Records for Unread {
+        fn read(&self, _: StoreKey) -> BoxFuture<'static, Result<Option<Vec<u8>>, Refusal>> {
+            async { Err(Refusal::new(Code::StoreFailed, "the disk is away", "")) }.boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_that_cannot_be_read_now_is_none_that_is_gone() {
+        let (handle, mut commands) = Handle::new(NodeId([1; 32]), Arc::new(Unread));
+        let node = async {
+            while let Some(command) = commands.next().await {
+                if let Command::Job(id, reply) = command {
+                    let _ = reply.send(Some(Box::new(Found::Kept(StoreKey::Job(id)))));
+                }
+            }
+        };
+        tokio::select! {
+            () = node => {}
+            job = handle.job(JobId([1; 16])) => assert_eq!(job.unwrap_err().code, Code::StoreFailed),
+        }
+    }
 }

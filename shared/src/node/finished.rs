@@ -16,11 +16,12 @@ use crate::{
 };
 
 /// Goes up when a record changes in a way that an older version cannot be read into.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 /// What of an error's sentences is held in memory.
 const MOST_WORDS: usize = 1_000;
 
-/// How much a node keeps of jobs that are over. Beyond it, whoever holds most loses their oldest job first.
+/// How much a node keeps of jobs that are over. Beyond it, whoever holds most loses their oldest job first; a result that is
+/// more than is left to its owner then is not kept, and its job fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
     /// Each job for so long after its end, at most.
@@ -99,13 +100,13 @@ impl Most {
         self.by_jobs.remove(&(jobs, who));
     }
 
-    /// Who hold most first.
-    fn holders(&self, of: Excess) -> impl Iterator<Item = &OwnerId> {
+    /// Who holds most.
+    fn holder(&self, of: Excess) -> Option<&OwnerId> {
         let line = match of {
             Excess::Bytes => &self.by_bytes,
             Excess::Jobs => &self.by_jobs,
         };
-        line.iter().rev().map(|(_, who)| who)
+        line.last().map(|(_, who)| who)
     }
 }
 
@@ -186,17 +187,16 @@ impl FinishedJobs {
         self.by_age.first().map(|(at, _)| *at + keep.age)
     }
 
-    /// A job that is to go, if there is one: too old, or the oldest of whoever holds most. `newest` stays, however large
-    /// it is: its owner has not seen it yet.
-    pub(super) fn excess(&self, now: Moment, keep: &Keep, newest: Option<JobId>) -> Option<JobId> {
+    /// A job that is to go, if there is one: too old, or the oldest of whoever holds most.
+    pub(super) fn excess(&self, now: Moment, keep: &Keep) -> Option<JobId> {
         let old = self.by_age.first().filter(|(at, _)| now >= *at + keep.age).map(|(_, id)| *id);
         if old.is_some() {
             return old;
         }
         if self.held.bytes > keep.bytes {
-            self.held.oldest_of_most(Excess::Bytes, newest)
+            self.held.oldest_of_most(Excess::Bytes)
         } else if self.held.jobs > keep.jobs {
-            self.held.oldest_of_most(Excess::Jobs, newest)
+            self.held.oldest_of_most(Excess::Jobs)
         } else {
             None
         }
@@ -235,10 +235,9 @@ impl Holding {
     }
 
     /// The oldest job of the owner who holds most in the household that holds most in the network that does.
-    fn oldest_of_most(&self, of: Excess, newest: Option<JobId>) -> Option<JobId> {
-        let own = self.by_age.iter().map(|(_, id)| *id).find(|id| Some(*id) != newest);
-        let members = || self.most.holders(of).filter_map(|id| self.members.get(id));
-        own.or_else(|| members().find_map(|member| member.oldest_of_most(of, newest)))
+    fn oldest_of_most(&self, of: Excess) -> Option<JobId> {
+        let own = self.by_age.first().map(|(_, id)| *id);
+        own.or_else(|| self.members.get(self.most.holder(of)?)?.oldest_of_most(of))
     }
 }
 
@@ -283,10 +282,10 @@ mod tests {
 
     /// Ends a job and gives what went for it.
     fn end(jobs: &mut FinishedJobs, keep: &Keep, finished: Finished) -> Vec<JobId> {
-        let (id, now) = (finished.summary.id, finished.ended_at());
+        let now = finished.ended_at();
         jobs.insert(finished);
         let mut gone = Vec::new();
-        while let Some(id) = jobs.excess(now, keep, Some(id)) {
+        while let Some(id) = jobs.excess(now, keep) {
             assert!(jobs.remove(id));
             gone.push(id);
         }
@@ -349,15 +348,15 @@ mod tests {
     }
 
     #[test]
-    fn whoever_holds_most_bytes_loses_the_oldest_and_the_newest_stays() {
+    fn whoever_holds_most_bytes_loses_the_oldest_and_nobody_pays_for_anothers_large_one() {
         let keep = Keep { bytes: 100, ..Keep::default() };
         let mut jobs = FinishedJobs::default();
         assert_eq!(end(&mut jobs, &keep, finished(1, ME, 40)), []);
         assert_eq!(end(&mut jobs, &keep, finished(2, STRANGER, 30)), []);
         assert_eq!(end(&mut jobs, &keep, finished(3, STRANGER, 30)), []);
         assert_eq!(end(&mut jobs, &keep, finished(4, ME, 30)), [job(1)]);
-        assert_eq!(end(&mut jobs, &keep, finished(5, ME, 500)), [job(4), job(2), job(3)]);
-        assert!(jobs.get(job(5)).is_some());
+        assert_eq!(end(&mut jobs, &keep, finished(5, ME, 500)), [job(4), job(5)]);
+        assert_eq!(end(&mut jobs, &keep, finished(6, ME, 41)), [job(2)], "who holds most gives of what he has");
     }
 
     #[test]
@@ -366,8 +365,8 @@ mod tests {
         let mut jobs = FinishedJobs::default();
         end(&mut jobs, &keep, finished(1, ME, 1));
         assert_eq!(jobs.next_deadline(&keep), Some(Moment(11)));
-        assert_eq!(jobs.excess(Moment(10), &keep, None), None);
-        assert_eq!(jobs.excess(Moment(11), &keep, None), Some(job(1)));
+        assert_eq!(jobs.excess(Moment(10), &keep), None);
+        assert_eq!(jobs.excess(Moment(11), &keep), Some(job(1)));
     }
 
     #[test]

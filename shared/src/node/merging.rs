@@ -267,6 +267,37 @@ mod tests {
     }
 
     #[test]
+    fn a_result_that_there_is_no_room_for_fails_its_job_and_takes_nobody_elses() {
+        let mut node = node();
+        node.core.config.keep.bytes = 8 << 20;
+        let [one, other] = [b"one", b"two"].map(|name| Holder::of(OwnerId::of(name)));
+        let end = |node: &mut Node, number: u8, holder: Holder, bytes: usize| {
+            let id = submit(node, number, holder);
+            complete(node, id, bytes);
+            for (job, merge) in merges(node) {
+                node.handle(Moment(2), Input::Merged { job, merged: merge.run() });
+            }
+            assert_eq!(node.audit(), Ok(()));
+            id
+        };
+        // In base64 they are a third larger.
+        let mine: Vec<JobId> = (0..3).map(|number| end(&mut node, number, one, 3 << 19)).collect();
+        let large = end(&mut node, 3, other, 5 << 20);
+        assert!(mine.iter().all(|id| state(&node, *id) == JobState::Completed));
+        let error = node.summary(large).unwrap().error.unwrap();
+        assert!(error.code == Code::TooLarge && error.message.contains("7 MiB"), "{}", error.message);
+        assert_eq!(node.result(large).unwrap_err().code, Code::NoResult);
+        let fits = end(&mut node, 4, other, 1 << 20);
+        assert_eq!(state(&node, fits), JobState::Completed);
+        // Alone, too, one that is larger than all that is kept.
+        let beyond = end(&mut node, 5, other, 7 << 20);
+        assert_eq!(node.summary(beyond).unwrap().error.unwrap().code, Code::TooLarge);
+        assert!(mine.iter().chain([&fits]).any(|id| node.summary(*id).is_some()));
+        node.handle(Moment(3), Input::Tick);
+        assert_eq!(node.summary(beyond).unwrap().state, JobState::Failed, "its line stays");
+    }
+
+    #[test]
     fn what_waits_of_one_household_is_bounded_and_a_merge_that_breaks_fails_its_job_only() {
         let mut node = node();
         let holder = Holder::of(OwnerId::of(b"one"));

@@ -88,7 +88,8 @@ pub enum Found<T> {
 pub enum Input {
     /// Time has passed; nothing else happened.
     Tick,
-    /// What the store held when the node started; comes once, before anything else. Results may be left out, and so may
+    /// What the store held when the node started; comes once, before anything else. What cannot be read of it is told by
+    /// [`Node::unreadable`]. Results may be left out, and so may
     /// the [`StoreKey::Job`] of each job that has a [`StoreKey::Finished`].
     Restored(Vec<(StoreKey, Vec<u8>)>),
     /// A connection to a node is ready (the first, or a better one).
@@ -344,6 +345,11 @@ impl Node {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// Records that could not be read at the start: what they hold is lost to this node, and they are left alone.
+    pub fn unreadable(&self) -> &[StoreKey] {
+        &self.requester.unreadable
     }
 
     /// A fresh, unguessable name for a job about to be submitted.

@@ -28,6 +28,8 @@ use crate::{
 
 /// Bytes of outputs that one job may gather.
 const MOST_OUTPUT_BYTES: u64 = 512 << 20;
+/// Results of more bytes are looked at for whether there is room for them before they are kept.
+const LARGE_RESULT: u64 = 64 << 10;
 /// A job that has not begun is given up when no node that meets its requirements was connected for so long, and how often
 /// that is looked at.
 const EXPIRES: Millis = Millis(24 * 3_600_000);
@@ -76,6 +78,8 @@ pub(super) struct Requester {
     pub(super) known_offers: u32,
     /// Owners with work that waits and nothing under way, and since when.
     pub(super) kept_out: BTreeMap<Holder, Moment>,
+    /// Records that could not be read at the start.
+    pub(super) unreadable: Vec<StoreKey>,
     /// Jobs with a task that no node would take, and why.
     pub(super) unsendable: BTreeMap<JobId, Refusal>,
     step_at: Moment,
@@ -256,7 +260,7 @@ impl Requester {
         for start in spans {
             core.effects.push_back(Effect::Forget(StoreKey::Span(id, start)));
         }
-        self.trim(core, Some(id));
+        self.trim(core);
         if self.active.is_empty() {
             self.stop_looking(core);
         } else {
@@ -266,7 +270,12 @@ impl Requester {
 
     /// Takes a job that is over out of memory, all but its line in lists.
     fn put_away(&mut self, core: &mut Core, id: JobId, result: Option<String>) {
-        let Some(entry) = self.jobs.remove(&id) else { return };
+        let Some(mut entry) = self.jobs.remove(&id) else { return };
+        let is_large = |result: &String| result.len() as u64 > LARGE_RESULT;
+        let result = match result {
+            Some(result) if is_large(&result) => self.make_room_for_result(core, &mut entry, result),
+            small_or_none => small_or_none,
+        };
         let (mut bytes, has_result) = (0, result.is_some());
         // In this order: a host that dies in between must find a job that goes on, never one that is over without its
         // result.
@@ -279,15 +288,40 @@ impl Requester {
         self.changed.insert(id); // the end is told at once
     }
 
+    /// Makes room for the result of a job among those of others, of whom nobody gives any of what is his share. What is more than
+    /// is left then is not kept, and the job fails: nobody shall be told of a result and then look for it in vain.
+    fn make_room_for_result(&mut self, core: &mut Core, entry: &mut Entry, result: String) -> Option<String> {
+        let bytes = result.len() as u64 + store::job_bytes(entry);
+        self.finished.insert(Finished::new(entry.summary(core.now, None), bytes, true));
+        while let Some(id) = self.finished.excess(core.now, &core.config.keep) {
+            if id == entry.id {
+                self.finished.remove(id);
+                if entry.state == JobState::Completed {
+                    entry.state = JobState::Failed;
+                    let message = format!(
+                        "the result has {} MiB, more than this node keeps for one owner at the moment",
+                        result.len().div_ceil(1 << 20)
+                    );
+                    let hint = "split the job, or submit it to a node that keeps more";
+                    entry.error = Some(Refusal::new(Code::TooLarge, message, hint));
+                }
+                return None;
+            }
+            self.remove(core, id);
+        }
+        self.finished.remove(entry.id);
+        Some(result)
+    }
+
     /// Keeps what lists show of a job that is over.
     pub(super) fn keep_line(&mut self, core: &mut Core, line: Finished) {
         store::save_line(core, &line);
         self.finished.insert(line);
     }
 
-    /// Drops finished jobs beyond what is kept; not the one that has ended just now.
-    pub(super) fn trim(&mut self, core: &mut Core, newest: Option<JobId>) {
-        while let Some(id) = self.finished.excess(core.now, &core.config.keep, newest) {
+    /// Drops finished jobs beyond what is kept.
+    pub(super) fn trim(&mut self, core: &mut Core) {
+        while let Some(id) = self.finished.excess(core.now, &core.config.keep) {
             self.remove(core, id);
         }
     }
@@ -340,7 +374,7 @@ impl Requester {
             self.make_room(core);
             self.note_reasons(core);
         }
-        self.trim(core, None);
+        self.trim(core);
         self.candidates.close_silent(core);
         self.tell(core);
     }
@@ -566,6 +600,20 @@ mod tests {
         let inside = kinds::read(&format!(r#"{{"kind":"kernel","kernel":"{text}","input":"YQ=="}}"#), &|_| None);
         let inside = inside.unwrap();
         assert_eq!(store::held_bytes(&*inside.plan, &inside.source), inside.source.len());
+    }
+
+    #[test]
+    fn a_call_runs_out_of_time_before_it_runs_out_of_gas() {
+        // Gas a second of a program in C that was compiled without optimising, on a machine four times as fast as the fastest
+        // that it was seen on.
+        const FASTEST: u64 = 80_000_000_000;
+        for seconds in [1, 30, 300, 3_600] {
+            let source =
+                format!(r#"{{"kind":"map","data":[1,2],"map":"x","requirements":{{"timeout_seconds":{seconds}}}}}"#);
+            let job = kinds::read(&source, &|_| None).unwrap();
+            let limits = super::Entry::new(JobId([1; 16]), job, Moment(1)).limits();
+            assert!(limits.gas.0 >= FASTEST * seconds && limits.time_millis == 1_000 * seconds, "{seconds}");
+        }
     }
 
     #[test]

@@ -111,7 +111,16 @@ fn named_module(plan: &dyn Plan, source: &str) -> Option<String> {
 
 /// Keeps a job as it stands; gives how many bytes that takes.
 pub(super) fn save_job(core: &mut Core, entry: &Entry) -> u64 {
-    let record = JobRecord {
+    save_record(core, entry.id, &record_of(entry))
+}
+
+/// How many bytes the record of a job takes.
+pub(super) fn job_bytes(entry: &Entry) -> u64 {
+    serde_json::to_vec(&record_of(entry)).map_or(0, |bytes| bytes.len() as u64)
+}
+
+fn record_of(entry: &Entry) -> JobRecord {
+    JobRecord {
         version: VERSION,
         holder: entry.holder,
         kind: entry.kind.clone(),
@@ -132,8 +141,7 @@ pub(super) fn save_job(core: &mut Core, entry: &Entry) -> u64 {
         attempts: entry.ended.iter().rev().take(MOST_KEPT).rev().cloned().collect(),
         shares: entry.shares.values().cloned().collect(),
         kernel: entry.plan.as_deref().and_then(|plan| named_module(plan, &entry.source)),
-    };
-    save_record(core, entry.id, &record)
+    }
 }
 
 fn save_record(core: &mut Core, id: JobId, record: &JobRecord) -> u64 {
@@ -209,17 +217,17 @@ impl JobRecord {
 }
 
 impl Requester {
-    /// Rebuilds the jobs from the store. Records that cannot be read, or belong to no job, are forgotten; those of a
-    /// later version are left alone.
+    /// Rebuilds the jobs from the store. Records that belong to no job are forgotten. Those that cannot be read are left alone
+    /// and told of ([`super::Node::unreadable`]): they are what is left of promises; those of a later version are left alone.
     pub(super) fn restore(&mut self, core: &mut Core, records: Vec<(StoreKey, Vec<u8>)>, read: ReadJob<'_>) {
         let (mut jobs, mut rest) = (Vec::new(), Vec::new());
         for (key, bytes) in records {
             match key {
-                StoreKey::Finished(_) => {
-                    if let Some(line) = Finished::read(&bytes) {
-                        self.finished.insert(line);
-                    }
-                }
+                StoreKey::Finished(_) => match Finished::read(&bytes) {
+                    Some(line) => self.finished.insert(line),
+                    None if is_later(&bytes, super::finished::VERSION) => {}
+                    None => self.unreadable.push(key),
+                },
                 StoreKey::Job(id) => jobs.push((id, bytes)),
                 StoreKey::Span(..) | StoreKey::Result(_) => rest.push((key, bytes)),
             }
@@ -232,6 +240,7 @@ impl Requester {
         for (key, bytes) in rest {
             let kept = match key {
                 StoreKey::Job(_) | StoreKey::Finished(_) => true,
+                StoreKey::Span(id, _) if self.unreadable.contains(&StoreKey::Job(id)) => true,
                 StoreKey::Span(id, _) => self.jobs.get_mut(&id).is_some_and(|entry| entry.restore_span(&bytes)),
                 StoreKey::Result(id) => self.finished.has_result(id),
             };
@@ -244,15 +253,15 @@ impl Requester {
             self.refresh(id);
             self.check_done(core, id);
         }
-        self.trim(core, None);
+        self.trim(core);
         self.start_looking(core);
     }
 
     fn restore_job(&mut self, core: &mut Core, id: JobId, bytes: &[u8], read: ReadJob<'_>) {
         let record = match serde_json::from_slice::<JobRecord>(bytes) {
             Ok(record) if record.version == VERSION => record,
-            Ok(record) if record.version > VERSION => return,
-            Ok(_) | Err(_) => return core.effects.push_back(Effect::Forget(StoreKey::Job(id))),
+            Ok(_) | Err(_) if is_later(bytes, VERSION) => return,
+            Ok(_) | Err(_) => return self.unreadable.push(StoreKey::Job(id)),
         };
         match revive(id, record, read) {
             Ok(mut entry) => {
@@ -266,6 +275,15 @@ impl Requester {
             }
         }
     }
+}
+
+/// Whether a later version than this one's wrote a record, whatever else it holds.
+fn is_later(bytes: &[u8], version: u32) -> bool {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    serde_json::from_slice::<Versioned>(bytes).is_ok_and(|record| record.version > version)
 }
 
 /// A job as its record tells it, or the record of one that is over. A job that was running is read again; if that fails
@@ -344,4 +362,58 @@ pub(super) fn result_of(job: &JobSummary, has_result: bool) -> Result<StoreKey, 
     let fallback = || Refusal::new(Code::NoResult, "the job ended without a result", "submit it again");
     let reason = job.error.clone().unwrap_or_else(fallback);
     Err(Refusal { code: Code::NoResult, ..reason })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{
+        id::NodeId,
+        node::{Input, Keep, Node, NodeConfig},
+        units::Millis,
+        wire::Role,
+    };
+
+    fn node() -> Node {
+        Node::new(NodeConfig {
+            me: NodeId([1; 32]),
+            role: Role::Client,
+            agent: String::new(),
+            seed: [7; 32],
+            keep: Keep { age: Millis(1 << 40), ..Keep::default() },
+            can_rest: true,
+        })
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_told_of_and_left_alone_with_its_spans() {
+        let job = crate::job::kinds::read(r#"{"kind":"map","data":[1,2],"map":"x"}"#, &|_| None).unwrap();
+        let [sound, damaged, cut, later, line] = [1, 2, 3, 4, 5].map(|number| JobId([number; 16]));
+        let record = new_record(&job, Moment(1));
+        let text = String::from_utf8(record.clone()).unwrap();
+        let of_later = r#"{"version":99,"told_otherwise":true}"#.to_owned();
+        let records = vec![
+            (StoreKey::Job(sound), record),
+            (StoreKey::Job(damaged), text.replace("\"source\"", "\"sourca\"").into_bytes()),
+            (StoreKey::Job(cut), text.as_bytes()[..40].to_vec()),
+            (StoreKey::Job(later), of_later.clone().into_bytes()),
+            (StoreKey::Span(damaged, 0), vec![1]),
+            (StoreKey::Span(JobId([9; 16]), 0), vec![1]),
+            (StoreKey::Finished(line), b"{".to_vec()),
+            (StoreKey::Finished(later), of_later.into_bytes()),
+        ];
+        let mut node = node();
+        node.handle(Moment(2), Input::Restored(records));
+        let told: Vec<StoreKey> = node.unreadable().to_vec();
+        assert_eq!(told, [StoreKey::Finished(line), StoreKey::Job(damaged), StoreKey::Job(cut)]);
+        let mut forgotten = Vec::new();
+        while let Some(effect) = node.poll_effect() {
+            if let Effect::Forget(key) = effect {
+                forgotten.push(key);
+            }
+        }
+        assert_eq!(forgotten, [StoreKey::Span(JobId([9; 16]), 0)], "it belongs to no job");
+        assert_eq!(node.summary(sound).unwrap().state, JobState::Queued);
+    }
 }

@@ -106,6 +106,31 @@ async fn a_log_is_whole_at_every_moment_at_which_its_process_may_be_killed() {
 }
 
 #[tokio::test]
+async fn a_log_that_is_gone_or_emptied_is_missed_where_its_index_lies_there_still() {
+    let (killed, mut connection) = Killed::new("gone").await;
+    run(&mut connection, ONE).await;
+    killed.kill();
+    let log = killed.log();
+    assert_eq!(killed.found(&log), None);
+    assert!(killed.found(&[]).unwrap().contains("it is empty"));
+    assert!(killed.found(&log[..HEADER_BYTES]).is_some());
+    let gone = || {
+        let _ = fs::remove_file(killed.copy("-wal"));
+        damage_of(&killed.copy(""), &killed.copy("-wal"), &killed.copy("-shm")).unwrap()
+    };
+    assert!(gone().unwrap().contains("it is missing"));
+    // What is in the database is no loss.
+    run(&mut connection, "PRAGMA wal_checkpoint(PASSIVE)").await;
+    killed.kill();
+    assert_eq!((gone(), killed.found(&[])), (None, None));
+    run(&mut connection, ONE).await;
+    run(&mut connection, "PRAGMA wal_checkpoint(TRUNCATE)").await;
+    killed.kill();
+    assert_eq!((gone(), killed.found(&[])), (None, None));
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_log_that_ends_anywhere_is_one_that_a_loss_of_power_cut_off() {
     let (killed, mut connection) = Killed::new("cut").await;
     for _ in 0..5 {

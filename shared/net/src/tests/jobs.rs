@@ -116,7 +116,7 @@ async fn lend(node: &Running) {
 async fn ended(handle: &Handle, id: JobId) -> JobStatus {
     let mut events = Box::pin(handle.events(crate::handle::Hears::Everything));
     loop {
-        let status = handle.job(id).await.unwrap();
+        let status = handle.job(id).await.unwrap().unwrap();
         if status.summary.state.is_final() {
             return status;
         }

@@ -54,6 +54,8 @@ pub struct JobPageProps {
 enum Known {
     Reading,
     Nothing,
+    /// This browser cannot read it now.
+    Unread(Refusal),
     /// The job, and when it was read.
     Job(Rc<JobStatus>, Moment),
 }
@@ -76,9 +78,10 @@ pub fn JobPage(props: &JobPageProps) -> Html {
             let (node, listed) = (node.clone(), *listed);
             spawn_local(async move {
                 let Some(node) = node.filter(|_| listed) else { return };
-                let Some(status) = node.handle().job(id).await else {
-                    known.set(Known::Nothing);
-                    return;
+                let status = match node.handle().job(id).await {
+                    Ok(Some(status)) => status,
+                    Ok(None) => return known.set(Known::Nothing),
+                    Err(refusal) => return known.set(Known::Unread(refusal)),
                 };
                 // What programs put out before they failed is kept, too.
                 let ended = matches!(status.summary.state, JobState::Completed | JobState::Failed);
@@ -93,6 +96,7 @@ pub fn JobPage(props: &JobPageProps) -> Html {
     let (status, read) = match &*known {
         Known::Reading => return html! { <p aria-busy="true">{ words.say(say::LOADING) }</p> },
         Known::Nothing => return unknown(words),
+        Known::Unread(refusal) => return html! { <RefusalNote refusal={refusal.clone()} /> },
         Known::Job(status, read) => (status.clone(), *read),
     };
     html! {
