@@ -3,6 +3,7 @@
 //! the slowest of whoever holds most makes room for those who hold less.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, PoisonError,
@@ -157,8 +158,7 @@ impl Crowd {
             inner.drop_waiting(before, Some(groups.network()));
         }
         if inner.waiting.numbers.len() >= self.bounds.waiting {
-            let heaviest = inner.waiting.shares.heaviest();
-            inner.drop_waiting(Some(now), heaviest);
+            inner.drop_waiting_of_heaviest();
         }
         let (number, gone, moved) = inner.admit(&self.bounds, groups, may_take_all, now)?;
         inner.waiting.insert(number, groups);
@@ -210,16 +210,41 @@ impl Inner {
     /// before others, and what does nothing before what works. One that has just come goes for none but its own address,
     /// unless that holds most: coming again and again keeps nobody out.
     fn make_room(&mut self, newcomer: Option<Groups>, now: Instant) -> bool {
-        let most = self.all.shares.holds_most();
         let gives_way = match newcomer {
             Some(newcomer) => self.all.shares.gives_way_to(Some(newcomer)),
-            None => most,
+            None => self.all.shares.holds_most(),
         };
-        most.is_some_and(|most| self.drop_resting(now, Some(most.address())))
+        self.drop_resting_of_heaviest(now)
             || newcomer.is_some_and(|own| self.drop_resting(now, Some(own.address())))
             || self.drop_waiting(now.checked_sub(YOUNG), None)
             || self.drop_idle(None)
             || gives_way.is_some_and(|most| self.drop_slowest(most.address(), now))
+    }
+
+    /// Takes the oldest out that waits, of those of whom most do.
+    fn drop_waiting_of_heaviest(&mut self) {
+        let shares = &self.waiting.shares;
+        let oldest = if shares.several_are_heaviest() {
+            let heaviness = |number: &u64| self.members.get(number).map(|member| shares.heaviness(member.groups));
+            self.waiting.numbers.iter().max_by_key(|number| (heaviness(number), Reverse(**number))).copied()
+        } else {
+            self.waiting.oldest(shares.heaviest())
+        };
+        oldest.map(|number| self.remove(number));
+    }
+
+    /// Takes one out that does nothing, of those that hold most; among several that hold as much, the oldest.
+    fn drop_resting_of_heaviest(&mut self, now: Instant) -> bool {
+        let shares = &self.all.shares;
+        let Some(most) = shares.holds_most() else { return false };
+        if !shares.several_are_heaviest() {
+            return self.drop_resting(now, Some(most.address()));
+        }
+        let most = shares.heaviness(most);
+        let holds_most =
+            |number: &&u64| self.members.get(number).is_some_and(|member| shares.heaviness(member.groups) == most);
+        let mut resting = self.waiting.numbers.iter().chain(&self.idle.numbers);
+        resting.find(holds_most).copied().is_some_and(|number| self.remove(number))
     }
 
     fn drop_resting(&mut self, now: Instant, of: Option<Group>) -> bool {
@@ -345,6 +370,23 @@ mod tests {
 
     fn alive(places: &[Place]) -> Vec<usize> {
         (0..places.len()).filter(|&n| !places[n].gone.is_cancelled()).collect()
+    }
+
+    #[test]
+    fn where_nobody_holds_more_than_others_the_oldest_goes_and_not_the_highest_address() {
+        for late in ["99.1.1.1", "2.1.1.1"] {
+            // Of those that wait, and of all.
+            let crowd = Crowd::new(BOUNDS);
+            let mut places: Vec<Place> = (0..8).map(|n| come(&crowd, n, &format!("{}.1.1.1", 10 + n))).collect();
+            places.push(come(&crowd, 8, late));
+            places.extend((9..14).map(|n| come(&crowd, n, &format!("{}.1.1.1", 10 + n))));
+            assert_eq!(alive(&places), [6, 7, 8, 9, 10, 11, 12, 13]);
+            let crowd = Crowd::new(Bounds { waiting: 100, ..BOUNDS });
+            let mut places: Vec<Place> = (0..10).map(|n| come(&crowd, n, &format!("{}.1.1.1", 10 + n))).collect();
+            places.push(come(&crowd, 10, late));
+            places.extend((11..16).map(|n| come(&crowd, n, &format!("{}.1.1.1", 10 + n))));
+            assert_eq!(alive(&places), [6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        }
     }
 
     #[test]

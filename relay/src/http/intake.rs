@@ -1,6 +1,7 @@
 //! Bodies on their way in. They are received outside of what is expensive (reading and compiling a job), so that a slow
 //! sender holds up nobody; each address and each network has a share of the bodies and of the memory that they take, and when
-//! there is no room, the slowest body of the network that takes most, in it of the address that does, gives way.
+//! there is no room, the slowest body of those that take most gives way: of an address, or of the network or the wide network
+//! around addresses that take a little each.
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +15,7 @@ use axum::{
     http::{HeaderMap, header},
 };
 use futures::future::poll_fn;
+use p2pnet_net::shares::{Heaviness, Shares};
 use p2pnet_shared::refusal::{Code, Refusal};
 use tokio::{
     sync::Notify,
@@ -21,11 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    compress::Encoding,
-    limits,
-    source::{self, Source},
-};
+use super::{compress::Encoding, limits, source::Source};
 
 /// How soon one that waits for room looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -98,6 +96,9 @@ struct Held {
 struct Table {
     last: u64,
     bodies: BTreeMap<u64, Arriving>,
+    /// Who takes how many places, and how many bytes.
+    places: Shares,
+    bytes: Shares,
 }
 
 struct Arriving {
@@ -197,15 +198,22 @@ impl Intake {
 
     fn try_enter(&self, source: Source, now: Instant) -> Option<(Held, CancellationToken)> {
         let mut table = self.lock();
-        let whose = |table: &Table, scope| table.sum(Shared::Bodies, scope, None);
-        if whose(&table, Scope::Address(source.address)) >= limits::BODIES_PER_ADDRESS {
-            table.drop_slowest(Scope::Address(source.address), now, None)?;
-        } else if whose(&table, Scope::Network(source.network)) >= limits::BODIES_PER_NETWORK {
-            let heaviest = table.heaviest(Shared::Bodies, Scope::Network(source.network))?;
-            table.drop_slowest(heaviest, now, None)?;
-        } else if whose(&table, Scope::All) >= limits::BODIES {
-            let heaviest = table.heaviest(Shared::Bodies, Scope::All)?;
-            table.drop_slowest(heaviest, now, None)?;
+        let whose = |scope| table.sum(Shared::Bodies, scope, None);
+        let scope = if whose(Scope::Address(source.address)) >= limits::BODIES_PER_ADDRESS {
+            Some(Scope::Address(source.address))
+        } else if whose(Scope::Network(source.network)) >= limits::BODIES_PER_NETWORK {
+            Some(Scope::Network(source.network))
+        } else if whose(Scope::All) >= limits::BODIES {
+            Some(Scope::All)
+        } else {
+            None
+        };
+        if let Some(scope) = scope {
+            // It counts for whether its own group takes most.
+            table.places.add(source.groups());
+            let made = table.drop_slowest(Shared::Bodies, scope, now, None);
+            table.places.remove(source.groups());
+            made?;
         }
         Some(self.insert(&mut table, Arriving::new(source, now)))
     }
@@ -219,7 +227,7 @@ impl Intake {
     fn insert(&self, table: &mut Table, body: Arriving) -> (Held, CancellationToken) {
         table.last += 1;
         let (number, gone) = (table.last, body.gone.clone());
-        table.bodies.insert(number, body);
+        table.insert(number, body);
         (Held { number, intake: self.clone() }, gone)
     }
 
@@ -249,13 +257,14 @@ impl Intake {
             let scope = if crosses(Scope::Address(source.address), limits::BODY_BYTES_PER_ADDRESS) {
                 Some(Scope::Address(source.address))
             } else if crosses(Scope::Network(source.network), limits::BODY_BYTES_PER_NETWORK) {
-                table.heaviest(Shared::Bytes, Scope::Network(source.network))
+                Some(Scope::Network(source.network))
             } else if crosses(Scope::All, limits::BODY_BYTES) {
-                table.heaviest(Shared::Bytes, Scope::All)
+                Some(Scope::All)
             } else {
-                break;
+                None
             };
-            if scope.and_then(|scope| table.drop_slowest(scope, now, Some(number))).is_none() {
+            let Some(scope) = scope else { break };
+            if table.drop_slowest(Shared::Bytes, scope, now, Some(number)).is_none() {
                 if let Some(body) = table.bodies.get_mut(&number) {
                     body.waits_since.get_or_insert(now);
                 }
@@ -265,7 +274,9 @@ impl Intake {
         if let Some(body) = table.bodies.get_mut(&number) {
             body.since = body.since_without_waiting(now);
             body.waits_since = None;
-            body.bytes = bytes;
+            let before = std::mem::replace(&mut body.bytes, bytes);
+            table.bytes.remove_many(source.groups(), before);
+            table.bytes.add_many(source.groups(), bytes);
         }
         true
     }
@@ -290,29 +301,42 @@ impl Table {
         self.within(scope).filter(|(number, _)| Some(*number) != but).map(|(_, body)| body.takes(of)).sum()
     }
 
-    /// The address that takes most, in the network that does, of those of a scope.
-    fn heaviest(&self, of: Shared, scope: Scope) -> Option<Scope> {
-        let most = |scope, whose: fn(&Source) -> IpAddr| {
-            source::heaviest(self.within(scope).map(|(_, body)| (whose(&body.source), body.takes(of))))
-        };
-        let network = most(scope, |source| source.network)?;
-        most(Scope::Network(network), |source| source.address).map(Scope::Address)
+    fn insert(&mut self, number: u64, body: Arriving) {
+        self.places.add_many(body.source.groups(), body.takes(Shared::Bodies));
+        self.bytes.add_many(body.source.groups(), body.takes(Shared::Bytes));
+        self.bodies.insert(number, body);
     }
 
-    /// Takes the slowest body of a scope out, unless that is `asker` itself; `None` when nobody can go now.
-    fn drop_slowest(&mut self, scope: Scope, now: Instant, asker: Option<u64>) -> Option<()> {
+    fn remove(&mut self, number: u64) -> Option<Arriving> {
+        let body = self.bodies.remove(&number)?;
+        self.places.remove_many(body.source.groups(), body.takes(Shared::Bodies));
+        self.bytes.remove_many(body.source.groups(), body.takes(Shared::Bytes));
+        Some(body)
+    }
+
+    fn heaviness(&self, of: Shared, body: &Arriving) -> Heaviness {
+        match of {
+            Shared::Bodies => self.places.heaviness(body.source.groups()),
+            Shared::Bytes => self.bytes.heaviness(body.source.groups()),
+        }
+    }
+
+    /// Takes the slowest body out of those of a scope that take most, unless that is `asker` itself; `None` when nobody can go
+    /// now.
+    fn drop_slowest(&mut self, of: Shared, scope: Scope, now: Instant, asker: Option<u64>) -> Option<()> {
         let may_go = |number: u64, body: &Arriving| {
             !body.whole && (Some(number) == asker || now.duration_since(body.since) >= YOUNG)
         };
+        let taking = self.within(scope).filter(|(_, body)| body.takes(of) > 0);
+        let most = taking.map(|(_, body)| self.heaviness(of, body)).max()?;
         let (number, _) = self
             .within(scope)
-            .filter(|(number, body)| may_go(*number, body))
+            .filter(|(number, body)| may_go(*number, body) && self.heaviness(of, body) == most)
             .max_by_key(|(_, body)| body.behind(now))?;
         if Some(number) == asker {
             return None;
         }
-        let body = self.bodies.remove(&number)?;
-        body.gone.cancel();
+        self.remove(number)?.gone.cancel();
         Some(())
     }
 }
@@ -344,7 +368,7 @@ impl Arriving {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.intake.lock().bodies.remove(&self.number);
+        drop(self.intake.lock().remove(self.number));
         self.intake.changed.notify_waiters();
     }
 }
@@ -455,7 +479,8 @@ mod tests {
             assert!(!intake.try_grow(patient.0.number, bytes, after(second)));
         }
         let slow = intake.try_enter(address(1), after(15)).unwrap();
-        let drop_slowest = |now| intake.lock().drop_slowest(Scope::Address(address(1).address), now, None);
+        let drop_slowest =
+            |now| intake.lock().drop_slowest(Shared::Bodies, Scope::Address(address(1).address), now, None);
         assert_eq!(drop_slowest(after(20)), Some(()));
         assert!(slow.1.is_cancelled() && !patient.1.is_cancelled(), "while it waits");
         drop(whole);
@@ -538,5 +563,34 @@ mod tests {
         assert!(intake.try_grow(new.0.number, most, much_later));
         assert!(!whole.1.is_cancelled() && others.iter().filter(|(_, gone)| gone.is_cancelled()).count() == 1);
         assert!(intake.lock().bodies.values().map(|body| body.bytes).sum::<usize>() <= limits::BODY_BYTES_PER_ADDRESS);
+    }
+    #[test]
+    fn where_nobody_takes_more_than_others_it_is_not_the_highest_address_that_gives_way() {
+        let in_few: fn(usize) -> [u8; 2] = |n| [44, u8::try_from(n / 250 % 4).unwrap()];
+        let in_many: fn(usize) -> [u8; 2] =
+            |n| [30 + u8::try_from(n / 250 % 4).unwrap(), u8::try_from(n % 250).unwrap()];
+        for crowd in [in_few, in_many] {
+            let intake = Intake::default();
+            let start = Instant::now();
+            let after = |millis| start + Duration::from_millis(millis);
+            let dribbles = |n: usize, now| {
+                let [a, b] = crowd(n);
+                let from = IpAddr::from([a, b, u8::try_from(n % 250).unwrap(), 7]);
+                intake.try_enter(Source::of(from), now)
+            };
+            let mut held: Vec<_> = (0..limits::BODIES).map(|n| dribbles(n, start).unwrap()).collect();
+            let honest = [[60, 0, 0, 1], [20, 0, 0, 1]]
+                .map(|from| intake.try_enter(Source::of(IpAddr::from(from)), after(500)).unwrap());
+            // All are as old, and these have sent more; the others go on coming.
+            for n in 0..limits::BODIES {
+                for (one, _) in &honest {
+                    assert!(intake.try_grow(one.number, 1 << 20, after(1_000)));
+                }
+                held.push(dribbles(n + 600, after(1_000 + 4 * n as u64)).unwrap());
+            }
+            assert!(honest.iter().all(|(_, gone)| !gone.is_cancelled()));
+            drop((held, honest));
+            assert!(intake.lock().places.is_empty() && intake.lock().bytes.is_empty());
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! Answers that were made whole and wait to be read: lists of jobs, of nodes, a job with many attempts. A reader that takes
 //! none of it holds all of it in memory, so each network has a share of that, in it each address, and all together have a
-//! bound. When there is no room, who reads slowest of those that hold most is cut off; a reader that makes progress is not,
-//! but where its network holds more than others and one of theirs comes. Whoever finds no room asks again.
+//! bound. When there is no room, who reads slowest of those that hold most (an address, or the network or the wide network around
+//! addresses that hold a little each) is cut off; a reader that makes progress is not, but where its group holds more than one
+//! who comes would. Whoever finds no room asks again.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
-    net::IpAddr,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -19,16 +19,12 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http_body::{Frame, SizeHint};
+use p2pnet_net::shares::{Heaviness, Shares};
 use p2pnet_shared::refusal::{Code, Refusal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    App,
-    answer::Refused,
-    limits,
-    source::{self, Source},
-};
+use super::{App, answer::Refused, limits, source::Source};
 
 /// Ends the connection that a request came over.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +39,8 @@ struct Table {
     /// The number of the last one: older ones have lower numbers.
     last: u64,
     answers: BTreeMap<u64, Answer>,
+    /// Who holds how many bytes.
+    shares: Shares,
 }
 
 struct Answer {
@@ -100,6 +98,7 @@ impl Outbox {
         table.make_room(source, bytes.len(), now)?;
         table.last += 1;
         let number = table.last;
+        table.shares.add_many(source.groups(), bytes.len());
         table.answers.insert(number, Answer { source, bytes: bytes.len(), since: now, taken: 0, cut: cut.0 });
         drop(table);
         let bytes = Bytes::from_owner(Held { bytes, number, outbox: self.clone() });
@@ -122,23 +121,16 @@ impl Table {
             }
         }
         while self.lacks(bytes, limits::ANSWER_BYTES_PER_NETWORK, of_network) {
-            let heaviest = self.heaviest(|other| of_network(other).then_some(other.address));
-            if !self.cut_slowest(now, false, |other| Some(other.address) == heaviest)
-                && !self.cut_slowest(now, false, of_network)
-            {
+            if !self.cut_slowest_of_heaviest(now, false, of_network) && !self.cut_slowest(now, false, of_network) {
                 return Err(no_room("your network"));
             }
         }
         while self.lacks(bytes, limits::ANSWER_BYTES, |_| true) {
-            let network = self.heaviest(|other| Some(other.network));
-            let address = self.heaviest(|other| (Some(other.network) == network).then_some(other.address));
-            let heaviest = |other: Source| Some(other.address) == address;
-            let theirs = self.held(|other| Some(other.network) == network);
             // Those who hold less than they would not wait for them, however well they read.
-            let gives_way = self.held(of_network) + bytes <= theirs;
-            let is_made = self.cut_slowest(now, false, heaviest)
+            let gives_way = self.with(source, bytes) <= self.heaviest(|_| true);
+            let is_made = self.cut_slowest_of_heaviest(now, false, |_| true)
                 || self.cut_slowest(now, false, |_| true)
-                || (gives_way && self.cut_slowest(now, true, heaviest));
+                || (gives_way && self.cut_slowest_of_heaviest(now, true, |_| true));
             if !is_made {
                 return Err(no_room("everybody"));
             }
@@ -156,9 +148,27 @@ impl Table {
         self.answers.values().filter(|answer| of(answer.source)).map(|answer| answer.bytes).sum()
     }
 
-    /// Of the addresses or networks that `name` gives, the one that holds most.
-    fn heaviest(&self, name: impl Fn(Source) -> Option<IpAddr>) -> Option<IpAddr> {
-        source::heaviest(self.answers.values().filter_map(|answer| Some((name(answer.source)?, answer.bytes))))
+    /// How heavy those of some are that hold most.
+    fn heaviest(&self, of: impl Fn(Source) -> bool) -> Option<Heaviness> {
+        let sources = self.answers.values().map(|answer| answer.source).filter(|source| of(*source));
+        sources.map(|source| self.shares.heaviness(source.groups())).max()
+    }
+
+    /// How heavy one would be with so many bytes more.
+    fn with(&mut self, source: Source, bytes: usize) -> Option<Heaviness> {
+        self.shares.add_many(source.groups(), bytes);
+        let heaviness = self.shares.heaviness(source.groups());
+        self.shares.remove_many(source.groups(), bytes);
+        Some(heaviness)
+    }
+
+    /// The same as [`Self::cut_slowest`], of those that hold most.
+    fn cut_slowest_of_heaviest(&mut self, now: Instant, of_all: bool, of: impl Fn(Source) -> bool) -> bool {
+        let most = self.heaviest(&of);
+        let sources = self.answers.values().map(|answer| answer.source).filter(|source| of(*source));
+        let heaviest = sources.filter(|source| Some(self.shares.heaviness(source.groups())) == most);
+        let heaviest: BTreeSet<Source> = heaviest.collect();
+        self.cut_slowest(now, of_all, |source| heaviest.contains(&source))
     }
 
     /// Cuts off whoever takes least a second: of those that make no progress, or of all. `false` when there is none.
@@ -166,9 +176,15 @@ impl Table {
         let theirs = self.answers.iter().filter(|(_, answer)| of(answer.source));
         let theirs = theirs.filter(|(_, answer)| of_all || !answer.makes_progress(now));
         let slowest = theirs.min_by_key(|(_, answer)| answer.speed(now)).map(|(number, _)| *number);
-        let Some(answer) = slowest.and_then(|number| self.answers.remove(&number)) else { return false };
+        let Some(answer) = slowest.and_then(|number| self.remove(number)) else { return false };
         answer.cut.cancel();
         true
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Answer> {
+        let answer = self.answers.remove(&number)?;
+        self.shares.remove_many(answer.source.groups(), answer.bytes);
+        Some(answer)
     }
 }
 
@@ -227,7 +243,7 @@ impl AsRef<[u8]> for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.outbox.lock().answers.remove(&self.number);
+        drop(self.outbox.lock().remove(self.number));
     }
 }
 

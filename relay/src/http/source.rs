@@ -1,9 +1,6 @@
 //! Whom a connection or a request counts for: shares are by address, and behind proxies the address is what they say.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::http::HeaderMap;
 use ipnet::{IpNet, Ipv4Net};
@@ -77,15 +74,6 @@ fn nobody(peer: IpAddr) -> IpAddr {
 
 fn is_nobodys(address: Ipv6Addr) -> bool {
     address.segments().starts_with(&NOBODIES)
-}
-
-/// Of addresses, or of networks, the one that holds most; each may hold several things.
-pub fn heaviest(held: impl Iterator<Item = (IpAddr, usize)>) -> Option<IpAddr> {
-    let mut weights: BTreeMap<IpAddr, usize> = BTreeMap::new();
-    for (who, weight) in held {
-        *weights.entry(who).or_default() += weight;
-    }
-    weights.into_iter().max_by_key(|(_, weight)| *weight).map(|(who, _)| who)
 }
 
 /// The proxies that are believed when they say for whom they ask.

@@ -107,12 +107,22 @@ pub struct Shares {
 impl Shares {
     /// One of `groups` holds one more.
     pub fn add(&mut self, groups: Groups) {
-        self.count(groups, |count| count.saturating_add(1));
+        self.add_many(groups, 1);
+    }
+
+    /// One of `groups` holds so much more.
+    pub fn add_many(&mut self, groups: Groups, many: usize) {
+        self.count(groups, |count| count.saturating_add(many));
     }
 
     /// One of `groups` holds one less.
     pub fn remove(&mut self, groups: Groups) {
-        self.count(groups, |count| count.saturating_sub(1));
+        self.remove_many(groups, 1);
+    }
+
+    /// One of `groups` holds so much less.
+    pub fn remove_many(&mut self, groups: Groups, many: usize) {
+        self.count(groups, |count| count.saturating_sub(many));
     }
 
     fn count(&mut self, groups: Groups, change: impl Fn(usize) -> usize) {
@@ -150,6 +160,12 @@ impl Shares {
     /// The group that is heaviest: an address, or where many addresses hold a little each, the group of them.
     pub fn heaviest(&self) -> Option<Group> {
         self.by_weight.last().map(|(_, group)| *group)
+    }
+
+    /// Whether there may be several of these, so that [`Self::heaviest`] is one of them by its address alone.
+    pub fn several_are_heaviest(&self) -> bool {
+        let mut heaviest = self.by_weight.iter().rev().map(|(weight, _)| weight);
+        heaviest.next().is_some_and(|first| heaviest.next() == Some(first))
     }
 
     /// Who holds most within the heaviest group.

@@ -1,10 +1,14 @@
 //! The gate for connections in the middle of their handshake. There is room for so many; one more always gets in, and
-//! in its place the oldest goes that has said nothing yet, of the address, else the prefix, that holds most. libp2p's own
-//! limit refuses the newest instead, so that whoever opens enough sockets and says nothing shuts everybody out.
+//! in its place the oldest goes that has said nothing yet, of the address, else the prefix, that holds too much, or, when all
+//! is taken, of those that hold most: an address, or the network or the wide network around addresses that hold a little
+//! each. libp2p's own limit refuses the newest instead, so that whoever opens enough sockets and says nothing shuts everybody
+//! out.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     io,
+    net::Ipv4Addr,
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -25,7 +29,11 @@ use libp2p::{
     },
 };
 
-use crate::{limits, origin::Origin};
+use crate::{
+    limits,
+    origin::Origin,
+    shares::{Group, Groups, Shares},
+};
 
 /// Whether the other side has said anything.
 type Heard = Arc<AtomicBool>;
@@ -37,13 +45,14 @@ pub struct Gate(Arc<Mutex<Table>>);
 #[derive(Default)]
 struct Table {
     pending: BTreeMap<u64, Pending>,
+    shares: Shares,
     next: u64,
     /// Of the socket that a listener below has just taken, until the gate above sees it come by in the same poll.
     arriving: Option<Heard>,
 }
 
 struct Pending {
-    origin: Option<Origin>,
+    groups: Groups,
     heard: Heard,
     abort: AbortHandle,
 }
@@ -53,51 +62,47 @@ impl Table {
     fn admit(&mut self, origin: Option<Origin>) -> (u64, AbortRegistration) {
         // What is no plain socket is never silent: its first packet is part of the handshake.
         let heard = self.arriving.take().unwrap_or_else(|| Arc::new(AtomicBool::new(true)));
-        if let Some(origin) = origin {
-            let of_address =
-                |pending: &Pending| pending.origin.is_some_and(|known| known.household == origin.household);
-            let of_prefix = |pending: &Pending| pending.origin.is_some_and(|known| known.prefix == origin.prefix);
-            self.keep_below(limits::PENDING_PER_ADDRESS, &of_address);
-            self.keep_below(limits::PENDING_PER_PREFIX, &of_prefix);
+        // Of whom no address is known are one group.
+        let groups =
+            origin.map_or_else(|| Groups::alone(Ipv4Addr::UNSPECIFIED.into()), |origin| Groups::of(origin.address));
+        // It counts for whether its own group holds most.
+        self.shares.add(groups);
+        if origin.is_some() {
+            self.keep_below(limits::PENDING_PER_ADDRESS, groups.address());
+            self.keep_below(limits::PENDING_PER_PREFIX, groups.network());
         }
         if self.pending.len() >= limits::PENDING_INCOMING {
-            let crowd = self.most_crowded();
-            self.drop_one(&|pending| pending.origin.map(|known| known.prefix) == crowd.map(|known| known.prefix));
+            self.drop_one(|_| true);
         }
         let (abort, registration) = AbortHandle::new_pair();
         let number = self.next;
         self.next += 1;
-        self.pending.insert(number, Pending { origin, heard, abort });
+        self.pending.insert(number, Pending { groups, heard, abort });
         (number, registration)
     }
 
-    fn keep_below(&mut self, most: usize, of: &dyn Fn(&Pending) -> bool) {
-        if self.pending.values().filter(|pending| of(pending)).count() >= most {
-            self.drop_one(of);
+    fn keep_below(&mut self, most: usize, group: Group) {
+        if self.shares.of(group) > most {
+            self.drop_one(|groups| groups.each().contains(&group));
         }
     }
 
-    /// Ends the oldest silent one of some; if none is silent, the oldest.
-    fn drop_one(&mut self, of: &dyn Fn(&Pending) -> bool) {
-        let weakest = self
-            .pending
-            .iter()
-            .filter(|(_, pending)| of(pending))
-            .min_by_key(|(number, pending)| (pending.heard.load(Ordering::Relaxed), **number))
-            .map(|(number, _)| *number);
-        if let Some(pending) = weakest.and_then(|number| self.pending.remove(&number)) {
+    /// Ends the oldest silent one of those that hold most of some; if none of them is silent, the oldest.
+    fn drop_one(&mut self, of: impl Fn(Groups) -> bool) {
+        let some = self.pending.iter().filter(|(_, pending)| of(pending.groups));
+        let weakest = some.max_by_key(|(number, pending)| {
+            let is_silent = !pending.heard.load(Ordering::Relaxed);
+            (self.shares.heaviness(pending.groups), is_silent, Reverse(**number))
+        });
+        if let Some(pending) = weakest.map(|(number, _)| *number).and_then(|number| self.remove(number)) {
             pending.abort.abort();
         }
     }
 
-    /// One of the prefix that holds most.
-    fn most_crowded(&self) -> Option<Origin> {
-        let mut counts = BTreeMap::new();
-        for pending in self.pending.values() {
-            let key = pending.origin.map(|origin| origin.prefix);
-            counts.entry(key).or_insert((0_usize, pending.origin)).0 += 1;
-        }
-        counts.into_values().max_by_key(|(count, _)| *count).and_then(|(_, origin)| origin)
+    fn remove(&mut self, number: u64) -> Option<Pending> {
+        let pending = self.pending.remove(&number)?;
+        self.shares.remove(pending.groups);
+        Some(pending)
     }
 }
 
@@ -123,7 +128,7 @@ struct Place(Gate, u64);
 impl Drop for Place {
     fn drop(&mut self) {
         let number = self.1;
-        self.0.table(|table| _ = table.pending.remove(&number));
+        self.0.table(|table| _ = table.remove(number));
     }
 }
 
@@ -292,5 +297,27 @@ mod tests {
         }
         assert_eq!(table.pending.len(), limits::PENDING_INCOMING);
         assert!(table.pending.contains_key(&honest), "of the crowded prefixes one goes, not the lone one");
+    }
+    #[test]
+    fn where_nobody_holds_more_than_others_it_is_not_the_highest_address_that_goes() {
+        // One of each network of a wide one, and one of each wide one.
+        let in_few: fn(usize) -> String = |n| format!("44.{}.{}.7", n / 250 % 4, n % 250);
+        let in_many: fn(usize) -> String = |n| format!("{}.{}.1.7", 30 + n / 250 % 4, n % 250);
+        for crowd in [in_few, in_many] {
+            let mut table = Table::default();
+            (0..limits::PENDING_INCOMING).for_each(|n| _ = arrive(&mut table, &crowd(n), false));
+            let honest = ["60.0.0.1", "20.0.0.1"].map(|from| arrive(&mut table, from, true).0);
+            (0..limits::PENDING_INCOMING / 2).for_each(|n| _ = arrive(&mut table, &crowd(n + 600), false));
+            assert!(honest.iter().all(|number| table.pending.contains_key(number)));
+            assert_eq!(table.pending.len(), limits::PENDING_INCOMING);
+        }
+        // Silent ones that hold as much as each other go by age.
+        let mut table = Table::default();
+        let first = arrive(&mut table, "99.9.9.9", false).0;
+        (1..limits::PENDING_INCOMING).for_each(|n| _ = arrive(&mut table, &in_many(n), false));
+        let last = arrive(&mut table, "99.8.9.9", false).0;
+        assert!(!table.pending.contains_key(&first) && table.pending.contains_key(&last));
+        drop(table.remove(last));
+        assert_eq!(table.shares.of(Groups::of("99.8.9.9".parse().unwrap()).address()), 0);
     }
 }
