@@ -27,14 +27,18 @@ fn resident(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
+/// Where a relay's HTTP port is.
+fn address(relay: &Relay) -> String {
+    relay.url().trim_start_matches("http://").trim_end_matches('/').replace("localhost", "127.0.0.1")
+}
+
 /// A reader that has taken the first bytes of the answer and no more.
 fn begin_to_read(relay: &Relay, path: &str) -> TcpStream {
     begin_to_read_as(relay, path, "*/*")
 }
 
 fn begin_to_read_as(relay: &Relay, path: &str, accept: &str) -> TcpStream {
-    let address = relay.url().trim_start_matches("http://").trim_end_matches('/').replace("localhost", "127.0.0.1");
-    let mut stream = TcpStream::connect(address).unwrap();
+    let mut stream = TcpStream::connect(address(relay)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: relay\r\nAccept: {accept}\r\nConnection: close\r\n\r\n").unwrap();
     let mut first = [0; 12];
     stream.read_exact(&mut first).unwrap();
@@ -67,6 +71,42 @@ async fn many_slow_readers_of_a_large_result_take_a_part_of_it_each() {
     for reader in readers {
         assert!(rest_of(reader) == whole, "every reader gets all of it");
     }
+}
+
+/// Begins to read in brotli: whether the answer is compressed, and the reader.
+fn begin_to_read_compressed(relay: &Relay, path: &str) -> (bool, TcpStream) {
+    let mut stream = TcpStream::connect(address(relay)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: relay\r\nAccept-Encoding: br\r\nConnection: close\r\n\r\n").unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut next = [0];
+        stream.read_exact(&mut next).unwrap();
+        head.extend(next);
+    }
+    (String::from_utf8(head).unwrap().contains("content-encoding: br"), stream)
+}
+
+#[tokio::test]
+async fn one_address_has_only_so_many_answers_compressed_at_once_and_gets_the_others_as_they_are() {
+    let folder = Folder::new("compressed");
+    let relay = Relay::start(&folder, &["--cores", "1"]);
+    // Numbers that do not shrink to what the sockets between hold.
+    let data = (0..NUMBERS as u64).map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1).to_string());
+    let data = data.collect::<Vec<_>>().join(",");
+    let job = format!(r#"{{"kind":"map","data":[{data}],"map":"x*9223372036854775783"}}"#);
+    let id = post_job(&relay, job).await;
+    wait_for(&relay, &id, "completed").await;
+    let path = format!("/api/v1/jobs/{id}/result");
+    let whole = rest_of(begin_to_read(&relay, &path));
+    let mut readers: Vec<(bool, TcpStream)> = (0..40).map(|_| begin_to_read_compressed(&relay, &path)).collect();
+    let compressed = readers.iter().filter(|(is_compressed, _)| *is_compressed).count();
+    assert_eq!(compressed, 24);
+    let (_, mut as_it_is) = readers.pop().unwrap();
+    let mut body = Vec::new();
+    as_it_is.read_to_end(&mut body).unwrap();
+    assert!(body == whole, "the others get it as it is");
+    drop(readers);
+    support::until(async || begin_to_read_compressed(&relay, &path).0).await;
 }
 
 /// Copies its input to standard output and to standard error, and fails.

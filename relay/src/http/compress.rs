@@ -17,16 +17,16 @@ use tower_http::{
     },
 };
 
-use super::preference::wishes;
+use super::{compressing::AsItIs, preference::wishes};
 
-/// A shorter answer is not worth the work.
-const LEAST_BYTES: u64 = 1_024;
+/// A shorter answer, in bytes, is not worth the work.
+pub const LEAST_BYTES: u64 = 1_024;
 
 type Worthwhile = fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool;
 
-/// Compresses answers as they are sent, for those who ask.
+/// Compresses answers as they are sent, for those who ask, while there are encoders.
 pub fn answers() -> CompressionLayer<And<SizeAbove, Worthwhile>> {
-    let worthwhile: Worthwhile = |_, _, headers, _| shrinks(headers);
+    let worthwhile: Worthwhile = |_, _, headers, marks| shrinks(headers) && marks.get::<AsItIs>().is_none();
     CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
         .compress_when(SizeAbove::new(LEAST_BYTES).and(worthwhile))
@@ -56,7 +56,7 @@ fn chosen(headers: &HeaderMap) -> Option<&'static str> {
 }
 
 /// Whether an answer's kind shrinks. Events do not wait for a compressor.
-fn shrinks(headers: &HeaderMap) -> bool {
+pub fn shrinks(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     kind != "text/event-stream"

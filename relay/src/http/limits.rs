@@ -72,6 +72,14 @@ pub const LEAST_ANSWER_SPEED: usize = 8 << 10;
 pub const ANSWER_GRACE: Duration = Duration::from_secs(2);
 /// which are given out in slices of so many.
 pub const ANSWER_SLICE_BYTES: usize = 64 << 10;
+/// Answers that are compressed at once, of about half a MiB each until they are read. Beyond, they go out as they are.
+pub const ENCODERS: usize = 128;
+/// The same for one network.
+pub const ENCODERS_PER_NETWORK: usize = 48;
+/// The same for one address.
+pub const ENCODERS_PER_ADDRESS: usize = 24;
+/// Bytes that are compressed before others have their turn.
+pub const ENCODED_AT_ONCE: usize = 32 << 10;
 /// What still comes after a refusal is taken and forgotten: so many bytes,
 pub const DRAIN_BYTES: usize = 256 << 20;
 /// for so long,

@@ -4,6 +4,7 @@ pub mod address;
 pub mod answer;
 pub mod browsers;
 pub mod compress;
+pub mod compressing;
 pub mod crowd;
 pub mod docs;
 pub mod events;
@@ -93,6 +94,8 @@ pub struct App {
     pub listings: turns::Turns,
     /// Answers made whole that wait to be read.
     pub outbox: outbox::Outbox,
+    /// What compresses answers now.
+    pub encoders: compressing::Encoders,
     /// Connections to the HTTP port.
     pub connections: crowd::Crowd,
     /// Requests that were answered before their end.
@@ -165,6 +168,7 @@ impl App {
             surveyed: result::Surveyed::default(),
             listings: turns::Turns::default(),
             outbox: outbox::Outbox::default(),
+            encoders: compressing::Encoders::default(),
             connections: crowd::Crowd::new(limits::CONNECTIONS),
             draining: crowd::Crowd::new(limits::DRAINS),
             listeners: crowd::Crowd::new(limits::LISTENERS),
@@ -212,7 +216,9 @@ pub fn router(app: Arc<App>) -> Router {
             middleware::from_fn_with_state(Arc::clone(&app), layers::observe),
             layers::catch_panics(),
             middleware::from_fn(layers::settle),
+            middleware::from_fn_with_state(Arc::clone(&app), compressing::take_turns),
             compress::answers(),
+            middleware::from_fn_with_state(Arc::clone(&app), compressing::find_place),
         ))
         .with_state(Arc::clone(&app));
     // Around the routes: it decides which of them a request means.
