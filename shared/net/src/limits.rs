@@ -128,23 +128,28 @@ pub const STREAMS_OPEN: usize = 640;
 pub const STREAMS_TAKEN: usize = 320;
 /// Streams of one connection that are saying what they are for. More wait.
 pub const STREAMS_BEGINNING: usize = 32;
-/// Bytes that may lie unread in the streams of one connection over TCP, WebSocket or a circuit; beyond, it ends. A stream that
-/// nobody reads takes 256 KiB.
-pub const UNREAD_BYTES: usize = 8 << 20;
-/// The same of all connections. Beyond it, one of whoever holds most ends.
+/// Streams of one connection that begin while others are not forgotten yet; beyond, it ends. Twice those that yamux has.
+pub const STREAMS_BEGUN: usize = 2 * STREAMS;
+/// Bytes that may lie unread in the streams of one connection over TCP, WebSocket or a circuit; beyond, it ends. Everything
+/// that a node was told it may send has room: in the circuits that it opens, whose other ends may be slow, and in a few other
+/// streams, [`STREAM_WINDOW`] each, and by what windows grow.
+pub const UNREAD_BYTES: usize = (CIRCUITS_PER_NODE + 16) * STREAM_WINDOW + WINDOW_GROWTH;
+/// Bytes that the other side may send in a stream before any are read.
+pub const STREAM_WINDOW: usize = 256 << 10;
+/// The same as [`UNREAD_BYTES`], of all such connections. Beyond it, one of whoever holds most ends.
 pub const UNREAD_BYTES_TOTAL: usize = 256 << 20;
 /// What a connection holds is known to the others in steps of so many bytes.
-pub const UNREAD_UNIT: usize = 64 << 10;
+pub const UNREAD_UNIT: usize = 4 << 10;
 /// What it costs to hold a frame, besides its bytes.
 pub const UNREAD_FRAME: usize = 64;
 /// The longest frame of yamux, in bytes. Our own have 16 KiB.
 pub const YAMUX_FRAME: usize = 256 << 10;
 /// By how many bytes the windows of a connection's streams may grow together, where it carries much and the way is long.
 pub const WINDOW_GROWTH: usize = 4 << 20;
-/// Bytes that may lie unread in a stream over QUIC,
-pub const QUIC_STREAM_UNREAD: u32 = 1 << 20;
-/// and in all streams of such a connection.
-pub const QUIC_UNREAD: u32 = 8 << 20;
+/// Bytes that may lie unread in a stream over QUIC, as many as [`STREAM_WINDOW`],
+pub const QUIC_STREAM_UNREAD: u32 = 256 << 10;
+/// and in all streams of such a connection: beyond, all of it waits, pings too, so that slow circuits must not fill it.
+pub const QUIC_UNREAD: u32 = 24 << 20;
 /// The longest write on a WebRTC data channel, framing not counted. Native libp2p-webrtc kills a stream on a message
 /// above 8 KiB.
 pub const DATA_CHANNEL_WRITE: usize = (8 << 10) - 64;

@@ -86,8 +86,8 @@ impl Book {
         let Some(holder) = self.holders.get_mut(&number) else { return };
         let before = std::mem::replace(&mut holder.units, units);
         let groups = holder.groups;
-        (before..units).for_each(|_| self.shares.add(groups));
-        (units..before).for_each(|_| self.shares.remove(groups));
+        self.shares.add_many(groups, units.saturating_sub(before));
+        self.shares.remove_many(groups, before.saturating_sub(units));
         self.total = self.total - before + units;
         while self.total.saturating_mul(limits::UNREAD_UNIT) > self.most_bytes && self.end_one() {}
     }
@@ -107,7 +107,7 @@ impl Book {
 
     fn remove(&mut self, number: u64) {
         if let Some(holder) = self.holders.remove(&number) {
-            (0..holder.units).for_each(|_| self.shares.remove(holder.groups));
+            self.shares.remove_many(holder.groups, holder.units);
             self.total -= holder.units;
         }
     }
@@ -170,7 +170,8 @@ impl Account {
     /// Counts what came in, which are frames of yamux.
     ///
     /// # Errors
-    /// A frame is longer than anybody may send, or more lies unread than a connection may leave.
+    /// A frame is longer than anybody may send, more lies unread than a connection may leave, or streams begin that yamux
+    /// does not make.
     pub fn came(&self, bytes: &[u8]) -> io::Result<()> {
         let mut counts = self.lock();
         counts.came(bytes)?;
@@ -192,12 +193,18 @@ impl Account {
         counts.streams.len().saturating_sub(counts.dropped.len())
     }
 
+    /// What lies here.
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
     /// So many bytes of a stream were read.
     pub fn read(&self, stream: u32, bytes: usize) {
         let mut counts = self.lock();
         if let Some(held) = counts.streams.get_mut(&stream) {
             let bytes = bytes.min(held.bytes);
-            let frames = if bytes == held.bytes { held.frames } else { held.frames * bytes / held.bytes };
+            let frames = if bytes == held.bytes { held.frames } else { part(held.frames, bytes, held.bytes) };
             held.bytes -= bytes;
             held.frames -= frames;
             counts.bytes = counts.bytes.saturating_sub(bytes + frames);
@@ -294,10 +301,14 @@ impl Counts {
     fn begin(&mut self, header: [u8; HEADER]) -> io::Result<()> {
         let [_, kind, _, flags, a, b, c, d, len @ ..] = header;
         let stream = u32::from_be_bytes([a, b, c, d]);
+        self.arriving = Arriving::default();
         if matches!(kind, DATA | WINDOW) && flags & BEGINS != 0 {
+            // What yamux refuses stays here to the end, and a stream that is not forgotten yet would be so when it begins anew.
+            if self.dropped.contains(&stream) || self.streams.len() >= limits::STREAMS_BEGUN {
+                return Err(io::Error::other("streams begin that cannot"));
+            }
             self.streams.entry(stream).or_default();
         }
-        self.arriving = Arriving::default();
         // In other kinds the length is a number that says something else.
         let len = if kind == DATA { u32::from_be_bytes(len) as usize } else { 0 };
         if len > limits::YAMUX_FRAME {
@@ -323,6 +334,12 @@ impl Counts {
     }
 }
 
+/// `of` times `some` / `all`, where the product may be beyond 32 bits.
+fn part(of: usize, some: usize, all: usize) -> usize {
+    let product = (of as u64).saturating_mul(some as u64);
+    product.checked_div(all as u64).and_then(|part| usize::try_from(part).ok()).unwrap_or(of)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -344,10 +361,6 @@ mod tests {
         account
     }
 
-    fn bytes(account: &Account) -> usize {
-        account.lock().bytes
-    }
-
     fn goes_on(account: &Account) -> bool {
         account.may_go_on(&Context::from_waker(Waker::noop())).is_ok()
     }
@@ -358,11 +371,11 @@ mod tests {
         for piece in [1, 5, 13, whole.len()] {
             let account = account(&Ledger::default(), "192.0.2.1");
             whole.chunks(piece).for_each(|part| account.came(part).unwrap());
-            assert_eq!(bytes(&account), 1_500 + 2 * limits::UNREAD_FRAME);
+            assert_eq!(account.bytes(), 1_500 + 2 * limits::UNREAD_FRAME);
             account.read(1, 750);
-            assert_eq!(bytes(&account), 750 + limits::UNREAD_FRAME);
+            assert_eq!(account.bytes(), 750 + limits::UNREAD_FRAME);
             account.read(1, 750);
-            assert_eq!((bytes(&account), account.streams()), (0, 1));
+            assert_eq!((account.bytes(), account.streams()), (0, 1));
         }
     }
 
@@ -370,16 +383,16 @@ mod tests {
     fn frames_of_no_stream_are_forgotten_and_those_of_dropped_ones_when_that_was_sent() {
         let account = account(&Ledger::default(), "192.0.2.1");
         account.came(&frame(DATA, 0, 9, 4_000)).unwrap();
-        assert_eq!(bytes(&account), 0);
+        assert_eq!(account.bytes(), 0);
         account.came(&frame(DATA, BEGINS, 1, 4_000)).unwrap();
         account.dropped(1);
         account.came(&frame(DATA, 0, 1, 4_000)).unwrap();
-        assert_eq!((bytes(&account), account.streams()), (8_000 + 2 * limits::UNREAD_FRAME, 0));
+        assert_eq!((account.bytes(), account.streams()), (8_000 + 2 * limits::UNREAD_FRAME, 0));
         account.flushed();
-        assert_eq!(bytes(&account), 0);
+        assert_eq!(account.bytes(), 0);
         // Begun, and not whole.
         account.came(frame(DATA, 0, 9, 4_000).get(..100).unwrap()).unwrap();
-        assert_eq!(bytes(&account), 4_000);
+        assert_eq!(account.bytes(), 4_000);
     }
 
     #[test]
@@ -398,6 +411,49 @@ mod tests {
         let small = ledger.open();
         let mut endless = 0..=limits::UNREAD_BYTES / limits::UNREAD_FRAME;
         assert!(endless.any(|_| small.came(&frame(DATA, BEGINS, 1, 1)).is_err()));
+    }
+
+    #[test]
+    fn streams_that_yamux_does_not_make_end_the_connection() {
+        // The flag that ends a stream, beside the one that begins it.
+        let ends_at_once = BEGINS | 8;
+        for kind in [DATA, WINDOW] {
+            let account = account(&Ledger::default(), "192.0.2.1");
+            let begun = (1..100_000).take_while(|stream| account.came(&frame(kind, ends_at_once, *stream, 0)).is_ok());
+            assert_eq!(begun.count(), limits::STREAMS_BEGUN);
+            assert_eq!(account.streams(), limits::STREAMS_BEGUN);
+        }
+        // As many as there may be, again and again, is no more than that.
+        let account = account(&Ledger::default(), "192.0.2.1");
+        for stream in 1..10 * u32::try_from(limits::STREAMS_BEGUN).unwrap() {
+            account.came(&frame(DATA, BEGINS, stream, 0)).unwrap();
+            account.dropped(stream);
+            account.flushed();
+        }
+    }
+
+    #[test]
+    fn a_stream_does_not_begin_anew_before_the_other_side_was_told_that_it_ended() {
+        let account = account(&Ledger::default(), "192.0.2.1");
+        account.came(&frame(DATA, BEGINS, 1, 1_000)).unwrap();
+        account.dropped(1);
+        assert!(account.came(&frame(DATA, BEGINS, 1, 1_000)).is_err());
+        assert!(account.came(&frame(WINDOW, BEGINS, 1, 0)).is_err());
+    }
+
+    #[test]
+    fn the_part_of_a_large_stream_is_exact_where_words_are_short() {
+        assert_eq!(part(1 << 24, 1 << 23, 1 << 24), 1 << 23);
+        assert_eq!((part(7, 0, 3), part(7, 3, 3), part(7, 1, 3)), (0, 7, 2));
+    }
+
+    #[test]
+    fn many_connections_that_hold_a_little_each_count() {
+        let ledger = Ledger::with(1 << 20);
+        let crowd: Vec<Account> = (0..64).map(|n| account(&ledger, &format!("192.0.{n}.1"))).collect();
+        crowd.iter().for_each(|one| one.came(&frame(DATA, BEGINS, 1, 60_000)).unwrap());
+        let stay = crowd.iter().filter(|one| goes_on(one)).count();
+        assert!((16..=18).contains(&stay), "{stay} stay");
     }
 
     #[test]

@@ -279,11 +279,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_whose_circuits_are_all_full_goes_on() {
+        assert_eq!(limits::STREAM_WINDOW, DEFAULT_CREDIT as usize);
+        let (mut muxer, theirs) = server();
+        let (mut connection, streams) = opened(theirs, limits::CIRCUITS_PER_NODE).await;
+        tokio::spawn(async move { while poll_fn(|cx| connection.poll_next_inbound(cx)).await.is_some() {} });
+        let mut full = Vec::new();
+        for mut stream in streams {
+            full.push(tokio::spawn(
+                async move { stream.write_all(&vec![7; limits::STREAM_WINDOW]).await.map(|()| stream) },
+            ));
+        }
+        let account = Arc::clone(&muxer.account);
+        let moving = tokio::spawn(async move { poll_fn(|cx| Pin::new(&mut muxer).poll(cx)).await.map(|_| ()) });
+        for stream in &mut full {
+            assert!(soon(stream).await.unwrap().is_ok());
+        }
+        soon(async {
+            while account.bytes() < limits::CIRCUITS_PER_NODE * limits::STREAM_WINDOW {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert!(!moving.is_finished());
+    }
+
+    #[tokio::test]
     async fn a_connection_whose_streams_are_read_carries_as_much_as_it_likes() {
         let (mut muxer, theirs) = server();
         let (mut connection, streams) = opened(theirs, 4).await;
         tokio::spawn(async move { while poll_fn(|cx| connection.poll_next_inbound(cx)).await.is_some() {} });
-        let much = limits::UNREAD_BYTES;
+        let much = limits::UNREAD_BYTES / 2;
         for mut stream in streams {
             tokio::spawn(async move {
                 stream.write_all(&vec![7; much]).await.unwrap();
