@@ -25,12 +25,14 @@ pub async fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
     let now = loop {
         let left = most.map(|most| most.saturating_sub(jobs.len()));
         let page: Page<Vec<Value>> = client.page(&path(args, left, cursor.as_deref())).await?;
+        let is_empty = page.items.is_empty(); // of a relay's pages only the last one may be
         jobs.extend(page.items);
         cursor = page.next;
-        if cursor.is_none() || most.is_some_and(|most| jobs.len() >= most) {
+        if cursor.is_none() || is_empty || most.is_some_and(|most| jobs.len() >= most) {
             break page.now;
         }
     };
+    jobs.truncate(most.unwrap_or(usize::MAX));
     if args.ask.json {
         for job in &jobs {
             Known::deserialize(job).map_err(|error| client.other_json(&error))?;

@@ -317,7 +317,9 @@ fn read_text(path: &str, most: usize, hint: &str) -> Result<String, Failure> {
     let bytes = read_bytes(path, most, hint)?;
     let text =
         text_of(&bytes).map_err(|refusal| Failure::usage(format!("{path}: {}", refusal.message), refusal.hint))?;
-    Ok(text.to_owned())
+    // What is put in looks for the beginning of the object. Two marks are left for whoever reads the job to refuse.
+    let without_one = text.strip_prefix('\u{feff}').filter(|rest| !rest.starts_with('\u{feff}'));
+    Ok(without_one.unwrap_or(text).to_owned())
 }
 
 fn read_bytes(path: &str, most: usize, hint: &str) -> Result<Vec<u8>, Failure> {
@@ -487,6 +489,21 @@ mod tests {
         // What both give stands there twice, for the relay to refuse.
         let twice = Line::parse_from(["run", r#"{"policy":{"retries":2}}"#, "--retries", "20"]).run.job_json().unwrap();
         assert_eq!(twice, r#"{"policy":{"retries":20,"retries":2}}"#);
+    }
+
+    #[test]
+    fn a_mark_at_the_beginning_of_a_file_is_in_the_way_of_nothing() {
+        let file = std::env::temp_dir().join(format!("p2pnet-mark-{}.json", std::process::id()));
+        let joined = |marks: usize| {
+            let text = format!(r#"{}{{"kind":"map","policy":{{"retries":2}}}}"#, "\u{feff}".repeat(marks));
+            std::fs::write(&file, text).unwrap();
+            let job = Line::parse_from(["run", file.to_str().unwrap(), "--priority", "high"]).run.job_json().unwrap();
+            serde_json::from_str::<serde_json::Value>(&job).map(|job| job["policy"].clone())
+        };
+        assert_eq!(joined(0).unwrap(), read(r#"{"priority":"high","retries":2}"#));
+        assert_eq!(joined(1).unwrap(), joined(0).unwrap());
+        assert!(joined(2).is_err(), "whoever reads the job refuses it");
+        let _ = std::fs::remove_file(file);
     }
 
     #[test]

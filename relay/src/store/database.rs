@@ -351,8 +351,14 @@ impl Database {
             }
             Err(error) => {
                 tracing::debug!(path = %self.path.display(), %error, "a transaction failed");
+                let trouble = Trouble::of(&error, &self.path);
+                if trouble == Trouble::Full {
+                    // What it has written lies in the log, and takes room that others could use.
+                    let _ = sqlx::query("ROLLBACK").execute(&mut connection).await;
+                    let _ = sqlx::query(EMPTY_LOG).execute(&mut connection).await;
+                }
                 self.undo(connection).await;
-                Err(Trouble::of(&error, &self.path))
+                Err(trouble)
             }
         }
     }

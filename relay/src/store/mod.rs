@@ -43,6 +43,9 @@ pub use writer::{KeptKernel, NewJob, Writer};
 /// Results are written and read in parts of so many bytes: as much memory as each reader of one takes.
 const PART_BYTES: usize = 256 << 10;
 
+/// Where less is free, nothing is tidied at the start.
+const TIDY_ROOM: u64 = 16 << 20;
+
 /// What the connection for questions is asked.
 type Question<'a> = sqlx::query::Query<'a, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
 
@@ -85,7 +88,7 @@ pub enum StoreError {
     },
     /// The log beside the database is not what was written to it.
     #[error(
-        "{path} is damaged: {cause}; it holds the latest jobs: put copies from before of it and of {database} in their places and remove the file beside them whose name ends in -shm, or move it away to go on without what it holds; docs/operators.md says how to save what lies before the damage"
+        "{path} is damaged: {cause}; it holds the latest jobs: put copies from before of it and of {database} in their places and remove the file beside them whose name ends in -shm, or move it and the file beside it whose name ends in -shm away to go on without what it holds; docs/operators.md says how to save what lies before the damage"
     )]
     DamagedLog {
         /// Which file.
@@ -422,10 +425,6 @@ impl Store {
 }
 
 impl Records for Store {
-    fn unreadable(&self, _: &[StoreKey]) {
-        self.is_damaged();
-    }
-
     fn read(&self, key: StoreKey) -> BoxFuture<'static, Result<Option<Vec<u8>>, Refusal>> {
         let store = self.clone();
         async move {
@@ -439,6 +438,10 @@ impl Records for Store {
 /// Forgets what a kill left of what was being removed: lines of jobs of which nothing else is there, and spans of jobs that
 /// are over. Nothing hangs on it: what cannot be forgotten now is at the next start.
 async fn tidy(connection: &mut SqliteConnection, path: &Path) {
+    // What fails for want of room would leave in the log what it has written.
+    if trouble::room_at(path).is_some_and(|room| room < TIDY_ROOM) {
+        return;
+    }
     let statements = [
         "DELETE FROM records WHERE kind = 3 AND NOT EXISTS \
          (SELECT 1 FROM records AS job WHERE job.job = records.job AND job.kind = 0)",

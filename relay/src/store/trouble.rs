@@ -117,7 +117,7 @@ pub(super) fn primary_code(error: &sqlx::Error) -> Option<i64> {
     Some(code & 0xff)
 }
 
-/// Free bytes of the disk that holds `path`, for those without privileges, where the system tells.
+/// Free bytes of the disk that holds `path`, for whoever this process runs as, where the system tells.
 #[cfg(unix)]
 pub(super) fn room_at(path: &Path) -> Option<u64> {
     use std::os::unix::ffi::OsStrExt as _;
@@ -129,9 +129,13 @@ pub(super) fn room_at(path: &Path) -> Option<u64> {
     }
     // SAFETY: it has written it.
     let found = unsafe { found.assume_init() };
+    // SAFETY: it takes nothing and cannot fail.
+    let is_privileged = unsafe { libc::geteuid() } == 0;
+    let free = if is_privileged { found.f_bfree } else { found.f_bavail };
     #[allow(clippy::useless_conversion, clippy::unnecessary_cast)] // their widths differ between systems
-    let room = (found.f_bavail as u64).saturating_mul(found.f_frsize as u64);
-    Some(room)
+    let room = (free as u64).saturating_mul(found.f_frsize as u64);
+    // A file system without blocks does not tell.
+    (found.f_blocks > 0).then_some(room)
 }
 
 /// Only the system's refusal tells there.

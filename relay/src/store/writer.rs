@@ -29,8 +29,8 @@ use super::{Caches, KeyRecord, PART_BYTES, database::Database, trouble::Trouble}
 
 /// Bytes of records that may wait to be written.
 const MOST_WAITING_BYTES: usize = 512 << 20;
-/// What has more bytes is begun only where there is room for all of it: what a transaction that fails has written stays in
-/// the log, and would take the room of small ones.
+/// What is to be promised and has more bytes is begun only where there is room for all of it: what a transaction that fails
+/// has written stays in the log, and would take the room of small ones.
 const LARGE: usize = PART_BYTES;
 /// Pause after a failed transaction (a full disk) before it is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -349,11 +349,12 @@ impl Batch {
         })
     }
 
-    fn bytes(&self) -> usize {
-        self.changes.bytes + self.promises.iter().map(Promise::bytes).sum::<usize>()
+    /// Bytes of what is large of what is to be promised.
+    fn large_bytes(&self) -> usize {
+        self.promises.iter().map(Promise::bytes).filter(|bytes| *bytes > LARGE).sum()
     }
 
-    /// Takes out what is large of what is promised.
+    /// Takes that out.
     fn take_large(&mut self) -> Vec<Promise> {
         self.promises.extract_if(.., |promise| promise.bytes() > LARGE).collect()
     }
@@ -415,8 +416,9 @@ impl Task {
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), Trouble> {
-        let bytes = batch.bytes();
-        if bytes > LARGE && !self.database.has_room_for(bytes) {
+        // Only what may still be refused is held back: the rest was decided on before, and is tried whatever the system tells.
+        let bytes = batch.large_bytes();
+        if bytes > 0 && !self.database.has_room_for(bytes) {
             return Err(Trouble::Full);
         }
         self.database.write(batch, self.doubt).await

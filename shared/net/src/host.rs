@@ -99,11 +99,6 @@ pub trait Host {
 
 /// Reads records; in a task of whoever asks, never in the loop.
 pub trait Records: Send + Sync {
-    /// These could not be read at the start. They are left as they are.
-    fn unreadable(&self, keys: &[StoreKey]) {
-        let _ = keys;
-    }
-
     /// A record as it stands after every order so far; `None` when there is none.
     fn read(&self, key: StoreKey) -> BoxFuture<'static, Result<Option<Vec<u8>>, Refusal>>;
 }

@@ -48,8 +48,7 @@ pub fn start<H: Host>(
         Role::Public | Role::Client | Role::Specialised => false,
     };
     let (swarm, outside, inside, external) = platform::open(&keypair, start.config.agent.clone(), serve, options)?;
-    let records = host.records();
-    let (handle, commands) = Handle::new(me, records.clone());
+    let (handle, commands) = Handle::new(me, host.records());
     let mut node = Node::new(start.config);
     let Start { restored, modules, .. } = start;
     node.restore(host.now(), restored, &|source, find| {
@@ -57,9 +56,6 @@ pub fn start<H: Host>(
     });
     for key in node.unreadable() {
         tracing::error!(?key, "a record of the store is damaged: the job that it holds is lost, and it is left alone");
-    }
-    if !node.unreadable().is_empty() {
-        records.unreadable(node.unreadable());
     }
     let running = Loop {
         me,

@@ -100,13 +100,13 @@ impl Most {
         self.by_jobs.remove(&(jobs, who));
     }
 
-    /// Who holds most.
-    fn holder(&self, of: Excess) -> Option<&OwnerId> {
+    /// Who hold most first.
+    fn holders(&self, of: Excess) -> impl Iterator<Item = &OwnerId> {
         let line = match of {
             Excess::Bytes => &self.by_bytes,
             Excess::Jobs => &self.by_jobs,
         };
-        line.last().map(|(_, who)| who)
+        line.iter().rev().map(|(_, who)| who)
     }
 }
 
@@ -168,7 +168,12 @@ impl FinishedJobs {
 
     /// Whether it was there.
     pub(super) fn remove(&mut self, id: JobId) -> bool {
-        let Some(finished) = self.jobs.remove(&id) else { return false };
+        self.take(id).is_some()
+    }
+
+    /// Takes one out, if it is there.
+    pub(super) fn take(&mut self, id: JobId) -> Option<Finished> {
+        let finished = self.jobs.remove(&id)?;
         self.by_age.remove(&(finished.ended_at(), id));
         let place = (finished.summary.created_at, id);
         self.by_place.remove(&place);
@@ -179,7 +184,7 @@ impl FinishedJobs {
             }
         }
         self.held.take(&finished.holder.path(), (finished.ended_at(), id), finished.bytes);
-        true
+        Some(finished)
     }
 
     /// When the next job is too old to be kept.
@@ -187,19 +192,25 @@ impl FinishedJobs {
         self.by_age.first().map(|(at, _)| *at + keep.age)
     }
 
-    /// A job that is to go, if there is one: too old, or the oldest of whoever holds most.
-    pub(super) fn excess(&self, now: Moment, keep: &Keep) -> Option<JobId> {
+    /// A job that is to go, if there is one: too old, or the oldest of whoever holds most. Of too many jobs `newest` is none:
+    /// its owner has not seen it yet.
+    pub(super) fn excess(&self, now: Moment, keep: &Keep, newest: Option<JobId>) -> Option<JobId> {
         let old = self.by_age.first().filter(|(at, _)| now >= *at + keep.age).map(|(_, id)| *id);
         if old.is_some() {
             return old;
         }
         if self.held.bytes > keep.bytes {
-            self.held.oldest_of_most(Excess::Bytes)
+            self.held.oldest_of_most(Excess::Bytes, None)
         } else if self.held.jobs > keep.jobs {
-            self.held.oldest_of_most(Excess::Jobs)
+            self.held.oldest_of_most(Excess::Jobs, newest)
         } else {
             None
         }
+    }
+
+    /// What all their records take.
+    pub(super) fn bytes(&self) -> u64 {
+        self.held.bytes
     }
 }
 
@@ -235,9 +246,10 @@ impl Holding {
     }
 
     /// The oldest job of the owner who holds most in the household that holds most in the network that does.
-    fn oldest_of_most(&self, of: Excess) -> Option<JobId> {
-        let own = self.by_age.first().map(|(_, id)| *id);
-        own.or_else(|| self.members.get(self.most.holder(of)?)?.oldest_of_most(of))
+    fn oldest_of_most(&self, of: Excess, newest: Option<JobId>) -> Option<JobId> {
+        let own = self.by_age.iter().map(|(_, id)| *id).find(|id| Some(*id) != newest);
+        let members = || self.most.holders(of).filter_map(|id| self.members.get(id));
+        own.or_else(|| members().find_map(|member| member.oldest_of_most(of, newest)))
     }
 }
 
@@ -282,10 +294,10 @@ mod tests {
 
     /// Ends a job and gives what went for it.
     fn end(jobs: &mut FinishedJobs, keep: &Keep, finished: Finished) -> Vec<JobId> {
-        let now = finished.ended_at();
+        let (newest, now) = (finished.summary.id, finished.ended_at());
         jobs.insert(finished);
         let mut gone = Vec::new();
-        while let Some(id) = jobs.excess(now, keep) {
+        while let Some(id) = jobs.excess(now, keep, Some(newest)) {
             assert!(jobs.remove(id));
             gone.push(id);
         }
@@ -360,13 +372,26 @@ mod tests {
     }
 
     #[test]
+    fn among_very_many_who_have_one_job_each_the_newest_stays() {
+        let keep = Keep { jobs: 10, ..Keep::default() };
+        let mut jobs = FinishedJobs::default();
+        for number in 0..300_u64 {
+            // Whoever's name comes first or last.
+            let owner = OwnerId(u128::from(number.reverse_bits()).to_be_bytes());
+            end(&mut jobs, &keep, finished(number, owner, 1));
+            assert!(jobs.get(job(number)).is_some(), "{number}");
+        }
+        assert_eq!(jobs.jobs.len(), 10);
+    }
+
+    #[test]
     fn nothing_is_kept_for_longer_than_told() {
         let keep = Keep { age: Millis(10), ..Keep::default() };
         let mut jobs = FinishedJobs::default();
         end(&mut jobs, &keep, finished(1, ME, 1));
         assert_eq!(jobs.next_deadline(&keep), Some(Moment(11)));
-        assert_eq!(jobs.excess(Moment(10), &keep), None);
-        assert_eq!(jobs.excess(Moment(11), &keep), Some(job(1)));
+        assert_eq!(jobs.excess(Moment(10), &keep, None), None);
+        assert_eq!(jobs.excess(Moment(11), &keep, None), Some(job(1)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Making one result of what a job's tasks put out. Little of it is merged at once. More can take a second and longer: that is
-//! the host's to do beside the node, which answers everybody meanwhile. Of each household one such merge is out at a time, so
-//! that many of one keep nobody else's waiting.
+//! the host's to do beside the node, which answers everybody meanwhile. A few such merges are out at a time, of each network
+//! one, so that many of one keep nobody else's waiting. What is out is in nobody's books; what waits is in its owner's.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,9 +18,8 @@ use crate::{
 
 /// Bytes of outputs that are merged at once: some milliseconds of work for the kind that takes longest.
 const AT_ONCE: u64 = 128 << 10;
-/// Bytes of outputs of one household that may wait for its merge that is out. What is beyond is merged at once: it would stay
-/// in memory and in nobody's books.
-const MOST_WAITING: u64 = 256 << 20;
+/// Merges that are out at a time: each holds a job's outputs, and its result besides.
+const MOST_OUT: usize = 2;
 
 /// All that a job's tasks put out, to be made one result.
 pub struct Merge {
@@ -68,57 +67,39 @@ impl Merged {
     }
 }
 
-/// Merges that are with the host, and jobs that wait for one of their household.
+/// Merges that are with the host, and jobs that wait for one.
 #[derive(Default)]
 pub(super) struct Merges {
-    out: BTreeMap<OwnerId, (JobId, VecDeque<Waiting>)>,
-}
-
-struct Waiting {
-    job: JobId,
-    bytes: u64,
-}
-
-/// When a job's outputs are merged.
-enum When {
-    Now,
-    ByTheHost,
-    /// By the host, when it is through with another one.
-    Later,
+    /// Of which network, and which job.
+    out: BTreeMap<OwnerId, JobId>,
+    waiting: VecDeque<(OwnerId, JobId)>,
 }
 
 impl Merges {
-    fn when(&mut self, household: OwnerId, job: JobId, bytes: u64) -> When {
-        if bytes <= AT_ONCE {
-            return When::Now;
-        }
-        let Some((_, waiting)) = self.out.get_mut(&household) else {
-            self.out.insert(household, (job, VecDeque::new()));
-            return When::ByTheHost;
-        };
-        if waiting.iter().map(|waiting| waiting.bytes).sum::<u64>() + bytes > MOST_WAITING {
-            return When::Now;
-        }
-        waiting.push_back(Waiting { job, bytes });
-        When::Later
+    /// Whether the host has a job's outputs.
+    pub(super) fn is_out(&self, job: JobId) -> bool {
+        self.out.values().any(|out| *out == job)
     }
 
-    /// A merge is through: whose turn it is in its household.
-    fn next(&mut self, job: JobId) -> Option<JobId> {
-        let household = self.out.iter().find(|(_, (out, _))| *out == job).map(|(household, _)| *household)?;
-        let (out, waiting) = self.out.get_mut(&household)?;
-        match waiting.pop_front() {
-            Some(next) => *out = next.job,
-            None => _ = self.out.remove(&household),
+    /// The next one to go out, which then is.
+    fn begins(&mut self) -> Option<JobId> {
+        if self.out.len() >= MOST_OUT {
+            return None;
         }
-        self.out.get(&household).map(|(out, _)| *out)
+        let place = self.waiting.iter().position(|(network, _)| !self.out.contains_key(network))?;
+        let (network, job) = self.waiting.remove(place)?;
+        self.out.insert(network, job);
+        Some(job)
+    }
+
+    /// The host is through with one.
+    fn through(&mut self, job: JobId) {
+        self.out.retain(|_, out| *out != job);
     }
 
     /// A job is over. What the host merges of it goes on, and counts until it is through.
-    pub(super) fn ended(&mut self, household: OwnerId, job: JobId) {
-        if let Some((_, waiting)) = self.out.get_mut(&household) {
-            waiting.retain(|waiting| waiting.job != job);
-        }
+    pub(super) fn ended(&mut self, job: JobId) {
+        self.waiting.retain(|(_, waiting)| *waiting != job);
     }
 }
 
@@ -128,23 +109,34 @@ impl Requester {
         let Some(entry) = self.jobs.get_mut(&id).filter(|entry| entry.state != JobState::Verifying) else { return };
         entry.state = JobState::Verifying;
         entry.changed = true;
-        let Some(merge) = entry.gathered() else { return };
-        match self.merges.when(entry.holder.household, id, entry.done_bytes) {
-            When::Now => self.take_merged(core, id, merge.run()),
-            When::ByTheHost => core.effects.push_back(Effect::Merge { job: id, merge }),
-            When::Later => {}
+        if entry.done_bytes <= AT_ONCE {
+            let Some(merge) = entry.gathered() else { return };
+            return self.take_merged(core, id, merge.run());
         }
+        self.merges.waiting.push_back((entry.holder.network, id));
         self.refresh(id);
+        self.begin_merges(core);
+        if !self.merges.is_out(id) {
+            self.bound_outputs(core, id);
+        }
     }
 
     /// The host is through with a merge.
     pub(super) fn merged(&mut self, core: &mut Core, id: JobId, merged: Merged) {
-        let next = self.merges.next(id);
+        self.merges.through(id);
         self.take_merged(core, id, merged);
-        if let Some(next) = next
-            && let Some(merge) = self.jobs.get(&next).and_then(super::entry::Entry::gathered)
-        {
-            core.effects.push_back(Effect::Merge { job: next, merge });
+        self.begin_merges(core);
+    }
+
+    fn begin_merges(&mut self, core: &mut Core) {
+        while let Some(id) = self.merges.begins() {
+            match self.jobs.get_mut(&id).and_then(|entry| Some((entry.gathered()?, entry))) {
+                Some((merge, entry)) => {
+                    self.owners.gives_back(entry.holder, std::mem::take(&mut entry.booked_bytes));
+                    core.effects.push_back(Effect::Merge { job: id, merge });
+                }
+                None => self.merges.through(id),
+            }
         }
     }
 
@@ -234,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn little_is_merged_at_once_and_much_by_the_host_one_of_a_household_at_a_time() {
+    fn little_is_merged_at_once_and_much_by_the_host_one_of_a_network_at_a_time() {
         let mut node = node();
         let [one, other] = [b"one", b"two"].map(|name| Holder::of(OwnerId::of(name)));
         let jobs: Vec<JobId> = (0..4).map(|number| submit(&mut node, number, one)).collect();
@@ -246,7 +238,7 @@ mod tests {
         }
         complete(&mut node, his, 200_000);
         let out = merges(&mut node);
-        assert_eq!(ids(&out), [jobs[1], his], "neither household waits for the other");
+        assert_eq!(ids(&out), [jobs[1], his], "neither network waits for the other");
         assert_eq!([jobs[1], jobs[2], his].map(|id| state(&node, id)), [JobState::Verifying; 3]);
         // One that waits is stopped, then the one that is out.
         node.handle(Moment(2), Input::Cancelled { id: jobs[2] });
@@ -262,7 +254,7 @@ mod tests {
             node.handle(Moment(4), Input::Merged { job, merged: merge.run() });
         }
         assert_eq!([jobs[3], his].map(|id| state(&node, id)), [JobState::Completed; 2]);
-        assert!(node.requester.merges.out.is_empty());
+        assert!(node.requester.merges.out.is_empty() && node.requester.merges.waiting.is_empty());
         assert_eq!(node.audit(), Ok(()));
     }
 
@@ -292,30 +284,55 @@ mod tests {
         // Alone, too, one that is larger than all that is kept.
         let beyond = end(&mut node, 5, other, 7 << 20);
         assert_eq!(node.summary(beyond).unwrap().error.unwrap().code, Code::TooLarge);
-        assert!(mine.iter().chain([&fits]).any(|id| node.summary(*id).is_some()));
+        assert!(
+            mine.iter().chain([&fits]).all(|id| node.result(*id).is_ok()),
+            "nobody gives for what does not fit anyway"
+        );
         node.handle(Moment(3), Input::Tick);
         assert_eq!(node.summary(beyond).unwrap().state, JobState::Failed, "its line stays");
     }
 
     #[test]
-    fn what_waits_of_one_household_is_bounded_and_a_merge_that_breaks_fails_its_job_only() {
+    fn what_waits_is_in_its_owners_books_and_what_is_out_is_not() {
         let mut node = node();
         let holder = Holder::of(OwnerId::of(b"one"));
-        let jobs: Vec<JobId> = (0..10).map(|number| submit(&mut node, number, holder)).collect();
+        let jobs: Vec<JobId> = (0..4).map(|number| submit(&mut node, number, holder)).collect();
         for id in &jobs {
-            complete(&mut node, *id, 40 << 20);
+            // As if each had gathered so much.
+            let entry = node.requester.jobs.get_mut(id).unwrap();
+            entry.done_bytes = 300 << 20;
+            complete(&mut node, *id, 1_000);
         }
         let states: Vec<JobState> = jobs.iter().map(|id| state(&node, *id)).collect();
-        assert_eq!(states[..7], [JobState::Verifying; 7], "one is out and six may wait");
-        assert_eq!(states[7..], [JobState::Completed; 3], "the others are merged where they are");
+        assert_eq!(states.iter().filter(|state| **state == JobState::Verifying).count(), 3, "{states:?}");
+        let error = jobs.iter().find_map(|id| node.summary(*id).unwrap().error).unwrap();
+        assert!(error.code == Code::TooLarge && error.message.contains("768 MiB together"), "{}", error.message);
+        let mut seen = 0;
+        loop {
+            let out = merges(&mut node);
+            assert!(out.len() <= 1, "of a network one is out");
+            let Some((job, merge)) = out.into_iter().next() else { break };
+            node.handle(Moment(3), Input::Merged { job, merged: merge.run() });
+            assert_eq!(state(&node, job), JobState::Completed);
+            assert_eq!(node.audit(), Ok(()));
+            seen += 1;
+        }
+        assert_eq!(seen, 3);
+    }
+
+    #[test]
+    fn a_merge_that_breaks_fails_its_job_only() {
+        let mut node = node();
+        let holder = Holder::of(OwnerId::of(b"one"));
+        let jobs = [1, 2].map(|number| submit(&mut node, number, holder));
+        for id in &jobs {
+            complete(&mut node, *id, 200_000);
+        }
         let (job, _) = merges(&mut node).remove(0);
         node.handle(Moment(2), Input::Merged { job, merged: Merged::broken() });
         assert_eq!(node.summary(job).unwrap().error.unwrap().code, Code::Internal);
-        for _ in 1..7 {
-            let (job, merge) = merges(&mut node).remove(0);
-            node.handle(Moment(3), Input::Merged { job, merged: merge.run() });
-            assert_eq!(state(&node, job), JobState::Completed);
-        }
-        assert!(merges(&mut node).is_empty() && node.requester.merges.out.is_empty());
+        let (job, merge) = merges(&mut node).remove(0);
+        node.handle(Moment(3), Input::Merged { job, merged: merge.run() });
+        assert_eq!(state(&node, job), JobState::Completed);
     }
 }

@@ -100,6 +100,11 @@ impl Owners {
         self.all.each(&holder.path(), |party| party.outputs = party.outputs.saturating_add(more));
     }
 
+    /// So many bytes of outputs that a job had gathered count no more.
+    pub(super) fn gives_back(&mut self, holder: Holder, bytes: usize) {
+        self.all.each(&holder.path(), |party| party.outputs = party.outputs.saturating_sub(bytes));
+    }
+
     /// Whose outputs are more than may be held, if there is somebody: the holder's own, or, when those of his household, of
     /// its network or of all are too many, those of whoever holds most of them; and what to say to him.
     pub(super) fn outputs_beyond(&self, holder: Holder) -> Option<(Holder, Refusal)> {

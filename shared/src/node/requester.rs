@@ -19,7 +19,7 @@ use super::{
     store,
 };
 use crate::{
-    id::{AttemptId, Hash, Holder, JobId, NodeId},
+    id::{AttemptId, Hash, Holder, JobId, NodeId, OwnerId},
     job::{AttemptState, Job, JobState, Requirements},
     refusal::{Code, Refusal},
     units::{Millis, Moment},
@@ -28,8 +28,8 @@ use crate::{
 
 /// Bytes of outputs that one job may gather.
 const MOST_OUTPUT_BYTES: u64 = 512 << 20;
-/// Results of more bytes are looked at for whether there is room for them before they are kept.
-const LARGE_RESULT: u64 = 64 << 10;
+/// Where so much less is free of what may be kept, a result is looked at before it is: a job's record is smaller.
+const NEAR_THE_BOUND: u64 = 4 << 20;
 /// A job that has not begun is given up when no node that meets its requirements was connected for so long, and how often
 /// that is looked at.
 const EXPIRES: Millis = Millis(24 * 3_600_000);
@@ -158,15 +158,18 @@ impl Requester {
 
     /// Drops a job that is over.
     pub(super) fn remove(&mut self, core: &mut Core, id: JobId) {
-        if let Some(owner) = self.finished.get(id).map(|job| job.holder.owner) {
-            self.finished.remove(id);
-            self.changed.remove(&id);
-            // The line last: as long as there is one, a host knows that the job is over.
-            for key in [StoreKey::Result(id), StoreKey::Job(id), StoreKey::Finished(id)] {
-                core.effects.push_back(Effect::Forget(key));
-            }
-            core.effects.push_back(Effect::JobRemoved { id, owner });
+        if let Some(line) = self.finished.take(id) {
+            self.forget_finished(core, id, line.summary.holder.owner);
         }
+    }
+
+    fn forget_finished(&mut self, core: &mut Core, id: JobId, owner: OwnerId) {
+        self.changed.remove(&id);
+        // The line last: as long as there is one, a host knows that the job is over.
+        for key in [StoreKey::Result(id), StoreKey::Job(id), StoreKey::Finished(id)] {
+            core.effects.push_back(Effect::Forget(key));
+        }
+        core.effects.push_back(Effect::JobRemoved { id, owner });
     }
 
     /// Brings the lists up to date with a job.
@@ -208,16 +211,16 @@ impl Requester {
         self.merge(core, id);
     }
 
-    /// Books what a job that is not complete has gathered, and ends one of whoever holds more than there is room for: his
-    /// largest. A complete one counts no more than before: it gives its outputs back soon.
-    fn bound_outputs(&mut self, core: &mut Core, id: JobId) {
+    /// Books what a job has gathered, and ends one of whoever holds more than there is room for: his largest, but for those
+    /// that the host makes results of now.
+    pub(super) fn bound_outputs(&mut self, core: &mut Core, id: JobId) {
         let Some(entry) = self.jobs.get_mut(&id).filter(|entry| !entry.state.is_final()) else { return };
         let bytes = usize::try_from(entry.done_bytes).unwrap_or(usize::MAX);
         let holder = entry.holder;
         self.owners.gathers(holder, bytes.saturating_sub(entry.booked_bytes));
         entry.booked_bytes = bytes;
         while let Some((whose, refusal)) = self.owners.outputs_beyond(holder) {
-            let his = self.jobs.values().filter(|entry| entry.holder == whose && entry.done_units < entry.units);
+            let his = self.jobs.values().filter(|entry| entry.holder == whose && !self.merges.is_out(entry.id));
             let Some(largest) = his.max_by_key(|entry| entry.booked_bytes).map(|entry| entry.id) else { return };
             self.finish(core, largest, Err((JobState::Failed, refusal)));
         }
@@ -228,7 +231,7 @@ impl Requester {
         let Some(entry) = self.jobs.get_mut(&id).filter(|entry| !entry.state.is_final()) else { return };
         let rank = entry.rank();
         self.owners.leaves(entry.holder, held_bytes(entry), std::mem::take(&mut entry.booked_bytes));
-        self.merges.ended(entry.holder.household, id);
+        self.merges.ended(id);
         let result = match end {
             Ok(result) => {
                 entry.state = JobState::Completed;
@@ -260,7 +263,7 @@ impl Requester {
         for start in spans {
             core.effects.push_back(Effect::Forget(StoreKey::Span(id, start)));
         }
-        self.trim(core);
+        self.trim(core, Some(id));
         if self.active.is_empty() {
             self.stop_looking(core);
         } else {
@@ -271,10 +274,11 @@ impl Requester {
     /// Takes a job that is over out of memory, all but its line in lists.
     fn put_away(&mut self, core: &mut Core, id: JobId, result: Option<String>) {
         let Some(mut entry) = self.jobs.remove(&id) else { return };
-        let is_large = |result: &String| result.len() as u64 > LARGE_RESULT;
+        let is_near =
+            |result: &String| self.finished.bytes() + result.len() as u64 + NEAR_THE_BOUND > core.config.keep.bytes;
         let result = match result {
-            Some(result) if is_large(&result) => self.make_room_for_result(core, &mut entry, result),
-            small_or_none => small_or_none,
+            Some(result) if is_near(&result) => self.make_room_for_result(core, &mut entry, result),
+            result => result,
         };
         let (mut bytes, has_result) = (0, result.is_some());
         // In this order: a host that dies in between must find a job that goes on, never one that is over without its
@@ -293,9 +297,11 @@ impl Requester {
     fn make_room_for_result(&mut self, core: &mut Core, entry: &mut Entry, result: String) -> Option<String> {
         let bytes = result.len() as u64 + store::job_bytes(entry);
         self.finished.insert(Finished::new(entry.summary(core.now, None), bytes, true));
-        while let Some(id) = self.finished.excess(core.now, &core.config.keep) {
+        let mut gone = Vec::new();
+        while let Some(id) = self.finished.excess(core.now, &core.config.keep, Some(entry.id)) {
             if id == entry.id {
                 self.finished.remove(id);
+                gone.into_iter().for_each(|line| self.finished.insert(line));
                 if entry.state == JobState::Completed {
                     entry.state = JobState::Failed;
                     let message = format!(
@@ -307,9 +313,12 @@ impl Requester {
                 }
                 return None;
             }
-            self.remove(core, id);
+            gone.extend(self.finished.take(id));
         }
         self.finished.remove(entry.id);
+        for line in gone {
+            self.forget_finished(core, line.summary.id, line.summary.holder.owner);
+        }
         Some(result)
     }
 
@@ -320,8 +329,8 @@ impl Requester {
     }
 
     /// Drops finished jobs beyond what is kept.
-    pub(super) fn trim(&mut self, core: &mut Core) {
-        while let Some(id) = self.finished.excess(core.now, &core.config.keep) {
+    pub(super) fn trim(&mut self, core: &mut Core, newest: Option<JobId>) {
+        while let Some(id) = self.finished.excess(core.now, &core.config.keep, newest) {
             self.remove(core, id);
         }
     }
@@ -374,7 +383,7 @@ impl Requester {
             self.make_room(core);
             self.note_reasons(core);
         }
-        self.trim(core);
+        self.trim(core, None);
         self.candidates.close_silent(core);
         self.tell(core);
     }

@@ -90,7 +90,7 @@ pub fn new_record(job: &Job, now: Moment) -> Vec<u8> {
         shares: Vec::new(),
         kernel: None,
     };
-    // Nothing in a record can fail to become JSON; an empty one would be forgotten at the next start.
+    // Nothing in a record can fail to become JSON.
     serde_json::to_vec(&record).unwrap_or_default()
 }
 
@@ -221,6 +221,7 @@ impl Requester {
     /// and told of ([`super::Node::unreadable`]): they are what is left of promises; those of a later version are left alone.
     pub(super) fn restore(&mut self, core: &mut Core, records: Vec<(StoreKey, Vec<u8>)>, read: ReadJob<'_>) {
         let (mut jobs, mut rest) = (Vec::new(), Vec::new());
+        let mut left_alone = std::collections::BTreeSet::new();
         for (key, bytes) in records {
             match key {
                 StoreKey::Finished(_) => match Finished::read(&bytes) {
@@ -233,14 +234,14 @@ impl Requester {
             }
         }
         for (id, bytes) in jobs {
-            if self.finished.get(id).is_none() {
-                self.restore_job(core, id, &bytes, read);
+            if self.finished.get(id).is_none() && !self.restore_job(core, id, &bytes, read) {
+                left_alone.insert(id);
             }
         }
         for (key, bytes) in rest {
             let kept = match key {
                 StoreKey::Job(_) | StoreKey::Finished(_) => true,
-                StoreKey::Span(id, _) if self.unreadable.contains(&StoreKey::Job(id)) => true,
+                StoreKey::Span(id, _) if left_alone.contains(&id) => true,
                 StoreKey::Span(id, _) => self.jobs.get_mut(&id).is_some_and(|entry| entry.restore_span(&bytes)),
                 StoreKey::Result(id) => self.finished.has_result(id),
             };
@@ -253,15 +254,20 @@ impl Requester {
             self.refresh(id);
             self.check_done(core, id);
         }
-        self.trim(core);
+        self.trim(core, None);
         self.start_looking(core);
     }
 
-    fn restore_job(&mut self, core: &mut Core, id: JobId, bytes: &[u8], read: ReadJob<'_>) {
+    /// Whether the record could be read.
+    fn restore_job(&mut self, core: &mut Core, id: JobId, bytes: &[u8], read: ReadJob<'_>) -> bool {
         let record = match serde_json::from_slice::<JobRecord>(bytes) {
             Ok(record) if record.version == VERSION => record,
-            Ok(_) | Err(_) if is_later(bytes, VERSION) => return,
-            Ok(_) | Err(_) => return self.unreadable.push(StoreKey::Job(id)),
+            Ok(_) | Err(_) => {
+                if !is_later(bytes, VERSION) {
+                    self.unreadable.push(StoreKey::Job(id));
+                }
+                return false;
+            }
         };
         match revive(id, record, read) {
             Ok(mut entry) => {
@@ -274,6 +280,7 @@ impl Requester {
                 self.keep_line(core, Finished::new(record.summary(id), bytes, completed));
             }
         }
+        true
     }
 }
 
@@ -399,6 +406,7 @@ mod tests {
             (StoreKey::Job(cut), text.as_bytes()[..40].to_vec()),
             (StoreKey::Job(later), of_later.clone().into_bytes()),
             (StoreKey::Span(damaged, 0), vec![1]),
+            (StoreKey::Span(later, 0), vec![1]),
             (StoreKey::Span(JobId([9; 16]), 0), vec![1]),
             (StoreKey::Finished(line), b"{".to_vec()),
             (StoreKey::Finished(later), of_later.into_bytes()),
