@@ -108,8 +108,11 @@ pub async fn find_place(State(app): State<Arc<App>>, request: Request, next: Nex
 
 fn may_be_compressed(response: &Response) -> bool {
     let headers: &HeaderMap = response.headers();
-    let len = response.body().size_hint().upper();
+    // As what compresses decides it, which leaves parts of answers alone.
+    let told = || headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+    let len: Option<u64> = response.body().size_hint().exact().or_else(told);
     !headers.contains_key(header::CONTENT_ENCODING)
+        && !headers.contains_key(header::CONTENT_RANGE)
         && len.is_none_or(|len| len >= compress::LEAST_BYTES)
         && compress::shrinks(headers)
 }

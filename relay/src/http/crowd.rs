@@ -107,12 +107,15 @@ impl Ranks {
         self.by_group.range((group, 0)..=(group, u64::MAX)).map(|(_, number)| *number)
     }
 
+    /// Those of a group, or all.
+    fn oldest_first(&self, of: Option<Group>) -> impl Iterator<Item = u64> {
+        let all = of.is_none().then(|| self.numbers.iter().copied());
+        all.into_iter().flatten().chain(of.into_iter().flat_map(|group| self.within(group)))
+    }
+
     /// The oldest, of a group or of all.
     fn oldest(&self, of: Option<Group>) -> Option<u64> {
-        match of {
-            Some(group) => self.within(group).next(),
-            None => self.numbers.first().copied(),
-        }
+        self.oldest_first(of).next()
     }
 }
 
@@ -214,11 +217,11 @@ impl Inner {
             Some(newcomer) => self.all.shares.gives_way_to(Some(newcomer)),
             None => self.all.shares.holds_most(),
         };
-        self.drop_resting_of_heaviest(now)
+        self.drop_resting_of_heaviest()
             || newcomer.is_some_and(|own| self.drop_resting(now, Some(own.address())))
             || self.drop_waiting(now.checked_sub(YOUNG), None)
             || self.drop_idle(None)
-            || gives_way.is_some_and(|most| self.drop_slowest(most.address(), now))
+            || (gives_way.is_some() && self.drop_slowest_of_heaviest(now))
     }
 
     /// Takes the oldest out that waits, of those of whom most do.
@@ -234,17 +237,26 @@ impl Inner {
     }
 
     /// Takes one out that does nothing, of those that hold most; among several that hold as much, the oldest.
-    fn drop_resting_of_heaviest(&mut self, now: Instant) -> bool {
+    fn drop_resting_of_heaviest(&mut self) -> bool {
+        let oldest = self.of_heaviest(&self.waiting).chain(self.of_heaviest(&self.idle)).next();
+        oldest.is_some_and(|number| self.remove(number))
+    }
+
+    /// Takes out the slowest of those that hold most; of equal ones, the oldest.
+    fn drop_slowest_of_heaviest(&mut self, now: Instant) -> bool {
+        let speed = |number: &u64| self.members.get(number).map(|member| member.speed(now));
+        let slowest = self.of_heaviest(&self.all).min_by_key(speed);
+        slowest.is_some_and(|number| self.remove(number))
+    }
+
+    /// Those of some members that hold as much as whoever holds most of all, the oldest first.
+    fn of_heaviest<'a>(&'a self, some: &'a Ranks) -> impl Iterator<Item = u64> + 'a {
         let shares = &self.all.shares;
-        let Some(most) = shares.holds_most() else { return false };
-        if !shares.several_are_heaviest() {
-            return self.drop_resting(now, Some(most.address()));
-        }
-        let most = shares.heaviness(most);
-        let holds_most =
-            |number: &&u64| self.members.get(number).is_some_and(|member| shares.heaviness(member.groups) == most);
-        let mut resting = self.waiting.numbers.iter().chain(&self.idle.numbers);
-        resting.find(holds_most).copied().is_some_and(|number| self.remove(number))
+        let most = shares.holds_most().map(|groups| shares.heaviness(groups));
+        // A group that is heaviest alone has all of them in it.
+        let group = shares.heaviest().filter(|_| !shares.several_are_heaviest());
+        let heaviness = move |number: &u64| self.members.get(number).map(|member| shares.heaviness(member.groups));
+        some.oldest_first(group).filter(move |number| most.is_some() && heaviness(number) == most)
     }
 
     fn drop_resting(&mut self, now: Instant, of: Option<Group>) -> bool {
@@ -260,12 +272,6 @@ impl Inner {
 
     fn drop_idle(&mut self, of: Option<Group>) -> bool {
         self.idle.oldest(of).is_some_and(|number| self.remove(number))
-    }
-
-    fn drop_slowest(&mut self, of: Group, now: Instant) -> bool {
-        let speed = |number: &u64| self.members.get(number).map(|member| member.speed(now));
-        let slowest = self.all.within(of).min_by_key(speed);
-        slowest.is_some_and(|number| self.remove(number))
     }
 
     /// Takes one out and tells it.
@@ -387,6 +393,21 @@ mod tests {
             places.extend((11..16).map(|n| come(&crowd, n, &format!("{}.1.1.1", 10 + n))));
             assert_eq!(alive(&places), [6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
         }
+    }
+
+    #[test]
+    fn within_a_wide_network_that_holds_most_the_oldest_or_slowest_goes_and_not_the_highest_address() {
+        let bounds = Bounds { all: 20, waiting: 100, ..BOUNDS };
+        let text = |n: u64| format!("20.0.{}.1", if n == 19 { 250 } else { n });
+        let crowd = Crowd::new(bounds);
+        let places: Vec<Place> = (0..25).map(|n| come(&crowd, n, &text(n))).collect();
+        assert_eq!(alive(&places), (5..25).collect::<Vec<_>>());
+        let crowd = Crowd::new(bounds);
+        let (start, later) = (Instant::now(), Instant::now() + Duration::from_secs(10));
+        let busy: Vec<Place> = (0..20).map(|n| crowd.enter_busy_at(source(&text(n)), false, start).unwrap()).collect();
+        busy.iter().enumerate().for_each(|(n, place)| place.moved((n + 13) % 20 * 1_000));
+        let _other = crowd.enter_busy_at(source("9.9.9.9"), false, later).unwrap();
+        assert_eq!((alive(&busy).len(), busy[7].gone.is_cancelled()), (19, true));
     }
 
     #[test]

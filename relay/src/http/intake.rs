@@ -411,7 +411,8 @@ fn too_slow() -> Refusal {
 }
 
 fn gave_way() -> Refusal {
-    let text = "there was no room for all bodies that are on their way here, and this one was the slowest of whoever takes most of it";
+    let text = "there was no room for all bodies that are on their way here, and this one was the slowest of whoever takes most \
+                of it";
     Refusal::new(Code::BodyTooSlow, text, "send it again, with fewer others at once or over a faster line")
 }
 

@@ -127,7 +127,7 @@ impl Table {
         }
         while self.lacks(bytes, limits::ANSWER_BYTES, |_| true) {
             // Those who hold less than they would not wait for them, however well they read.
-            let gives_way = self.with(source, bytes) <= self.heaviest(|_| true);
+            let gives_way = self.shares.gives_way_for(Some(source.groups()), bytes).is_some();
             let is_made = self.cut_slowest_of_heaviest(now, false, |_| true)
                 || self.cut_slowest(now, false, |_| true)
                 || (gives_way && self.cut_slowest_of_heaviest(now, true, |_| true));
@@ -152,14 +152,6 @@ impl Table {
     fn heaviest(&self, of: impl Fn(Source) -> bool) -> Option<Heaviness> {
         let sources = self.answers.values().map(|answer| answer.source).filter(|source| of(*source));
         sources.map(|source| self.shares.heaviness(source.groups())).max()
-    }
-
-    /// How heavy one would be with so many bytes more.
-    fn with(&mut self, source: Source, bytes: usize) -> Option<Heaviness> {
-        self.shares.add_many(source.groups(), bytes);
-        let heaviness = self.shares.heaviness(source.groups());
-        self.shares.remove_many(source.groups(), bytes);
-        Some(heaviness)
     }
 
     /// The same as [`Self::cut_slowest`], of those that hold most.
@@ -355,5 +347,18 @@ mod tests {
         assert_eq!(large.err(), Some(Code::RateLimited));
         drop((few, many, mine));
         assert!(put(&outbox, [192, 0, 2, 1], limits::ANSWER_BYTES * 2, now).is_ok(), "alone, an answer goes out");
+    }
+
+    #[test]
+    fn who_holds_nothing_finds_room_beside_neighbours_of_a_wide_network_that_hold_most() {
+        let (outbox, now) = (Outbox::default(), Instant::now());
+        // Ten of each address, fifty of each network.
+        let of = |n: usize| [203, 0, u8::try_from(n / 50).unwrap(), u8::try_from(n / 10 % 5).unwrap()];
+        let most = limits::ANSWER_BYTES / MIB;
+        let mut many: Vec<Reader> = (0..most).map(|n| put(&outbox, of(n), MIB, now).unwrap()).collect();
+        many.iter_mut().for_each(|reader| _ = reader.take(1));
+        let mine = put(&outbox, [203, 0, 99, 1], MIB, now + LATER).unwrap();
+        assert_eq!((alive(&many), mine.is_cut()), (most - 1, false));
+        assert_eq!(put(&outbox, of(0), MIB, now + LATER).err(), Some(Code::RateLimited), "who holds most waits");
     }
 }

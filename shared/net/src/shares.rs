@@ -94,6 +94,14 @@ impl Groups {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Heaviness([usize; 3]);
 
+impl Heaviness {
+    /// How heavy the heaviest of its groups is.
+    pub fn weight(self) -> usize {
+        let [weight, _, _] = self.0;
+        weight
+    }
+}
+
 /// How much each group holds.
 #[derive(Default)]
 pub struct Shares {
@@ -168,13 +176,12 @@ impl Shares {
         heaviest.next().is_some_and(|first| heaviest.next() == Some(first))
     }
 
-    /// Who holds most within the heaviest group.
+    /// Who holds most within the heaviest group: nobody's [`Heaviness`] is higher. Where several groups are heaviest, all of
+    /// them are looked at.
     pub fn holds_most(&self) -> Option<Groups> {
-        let mut group = self.heaviest()?;
-        while let Some(inner) = self.heaviest_within(group) {
-            group = inner;
-        }
-        self.held.get(&group).map(|(_, groups)| *groups)
+        let (most, _) = self.by_weight.last()?;
+        let heaviest = self.by_weight.iter().rev().take_while(|(weight, _)| weight == most);
+        self.fullest(heaviest.map(|(_, group)| *group))
     }
 
     /// How heavy a holder is. The heaviest are those of [`Self::holds_most`], and those that hold as much: whoever lets one of
@@ -185,21 +192,41 @@ impl Shares {
         Heaviness([heaviest, self.of(groups.network()), self.of(groups.address())])
     }
 
-    fn heaviest_within(&self, around: Group) -> Option<Group> {
+    /// Who holds most within any of some groups that are as heavy as each other.
+    fn fullest(&self, groups: impl Iterator<Item = Group>) -> Option<Groups> {
+        let holders = groups.filter_map(|group| self.fullest_within(group));
+        holders.max_by_key(|groups| (self.of(groups.network()), self.of(groups.address()), *groups))
+    }
+
+    fn fullest_within(&self, around: Group) -> Option<Groups> {
         let highest = Group { width: Width::Address, first: Ipv6Addr::from_bits(u128::MAX).into() };
-        let inner = self.within.range(..=(around, usize::MAX, highest)).next_back();
-        inner.filter(|(of, _, _)| *of == around).map(|(_, _, group)| *group)
+        let inner = self.within.range(..=(around, usize::MAX, highest)).rev();
+        let mut inner = inner.take_while(|(of, _, _)| *of == around).map(|(_, count, group)| (*count, *group));
+        match around.width {
+            Width::Wide => {
+                let (most, first) = inner.next()?;
+                let others = inner.take_while(|(count, _)| *count == most).map(|(_, group)| group);
+                self.fullest(std::iter::once(first).chain(others))
+            }
+            Width::Network => inner.next().and_then(|(_, address)| self.fullest_within(address)),
+            Width::Address => self.held.get(&around).map(|(_, groups)| *groups),
+        }
     }
 
     /// Who holds most, if that is more than the newcomer would hold with one more. What both belong to does not matter between
     /// them; a newcomer without groups holds nothing else.
     pub fn gives_way_to(&self, newcomer: Option<Groups>) -> Option<Groups> {
+        self.gives_way_for(newcomer, 1)
+    }
+
+    /// As [`Self::gives_way_to`], to a newcomer that would hold so much more.
+    pub fn gives_way_for(&self, newcomer: Option<Groups>, many: usize) -> Option<Groups> {
         let most = self.holds_most()?;
         let apart = |group: &Group| !newcomer.is_some_and(|newcomer| newcomer.0.contains(group));
         let theirs = most.0.into_iter().filter(apart).map(|group| group.weight(self.of(group))).max()?;
-        let own = newcomer.map_or(Some(most.address().weight(1)), |newcomer| {
+        let own = newcomer.map_or(Some(most.address().weight(many)), |newcomer| {
             let apart = newcomer.0.into_iter().filter(|group| !most.0.contains(group));
-            apart.map(|group| group.weight(self.of(group) + 1)).max()
+            apart.map(|group| group.weight(self.of(group).saturating_add(many))).max()
         })?;
         (own < theirs).then_some(most)
     }
@@ -275,6 +302,26 @@ mod tests {
         assert_eq!(most.network(), groups("20.0.7.1").network());
         assert!((0..100).all(|n| spread.heaviness(groups(&format!("20.0.{n}.1"))) <= spread.heaviness(most)));
         assert!(spread.heaviness(groups("60.0.0.1")) < spread.heaviness(groups("20.0.1.1")));
+    }
+
+    #[test]
+    fn nobody_is_heavier_than_who_holds_most_also_where_several_groups_are_heaviest() {
+        let mut tie = holding(&[("9.9.9.9", 6)]);
+        (0..24).for_each(|n| tie.add(groups(&format!("1.1.1.{n}"))));
+        assert_eq!(tie.holds_most().unwrap().network(), groups("1.1.1.1").network());
+        let mut number: u32 = 1;
+        let mut below = |end: u32| {
+            number = number.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+            (number >> 16) % end
+        };
+        for _ in 0..500 {
+            let mut shares = Shares::default();
+            let holders: Vec<Groups> =
+                (0..40).map(|_| groups(&format!("{}.0.{}.{}", 1 + below(3), below(4), below(4)))).collect();
+            holders.iter().for_each(|groups| shares.add(*groups));
+            let most = holders.iter().map(|groups| shares.heaviness(*groups)).max();
+            assert_eq!(shares.holds_most().map(|groups| shares.heaviness(groups)), most);
+        }
     }
 
     #[test]

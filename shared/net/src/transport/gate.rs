@@ -87,12 +87,16 @@ impl Table {
         }
     }
 
-    /// Ends the oldest silent one of those that hold most of some; if none of them is silent, the oldest.
+    /// Ends one of some, of those in the heaviest group: a silent one before one that has spoken, then one of whoever holds
+    /// most in there, then the oldest. Silence comes first, so that a household does not pay for what is silent around it.
     fn drop_one(&mut self, of: impl Fn(Groups) -> bool) {
-        let some = self.pending.iter().filter(|(_, pending)| of(pending.groups));
-        let weakest = some.max_by_key(|(number, pending)| {
+        let some = || self.pending.iter().filter(|(_, pending)| of(pending.groups));
+        let heaviness = |pending: &Pending| self.shares.heaviness(pending.groups);
+        let most = some().map(|(_, pending)| heaviness(pending).weight()).max();
+        let heaviest = some().filter(|(_, pending)| Some(heaviness(pending).weight()) == most);
+        let weakest = heaviest.max_by_key(|(number, pending)| {
             let is_silent = !pending.heard.load(Ordering::Relaxed);
-            (self.shares.heaviness(pending.groups), is_silent, Reverse(**number))
+            (is_silent, heaviness(pending), Reverse(**number))
         });
         if let Some(pending) = weakest.map(|(number, _)| *number).and_then(|number| self.remove(number)) {
             pending.abort.abort();
@@ -298,6 +302,20 @@ mod tests {
         assert_eq!(table.pending.len(), limits::PENDING_INCOMING);
         assert!(table.pending.contains_key(&honest), "of the crowded prefixes one goes, not the lone one");
     }
+
+    #[test]
+    fn a_household_that_has_spoken_stays_among_silent_neighbours_that_hold_less_each() {
+        let mut table = Table::default();
+        let mut from = |household: usize, heard: bool| {
+            table.arriving = Some(Arc::new(AtomicBool::new(heard)));
+            table.admit(Origin::of(&format!("/ip6/2001:db8:1:{household:x}::1/tcp/1").parse().unwrap())).0
+        };
+        let honest = [from(0xFFFF, true), from(0xFFFF, true)];
+        (0..limits::PENDING_PER_PREFIX * 2).for_each(|n| _ = from(n, false));
+        assert_eq!(table.pending.len(), limits::PENDING_PER_PREFIX);
+        assert!(honest.iter().all(|number| table.pending.contains_key(number)));
+    }
+
     #[test]
     fn where_nobody_holds_more_than_others_it_is_not_the_highest_address_that_goes() {
         // One of each network of a wide one, and one of each wide one.
