@@ -15,35 +15,28 @@ use p2pnet_shared::{
     units::{Millis, Moment},
 };
 
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use crate::{executor::Executor, store::Store};
-
-/// Merges that run at once: each takes a core, and as much memory again as the outputs that it merges.
-const MERGES: usize = 2;
 
 /// The platform's side of the loop. No order blocks.
 pub struct NativeHost {
     executor: Executor,
     store: Store,
     facts: mpsc::Sender<HostFact>,
-    merges: Arc<Semaphore>,
 }
 
 impl NativeHost {
     /// A host that computes on `executor`, keeps records in `store`, and tells `facts` what came of merges. It lives inside a
     /// tokio runtime.
     pub fn new(executor: Executor, store: Store, facts: mpsc::Sender<HostFact>) -> Self {
-        Self { executor, store, facts, merges: Arc::new(Semaphore::new(MERGES)) }
+        Self { executor, store, facts }
     }
 
     fn merge(&self, job: JobId, merge: Merge) {
-        let (mut facts, merges) = (self.facts.clone(), Arc::clone(&self.merges));
+        let mut facts = self.facts.clone();
         tokio::spawn(async move {
-            let turn = merges.acquire().await; // an error would mean that it is closed, which nobody does
-            let merged = spawn_blocking(move || merge.run()).await;
-            drop(turn);
-            let merged = merged.unwrap_or_else(|error| {
+            let merged = spawn_blocking(move || merge.run()).await.unwrap_or_else(|error| {
                 tracing::error!(%job, %error, "outputs could not be merged");
                 Merged::broken()
             });
