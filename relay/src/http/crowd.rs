@@ -3,7 +3,6 @@
 //! the slowest of whoever holds most makes room for those who hold less.
 
 use std::{
-    cmp::Reverse,
     collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, PoisonError,
@@ -21,6 +20,8 @@ use super::source::Source;
 /// Whoever came so lately has hardly had time to do anything: a burst from one address goes beyond that address's bounds
 /// for so long, but not beyond those of all; and nobody is slow yet.
 const YOUNG: Duration = Duration::from_secs(2);
+/// Where many hold as much, the slowest is looked for among so many: each newcomer costs that, while everybody waits.
+const LOOKED_AT: usize = 256;
 
 /// How many there may be.
 #[derive(Clone, Copy, Debug)]
@@ -213,15 +214,13 @@ impl Inner {
     /// before others, and what does nothing before what works. One that has just come goes for none but its own address,
     /// unless that holds most: coming again and again keeps nobody out.
     fn make_room(&mut self, newcomer: Option<Groups>, now: Instant) -> bool {
-        let gives_way = match newcomer {
-            Some(newcomer) => self.all.shares.gives_way_to(Some(newcomer)),
-            None => self.all.shares.holds_most(),
-        };
-        self.drop_resting_of_heaviest()
+        let Some(most) = self.all.shares.holds_most() else { return false };
+        let gives_way = newcomer.is_none_or(|newcomer| self.all.shares.is_more_than(most, Some(newcomer), 1));
+        self.drop_resting_of_heaviest(most)
             || newcomer.is_some_and(|own| self.drop_resting(now, Some(own.address())))
             || self.drop_waiting(now.checked_sub(YOUNG), None)
             || self.drop_idle(None)
-            || (gives_way.is_some() && self.drop_slowest_of_heaviest(now))
+            || (gives_way && self.drop_slowest_of_heaviest(most, now))
     }
 
     /// Takes the oldest out that waits, of those of whom most do.
@@ -229,34 +228,35 @@ impl Inner {
         let shares = &self.waiting.shares;
         let oldest = if shares.several_are_heaviest() {
             let heaviness = |number: &u64| self.members.get(number).map(|member| shares.heaviness(member.groups));
-            self.waiting.numbers.iter().max_by_key(|number| (heaviness(number), Reverse(**number))).copied()
+            let most = shares.holds_most().map(|groups| shares.heaviness(groups));
+            self.waiting.numbers.iter().find(|number| heaviness(number) == most).copied()
         } else {
             self.waiting.oldest(shares.heaviest())
         };
         oldest.map(|number| self.remove(number));
     }
 
-    /// Takes one out that does nothing, of those that hold most; among several that hold as much, the oldest.
-    fn drop_resting_of_heaviest(&mut self) -> bool {
-        let oldest = self.of_heaviest(&self.waiting).chain(self.of_heaviest(&self.idle)).next();
+    /// Takes one out that does nothing, of those that hold as much as `most`; among several, the oldest.
+    fn drop_resting_of_heaviest(&mut self, most: Groups) -> bool {
+        let oldest = self.as_heavy(&self.waiting, most).chain(self.as_heavy(&self.idle, most)).next();
         oldest.is_some_and(|number| self.remove(number))
     }
 
-    /// Takes out the slowest of those that hold most; of equal ones, the oldest.
-    fn drop_slowest_of_heaviest(&mut self, now: Instant) -> bool {
+    /// Takes out the slowest of those that hold as much as `most`; of equal ones, the oldest.
+    fn drop_slowest_of_heaviest(&mut self, most: Groups, now: Instant) -> bool {
         let speed = |number: &u64| self.members.get(number).map(|member| member.speed(now));
-        let slowest = self.of_heaviest(&self.all).min_by_key(speed);
+        let slowest = self.as_heavy(&self.all, most).min_by_key(speed);
         slowest.is_some_and(|number| self.remove(number))
     }
 
-    /// Those of some members that hold as much as whoever holds most of all, the oldest first.
-    fn of_heaviest<'a>(&'a self, some: &'a Ranks) -> impl Iterator<Item = u64> + 'a {
+    /// Those of some members that hold as much as one that holds most of all: the oldest [`LOOKED_AT`], the oldest first.
+    fn as_heavy<'a>(&'a self, some: &'a Ranks, most: Groups) -> impl Iterator<Item = u64> + 'a {
         let shares = &self.all.shares;
-        let most = shares.holds_most().map(|groups| shares.heaviness(groups));
         // A group that is heaviest alone has all of them in it.
         let group = shares.heaviest().filter(|_| !shares.several_are_heaviest());
         let heaviness = move |number: &u64| self.members.get(number).map(|member| shares.heaviness(member.groups));
-        some.oldest_first(group).filter(move |number| most.is_some() && heaviness(number) == most)
+        let most = Some(shares.heaviness(most));
+        some.oldest_first(group).filter(move |number| heaviness(number) == most).take(LOOKED_AT)
     }
 
     fn drop_resting(&mut self, now: Instant, of: Option<Group>) -> bool {

@@ -122,6 +122,14 @@ enum Shared {
     Bytes,
 }
 
+/// Who wants room.
+#[derive(Clone, Copy)]
+struct Comer {
+    source: Source,
+    /// The body that grows; `None` for one that is to begin.
+    body: Option<u64>,
+}
+
 /// Whose bodies.
 #[derive(Clone, Copy)]
 enum Scope {
@@ -211,7 +219,7 @@ impl Intake {
         if let Some(scope) = scope {
             // It counts for whether its own group takes most.
             table.places.add(source.groups());
-            let made = table.drop_slowest(Shared::Bodies, scope, now, None);
+            let made = table.drop_slowest(Shared::Bodies, scope, now, Comer { source, body: None });
             table.places.remove(source.groups());
             made?;
         }
@@ -264,7 +272,7 @@ impl Intake {
                 None
             };
             let Some(scope) = scope else { break };
-            if table.drop_slowest(Shared::Bytes, scope, now, Some(number)).is_none() {
+            if table.drop_slowest(Shared::Bytes, scope, now, Comer { source, body: Some(number) }).is_none() {
                 if let Some(body) = table.bodies.get_mut(&number) {
                     body.waits_since.get_or_insert(now);
                 }
@@ -314,26 +322,31 @@ impl Table {
         Some(body)
     }
 
-    fn heaviness(&self, of: Shared, body: &Arriving) -> Heaviness {
+    fn heaviness(&self, of: Shared, source: Source) -> Heaviness {
         match of {
-            Shared::Bodies => self.places.heaviness(body.source.groups()),
-            Shared::Bytes => self.bytes.heaviness(body.source.groups()),
+            Shared::Bodies => self.places.heaviness(source.groups()),
+            Shared::Bytes => self.bytes.heaviness(source.groups()),
         }
     }
 
-    /// Takes the slowest body out of those of a scope that take most, unless that is `asker` itself; `None` when nobody can go
-    /// now.
-    fn drop_slowest(&mut self, of: Shared, scope: Scope, now: Instant, asker: Option<u64>) -> Option<()> {
-        let may_go = |number: u64, body: &Arriving| {
-            !body.whole && (Some(number) == asker || now.duration_since(body.since) >= YOUNG)
+    /// Takes out the slowest body of those that take most among the bodies of a scope that may go: neither whole nor young,
+    /// and taking some of it.
+    /// `None` when nobody can go now, or none but who takes less than the comer, or the comer itself.
+    fn drop_slowest(&mut self, of: Shared, scope: Scope, now: Instant, comer: Comer) -> Option<()> {
+        let going = || {
+            self.within(scope).filter(|(number, body)| {
+                let is_comer = Some(*number) == comer.body;
+                let is_young = now.duration_since(body.since) < YOUNG;
+                !body.whole && (is_comer || !is_young && body.takes(of) > 0)
+            })
         };
-        let taking = self.within(scope).filter(|(_, body)| body.takes(of) > 0);
-        let most = taking.map(|(_, body)| self.heaviness(of, body)).max()?;
-        let (number, _) = self
-            .within(scope)
-            .filter(|(number, body)| may_go(*number, body) && self.heaviness(of, body) == most)
-            .max_by_key(|(_, body)| body.behind(now))?;
-        if Some(number) == asker {
+        let most = going().map(|(_, body)| self.heaviness(of, body.source)).max()?;
+        if most < self.heaviness(of, comer.source) {
+            return None;
+        }
+        let heaviest = going().filter(|(_, body)| self.heaviness(of, body.source) == most);
+        let (number, _) = heaviest.max_by_key(|(_, body)| body.behind(now))?;
+        if Some(number) == comer.body {
             return None;
         }
         self.remove(number)?.gone.cancel();
@@ -479,8 +492,9 @@ mod tests {
             assert!(!intake.try_grow(patient.0.number, bytes, after(second)));
         }
         let slow = intake.try_enter(address(1), after(15)).unwrap();
+        let comer = Comer { source: address(1), body: None };
         let drop_slowest =
-            |now| intake.lock().drop_slowest(Shared::Bodies, Scope::Address(address(1).address), now, None);
+            |now| intake.lock().drop_slowest(Shared::Bodies, Scope::Address(comer.source.address), now, comer);
         assert_eq!(drop_slowest(after(20)), Some(()));
         assert!(slow.1.is_cancelled() && !patient.1.is_cancelled(), "while it waits");
         drop(whole);
@@ -564,6 +578,52 @@ mod tests {
         assert!(!whole.1.is_cancelled() && others.iter().filter(|(_, gone)| gone.is_cancelled()).count() == 1);
         assert!(intake.lock().bodies.values().map(|body| body.bytes).sum::<usize>() <= limits::BODY_BYTES_PER_ADDRESS);
     }
+
+    #[test]
+    fn whole_bodies_of_whoever_takes_most_shield_nobody_elses_slow_ones() {
+        let intake = Intake::default();
+        let start = Instant::now();
+        let later = start + Duration::from_secs(1);
+        let whole = |held: &Held| intake.lock().bodies.get_mut(&held.number).unwrap().whole = true;
+        let most: Vec<_> =
+            (0..limits::BODIES_PER_ADDRESS).map(|_| intake.try_enter(address(1), start).unwrap()).collect();
+        let bytes = limits::BODY_BYTES_PER_ADDRESS / most.len();
+        for (held, _) in &most {
+            assert!(intake.try_grow(held.number, bytes, start));
+            whole(held);
+        }
+        let dribbles = (most.len()..limits::BODIES).map(|n| 2 + u8::try_from(n % 10).unwrap());
+        let dribbling: Vec<_> = dribbles.map(|network| intake.try_enter(address(network), start).unwrap()).collect();
+        let mut left = limits::BODY_BYTES - limits::BODY_BYTES_PER_ADDRESS;
+        for (held, _) in &dribbling {
+            let bytes = left.min(limits::MOST_BODY_BYTES);
+            if bytes > 0 && intake.try_grow(held.number, bytes, start) {
+                left -= bytes;
+            }
+        }
+        let gone = || dribbling.iter().filter(|(_, gone)| gone.is_cancelled()).count();
+        let honest = intake.try_enter(address(200), later).unwrap();
+        assert_eq!(gone(), 1, "for a place");
+        let small = intake.insert_whole(address(201));
+        assert!(intake.try_grow(small.0.number, SMALL, later) && intake.try_grow(honest.0.number, 1 << 20, later));
+        assert_eq!((gone(), left), (2, 0), "for memory");
+        assert!(intake.try_enter(address(1), later).is_none(), "it has its share");
+        assert!(most.iter().all(|(_, gone)| !gone.is_cancelled()));
+    }
+
+    #[test]
+    fn who_takes_more_than_others_takes_no_place_of_theirs() {
+        let intake = Intake::default();
+        let start = Instant::now();
+        let later = start + Duration::from_secs(1);
+        let enter = |last: usize, now| intake.try_enter(near(1, u8::try_from(last).unwrap()), now);
+        let others = limits::BODIES_PER_NETWORK + 1 - limits::BODIES_PER_ADDRESS;
+        let others: Vec<_> = (0..others).map(|n| enter(2 + n % 5, start).unwrap()).collect();
+        let own: Vec<_> = (0..limits::BODIES_PER_ADDRESS).map_while(|_| enter(1, later)).collect();
+        assert_eq!(own.len(), limits::BODIES_PER_ADDRESS - 1);
+        assert!(others.iter().all(|(_, gone)| !gone.is_cancelled()));
+    }
+
     #[test]
     fn where_nobody_takes_more_than_others_it_is_not_the_highest_address_that_gives_way() {
         let in_few: fn(usize) -> [u8; 2] = |n| [44, u8::try_from(n / 250 % 4).unwrap()];

@@ -111,7 +111,8 @@ impl Outbox {
 }
 
 impl Table {
-    /// Lets as many go as must for so many bytes more.
+    /// Lets as many go as must for so many bytes more. Those who hold less than others would not wait for them, however well
+    /// these read.
     fn make_room(&mut self, source: Source, bytes: usize, now: Instant) -> Result<(), Refusal> {
         let of_address = |other: Source| other.address == source.address;
         let of_network = |other: Source| other.network == source.network;
@@ -121,12 +122,17 @@ impl Table {
             }
         }
         while self.lacks(bytes, limits::ANSWER_BYTES_PER_NETWORK, of_network) {
-            if !self.cut_slowest_of_heaviest(now, false, of_network) && !self.cut_slowest(now, false, of_network) {
+            let theirs = self.answers.values().map(|answer| answer.source).filter(|other| of_network(*other));
+            let most = theirs.map(|other| self.shares.of(other.groups().address())).max();
+            let gives_way = most > Some(self.shares.of(source.groups().address()) + bytes);
+            let is_made = self.cut_slowest_of_heaviest(now, false, of_network)
+                || self.cut_slowest(now, false, of_network)
+                || (gives_way && self.cut_slowest_of_heaviest(now, true, of_network));
+            if !is_made {
                 return Err(no_room("your network"));
             }
         }
         while self.lacks(bytes, limits::ANSWER_BYTES, |_| true) {
-            // Those who hold less than they would not wait for them, however well they read.
             let gives_way = self.shares.gives_way_for(Some(source.groups()), bytes).is_some();
             let is_made = self.cut_slowest_of_heaviest(now, false, |_| true)
                 || self.cut_slowest(now, false, |_| true)
@@ -318,11 +324,24 @@ mod tests {
         let addresses = (0..most - 1).map(|n| [203, 0, 113, 2 + u8::try_from(n / each).unwrap()]);
         let many: Vec<Reader> = addresses.map(|address| put(&outbox, address, MIB, now).unwrap()).collect();
         let next = [203, 0, 113, 99];
-        assert_eq!(put(&outbox, next, MIB, now).err(), Some(Code::RateLimited));
+        let much = limits::ANSWER_BYTES_PER_ADDRESS;
+        assert_eq!(put(&outbox, next, much, now).err(), Some(Code::RateLimited), "it would hold as much");
         let elsewhere = put(&outbox, [203, 0, 114, 1], MIB, now);
         assert!(elsewhere.is_ok(), "another network has its own share");
         let late = put(&outbox, next, MIB, now + LATER).unwrap();
         assert_eq!((alive(&many), few.is_cut(), late.is_cut()), (most - 2, false, false));
+    }
+
+    #[test]
+    fn two_addresses_that_read_slowly_keep_none_of_their_network_from_answers() {
+        let (outbox, now) = (Outbox::default(), Instant::now());
+        let most = limits::ANSWER_BYTES_PER_NETWORK / MIB;
+        let mut many: Vec<Reader> = (0..most)
+            .map(|n| put(&outbox, [203, 0, 113, u8::try_from(1 + n % 2).unwrap()], MIB, now).unwrap())
+            .collect();
+        many.iter_mut().for_each(|reader| assert_eq!(reader.take(1).len(), 1));
+        let next = put(&outbox, [203, 0, 113, 99], MIB, now + LATER).unwrap();
+        assert_eq!((alive(&many), next.is_cut()), (most - 1, false));
     }
 
     #[test]

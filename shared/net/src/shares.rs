@@ -1,11 +1,15 @@
 //! Who holds most of what is shared by address. One who wants more than others takes many of it at one address, or a few at
 //! each of the many addresses that are cheap to get together; so what is held counts for the address, for the network around
-//! it, and for the wide one around that. Each question is answered without looking at all holders.
+//! it, and for the wide one around that. Each question is answered without looking at all holders: where many groups hold as much,
+//! at some of them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
+
+/// Groups that are looked at where many are as heavy as each other.
+const LOOKED_AT: usize = 256;
 
 /// How wide a group of addresses is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -176,8 +180,8 @@ impl Shares {
         heaviest.next().is_some_and(|first| heaviest.next() == Some(first))
     }
 
-    /// Who holds most within the heaviest group: nobody's [`Heaviness`] is higher. Where several groups are heaviest, all of
-    /// them are looked at.
+    /// Who holds most within the heaviest group: nobody's [`Heaviness`] is higher. Where several groups are heaviest, these are
+    /// looked at, [`LOOKED_AT`] at most.
     pub fn holds_most(&self) -> Option<Groups> {
         let (most, _) = self.by_weight.last()?;
         let heaviest = self.by_weight.iter().rev().take_while(|(weight, _)| weight == most);
@@ -194,7 +198,7 @@ impl Shares {
 
     /// Who holds most within any of some groups that are as heavy as each other.
     fn fullest(&self, groups: impl Iterator<Item = Group>) -> Option<Groups> {
-        let holders = groups.filter_map(|group| self.fullest_within(group));
+        let holders = groups.take(LOOKED_AT).filter_map(|group| self.fullest_within(group));
         holders.max_by_key(|groups| (self.of(groups.network()), self.of(groups.address()), *groups))
     }
 
@@ -222,13 +226,18 @@ impl Shares {
     /// As [`Self::gives_way_to`], to a newcomer that would hold so much more.
     pub fn gives_way_for(&self, newcomer: Option<Groups>, many: usize) -> Option<Groups> {
         let most = self.holds_most()?;
+        self.is_more_than(most, newcomer, many).then_some(most)
+    }
+
+    /// Whether one that holds `most` gives way to a newcomer that would hold so much more, as in [`Self::gives_way_for`].
+    pub fn is_more_than(&self, most: Groups, newcomer: Option<Groups>, many: usize) -> bool {
         let apart = |group: &Group| !newcomer.is_some_and(|newcomer| newcomer.0.contains(group));
-        let theirs = most.0.into_iter().filter(apart).map(|group| group.weight(self.of(group))).max()?;
+        let theirs = most.0.into_iter().filter(apart).map(|group| group.weight(self.of(group))).max();
         let own = newcomer.map_or(Some(most.address().weight(many)), |newcomer| {
             let apart = newcomer.0.into_iter().filter(|group| !most.0.contains(group));
             apart.map(|group| group.weight(self.of(group).saturating_add(many))).max()
-        })?;
-        (own < theirs).then_some(most)
+        });
+        own.zip(theirs).is_some_and(|(own, theirs)| own < theirs)
     }
 }
 
