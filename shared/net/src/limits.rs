@@ -221,7 +221,7 @@ pub const RESERVATIONS_PER_PREFIX: usize = 1_024;
 pub const CIRCUITS_PER_PREFIX: usize = 2_048;
 /// Circuits in all.
 pub const CIRCUITS: usize = 8_192;
-/// Circuits that one node opens.
+/// Circuits that one node opens. Those that others open to it do not count.
 pub const CIRCUITS_PER_NODE: usize = 64;
 /// Circuits that one node may open at once; one more every [`RATE_INTERVAL`].
 pub const CIRCUIT_RATE: u32 = 240;

@@ -108,6 +108,11 @@ impl Book {
         may
     }
 
+    /// How many circuits a node opened, or asks for.
+    pub fn opened_by(&self, node: PeerId) -> usize {
+        self.circuits.iter().filter(|circuit| self.nodes.get(&circuit.source) == Some(&node)).count()
+    }
+
     /// Whether who speaks may open one more circuit. To be asked last, when libp2p would grant it if there is a reservation.
     pub fn may_open(&mut self, from: From) -> bool {
         let held = self.circuits.iter().filter(|circuit| circuit.from == from).count();

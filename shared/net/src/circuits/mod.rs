@@ -1,6 +1,6 @@
 //! What a seed relays for those who cannot be dialled, and for how many: of one node, of one prefix, in all. libp2p counts
-//! by node, and a name costs nothing; what the nodes of a prefix hold together is counted in the [`book`], which this keeps
-//! around libp2p's relay.
+//! by node, and a name costs nothing; what a node opens, and what the nodes of a prefix hold together, is counted in the
+//! [`book`], which this keeps around libp2p's relay.
 
 mod book;
 #[cfg(test)]
@@ -55,6 +55,12 @@ impl Relay {
         config.reservation_rate_limiters.push(Box::new(move |_: PeerId, address: &Multiaddr, _: Instant| {
             lock(&asked, |book| book.may_reserve(Origin::of(address).map(|origin| origin.prefix)))
         }));
+        // Before all others, so that a node that may open no more does not use up its rate.
+        let asked = Arc::clone(&book);
+        let may_open_more = move |node: PeerId, _: &Multiaddr, _: Instant| {
+            lock(&asked, |book| book.opened_by(node) < limits::CIRCUITS_PER_NODE)
+        };
+        config.circuit_src_rate_limiters.insert(0, Box::new(may_open_more));
         let asked = Arc::clone(&book);
         config.circuit_src_rate_limiters.push(Box::new(move |_: PeerId, address: &Multiaddr, _: Instant| {
             lock(&asked, |book| book.may_open(Origin::of(address).map(|origin| origin.prefix)))
@@ -81,14 +87,15 @@ impl Relay {
 /// The bounds by node, and in all.
 fn by_node() -> relay::Config {
     // libp2p asks of a node whether it holds more than so many before it grants the next.
-    let one_less = |most: usize| most.saturating_sub(1);
+    let reservations = limits::RESERVATIONS_PER_NODE.saturating_sub(1);
     let mut config = relay::Config {
         max_reservations: limits::RESERVATIONS,
-        max_reservations_per_peer: one_less(limits::RESERVATIONS_PER_NODE),
+        max_reservations_per_peer: reservations,
         reservation_duration: limits::RESERVATION_DURATION,
         reservation_rate_limiters: Vec::new(),
         max_circuits: limits::CIRCUITS,
-        max_circuits_per_peer: one_less(limits::CIRCUITS_PER_NODE),
+        // It counts those to a node with those of it, so that strangers could take the places of others; ours does not.
+        max_circuits_per_peer: limits::CIRCUITS,
         max_circuit_duration: limits::CIRCUIT_DURATION,
         max_circuit_bytes: limits::CIRCUIT_BYTES,
         circuit_src_rate_limiters: Vec::new(),

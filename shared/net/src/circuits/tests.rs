@@ -248,6 +248,12 @@ async fn a_node_opens_as_many_circuits_as_documented_and_no_more() {
     }
     assert!(!world.open(source, to).await);
     assert!(world.open(other, to).await);
+    // Those that others opened to it are not its own.
+    assert!(world.reserve(other).await);
+    for _ in 0..limits::CIRCUITS_PER_NODE {
+        assert!(world.open(to, other).await);
+    }
+    assert!(!world.open(to, other).await);
 }
 
 #[tokio::test]
