@@ -11,6 +11,9 @@ pub const NATIVE_CONNECTIONS: usize = 8_192;
 pub const BROWSER_CONNECTIONS: usize = 128;
 /// How long a connection that is given up or hung up on may take to say goodbye.
 pub const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long what came last on a connection that is gone may still be read from its streams where others hold them, as circuits
+/// do: the last of a result reaches who reads slowly.
+pub const LAST_BYTES_TIMEOUT: Duration = Duration::from_secs(30);
 /// Connections that are doing so because they made room for others. Beyond, none makes room.
 pub const CONNECTIONS_GOING: usize = 1_024;
 /// Connections to one node. More than one exists only while two nodes dial each other, or one reconnects.
@@ -128,11 +131,12 @@ pub const STREAMS_OPEN: usize = 640;
 pub const STREAMS_TAKEN: usize = 320;
 /// Streams of one connection that are saying what they are for. More wait.
 pub const STREAMS_BEGINNING: usize = 32;
-/// Streams of one connection that begin while others are not forgotten yet; beyond, it ends. Twice those that yamux has.
+/// Streams of one connection that begin while others are not forgotten yet; beyond, it ends. Twice those that yamux has: where
+/// a socket always has something left to send, none is forgotten, and as many as yamux has may have ended meanwhile.
 pub const STREAMS_BEGUN: usize = 2 * STREAMS;
-/// Bytes that may lie unread in the streams of one connection over TCP, WebSocket or a circuit; beyond, it ends. Everything
-/// that a node was told it may send has room: in the circuits that it opens, whose other ends may be slow, and in a few other
-/// streams, [`STREAM_WINDOW`] each, and by what windows grow.
+/// Bytes that may lie unread in the streams of one connection over TCP, WebSocket or a circuit, and [`STREAM_WINDOW`] more for
+/// each that this node opened; beyond, it ends. Everything that a node was told it may send has room: in the circuits that
+/// others open to it, whose sources may be slow, in those that it opens, in a few other streams, and by what windows grow.
 pub const UNREAD_BYTES: usize = (CIRCUITS_PER_NODE + 16) * STREAM_WINDOW + WINDOW_GROWTH;
 /// Bytes that the other side may send in a stream before any are read.
 pub const STREAM_WINDOW: usize = 256 << 10;

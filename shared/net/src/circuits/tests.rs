@@ -5,24 +5,39 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use futures::{StreamExt, future::poll_fn};
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, future::poll_fn};
 use libp2p::{
-    Swarm, Transport,
-    core::{transport::MemoryTransport, upgrade::Version},
+    Stream, Swarm, Transport,
+    core::{muxing::StreamMuxerBox, transport::MemoryTransport, upgrade::Version},
     identity::Keypair,
     noise,
     swarm::{Config, SwarmEvent, dial_opts::DialOpts, dial_opts::PeerCondition},
 };
 
 use super::*;
-use crate::transport::yamux::Multiplexer;
+use crate::{
+    streams::{self, StreamFact},
+    transport::{closing::Closing, yamux::Multiplexer},
+};
 
-type Client = Swarm<relay::client::Behaviour>;
+/// How long the streams of a connection that is gone last at this relay.
+const LAST_BYTES: Duration = Duration::from_secs(4);
+
+/// What clients do.
+#[derive(NetworkBehaviour)]
+struct Node {
+    circuits: relay::client::Behaviour,
+    streams: streams::Behaviour,
+}
+
+type Client = Swarm<Node>;
 
 /// A relay and those who use it.
 struct World {
     relay: Swarm<Relay>,
     address: Multiaddr,
+    /// What makes the relay's connections.
+    multiplexer: Multiplexer,
     clients: BTreeMap<PeerId, Client>,
     /// Whose loop stands still.
     frozen: Vec<PeerId>,
@@ -31,7 +46,7 @@ struct World {
 /// What happened: at the relay, or at a client.
 enum Happened {
     Relay(SwarmEvent<relay::Event>),
-    Client(PeerId, SwarmEvent<relay::client::Event>),
+    Client(PeerId, SwarmEvent<NodeEvent>),
 }
 
 /// Swarms without an executor do nothing while nobody polls them.
@@ -43,10 +58,15 @@ impl World {
     async fn new(bounds: Bounds) -> Self {
         let keys = Keypair::generate_ed25519();
         let me = keys.public().to_peer_id();
+        let multiplexer = Multiplexer::default();
         let transport = MemoryTransport::default()
             .upgrade(Version::V1)
             .authenticate(noise::Config::new(&keys).unwrap())
-            .multiplex(Multiplexer::default())
+            .multiplex(multiplexer.clone())
+            .map(|(peer, muxer), point| {
+                let muxer = muxer.of(point.get_remote_address());
+                (peer, StreamMuxerBox::new(Closing::with(muxer, LAST_BYTES)))
+            })
             .boxed();
         let mut relay = Swarm::new(transport, Relay::with(me, bounds), me, config());
         relay.listen_on("/memory/0".parse().unwrap()).unwrap();
@@ -57,14 +77,15 @@ impl World {
         };
         relay.add_external_address(address.clone());
         let address = address.with_p2p(me).unwrap();
-        Self { relay, address, clients: BTreeMap::new(), frozen: Vec::new() }
+        Self { relay, address, multiplexer, clients: BTreeMap::new(), frozen: Vec::new() }
     }
 
     /// A client that is connected to the relay.
     async fn join(&mut self) -> PeerId {
         let keys = Keypair::generate_ed25519();
         let me = keys.public().to_peer_id();
-        let (relayed, behaviour) = relay::client::new(me);
+        let (relayed, circuits) = relay::client::new(me);
+        let behaviour = Node { circuits, streams: streams::Behaviour::default() };
         let transport = relayed
             .or_transport(MemoryTransport::default())
             .upgrade(Version::V1)
@@ -132,6 +153,34 @@ impl World {
             _ => None,
         })
         .await
+    }
+
+    /// A circuit, and its streams at the source and at the destination: two each.
+    async fn streams(&mut self, source: PeerId, to: PeerId) -> [Vec<Stream>; 2] {
+        self.dial(source, to);
+        let mut all = [Vec::new(), Vec::new()];
+        self.until(|happened| {
+            if let Happened::Client(node, SwarmEvent::Behaviour(NodeEvent::Streams(event))) = happened
+                && let StreamFact::Opened(stream) | StreamFact::Accepted(stream) = event.fact
+            {
+                all[usize::from(node == to)].push(stream);
+            }
+            all.iter().all(|streams| streams.len() == 2).then(|| std::mem::take(&mut all))
+        })
+        .await
+    }
+
+    /// Runs all whose loops do not stand still for so long.
+    async fn run(&mut self, time: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = self.until(|_| None) => {}
+        }
+    }
+
+    /// Bytes that lie unread at the relay.
+    fn unread(&self) -> usize {
+        self.multiplexer.ledger().bytes()
     }
 
     /// Runs all whose loops do not stand still until what is wanted has happened.
@@ -294,4 +343,74 @@ async fn a_reservation_lasts_though_another_connection_of_its_node_closes() {
         })
         .await;
     assert!(world.reserve(other).await);
+}
+
+/// So many bytes lie in the two streams of a circuit from `to` to a `source` whose loop stands still. Gives the streams of the
+/// source.
+async fn fill(world: &mut World, source: PeerId, to: PeerId, bytes: [usize; 2]) -> Vec<Stream> {
+    assert!(world.reserve(to).await);
+    let [at_source, at_destination] = world.streams(source, to).await;
+    world.frozen.push(source);
+    for (mut stream, bytes) in at_destination.into_iter().zip(bytes) {
+        // It fails when the circuit ends.
+        tokio::spawn(async move { stream.write_all(&vec![7; bytes]).await.map(|()| stream) });
+    }
+    world.run(Duration::from_secs(1)).await;
+    at_source
+}
+
+#[tokio::test]
+async fn a_destination_that_goes_takes_along_what_a_source_does_not_read() {
+    let mut world = World::new(BOUNDS).await;
+    let (source, to) = (world.join().await, world.join().await);
+    let _unread = fill(&mut world, source, to, [limits::STREAM_WINDOW; 2]).await;
+    assert!(world.unread() >= limits::STREAM_WINDOW / 4, "{} bytes", world.unread());
+    world.clients.remove(&to);
+    world.run(Duration::from_secs(1)).await;
+    assert!(world.unread() >= limits::STREAM_WINDOW / 4, "the source has time to read the last");
+    world.run(LAST_BYTES).await;
+    assert_eq!(world.unread(), 0);
+}
+
+#[tokio::test]
+async fn the_last_of_a_destination_that_goes_reaches_a_source_that_reads_later() {
+    let mut world = World::new(BOUNDS).await;
+    let (source, to) = (world.join().await, world.join().await);
+    let bytes = [limits::STREAM_WINDOW * 7 / 8, limits::STREAM_WINDOW / 2];
+    let streams = fill(&mut world, source, to, bytes).await;
+    world.clients.remove(&to);
+    world.run(LAST_BYTES / 2).await;
+    assert!(world.unread() > 0);
+    world.frozen.clear();
+    let reading = futures::future::join_all(streams.into_iter().map(|mut stream| async move {
+        let mut all = Vec::new();
+        _ = stream.read_to_end(&mut all).await;
+        all.len()
+    }));
+    let read: usize = tokio::select! {
+        read = reading => read.into_iter().sum(),
+        () = world.run(Duration::from_secs(30)) => 0,
+    };
+    assert_eq!(read, bytes.into_iter().sum::<usize>());
+    world.run(Duration::from_secs(1)).await;
+    assert_eq!(world.unread(), 0);
+}
+
+#[tokio::test]
+async fn who_is_to_make_room_gives_it_back_at_once_also_when_it_is_gone_already() {
+    for is_gone in [false, true] {
+        let mut world = World::new(BOUNDS).await;
+        let (source, to) = (world.join().await, world.join().await);
+        let _unread = fill(&mut world, source, to, [limits::STREAM_WINDOW; 2]).await;
+        if is_gone {
+            world.clients.remove(&to);
+            world.run(Duration::from_millis(100)).await;
+        }
+        assert!(world.unread() >= limits::STREAM_WINDOW / 4, "{} bytes", world.unread());
+        assert!(world.multiplexer.ledger().end_one());
+        assert!(!world.multiplexer.ledger().end_one(), "it is not chosen again");
+        assert!(world.unread() >= limits::STREAM_WINDOW / 4, "it counts until it is gone");
+        world.run(LAST_BYTES / 4).await;
+        assert_eq!(world.unread(), 0);
+    }
 }

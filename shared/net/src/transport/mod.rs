@@ -11,6 +11,7 @@ pub mod door;
 pub mod gate;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod house;
+pub mod over;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod threads;
 pub mod unread;

@@ -6,16 +6,12 @@ use std::{
     collections::BTreeMap,
     io,
     net::Ipv4Addr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::Context,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use futures::task::AtomicWaker;
 use libp2p::Multiaddr;
 
+use super::over::{Listener, Over};
 use crate::{
     limits,
     origin::Origin,
@@ -42,19 +38,16 @@ struct Book {
     /// In [`limits::UNREAD_UNIT`], as everything here: small amounts change all the time.
     shares: Shares,
     total: usize,
+    /// How much of it connections hold that were told to end. They are in no share any more.
+    ending: usize,
 }
 
 struct Holder {
     groups: Groups,
     units: usize,
-    end: Arc<End>,
-}
-
-/// Tells a connection that it is to end.
-#[derive(Default)]
-struct End {
-    is_due: AtomicBool,
-    waker: AtomicWaker,
+    is_ending: bool,
+    /// Tells the connection and its streams to end.
+    over: Arc<Over>,
 }
 
 impl Default for Ledger {
@@ -67,12 +60,24 @@ impl Ledger {
     /// One for so many bytes.
     fn with(most_bytes: usize) -> Self {
         let (holders, shares) = (BTreeMap::new(), Shares::default());
-        Self(Arc::new(Mutex::new(Book { most_bytes, last: 0, holders, shares, total: 0 })))
+        Self(Arc::new(Mutex::new(Book { most_bytes, last: 0, holders, shares, total: 0, ending: 0 })))
     }
 
     /// The account of a new connection.
     pub fn open(&self) -> Account {
-        Account { ledger: self.clone(), end: Arc::default(), counts: Mutex::default() }
+        Account { ledger: self.clone(), over: Arc::default(), counts: Mutex::default() }
+    }
+
+    /// Bytes that all hold together, in whole units.
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.lock().total * limits::UNREAD_UNIT
+    }
+
+    /// Ends a connection of whoever holds most, as beyond the bound.
+    #[cfg(test)]
+    pub fn end_one(&self) -> bool {
+        self.lock().end_one()
     }
 
     fn lock(&self) -> MutexGuard<'_, Book> {
@@ -82,41 +87,48 @@ impl Ledger {
 
 impl Book {
     fn set(&mut self, number: u64, units: usize) {
-        // One that was ended is not here any more.
         let Some(holder) = self.holders.get_mut(&number) else { return };
         let before = std::mem::replace(&mut holder.units, units);
+        self.total = self.total - before + units;
+        if holder.is_ending {
+            self.ending = self.ending - before + units;
+            return;
+        }
         let groups = holder.groups;
         self.shares.add_many(groups, units.saturating_sub(before));
         self.shares.remove_many(groups, before.saturating_sub(units));
-        self.total = self.total - before + units;
-        while self.total.saturating_mul(limits::UNREAD_UNIT) > self.most_bytes && self.end_one() {}
+        while (self.total - self.ending).saturating_mul(limits::UNREAD_UNIT) > self.most_bytes && self.end_one() {}
     }
 
-    /// Ends the connection that holds most of whoever does, of equal ones the newest; false where none holds anything.
+    /// Ends the connection that holds most of whoever does, of equal ones the newest; false where none holds anything. One
+    /// that is gone, while others keep its streams, is as good.
     fn end_one(&mut self) -> bool {
-        let holders = self.holders.iter().filter(|(_, holder)| holder.units > 0);
-        let most =
-            holders.max_by_key(|(number, holder)| (self.shares.heaviness(holder.groups), holder.units, **number));
-        let most = most.map(|(number, holder)| (*number, Arc::clone(&holder.end)));
-        let Some((number, end)) = most else { return false };
-        self.remove(number);
-        end.is_due.store(true, Ordering::Release);
-        end.waker.wake();
+        let holders = self.holders.iter_mut().filter(|(_, holder)| holder.units > 0 && !holder.is_ending);
+        let shares = &self.shares;
+        let most = holders.max_by_key(|(number, holder)| (shares.heaviness(holder.groups), holder.units, **number));
+        let Some((_, holder)) = most else { return false };
+        holder.is_ending = true;
+        self.shares.remove_many(holder.groups, holder.units);
+        self.ending += holder.units;
+        holder.over.set();
         true
     }
 
     fn remove(&mut self, number: u64) {
-        if let Some(holder) = self.holders.remove(&number) {
+        let Some(holder) = self.holders.remove(&number) else { return };
+        self.total -= holder.units;
+        if holder.is_ending {
+            self.ending -= holder.units;
+        } else {
             self.shares.remove_many(holder.groups, holder.units);
-            self.total -= holder.units;
         }
     }
 }
 
-/// What one connection holds.
+/// What one connection holds, until it and all its streams are gone.
 pub struct Account {
     ledger: Ledger,
-    end: Arc<End>,
+    over: Arc<Over>,
     counts: Mutex<Counts>,
 }
 
@@ -126,10 +138,13 @@ struct Counts {
     number: Option<u64>,
     arriving: Arriving,
     streams: BTreeMap<u32, Held>,
-    /// Streams that are in use no more.
+    /// How many of them this node opened.
+    ours: usize,
+    /// Streams that are in use no more, in the order in which they were let go.
     dropped: Vec<u32>,
     /// Everything of this connection that lies here.
     bytes: usize,
+    /// What the ledger was told.
     units: usize,
 }
 
@@ -138,6 +153,8 @@ struct Held {
     bytes: usize,
     /// What it costs to hold the frames apart.
     frames: usize,
+    /// Whether this node opened it.
+    is_ours: bool,
 }
 
 /// How far the frame that comes in has come.
@@ -162,7 +179,7 @@ impl Account {
         let mut book = self.ledger.lock();
         book.last += 1;
         let number = book.last;
-        book.holders.insert(number, Holder { groups, units: 0, end: Arc::clone(&self.end) });
+        book.holders.insert(number, Holder { groups, units: 0, is_ending: false, over: Arc::clone(&self.over) });
         book.set(number, counts.units);
         counts.number = Some(number);
     }
@@ -176,15 +193,18 @@ impl Account {
         let mut counts = self.lock();
         counts.came(bytes)?;
         self.settle(&mut counts);
-        if counts.bytes > limits::UNREAD_BYTES {
+        if counts.bytes > limits::UNREAD_BYTES + counts.ours * limits::STREAM_WINDOW {
             return Err(io::Error::other("more lies unread than a connection may leave"));
         }
         Ok(())
     }
 
-    /// A stream of ours is open.
-    pub fn opened(&self, stream: u32) {
-        self.lock().streams.entry(stream).or_default();
+    /// A stream is in use. Those that this node itself opened, `is_ours`, have their room each.
+    pub fn opened(&self, stream: u32, is_ours: bool) {
+        let mut counts = self.lock();
+        let held = counts.streams.entry(stream).or_default();
+        let is_new = is_ours && !std::mem::replace(&mut held.is_ours, is_ours);
+        counts.ours += usize::from(is_new);
     }
 
     /// Streams in use.
@@ -212,35 +232,38 @@ impl Account {
         }
     }
 
-    /// A stream is in use no more. What lies in it counts until yamux could say so to the other side: it is held until then.
-    pub fn dropped(&self, stream: u32) {
-        self.lock().dropped.push(stream);
+    /// A stream is in use no more, once it was let go as told here: nobody sees the one without the other. What lies in it
+    /// counts until yamux has let go of it as well.
+    pub fn dropped(&self, stream: u32, let_go: impl FnOnce()) {
+        let mut counts = self.lock();
+        counts.dropped.push(stream);
+        let_go();
     }
 
-    /// Everything that was to be sent is sent.
-    pub fn flushed(&self) {
-        let mut counts = self.lock();
-        if counts.dropped.is_empty() {
+    /// How many streams in use no more are not forgotten yet.
+    pub fn dropped_so_far(&self) -> usize {
+        self.lock().dropped.len()
+    }
+
+    /// yamux has let go of the first so many of the streams that are in use no more, and what it said of them is sent.
+    pub fn forget(&self, first: usize) {
+        if first == 0 {
             return;
         }
-        for stream in std::mem::take(&mut counts.dropped) {
+        let mut counts = self.lock();
+        let first = first.min(counts.dropped.len());
+        for stream in counts.dropped.drain(..first).collect::<Vec<_>>() {
             if let Some(held) = counts.streams.remove(&stream) {
                 counts.bytes = counts.bytes.saturating_sub(held.bytes + held.frames);
+                counts.ours -= usize::from(held.is_ours);
             }
         }
         self.settle(&mut counts);
     }
 
-    /// Whether the connection may go on; else whoever asks is woken when it may not.
-    ///
-    /// # Errors
-    /// It is to make room for others.
-    pub fn may_go_on(&self, cx: &Context<'_>) -> io::Result<()> {
-        self.end.waker.register(cx.waker());
-        if self.end.is_due.load(Ordering::Acquire) {
-            return Err(io::Error::other("too much lies unread in all, and most of it there"));
-        }
-        Ok(())
+    /// One who hears when the connection and its streams are to make room for others.
+    pub fn listener(&self) -> Listener {
+        self.over.listener()
     }
 
     fn settle(&self, counts: &mut Counts) {
@@ -343,7 +366,7 @@ fn part(of: usize, some: usize, all: usize) -> usize {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::task::Waker;
+    use std::task::{Context, Waker};
 
     use super::*;
 
@@ -362,7 +385,7 @@ mod tests {
     }
 
     fn goes_on(account: &Account) -> bool {
-        account.may_go_on(&Context::from_waker(Waker::noop())).is_ok()
+        !account.listener().is_over(&Context::from_waker(Waker::noop()))
     }
 
     #[test]
@@ -385,10 +408,15 @@ mod tests {
         account.came(&frame(DATA, 0, 9, 4_000)).unwrap();
         assert_eq!(account.bytes(), 0);
         account.came(&frame(DATA, BEGINS, 1, 4_000)).unwrap();
-        account.dropped(1);
+        account.dropped(1, || {});
+        let seen = account.dropped_so_far();
         account.came(&frame(DATA, 0, 1, 4_000)).unwrap();
         assert_eq!((account.bytes(), account.streams()), (8_000 + 2 * limits::UNREAD_FRAME, 0));
-        account.flushed();
+        account.came(&frame(DATA, BEGINS, 3, 4_000)).unwrap();
+        account.dropped(3, || {});
+        account.forget(seen);
+        assert_eq!(account.bytes(), 4_000 + limits::UNREAD_FRAME, "one that went later is not forgotten with it");
+        account.forget(account.dropped_so_far());
         assert_eq!(account.bytes(), 0);
         // Begun, and not whole.
         account.came(frame(DATA, 0, 9, 4_000).get(..100).unwrap()).unwrap();
@@ -414,6 +442,26 @@ mod tests {
     }
 
     #[test]
+    fn streams_that_this_node_opens_have_their_room_beside_those_of_the_other_side() {
+        let account = account(&Ledger::default(), "192.0.2.1");
+        let fill = |stream| account.came(&frame(DATA, 0, stream, limits::STREAM_WINDOW));
+        let ours = || (2..).step_by(2).take(limits::STREAMS_OPEN);
+        ours().for_each(|stream| account.opened(stream, true));
+        let others = (1..).step_by(2).take(limits::CIRCUITS_PER_NODE);
+        others.clone().for_each(|stream| account.opened(stream, false));
+        assert!(ours().chain(others).all(|stream| fill(stream).is_ok()));
+        // The room goes with them.
+        for stream in ours() {
+            account.read(stream, limits::STREAM_WINDOW);
+            account.dropped(stream, || {});
+        }
+        account.forget(account.dropped_so_far());
+        let more = (1_001..).step_by(2).take(limits::CIRCUITS_PER_NODE);
+        more.clone().for_each(|stream| account.opened(stream, false));
+        assert!(!more.into_iter().all(|stream| fill(stream).is_ok()));
+    }
+
+    #[test]
     fn streams_that_yamux_does_not_make_end_the_connection() {
         // The flag that ends a stream, beside the one that begins it.
         let ends_at_once = BEGINS | 8;
@@ -427,8 +475,8 @@ mod tests {
         let account = account(&Ledger::default(), "192.0.2.1");
         for stream in 1..10 * u32::try_from(limits::STREAMS_BEGUN).unwrap() {
             account.came(&frame(DATA, BEGINS, stream, 0)).unwrap();
-            account.dropped(stream);
-            account.flushed();
+            account.dropped(stream, || {});
+            account.forget(1);
         }
     }
 
@@ -436,7 +484,7 @@ mod tests {
     fn a_stream_does_not_begin_anew_before_the_other_side_was_told_that_it_ended() {
         let account = account(&Ledger::default(), "192.0.2.1");
         account.came(&frame(DATA, BEGINS, 1, 1_000)).unwrap();
-        account.dropped(1);
+        account.dropped(1, || {});
         assert!(account.came(&frame(DATA, BEGINS, 1, 1_000)).is_err());
         assert!(account.came(&frame(WINDOW, BEGINS, 1, 0)).is_err());
     }
@@ -471,8 +519,21 @@ mod tests {
         fill(&late, 1);
         assert_eq!(crowd.each_ref().map(goes_on), [true, false, true], "the newer one of the address that holds most");
         assert!(goes_on(&honest) && goes_on(&late));
-        assert_eq!(ledger.lock().total, 13);
-        drop(crowd);
-        assert_eq!(ledger.lock().total, 5);
+        // What it holds counts until it is gone, and it makes room once.
+        let sums = || {
+            let book = ledger.lock();
+            (book.total, book.ending)
+        };
+        assert_eq!(sums(), (17, 4));
+        let [one, ended, other] = crowd;
+        ended.came(&frame(DATA, 0, 1, limits::UNREAD_UNIT)).unwrap();
+        assert_eq!(sums(), (18, 5));
+        drop(ended);
+        assert_eq!(sums(), (13, 0));
+        drop((one, other));
+        assert_eq!(sums(), (5, 0));
+        drop((honest, late));
+        assert_eq!(sums(), (0, 0));
+        assert!(ledger.lock().shares.is_empty());
     }
 }

@@ -7,7 +7,10 @@ use std::{
     future::{Ready, ready},
     io, iter,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -21,7 +24,10 @@ use libp2p::{
 };
 use yamux::{Config, Connection, ConnectionError, DEFAULT_CREDIT, Mode};
 
-use super::unread::{Account, Ledger};
+use super::{
+    over::Listener,
+    unread::{Account, Ledger},
+};
 use crate::limits;
 
 /// Makes connections of streams. Cheap to clone; all clones share one bound of what lies unread.
@@ -29,14 +35,22 @@ use crate::limits;
 pub struct Multiplexer(Ledger);
 
 impl Multiplexer {
+    /// What lies unread in all its connections.
+    #[cfg(test)]
+    pub fn ledger(&self) -> &Ledger {
+        &self.0
+    }
+
     fn muxer<C: AsyncRead + AsyncWrite + Unpin>(self, socket: C, mode: Mode) -> Muxer<C> {
         let account = Arc::new(self.0.open());
         let mut config = Config::default();
         config.set_max_num_streams(limits::STREAMS);
         let windows = limits::STREAMS * DEFAULT_CREDIT as usize;
         config.set_max_connection_receive_window(Some(windows + limits::WINDOW_GROWTH));
-        let socket = Counted { socket, account: Arc::clone(&account) };
-        Muxer { connection: Connection::new(socket, config, mode), account, arrived: VecDeque::new(), taker: None }
+        let is_sent = Arc::new(AtomicBool::new(true));
+        let socket = Counted { socket, account: Arc::clone(&account), is_sent: Arc::clone(&is_sent) };
+        let (connection, listener) = (Connection::new(socket, config, mode), account.listener());
+        Muxer { connection, account, is_sent, listener, arrived: VecDeque::new(), taker: None }
     }
 }
 
@@ -73,6 +87,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin> OutboundConnectionUpgrade<C> for Multipl
 pub struct Muxer<C> {
     connection: Connection<Counted<C>>,
     account: Arc<Account>,
+    /// Whether everything that yamux wrote is sent.
+    is_sent: Arc<AtomicBool>,
+    /// Hears when it is to make room for others.
+    listener: Listener,
     /// Streams that the other side has opened and nobody has taken.
     arrived: VecDeque<Stream>,
     taker: Option<Waker>,
@@ -88,11 +106,23 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
     /// Moves everything, and gives the next stream that the other side has opened and may have.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
         loop {
-            self.account.may_go_on(cx)?;
-            let stream = match std::task::ready!(self.connection.poll_next_inbound(cx)) {
-                Some(Ok(stream)) => self.stream(stream),
-                Some(Err(error)) => return Poll::Ready(Err(broken(error))),
-                None => return Poll::Ready(Err(broken(ConnectionError::Closed))),
+            if self.listener.is_over(cx) {
+                let why = io::Error::other("too much lies unread in all, and most of it there");
+                return Poll::Ready(Err(why));
+            }
+            // yamux lets go of one dropped stream after another, and flushes in between. It has let go of all that were
+            // dropped before when it has nothing left to do and to send; where the socket is blocked it waits before that.
+            let dropped = self.account.dropped_so_far();
+            let stream = match self.connection.poll_next_inbound(cx) {
+                Poll::Pending => {
+                    if self.is_sent.load(Ordering::Relaxed) {
+                        self.account.forget(dropped);
+                    }
+                    return Poll::Pending;
+                }
+                Poll::Ready(Some(Ok(stream))) => self.stream(stream, false),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(broken(error))),
+                Poll::Ready(None) => return Poll::Ready(Err(broken(ConnectionError::Closed))),
             };
             if self.account.streams() <= limits::STREAMS_TAKEN {
                 return Poll::Ready(Ok(stream));
@@ -101,10 +131,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
         }
     }
 
-    fn stream(&self, stream: yamux::Stream) -> Stream {
+    fn stream(&self, stream: yamux::Stream, is_ours: bool) -> Stream {
         let id = stream.id().val();
-        self.account.opened(id);
-        Stream { stream, id, account: Arc::clone(&self.account) }
+        self.account.opened(id, is_ours);
+        Stream { stream: Some(stream), id, account: Arc::clone(&self.account), listener: self.account.listener() }
     }
 }
 
@@ -136,7 +166,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
             return Poll::Pending;
         }
         let stream = std::task::ready!(self.connection.poll_new_outbound(cx)).map_err(broken)?;
-        Poll::Ready(Ok(self.stream(stream)))
+        Poll::Ready(Ok(self.stream(stream, true)))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -157,20 +187,38 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
 
 /// One stream of a connection.
 pub struct Stream {
-    stream: yamux::Stream,
+    /// Until it is dropped.
+    stream: Option<yamux::Stream>,
     id: u32,
     account: Arc<Account>,
+    /// Hears when the connection is to make room for others: who writes is told at once, also where the connection is gone.
+    listener: Listener,
+}
+
+impl Stream {
+    fn stream(&mut self) -> io::Result<Pin<&mut yamux::Stream>> {
+        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// The stream, for who writes.
+    fn lasting(&mut self, cx: &Context<'_>) -> io::Result<Pin<&mut yamux::Stream>> {
+        if self.listener.is_over(cx) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        self.stream()
+    }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.account.dropped(self.id);
+        let Self { stream, id, account, .. } = self;
+        account.dropped(*id, || drop(stream.take()));
     }
 }
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        let end = std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, into));
+        let end = std::task::ready!(self.stream()?.poll_read(cx, into));
         if let Ok(count) = end {
             self.account.read(self.id, count);
         }
@@ -180,15 +228,15 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        self.lasting(cx)?.poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.lasting(cx)?.poll_flush(cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_close(cx)
+        self.lasting(cx)?.poll_close(cx)
     }
 }
 
@@ -196,6 +244,7 @@ impl AsyncWrite for Stream {
 struct Counted<C> {
     socket: C,
     account: Arc<Account>,
+    is_sent: Arc<AtomicBool>,
 }
 
 impl<C: AsyncRead + Unpin> AsyncRead for Counted<C> {
@@ -208,6 +257,7 @@ impl<C: AsyncRead + Unpin> AsyncRead for Counted<C> {
 
 impl<C: AsyncWrite + Unpin> AsyncWrite for Counted<C> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.is_sent.store(false, Ordering::Relaxed);
         Pin::new(&mut self.socket).poll_write(cx, bytes)
     }
 
@@ -216,15 +266,14 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Counted<C> {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.is_sent.store(false, Ordering::Relaxed);
         Pin::new(&mut self.socket).poll_write_vectored(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let end = std::task::ready!(Pin::new(&mut self.socket).poll_flush(cx));
-        if end.is_ok() {
-            self.account.flushed();
-        }
-        Poll::Ready(end)
+        let end = Pin::new(&mut self.socket).poll_flush(cx);
+        self.is_sent.store(matches!(end, Poll::Ready(Ok(()))), Ordering::Relaxed);
+        end
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -238,14 +287,19 @@ mod tests {
     use std::time::Duration;
 
     use futures::{AsyncReadExt as _, AsyncWriteExt as _, future::poll_fn};
-    use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
     use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
 
     use super::*;
 
     /// A muxer that others connect to, and the other end of its socket.
     fn server() -> (Muxer<Compat<DuplexStream>>, DuplexStream) {
-        let (ours, theirs) = duplex(1 << 20);
+        server_over(1 << 20)
+    }
+
+    /// The same, where so many bytes fit into the socket.
+    fn server_over(bytes: usize) -> (Muxer<Compat<DuplexStream>>, DuplexStream) {
+        let (ours, theirs) = duplex(bytes);
         (Multiplexer::default().muxer(ours.compat(), Mode::Server), theirs)
     }
 
@@ -346,5 +400,50 @@ mod tests {
         let moved = tokio::time::timeout(Duration::from_secs(1), poll_fn(|cx| Pin::new(&mut muxer).poll(cx))).await;
         assert!(moved.is_err(), "the connection goes on");
         assert_eq!((muxer.arrived.len(), muxer.account.streams()), (limits::STREAMS_TAKEN, limits::STREAMS_TAKEN));
+    }
+
+    #[tokio::test]
+    async fn streams_that_yamux_could_not_let_go_of_yet_count_though_some_of_it_was_sent() {
+        const STREAMS: u32 = 200;
+        const BYTES: u32 = 1_000;
+        let (mut muxer, mut theirs) = server_over(1 << 10);
+        let (mut reader, mut writer) = tokio::io::split(&mut theirs);
+        // A frame of data that begins a stream, and one that goes on.
+        let frame = |flags, stream: u32| {
+            let header = [&[0, 0, 0, flags][..], &(2 * stream + 1).to_be_bytes(), &BYTES.to_be_bytes()].concat();
+            [header, vec![7; BYTES as usize]].concat()
+        };
+        let all: Vec<u8> = (0..STREAMS).flat_map(|stream| frame(1, stream)).collect();
+        let whole = STREAMS as usize * (BYTES as usize + limits::UNREAD_FRAME);
+        soon(async {
+            let taking = poll_fn(|cx| {
+                _ = Pin::new(&mut muxer).poll(cx)?;
+                if muxer.account.bytes() == whole { Poll::Ready(io::Result::Ok(())) } else { Poll::Pending }
+            });
+            let (sent, taken) = tokio::join!(writer.write_all(&all), taking);
+            (sent.unwrap(), taken.unwrap())
+        })
+        .await;
+        assert_eq!(muxer.arrived.len(), STREAMS as usize);
+        // The other side reads nothing: a few of the ends fit into the socket.
+        muxer.arrived.clear();
+        let moved = |muxer: &mut Muxer<_>| Pin::new(muxer).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(moved(&mut muxer).is_pending());
+        assert_eq!((muxer.account.bytes(), muxer.account.streams()), (whole, 0));
+        // And what is still sent in them counts as well.
+        soon(writer.write_all(&frame(0, STREAMS - 1))).await.unwrap();
+        assert!(moved(&mut muxer).is_pending());
+        assert!(muxer.account.bytes() > whole);
+        let mut into = vec![0; 1 << 10];
+        soon(async {
+            while muxer.account.bytes() > 0 {
+                assert!(moved(&mut muxer).is_pending());
+                tokio::select! {
+                    read = reader.read(&mut into) => { _ = read.unwrap(); }
+                    () = tokio::time::sleep(Duration::from_millis(10)) => {}
+                }
+            }
+        })
+        .await;
     }
 }

@@ -1,0 +1,74 @@
+//! Tells those who hold streams of a connection that it is over. A stream outlives its connection where somebody else holds it:
+//! who waits for another side, as a circuit does for its source, would not look at it, and keep what lies in it, for as long as
+//! that side likes.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Context,
+};
+
+use futures::task::AtomicWaker;
+
+/// Whether something is over, and who is to hear of it.
+#[derive(Default)]
+pub struct Over {
+    is_over: AtomicBool,
+    listeners: Mutex<Listeners>,
+}
+
+#[derive(Default)]
+struct Listeners {
+    last: u64,
+    wakers: BTreeMap<u64, Arc<AtomicWaker>>,
+}
+
+impl Over {
+    /// From now on it is over, and all who listen are woken.
+    pub fn set(&self) {
+        if self.is_over.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // Whoever is woken may stop to listen, which takes the lock.
+        let wakers: Vec<_> = self.lock().wakers.values().cloned().collect();
+        wakers.iter().for_each(|waker| waker.wake());
+    }
+
+    /// One more who is to hear of it.
+    pub fn listener(self: &Arc<Self>) -> Listener {
+        let waker = Arc::default();
+        let mut listeners = self.lock();
+        listeners.last += 1;
+        let number = listeners.last;
+        listeners.wakers.insert(number, Arc::clone(&waker));
+        Listener { over: Arc::clone(self), number, waker }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Listeners> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who hears of an end. To be asked at each poll: that costs a few atomic operations.
+pub struct Listener {
+    over: Arc<Over>,
+    number: u64,
+    waker: Arc<AtomicWaker>,
+}
+
+impl Listener {
+    /// Whether it is over; else the task that asked last is woken when it is.
+    pub fn is_over(&self, cx: &Context<'_>) -> bool {
+        self.waker.register(cx.waker());
+        self.over.is_over.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.over.lock().wakers.remove(&self.number);
+    }
+}
