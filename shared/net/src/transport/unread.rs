@@ -3,6 +3,7 @@
 //! and all together have one, beyond which a connection of whoever holds most ends.
 
 use std::{
+    cmp,
     collections::BTreeMap,
     io,
     net::Ipv4Addr,
@@ -95,8 +96,11 @@ impl Book {
             return;
         }
         let groups = holder.groups;
-        self.shares.add_many(groups, units.saturating_sub(before));
-        self.shares.remove_many(groups, before.saturating_sub(units));
+        match units.cmp(&before) {
+            cmp::Ordering::Less => self.shares.remove_many(groups, before - units),
+            cmp::Ordering::Equal => {}
+            cmp::Ordering::Greater => self.shares.add_many(groups, units - before),
+        }
         while (self.total - self.ending).saturating_mul(limits::UNREAD_UNIT) > self.most_bytes && self.end_one() {}
     }
 
@@ -267,12 +271,13 @@ impl Account {
     }
 
     fn settle(&self, counts: &mut Counts) {
-        let units = counts.bytes / limits::UNREAD_UNIT;
-        if units != counts.units {
-            counts.units = units;
-            if let Some(number) = counts.number {
-                self.ledger.lock().set(number, units);
-            }
+        // All connections wait for the ledger: who goes to and fro by less than a unit does not trouble it.
+        if counts.bytes.abs_diff(counts.units * limits::UNREAD_UNIT) < limits::UNREAD_UNIT {
+            return;
+        }
+        counts.units = counts.bytes / limits::UNREAD_UNIT;
+        if let Some(number) = counts.number {
+            self.ledger.lock().set(number, counts.units);
         }
     }
 
@@ -459,6 +464,19 @@ mod tests {
         let more = (1_001..).step_by(2).take(limits::CIRCUITS_PER_NODE);
         more.clone().for_each(|stream| account.opened(stream, false));
         assert!(!more.into_iter().all(|stream| fill(stream).is_ok()));
+    }
+
+    #[test]
+    fn who_goes_to_and_fro_by_less_than_a_unit_does_not_trouble_the_ledger() {
+        let ledger = Ledger::default();
+        let account = account(&ledger, "192.0.2.1");
+        let bytes = limits::UNREAD_UNIT - limits::UNREAD_FRAME;
+        account.came(&frame(DATA, BEGINS, 1, bytes)).unwrap();
+        assert_eq!(ledger.lock().total, 1);
+        account.read(1, 1);
+        assert_eq!(ledger.lock().total, 1);
+        account.read(1, bytes - 1);
+        assert_eq!(ledger.lock().total, 0);
     }
 
     #[test]
