@@ -502,6 +502,66 @@ async fn a_job_that_does_not_fit_leaves_the_room_to_those_that_do() {
     }
 }
 
+/// A result that is too large for what room there is waits for more, and nobody else does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_that_does_not_fit_leaves_the_room_to_those_that_do() {
+    let disk = Disk::new("drill-result");
+    let Disk::Mounted(folder) = &disk else {
+        println!("no file system can be mounted here: what there is room for is not told by a bound on files");
+        return;
+    };
+    let relay = Relay::start(folder, &["--cores", "1"]);
+    let http = Client::new();
+    let ballast = folder.path().join("ballast");
+    fs::write(&ballast, vec![0; 11 << 19]).unwrap();
+    // A column times a row: many numbers come of few, and as text they are twice as long as in the parts of the job.
+    let (a, b) = (vec![[1]; 500], [vec![0.123_456_789_012_345_67; 500]]);
+    let product = json!({"kind": "matrix", "op": "multiply", "a": a, "b": b}).to_string();
+    let request = http.post(relay.at("/api/v1/jobs")).header("content-type", "application/json");
+    let answer = request.body(product).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    let large = answer["id"].as_str().unwrap();
+    let large_completes = async |relay: &Relay| {
+        until(async || get(&http, relay.url(), &format!("api/v1/jobs/{large}")).await.1["state"] == "completed").await;
+        let (status, result) = get(&http, relay.url(), &format!("api/v1/jobs/{large}/result")).await;
+        assert_eq!(status, StatusCode::OK);
+        let rows = result["result"].as_array().unwrap();
+        assert!(rows.len() == 500 && rows.iter().all(|row| row.as_array().unwrap().len() == 500));
+    };
+    let waits = async |relay: &Relay| {
+        until(async || get(&http, relay.url(), "healthz").await.1["store"] == "waiting").await;
+        let (status, health) = get(&http, relay.url(), "healthz").await;
+        assert_eq!((status, &health["status"]), (StatusCode::OK, &json!("ok")), "{health}");
+        assert!(health["reason"].as_str().unwrap().contains("has no room for"), "{health}");
+    };
+    large_completes(&relay).await;
+    waits(&relay).await;
+    let mut small = Vec::new();
+    for number in (4..=80).step_by(4) {
+        let id = accepted_id(&http, &relay, number, None).await;
+        completes(&http, &relay, &id, number).await;
+        small.push((id, number));
+    }
+    let (gone, _) = small.pop().unwrap();
+    let removed = http.delete(relay.at(&format!("/api/v1/jobs/{gone}"))).send().await.unwrap();
+    assert_eq!(removed.status(), StatusCode::OK);
+    // It dies meanwhile, and the large one goes on.
+    drop(relay);
+    let relay = Relay::start(folder, &["--cores", "1"]);
+    for (id, number) in &small {
+        completes(&http, &relay, id, *number).await;
+    }
+    assert_eq!(get(&http, relay.url(), &format!("api/v1/jobs/{gone}")).await.0, StatusCode::NOT_FOUND);
+    large_completes(&relay).await;
+    waits(&relay).await;
+    fs::remove_file(ballast).unwrap();
+    until(async || get(&http, relay.url(), "healthz").await.1["store"] == "ok").await;
+    drop(relay);
+    let relay = Relay::start(folder, &["--no-provider"]);
+    large_completes(&relay).await;
+}
+
 /// A loss of power takes what was written but not yet brought to the disk; so none of that is promised.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[tokio::test(flavor = "multi_thread")]

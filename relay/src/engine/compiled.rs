@@ -92,17 +92,7 @@ impl CompiledFolder {
 /// Removes of a folder of compiled kernels the files that were not used for longest, until the rest fits into `most_bytes`;
 /// how many bytes that frees.
 pub fn tidy(folder: &Path, most_bytes: u64) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    let mut files: Vec<_> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let about = entry.metadata().ok()?;
-            let modified = about.modified().ok()?;
-            let is_draft = entry.path().extension().is_some_and(|end| end == "draft")
-                && !modified.elapsed().is_ok_and(|age| age >= DRAFT_AGE);
-            (about.is_file() && !is_draft).then_some((modified, about.len(), entry.path()))
-        })
-        .collect();
+    let mut files = files_of(folder);
     files.sort();
     let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
     let mut freed = 0;
@@ -118,11 +108,33 @@ pub fn tidy(folder: &Path, most_bytes: u64) -> u64 {
     freed
 }
 
+/// What [`tidy`] may remove of a folder: when it was used last, its bytes, and where it is.
+fn files_of(folder: &Path) -> Vec<(SystemTime, u64, PathBuf)> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let files = entries.flatten().filter_map(|entry| {
+        let about = entry.metadata().ok()?;
+        let modified = about.modified().ok()?;
+        let is_draft = entry.path().extension().is_some_and(|end| end == "draft")
+            && !modified.elapsed().is_ok_and(|age| age >= DRAFT_AGE);
+        (about.is_file() && !is_draft).then_some((modified, about.len(), entry.path()))
+    });
+    files.collect()
+}
+
 /// Removes everything from the folders in `all`, each of which holds compiled kernels; how many bytes that frees.
 pub fn give_up(all: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(all) else { return 0 };
+    folders_in(all).iter().map(|folder| tidy(folder, 0)).sum()
+}
+
+/// How many bytes [`give_up`] would free.
+pub fn kept_bytes(all: &Path) -> u64 {
+    folders_in(all).iter().flat_map(|folder| files_of(folder)).map(|(_, bytes, _)| bytes).sum()
+}
+
+fn folders_in(all: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(all) else { return Vec::new() };
     let folders = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|about| about.is_dir()));
-    folders.map(|folder| tidy(&folder.path(), 0)).sum()
+    folders.map(|folder| folder.path()).collect()
 }
 
 #[cfg(unix)]

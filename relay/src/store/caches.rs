@@ -23,13 +23,20 @@ pub struct Caches {
     compiled_bytes: u64,
     /// The folder of the folders of compiled kernels.
     compiled: Option<PathBuf>,
-    /// When room was made last.
+    /// When room was made last: of compiled kernels, and of both.
+    last_compiled: Option<Instant>,
     last: Option<Instant>,
 }
 
 impl Default for Caches {
     fn default() -> Self {
-        Self { kernel_bytes: MOST_KERNEL_BYTES, compiled_bytes: compiled::MOST_BYTES, compiled: None, last: None }
+        Self {
+            kernel_bytes: MOST_KERNEL_BYTES,
+            compiled_bytes: compiled::MOST_BYTES,
+            compiled: None,
+            last_compiled: None,
+            last: None,
+        }
     }
 }
 
@@ -41,6 +48,7 @@ impl Caches {
             kernel_bytes: (kept_bytes / 4).clamp(LEAST_BYTES, MOST_KERNEL_BYTES),
             compiled_bytes: (kept_bytes / 2).clamp(LEAST_BYTES, compiled::MOST_BYTES),
             compiled: Some(compiled),
+            last_compiled: None,
             last: None,
         }
     }
@@ -55,9 +63,22 @@ impl Caches {
         self.compiled_bytes
     }
 
-    /// Gives it up; whether there may be more room now.
+    /// Gives compiled kernels up where that is as much as is missing; whether it did. Nothing has failed yet: kernels stay,
+    /// which nobody but their senders can bring back.
+    pub(super) fn give_up_compiled(&mut self, missing: u64) -> bool {
+        let Some(compiled) = self.compiled.as_deref().filter(|_| is_due(self.last_compiled)) else { return false };
+        self.last_compiled = Some(Instant::now());
+        if compiled::kept_bytes(compiled) < missing {
+            return false;
+        }
+        let freed = compiled::give_up(compiled);
+        tracing::warn!(freed, "there was no room on the disk for something large: compiled kernels went");
+        freed >= missing
+    }
+
+    /// Gives all of it up, once the disk has turned out to be full; whether there may be more room now.
     pub(super) async fn give_up(&mut self, database: &mut Database) -> bool {
-        if self.last.is_some_and(|last| last.elapsed() < PAUSE) {
+        if !is_due(self.last) {
             return false;
         }
         self.last = Some(Instant::now());
@@ -70,6 +91,10 @@ impl Caches {
         );
         freed > 0 || kernels.is_ok()
     }
+}
+
+fn is_due(last: Option<Instant>) -> bool {
+    last.is_none_or(|last| last.elapsed() >= PAUSE)
 }
 
 #[cfg(test)]
@@ -87,5 +112,21 @@ mod tests {
         assert_eq!(of(400), (100, 200));
         assert_eq!(of(1), (32, 32));
         assert_eq!(of(1 << 20), (256, 1024));
+    }
+
+    #[test]
+    fn compiled_kernels_go_for_what_is_large_only_where_that_makes_the_room() {
+        let folder = std::env::temp_dir().join(format!("p2pnet-gives-{}", std::process::id()));
+        let process = folder.join("process");
+        std::fs::create_dir_all(&process).unwrap();
+        for name in ["a.compiled", "b.compiled"] {
+            std::fs::write(process.join(name), [0; 1000]).unwrap();
+        }
+        let left = || std::fs::read_dir(&process).unwrap().count();
+        let mut caches = Caches::of(0, folder.clone());
+        assert!(!caches.give_up_compiled(2001) && left() == 2, "all of them are too little");
+        assert!(!caches.give_up_compiled(1) && left() == 2, "nobody asks again and again");
+        assert!(Caches::of(0, folder.clone()).give_up_compiled(2000) && left() == 0);
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

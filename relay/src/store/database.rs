@@ -268,6 +268,22 @@ async fn set_up(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     transaction.commit().await
 }
 
+/// Bytes of the file that hold nothing, or spans that a batch forgets before it writes the result of their job.
+async fn free_bytes(connection: &mut SqliteConnection, batch: &Batch) -> Result<u64, sqlx::Error> {
+    let pages = number(connection, "PRAGMA freelist_count").await?;
+    let mut free = pages.saturating_mul(number(connection, "PRAGMA page_size").await?);
+    if let Some(job) = batch.ends() {
+        let spans = "SELECT unit, LENGTH(bytes) FROM records WHERE job = ? AND kind = 1";
+        for row in sqlx::query(spans).bind(job.0.to_vec()).fetch_all(&mut *connection).await? {
+            let (unit, bytes): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+            if batch.forgets(StoreKey::Span(job, unit.cast_unsigned())) {
+                free = free.saturating_add(bytes);
+            }
+        }
+    }
+    Ok(u64::try_from(free).unwrap_or(0))
+}
+
 async fn number(connection: &mut SqliteConnection, question: &'static str) -> Result<i64, sqlx::Error> {
     sqlx::query(question).fetch_one(connection).await?.try_get(0)
 }
@@ -299,10 +315,30 @@ fn beside(path: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
+/// What room there is, as far as the system and the file tell.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Free bytes of the disk.
+    disk: u64,
+    /// Bytes of the file that hold nothing, or nothing that stays.
+    free: u64,
+}
+
+impl Room {
+    /// How many bytes are missing where so many are to be written: first into the log, then into the file.
+    pub(super) fn lacks(self, bytes: usize) -> u64 {
+        // Pages hold a little more than what is written, and something is to be left for what is small.
+        let bytes = (bytes as u64).saturating_add(bytes as u64 / 64).saturating_add(ROOM as u64);
+        bytes.saturating_add(bytes.saturating_sub(self.free)).saturating_sub(self.disk)
+    }
+}
+
 /// The connection that writes. After a failure it is closed, which undoes what was begun, and opened anew, as it is where
 /// there was no room for a log at the start.
 pub(super) struct Database {
     path: PathBuf,
+    /// How it is opened.
+    pub(super) options: SqliteConnectOptions,
     connection: Option<SqliteConnection>,
     /// Bytes of kernels that are kept.
     kernel_bytes: i64,
@@ -318,7 +354,7 @@ impl Database {
         if connection.is_none() {
             files.log = None;
         }
-        Self { path, connection, kernel_bytes, files, alone: Arc::default() }
+        Self { options: options(&path), path, connection, kernel_bytes, files, alone: Arc::default() }
     }
 
     /// Whoever holds it keeps the file from being written.
@@ -331,9 +367,23 @@ impl Database {
         self.connection.is_some()
     }
 
-    /// Whether so many bytes fit onto the disk, as far as the system tells: first into the log, then into the file.
-    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
-        room_at(&self.path).is_none_or(|room| room >= (bytes as u64).saturating_mul(2))
+    /// What room there is for a batch; `None` where nobody tells.
+    pub(super) async fn room(&mut self, batch: &Batch) -> Option<Room> {
+        let disk = room_at(&self.path)?;
+        let alone = self.alone();
+        let _alone = alone.lock().await;
+        let mut connection = self.take().await.ok()?;
+        match free_bytes(&mut connection, batch).await {
+            Ok(free) => {
+                self.connection = Some(connection);
+                Some(Room { disk, free })
+            }
+            Err(error) => {
+                tracing::debug!(path = %self.path.display(), %error, "the store does not tell its free pages");
+                self.undo(connection).await;
+                None
+            }
+        }
     }
 
     /// Writes a batch in one transaction. When this returns `Ok` it is on disk, otherwise nothing of it is.
@@ -391,9 +441,9 @@ impl Database {
         self.check_files()?;
         match self.connection.take() {
             Some(connection) => Ok(connection),
-            None => SqliteConnection::connect_with(&options(&self.path))
-                .await
-                .map_err(|error| Trouble::of(&error, &self.path)),
+            None => {
+                SqliteConnection::connect_with(&self.options).await.map_err(|error| Trouble::of(&error, &self.path))
+            }
         }
     }
 
@@ -473,6 +523,10 @@ async fn transact(
         forget(connection, key).await?;
     }
     put(connection, &batch.kept().flat_map(|(key, bytes)| rows_of(key, bytes)).collect::<Vec<_>>()).await?;
+    for (key, bytes) in batch.kept().filter(|(key, _)| is_in_parts(*key)) {
+        // A kill may have left a longer one of the same job there.
+        forget_parts(connection, key, bytes.len().div_ceil(PART_BYTES)).await?;
+    }
     for key in batch.keys() {
         put_key(connection, key).await?;
     }
@@ -518,10 +572,11 @@ async fn put(connection: &mut SqliteConnection, rows: &[Row<'_>]) -> Result<(), 
 
 /// A job takes the key that it was sent under along.
 async fn forget(connection: &mut SqliteConnection, key: StoreKey) -> Result<(), sqlx::Error> {
+    if is_in_parts(key) {
+        return forget_parts(connection, key, 0).await;
+    }
     let (kind, job, unit) = columns_of(key);
-    let one = "DELETE FROM records WHERE job = ? AND kind = ? AND unit = ?";
-    let all_parts = "DELETE FROM records WHERE job = ? AND kind = ? AND unit >= ?";
-    sqlx::query(if is_in_parts(key) { all_parts } else { one })
+    sqlx::query("DELETE FROM records WHERE job = ? AND kind = ? AND unit = ?")
         .bind(job.0.to_vec())
         .bind(kind)
         .bind(unit)
@@ -530,6 +585,18 @@ async fn forget(connection: &mut SqliteConnection, key: StoreKey) -> Result<(), 
     if matches!(key, StoreKey::Job(_)) {
         sqlx::query("DELETE FROM keys WHERE job = ?").bind(job.0.to_vec()).execute(connection).await?;
     }
+    Ok(())
+}
+
+/// The parts of a record from this number on.
+async fn forget_parts(connection: &mut SqliteConnection, key: StoreKey, from: usize) -> Result<(), sqlx::Error> {
+    let (kind, job, unit) = columns_of(key);
+    sqlx::query("DELETE FROM records WHERE job = ? AND kind = ? AND unit >= ?")
+        .bind(job.0.to_vec())
+        .bind(kind)
+        .bind(unit.saturating_add(i64::try_from(from).unwrap_or(i64::MAX)))
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

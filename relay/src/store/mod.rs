@@ -38,7 +38,7 @@ use database::{Database, Opened, SCHEMA_VERSION};
 use parts::SharedParts;
 use trouble::ROOM;
 pub use trouble::Trouble;
-pub use writer::{KeptKernel, NewJob, Writer};
+pub use writer::{Held, KeptKernel, NewJob, Writer};
 
 /// Results are written and read in parts of so many bytes: as much memory as each reader of one takes.
 const PART_BYTES: usize = 256 << 10;

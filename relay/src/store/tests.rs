@@ -683,3 +683,240 @@ async fn kernels_that_no_job_uses_and_compiled_ones_give_way() {
     store.close().await;
     fs::remove_dir_all(folder).unwrap();
 }
+
+/// A folder on a small disk of its own; `None` where no file system may be mounted.
+#[cfg(unix)]
+struct SmallDisk(PathBuf);
+
+#[cfg(unix)]
+impl SmallDisk {
+    #[allow(clippy::print_stdout)] // whoever runs the tests is to know
+    fn new(name: &str, mib: u64) -> Option<Self> {
+        let folder = new_folder(name);
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]).arg(&folder);
+        if mount.output().is_ok_and(|output| output.status.success()) {
+            return Some(Self(folder));
+        }
+        println!("no file system can be mounted here, so that no disk can be filled");
+        None
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.0.join("ballast")
+    }
+
+    /// Fills it, so that so many KiB are free.
+    fn leave(&self, kib: u64) {
+        let _ = fs::remove_file(self.ballast());
+        let room = trouble::room_at(&self.0).unwrap() - (kib << 10);
+        fs::write(self.ballast(), vec![0; usize::try_from(room).unwrap()]).unwrap();
+    }
+}
+
+#[cfg(unix)]
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// The three records of a job that is over.
+fn end(writer: &Writer, n: u8, result_bytes: usize) {
+    writer.save(StoreKey::Result(job(n)), vec![n; result_bytes]);
+    writer.save(StoreKey::Job(job(n)), vec![n, 0]);
+    writer.save(StoreKey::Finished(job(n)), vec![n]);
+}
+
+/// The jobs whose end is on disk.
+async fn ended(path: &std::path::Path) -> Vec<u8> {
+    let records = on_disk(path).await.into_iter();
+    let lines = records.filter(|(key, _)| matches!(key, StoreKey::Finished(_)));
+    lines.map(|(_, line)| line[0]).collect()
+}
+
+async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    while !is_so().await {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_result_that_does_not_fit_leaves_the_store_to_everybody_else_and_is_kept_once_it_does() {
+    let Some(disk) = SmallDisk::new("large-result", 32) else { return };
+    let path = disk.0.join("p2pnet.sqlite");
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    let writer = store.writer();
+    for n in 1..=4 {
+        writer.promise(NewJob { kernel: None, ..new_job(n, None) }).await.unwrap();
+    }
+    disk.leave(3 << 10);
+    end(writer, 1, 9 << 20);
+    end(writer, 2, 100);
+    assert_eq!(writer.flush().await, Ok(()));
+    for n in 5..15 {
+        assert_eq!(writer.promise(NewJob { kernel: None, ..new_job(n, None) }).await, Ok(()));
+        writer.forget(StoreKey::Job(job(n)));
+    }
+    // One that fits is written though another does not.
+    end(writer, 3, 1 << 20);
+    until(async || ended(&path).await == [2, 3]).await;
+    end(writer, 4, 7 << 20);
+    assert_eq!(writer.flush().await, Ok(()));
+    assert_eq!((writer.trouble(), store.trouble()), (None, None));
+    until(async || writer.held() == Held { records: 2, bytes: (16 << 20) + 2 * 3 }).await;
+    // Nobody tells the end of a job without its result.
+    assert_eq!(ended(&path).await, [2, 3]);
+    let records = on_disk(&path).await;
+    assert!(records.contains(&(StoreKey::Job(job(1)), vec![1])), "a kill brings the job back as it was promised");
+    assert_eq!(store.record(StoreKey::Result(job(1))).await.unwrap().unwrap().len(), 9 << 20);
+    assert_eq!(store.record(StoreKey::Finished(job(1))).await, Ok(Some(vec![1].into())));
+    // One that is removed waits no longer.
+    for key in [StoreKey::Result(job(4)), StoreKey::Job(job(4)), StoreKey::Finished(job(4))] {
+        writer.forget(key);
+    }
+    assert_eq!(writer.flush().await, Ok(()));
+    assert!(!on_disk(&path).await.iter().any(|(key, _)| *key == StoreKey::Job(job(4))));
+    fs::remove_file(disk.ballast()).unwrap();
+    until(async || ended(&path).await == [1, 2, 3]).await;
+    until(async || writer.held() == Held::default()).await;
+    store.close().await;
+    let (store, _) = Store::open(path, Caches::default()).await.unwrap();
+    assert!(store.record(StoreKey::Result(job(1))).await.unwrap().unwrap() == vec![1; 9 << 20]);
+    store.close().await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_job_that_does_not_fit_empties_nobodys_shelf_and_free_pages_of_the_file_are_room() {
+    let Some(disk) = SmallDisk::new("large-job", 32) else { return };
+    let path = disk.0.join("p2pnet.sqlite");
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    let writer = store.writer();
+    for n in 1..4 {
+        writer.promise_kernel(kernel(n, large(n))).await.unwrap();
+    }
+    end(writer, 9, 4 << 20);
+    writer.flush().await.unwrap();
+    writer.forget(StoreKey::Result(job(9)));
+    writer.flush().await.unwrap();
+    disk.leave(3 << 10);
+    let of = |n: u8, bytes: usize| NewJob { record: vec![n; bytes], kernel: None, ..new_job(n, None) };
+    assert_eq!(writer.promise(of(10, 9 << 20)).await, Err(Trouble::Full));
+    assert_eq!(known(&store, 1..4).await, [1, 2, 3], "nothing has failed yet");
+    assert_eq!(writer.promise(of(11, 5 << 19)).await, Ok(()), "the file does not grow by it");
+    store.close().await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn of_large_jobs_that_come_together_those_that_fit_are_taken() {
+    let Some(disk) = SmallDisk::new("large-jobs", 32) else { return };
+    let (store, _) = Store::open(disk.0.join("p2pnet.sqlite"), Caches::default()).await.unwrap();
+    let writer = store.writer();
+    writer.promise(new_job(1, None)).await.unwrap();
+    disk.leave(6 << 10);
+    let of = |n: u8, bytes: usize| NewJob { record: vec![n; bytes], kernel: None, ..new_job(n, None) };
+    let alone = store.alone.lock().await;
+    let jobs = [of(2, 10), of(3, 20 << 20), of(4, 1 << 20), of(5, 4 << 20), of(6, 1 << 20)];
+    let kept = futures::future::join_all(jobs.into_iter().map(async |job| {
+        // The first is being written, and the others gather meanwhile.
+        tokio::time::sleep(std::time::Duration::from_millis(if job.record.len() == 10 { 0 } else { 200 })).await;
+        writer.promise(job).await
+    }));
+    let go_on = async {
+        tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+        drop(alone);
+    };
+    let (kept, ()) = futures::join!(kept, go_on);
+    assert_eq!(kept, [Ok(()), Err(Trouble::Full), Ok(()), Err(Trouble::Full), Ok(())]);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_result_that_is_shorter_than_what_a_kill_left_of_the_job_ends_where_it_ends() {
+    let folder = new_folder("shorter");
+    let path = folder.join("p2pnet.sqlite");
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    let key = StoreKey::Result(job(1));
+    for len in [5 * PART_BYTES, 2 * PART_BYTES, PART_BYTES + 1, 7] {
+        store.writer().save(key, vec![7; len]);
+        store.writer().flush().await.unwrap();
+        assert_eq!(store.record(key).await.unwrap().unwrap().len(), len);
+        assert_eq!(store.stream(key, 0).await.unwrap().unwrap().0, len as u64);
+    }
+    store.close().await;
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn where_a_result_has_no_room_to_the_end_its_job_goes_on_from_its_spans_whose_room_it_takes() {
+    let Some(disk) = SmallDisk::new("large-end", 32) else { return };
+    let path = disk.0.join("p2pnet.sqlite");
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    let mut writer = store.writer();
+    writer.promise(NewJob { kernel: None, ..new_job(1, None) }).await.unwrap();
+    let spans = [0, 1].map(|unit| StoreKey::Span(job(1), unit));
+    for span in spans {
+        writer.save(span, vec![1; 2 << 20]);
+    }
+    writer.flush().await.unwrap();
+    disk.leave(1 << 10);
+    let end_of_all = |writer: &Writer| {
+        end(writer, 1, 5 << 20);
+        spans.iter().for_each(|span| writer.forget(*span));
+    };
+    end_of_all(writer);
+    writer.flush().await.unwrap();
+    let begun = std::time::Instant::now();
+    store.close().await;
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "nobody waits for room then");
+    let (store, records) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    let keys: BTreeSet<StoreKey> = records.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, BTreeSet::from([StoreKey::Job(job(1)), spans[0], spans[1]]));
+    writer = store.writer();
+    disk.leave(7 << 10);
+    end_of_all(writer);
+    until(async || ended(&path).await == [1]).await;
+    assert_eq!(on_disk(&path).await.len(), 1, "the line");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_does_not_fit_although_the_system_tells_of_room_leaves_it_to_everybody_else_too() {
+    let folder = new_folder("quota");
+    let path = folder.join("p2pnet.sqlite");
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    store.close().await;
+    let bounded = database::options(&path).pragma("max_page_count", "200");
+    let connection = SqliteConnection::connect_with(&bounded).await.unwrap();
+    let mut database = Database::new(path.clone(), Some(connection), i64::MAX);
+    database.options = bounded;
+    let alone = database.alone();
+    let writer = &Writer::start(database, Caches::default()).unwrap();
+    let of = |n: u8, bytes: usize| NewJob { record: vec![n; bytes], kernel: None, ..new_job(n, None) };
+    let first = alone.lock().await;
+    for (n, kib) in [(1, 900), (2, 400), (3, 1), (4, 900)] {
+        end(writer, n, kib << 10);
+    }
+    let large = writer.promise(of(5, 900 << 10));
+    let small = writer.promise(of(6, 10));
+    let go_on = async {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        drop(first);
+    };
+    let (large, small, ()) = futures::join!(large, small, go_on);
+    assert_eq!((large, small), (Err(Trouble::Full), Ok(())));
+    until(async || ended(&path).await == [2, 3]).await;
+    assert_eq!(writer.promise(of(7, 10)).await, Ok(()));
+    assert_eq!(writer.trouble(), None);
+    until(async || writer.held().records == 2).await;
+    assert_eq!(writer.promise(of(8, 900 << 10)).await, Err(Trouble::Full));
+    assert_eq!(writer.promise(of(9, 10)).await, Ok(()));
+    assert_eq!((writer.flush().await, writer.trouble()), (Ok(()), None));
+    writer.close().await;
+    fs::remove_dir_all(folder).unwrap();
+}

@@ -6,9 +6,13 @@
 //! what the node's loop says in passing: it waits until the disk takes it. Changes of the same record replace each other
 //! while they wait, so that what waits is bounded by what the node itself holds; beyond [`MOST_WAITING_BYTES`] finished
 //! spans are let go, which after a restart only costs their recomputation.
+//!
+//! What is large and has no room on the disk takes none from what is small: a promise is refused, and a change is held in
+//! memory ([`Writer::held`]) while everything else is written. The end of a job whose result is held is held with it, so that
+//! no start finds a job that is over without its result: after a kill it goes on as it was promised.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -22,18 +26,29 @@ use p2pnet_shared::{
 use tokio::{
     runtime,
     sync::{Notify, oneshot, watch},
-    time::sleep,
+    time::{Instant, sleep, timeout_at},
 };
 
-use super::{Caches, KeyRecord, PART_BYTES, database::Database, trouble::Trouble};
+use super::{
+    Caches, KeyRecord, PART_BYTES,
+    database::{Database, Room},
+    trouble::Trouble,
+};
 
-/// Bytes of records that may wait to be written.
+/// Bytes of records that may wait to be written, beside those that are held for want of room.
 const MOST_WAITING_BYTES: usize = 512 << 20;
-/// What is to be promised and has more bytes is begun only where there is room for all of it: what a transaction that fails
+/// While more bytes than this are held for want of room, nothing is promised. That is all of what a relay keeps of finished
+/// jobs, unless its operator lets it keep more: then whoever holds most of that has given of it before.
+const MOST_HELD_BYTES: usize = 1 << 30;
+/// A promise, result or span of more bytes is begun only where there is room for all of it: what a transaction that fails
 /// has written stays in the log, and would take the room of small ones.
 const LARGE: usize = PART_BYTES;
-/// Pause after a failed transaction (a full disk) before it is tried again.
+/// Pause after a failed transaction (a full disk) before it is tried again, and before the system is asked again whether
+/// there is room for what is held.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// Pause before something large is tried again that failed alone, although the system told of room (a quota): everybody
+/// waits for as long as that takes.
+const TRY_LARGE_AGAIN: Duration = Duration::from_secs(30);
 /// How long a closing store waits for a disk that does not take its last changes.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -90,14 +105,25 @@ struct Waiting {
     promises: Vec<Promise>,
     /// What is being written now, for those who read it meanwhile.
     flying: Option<Arc<Changes>>,
+    /// What of `changes` is held for want of room.
+    held: Held,
     /// Changes ever taken.
     taken: u64,
     dropped: u64,
     closing: bool,
 }
 
+/// What waits for room on the disk while everything else is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Results and finished spans.
+    pub records: usize,
+    /// Bytes, those of the records that wait with them among them.
+    pub bytes: usize,
+}
+
 /// Changes that replace each other while they wait.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Changes {
     /// `None` forgets.
     records: BTreeMap<StoreKey, Option<Bytes>>,
@@ -123,6 +149,10 @@ impl Promise {
             Promised::Job(job) => job.record.len() + job.kernel.as_ref().map_or(0, of_kernel),
             Promised::Kernel(kernel) => of_kernel(kernel),
         }
+    }
+
+    fn is_large(&self) -> bool {
+        self.bytes() > LARGE
     }
 
     fn answer(self, answer: &Result<(), Trouble>) {
@@ -153,7 +183,7 @@ impl Writer {
         let (progress, written) = watch::channel(Progress::default());
         // What could not be opened to write is tried at once, so that whoever asks hears how it is.
         let doubt = !database.is_open();
-        let task = Task { database, caches, shared: Arc::clone(&shared), progress, doubt };
+        let task = Task { database, caches, shared: Arc::clone(&shared), progress, doubt, held: BTreeMap::new() };
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("store".into()).spawn(move || runtime.block_on(task.run()))?;
         Ok(Self { shared, written })
@@ -190,7 +220,11 @@ impl Writer {
     /// Keeps a record, replacing what it held.
     pub fn save(&self, key: StoreKey, bytes: Vec<u8>) {
         self.change(|waiting| {
-            if is_span(key) && waiting.changes.bytes.saturating_add(bytes.len()) > MOST_WAITING_BYTES {
+            // What is held has a bound of its own, and takes none of the others'.
+            let held = waiting.held.bytes;
+            let beside = waiting.changes.bytes.saturating_sub(held);
+            let before = if bytes.len() > LARGE { beside.max(held) } else { beside };
+            if is_span(key) && before.saturating_add(bytes.len()) > MOST_WAITING_BYTES {
                 waiting.dropped += 1;
                 tracing::warn!("the disk is too slow: a finished span is not kept for a restart");
                 return;
@@ -213,7 +247,13 @@ impl Writer {
 
     /// Why nothing can be kept at the moment.
     pub fn trouble(&self) -> Option<Trouble> {
-        self.written.borrow().trouble.clone()
+        let trouble = self.written.borrow().trouble.clone();
+        trouble.or_else(|| (self.held().bytes > MOST_HELD_BYTES).then_some(Trouble::Full))
+    }
+
+    /// What waits for room on the disk while everything else is written.
+    pub fn held(&self) -> Held {
+        self.shared.lock().held
     }
 
     /// Whether anything could not be written since the start because the file is damaged.
@@ -228,7 +268,8 @@ impl Writer {
         WriterFigures { written, waiting_bytes: waiting.changes.bytes as u64, dropped: waiting.dropped }
     }
 
-    /// Returns once everything taken so far is on disk.
+    /// Returns once everything taken so far is on disk, but for what is held for want of room ([`Writer::held`]): no job that
+    /// was cancelled or removed is.
     ///
     /// # Errors
     /// Why it is not now; it will be, once the disk takes it.
@@ -295,13 +336,61 @@ impl Changes {
             }
         }
     }
+
+    /// Results and spans that are large, and the bytes of each.
+    fn large(&self) -> BTreeMap<StoreKey, usize> {
+        let large = |(key, value): (&StoreKey, &Option<Bytes>)| {
+            let bytes = value.as_ref()?.len();
+            (may_be_large(*key) && bytes > LARGE).then_some((*key, bytes))
+        };
+        self.records.iter().filter_map(large).collect()
+    }
+
+    /// Takes the large records in `these` out, and with a result the other records of its job.
+    fn take_out(&mut self, these: &BTreeSet<StoreKey>) -> Self {
+        if these.is_empty() {
+            return Self::default();
+        }
+        let goes = |key: StoreKey| these.contains(&key) || these.contains(&StoreKey::Result(job_of(key)));
+        let (out, rest) = std::mem::take(&mut self.records).into_iter().partition(|(key, _)| goes(*key));
+        *self = Self::of(rest);
+        Self::of(out)
+    }
+
+    fn of(records: BTreeMap<StoreKey, Option<Bytes>>) -> Self {
+        let bytes = records.values().flatten().map(Bytes::len).sum();
+        Self { records, bytes }
+    }
 }
 
 impl Waiting {
-    fn take(&mut self) -> Batch {
-        let changes = Arc::new(std::mem::take(&mut self.changes));
+    /// Takes everything but what is `held`.
+    fn take(&mut self, held: &BTreeSet<StoreKey>) -> Batch {
+        let stays = self.changes.take_out(held);
+        self.held = Held { records: held.len(), bytes: stays.bytes };
+        let changes = std::mem::replace(&mut self.changes, stays);
+        let promises = std::mem::take(&mut self.promises);
+        Batch { changes: self.fly(changes), promises, taken: self.taken }
+    }
+
+    /// Takes something that is held.
+    fn take_held(&mut self, record: StoreKey) -> Batch {
+        let changes = self.changes.take_out(&BTreeSet::from([record]));
+        Batch { changes: self.fly(changes), promises: Vec::new(), taken: 0 }
+    }
+
+    /// Puts something of what is being written back.
+    fn put_back(&mut self, batch: &mut Batch, these: &BTreeSet<StoreKey>) {
+        self.flying = None;
+        let mut changes = Arc::unwrap_or_clone(std::mem::take(&mut batch.changes));
+        self.changes.put_below(&changes.take_out(these));
+        batch.changes = self.fly(changes);
+    }
+
+    fn fly(&mut self, changes: Changes) -> Arc<Changes> {
+        let changes = Arc::new(changes);
         self.flying = Some(Arc::clone(&changes));
-        Batch { changes, promises: std::mem::take(&mut self.promises), taken: self.taken }
+        changes
     }
 }
 
@@ -320,6 +409,11 @@ impl Batch {
     /// Records to forget.
     pub(super) fn forgotten(&self) -> impl Iterator<Item = StoreKey> {
         self.changes.records.iter().filter(|(_, value)| value.is_none()).map(|(key, _)| *key)
+    }
+
+    /// Whether this record is among those.
+    pub(super) fn forgets(&self, key: StoreKey) -> bool {
+        self.changes.records.get(&key).is_some_and(Option::is_none)
     }
 
     /// Records to keep. A promise comes before every change of the same job, which is newer.
@@ -349,14 +443,36 @@ impl Batch {
         })
     }
 
-    /// Bytes of what is large of what is to be promised.
-    fn large_bytes(&self) -> usize {
-        self.promises.iter().map(Promise::bytes).filter(|bytes| *bytes > LARGE).sum()
+    /// The job that it ends with a large result, if nothing else of it is large.
+    pub(super) fn ends(&self) -> Option<JobId> {
+        let mut large = self.changes.large().into_keys();
+        let first = large.next().filter(|key| !is_span(*key))?;
+        let is_alone = large.next().is_none() && !self.promises.iter().any(Promise::is_large);
+        is_alone.then_some(job_of(first))
     }
 
-    /// Takes that out.
-    fn take_large(&mut self) -> Vec<Promise> {
-        self.promises.extract_if(.., |promise| promise.bytes() > LARGE).collect()
+    fn has_large(&self) -> bool {
+        self.promises.iter().any(Promise::is_large) || !self.changes.large().is_empty()
+    }
+
+    /// What of all that is large there is no room for: changes go first, which were decided on before, then promises, which
+    /// lie there by their size.
+    fn without_room(&self, room: Room) -> WithoutRoom {
+        let mut without = WithoutRoom::default();
+        let mut taken = 0_usize;
+        let mut fits = |bytes: usize| {
+            let lacks = room.lacks(taken.saturating_add(bytes));
+            if lacks == 0 {
+                taken += bytes;
+            } else if without.lacks == 0 || lacks < without.lacks {
+                without.lacks = lacks;
+            }
+            lacks == 0
+        };
+        let changes = self.changes.large().into_iter().filter(|(_, bytes)| !fits(*bytes));
+        let changes: BTreeSet<StoreKey> = changes.map(|(key, _)| key).collect();
+        let promises = self.promises.iter().filter(|promise| promise.is_large() && !fits(promise.bytes())).count();
+        WithoutRoom { changes, promises, ..without }
     }
 
     fn answer(self, answer: &Result<(), Trouble>) {
@@ -364,6 +480,16 @@ impl Batch {
             promise.answer(answer);
         }
     }
+}
+
+/// What of a batch does not fit.
+#[derive(Default)]
+struct WithoutRoom {
+    changes: BTreeSet<StoreKey>,
+    /// So many promises, its last.
+    promises: usize,
+    /// Bytes that are missing for the least of it.
+    lacks: u64,
 }
 
 /// The writing task.
@@ -374,54 +500,134 @@ struct Task {
     progress: watch::Sender<Progress>,
     /// The last transaction failed: the next one has to find room too.
     doubt: bool,
+    /// Large changes that had no room, and when each is tried again. What they are lies with what waits.
+    held: BTreeMap<StoreKey, Instant>,
 }
 
 impl Task {
     async fn run(mut self) {
         loop {
-            let (mut batch, closing) = {
-                let mut waiting = self.shared.lock();
-                (waiting.take(), waiting.closing)
-            };
+            let (batch, closing) = self.take();
             if batch.is_empty() && closing {
-                break;
-            }
-            if batch.is_empty() && !self.doubt {
-                self.progress.send_modify(|progress| progress.written = progress.written.max(batch.taken));
-                self.shared.news.notified().await;
+                let Some((record, _)) = self.held.pop_first() else { break };
+                self.try_last(record).await;
                 continue;
             }
-            let mut written = self.write(&batch).await;
-            if written == Err(Trouble::Full) && self.caches.give_up(&mut self.database).await {
-                written = self.write(&batch).await;
-            }
-            let large = if written == Err(Trouble::Full) { batch.take_large() } else { Vec::new() };
-            if !large.is_empty() {
-                // There may be room for the others.
-                large.into_iter().for_each(|promise| promise.answer(&Err(Trouble::Full)));
-                written = self.write(&batch).await;
-            }
-            match &written {
-                Ok(()) => self.succeeded(&batch),
-                Err(trouble) => self.failed(&batch, trouble),
-            }
-            let pause = written.is_err() && batch.promises.is_empty();
-            batch.answer(&written);
-            if pause {
-                sleep(TRY_AGAIN).await;
+            let is_idle = batch.is_empty() && !self.doubt;
+            self.try_to_write(batch, true).await;
+            // One at a time: who waits for something small does not wait for all that is large.
+            let due = self.held.iter().filter(|_| !self.doubt).min_by_key(|(_, at)| **at).map(|(key, at)| (*key, *at));
+            match due {
+                Some((record, at)) if at <= Instant::now() => self.try_held(record).await,
+                Some((_, at)) if is_idle => {
+                    // Time for the one, or news.
+                    let _ = timeout_at(at, self.shared.news.notified()).await;
+                }
+                None if is_idle => self.shared.news.notified().await,
+                Some(_) | None => {}
             }
         }
         self.database.close().await;
         self.progress.send_modify(|progress| progress.ended = true);
     }
 
-    async fn write(&mut self, batch: &Batch) -> Result<(), Trouble> {
-        // Only what may still be refused is held back: the rest was decided on before, and is tried whatever the system tells.
-        let bytes = batch.large_bytes();
-        if bytes > 0 && !self.database.has_room_for(bytes) {
-            return Err(Trouble::Full);
+    /// Takes what waits, but for what is held, and whether the store closes.
+    fn take(&mut self) -> (Batch, bool) {
+        let mut waiting = self.shared.lock();
+        // It may have been forgotten, or written.
+        let large = if self.held.is_empty() { BTreeMap::new() } else { waiting.changes.large() };
+        self.held.retain(|record, _| large.contains_key(record));
+        let held = self.held.keys().copied().collect();
+        (waiting.take(&held), waiting.closing)
+    }
+
+    async fn try_held(&mut self, record: StoreKey) {
+        self.held.insert(record, Instant::now() + TRY_AGAIN);
+        let batch = self.shared.lock().take_held(record);
+        self.try_to_write(batch, false).await;
+    }
+
+    /// Lets something that is held go, if there is no room for it at the end either.
+    async fn try_last(&mut self, record: StoreKey) {
+        self.try_held(record).await;
+        self.held.remove(&record);
+        let gone = self.shared.lock().changes.take_out(&BTreeSet::from([record]));
+        if gone.bytes > 0 {
+            tracing::error!(?record, "there is no room on the disk for it: its job goes on at the next start");
         }
-        self.database.write(batch, self.doubt).await
+    }
+
+    /// Writes a batch, in which everything is new or nothing is.
+    async fn try_to_write(&mut self, mut batch: Batch, is_new: bool) {
+        self.leave_out_what_has_no_room(&mut batch).await;
+        if batch.is_empty() && !self.doubt {
+            return self.wrote(&batch);
+        }
+        let mut written = self.database.write(&batch, self.doubt).await;
+        if is_new && written == Err(Trouble::Full) && self.caches.give_up(&mut self.database).await {
+            written = self.database.write(&batch, self.doubt).await;
+        }
+        if written == Err(Trouble::Full) && batch.has_large() {
+            // There may be room for the others, and for each of these alone.
+            let changes: BTreeSet<StoreKey> = batch.changes.large().into_keys().collect();
+            let promises = batch.promises.iter().filter(|promise| promise.is_large()).count();
+            let again = if changes.len() + promises == 1 { TRY_LARGE_AGAIN } else { Duration::ZERO };
+            self.leave_out(&mut batch, WithoutRoom { changes, promises, lacks: 0 }, again);
+            if batch.is_empty() && !self.doubt {
+                return self.wrote(&batch);
+            }
+            written = self.database.write(&batch, self.doubt).await;
+        }
+        match &written {
+            Ok(()) => self.succeeded(&batch),
+            Err(trouble) => self.failed(&batch, trouble),
+        }
+        let pause = written.is_err() && batch.promises.is_empty();
+        batch.answer(&written);
+        if pause {
+            sleep(TRY_AGAIN).await;
+        }
+    }
+
+    /// Leaves out what is large and has no room, as far as the system tells.
+    async fn leave_out_what_has_no_room(&mut self, batch: &mut Batch) {
+        if !batch.has_large() {
+            return;
+        }
+        batch.promises.sort_by_key(Promise::bytes);
+        let Some(room) = self.database.room(batch).await else { return };
+        let mut without = batch.without_room(room);
+        if without.lacks > 0
+            && self.caches.give_up_compiled(without.lacks)
+            && let Some(room) = self.database.room(batch).await
+        {
+            without = batch.without_room(room);
+        }
+        self.leave_out(batch, without, TRY_AGAIN);
+    }
+
+    fn leave_out(&mut self, batch: &mut Batch, without: WithoutRoom, again: Duration) {
+        let promises = batch.promises.len() - without.promises;
+        batch.promises.split_off(promises).into_iter().for_each(|promise| promise.answer(&Err(Trouble::Full)));
+        if without.changes.is_empty() {
+            return;
+        }
+        for record in &without.changes {
+            if self.held.insert(*record, Instant::now() + again).is_none() {
+                tracing::warn!(?record, "there is no room on the disk for it; it waits, and what is small is written");
+            }
+        }
+        self.shared.lock().put_back(batch, &without.changes);
+    }
+
+    /// There is nothing left to write of it.
+    fn wrote(&self, batch: &Batch) {
+        self.shared.lock().flying = None;
+        self.progress.send_if_modified(|progress| {
+            let is_news = progress.written < batch.taken;
+            progress.written = progress.written.max(batch.taken);
+            is_news
+        });
     }
 
     fn succeeded(&mut self, batch: &Batch) {
@@ -431,7 +637,7 @@ impl Task {
             tracing::info!("the store can be written again");
         }
         self.progress.send_modify(|progress| {
-            progress.written = batch.taken;
+            progress.written = progress.written.max(batch.taken);
             progress.trouble = None;
         });
     }
@@ -454,6 +660,20 @@ impl Task {
             }
             self.progress.send_modify(|progress| progress.trouble = Some(trouble.clone()));
         }
+    }
+}
+
+/// Of everything else only what is small is kept.
+fn may_be_large(key: StoreKey) -> bool {
+    match key {
+        StoreKey::Span(..) | StoreKey::Result(_) => true,
+        StoreKey::Job(_) | StoreKey::Finished(_) => false,
+    }
+}
+
+fn job_of(key: StoreKey) -> JobId {
+    match key {
+        StoreKey::Job(job) | StoreKey::Span(job, _) | StoreKey::Result(job) | StoreKey::Finished(job) => job,
     }
 }
 
