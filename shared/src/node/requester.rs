@@ -199,16 +199,33 @@ impl Requester {
 
     /// Brings a job for which everything is there to its end, and one whose outputs are more than there is room for.
     pub(super) fn check_done(&mut self, core: &mut Core, id: JobId) {
-        let Some(entry) = self.jobs.get_mut(&id).filter(|entry| !entry.state.is_final()) else { return };
+        self.end_if_done(core, id);
+        if !self.merges.is_out(id) {
+            self.bound_outputs(core, id);
+        }
+    }
+
+    /// The same for a job from the store. One for which everything is there is in nobody's books then: those that were out
+    /// when the process was killed were in none, others may be out now, and no restart may end a job for that.
+    pub(super) fn check_restored(&mut self, core: &mut Core, id: JobId) {
+        let is_complete = self.jobs.get(&id).is_some_and(|entry| entry.done_units == entry.units);
+        if is_complete {
+            self.end_if_done(core, id);
+        } else {
+            self.check_done(core, id);
+        }
+    }
+
+    /// Ends a job whose outputs are too large, and has those of one for which everything is there merged.
+    fn end_if_done(&mut self, core: &mut Core, id: JobId) {
+        let Some(entry) = self.jobs.get(&id).filter(|entry| !entry.state.is_final()) else { return };
         if entry.done_bytes > MOST_OUTPUT_BYTES {
             let message = format!("the outputs of the job are larger than {} MiB", MOST_OUTPUT_BYTES >> 20);
             let refusal = Refusal::new(Code::TooLarge, message, "split the job, or let the kernel return less");
-            return self.finish(core, id, Err((JobState::Failed, refusal)));
+            self.finish(core, id, Err((JobState::Failed, refusal)));
+        } else if entry.done_units == entry.units {
+            self.merge(core, id);
         }
-        if entry.done_units < entry.units {
-            return self.bound_outputs(core, id);
-        }
-        self.merge(core, id);
     }
 
     /// Books what a job has gathered, and ends one of whoever holds more than there is room for: his largest, but for those

@@ -249,13 +249,18 @@ impl Requester {
                 core.effects.push_back(Effect::Forget(key));
             }
         }
+        self.go_on(core);
+        self.trim(core, None);
+        self.start_looking(core);
+    }
+
+    /// Has each job from the store go on with what there is of it.
+    pub(super) fn go_on(&mut self, core: &mut Core) {
         let ids: Vec<JobId> = self.jobs.keys().copied().collect();
         for id in ids {
             self.refresh(id);
-            self.check_done(core, id);
+            self.check_restored(core, id);
         }
-        self.trim(core, None);
-        self.start_looking(core);
     }
 
     /// Whether the record could be read.
