@@ -20,8 +20,8 @@ use super::source::Source;
 /// Whoever came so lately has hardly had time to do anything: a burst from one address goes beyond that address's bounds
 /// for so long, but not beyond those of all; and nobody is slow yet.
 const YOUNG: Duration = Duration::from_secs(2);
-/// Where many hold as much, the slowest is looked for among so many: each newcomer costs that, while everybody waits.
-const LOOKED_AT: usize = 256;
+/// The slowest is looked for among so many of those that hold most: each newcomer costs that, while everybody waits.
+const LOOKED_AT: usize = 4_096;
 
 /// How many there may be.
 #[derive(Clone, Copy, Debug)]
@@ -108,15 +108,17 @@ impl Ranks {
         self.by_group.range((group, 0)..=(group, u64::MAX)).map(|(_, number)| *number)
     }
 
-    /// Those of a group, or all.
-    fn oldest_first(&self, of: Option<Group>) -> impl Iterator<Item = u64> {
-        let all = of.is_none().then(|| self.numbers.iter().copied());
-        all.into_iter().flatten().chain(of.into_iter().flat_map(|group| self.within(group)))
-    }
-
     /// The oldest, of a group or of all.
     fn oldest(&self, of: Option<Group>) -> Option<u64> {
-        self.oldest_first(of).next()
+        match of {
+            Some(group) => self.within(group).next(),
+            None => self.numbers.first().copied(),
+        }
+    }
+
+    /// The oldest of some addresses.
+    fn oldest_of(&self, addresses: &[Groups]) -> Option<u64> {
+        addresses.iter().filter_map(|groups| self.oldest(Some(groups.address()))).min()
     }
 }
 
@@ -214,49 +216,38 @@ impl Inner {
     /// before others, and what does nothing before what works. One that has just come goes for none but its own address,
     /// unless that holds most: coming again and again keeps nobody out.
     fn make_room(&mut self, newcomer: Option<Groups>, now: Instant) -> bool {
-        let Some(most) = self.all.shares.holds_most() else { return false };
-        let gives_way = newcomer.is_none_or(|newcomer| self.all.shares.is_more_than(most, Some(newcomer), 1));
-        self.drop_resting_of_heaviest(most)
+        let shares = &self.all.shares;
+        let most = shares.hold_most();
+        let gives_way = newcomer.is_none_or(|own| most.iter().any(|most| shares.is_more_than(*most, Some(own), 1)));
+        self.drop_resting_of(&most)
             || newcomer.is_some_and(|own| self.drop_resting(now, Some(own.address())))
             || self.drop_waiting(now.checked_sub(YOUNG), None)
             || self.drop_idle(None)
-            || (gives_way && self.drop_slowest_of_heaviest(most, now))
+            || (gives_way && self.drop_slowest_of(&most, now))
     }
 
     /// Takes the oldest out that waits, of those of whom most do.
     fn drop_waiting_of_heaviest(&mut self) {
-        let shares = &self.waiting.shares;
-        let oldest = if shares.several_are_heaviest() {
-            let heaviness = |number: &u64| self.members.get(number).map(|member| shares.heaviness(member.groups));
-            let most = shares.holds_most().map(|groups| shares.heaviness(groups));
-            self.waiting.numbers.iter().find(|number| heaviness(number) == most).copied()
-        } else {
-            self.waiting.oldest(shares.heaviest())
+        let oldest = match self.waiting.shares.heaviest() {
+            Some(group) => self.waiting.oldest(Some(group)),
+            None => self.waiting.oldest_of(&self.waiting.shares.hold_most()),
         };
         oldest.map(|number| self.remove(number));
     }
 
-    /// Takes one out that does nothing, of those that hold as much as `most`; among several, the oldest.
-    fn drop_resting_of_heaviest(&mut self, most: Groups) -> bool {
-        let oldest = self.as_heavy(&self.waiting, most).chain(self.as_heavy(&self.idle, most)).next();
+    /// Takes the oldest out that does nothing, of some addresses.
+    fn drop_resting_of(&mut self, addresses: &[Groups]) -> bool {
+        let oldest = self.waiting.oldest_of(addresses).or_else(|| self.idle.oldest_of(addresses));
         oldest.is_some_and(|number| self.remove(number))
     }
 
-    /// Takes out the slowest of those that hold as much as `most`; of equal ones, the oldest.
-    fn drop_slowest_of_heaviest(&mut self, most: Groups, now: Instant) -> bool {
-        let speed = |number: &u64| self.members.get(number).map(|member| member.speed(now));
-        let slowest = self.as_heavy(&self.all, most).min_by_key(speed);
+    /// Takes out the slowest of some addresses, of equal ones the oldest; of many, only some older ones of each are looked at.
+    fn drop_slowest_of(&mut self, addresses: &[Groups], now: Instant) -> bool {
+        let each = LOOKED_AT / addresses.len().max(1);
+        let speed = |number: &u64| (self.members.get(number).map(|member| member.speed(now)), *number);
+        let looked_at = addresses.iter().flat_map(|groups| self.all.within(groups.address()).take(each.max(1)));
+        let slowest = looked_at.min_by_key(speed);
         slowest.is_some_and(|number| self.remove(number))
-    }
-
-    /// Those of some members that hold as much as one that holds most of all: the oldest [`LOOKED_AT`], the oldest first.
-    fn as_heavy<'a>(&'a self, some: &'a Ranks, most: Groups) -> impl Iterator<Item = u64> + 'a {
-        let shares = &self.all.shares;
-        // A group that is heaviest alone has all of them in it.
-        let group = shares.heaviest().filter(|_| !shares.several_are_heaviest());
-        let heaviness = move |number: &u64| self.members.get(number).map(|member| shares.heaviness(member.groups));
-        let most = Some(shares.heaviness(most));
-        some.oldest_first(group).filter(move |number| heaviness(number) == most).take(LOOKED_AT)
     }
 
     fn drop_resting(&mut self, now: Instant, of: Option<Group>) -> bool {

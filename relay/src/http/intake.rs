@@ -128,6 +128,8 @@ struct Comer {
     source: Source,
     /// The body that grows; `None` for one that is to begin.
     body: Option<u64>,
+    /// How much there is too little.
+    lacks: usize,
 }
 
 /// Whose bodies.
@@ -219,7 +221,7 @@ impl Intake {
         if let Some(scope) = scope {
             // It counts for whether its own group takes most.
             table.places.add(source.groups());
-            let made = table.drop_slowest(Shared::Bodies, scope, now, Comer { source, body: None });
+            let made = table.drop_slowest(Shared::Bodies, scope, now, Comer { source, body: None, lacks: 1 });
             table.places.remove(source.groups());
             made?;
         }
@@ -259,20 +261,23 @@ impl Intake {
     fn try_grow(&self, number: u64, bytes: usize, now: Instant) -> bool {
         let mut table = self.lock();
         // One that gave way meanwhile is told so by its token.
-        let Some(source) = table.bodies.get(&number).map(|body| body.source) else { return false };
+        let Some((source, before)) = table.bodies.get(&number).map(|body| (body.source, body.bytes)) else {
+            return false;
+        };
         loop {
-            let crosses = |scope, most| table.sum(Shared::Bytes, scope, Some(number)) + bytes > most;
-            let scope = if crosses(Scope::Address(source.address), limits::BODY_BYTES_PER_ADDRESS) {
-                Some(Scope::Address(source.address))
-            } else if crosses(Scope::Network(source.network), limits::BODY_BYTES_PER_NETWORK) {
-                Some(Scope::Network(source.network))
-            } else if crosses(Scope::All, limits::BODY_BYTES) {
-                Some(Scope::All)
-            } else {
-                None
+            let lacks = |scope, most| {
+                let lacks = (table.sum(Shared::Bytes, scope, Some(number)) + bytes).saturating_sub(most);
+                (lacks > 0).then_some((scope, lacks))
             };
-            let Some(scope) = scope else { break };
-            if table.drop_slowest(Shared::Bytes, scope, now, Comer { source, body: Some(number) }).is_none() {
+            let lacking = lacks(Scope::Address(source.address), limits::BODY_BYTES_PER_ADDRESS)
+                .or_else(|| lacks(Scope::Network(source.network), limits::BODY_BYTES_PER_NETWORK))
+                .or_else(|| lacks(Scope::All, limits::BODY_BYTES));
+            let Some((scope, lacks)) = lacking else { break };
+            // What it wants counts for whether it takes most.
+            table.bytes.add_many(source.groups(), bytes.saturating_sub(before));
+            let made = table.drop_slowest(Shared::Bytes, scope, now, Comer { source, body: Some(number), lacks });
+            table.bytes.remove_many(source.groups(), bytes.saturating_sub(before));
+            if made.is_none() {
                 if let Some(body) = table.bodies.get_mut(&number) {
                     body.waits_since.get_or_insert(now);
                 }
@@ -282,7 +287,7 @@ impl Intake {
         if let Some(body) = table.bodies.get_mut(&number) {
             body.since = body.since_without_waiting(now);
             body.waits_since = None;
-            let before = std::mem::replace(&mut body.bytes, bytes);
+            body.bytes = bytes;
             table.bytes.remove_many(source.groups(), before);
             table.bytes.add_many(source.groups(), bytes);
         }
@@ -329,24 +334,27 @@ impl Table {
         }
     }
 
-    /// Takes out the slowest body of those that take most among the bodies of a scope that may go: neither whole nor young,
-    /// and taking some of it.
-    /// `None` when nobody can go now, or none but who takes less than the comer, or the comer itself.
+    /// Takes out the slowest body of those that take most of what is not all here yet. `None` when none of them can go now,
+    /// when they take less than the comer or that is the slowest itself, and when it would be for nothing.
     fn drop_slowest(&mut self, of: Shared, scope: Scope, now: Instant, comer: Comer) -> Option<()> {
-        let going = || {
-            self.within(scope).filter(|(number, body)| {
-                let is_comer = Some(*number) == comer.body;
-                let is_young = now.duration_since(body.since) < YOUNG;
-                !body.whole && (is_comer || !is_young && body.takes(of) > 0)
-            })
+        let is_comer = |number| Some(number) == comer.body;
+        let arriving = || {
+            let arriving = self.within(scope).filter(|(_, body)| !body.whole);
+            arriving.filter(|(number, body)| is_comer(*number) || body.takes(of) > 0)
         };
-        let most = going().map(|(_, body)| self.heaviness(of, body.source)).max()?;
-        if most < self.heaviness(of, comer.source) {
+        // Those that are young will be old soon: others do not go in their place.
+        let most = arriving().map(|(_, body)| self.heaviness(of, body.source)).max()?;
+        let own = self.heaviness(of, comer.source);
+        let may_go = |body: &Arriving| now.duration_since(body.since) >= YOUNG;
+        let gains = arriving().filter(|(number, body)| !is_comer(*number) && self.heaviness(of, body.source) >= own);
+        let gains: usize = gains.filter(|(_, body)| may_go(body)).map(|(_, body)| body.takes(of)).sum();
+        if most < own || gains < comer.lacks {
             return None;
         }
+        let going = || arriving().filter(|(number, body)| is_comer(*number) || may_go(body));
         let heaviest = going().filter(|(_, body)| self.heaviness(of, body.source) == most);
         let (number, _) = heaviest.max_by_key(|(_, body)| body.behind(now))?;
-        if Some(number) == comer.body {
+        if is_comer(number) {
             return None;
         }
         self.remove(number)?.gone.cancel();
@@ -492,7 +500,7 @@ mod tests {
             assert!(!intake.try_grow(patient.0.number, bytes, after(second)));
         }
         let slow = intake.try_enter(address(1), after(15)).unwrap();
-        let comer = Comer { source: address(1), body: None };
+        let comer = Comer { source: address(1), body: None, lacks: 1 };
         let drop_slowest =
             |now| intake.lock().drop_slowest(Shared::Bodies, Scope::Address(comer.source.address), now, comer);
         assert_eq!(drop_slowest(after(20)), Some(()));
@@ -609,6 +617,55 @@ mod tests {
         assert_eq!((gone(), left), (2, 0), "for memory");
         assert!(intake.try_enter(address(1), later).is_none(), "it has its share");
         assert!(most.iter().all(|(_, gone)| !gone.is_cancelled()));
+    }
+
+    #[test]
+    fn who_wants_more_than_others_take_and_who_would_gain_too_little_takes_nothing_of_theirs() {
+        let intake = Intake::default();
+        let start = Instant::now();
+        let later = start + Duration::from_secs(1);
+        let mut left = limits::BODY_BYTES - (50 << 11);
+        let mut whole = Vec::new();
+        for network in 1..=3 {
+            while let Some(bytes) = Some(left.min(limits::MOST_BODY_BYTES)).filter(|bytes| *bytes > 0) {
+                let (held, _) = intake.try_enter(address(network), start).unwrap();
+                if !intake.try_grow(held.number, bytes, start) {
+                    break;
+                }
+                intake.lock().bodies.get_mut(&held.number).unwrap().whole = true;
+                left -= bytes;
+                whole.push(held);
+            }
+        }
+        let small: Vec<_> = (10..60).map(|network| intake.try_enter(address(network), start).unwrap()).collect();
+        assert!(left == 0 && small.iter().all(|(held, _)| intake.try_grow(held.number, 2 << 10, start)));
+        let gone = || small.iter().filter(|(_, gone)| gone.is_cancelled()).count();
+        for bytes in [SMALL, 3 << 10, limits::MOST_BODY_BYTES] {
+            let (held, _) = intake.insert_whole(address(200));
+            assert!(!intake.try_grow(held.number, bytes, later) && gone() == 0, "{bytes}");
+        }
+        let (held, _) = intake.insert_whole(address(200));
+        assert!(intake.try_grow(held.number, 1 << 10, later) && gone() == 1);
+    }
+
+    #[test]
+    fn while_those_of_whoever_takes_most_are_young_nobody_else_goes() {
+        let intake = Intake::default();
+        let start = Instant::now();
+        let after = |millis| start + Duration::from_millis(millis);
+        let apart = |n: usize| {
+            let [a, b] = [n / 200, n % 200].map(|byte| u8::try_from(byte).unwrap());
+            Source::of(IpAddr::from([20 + a, b, 1, 1]))
+        };
+        let singles = limits::BODIES - limits::BODIES_PER_ADDRESS;
+        let singles: Vec<_> = (0..singles).map(|n| intake.try_enter(apart(n), start).unwrap()).collect();
+        let most: Vec<_> =
+            (0..limits::BODIES_PER_ADDRESS).map(|_| intake.try_enter(address(1), after(900)).unwrap()).collect();
+        let gone = |some: &[(Held, CancellationToken)]| some.iter().filter(|(_, gone)| gone.is_cancelled()).count();
+        assert!(intake.try_enter(apart(900), after(1_000)).is_none());
+        assert_eq!((gone(&singles), gone(&most)), (0, 0));
+        assert!(intake.try_enter(apart(900), after(1_200)).is_some());
+        assert_eq!((gone(&singles), gone(&most)), (0, 1));
     }
 
     #[test]

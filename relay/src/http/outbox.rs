@@ -122,9 +122,12 @@ impl Table {
             }
         }
         while self.lacks(bytes, limits::ANSWER_BYTES_PER_NETWORK, of_network) {
+            // Not for nothing: what others in it hold beyond what this one would has to do.
+            let own = self.shares.of(source.groups().address()) + bytes;
             let theirs = self.answers.values().map(|answer| answer.source).filter(|other| of_network(*other));
-            let most = theirs.map(|other| self.shares.of(other.groups().address())).max();
-            let gives_way = most > Some(self.shares.of(source.groups().address()) + bytes);
+            let addresses: BTreeSet<_> = theirs.map(|other| other.groups().address()).collect();
+            let beyond: usize = addresses.into_iter().map(|address| self.shares.of(address).saturating_sub(own)).sum();
+            let gives_way = beyond + limits::ANSWER_BYTES_PER_NETWORK >= self.held(of_network) + bytes;
             let is_made = self.cut_slowest_of_heaviest(now, false, of_network)
                 || self.cut_slowest(now, false, of_network)
                 || (gives_way && self.cut_slowest_of_heaviest(now, true, of_network));
@@ -340,6 +343,8 @@ mod tests {
             .map(|n| put(&outbox, [203, 0, 113, u8::try_from(1 + n % 2).unwrap()], MIB, now).unwrap())
             .collect();
         many.iter_mut().for_each(|reader| assert_eq!(reader.take(1).len(), 1));
+        let too_much = put(&outbox, [203, 0, 113, 98], most / 2 * MIB, now + LATER);
+        assert_eq!((too_much.err(), alive(&many)), (Some(Code::RateLimited), most), "nobody is cut off for nothing");
         let next = put(&outbox, [203, 0, 113, 99], MIB, now + LATER).unwrap();
         assert_eq!((alive(&many), next.is_cut()), (most - 1, false));
     }

@@ -5,14 +5,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{BuildHasher as _, RandomState},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-/// Groups that are looked at where many are as heavy as each other.
+/// Groups that are looked at where many are as heavy as each other: each question costs that, and others wait for its answer.
 const LOOKED_AT: usize = 256;
 
 /// How wide a group of addresses is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Width {
     /// An IPv4 /16 or an IPv6 /32: what a provider of addresses has.
     Wide,
@@ -23,13 +24,16 @@ enum Width {
 }
 
 /// Addresses that count together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Group {
     width: Width,
     first: IpAddr,
 }
 
 impl Group {
+    const FIRST: Self = Self { width: Width::Wide, first: IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+    const LAST: Self = Self { width: Width::Address, first: IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)) };
+
     /// The first of its addresses.
     pub fn first(self) -> IpAddr {
         self.first
@@ -111,10 +115,16 @@ impl Heaviness {
 pub struct Shares {
     /// Besides, the groups of one that is in it.
     held: BTreeMap<Group, (usize, Groups)>,
-    by_weight: BTreeSet<(usize, Group)>,
-    /// The group around, how much it holds, the group.
-    within: BTreeSet<(Group, usize, Group)>,
+    by_weight: BTreeSet<(usize, Lot, Group)>,
+    /// The group around, how much the one in it holds.
+    within: BTreeSet<(Group, usize, Lot, Group)>,
+    lots: RandomState,
+    /// Which lots come first where more are as heavy than are looked at: others after each change.
+    first: Lot,
 }
+
+/// Where a group stands among its equals.
+type Lot = u64;
 
 impl Shares {
     /// One of `groups` holds one more.
@@ -138,21 +148,23 @@ impl Shares {
     }
 
     fn count(&mut self, groups: Groups, change: impl Fn(usize) -> usize) {
+        self.first = self.lots.hash_one(self.first);
         let mut around = None;
         for group in groups.0 {
             let before = self.of(group);
             let after = change(before);
-            self.by_weight.remove(&(group.weight(before), group));
+            let lot = self.lots.hash_one(group);
+            self.by_weight.remove(&(group.weight(before), lot, group));
             if let Some(around) = around {
-                self.within.remove(&(around, before, group));
+                self.within.remove(&(around, before, lot, group));
             }
             if after == 0 {
                 self.held.remove(&group);
             } else {
                 self.held.insert(group, (after, groups));
-                self.by_weight.insert((group.weight(after), group));
+                self.by_weight.insert((group.weight(after), lot, group));
                 if let Some(around) = around {
-                    self.within.insert((around, after, group));
+                    self.within.insert((around, after, lot, group));
                 }
             }
             around = Some(group);
@@ -169,23 +181,39 @@ impl Shares {
         self.held.is_empty()
     }
 
-    /// The group that is heaviest: an address, or where many addresses hold a little each, the group of them.
+    /// The group that is heaviest: an address, or where many addresses hold a little each, the group of them. `None` where
+    /// several are as heavy, or nobody holds anything.
     pub fn heaviest(&self) -> Option<Group> {
-        self.by_weight.last().map(|(_, group)| *group)
+        let mut heaviest = self.by_weight.iter().rev();
+        let (most, _, group) = heaviest.next()?;
+        heaviest.next().is_none_or(|(next, _, _)| next < most).then_some(*group)
     }
 
-    /// Whether there may be several of these, so that [`Self::heaviest`] is one of them by its address alone.
-    pub fn several_are_heaviest(&self) -> bool {
-        let mut heaviest = self.by_weight.iter().rev().map(|(weight, _)| weight);
-        heaviest.next().is_some_and(|first| heaviest.next() == Some(first))
+    /// Those who hold most within the heaviest group, or groups: nobody's [`Heaviness`] is higher, and theirs is the same.
+    /// Where more groups than [`LOOKED_AT`] are as heavy, only so many are looked at, others each time.
+    pub fn hold_most(&self) -> Vec<Groups> {
+        let Some((weight, _, _)) = self.by_weight.last() else { return Vec::new() };
+        let at = |lot, group| (*weight, lot, group);
+        let heaviest = self.by_weight.range(at(self.first, Group::FIRST)..=at(Lot::MAX, Group::LAST));
+        let heaviest = heaviest.chain(self.by_weight.range(at(Lot::MIN, Group::FIRST)..at(self.first, Group::FIRST)));
+        let mut left = LOOKED_AT;
+        let mut most = Vec::new();
+        for (_, _, group) in heaviest {
+            if left == 0 {
+                break;
+            }
+            self.fullest_within(*group, &mut left, &mut most);
+        }
+        let highest = most.iter().map(|groups| self.heaviness(*groups)).max();
+        most.retain(|groups| Some(self.heaviness(*groups)) == highest);
+        most.sort_unstable();
+        most.dedup();
+        most
     }
 
-    /// Who holds most within the heaviest group: nobody's [`Heaviness`] is higher. Where several groups are heaviest, these are
-    /// looked at, [`LOOKED_AT`] at most.
+    /// One of those who hold most.
     pub fn holds_most(&self) -> Option<Groups> {
-        let (most, _) = self.by_weight.last()?;
-        let heaviest = self.by_weight.iter().rev().take_while(|(weight, _)| weight == most);
-        self.fullest(heaviest.map(|(_, group)| *group))
+        self.hold_most().pop()
     }
 
     /// How heavy a holder is. The heaviest are those of [`Self::holds_most`], and those that hold as much: whoever lets one of
@@ -196,24 +224,23 @@ impl Shares {
         Heaviness([heaviest, self.of(groups.network()), self.of(groups.address())])
     }
 
-    /// Who holds most within any of some groups that are as heavy as each other.
-    fn fullest(&self, groups: impl Iterator<Item = Group>) -> Option<Groups> {
-        let holders = groups.take(LOOKED_AT).filter_map(|group| self.fullest_within(group));
-        holders.max_by_key(|groups| (self.of(groups.network()), self.of(groups.address()), *groups))
-    }
-
-    fn fullest_within(&self, around: Group) -> Option<Groups> {
-        let highest = Group { width: Width::Address, first: Ipv6Addr::from_bits(u128::MAX).into() };
-        let inner = self.within.range(..=(around, usize::MAX, highest)).rev();
-        let mut inner = inner.take_while(|(of, _, _)| *of == around).map(|(_, count, group)| (*count, *group));
-        match around.width {
-            Width::Wide => {
-                let (most, first) = inner.next()?;
-                let others = inner.take_while(|(count, _)| *count == most).map(|(_, group)| group);
-                self.fullest(std::iter::once(first).chain(others))
+    /// Finds the addresses that hold most in those groups within one that hold most, looking at so many at most.
+    fn fullest_within(&self, around: Group, left: &mut usize, into: &mut Vec<Groups>) {
+        *left = left.saturating_sub(1);
+        if around.width == Width::Address {
+            into.extend(self.held.get(&around).map(|(_, groups)| *groups));
+            return;
+        }
+        let all = (around, 0, Lot::MIN, Group::FIRST)..=(around, usize::MAX, Lot::MAX, Group::LAST);
+        let Some((_, most, _, _)) = self.within.range(all).next_back() else { return };
+        let at = |lot, group| (around, *most, lot, group);
+        let fullest = self.within.range(at(self.first, Group::FIRST)..=at(Lot::MAX, Group::LAST));
+        let fullest = fullest.chain(self.within.range(at(Lot::MIN, Group::FIRST)..at(self.first, Group::FIRST)));
+        for (_, _, _, group) in fullest {
+            self.fullest_within(*group, left, into);
+            if *left == 0 {
+                break;
             }
-            Width::Network => inner.next().and_then(|(_, address)| self.fullest_within(address)),
-            Width::Address => self.held.get(&around).map(|(_, groups)| *groups),
         }
     }
 
@@ -225,8 +252,7 @@ impl Shares {
 
     /// As [`Self::gives_way_to`], to a newcomer that would hold so much more.
     pub fn gives_way_for(&self, newcomer: Option<Groups>, many: usize) -> Option<Groups> {
-        let most = self.holds_most()?;
-        self.is_more_than(most, newcomer, many).then_some(most)
+        self.hold_most().into_iter().rev().find(|most| self.is_more_than(*most, newcomer, many))
     }
 
     /// Whether one that holds `most` gives way to a newcomer that would hold so much more, as in [`Self::gives_way_for`].
@@ -330,6 +356,27 @@ mod tests {
             holders.iter().for_each(|groups| shares.add(*groups));
             let most = holders.iter().map(|groups| shares.heaviness(*groups)).max();
             assert_eq!(shares.holds_most().map(|groups| shares.heaviness(groups)), most);
+        }
+    }
+
+    #[test]
+    fn where_many_hold_as_much_some_are_looked_at_and_others_each_time() {
+        let apart = |n: u32| format!("{}.{}.0.1", 1 + n % 200, n / 200);
+        let of_one: fn(u32) -> String = |n| format!("2001:db9:{}:{}::1", n / 20, n % 20);
+        let in_one: fn(u32) -> String = |n| format!("2001:db9:1:{n:x}::1");
+        for address in [apart, of_one, in_one] {
+            let mut shares = Shares::default();
+            (0..600).for_each(|n| shares.add_many(groups(&address(n)), 3));
+            let mut seen = BTreeSet::new();
+            for _ in 0..100 {
+                shares.add(groups("250.0.0.1"));
+                let most = shares.hold_most();
+                assert!(!most.is_empty() && most.len() <= LOOKED_AT, "{}", most.len());
+                assert!(most.iter().all(|groups| shares.of(groups.address()) == 3));
+                seen.extend(most);
+                shares.remove(groups("250.0.0.1"));
+            }
+            assert_eq!(seen.len(), 600);
         }
     }
 
