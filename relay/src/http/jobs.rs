@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use p2pnet_shared::{
-    api::{JobStatus, Submitted},
+    api::{JobStatus, JobSummary, Submitted},
     id::JobId,
     refusal::{Code, Refusal},
 };
@@ -66,10 +66,17 @@ pub async fn describe(
     Ok(Json(status))
 }
 
-/// The job with this id, if the asker may see it; else as if there were none. What cannot be read now is no job that is gone.
-pub(super) async fn open(app: &App, asker: Asker, id: JobId) -> Result<JobStatus, Refused> {
-    let status = app.handle.job(id).await?.filter(|status| asker.may_open(status.summary.holder.owner));
-    status.ok_or_else(|| Refused(unknown(&id.to_string())))
+/// The job with this id as lists show it, if the asker may see it; else as if there were none. It is in memory: whose a job is
+/// can be told, and its result read and itself removed, whatever became of its record.
+pub(super) async fn find(app: &App, asker: Asker, id: JobId) -> Result<JobSummary, Refused> {
+    let summary = app.handle.summary(id).await.filter(|summary| asker.may_open(summary.holder.owner));
+    summary.ok_or_else(|| Refused(unknown(&id.to_string())))
+}
+
+/// The job with this id and all that is known of it. What cannot be read now, or is damaged, is no job that is gone.
+async fn open(app: &App, asker: Asker, id: JobId) -> Result<JobStatus, Refused> {
+    find(app, asker, id).await?;
+    app.handle.job(id).await?.ok_or_else(|| Refused(unknown(&id.to_string())))
 }
 
 /// What became of a job that was asked to stop.
@@ -88,7 +95,7 @@ pub async fn stop(
     Places(id): Places<String>,
 ) -> Result<Json<Stopped>, Refused> {
     let id = read_id(&id)?;
-    asker.check_stop(open(&app, asker, id).await?.summary.holder.owner)?;
+    asker.check_stop(find(&app, asker, id).await?.holder.owner)?;
     let (done, state) = match app.handle.is_over(id).await {
         None => return Err(Refused(unknown(&id.to_string()))),
         Some(false) if app.handle.cancel(id).await => (true, "cancelled"),

@@ -27,7 +27,7 @@ use tokio::task::yield_now;
 use super::{
     App,
     answer::{Places, Refused, refuse, short},
-    jobs::{open, read_id},
+    jobs::{self, read_id},
     limits,
     owners::Asker,
     preference::wishes,
@@ -69,7 +69,12 @@ pub async fn result(
         return Ok(response);
     }
     // It failed, but what its parts put out is there: the error comes first, as for any job that failed.
-    let reason = summary.error.unwrap_or_else(|| Refusal::new(Code::NoResult, "the job failed", "submit it again"));
+    // Lists have the beginning of a long one; its record, if that can be read, all of it.
+    let error = match app.handle.job(id).await {
+        Ok(Some(status)) => status.summary.error,
+        Ok(None) | Err(_) => summary.error,
+    };
+    let reason = error.unwrap_or_else(|| Refusal::new(Code::NoResult, "the job failed", "submit it again"));
     let error = serde_json::json!(Refusal { code: Code::NoResult, ..reason }).to_string();
     let status = StatusCode::from_u16(http_status(Code::NoResult)).unwrap_or(StatusCode::CONFLICT);
     whole(&app, record, status, format!("{{\"error\":{error},\"result\":")).await
@@ -101,14 +106,14 @@ pub async fn standard_stream(
 
 /// The record that holds the result, and the summary, of a job that the asker may see.
 async fn find(app: &App, asker: Asker, id: JobId) -> Result<(StoreKey, JobSummary), Refused> {
-    open(app, asker, id).await?;
+    jobs::find(app, asker, id).await?;
     let record = app.handle.result_record(id).await.map_err(|mut refusal| {
         if refusal.hint.is_empty() {
             refusal.hint = format!("GET /api/v1/jobs/{id} says where the job stands and why");
         }
         refusal
     })?;
-    Ok((record, open(app, asker, id).await?.summary))
+    Ok((record, jobs::find(app, asker, id).await?))
 }
 
 fn lost<T>() -> Result<T, Refused> {

@@ -46,6 +46,8 @@ pub enum Command {
     Jobs(Listing, oneshot::Sender<Option<Step>>),
     /// How many jobs there are in each state.
     States(oneshot::Sender<BTreeMap<JobState, usize>>),
+    /// One job, as a list shows it.
+    Summary(JobId, oneshot::Sender<Option<Box<JobSummary>>>),
     /// Whether a job is over; `None` when there is none.
     IsOver(JobId, oneshot::Sender<Option<bool>>),
     /// One job.
@@ -173,17 +175,23 @@ impl Handle {
         self.ask(|reply| Command::IsOver(id, reply)).await.flatten()
     }
 
-    /// One job; `None` when there is none, or what was kept of it is lost.
+    /// One job, as a list shows it, from memory; `None` when there is none.
+    pub async fn summary(&self, id: JobId) -> Option<JobSummary> {
+        self.ask(|reply| Command::Summary(id, reply)).await.flatten().map(|summary| *summary)
+    }
+
+    /// One job; `None` when there is none, or nothing is kept of it.
     ///
     /// # Errors
-    /// What is kept of it cannot be read now.
+    /// What is kept of it cannot be read now, or is damaged ([`Code::StoreFailed`]).
     pub async fn job(&self, id: JobId) -> Result<Option<JobStatus>, Refusal> {
         match self.ask(|reply| Command::Job(id, reply)).await.flatten().map(|found| *found) {
             None => Ok(None),
             Some(Found::Here(status)) => Ok(Some(status)),
-            Some(Found::Kept(record)) => {
-                Ok(self.records.read(record).await?.and_then(|record| read_status(id, &record)))
-            }
+            Some(Found::Kept(record)) => match self.records.read(record).await? {
+                None => Ok(None),
+                Some(record) => read_status(id, &record).map(Some).ok_or_else(|| damaged(id)),
+            },
         }
     }
 
@@ -245,6 +253,17 @@ impl Handle {
     }
 }
 
+/// A record is there and is what no version writes.
+fn damaged(id: JobId) -> Refusal {
+    tracing::error!(job = %id, "the record of a job that is over is damaged: nothing more can be told of it than lists show");
+    let message = "the record of the job is damaged: more than lists show of it cannot be told";
+    Refusal::new(
+        Code::StoreFailed,
+        message,
+        "its result, if it has one, is read without the record, and it can be removed",
+    )
+}
+
 fn stopped() -> Refusal {
     Refusal::new(Code::ShuttingDown, "this node is stopping", "submit the job again once the node is back")
 }
@@ -256,6 +275,7 @@ mod tests {
     use p2pnet_shared::{node::StoreKey, refusal::Refusal};
 
     use super::*;
+    use crate::host::MemoryRecords;
 
     /// A disk that reads nothing now.
     struct Unread;
@@ -263,6 +283,29 @@ mod tests {
     impl Records for Unread {
         fn read(&self, _: StoreKey) -> BoxFuture<'static, Result<Option<Vec<u8>>, Refusal>> {
             async { Err(Refusal::new(Code::StoreFailed, "the disk is away", "")) }.boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_whose_record_is_damaged_is_none_that_is_gone() {
+        let records = MemoryRecords::default();
+        let [damaged, gone] = [1, 2].map(|number| JobId([number; 16]));
+        records.save(StoreKey::Job(damaged), b"{\"version\":1,".to_vec());
+        let (handle, mut commands) = Handle::new(NodeId([1; 32]), Arc::new(records));
+        let node = async {
+            while let Some(command) = commands.next().await {
+                if let Command::Job(id, reply) = command {
+                    let _ = reply.send(Some(Box::new(Found::Kept(StoreKey::Job(id)))));
+                }
+            }
+        };
+        let asked = async {
+            assert_eq!(handle.job(damaged).await.unwrap_err().code, Code::StoreFailed);
+            assert_eq!(handle.job(gone).await, Ok(None), "it was removed meanwhile");
+        };
+        tokio::select! {
+            () = node => {}
+            () = asked => {}
         }
     }
 

@@ -227,6 +227,7 @@ impl<H: Host> Loop<H> {
                 self.carry_out(now);
                 _ = reply.send(finished);
             }
+            Command::Summary(id, reply) => _ = reply.send(self.node.summary(id).map(Box::new)),
             Command::IsOver(id, reply) => _ = reply.send(self.node.is_over(id)),
             Command::Jobs(listing, reply) => _ = reply.send(self.node.list(&listing, limits::LOOKED_AT)),
             Command::States(reply) => _ = reply.send(self.node.states()),
