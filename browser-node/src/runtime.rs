@@ -16,7 +16,7 @@ use p2pnet_shared::{
     clock::Mark,
     id::NodeId,
     job::{Job, kinds},
-    node::{Keep, NodeConfig, StoreKey},
+    node::{Keep, NodeConfig},
     refusal::Refusal,
     units::Millis,
     wire::Role,
@@ -33,7 +33,7 @@ use crate::{
     seeds::{self, Question},
     settings::Settings,
     slot,
-    store::{self, Store, StoreError},
+    store::{self, Kept, Store, StoreError},
     ticker::Ticker,
 };
 
@@ -152,7 +152,7 @@ pub async fn start(options: Options) -> Result<NodeRuntime, StartError> {
     shared.tab.set(slot.as_ref().ok().copied());
     let store = open_store(&shared, opened, slot);
     // All reads at once: each takes its way through the browser, however little it reads.
-    let (secret, (), (), restored) = futures::join!(
+    let (secret, (), (), kept) = futures::join!(
         secret(&shared, store.clone()),
         restore_settings(&shared, store.as_ref()),
         restore_clock(store.as_ref()),
@@ -160,10 +160,10 @@ pub async fn start(options: Options) -> Result<NodeRuntime, StartError> {
     );
     let (secret, store) = secret?;
     *shared.store.borrow_mut() = store.clone();
-    let restored = match (&store, restored) {
-        (Some(_), Err(error)) => shared.lost_storage(error, Vec::new()),
-        (Some(_), Ok(restored)) => restored,
-        (None, _) => Vec::new(),
+    let kept = match (&store, kept) {
+        (Some(_), Err(error)) => shared.lost_storage(error, Kept::default()),
+        (Some(_), Ok(kept)) => kept,
+        (None, _) => Kept::default(),
     };
 
     let me: NodeId =
@@ -183,7 +183,8 @@ pub async fn start(options: Options) -> Result<NodeRuntime, StartError> {
         let _ = facts.try_send(HostFact::SeedKnown { addresses }); // the queue is empty
     }
     let host = TabHost::new(pool.clone(), store, facts.clone());
-    let start = Start { secret, config, restored, modules: BTreeMap::new() };
+    let Kept { records, results } = kept;
+    let start = Start { secret, config, restored: records, results, modules: BTreeMap::new() };
     let (handle, _outside, run) = p2pnet_net::start(start, host, facts_of_host, p2pnet_net::Options::default())
         .map_err(|error| StartError::Network(error.to_string()))?;
     spawn_local(run);
@@ -406,10 +407,10 @@ async fn secret(shared: &Shared, store: Option<Store>) -> Result<([u8; 32], Opti
     Ok((secret, store))
 }
 
-async fn records(store: Option<&Store>) -> Result<Vec<(StoreKey, Vec<u8>)>, StoreError> {
+async fn records(store: Option<&Store>) -> Result<Kept, StoreError> {
     match store {
         Some(store) => store.node_records().await,
-        None => Ok(Vec::new()),
+        None => Ok(Kept::default()),
     }
 }
 

@@ -13,7 +13,10 @@ use std::{
 use futures::{channel::oneshot, future::Either};
 use gloo::timers::future::TimeoutFuture;
 use js_sys::{Array, Uint8Array};
-use p2pnet_shared::{id::JobId, node::StoreKey};
+use p2pnet_shared::{
+    id::JobId,
+    node::{StoreKey, is_damaged_line},
+};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{IdbDatabase, IdbKeyRange, IdbOpenDbRequest, IdbRequest, IdbTransaction, IdbTransactionMode};
@@ -66,6 +69,15 @@ struct Waiting {
     /// The newest order for each key: bytes to keep, or `None` to forget.
     writes: BTreeMap<String, Option<Vec<u8>>>,
     writing: bool,
+}
+
+/// What the node had kept when it ended.
+#[derive(Default)]
+pub struct Kept {
+    /// All but results, and the records of jobs that are over.
+    pub records: Vec<(StoreKey, Vec<u8>)>,
+    /// Bytes of the results of those jobs whose [`StoreKey::Job`] is among the records.
+    pub results: BTreeMap<JobId, u64>,
 }
 
 /// An open database, before the tab knows its number.
@@ -162,28 +174,52 @@ impl Store {
         self.inner.clone().order(self.inner.own_key(name), Some(bytes));
     }
 
-    /// What the node needs of what it had kept: no results, and of jobs that are over only what lists show.
-    pub async fn node_records(&self) -> Result<Vec<(StoreKey, Vec<u8>)>, StoreError> {
+    /// What the node needs of what it had kept: no results, and of jobs that are over only what lists show, but where that is
+    /// damaged what it can be made anew from.
+    pub async fn node_records(&self) -> Result<Kept, StoreError> {
         let (finished, spans, jobs) =
             futures::join!(self.records_of("finished"), self.records_of("span"), self.records_of("job"));
-        let mut restored = finished?;
-        restored.extend(spans?);
-        let over: BTreeSet<StoreKey> = restored.iter().map(|(key, _)| *key).collect();
+        let mut records = finished?;
+        let sound = records.iter().filter(|(_, line)| !is_damaged_line(line)).map(|(key, _)| *key);
+        let over: BTreeSet<StoreKey> = sound.collect();
+        records.extend(spans?);
         let jobs = jobs?.into_iter().filter(|(key, _)| match key {
             StoreKey::Job(id) => !over.contains(&StoreKey::Finished(*id)),
             StoreKey::Span(..) | StoreKey::Result(_) | StoreKey::Finished(_) => true,
         });
-        restored.extend(jobs);
-        Ok(restored)
+        records.extend(jobs);
+        let results = self.result_bytes(&records).await?;
+        Ok(Kept { records, results })
+    }
+
+    /// How many bytes the results have of those jobs whose [`StoreKey::Job`] is among the records: hardly any has one, since
+    /// they are not over but where a line is damaged.
+    async fn result_bytes(&self, records: &[(StoreKey, Vec<u8>)]) -> Result<BTreeMap<JobId, u64>, StoreError> {
+        let mut results = BTreeMap::new();
+        for key in self.keys_of("result").await? {
+            if let StoreKey::Result(id) = key
+                && records.iter().any(|(key, _)| *key == StoreKey::Job(id))
+                && let Some(result) = self.node_record(key).await?
+            {
+                results.insert(id, result.len() as u64);
+            }
+        }
+        Ok(results)
+    }
+
+    /// The keys of all records of the node that begin with a noun.
+    async fn keys_of(&self, noun: &str) -> Result<Vec<StoreKey>, StoreError> {
+        let (_transaction, records) = self.inner.transaction(IdbTransactionMode::Readonly)?;
+        let (prefix, range) = self.inner.range(noun)?;
+        let keys = records.get_all_keys_with_key(&range).map_err(error)?;
+        let keys: Array = within(READ_MILLIS, answer(&keys)).await.ok_or(StoreError::NoAnswer)??.unchecked_into();
+        Ok(keys.iter().filter_map(|key| read_key(key.as_string()?.strip_prefix(&prefix)?)).collect())
     }
 
     /// Every record of the node whose key begins with a noun.
     async fn records_of(&self, noun: &str) -> Result<Vec<(StoreKey, Vec<u8>)>, StoreError> {
         let (_transaction, records) = self.inner.transaction(IdbTransactionMode::Readonly)?;
-        let prefix = format!("{}node/", self.inner.prefix);
-        let first = format!("{prefix}{noun}/");
-        let last = format!("{first}{AFTER_ALL}");
-        let range = IdbKeyRange::bound(&JsValue::from_str(&first), &JsValue::from_str(&last)).map_err(error)?;
+        let (prefix, range) = self.inner.range(noun)?;
         // Both requests go out before the first answer is awaited, else the transaction would end in between.
         let keys = records.get_all_keys_with_key(&range).map_err(error)?;
         let values = records.get_all_with_key(&range).map_err(error)?;
@@ -224,6 +260,15 @@ impl Store {
 impl Inner {
     fn own_key(&self, name: &str) -> String {
         format!("{}tab/{name}", self.prefix)
+    }
+
+    /// With what the keys of the node's records begin, and the range of those that go on with a noun.
+    fn range(&self, noun: &str) -> Result<(String, IdbKeyRange), StoreError> {
+        let prefix = format!("{}node/", self.prefix);
+        let first = format!("{prefix}{noun}/");
+        let last = format!("{first}{AFTER_ALL}");
+        let range = IdbKeyRange::bound(&JsValue::from_str(&first), &JsValue::from_str(&last)).map_err(error)?;
+        Ok((prefix, range))
     }
 
     fn node_key(&self, key: StoreKey) -> String {

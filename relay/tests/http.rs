@@ -10,9 +10,10 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
-use p2pnet_shared::id::Hash;
+use p2pnet_shared::id::{Hash, JobId};
 use reqwest::{Client, Method, StatusCode, header, redirect};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use support::{Folder, Relay, post_job, refusal, wait_for};
 
 const QUICK: &str = r#"{"kind":"map","data":[1,2],"map":"x"}"#;
@@ -84,6 +85,43 @@ async fn a_job_is_found_again_by_its_name_and_labels_over_a_restart() {
     assert!(page(&relay, "?label=team:a").await.0.is_empty());
     let status = relay.get(&format!("/api/v1/jobs/{nightly}")).await;
     assert_eq!((&status["name"], &status["labels"]), (&json!("nightly"), &json!({"team": "physics"})));
+}
+
+/// Cuts a record of a job short that lies in a relay's folder: its kind is 0 for the job itself, 3 for its line in lists.
+async fn spoil(folder: &Folder, kind: i64, id: &str) {
+    let options = SqliteConnectOptions::new().filename(folder.path().join("p2pnet.sqlite"));
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let query = sqlx::query("UPDATE records SET bytes = SUBSTR(bytes, 1, 20) WHERE kind = ? AND job = ?");
+    let job: JobId = id.parse().unwrap();
+    let done = query.bind(kind).bind(job.0.to_vec()).execute(&mut connection).await.unwrap();
+    assert_eq!(done.rows_affected(), 1);
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_record_or_line_hides_neither_a_job_that_is_over_nor_its_result() {
+    let folder = Folder::new("damaged-job");
+    let relay = Relay::start(&folder, &["--cores", "1"]);
+    let jobs = [post_job(&relay, QUICK).await, post_job(&relay, QUICK).await];
+    for id in &jobs {
+        wait_for(&relay, id, "completed").await;
+    }
+    let result = relay.get(&format!("/api/v1/jobs/{}/result", jobs[0])).await;
+    relay.stop();
+    let [of_record, of_line] = &jobs;
+    spoil(&folder, 0, of_record).await;
+    spoil(&folder, 3, of_line).await;
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    assert_eq!(page(&relay, "?state=completed").await.0.len(), 2);
+    let details = reqwest::get(relay.at(&format!("/api/v1/jobs/{of_record}"))).await.unwrap();
+    assert_eq!(refusal(details).await, (StatusCode::SERVICE_UNAVAILABLE, "store_failed".into()));
+    assert_eq!(relay.get(&format!("/api/v1/jobs/{of_line}")).await["state"], "completed");
+    for id in &jobs {
+        assert_eq!(relay.get(&format!("/api/v1/jobs/{id}/result")).await, result);
+        let path = relay.at(&format!("/api/v1/jobs/{id}"));
+        assert_eq!(Client::new().delete(&path).send().await.unwrap().status(), StatusCode::OK);
+        assert_eq!(refusal(reqwest::get(path).await.unwrap()).await, (StatusCode::NOT_FOUND, "unknown_job".into()));
+    }
 }
 
 #[tokio::test]

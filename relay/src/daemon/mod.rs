@@ -78,6 +78,7 @@ impl Running {
         let compiled_bytes = caches.compiled_bytes();
         let (store, records) = Store::open(folder.database(), caches).await?;
         let modules = store.kernels_in_use().await?;
+        let results = store.result_bytes(&records).await?;
         let (facts, incoming) = mpsc::channel(FACTS);
         let executor = Executor::new(facts.clone(), &folder.compiled(), config.sandbox.value, config.memory_mib.value);
         executor.keep_compiled(compiled_bytes);
@@ -94,7 +95,7 @@ impl Running {
             },
             can_rest: true,
         };
-        let start_with = Start { secret, config: node_config, restored: records, modules };
+        let start_with = Start { secret, config: node_config, restored: records, results, modules };
         let (handle, outside, node_loop) = start(start_with, host, incoming, options).map_err(|error| {
             Failure::here(
                 format!("the network cannot start: {error}"),

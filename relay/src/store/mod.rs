@@ -15,7 +15,7 @@ pub mod trouble;
 pub mod writer;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex as Lock, PoisonError},
 };
@@ -26,7 +26,7 @@ use p2pnet_net::host::Records;
 use p2pnet_shared::{
     blob::Blob,
     id::{Hash, JobId},
-    node::StoreKey,
+    node::{StoreKey, is_damaged_line},
     refusal::Refusal,
     units::Moment,
 };
@@ -225,18 +225,7 @@ impl Store {
     /// # Errors
     /// The store cannot be read.
     pub async fn kernels_in_use(&self) -> Result<BTreeMap<Hash, Blob>, StoreError> {
-        let unread = |trouble: Trouble| {
-            let (path, cause) = (self.path.clone(), trouble.words().0);
-            match trouble {
-                Trouble::Full => StoreError::Full { path },
-                Trouble::Damaged => {
-                    StoreError::DamagedDatabase { path, cause: "its kernels cannot be read".to_owned() }
-                }
-                Trouble::ReadOnly | Trouble::Gone | Trouble::Closing | Trouble::Failed(_) => {
-                    StoreError::Folder { path, cause: std::io::Error::other(cause) }
-                }
-            }
-        };
+        let unread = |trouble: Trouble| self.unusable(trouble, "its kernels cannot be read");
         let mut kernels = BTreeMap::new();
         for name in self.rows(&self.reader, sqlx::query(shelf::NAMED_IN_USE.as_str())).await.map_err(unread)? {
             let damaged = || unread(self.is_damaged());
@@ -252,6 +241,42 @@ impl Store {
             }
         }
         Ok(kernels)
+    }
+
+    /// How many bytes the results have of those jobs whose [`StoreKey::Job`] is among the records.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn result_bytes(&self, records: &[(StoreKey, Vec<u8>)]) -> Result<BTreeMap<JobId, u64>, StoreError> {
+        let jobs: BTreeSet<JobId> = records.iter().filter_map(|(key, _)| job_of(*key)).collect();
+        if jobs.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let unread = |trouble: Trouble| self.unusable(trouble, "its results cannot be read");
+        let query = sqlx::query("SELECT job, SUM(LENGTH(bytes)) FROM records WHERE kind = 2 GROUP BY job");
+        let mut results = BTreeMap::new();
+        for row in self.rows(&self.reader, query).await.map_err(unread)? {
+            let damaged = |_| unread(self.is_damaged());
+            let (job, bytes): (Vec<u8>, i64) = (row.try_get(0).map_err(damaged)?, row.try_get(1).map_err(damaged)?);
+            if let Ok(job) = job.try_into().map(JobId)
+                && jobs.contains(&job)
+            {
+                results.insert(job, bytes.cast_unsigned());
+            }
+        }
+        Ok(results)
+    }
+
+    /// Why the start cannot read what it needs.
+    fn unusable(&self, trouble: Trouble, damage: &str) -> StoreError {
+        let (path, cause) = (self.path.clone(), trouble.words().0);
+        match trouble {
+            Trouble::Full => StoreError::Full { path },
+            Trouble::Damaged => StoreError::DamagedDatabase { path, cause: damage.to_owned() },
+            Trouble::ReadOnly | Trouble::Gone | Trouble::Closing | Trouble::Failed(_) => {
+                StoreError::Folder { path, cause: std::io::Error::other(cause) }
+            }
+        }
     }
 
     /// A record as it stands after every change so far.
@@ -460,14 +485,15 @@ async fn tidy(connection: &mut SqliteConnection, path: &Path) {
 }
 
 async fn read_records(connection: &mut SqliteConnection) -> Result<Vec<(StoreKey, Vec<u8>)>, sqlx::Error> {
-    // No results; and of jobs that are over only what lists show, so that a full store costs a start little.
+    // No results; and of jobs that are over only what lists show, so that a full store costs a start little, but where that is
+    // damaged what it can be made anew from.
     let mut rows = sqlx::query(
         "SELECT kind, job, unit, bytes FROM records WHERE kind = 3 UNION ALL \
          SELECT kind, job, unit, bytes FROM records WHERE kind IN (0, 1) AND NOT EXISTS \
          (SELECT 1 FROM records AS line WHERE line.job = records.job AND line.kind = 3)",
     )
-    .fetch(connection);
-    let mut records = Vec::new();
+    .fetch(&mut *connection);
+    let mut records: Vec<(StoreKey, Vec<u8>)> = Vec::new();
     while let Some(row) = rows.try_next().await? {
         let (kind, job, unit) = (row.try_get(0)?, row.try_get::<Vec<u8>, _>(1)?, row.try_get(2)?);
         let Some(key) = job.try_into().ok().and_then(|job| key_of(kind, JobId(job), unit)) else {
@@ -476,7 +502,26 @@ async fn read_records(connection: &mut SqliteConnection) -> Result<Vec<(StoreKey
         };
         records.push((key, row.try_get(3)?));
     }
+    drop(rows);
+    let damaged = records.iter().filter_map(|(key, bytes)| match key {
+        StoreKey::Finished(job) => is_damaged_line(bytes).then_some(*job),
+        StoreKey::Job(_) | StoreKey::Span(..) | StoreKey::Result(_) => None,
+    });
+    for job in damaged.collect::<Vec<JobId>>() {
+        let query = sqlx::query("SELECT bytes FROM records WHERE job = ? AND kind = 0").bind(job.0.to_vec());
+        if let Some(row) = query.fetch_optional(&mut *connection).await? {
+            records.push((StoreKey::Job(job), row.try_get(0)?));
+        }
+    }
     Ok(records)
+}
+
+/// Of which job a record says what was submitted and where it stands.
+fn job_of(key: StoreKey) -> Option<JobId> {
+    match key {
+        StoreKey::Job(job) => Some(job),
+        StoreKey::Span(..) | StoreKey::Result(_) | StoreKey::Finished(_) => None,
+    }
 }
 
 fn read_key(row: &SqliteRow) -> Option<KeyRecord> {

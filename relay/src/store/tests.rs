@@ -1,7 +1,7 @@
 //! The store as the rest of the relay sees it, on a disk of its own.
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{fs, path::Path};
 
 use p2pnet_shared::id::{Holder, OwnerId};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -68,7 +68,8 @@ async fn what_a_kill_left_of_what_was_being_removed_is_gone_after_the_next_start
     let path = folder.join("store.sqlite");
     let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
     for n in [1, 2] {
-        store.writer().save(StoreKey::Finished(job(n)), vec![n]);
+        // Of a later version: nobody knows what else it says, and it is not damaged.
+        store.writer().save(StoreKey::Finished(job(n)), br#"{"version":1000000}"#.to_vec());
     }
     // The first one's line is all that there is of it; the other one's spans were not forgotten yet.
     store.writer().save(StoreKey::Job(job(2)), vec![2]);
@@ -83,6 +84,27 @@ async fn what_a_kill_left_of_what_was_being_removed_is_gone_after_the_next_start
     assert_eq!(keys, BTreeSet::from(expected));
     assert_eq!(store.record(StoreKey::Span(job(2), 0)).await, Ok(None));
     assert_eq!(store.record(StoreKey::Job(job(2))).await, Ok(Some(vec![2].into())));
+    store.close().await;
+    let _ = fs::remove_dir_all(folder);
+}
+
+#[tokio::test]
+async fn with_a_damaged_line_comes_the_record_that_it_can_be_made_anew_from_and_how_large_the_result_is() {
+    let folder = new_folder("damaged-line");
+    let path = folder.join("store.sqlite");
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    for (n, line) in [(1, "{"), (2, r#"{"version":1000000}"#)] {
+        store.writer().save(StoreKey::Result(job(n)), vec![n; PART_BYTES + 7]);
+        store.writer().save(StoreKey::Job(job(n)), vec![n]);
+        store.writer().save(StoreKey::Finished(job(n)), line.into());
+    }
+    store.close().await;
+    let (store, mut records) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    records.sort();
+    let keys: Vec<StoreKey> = records.iter().map(|(key, _)| *key).collect();
+    assert_eq!(keys, [StoreKey::Job(job(1)), StoreKey::Finished(job(1)), StoreKey::Finished(job(2))]);
+    let results = store.result_bytes(&records).await.unwrap();
+    assert_eq!(results, BTreeMap::from([(job(1), PART_BYTES as u64 + 7)]));
     store.close().await;
     let _ = fs::remove_dir_all(folder);
 }
@@ -881,7 +903,8 @@ async fn where_a_result_has_no_room_to_the_end_its_job_goes_on_from_its_spans_wh
     disk.leave(7 << 10);
     end_of_all(writer);
     until(async || ended(&path).await == [1]).await;
-    assert_eq!(on_disk(&path).await.len(), 1, "the line");
+    let keys: Vec<StoreKey> = on_disk(&path).await.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, [StoreKey::Job(job(1)), StoreKey::Finished(job(1))], "a line that says nothing, so the record");
     store.close().await;
 }
 

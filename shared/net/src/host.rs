@@ -136,6 +136,8 @@ pub struct Start {
     pub config: NodeConfig,
     /// What the store held.
     pub restored: Vec<(StoreKey, Vec<u8>)>,
+    /// Bytes of the results of those jobs whose [`StoreKey::Job`] is in it.
+    pub results: BTreeMap<JobId, u64>,
     /// Modules that jobs among that name, where the platform keeps them by their hash.
     pub modules: BTreeMap<Hash, Blob>,
 }

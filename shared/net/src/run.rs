@@ -50,12 +50,16 @@ pub fn start<H: Host>(
     let (swarm, outside, inside, external) = platform::open(&keypair, start.config.agent.clone(), serve, options)?;
     let (handle, commands) = Handle::new(me, host.records());
     let mut node = Node::new(start.config);
-    let Start { restored, modules, .. } = start;
-    node.restore(host.now(), restored, &|source, find| {
+    let Start { restored, results, modules, .. } = start;
+    node.restore(host.now(), restored, results, &|source, find| {
         kinds::read(source, &|hash| find(hash).or_else(|| modules.get(&hash).cloned()))
     });
     for key in node.unreadable() {
         tracing::error!(?key, "a record of the store is damaged: the job that it holds is lost, and it is left alone");
+    }
+    for (job, refusal) in node.not_resumed() {
+        let (code, reason) = (refusal.code, &refusal.message);
+        tracing::warn!(%job, ?code, reason, "a job that was not over is not read any more: it failed");
     }
     let running = Loop {
         me,

@@ -40,12 +40,14 @@ mod trust;
 mod turns;
 mod view;
 
+use std::collections::BTreeMap;
+
 use self::{broker::Broker, core::Core, provider::Provider, requester::Requester};
 pub use self::{
     finished::Keep,
     listing::{Listing, Place, Step},
     merging::{Merge, Merged},
-    store::{held_bytes, new_record, read_status},
+    store::{held_bytes, is_damaged_line, new_record, read_status},
 };
 use crate::{
     api::{JobStatus, JobSummary, NetworkView, Path, ProviderSettings},
@@ -88,9 +90,9 @@ pub enum Found<T> {
 pub enum Input {
     /// Time has passed; nothing else happened.
     Tick,
-    /// What the store held when the node started; comes once, before anything else. What cannot be read of it is told by
-    /// [`Node::unreadable`]. Results may be left out, and so may
-    /// the [`StoreKey::Job`] of each job that has a [`StoreKey::Finished`].
+    /// What the store held when the node started, results included; comes once, before anything else. What cannot be read of
+    /// it is told by [`Node::unreadable`]. Left out may be the [`StoreKey::Job`] of each job whose [`StoreKey::Finished`] is
+    /// there and not damaged ([`is_damaged_line`]), and its result.
     Restored(Vec<(StoreKey, Vec<u8>)>),
     /// A connection to a node is ready (the first, or a better one).
     Connected {
@@ -319,10 +321,17 @@ impl Node {
         }
     }
 
-    /// The same as [`Input::Restored`], with jobs that something else than [`crate::job::kinds::read`] reads.
-    pub fn restore(&mut self, now: Moment, records: Vec<(StoreKey, Vec<u8>)>, read: ReadJob<'_>) {
+    /// The same as [`Input::Restored`], with jobs that something else than [`crate::job::kinds::read`] reads, and without
+    /// results: how many bytes they have is in `results`, at least for the jobs whose [`StoreKey::Job`] is there.
+    pub fn restore(
+        &mut self,
+        now: Moment,
+        records: Vec<(StoreKey, Vec<u8>)>,
+        results: BTreeMap<JobId, u64>,
+        read: ReadJob<'_>,
+    ) {
         self.core.now = now.max(self.core.now);
-        self.requester.restore(&mut self.core, records, read);
+        self.requester.restore(&mut self.core, records, results, read);
         self.handle(now, Input::Tick);
     }
 
@@ -350,6 +359,11 @@ impl Node {
     /// Records that could not be read at the start: what they hold is lost to this node, and they are left alone.
     pub fn unreadable(&self) -> &[StoreKey] {
         &self.requester.unreadable
+    }
+
+    /// Jobs of the store that were not over, and that could not be read again at the start: why each failed then.
+    pub fn not_resumed(&self) -> &[(JobId, Refusal)] {
+        &self.requester.not_resumed
     }
 
     /// A fresh, unguessable name for a job about to be submitted.
@@ -419,7 +433,9 @@ impl Node {
         let core = &mut self.core;
         match input {
             Input::Tick => {}
-            Input::Restored(records) => self.requester.restore(core, records, &crate::job::kinds::read),
+            Input::Restored(records) => {
+                self.requester.restore(core, records, BTreeMap::new(), &crate::job::kinds::read);
+            }
             Input::Connected { node, path, transport } => {
                 if core.connected(node, path, transport) {
                     core.nudge_fetches(Some(node));

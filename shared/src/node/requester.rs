@@ -80,6 +80,8 @@ pub(super) struct Requester {
     pub(super) kept_out: BTreeMap<Holder, Moment>,
     /// Records that could not be read at the start.
     pub(super) unreadable: Vec<StoreKey>,
+    /// Jobs of the store that were not over and are not read any more, and why.
+    pub(super) not_resumed: Vec<(JobId, Refusal)>,
     /// Jobs with a task that no node would take, and why.
     pub(super) unsendable: BTreeMap<JobId, Refusal>,
     step_at: Moment,

@@ -2,6 +2,8 @@
 //!
 //! A job is JSON, so that a later version can read an older one; a finished span is postcard, so that it is small.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
@@ -10,8 +12,8 @@ use super::{
     core::Core,
     entry::Entry,
     finished::Finished,
-    requester::Requester,
-    view::{elapsed, most_units_first, percent},
+    requester::{Requester, cut},
+    view::{MOST_SOURCE_SHOWN, elapsed, most_units_first, percent},
 };
 use crate::{
     api::{AttemptView, JobStatus, JobSummary, NodeShare, Progress},
@@ -219,29 +221,51 @@ impl JobRecord {
 impl Requester {
     /// Rebuilds the jobs from the store. Records that belong to no job are forgotten. Those that cannot be read are left alone
     /// and told of ([`super::Node::unreadable`]): they are what is left of promises; those of a later version are left alone.
-    pub(super) fn restore(&mut self, core: &mut Core, records: Vec<(StoreKey, Vec<u8>)>, read: ReadJob<'_>) {
+    /// A damaged line is made anew from the record of its job.
+    pub(super) fn restore(
+        &mut self,
+        core: &mut Core,
+        records: Vec<(StoreKey, Vec<u8>)>,
+        mut results: BTreeMap<JobId, u64>,
+        read: ReadJob<'_>,
+    ) {
         let (mut jobs, mut rest) = (Vec::new(), Vec::new());
-        let mut left_alone = std::collections::BTreeSet::new();
+        let (mut damaged_lines, mut left_alone) = (Vec::new(), BTreeSet::new());
         for (key, bytes) in records {
             match key {
-                StoreKey::Finished(_) => match Finished::read(&bytes) {
+                StoreKey::Finished(id) => match Finished::read(&bytes) {
                     Some(line) => self.finished.insert(line),
-                    None if is_later(&bytes, super::finished::VERSION) => {}
-                    None => self.unreadable.push(key),
+                    None if is_damaged_line(&bytes) => damaged_lines.push(id),
+                    None => _ = left_alone.insert(id),
                 },
                 StoreKey::Job(id) => jobs.push((id, bytes)),
-                StoreKey::Span(..) | StoreKey::Result(_) => rest.push((key, bytes)),
+                StoreKey::Result(id) => {
+                    results.insert(id, bytes.len() as u64);
+                    rest.push((key, bytes));
+                }
+                StoreKey::Span(..) => rest.push((key, bytes)),
             }
         }
         for (id, bytes) in jobs {
-            if self.finished.get(id).is_none() && !self.restore_job(core, id, &bytes, read) {
+            let is_known = self.finished.get(id).is_some() || left_alone.contains(&id);
+            if !is_known && !self.restore_job(core, id, &bytes, results.get(&id).copied(), read) {
+                left_alone.insert(id);
+            }
+        }
+        for id in damaged_lines {
+            let line = StoreKey::Finished(id);
+            if self.jobs.contains_key(&id) {
+                // Its record says that it goes on: the next start must not take it for one that is over.
+                core.effects.push_back(Effect::Forget(line));
+            } else if self.finished.get(id).is_none() {
+                self.unreadable.push(line);
                 left_alone.insert(id);
             }
         }
         for (key, bytes) in rest {
             let kept = match key {
                 StoreKey::Job(_) | StoreKey::Finished(_) => true,
-                StoreKey::Span(id, _) if left_alone.contains(&id) => true,
+                StoreKey::Span(id, _) | StoreKey::Result(id) if left_alone.contains(&id) => true,
                 StoreKey::Span(id, _) => self.jobs.get_mut(&id).is_some_and(|entry| entry.restore_span(&bytes)),
                 StoreKey::Result(id) => self.finished.has_result(id),
             };
@@ -264,7 +288,14 @@ impl Requester {
     }
 
     /// Whether the record could be read.
-    fn restore_job(&mut self, core: &mut Core, id: JobId, bytes: &[u8], read: ReadJob<'_>) -> bool {
+    fn restore_job(
+        &mut self,
+        core: &mut Core,
+        id: JobId,
+        bytes: &[u8],
+        result: Option<u64>,
+        read: ReadJob<'_>,
+    ) -> bool {
         let record = match serde_json::from_slice::<JobRecord>(bytes) {
             Ok(record) if record.version == VERSION => record,
             Ok(_) | Err(_) => {
@@ -274,18 +305,29 @@ impl Requester {
                 return false;
             }
         };
-        match revive(id, record, read) {
+        if record.state.is_final() {
+            self.put_back(core, id, &record, result);
+            return true;
+        }
+        match revive(id, record, core.now, read) {
             Ok(mut entry) => {
                 entry.chance_at = core.now; // who was connected while this node was down, nobody knows
                 self.admit(core, entry);
             }
-            Err(record) => {
-                let bytes = save_record(core, id, &record);
-                let completed = record.state == JobState::Completed;
-                self.keep_line(core, Finished::new(record.summary(id), bytes, completed));
+            Err((record, refusal)) => {
+                self.not_resumed.push((id, refusal));
+                save_record(core, id, &record);
+                // A result would be one whose job a kill kept from ending: perhaps not all of it is there.
+                self.put_back(core, id, &record, None);
             }
         }
         true
+    }
+
+    /// Makes the line of a job that is over, whose result has so many bytes if there is one.
+    fn put_back(&mut self, core: &mut Core, id: JobId, record: &JobRecord, result: Option<u64>) {
+        let bytes = serde_json::to_vec(record).map_or(0, |bytes| bytes.len() as u64);
+        self.keep_line(core, Finished::new(record.summary(id), bytes + result.unwrap_or(0), result.is_some()));
     }
 }
 
@@ -298,12 +340,20 @@ fn is_later(bytes: &[u8], version: u32) -> bool {
     serde_json::from_slice::<Versioned>(bytes).is_ok_and(|record| record.version > version)
 }
 
-/// A job as its record tells it, or the record of one that is over. A job that was running is read again; if that fails
-/// now, it failed.
-fn revive(id: JobId, mut record: JobRecord, read: ReadJob<'_>) -> Result<Entry, Box<JobRecord>> {
-    if record.state.is_final() {
-        return Err(Box::new(record));
-    }
+/// Whether a line is what no version writes: what can be known of its job is in the job's record. A host that leaves out the
+/// records of jobs that are over hands in those of such lines.
+pub fn is_damaged_line(line: &[u8]) -> bool {
+    Finished::read(line).is_none() && !is_later(line, super::finished::VERSION)
+}
+
+/// A job that was not over, read again; if that fails, its record and why: it failed now, whenever it was accepted, so that it is
+/// kept for as long as any other and its owner learns of it.
+fn revive(
+    id: JobId,
+    mut record: JobRecord,
+    now: Moment,
+    read: ReadJob<'_>,
+) -> Result<Entry, (Box<JobRecord>, Refusal)> {
     let kernel = record.kernel.take().and_then(|text| STANDARD.decode(text).ok()).map(Blob::new);
     let find = |hash: Hash| kernel.clone().filter(|blob| blob.hash() == hash);
     match read(&record.source, &find) {
@@ -317,9 +367,10 @@ fn revive(id: JobId, mut record: JobRecord, read: ReadJob<'_>) -> Result<Entry, 
         }
         Err(refusal) => {
             record.state = JobState::Failed;
-            record.error = Some(refusal);
-            record.finished_at.get_or_insert(record.created_at);
-            Err(Box::new(record))
+            record.error = Some(refusal.clone());
+            record.finished_at = Some(now);
+            record.source.truncate(cut(&record.source, MOST_SOURCE_SHOWN).len());
+            Err((Box::new(record), refusal))
         }
     }
 }
@@ -419,7 +470,7 @@ mod tests {
         let mut node = node();
         node.handle(Moment(2), Input::Restored(records));
         let told: Vec<StoreKey> = node.unreadable().to_vec();
-        assert_eq!(told, [StoreKey::Finished(line), StoreKey::Job(damaged), StoreKey::Job(cut)]);
+        assert_eq!(told, [StoreKey::Job(damaged), StoreKey::Job(cut), StoreKey::Finished(line)]);
         let mut forgotten = Vec::new();
         while let Some(effect) = node.poll_effect() {
             if let Effect::Forget(key) = effect {
@@ -428,5 +479,65 @@ mod tests {
         }
         assert_eq!(forgotten, [StoreKey::Span(JobId([9; 16]), 0)], "it belongs to no job");
         assert_eq!(node.summary(sound).unwrap().state, JobState::Queued);
+    }
+
+    #[test]
+    fn a_job_that_is_not_read_any_more_fails_at_the_start_and_stays_for_as_long_as_one_that_ended_then() {
+        const LONG_AFTER: Moment = Moment(1 << 41);
+        let job = crate::job::kinds::read(r#"{"kind":"map","data":[1,2],"map":"x"}"#, &|_| None).unwrap();
+        let id = JobId([1; 16]);
+        let mut node = node();
+        let records = vec![(StoreKey::Job(id), new_record(&job, Moment(1)))];
+        let refusal = Refusal::new(Code::OutOfMemory, "it begins with more than it may use", "ask for more");
+        node.restore(LONG_AFTER, records, BTreeMap::new(), &|_, _| Err(refusal.clone()));
+        assert_eq!(node.not_resumed(), [(id, refusal.clone())]);
+        let summary = node.summary(id).unwrap();
+        assert_eq!((summary.state, summary.finished_at), (JobState::Failed, Some(LONG_AFTER)));
+        assert_eq!(summary.error, Some(refusal));
+        node.handle(LONG_AFTER + Millis((1 << 40) - 1), Input::Tick);
+        assert!(node.summary(id).is_some());
+    }
+
+    #[test]
+    fn a_damaged_line_is_made_anew_from_the_record_with_what_is_kept_of_the_result() {
+        let job = crate::job::kinds::read(r#"{"kind":"map","data":[1,2],"map":"x"}"#, &|_| None).unwrap();
+        let text = String::from_utf8(new_record(&job, Moment(1))).unwrap();
+        let of = |state: &str| text.replace(r#""state":"queued""#, &format!(r#""state":"{state}""#)).into_bytes();
+        let [completed, failed, without, running, of_later] = [1, 2, 3, 4, 5].map(|number| JobId([number; 16]));
+        let damaged = |id: JobId| (StoreKey::Finished(id), b"{".to_vec());
+        let records = vec![
+            damaged(completed),
+            damaged(failed),
+            damaged(without),
+            damaged(running),
+            (StoreKey::Finished(of_later), br#"{"version":99}"#.to_vec()),
+            (StoreKey::Job(completed), of("completed")),
+            (StoreKey::Job(failed), of("failed")),
+            (StoreKey::Job(without), of("failed")),
+            (StoreKey::Job(running), of("running")),
+            (StoreKey::Job(of_later), of("completed")),
+            (StoreKey::Result(failed), b"[1]".to_vec()),
+        ];
+        let mut node = node();
+        let results = BTreeMap::from([(completed, 1_000_000)]);
+        node.restore(Moment(2), records, results, &crate::job::kinds::read);
+        assert!(node.unreadable().is_empty() && node.not_resumed().is_empty());
+        assert_eq!(node.summary(completed).unwrap().state, JobState::Completed);
+        assert_eq!(node.result(completed), Ok(StoreKey::Result(completed)));
+        assert_eq!(node.result(failed), Ok(StoreKey::Result(failed)));
+        assert_eq!(node.result(without).unwrap_err().code, Code::NoResult);
+        assert!(node.requester.finished.bytes() > 1_000_000, "the result counts");
+        assert_eq!(node.summary(running).unwrap().state, JobState::Queued);
+        assert!(node.summary(of_later).is_none(), "what a later version says of it is not known here");
+        let (mut kept, mut forgotten) = (Vec::new(), Vec::new());
+        while let Some(effect) = node.poll_effect() {
+            if let Effect::Save(key, bytes) = effect {
+                kept.push((key, is_damaged_line(&bytes)));
+            } else if let Effect::Forget(key) = effect {
+                forgotten.push(key);
+            }
+        }
+        assert_eq!(kept, [completed, failed, without].map(|id| (StoreKey::Finished(id), false)));
+        assert_eq!(forgotten, [StoreKey::Finished(running)]);
     }
 }

@@ -91,6 +91,15 @@ impl Machine {
             StoreKey::Result(_) => false,
         })
     }
+
+    /// How many bytes the results have that it keeps.
+    fn results(&self) -> BTreeMap<JobId, u64> {
+        let result = |(key, bytes): (&StoreKey, &Vec<u8>)| match key {
+            StoreKey::Result(id) => Some((*id, bytes.len() as u64)),
+            StoreKey::Job(_) | StoreKey::Span(..) | StoreKey::Finished(_) => None,
+        };
+        self.store.iter().filter_map(result).collect()
+    }
 }
 
 struct Link {
@@ -334,7 +343,8 @@ impl World {
         let mut node = Node::new(config);
         let records: Vec<(StoreKey, Vec<u8>)> =
             self.machines[machine].to_start_with().map(|(key, bytes)| (*key, bytes.clone())).collect();
-        node.restore(self.now, records, &plan::read);
+        let results = self.machines[machine].results();
+        node.restore(self.now, records, results, &plan::read);
         self.machines[machine].node = Some(node);
         for seed in self.machines[machine].seeds.clone() {
             let node = self.machines[seed].id;

@@ -86,7 +86,7 @@ fn run(seed: u8, role: Role, options: Options) -> Running {
         can_rest: true,
     };
     let host = TestHost { facts: facts.clone(), records: MemoryRecords::default() };
-    let begin = Start { secret, config, restored: Vec::new(), modules: BTreeMap::new() };
+    let begin = Start { secret, config, restored: Vec::new(), results: BTreeMap::new(), modules: BTreeMap::new() };
     let (handle, outside, node_loop) = start(begin, host, incoming, options).unwrap();
     tokio::spawn(node_loop);
     Running { handle, outside, facts }
