@@ -325,6 +325,11 @@ pub(super) struct Room {
 }
 
 impl Room {
+    /// The same where so many more bytes of the file hold nothing that stays.
+    pub(super) fn and(self, freed: u64) -> Self {
+        Self { free: self.free.saturating_add(freed), ..self }
+    }
+
     /// How many bytes are missing where so many are to be written: first into the log, then into the file.
     pub(super) fn lacks(self, bytes: usize) -> u64 {
         // Pages hold a little more than what is written, and something is to be left for what is small.
@@ -382,6 +387,26 @@ impl Database {
                 tracing::debug!(path = %self.path.display(), %error, "the store does not tell its free pages");
                 self.undo(connection).await;
                 None
+            }
+        }
+    }
+
+    /// Bytes of the spans of a job that are on disk. Where that cannot be read it may be any number.
+    pub(super) async fn span_bytes(&mut self, job: JobId) -> u64 {
+        let alone = self.alone();
+        let _alone = alone.lock().await;
+        let Ok(mut connection) = self.take().await else { return u64::MAX };
+        let question = "SELECT COALESCE(SUM(LENGTH(bytes)), 0) FROM records WHERE job = ? AND kind = 1";
+        let found = sqlx::query(question).bind(job.0.to_vec()).fetch_one(&mut connection).await;
+        match found.and_then(|row| row.try_get::<i64, _>(0)) {
+            Ok(bytes) => {
+                self.connection = Some(connection);
+                bytes.cast_unsigned()
+            }
+            Err(error) => {
+                tracing::debug!(path = %self.path.display(), %error, "the store does not tell what a job's spans take");
+                self.undo(connection).await;
+                u64::MAX
             }
         }
     }

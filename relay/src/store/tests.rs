@@ -351,14 +351,14 @@ async fn whoever_reads_a_result_that_is_not_on_disk_holds_a_part_of_it_and_goes_
     let path = folder.join("p2pnet.sqlite");
     let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
     let (writer, key, result) = (store.writer(), StoreKey::Result(job(1)), result_in_parts());
-    refuse_rows(&path, true).await;
+    let alone = store.alone.lock().await;
     writer.save(key, result.clone());
     let (len, parts) = store.stream(key, 7).await.unwrap().unwrap();
     let (_, late) = store.stream(key, 0).await.unwrap().unwrap();
     futures::pin_mut!(parts, late);
     let first = parts.try_next().await.unwrap().unwrap();
     let whole = writer.pending(key).unwrap().unwrap();
-    refuse_rows(&path, false).await;
+    drop(alone);
     while writer.pending(key).is_some() || writer.trouble().is_some() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
@@ -384,7 +384,7 @@ async fn a_result_that_goes_before_it_is_on_disk_breaks_off_for_those_who_read_i
     let path = folder.join("p2pnet.sqlite");
     let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
     let (writer, key) = (store.writer(), StoreKey::Result(job(1)));
-    refuse_rows(&path, true).await;
+    let alone = store.alone.lock().await;
     writer.save(key, result_in_parts());
     let (_, parts) = store.stream(key, 0).await.unwrap().unwrap();
     futures::pin_mut!(parts);
@@ -393,7 +393,7 @@ async fn a_result_that_goes_before_it_is_on_disk_breaks_off_for_those_who_read_i
     writer.forget(key);
     assert!(parts.try_next().await.is_err());
     assert!(store.stream(key, 0).await.unwrap().is_none());
-    refuse_rows(&path, false).await;
+    drop(alone);
     store.close().await;
     fs::remove_dir_all(folder).unwrap();
 }
@@ -942,4 +942,162 @@ async fn what_does_not_fit_although_the_system_tells_of_room_leaves_it_to_everyb
     assert_eq!((writer.flush().await, writer.trouble()), (Ok(()), None));
     writer.close().await;
     fs::remove_dir_all(folder).unwrap();
+}
+
+/// A store that can grow to so many pages only, whatever the system tells, beside what it holds: a quota.
+async fn with_a_quota(path: &Path, pages: i64) -> (Writer, Arc<Mutex<()>>) {
+    let mut now = SqliteConnection::connect_with(&database::options(path)).await.unwrap();
+    let held: i64 = sqlx::query("PRAGMA page_count").fetch_one(&mut now).await.unwrap().get(0);
+    now.close().await.unwrap();
+    let bounded = database::options(path).pragma("max_page_count", (held + pages).to_string());
+    let connection = SqliteConnection::connect_with(&bounded).await.unwrap();
+    let mut database = Database::new(path.to_path_buf(), Some(connection), i64::MAX);
+    database.options = bounded;
+    let alone = database.alone();
+    (Writer::start(database, Caches::default()).unwrap(), alone)
+}
+
+#[tokio::test]
+async fn a_large_job_beyond_a_quota_takes_no_kernel_off_the_shelf() {
+    let folder = new_folder("quota-shelf");
+    let path = folder.join("store.sqlite");
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    for n in 1..4 {
+        store.writer().promise_kernel(kernel(n, large(n))).await.unwrap();
+    }
+    let (writer, _) = with_a_quota(&path, 100).await;
+    let of = |n: u8, bytes: usize| NewJob { record: vec![n; bytes], kernel: None, ..new_job(n, None) };
+    assert_eq!(writer.promise(of(1, 900 << 10)).await, Err(Trouble::Full));
+    assert_eq!(known(&store, 1..4).await, [1, 2, 3]);
+    // What is small and finds no room does.
+    for n in 2..10 {
+        assert_eq!(writer.promise(of(n, 90 << 10)).await, Ok(()));
+    }
+    assert_eq!(known(&store, 1..4).await, [0; 0]);
+    writer.close().await;
+    store.close().await;
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn what_is_large_and_cannot_be_written_for_another_reason_leaves_the_store_to_everybody_else_too() {
+    let folder = new_folder("largest-file");
+    let path = folder.join("store.sqlite");
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    let mut other = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
+    // As a write beyond the largest size of a file, which SQLite tells as any other that failed.
+    let refuse = "CREATE TRIGGER no BEFORE INSERT ON records WHEN LENGTH(NEW.bytes) >= 262144 \
+                  BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END";
+    sqlx::query(refuse).execute(&mut other).await.unwrap();
+    let writer = store.writer();
+    let of = |n: u8, bytes: usize| NewJob { record: vec![n; bytes], kernel: None, ..new_job(n, None) };
+    end(writer, 1, 1 << 20);
+    end(writer, 2, 100);
+    assert_eq!((writer.flush().await, writer.trouble()), (Ok(()), None));
+    assert!(matches!(writer.promise(of(3, 1 << 20)).await, Err(Trouble::Failed(_))));
+    assert_eq!((writer.promise(of(4, 10)).await, writer.trouble()), (Ok(()), None));
+    assert_eq!((ended(&path).await, writer.held().records), (vec![2], 1));
+    sqlx::query("DROP TRIGGER no").execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+    store.close().await;
+    assert_eq!(ended(&path).await, [1, 2]);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn spans_that_have_no_room_shut_no_store_and_are_let_go_beyond_their_bound() {
+    let Some(disk) = SmallDisk::new("large-spans", 8) else { return };
+    let (store, _) = Store::open(disk.0.join("p2pnet.sqlite"), Caches::default()).await.unwrap();
+    let writer = store.writer();
+    // Nobody looks at these bytes, so that they take no memory.
+    let (large, waits) = (|mib: usize| vec![0; mib << 20], async |n| until(async || writer.held().records == n).await);
+    for unit in 0..4 {
+        writer.save(StoreKey::Span(job(1), unit), large(100));
+    }
+    waits(4).await;
+    for n in 2..5 {
+        writer.save(StoreKey::Result(job(n)), large(240));
+        writer.save(StoreKey::Finished(job(n)), vec![n]);
+    }
+    waits(7).await;
+    assert_eq!(writer.trouble(), None);
+    writer.promise(NewJob { kernel: None, ..new_job(9, None) }).await.unwrap();
+    // The first is let go when it comes, those that came while the file could not be written once they are left out.
+    let alone = store.alone.lock().await;
+    for unit in 10..13 {
+        writer.save(StoreKey::Span(job(1), unit), large(100));
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    drop(alone);
+    writer.flush().await.unwrap();
+    assert_eq!((writer.held().records, writer.figures().dropped), (8, 2));
+    writer.save(StoreKey::Span(job(1), 20), vec![0; 1000]);
+    writer.flush().await.unwrap();
+    assert_eq!(store.record(StoreKey::Span(job(1), 20)).await.unwrap().unwrap().len(), 1000, "small ones are kept");
+    // Above what a relay keeps by default nothing is taken.
+    for n in 5..7 {
+        writer.save(StoreKey::Result(job(n)), large(240));
+    }
+    waits(10).await;
+    assert_eq!(writer.trouble(), Some(Trouble::Full));
+    store.close().await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn however_much_is_held_what_is_small_is_written_as_fast() {
+    let Some(disk) = SmallDisk::new("much-held", 32) else { return };
+    let (store, _) = Store::open(disk.0.join("p2pnet.sqlite"), Caches::default()).await.unwrap();
+    let writer = store.writer();
+    let name = |n: u32| JobId(u128::from(n).to_be_bytes());
+    let time = async |from: u32| {
+        let begun = std::time::Instant::now();
+        for n in from..from + 200 {
+            let job = NewJob { id: name(n), record: vec![1], key: None, kernel: None, names_kernel: false };
+            writer.promise(job).await.unwrap();
+        }
+        begun.elapsed()
+    };
+    let before = time(1).await;
+    disk.leave(7 << 10);
+    for n in 1..=240 {
+        writer.save(StoreKey::Result(name(n)), vec![0; 4 << 20]);
+        for unit in 0..400 {
+            writer.forget(StoreKey::Span(name(n), unit));
+        }
+    }
+    until(async || writer.held().records == 240).await;
+    let after = time(1000).await;
+    assert!(after < before * 3 + std::time::Duration::from_millis(500), "{before:?}, and then {after:?}");
+    for n in 1..=240 {
+        writer.forget(StoreKey::Result(name(n)));
+    }
+    writer.flush().await.unwrap();
+    assert_eq!(writer.held(), Held::default());
+    store.close().await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_job_whose_result_waited_and_is_forgotten_is_not_over_without_it() {
+    let Some(disk) = SmallDisk::new("forgotten-end", 8) else { return };
+    let path = disk.0.join("p2pnet.sqlite");
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    let writer = store.writer();
+    writer.promise(NewJob { kernel: None, ..new_job(1, None) }).await.unwrap();
+    end(writer, 1, 9 << 20);
+    until(async || writer.held().records == 1).await;
+    // A kill after each of these finds a job that goes on, or none.
+    for (key, left) in [
+        (StoreKey::Result(job(1)), vec![(StoreKey::Job(job(1)), vec![1])]),
+        (StoreKey::Job(job(1)), vec![]),
+        (StoreKey::Finished(job(1)), vec![]),
+    ] {
+        writer.forget(key);
+        writer.flush().await.unwrap();
+        assert_eq!(on_disk(&path).await, left);
+    }
+    assert_eq!(writer.held(), Held::default());
+    store.close().await;
 }

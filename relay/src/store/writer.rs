@@ -12,7 +12,7 @@
 //! no start finds a job that is over without its result: after a kill it goes on as it was promised.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -35,19 +35,20 @@ use super::{
     trouble::Trouble,
 };
 
-/// Bytes of records that may wait to be written, beside those that are held for want of room.
+/// Bytes of records that may wait to be written; and bytes of finished spans that may be held for want of room beside them.
 const MOST_WAITING_BYTES: usize = 512 << 20;
-/// While more bytes than this are held for want of room, nothing is promised. That is all of what a relay keeps of finished
-/// jobs, unless its operator lets it keep more: then whoever holds most of that has given of it before.
-const MOST_HELD_BYTES: usize = 1 << 30;
+/// While more bytes than this of results, and of what waits with them, are held for want of room, nothing is promised. That is
+/// all of what a relay keeps of finished jobs (1 GiB, and their lines in lists), unless its operator lets it keep more: then
+/// whoever holds most of that has given of it before. Spans do not count: beyond their own bound they are let go.
+const MOST_HELD_BYTES: usize = (1 << 30) + (64 << 20);
 /// A promise, result or span of more bytes is begun only where there is room for all of it: what a transaction that fails
 /// has written stays in the log, and would take the room of small ones.
 const LARGE: usize = PART_BYTES;
-/// Pause after a failed transaction (a full disk) before it is tried again, and before the system is asked again whether
-/// there is room for what is held.
+/// Pause after a failed transaction (a full disk) before it is tried again, and before the system is asked again which of
+/// what is held has room.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// Pause before something large is tried again that failed alone, although the system told of room (a quota): everybody
-/// waits for as long as that takes.
+/// Pause before something large is tried again that failed alone, although the system told of room (a quota, the largest
+/// size of a file): everybody waits for as long as that takes.
 const TRY_LARGE_AGAIN: Duration = Duration::from_secs(30);
 /// How long a closing store waits for a disk that does not take its last changes.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
@@ -105,8 +106,8 @@ struct Waiting {
     promises: Vec<Promise>,
     /// What is being written now, for those who read it meanwhile.
     flying: Option<Arc<Changes>>,
-    /// What of `changes` is held for want of room.
-    held: Held,
+    /// What is held for want of room: none of it is in `changes`.
+    held: HeldChanges,
     /// Changes ever taken.
     taken: u64,
     dropped: u64,
@@ -120,6 +121,27 @@ pub struct Held {
     pub records: usize,
     /// Bytes, those of the records that wait with them among them.
     pub bytes: usize,
+}
+
+/// What is held, apart from what is written next: however much that is, nobody else's writing takes longer for it.
+#[derive(Default)]
+struct HeldChanges {
+    /// Large results, each with the other records of its job.
+    results: Changes,
+    /// Large spans.
+    spans: Changes,
+    /// Which results and spans those are.
+    large: BTreeMap<StoreKey, Large>,
+}
+
+/// Something large that is held.
+#[derive(Clone, Copy, Debug)]
+struct Large {
+    bytes: usize,
+    /// Bytes of the file that it replaces.
+    frees: u64,
+    /// When it may be tried again.
+    at: Instant,
 }
 
 /// Changes that replace each other while they wait.
@@ -183,7 +205,8 @@ impl Writer {
         let (progress, written) = watch::channel(Progress::default());
         // What could not be opened to write is tried at once, so that whoever asks hears how it is.
         let doubt = !database.is_open();
-        let task = Task { database, caches, shared: Arc::clone(&shared), progress, doubt, held: BTreeMap::new() };
+        let (fits, ask_at) = (VecDeque::new(), Instant::now());
+        let task = Task { database, caches, shared: Arc::clone(&shared), progress, doubt, fits, ask_at };
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("store".into()).spawn(move || runtime.block_on(task.run()))?;
         Ok(Self { shared, written })
@@ -220,40 +243,37 @@ impl Writer {
     /// Keeps a record, replacing what it held.
     pub fn save(&self, key: StoreKey, bytes: Vec<u8>) {
         self.change(|waiting| {
-            // What is held has a bound of its own, and takes none of the others'.
-            let held = waiting.held.bytes;
-            let beside = waiting.changes.bytes.saturating_sub(held);
-            let before = if bytes.len() > LARGE { beside.max(held) } else { beside };
+            // What is held takes none of the room of what is small.
+            let held = if bytes.len() > LARGE { waiting.held.spans.bytes } else { 0 };
+            let before = waiting.changes.bytes.saturating_add(held);
             if is_span(key) && before.saturating_add(bytes.len()) > MOST_WAITING_BYTES {
-                waiting.dropped += 1;
-                tracing::warn!("the disk is too slow: a finished span is not kept for a restart");
-                return;
+                return waiting.let_span_go();
             }
-            waiting.changes.put(key, Some(bytes.into()));
+            waiting.put(key, Some(bytes.into()));
         });
     }
 
     /// Forgets a record.
     pub fn forget(&self, key: StoreKey) {
-        self.change(|waiting| waiting.changes.put(key, None));
+        self.change(|waiting| waiting.put(key, None));
     }
 
     /// A record that is not on disk yet: `Some(None)` when it is to be forgotten.
     pub(super) fn pending(&self, key: StoreKey) -> Option<Option<Bytes>> {
         let waiting = self.shared.lock();
         let flying = || waiting.flying.as_ref().and_then(|flying| flying.records.get(&key));
-        waiting.changes.records.get(&key).or_else(flying).cloned()
+        waiting.changes.records.get(&key).or_else(flying).or_else(|| waiting.held.get(key)).cloned()
     }
 
     /// Why nothing can be kept at the moment.
     pub fn trouble(&self) -> Option<Trouble> {
         let trouble = self.written.borrow().trouble.clone();
-        trouble.or_else(|| (self.held().bytes > MOST_HELD_BYTES).then_some(Trouble::Full))
+        trouble.or_else(|| (self.shared.lock().held.results.bytes > MOST_HELD_BYTES).then_some(Trouble::Full))
     }
 
     /// What waits for room on the disk while everything else is written.
     pub fn held(&self) -> Held {
-        self.shared.lock().held
+        self.shared.lock().held.figures()
     }
 
     /// Whether anything could not be written since the start because the file is damaged.
@@ -265,7 +285,8 @@ impl Writer {
     pub fn figures(&self) -> WriterFigures {
         let written = self.written.borrow().written;
         let waiting = self.shared.lock();
-        WriterFigures { written, waiting_bytes: waiting.changes.bytes as u64, dropped: waiting.dropped }
+        let waiting_bytes = waiting.changes.bytes.saturating_add(waiting.held.figures().bytes) as u64;
+        WriterFigures { written, waiting_bytes, dropped: waiting.dropped }
     }
 
     /// Returns once everything taken so far is on disk, but for what is held for want of room ([`Writer::held`]): no job that
@@ -319,19 +340,39 @@ impl Changes {
     fn put(&mut self, key: StoreKey, value: Option<Bytes>) {
         self.bytes += value.as_ref().map_or(0, Bytes::len);
         let forgets = value.is_none();
-        if let Some(Some(old)) = self.records.insert(key, value) {
-            self.bytes -= old.len();
-            if forgets && is_span(key) {
-                // A span is written once: one that still waits is not on disk.
-                self.records.remove(&key);
-            }
+        let Some(Some(old)) = self.records.insert(key, value) else { return };
+        self.bytes -= old.len();
+        if !forgets {
+            return;
         }
+        match key {
+            // A span is written once: one that still waits is not on disk.
+            StoreKey::Span(..) => _ = self.records.remove(&key),
+            // Nor is the end of its job then, which shall not be there without it.
+            StoreKey::Result(job) => {
+                for end in [StoreKey::Job(job), StoreKey::Finished(job)] {
+                    if self.keeps(end) {
+                        self.move_to(&mut Self::default(), end);
+                    }
+                }
+            }
+            StoreKey::Job(_) | StoreKey::Finished(_) => {}
+        }
+    }
+
+    /// Whether it is to be kept.
+    fn keeps(&self, key: StoreKey) -> bool {
+        self.records.get(&key).is_some_and(Option::is_some)
     }
 
     /// Puts what could not be written back under what has come since.
     fn put_below(&mut self, older: &Self) {
         for (key, value) in &older.records {
-            if !self.records.contains_key(key) {
+            let result = StoreKey::Result(job_of(*key));
+            // The same as when its result is forgotten while both wait.
+            let ends = !is_span(*key) && value.is_some() && older.keeps(result);
+            let is_forgotten = ends && self.records.get(&result).is_some_and(Option::is_none);
+            if !is_forgotten && !self.records.contains_key(key) {
                 self.put(*key, value.clone());
             }
         }
@@ -346,44 +387,108 @@ impl Changes {
         self.records.iter().filter_map(large).collect()
     }
 
-    /// Takes the large records in `these` out, and with a result the other records of its job.
-    fn take_out(&mut self, these: &BTreeSet<StoreKey>) -> Self {
-        if these.is_empty() {
-            return Self::default();
+    /// Takes a large record out, and with a result the other records of its job.
+    fn take_out(&mut self, record: StoreKey) -> Self {
+        let mut out = Self::default();
+        match record {
+            StoreKey::Result(job) => {
+                let spans = self.records.range(StoreKey::Span(job, 0)..=StoreKey::Span(job, u64::MAX));
+                let spans: Vec<StoreKey> = spans.map(|(key, _)| *key).collect();
+                let others = [StoreKey::Job(job), record, StoreKey::Finished(job)];
+                spans.into_iter().chain(others).for_each(|key| self.move_to(&mut out, key));
+            }
+            StoreKey::Job(_) | StoreKey::Span(..) | StoreKey::Finished(_) => self.move_to(&mut out, record),
         }
-        let goes = |key: StoreKey| these.contains(&key) || these.contains(&StoreKey::Result(job_of(key)));
-        let (out, rest) = std::mem::take(&mut self.records).into_iter().partition(|(key, _)| goes(*key));
-        *self = Self::of(rest);
-        Self::of(out)
+        out
     }
 
-    fn of(records: BTreeMap<StoreKey, Option<Bytes>>) -> Self {
-        let bytes = records.values().flatten().map(Bytes::len).sum();
-        Self { records, bytes }
+    fn move_to(&mut self, other: &mut Self, key: StoreKey) {
+        let Some(value) = self.records.remove(&key) else { return };
+        let bytes = value.as_ref().map_or(0, Bytes::len);
+        self.bytes -= bytes;
+        other.bytes += bytes;
+        other.records.insert(key, value);
+    }
+}
+
+impl HeldChanges {
+    fn get(&self, key: StoreKey) -> Option<&Option<Bytes>> {
+        self.spans.records.get(&key).or_else(|| self.results.records.get(&key))
+    }
+
+    fn figures(&self) -> Held {
+        Held { records: self.large.len(), bytes: self.results.bytes.saturating_add(self.spans.bytes) }
+    }
+
+    fn take_out(&mut self, record: StoreKey) -> Changes {
+        self.large.remove(&record);
+        if is_span(record) { self.spans.take_out(record) } else { self.results.take_out(record) }
+    }
+
+    /// What may be tried by now; at the end of all time everything. Results come first, which cost more to make again, and the
+    /// smallest of them, so that most find room.
+    fn due(&self, now: Option<Instant>) -> Vec<(StoreKey, Large)> {
+        let is_due = |large: &Large| now.is_none_or(|now| large.at <= now);
+        let mut due: Vec<_> = self.large.iter().map(|(key, large)| (*key, *large)).collect();
+        due.retain(|(_, large)| is_due(large));
+        due.sort_by_key(|(key, large)| (is_span(*key), large.bytes));
+        due
     }
 }
 
 impl Waiting {
-    /// Takes everything but what is `held`.
-    fn take(&mut self, held: &BTreeSet<StoreKey>) -> Batch {
-        let stays = self.changes.take_out(held);
-        self.held = Held { records: held.len(), bytes: stays.bytes };
-        let changes = std::mem::replace(&mut self.changes, stays);
+    /// What comes of a job whose result is held waits with that.
+    fn put(&mut self, key: StoreKey, value: Option<Bytes>) {
+        if self.held.large.contains_key(&key) {
+            let older = self.held.take_out(key);
+            self.changes.put_below(&older);
+        }
+        if self.held.large.contains_key(&StoreKey::Result(job_of(key))) {
+            self.held.results.put(key, value);
+        } else {
+            self.changes.put(key, value);
+        }
+    }
+
+    fn let_span_go(&mut self) {
+        self.dropped += 1;
+        tracing::warn!("the disk is too slow or too small: a finished span is not kept for a restart");
+    }
+
+    /// Takes everything but what is held.
+    fn take(&mut self) -> Batch {
+        let changes = std::mem::take(&mut self.changes);
         let promises = std::mem::take(&mut self.promises);
-        Batch { changes: self.fly(changes), promises, taken: self.taken }
+        Batch { changes: self.fly(changes), promises, taken: self.taken, was_held: false }
     }
 
     /// Takes something that is held.
     fn take_held(&mut self, record: StoreKey) -> Batch {
-        let changes = self.changes.take_out(&BTreeSet::from([record]));
-        Batch { changes: self.fly(changes), promises: Vec::new(), taken: 0 }
+        let changes = self.held.take_out(record);
+        Batch { changes: self.fly(changes), promises: Vec::new(), taken: 0, was_held: true }
     }
 
-    /// Puts something of what is being written back.
-    fn put_back(&mut self, batch: &mut Batch, these: &BTreeSet<StoreKey>) {
+    /// Holds large records of what is being written.
+    fn hold(&mut self, batch: &mut Batch, these: &BTreeMap<StoreKey, Large>) {
         self.flying = None;
         let mut changes = Arc::unwrap_or_clone(std::mem::take(&mut batch.changes));
-        self.changes.put_below(&changes.take_out(these));
+        // The results first, each with what there is of its job.
+        for (key, large) in these.iter().rev() {
+            let mut records = self.changes.take_out(*key);
+            records.put_below(&changes.take_out(*key));
+            if !records.keeps(*key) {
+                // It was forgotten meanwhile, or went with its result.
+                self.changes.put_below(&records);
+            } else if !is_span(*key) {
+                self.held.results.put_below(&records);
+                self.held.large.insert(*key, *large);
+            } else if self.held.spans.bytes.saturating_add(large.bytes) > MOST_WAITING_BYTES {
+                self.let_span_go();
+            } else {
+                self.held.spans.put_below(&records);
+                self.held.large.insert(*key, *large);
+            }
+        }
         batch.changes = self.fly(changes);
     }
 
@@ -395,10 +500,13 @@ impl Waiting {
 }
 
 /// What goes into one transaction.
+#[derive(Default)]
 pub(super) struct Batch {
     changes: Arc<Changes>,
     promises: Vec<Promise>,
     taken: u64,
+    /// Whether it was held, and is tried again.
+    was_held: bool,
 }
 
 impl Batch {
@@ -452,7 +560,13 @@ impl Batch {
     }
 
     fn has_large(&self) -> bool {
-        self.promises.iter().any(Promise::is_large) || !self.changes.large().is_empty()
+        let (changes, promises) = self.all_large();
+        promises > 0 || !changes.is_empty()
+    }
+
+    /// The large changes, and how many large promises there are.
+    fn all_large(&self) -> (BTreeMap<StoreKey, usize>, usize) {
+        (self.changes.large(), self.promises.iter().filter(|promise| promise.is_large()).count())
     }
 
     /// What of all that is large there is no room for: changes go first, which were decided on before, then promises, which
@@ -469,8 +583,7 @@ impl Batch {
             }
             lacks == 0
         };
-        let changes = self.changes.large().into_iter().filter(|(_, bytes)| !fits(*bytes));
-        let changes: BTreeSet<StoreKey> = changes.map(|(key, _)| key).collect();
+        let changes = self.changes.large().into_iter().filter(|(_, bytes)| !fits(*bytes)).collect();
         let promises = self.promises.iter().filter(|promise| promise.is_large() && !fits(promise.bytes())).count();
         WithoutRoom { changes, promises, ..without }
     }
@@ -485,7 +598,8 @@ impl Batch {
 /// What of a batch does not fit.
 #[derive(Default)]
 struct WithoutRoom {
-    changes: BTreeSet<StoreKey>,
+    /// Large ones, and the bytes of each.
+    changes: BTreeMap<StoreKey, usize>,
     /// So many promises, its last.
     promises: usize,
     /// Bytes that are missing for the least of it.
@@ -500,8 +614,10 @@ struct Task {
     progress: watch::Sender<Progress>,
     /// The last transaction failed: the next one has to find room too.
     doubt: bool,
-    /// Large changes that had no room, and when each is tried again. What they are lies with what waits.
-    held: BTreeMap<StoreKey, Instant>,
+    /// What of the held has room, as far as the system told when it was asked last.
+    fits: VecDeque<StoreKey>,
+    /// When it is asked again.
+    ask_at: Instant,
 }
 
 impl Task {
@@ -509,22 +625,23 @@ impl Task {
         loop {
             let (batch, closing) = self.take();
             if batch.is_empty() && closing {
-                let Some((record, _)) = self.held.pop_first() else { break };
-                self.try_last(record).await;
+                if self.shared.lock().held.large.is_empty() {
+                    break;
+                }
+                self.try_last().await;
                 continue;
             }
             let is_idle = batch.is_empty() && !self.doubt;
-            self.try_to_write(batch, true).await;
-            // One at a time: who waits for something small does not wait for all that is large.
-            let due = self.held.iter().filter(|_| !self.doubt).min_by_key(|(_, at)| **at).map(|(key, at)| (*key, *at));
-            match due {
-                Some((record, at)) if at <= Instant::now() => self.try_held(record).await,
-                Some((_, at)) if is_idle => {
-                    // Time for the one, or news.
-                    let _ = timeout_at(at, self.shared.news.notified()).await;
-                }
-                None if is_idle => self.shared.news.notified().await,
-                Some(_) | None => {}
+            self.try_to_write(batch).await;
+            let is_idle = !self.try_one_held().await && is_idle;
+            if !is_idle {
+                continue;
+            }
+            if self.shared.lock().held.large.is_empty() {
+                self.shared.news.notified().await;
+            } else {
+                // Time to ask, or news.
+                let _ = timeout_at(self.ask_at, self.shared.news.notified()).await;
             }
         }
         self.database.close().await;
@@ -532,50 +649,98 @@ impl Task {
     }
 
     /// Takes what waits, but for what is held, and whether the store closes.
-    fn take(&mut self) -> (Batch, bool) {
+    fn take(&self) -> (Batch, bool) {
         let mut waiting = self.shared.lock();
-        // It may have been forgotten, or written.
-        let large = if self.held.is_empty() { BTreeMap::new() } else { waiting.changes.large() };
-        self.held.retain(|record, _| large.contains_key(record));
-        let held = self.held.keys().copied().collect();
-        (waiting.take(&held), waiting.closing)
+        (waiting.take(), waiting.closing)
+    }
+
+    /// Tries one of what is held and has room by now; whether it did. One at a time: who waits for something small does not
+    /// wait for all that is large.
+    async fn try_one_held(&mut self) -> bool {
+        let now = Instant::now();
+        if self.doubt {
+            return false;
+        }
+        if self.fits.is_empty() && self.ask_at <= now {
+            self.fits = self.what_fits(Some(now)).await;
+            self.ask_at = Instant::now() + TRY_AGAIN;
+        }
+        let Some(record) = self.fits.pop_front() else { return false };
+        self.try_held(record).await;
+        true
     }
 
     async fn try_held(&mut self, record: StoreKey) {
-        self.held.insert(record, Instant::now() + TRY_AGAIN);
         let batch = self.shared.lock().take_held(record);
-        self.try_to_write(batch, false).await;
+        self.try_to_write(batch).await;
     }
 
-    /// Lets something that is held go, if there is no room for it at the end either.
-    async fn try_last(&mut self, record: StoreKey) {
-        self.try_held(record).await;
-        self.held.remove(&record);
-        let gone = self.shared.lock().changes.take_out(&BTreeSet::from([record]));
-        if gone.bytes > 0 {
+    /// Which of what is held has room, as far as the system tells; all that is due where it does not.
+    async fn what_fits(&mut self, now: Option<Instant>) -> VecDeque<StoreKey> {
+        let due = self.shared.lock().held.due(now);
+        let keys = |due: &[(StoreKey, Large)]| due.iter().map(|(key, _)| *key).collect();
+        if due.is_empty() {
+            return VecDeque::new();
+        }
+        let Some(room) = self.database.room(&Batch::default()).await else { return keys(&due) };
+        let fitting = |room: Room| {
+            let mut taken = 0_usize;
+            let mut fits = |large: &Large| {
+                let fits = room.and(large.frees).lacks(taken.saturating_add(large.bytes)) == 0;
+                taken += if fits { large.bytes } else { 0 };
+                fits
+            };
+            due.iter().filter(|(_, large)| fits(large)).map(|(key, _)| *key).collect::<VecDeque<_>>()
+        };
+        let fits = fitting(room);
+        let lacks = due.iter().map(|(_, large)| room.and(large.frees).lacks(large.bytes)).min().unwrap_or(0);
+        if fits.is_empty()
+            && self.caches.give_up_compiled(lacks)
+            && let Some(room) = self.database.room(&Batch::default()).await
+        {
+            return fitting(room);
+        }
+        fits
+    }
+
+    /// Tries what is held once more, and lets go what has no room at the end either.
+    async fn try_last(&mut self) {
+        for record in self.what_fits(None).await {
+            self.try_held(record).await;
+            if self.doubt {
+                return;
+            }
+        }
+        let gone = std::mem::take(&mut self.shared.lock().held);
+        for record in gone.large.keys() {
             tracing::error!(?record, "there is no room on the disk for it: its job goes on at the next start");
         }
     }
 
     /// Writes a batch, in which everything is new or nothing is.
-    async fn try_to_write(&mut self, mut batch: Batch, is_new: bool) {
+    async fn try_to_write(&mut self, mut batch: Batch) {
         self.leave_out_what_has_no_room(&mut batch).await;
         if batch.is_empty() && !self.doubt {
             return self.wrote(&batch);
         }
         let mut written = self.database.write(&batch, self.doubt).await;
-        if is_new && written == Err(Trouble::Full) && self.caches.give_up(&mut self.database).await {
-            written = self.database.write(&batch, self.doubt).await;
-        }
-        if written == Err(Trouble::Full) && batch.has_large() {
+        if let Err(trouble) = written.clone()
+            && batch.has_large()
+            && may_be_for_its_size(&trouble)
+        {
             // There may be room for the others, and for each of these alone.
-            let changes: BTreeSet<StoreKey> = batch.changes.large().into_keys().collect();
-            let promises = batch.promises.iter().filter(|promise| promise.is_large()).count();
+            let (changes, promises) = batch.all_large();
             let again = if changes.len() + promises == 1 { TRY_LARGE_AGAIN } else { Duration::ZERO };
-            self.leave_out(&mut batch, WithoutRoom { changes, promises, lacks: 0 }, again);
+            self.leave_out(&mut batch, WithoutRoom { changes, promises, lacks: 0 }, again, &trouble).await;
+            self.note_damage(&trouble);
+            // Where it was not for want of room, only what is small tells whether anything can be written.
+            self.doubt |= trouble != Trouble::Full;
             if batch.is_empty() && !self.doubt {
                 return self.wrote(&batch);
             }
+            written = self.database.write(&batch, self.doubt).await;
+        }
+        if !batch.was_held && written == Err(Trouble::Full) && self.caches.give_up(&mut self.database).await {
             written = self.database.write(&batch, self.doubt).await;
         }
         match &written {
@@ -603,21 +768,24 @@ impl Task {
         {
             without = batch.without_room(room);
         }
-        self.leave_out(batch, without, TRY_AGAIN);
+        self.leave_out(batch, without, Duration::ZERO, &Trouble::Full).await;
     }
 
-    fn leave_out(&mut self, batch: &mut Batch, without: WithoutRoom, again: Duration) {
+    async fn leave_out(&mut self, batch: &mut Batch, without: WithoutRoom, again: Duration, why: &Trouble) {
         let promises = batch.promises.len() - without.promises;
-        batch.promises.split_off(promises).into_iter().for_each(|promise| promise.answer(&Err(Trouble::Full)));
+        batch.promises.split_off(promises).into_iter().for_each(|promise| promise.answer(&Err(why.clone())));
         if without.changes.is_empty() {
             return;
         }
-        for record in &without.changes {
-            if self.held.insert(*record, Instant::now() + again).is_none() {
-                tracing::warn!(?record, "there is no room on the disk for it; it waits, and what is small is written");
+        let mut these = BTreeMap::new();
+        for (record, bytes) in without.changes {
+            if !batch.was_held {
+                tracing::warn!(?record, ?why, "it cannot be written now; it waits, and what is small is written");
             }
+            let frees = if is_span(record) { 0 } else { self.database.span_bytes(job_of(record)).await };
+            these.insert(record, Large { bytes, frees, at: Instant::now() + again });
         }
-        self.shared.lock().put_back(batch, &without.changes);
+        self.shared.lock().hold(batch, &these);
     }
 
     /// There is nothing left to write of it.
@@ -642,13 +810,17 @@ impl Task {
         });
     }
 
+    fn note_damage(&self, trouble: &Trouble) {
+        if *trouble == Trouble::Damaged {
+            self.progress.send_modify(|progress| progress.is_damaged = true);
+        }
+    }
+
     /// A promise may just have been too large for what room there is: only a transaction without one that fails as well
     /// says that nothing can be kept.
     fn failed(&mut self, batch: &Batch, trouble: &Trouble) {
         self.doubt = true;
-        if *trouble == Trouble::Damaged {
-            self.progress.send_modify(|progress| progress.is_damaged = true);
-        }
+        self.note_damage(trouble);
         {
             let mut waiting = self.shared.lock();
             waiting.changes.put_below(&batch.changes);
@@ -660,6 +832,15 @@ impl Task {
             }
             self.progress.send_modify(|progress| progress.trouble = Some(trouble.clone()));
         }
+    }
+}
+
+/// Whether something smaller may be written although this was not.
+fn may_be_for_its_size(trouble: &Trouble) -> bool {
+    match trouble {
+        // The largest size of a file is told as any other failure to write it, and another page may be sound.
+        Trouble::Full | Trouble::Damaged | Trouble::Failed(_) => true,
+        Trouble::ReadOnly | Trouble::Gone | Trouble::Closing => false,
     }
 }
 
