@@ -123,11 +123,12 @@ pub const READ_CHUNK: usize = 16 << 10;
 pub const GARBLED_FRAMES: u32 = 16;
 /// Streams of our protocol that a node may open on one connection; it needs one.
 pub const STREAMS_PER_CONNECTION: usize = 2;
-/// Streams of one connection, of both sides together; yamux ends a connection beyond.
-pub const STREAMS: usize = 768;
-/// Streams of one connection beyond which this node opens no more; who wants one waits. Each circuit to a node is one.
+/// Streams of one connection, of both sides together; yamux ends a connection beyond. More than both may have, since yamux lets
+/// go of one that was dropped a little later.
+pub const STREAMS: usize = 1_280;
+/// Streams that this node opens on one connection; who wants more waits. Each circuit to a node is one.
 pub const STREAMS_OPEN: usize = 640;
-/// Streams of one connection beyond which those that the other side opens are refused. Each circuit that it opens is one.
+/// Streams that the other side opens on one connection; more are refused. Each circuit that it opens is one.
 pub const STREAMS_TAKEN: usize = 320;
 /// Streams of one connection that are saying what they are for. More wait.
 pub const STREAMS_BEGINNING: usize = 32;
@@ -144,8 +145,11 @@ pub const STREAM_WINDOW: usize = 256 << 10;
 pub const UNREAD_BYTES_TOTAL: usize = 256 << 20;
 /// What a connection holds is known to the others in steps of so many bytes.
 pub const UNREAD_UNIT: usize = 4 << 10;
-/// What it costs to hold a frame, besides its bytes.
+/// What it costs to hold a frame, besides its bytes. Against the bound of its connection that counts only beyond a frame for each
+/// [`SHORT_FRAME`]: who answers pings in a circuit that nobody reads fills it with short ones.
 pub const UNREAD_FRAME: usize = 64;
+/// Bytes that honest frames have at least: a ping within a circuit has 30.
+pub const SHORT_FRAME: usize = 24;
 /// The longest frame of yamux, in bytes. Our own have 16 KiB.
 pub const YAMUX_FRAME: usize = 256 << 10;
 /// By how many bytes the windows of a connection's streams may grow together, where it carries much and the way is long.

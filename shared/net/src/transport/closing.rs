@@ -50,7 +50,8 @@ impl<M> Closing<M> {
     }
 
     fn stream<S>(&self, stream: S) -> Stream<S> {
-        Stream { stream, listener: self.over.listener(), last_bytes: self.last_bytes, timer: None }
+        let (reader, writer) = (self.over.listener(), self.over.listener());
+        Stream { stream, reader, writer, last_bytes: self.last_bytes, timer: None }
     }
 }
 
@@ -95,10 +96,13 @@ impl<M: StreamMuxer<Substream: Unpin> + Unpin> StreamMuxer for Closing<M> {
 }
 
 /// A stream that outlives its connection for a while, so that what came last can be read. Who writes hears of the end: whoever
-/// passes bytes on flushes when there are none, and is woken for that.
+/// passes bytes on flushes when there are none, and is woken for that. Who reads gets what came last, and then hears of it too:
+/// a muxer that this node itself closes may forget those who wait. (yamux then also loses what was not read yet.)
 pub struct Stream<S> {
     stream: S,
-    listener: Listener,
+    /// Two, since one task may read while another writes.
+    reader: Listener,
+    writer: Listener,
     last_bytes: Duration,
     /// From the end of the connection on.
     timer: Option<Fuse<Timer>>,
@@ -107,7 +111,7 @@ pub struct Stream<S> {
 impl<S> Stream<S> {
     /// Whether the connection is there. While it is not, and what came last may be read, that is no error.
     fn is_connected(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        if !self.listener.is_over(cx) {
+        if !self.writer.is_over(cx) {
             return Ok(true);
         }
         let last_bytes = self.last_bytes;
@@ -121,7 +125,8 @@ impl<S> Stream<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_read(cx, into)
+        let read = Pin::new(&mut self.stream).poll_read(cx, into);
+        self.reader.or_ended(cx, read)
     }
 
     fn poll_read_vectored(
@@ -129,7 +134,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
         cx: &mut Context<'_>,
         into: &mut [io::IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_read_vectored(cx, into)
+        let read = Pin::new(&mut self.stream).poll_read_vectored(cx, into);
+        self.reader.or_ended(cx, read)
     }
 }
 
@@ -169,7 +175,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 mod tests {
     use std::time::Duration;
 
-    use futures::{AsyncWriteExt as _, future::poll_fn};
+    use futures::{AsyncReadExt as _, AsyncWriteExt as _, future::poll_fn};
     use libp2p::core::muxing::StreamMuxerBox;
 
     use super::*;
@@ -219,6 +225,17 @@ mod tests {
         fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
             Poll::Pending
         }
+    }
+
+    #[tokio::test]
+    async fn who_only_reads_hears_that_the_connection_was_closed_here() {
+        let mut muxer = Closing::new(Stuck);
+        let (mut reader, _writer) = muxer.stream(Left).split();
+        let mut reading = tokio::spawn(async move { reader.read(&mut [0; 8]).await.unwrap_err().kind() });
+        assert!(tokio::time::timeout(Duration::from_millis(100), &mut reading).await.is_err());
+        poll_fn(|cx| Pin::new(&mut muxer).poll_close(cx)).await.unwrap();
+        let end = tokio::time::timeout(Duration::from_secs(10), reading).await.unwrap().unwrap();
+        assert_eq!(end, io::ErrorKind::ConnectionAborted);
     }
 
     #[tokio::test]

@@ -4,11 +4,12 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::Context,
+    task::{Context, Poll},
 };
 
 use futures::task::AtomicWaker;
@@ -64,6 +65,17 @@ impl Listener {
     pub fn is_over(&self, cx: &Context<'_>) -> bool {
         self.waker.register(cx.waker());
         self.over.is_over.load(Ordering::Acquire)
+    }
+
+    /// What was read; who would wait for more though it is over, fails instead, and else is woken when it is.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::ConnectionAborted`] where it is over and nothing was read, and the error of `read`.
+    pub fn or_ended(&self, cx: &Context<'_>, read: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if read.is_pending() && self.is_over(cx) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        read
     }
 }
 

@@ -25,7 +25,7 @@ use libp2p::{
 use yamux::{Config, Connection, ConnectionError, DEFAULT_CREDIT, Mode};
 
 use super::{
-    over::Listener,
+    over::{Listener, Over},
     unread::{Account, Ledger},
 };
 use crate::limits;
@@ -50,7 +50,8 @@ impl Multiplexer {
         let is_sent = Arc::new(AtomicBool::new(true));
         let socket = Counted { socket, account: Arc::clone(&account), is_sent: Arc::clone(&is_sent) };
         let (connection, listener) = (Connection::new(socket, config, mode), account.listener());
-        Muxer { connection, account, is_sent, listener, arrived: VecDeque::new(), taker: None }
+        let closed = Arc::default();
+        Muxer { connection, account, is_sent, listener, closed, arrived: VecDeque::new(), taker: None }
     }
 }
 
@@ -91,6 +92,8 @@ pub struct Muxer<C> {
     is_sent: Arc<AtomicBool>,
     /// Hears when it is to make room for others.
     listener: Listener,
+    /// Tells those who read that nothing more comes: yamux forgets them where it is closed here.
+    closed: Arc<Over>,
     /// Streams that the other side has opened and nobody has taken.
     arrived: VecDeque<Stream>,
     taker: Option<Waker>,
@@ -124,7 +127,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(broken(error))),
                 Poll::Ready(None) => return Poll::Ready(Err(broken(ConnectionError::Closed))),
             };
-            if self.account.streams() <= limits::STREAMS_TAKEN {
+            if self.account.streams_of_others() <= limits::STREAMS_TAKEN {
                 return Poll::Ready(Ok(stream));
             }
             // Dropped, which resets it.
@@ -134,7 +137,14 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
     fn stream(&self, stream: yamux::Stream, is_ours: bool) -> Stream {
         let id = stream.id().val();
         self.account.opened(id, is_ours);
-        Stream { stream: Some(stream), id, account: Arc::clone(&self.account), listener: self.account.listener() }
+        let (account, writer, reader) = (Arc::clone(&self.account), self.account.listener(), self.closed.listener());
+        Stream { stream: Some(stream), id, account, writer, reader }
+    }
+}
+
+impl<C> Drop for Muxer<C> {
+    fn drop(&mut self) {
+        self.closed.set();
     }
 }
 
@@ -162,7 +172,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
 
     fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
         // Beyond its bound yamux would end the connection. Who waits is woken with it when a stream ends.
-        if self.account.streams() >= limits::STREAMS_OPEN {
+        if self.account.streams_of_ours() >= limits::STREAMS_OPEN {
             return Poll::Pending;
         }
         let stream = std::task::ready!(self.connection.poll_new_outbound(cx)).map_err(broken)?;
@@ -170,6 +180,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.closed.set();
         self.connection.poll_close(cx).map_err(broken)
     }
 
@@ -192,7 +203,9 @@ pub struct Stream {
     id: u32,
     account: Arc<Account>,
     /// Hears when the connection is to make room for others: who writes is told at once, also where the connection is gone.
-    listener: Listener,
+    writer: Listener,
+    /// Hears when nothing more comes.
+    reader: Listener,
 }
 
 impl Stream {
@@ -202,7 +215,7 @@ impl Stream {
 
     /// The stream, for who writes.
     fn lasting(&mut self, cx: &Context<'_>) -> io::Result<Pin<&mut yamux::Stream>> {
-        if self.listener.is_over(cx) {
+        if self.writer.is_over(cx) {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         self.stream()
@@ -218,11 +231,11 @@ impl Drop for Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        let end = std::task::ready!(self.stream()?.poll_read(cx, into));
-        if let Ok(count) = end {
+        let read = self.stream()?.poll_read(cx, into);
+        if let Poll::Ready(Ok(count)) = read {
             self.account.read(self.id, count);
         }
-        Poll::Ready(end)
+        self.reader.or_ended(cx, read)
     }
 }
 
@@ -313,6 +326,14 @@ mod tests {
         (connection, streams)
     }
 
+    /// Of a client with as many streams as both sides may have.
+    fn client_config() -> Config {
+        let mut config = Config::default();
+        config.set_max_connection_receive_window(None);
+        config.set_max_num_streams(2_000);
+        config
+    }
+
     async fn soon<T>(what: impl Future<Output = T>) -> T {
         tokio::time::timeout(Duration::from_secs(60), what).await.unwrap()
     }
@@ -387,6 +408,72 @@ mod tests {
         })
         .await;
         assert!(!moving.is_finished());
+    }
+
+    #[tokio::test]
+    async fn who_only_reads_hears_that_the_connection_was_closed_here() {
+        let (mut muxer, mut theirs) = server();
+        // A window's update that begins a stream.
+        theirs.write_all(&[0, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0]).await.unwrap();
+        let mut stream = soon(poll_fn(|cx| Pin::new(&mut muxer).poll_inbound(cx))).await.unwrap();
+        let mut reading = tokio::spawn(async move { stream.read(&mut [0; 8]).await });
+        assert!(tokio::time::timeout(Duration::from_millis(100), &mut reading).await.is_err());
+        soon(poll_fn(|cx| Pin::new(&mut muxer).poll_close(cx))).await.unwrap();
+        assert!(tokio::time::timeout(Duration::from_secs(10), reading).await.unwrap().unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn strangers_circuits_to_a_node_do_not_keep_it_from_opening_streams() {
+        let (mut muxer, theirs) = server();
+        let mut connection = Connection::new(theirs.compat(), client_config(), Mode::Client);
+        let (opens, mut to_open) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            let mut all = Vec::new();
+            let next = |connection: &mut Connection<_>, cx: &mut Context<'_>| match connection.poll_next_inbound(cx) {
+                Poll::Ready(Some(Ok(stream))) => Poll::Ready(stream),
+                Poll::Ready(None | Some(Err(_))) | Poll::Pending => Poll::Pending,
+            };
+            loop {
+                tokio::select! {
+                    mut stream = poll_fn(|cx| next(&mut connection, cx)) => {
+                        // Which says that it is there.
+                        stream.write_all(b"a").await.unwrap();
+                        all.push(stream);
+                    }
+                    Some(()) = to_open.recv() => {
+                        let mut stream = poll_fn(|cx| connection.poll_new_outbound(cx)).await.unwrap();
+                        stream.write_all(b"b").await.unwrap();
+                        all.push(stream);
+                    }
+                }
+            }
+        });
+        let mut ours = Vec::new();
+        while ours.len() < limits::STREAMS_OPEN {
+            let opened = poll_fn(|cx| {
+                _ = Pin::new(&mut muxer).poll(cx)?;
+                Pin::new(&mut muxer).poll_outbound(cx)
+            });
+            let mut stream = soon(opened).await.unwrap();
+            stream.write_all(b"c").await.unwrap();
+            ours.push(stream);
+        }
+        assert!(poll_fn(|cx| Poll::Ready(Pin::new(&mut muxer).poll_outbound(cx))).await.is_pending());
+        let mut others = Vec::new();
+        for _ in 0..limits::STREAMS_TAKEN {
+            opens.send(()).await.unwrap();
+            let mut stream = soon(poll_fn(|cx| Pin::new(&mut muxer).poll_inbound(cx))).await.unwrap();
+            assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 1);
+            stream.write_all(b"d").await.unwrap();
+            others.push(stream);
+        }
+        // One more is refused, and has its place when another ends.
+        opens.send(()).await.unwrap();
+        let next = tokio::time::timeout(Duration::from_secs(1), poll_fn(|cx| Pin::new(&mut muxer).poll_inbound(cx)));
+        assert!(next.await.is_err());
+        others.clear();
+        opens.send(()).await.unwrap();
+        soon(poll_fn(|cx| Pin::new(&mut muxer).poll_inbound(cx))).await.unwrap();
     }
 
     #[tokio::test]
