@@ -5,7 +5,10 @@
 //! reported at all. So this follows connections: who speaks, and which connection libp2p then turns to. What is counted here
 //! is at no time less than what libp2p holds, and what ends is taken back.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use libp2p::{PeerId, relay, swarm::ConnectionId};
 
@@ -29,9 +32,10 @@ pub struct Book {
     nodes: BTreeMap<ConnectionId, PeerId>,
     reservations: BTreeMap<ConnectionId, From>,
     circuits: Vec<Circuit>,
-    /// Circuits whose destination's connection closed, and whose source's connection will still report an end: from where,
-    /// to whom, how many.
-    reported_late: BTreeMap<(ConnectionId, PeerId), usize>,
+    /// How many of them each node opened, or asks for.
+    by_node: BTreeMap<PeerId, usize>,
+    /// Whether a circuit may be being accepted.
+    awaits: bool,
     /// The connection whose event libp2p looks at now.
     speaks: Option<ConnectionId>,
     /// Somebody's wish for a circuit that is within our bounds, until libp2p says what becomes of it.
@@ -42,18 +46,24 @@ pub struct Book {
 
 struct Circuit {
     source: ConnectionId,
+    node: Option<PeerId>,
     from: From,
     /// The destination, and the connection of it that libp2p chose.
     to: PeerId,
     through: ConnectionId,
     stage: Stage,
+    /// When that began.
+    since: Instant,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// The destination was asked. The request is kept at its connection, and goes with that.
     Asked,
-    /// The source's connection has it: it is being accepted, or carries data.
+    /// The source is being told that the destination agreed. From here on its connection has it, and keeps what the destination
+    /// sent, until it says that it ended or is gone itself, whatever becomes of the destination.
+    Accepting,
+    /// It carries data.
     Accepted,
     /// The source is being told that it failed.
     Denied,
@@ -67,7 +77,8 @@ impl Book {
             nodes: BTreeMap::new(),
             reservations: BTreeMap::new(),
             circuits: Vec::new(),
-            reported_late: BTreeMap::new(),
+            by_node: BTreeMap::new(),
+            awaits: false,
             speaks: None,
             wish: None,
             told: None,
@@ -83,13 +94,32 @@ impl Book {
     pub fn closed(&mut self, connection: ConnectionId) {
         self.nodes.remove(&connection);
         self.reservations.remove(&connection);
-        self.reported_late.retain(|(source, _), _| *source != connection);
-        self.circuits.retain(|circuit| {
-            if circuit.through == connection && circuit.source != connection && circuit.stage == Stage::Accepted {
-                *self.reported_late.entry((circuit.source, circuit.to)).or_default() += 1;
+        let Self { circuits, by_node, .. } = self;
+        circuits.retain(|circuit| {
+            let is_at_source = match circuit.stage {
+                Stage::Asked | Stage::Denied => false,
+                Stage::Accepting | Stage::Accepted => true,
+            };
+            let stays = circuit.source != connection && (is_at_source || circuit.through != connection);
+            if !stays {
+                circuit.uncount(by_node);
             }
-            circuit.through != connection && circuit.source != connection
+            stays
         });
+    }
+
+    /// Whether a circuit may be being accepted.
+    pub fn awaits(&self) -> bool {
+        self.awaits
+    }
+
+    /// The connections of sources that have not taken within `time` that their circuit is there.
+    pub fn overdue(&mut self, now: Instant, time: Duration) -> BTreeMap<ConnectionId, PeerId> {
+        let accepting = || self.circuits.iter().filter(|circuit| circuit.stage == Stage::Accepting);
+        let late = accepting().filter(|circuit| now.saturating_duration_since(circuit.since) >= time);
+        let late = late.filter_map(|circuit| circuit.node.map(|node| (circuit.source, node))).collect();
+        self.awaits = accepting().next().is_some();
+        late
     }
 
     /// libp2p looks at an event of this connection now; at something else if there is none.
@@ -110,7 +140,7 @@ impl Book {
 
     /// How many circuits a node opened, or asks for.
     pub fn opened_by(&self, node: PeerId) -> usize {
-        self.circuits.iter().filter(|circuit| self.nodes.get(&circuit.source) == Some(&node)).count()
+        self.by_node.get(&node).copied().unwrap_or_default()
     }
 
     /// Whether who speaks may open one more circuit. To be asked last, when libp2p would grant it if there is a reservation.
@@ -127,7 +157,8 @@ impl Book {
         let Some(speaks) = self.speaks else { return };
         let Some(from) = self.wish.take() else {
             if connection != speaks {
-                self.advance(Stage::Accepted, |known| {
+                self.awaits = true;
+                self.advance(Stage::Accepting, |known| {
                     known.source == connection && known.through == speaks && known.stage == Stage::Asked
                 });
             }
@@ -137,7 +168,12 @@ impl Book {
         // circuit to itself, which looks alike until the end is reported.
         if connection != speaks || self.reservations.contains_key(&connection) {
             let Some(to) = self.nodes.get(&connection).copied() else { return };
-            self.circuits.push(Circuit { source: speaks, from, to, through: connection, stage: Stage::Asked });
+            let node = self.nodes.get(&speaks).copied();
+            if let Some(node) = node {
+                *self.by_node.entry(node).or_default() += 1;
+            }
+            let (stage, since) = (Stage::Asked, Instant::now());
+            self.circuits.push(Circuit { source: speaks, node, from, to, through: connection, stage, since });
         }
     }
 
@@ -150,7 +186,7 @@ impl Book {
             relay::Event::ReservationTimedOut { .. } => _ = self.reservations.remove(&speaks),
             relay::Event::CircuitReqOutboundConnectFailed { .. } => {
                 let Some(source) = self.told else { return };
-                let stage = if source == speaks { Stage::Asked } else { Stage::Accepted };
+                let stage = if source == speaks { Stage::Asked } else { Stage::Accepting };
                 self.advance(Stage::Denied, |known| {
                     known.source == source && known.through == speaks && known.stage == stage
                 });
@@ -163,44 +199,56 @@ impl Book {
             relay::Event::CircuitReqDenyFailed { dst_peer_id, .. } => {
                 self.remove(|known| known.is(speaks, *dst_peer_id, Stage::Denied));
             }
-            relay::Event::CircuitReqAcceptFailed { dst_peer_id, .. }
-            | relay::Event::CircuitClosed { dst_peer_id, .. } => self.ended(speaks, *dst_peer_id),
+            relay::Event::CircuitReqAccepted { dst_peer_id, .. } => {
+                self.advance(Stage::Accepted, |known| known.is(speaks, *dst_peer_id, Stage::Accepting));
+            }
+            relay::Event::CircuitReqAcceptFailed { dst_peer_id, .. } => {
+                self.ended(speaks, *dst_peer_id, [Stage::Accepting, Stage::Accepted]);
+            }
+            relay::Event::CircuitClosed { dst_peer_id, .. } => {
+                self.ended(speaks, *dst_peer_id, [Stage::Accepted, Stage::Accepting]);
+            }
             relay::Event::ReservationReqAccepted { .. }
             | relay::Event::ReservationReqAcceptFailed { .. }
             | relay::Event::ReservationReqDenied { .. }
             | relay::Event::ReservationReqDenyFailed { .. }
             | relay::Event::ReservationClosed { .. }
-            | relay::Event::CircuitReqAccepted { .. }
             | relay::Event::StatusChanged { .. } => {}
         }
     }
 
-    /// The source's connection reports the end of a circuit that it had.
-    fn ended(&mut self, source: ConnectionId, to: PeerId) {
-        if let Some(late) = self.reported_late.get_mut(&(source, to)) {
-            *late -= 1;
-            if *late == 0 {
-                self.reported_late.remove(&(source, to));
-            }
-            return;
-        }
-        let _ = self.remove(|known| known.is(source, to, Stage::Accepted))
+    /// The source's connection reports the end of a circuit that it had, in one of these stages.
+    fn ended(&mut self, source: ConnectionId, to: PeerId, stages: [Stage; 2]) {
+        let _ = stages.into_iter().any(|stage| self.remove(|known| known.is(source, to, stage)))
             || self.remove(|known| known.to == to && known.is_to_itself(source));
     }
 
+    /// The newest of those that look alike, so that one that does not come on is not taken for one that does.
     fn advance(&mut self, to: Stage, which: impl Fn(&Circuit) -> bool) {
-        if let Some(circuit) = self.circuits.iter_mut().find(|circuit| which(circuit)) {
-            circuit.stage = to;
+        let alike = self.circuits.iter_mut().filter(|circuit| which(circuit));
+        if let Some(circuit) = alike.max_by_key(|circuit| circuit.since) {
+            (circuit.stage, circuit.since) = (to, Instant::now());
         }
     }
 
     fn remove(&mut self, which: impl Fn(&Circuit) -> bool) -> bool {
         let place = self.circuits.iter().position(which);
-        place.map(|place| self.circuits.swap_remove(place)).is_some()
+        place.map(|place| self.circuits.swap_remove(place).uncount(&mut self.by_node)).is_some()
     }
 }
 
 impl Circuit {
+    /// It is its node's no more.
+    fn uncount(&self, by_node: &mut BTreeMap<PeerId, usize>) {
+        let Some(node) = self.node else { return };
+        if let Some(count) = by_node.get_mut(&node) {
+            *count -= 1;
+            if *count == 0 {
+                by_node.remove(&node);
+            }
+        }
+    }
+
     fn is(&self, source: ConnectionId, to: PeerId, stage: Stage) -> bool {
         self.source == source && self.to == to && self.stage == stage
     }
@@ -337,19 +385,38 @@ mod tests {
         book.happened(&closed(to));
         book.reports(1, &closed(to));
         assert!(book.asks(1, "192.0.2.1", 8) && !book.asks(1, "192.0.2.1", 1));
-        // What the destination was still asked for goes without a report; what it had agreed to is reported later.
+        // What the destination was still asked for goes without a report; what it had agreed to has its place until that.
         book.closed(connection(8));
         book.opened(connection(9), to);
-        for _ in 0..2 {
-            assert!(book.asks(1, "192.0.2.1", 9));
-            book.agrees(9, 1);
-        }
+        assert!(book.asks(1, "192.0.2.1", 9) && !book.asks(1, "192.0.2.1", 1));
+        book.agrees(9, 1);
         book.reports(1, &closed(to));
-        assert!(!book.asks(1, "192.0.2.1", 1));
-        book.reports(1, &closed(to));
-        assert!(book.asks(1, "192.0.2.1", 9));
+        assert!(book.asks(1, "192.0.2.1", 9) && !book.asks(1, "192.0.2.1", 1));
         book.closed(connection(1));
-        assert!(book.circuits.is_empty() && book.reported_late.is_empty());
+        assert!(book.circuits.is_empty());
+    }
+
+    #[test]
+    fn a_source_that_does_not_take_its_circuits_keeps_their_places_though_their_destination_has_gone() {
+        let mut book = Book::new(Bounds { circuits: 2, ..BOUNDS });
+        let [source, to] = [1, 7].map(|number| book.opens_connection(number));
+        for _ in 0..2 {
+            assert!(book.asks(1, "192.0.2.1", 7));
+            book.agrees(7, 1);
+        }
+        let accepted = relay::Event::CircuitReqAccepted { src_peer_id: source, dst_peer_id: to };
+        book.reports(1, &accepted);
+        book.closed(connection(7));
+        assert!(!book.asks(2, "192.0.2.2", 2));
+        assert_eq!(book.opened_by(source), 2);
+        // After a while its connection is to go, and everything with it.
+        let (now, time) = (Instant::now(), Duration::from_secs(10));
+        assert!(book.overdue(now, time).is_empty() && book.awaits());
+        assert_eq!(book.overdue(now + 2 * time, time), BTreeMap::from([(connection(1), source)]));
+        book.reports(1, &accepted);
+        assert!(book.overdue(now + 2 * time, time).is_empty() && !book.awaits());
+        book.closed(connection(1));
+        assert!(book.circuits.is_empty() && book.by_node.is_empty());
     }
 
     #[test]

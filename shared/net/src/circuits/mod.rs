@@ -9,6 +9,7 @@ mod tests;
 use std::{
     collections::VecDeque,
     num::NonZeroU32,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, Waker},
     time::Instant,
@@ -19,12 +20,12 @@ use libp2p::{
     core::{Endpoint, transport::PortUse},
     relay,
     swarm::{
-        ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler,
-        THandlerInEvent, THandlerOutEvent, ToSwarm, behaviour::ConnectionEstablished,
+        CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler,
+        THandler, THandlerInEvent, THandlerOutEvent, ToSwarm, behaviour::ConnectionEstablished,
     },
 };
 
-use crate::{limits, origin::Origin};
+use crate::{limits, origin::Origin, platform};
 use book::{Book, Bounds};
 
 /// The bounds by prefix.
@@ -39,6 +40,9 @@ pub struct Relay {
     book: Arc<Mutex<Book>>,
     /// What the relay wants, once it is in the book.
     actions: VecDeque<Action>,
+    /// Until the circuits that are being accepted are looked at. Nothing else ends a wait for their sources, and until then what
+    /// their destinations sent lies here, and nobody looks at it.
+    timer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Relay {
@@ -65,7 +69,23 @@ impl Relay {
         config.circuit_src_rate_limiters.push(Box::new(move |_: PeerId, address: &Multiaddr, _: Instant| {
             lock(&asked, |book| book.may_open(Origin::of(address).map(|origin| origin.prefix)))
         }));
-        Self { inner: relay::Behaviour::new(me, config), book, actions: VecDeque::new() }
+        Self { inner: relay::Behaviour::new(me, config), book, actions: VecDeque::new(), timer: None }
+    }
+
+    /// Hangs up on sources that do not take that their circuit is there.
+    fn hang_up_on_late(&mut self, cx: &mut Context<'_>) {
+        while lock(&self.book, |book| book.awaits()) {
+            let timer = self.timer.get_or_insert_with(|| Box::pin(platform::sleep(limits::CIRCUIT_ACCEPT_LOOK)));
+            if timer.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.timer = None;
+            let late = lock(&self.book, |book| book.overdue(Instant::now(), limits::CIRCUIT_ACCEPT_TIMEOUT));
+            self.actions.extend(late.into_iter().map(|(connection, peer_id)| {
+                tracing::debug!(%peer_id, "closing a connection that does not take its circuit");
+                ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) }
+            }));
+        }
     }
 
     /// Takes what the relay wants because of what it was just told.
@@ -161,6 +181,7 @@ impl NetworkBehaviour for Relay {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        self.hang_up_on_late(cx);
         match self.actions.pop_front() {
             Some(action) => Poll::Ready(action),
             None => self.inner.poll(cx),
