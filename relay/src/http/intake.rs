@@ -128,8 +128,8 @@ struct Comer {
     source: Source,
     /// The body that grows; `None` for one that is to begin.
     body: Option<u64>,
-    /// How much there is too little.
-    lacks: usize,
+    /// Whether it has waited until those that were young then are old.
+    has_waited: bool,
 }
 
 /// Whose bodies.
@@ -193,12 +193,13 @@ impl Intake {
     }
 
     async fn enter(&self, source: Source) -> Result<(Held, CancellationToken), Refusal> {
-        let until = Instant::now() + limits::ROOM_PATIENCE;
+        let start = Instant::now();
         loop {
-            if let Some(entered) = self.try_enter(source, Instant::now()) {
+            let waited = start.elapsed();
+            if let Some(entered) = self.try_enter(source, waited, Instant::now()) {
                 return Ok(entered);
             }
-            if Instant::now() >= until {
+            if waited >= limits::ROOM_PATIENCE {
                 return Err(full());
             }
             // Whichever comes first; both mean to look again.
@@ -206,7 +207,7 @@ impl Intake {
         }
     }
 
-    fn try_enter(&self, source: Source, now: Instant) -> Option<(Held, CancellationToken)> {
+    fn try_enter(&self, source: Source, waited: Duration, now: Instant) -> Option<(Held, CancellationToken)> {
         let mut table = self.lock();
         let whose = |scope| table.sum(Shared::Bodies, scope, None);
         let scope = if whose(Scope::Address(source.address)) >= limits::BODIES_PER_ADDRESS {
@@ -221,9 +222,11 @@ impl Intake {
         if let Some(scope) = scope {
             // It counts for whether its own group takes most.
             table.places.add(source.groups());
-            let made = table.drop_slowest(Shared::Bodies, scope, now, Comer { source, body: None, lacks: 1 });
+            let comer = Comer { source, body: None, has_waited: waited >= YOUNG };
+            let taken = table.take_slowest(Shared::Bodies, scope, now, comer);
             table.places.remove(source.groups());
-            made?;
+            let (_, body) = taken?;
+            body.gone.cancel();
         }
         Some(self.insert(&mut table, Arriving::new(source, now)))
     }
@@ -261,29 +264,38 @@ impl Intake {
     fn try_grow(&self, number: u64, bytes: usize, now: Instant) -> bool {
         let mut table = self.lock();
         // One that gave way meanwhile is told so by its token.
-        let Some((source, before)) = table.bodies.get(&number).map(|body| (body.source, body.bytes)) else {
-            return false;
-        };
+        let Some(body) = table.bodies.get(&number) else { return false };
+        let (source, before, waits_since) = (body.source, body.bytes, body.waits_since);
+        let has_waited = waits_since.is_some_and(|since| now.saturating_duration_since(since) >= YOUNG);
+        let comer = Comer { source, body: Some(number), has_waited };
+        let mut taken = Vec::new();
         loop {
-            let lacks = |scope, most| {
-                let lacks = (table.sum(Shared::Bytes, scope, Some(number)) + bytes).saturating_sub(most);
-                (lacks > 0).then_some((scope, lacks))
+            let crosses = |scope, most| table.sum(Shared::Bytes, scope, Some(number)) + bytes > most;
+            let scope = if crosses(Scope::Address(source.address), limits::BODY_BYTES_PER_ADDRESS) {
+                Scope::Address(source.address)
+            } else if crosses(Scope::Network(source.network), limits::BODY_BYTES_PER_NETWORK) {
+                Scope::Network(source.network)
+            } else if crosses(Scope::All, limits::BODY_BYTES) {
+                Scope::All
+            } else {
+                break;
             };
-            let lacking = lacks(Scope::Address(source.address), limits::BODY_BYTES_PER_ADDRESS)
-                .or_else(|| lacks(Scope::Network(source.network), limits::BODY_BYTES_PER_NETWORK))
-                .or_else(|| lacks(Scope::All, limits::BODY_BYTES));
-            let Some((scope, lacks)) = lacking else { break };
             // What it wants counts for whether it takes most.
             table.bytes.add_many(source.groups(), bytes.saturating_sub(before));
-            let made = table.drop_slowest(Shared::Bytes, scope, now, Comer { source, body: Some(number), lacks });
+            let slowest = table.take_slowest(Shared::Bytes, scope, now, comer);
             table.bytes.remove_many(source.groups(), bytes.saturating_sub(before));
-            if made.is_none() {
-                if let Some(body) = table.bodies.get_mut(&number) {
-                    body.waits_since.get_or_insert(now);
-                }
-                return false;
+            if let Some(slowest) = slowest {
+                taken.push(slowest);
+                continue;
             }
+            // Nobody goes for nothing.
+            taken.into_iter().for_each(|(number, body)| table.insert(number, body));
+            if let Some(body) = table.bodies.get_mut(&number) {
+                body.waits_since.get_or_insert(now);
+            }
+            return false;
         }
+        taken.iter().for_each(|(_, body)| body.gone.cancel());
         if let Some(body) = table.bodies.get_mut(&number) {
             body.since = body.since_without_waiting(now);
             body.waits_since = None;
@@ -334,31 +346,27 @@ impl Table {
         }
     }
 
-    /// Takes out the slowest body of those that take most of what is not all here yet. `None` when none of them can go now,
-    /// when they take less than the comer or that is the slowest itself, and when it would be for nothing.
-    fn drop_slowest(&mut self, of: Shared, scope: Scope, now: Instant, comer: Comer) -> Option<()> {
+    /// Takes out the slowest body of those that take most of what is not all here yet; who is to go is to be told so. `None`
+    /// when none of them can go now, and when they take less than the comer or that is the slowest itself.
+    fn take_slowest(&mut self, of: Shared, scope: Scope, now: Instant, comer: Comer) -> Option<(u64, Arriving)> {
         let is_comer = |number| Some(number) == comer.body;
+        let may_go = |(number, body): &(u64, &Arriving)| is_comer(*number) || now.duration_since(body.since) >= YOUNG;
         let arriving = || {
             let arriving = self.within(scope).filter(|(_, body)| !body.whole);
             arriving.filter(|(number, body)| is_comer(*number) || body.takes(of) > 0)
         };
-        // Those that are young will be old soon: others do not go in their place.
-        let most = arriving().map(|(_, body)| self.heaviness(of, body.source)).max()?;
-        let own = self.heaviness(of, comer.source);
-        let may_go = |body: &Arriving| now.duration_since(body.since) >= YOUNG;
-        let gains = arriving().filter(|(number, body)| !is_comer(*number) && self.heaviness(of, body.source) >= own);
-        let gains: usize = gains.filter(|(_, body)| may_go(body)).map(|(_, body)| body.takes(of)).sum();
-        if most < own || gains < comer.lacks {
+        // Those that are young will be old soon, and others do not go in their place; but new ones may come for ever.
+        let counting = arriving().filter(|one| may_go(one) || !comer.has_waited);
+        let most = counting.map(|(_, body)| self.heaviness(of, body.source)).max()?;
+        if most < self.heaviness(of, comer.source) {
             return None;
         }
-        let going = || arriving().filter(|(number, body)| is_comer(*number) || may_go(body));
-        let heaviest = going().filter(|(_, body)| self.heaviness(of, body.source) == most);
+        let heaviest = arriving().filter(|one| may_go(one) && self.heaviness(of, one.1.source) == most);
         let (number, _) = heaviest.max_by_key(|(_, body)| body.behind(now))?;
         if is_comer(number) {
             return None;
         }
-        self.remove(number)?.gone.cancel();
-        Some(())
+        Some((number, self.remove(number)?))
     }
 }
 
@@ -474,15 +482,16 @@ mod tests {
     fn a_newcomer_takes_the_place_of_the_slowest_body_of_its_address() {
         let intake = Intake::default();
         let start = Instant::now();
-        let held: Vec<_> =
-            (0..limits::BODIES_PER_ADDRESS).map(|_| intake.try_enter(address(1), start).unwrap()).collect();
-        assert!(intake.try_enter(address(1), start).is_none(), "none of them is old enough to be slow");
-        assert!(intake.try_enter(address(2), start).is_some(), "another address has its own share");
+        let held: Vec<_> = (0..limits::BODIES_PER_ADDRESS)
+            .map(|_| intake.try_enter(address(1), Duration::ZERO, start).unwrap())
+            .collect();
+        assert!(intake.try_enter(address(1), Duration::ZERO, start).is_none(), "none of them is old enough to be slow");
+        assert!(intake.try_enter(address(2), Duration::ZERO, start).is_some(), "another address has its own share");
         for (number, _) in held.iter().enumerate().filter(|(number, _)| *number != 7) {
             assert!(intake.try_grow(held[number].0.number, 1 << 20, start));
         }
         let later = start + Duration::from_secs(2);
-        assert!(intake.try_enter(address(1), later).is_some());
+        assert!(intake.try_enter(address(1), Duration::ZERO, later).is_some());
         assert!(held[7].1.is_cancelled() && held.iter().filter(|(_, gone)| gone.is_cancelled()).count() == 1);
     }
 
@@ -491,25 +500,27 @@ mod tests {
         let intake = Intake::default();
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
-        let whole = intake.try_enter(address(1), start).unwrap();
+        let whole = intake.try_enter(address(1), Duration::ZERO, start).unwrap();
         assert!(intake.try_grow(whole.0.number, limits::BODY_BYTES_PER_ADDRESS - (1 << 10), start));
         intake.lock().bodies.get_mut(&whole.0.number).unwrap().whole = true;
-        let patient = intake.try_enter(address(1), start).unwrap();
+        let patient = intake.try_enter(address(1), Duration::ZERO, start).unwrap();
         let bytes = 4 * limits::LEAST_BODY_SPEED;
         for second in 0..20 {
             assert!(!intake.try_grow(patient.0.number, bytes, after(second)));
         }
-        let slow = intake.try_enter(address(1), after(15)).unwrap();
-        let comer = Comer { source: address(1), body: None, lacks: 1 };
-        let drop_slowest =
-            |now| intake.lock().drop_slowest(Shared::Bodies, Scope::Address(comer.source.address), now, comer);
-        assert_eq!(drop_slowest(after(20)), Some(()));
+        let slow = intake.try_enter(address(1), Duration::ZERO, after(15)).unwrap();
+        let comer = Comer { source: address(1), body: None, has_waited: false };
+        let drop_slowest = |now| {
+            let taken = intake.lock().take_slowest(Shared::Bodies, Scope::Address(comer.source.address), now, comer);
+            taken.unwrap().1.gone.cancel();
+        };
+        drop_slowest(after(20));
         assert!(slow.1.is_cancelled() && !patient.1.is_cancelled(), "while it waits");
         drop(whole);
         assert!(intake.try_grow(patient.0.number, bytes, after(20)));
-        let slow = intake.try_enter(address(1), after(18)).unwrap();
+        let slow = intake.try_enter(address(1), Duration::ZERO, after(18)).unwrap();
         assert!(intake.try_grow(slow.0.number, limits::LEAST_BODY_SPEED, after(20)));
-        assert_eq!(drop_slowest(after(21)), Some(()));
+        drop_slowest(after(21));
         assert!(slow.1.is_cancelled() && !patient.1.is_cancelled(), "when it goes on");
     }
 
@@ -517,17 +528,17 @@ mod tests {
     fn when_all_is_taken_the_address_with_most_bodies_gives_way() {
         let intake = Intake::default();
         let start = Instant::now();
-        let few: Vec<_> = (0..3).map(|_| intake.try_enter(address(200), start).unwrap()).collect();
+        let few: Vec<_> = (0..3).map(|_| intake.try_enter(address(200), Duration::ZERO, start).unwrap()).collect();
         let mut many = Vec::new();
         let mut last = 0;
         while intake.lock().bodies.len() < limits::BODIES {
             let taken = intake.lock().bodies.len();
             last = u8::try_from(1 + (taken - 3) / limits::BODIES_PER_ADDRESS).unwrap();
-            many.push(intake.try_enter(address(last), start).unwrap());
+            many.push(intake.try_enter(address(last), Duration::ZERO, start).unwrap());
         }
         assert!(last > 1);
         let later = start + Duration::from_secs(2);
-        assert!(intake.try_enter(address(201), later).is_some());
+        assert!(intake.try_enter(address(201), Duration::ZERO, later).is_some());
         assert!(few.iter().all(|(_, gone)| !gone.is_cancelled()));
         assert_eq!(many.iter().filter(|(_, gone)| gone.is_cancelled()).count(), 1);
     }
@@ -537,8 +548,9 @@ mod tests {
         let intake = Intake::default();
         let waiting: Vec<_> = (0..2 * limits::BODIES).map(|_| intake.insert_whole(address(1))).collect();
         let now = Instant::now();
-        assert!(intake.try_enter(address(2), now).is_some(), "larger ones of others come in");
-        let own: Vec<_> = (0..limits::BODIES_PER_ADDRESS).map_while(|_| intake.try_enter(address(1), now)).collect();
+        assert!(intake.try_enter(address(2), Duration::ZERO, now).is_some(), "larger ones of others come in");
+        let own: Vec<_> =
+            (0..limits::BODIES_PER_ADDRESS).map_while(|_| intake.try_enter(address(1), Duration::ZERO, now)).collect();
         assert_eq!(own.len(), limits::BODIES_PER_ADDRESS);
         // Their bytes count, and they do not give way.
         let most = limits::BODY_BYTES_PER_ADDRESS / SMALL;
@@ -552,13 +564,13 @@ mod tests {
         let intake = Intake::default();
         let now = Instant::now();
         let addresses = (1..=250).flat_map(|last| [near(1, last), near(1, last)]);
-        let many: Vec<_> = addresses.map_while(|source| intake.try_enter(source, now)).collect();
+        let many: Vec<_> = addresses.map_while(|source| intake.try_enter(source, Duration::ZERO, now)).collect();
         assert_eq!(many.len(), limits::BODIES_PER_NETWORK);
         let large = 32 << 20;
         let grown = many.iter().take_while(|(held, _)| intake.try_grow(held.number, large, now)).count();
         assert_eq!(grown, limits::BODY_BYTES_PER_NETWORK / large);
         intake.lock().bodies.values_mut().for_each(|body| body.whole = true);
-        let (other, _) = intake.try_enter(address(2), now).unwrap();
+        let (other, _) = intake.try_enter(address(2), Duration::ZERO, now).unwrap();
         assert!(intake.try_grow(other.number, large, now));
     }
 
@@ -569,14 +581,14 @@ mod tests {
         let later = start + Duration::from_secs(5);
         let most = limits::MOST_BODY_BYTES;
         let fits = limits::BODY_BYTES_PER_ADDRESS / most;
-        let whole = intake.try_enter(address(1), start).unwrap();
+        let whole = intake.try_enter(address(1), Duration::ZERO, start).unwrap();
         assert!(intake.try_grow(whole.0.number, most, later));
         intake.lock().bodies.get_mut(&whole.0.number).unwrap().whole = true;
-        let others: Vec<_> = (1..fits).map(|_| intake.try_enter(address(1), start).unwrap()).collect();
+        let others: Vec<_> = (1..fits).map(|_| intake.try_enter(address(1), Duration::ZERO, start).unwrap()).collect();
         for (held, _) in &others {
             assert!(intake.try_grow(held.number, most - (1 << 10), later));
         }
-        let new = intake.try_enter(address(1), later).unwrap();
+        let new = intake.try_enter(address(1), Duration::ZERO, later).unwrap();
         assert!(!intake.try_grow(new.0.number, most, later), "it is the slowest itself, having sent nothing");
         assert!(intake.try_grow(new.0.number, 64, later));
         let much_later = later + Duration::from_secs(7_200);
@@ -593,15 +605,17 @@ mod tests {
         let start = Instant::now();
         let later = start + Duration::from_secs(1);
         let whole = |held: &Held| intake.lock().bodies.get_mut(&held.number).unwrap().whole = true;
-        let most: Vec<_> =
-            (0..limits::BODIES_PER_ADDRESS).map(|_| intake.try_enter(address(1), start).unwrap()).collect();
+        let most: Vec<_> = (0..limits::BODIES_PER_ADDRESS)
+            .map(|_| intake.try_enter(address(1), Duration::ZERO, start).unwrap())
+            .collect();
         let bytes = limits::BODY_BYTES_PER_ADDRESS / most.len();
         for (held, _) in &most {
             assert!(intake.try_grow(held.number, bytes, start));
             whole(held);
         }
         let dribbles = (most.len()..limits::BODIES).map(|n| 2 + u8::try_from(n % 10).unwrap());
-        let dribbling: Vec<_> = dribbles.map(|network| intake.try_enter(address(network), start).unwrap()).collect();
+        let dribbling: Vec<_> =
+            dribbles.map(|network| intake.try_enter(address(network), Duration::ZERO, start).unwrap()).collect();
         let mut left = limits::BODY_BYTES - limits::BODY_BYTES_PER_ADDRESS;
         for (held, _) in &dribbling {
             let bytes = left.min(limits::MOST_BODY_BYTES);
@@ -610,12 +624,12 @@ mod tests {
             }
         }
         let gone = || dribbling.iter().filter(|(_, gone)| gone.is_cancelled()).count();
-        let honest = intake.try_enter(address(200), later).unwrap();
+        let honest = intake.try_enter(address(200), Duration::ZERO, later).unwrap();
         assert_eq!(gone(), 1, "for a place");
         let small = intake.insert_whole(address(201));
         assert!(intake.try_grow(small.0.number, SMALL, later) && intake.try_grow(honest.0.number, 1 << 20, later));
         assert_eq!((gone(), left), (2, 0), "for memory");
-        assert!(intake.try_enter(address(1), later).is_none(), "it has its share");
+        assert!(intake.try_enter(address(1), Duration::ZERO, later).is_none(), "it has its share");
         assert!(most.iter().all(|(_, gone)| !gone.is_cancelled()));
     }
 
@@ -628,7 +642,7 @@ mod tests {
         let mut whole = Vec::new();
         for network in 1..=3 {
             while let Some(bytes) = Some(left.min(limits::MOST_BODY_BYTES)).filter(|bytes| *bytes > 0) {
-                let (held, _) = intake.try_enter(address(network), start).unwrap();
+                let (held, _) = intake.try_enter(address(network), Duration::ZERO, start).unwrap();
                 if !intake.try_grow(held.number, bytes, start) {
                     break;
                 }
@@ -637,15 +651,22 @@ mod tests {
                 whole.push(held);
             }
         }
-        let small: Vec<_> = (10..60).map(|network| intake.try_enter(address(network), start).unwrap()).collect();
+        let mut small: Vec<_> =
+            (10..60).map(|network| intake.try_enter(address(network), Duration::ZERO, start).unwrap()).collect();
         assert!(left == 0 && small.iter().all(|(held, _)| intake.try_grow(held.number, 2 << 10, start)));
+        drop(small.pop());
         let gone = || small.iter().filter(|(_, gone)| gone.is_cancelled()).count();
         for bytes in [SMALL, 3 << 10, limits::MOST_BODY_BYTES] {
             let (held, _) = intake.insert_whole(address(200));
             assert!(!intake.try_grow(held.number, bytes, later) && gone() == 0, "{bytes}");
         }
+        // An address that takes more than it, of which too little can go.
+        let (few, few_gone) = intake.try_enter(address(3), Duration::ZERO, start).unwrap();
+        assert!(intake.try_grow(few.number, 2 << 10, start));
         let (held, _) = intake.insert_whole(address(200));
-        assert!(intake.try_grow(held.number, 1 << 10, later) && gone() == 1);
+        assert!(!intake.try_grow(held.number, 3 << 10, later) && gone() == 0 && !few_gone.is_cancelled());
+        assert_eq!(intake.lock().bodies[&few.number].bytes, 2 << 10);
+        assert!(intake.try_grow(held.number, 2 << 10, later) && gone() == 0 && few_gone.is_cancelled());
     }
 
     #[test]
@@ -658,14 +679,19 @@ mod tests {
             Source::of(IpAddr::from([20 + a, b, 1, 1]))
         };
         let singles = limits::BODIES - limits::BODIES_PER_ADDRESS;
-        let singles: Vec<_> = (0..singles).map(|n| intake.try_enter(apart(n), start).unwrap()).collect();
-        let most: Vec<_> =
-            (0..limits::BODIES_PER_ADDRESS).map(|_| intake.try_enter(address(1), after(900)).unwrap()).collect();
+        let singles: Vec<_> =
+            (0..singles).map(|n| intake.try_enter(apart(n), Duration::ZERO, start).unwrap()).collect();
+        let most: Vec<_> = (0..limits::BODIES_PER_ADDRESS)
+            .map(|_| intake.try_enter(address(1), Duration::ZERO, after(900)).unwrap())
+            .collect();
         let gone = |some: &[(Held, CancellationToken)]| some.iter().filter(|(_, gone)| gone.is_cancelled()).count();
-        assert!(intake.try_enter(apart(900), after(1_000)).is_none());
+        assert!(intake.try_enter(apart(900), Duration::ZERO, after(1_000)).is_none());
         assert_eq!((gone(&singles), gone(&most)), (0, 0));
-        assert!(intake.try_enter(apart(900), after(1_200)).is_some());
-        assert_eq!((gone(&singles), gone(&most)), (0, 1));
+        drop(intake.try_enter(apart(901), YOUNG, after(1_000)).unwrap());
+        assert_eq!((gone(&singles), gone(&most)), (1, 0), "who has waited for them waits for no new ones");
+        let one_more = intake.try_enter(apart(902), Duration::ZERO, after(1_000));
+        assert!(intake.try_enter(apart(900), Duration::ZERO, after(1_200)).is_some());
+        assert_eq!((gone(&singles), gone(&most), one_more.is_some()), (1, 1, true));
     }
 
     #[test]
@@ -673,7 +699,7 @@ mod tests {
         let intake = Intake::default();
         let start = Instant::now();
         let later = start + Duration::from_secs(1);
-        let enter = |last: usize, now| intake.try_enter(near(1, u8::try_from(last).unwrap()), now);
+        let enter = |last: usize, now| intake.try_enter(near(1, u8::try_from(last).unwrap()), Duration::ZERO, now);
         let others = limits::BODIES_PER_NETWORK + 1 - limits::BODIES_PER_ADDRESS;
         let others: Vec<_> = (0..others).map(|n| enter(2 + n % 5, start).unwrap()).collect();
         let own: Vec<_> = (0..limits::BODIES_PER_ADDRESS).map_while(|_| enter(1, later)).collect();
@@ -693,11 +719,11 @@ mod tests {
             let dribbles = |n: usize, now| {
                 let [a, b] = crowd(n);
                 let from = IpAddr::from([a, b, u8::try_from(n % 250).unwrap(), 7]);
-                intake.try_enter(Source::of(from), now)
+                intake.try_enter(Source::of(from), Duration::ZERO, now)
             };
             let mut held: Vec<_> = (0..limits::BODIES).map(|n| dribbles(n, start).unwrap()).collect();
             let honest = [[60, 0, 0, 1], [20, 0, 0, 1]]
-                .map(|from| intake.try_enter(Source::of(IpAddr::from(from)), after(500)).unwrap());
+                .map(|from| intake.try_enter(Source::of(IpAddr::from(from)), Duration::ZERO, after(500)).unwrap());
             // All are as old, and these have sent more; the others go on coming.
             for n in 0..limits::BODIES {
                 for (one, _) in &honest {

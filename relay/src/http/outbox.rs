@@ -343,7 +343,7 @@ mod tests {
             .map(|n| put(&outbox, [203, 0, 113, u8::try_from(1 + n % 2).unwrap()], MIB, now).unwrap())
             .collect();
         many.iter_mut().for_each(|reader| assert_eq!(reader.take(1).len(), 1));
-        let too_much = put(&outbox, [203, 0, 113, 98], most / 2 * MIB, now + LATER);
+        let too_much = put(&outbox, [203, 0, 113, 98], 50 * MIB, now + LATER);
         assert_eq!((too_much.err(), alive(&many)), (Some(Code::RateLimited), most), "nobody is cut off for nothing");
         let next = put(&outbox, [203, 0, 113, 99], MIB, now + LATER).unwrap();
         assert_eq!((alive(&many), next.is_cut()), (most - 1, false));

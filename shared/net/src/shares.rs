@@ -190,18 +190,17 @@ impl Shares {
     }
 
     /// Those who hold most within the heaviest group, or groups: nobody's [`Heaviness`] is higher, and theirs is the same.
-    /// Where more groups than [`LOOKED_AT`] are as heavy, only so many are looked at, others each time.
+    /// Where more than [`LOOKED_AT`] groups are as heavy, about so many are looked at, others each time.
     pub fn hold_most(&self) -> Vec<Groups> {
         let Some((weight, _, _)) = self.by_weight.last() else { return Vec::new() };
         let at = |lot, group| (*weight, lot, group);
         let heaviest = self.by_weight.range(at(self.first, Group::FIRST)..=at(Lot::MAX, Group::LAST));
         let heaviest = heaviest.chain(self.by_weight.range(at(Lot::MIN, Group::FIRST)..at(self.first, Group::FIRST)));
-        let mut left = LOOKED_AT;
+        let heaviest: Vec<Group> = heaviest.map(|(_, _, group)| *group).take(LOOKED_AT).collect();
         let mut most = Vec::new();
-        for (_, _, group) in heaviest {
-            if left == 0 {
-                break;
-            }
+        for group in &heaviest {
+            // Enough for one at least: the wide one, the network, the address.
+            let mut left = (LOOKED_AT / heaviest.len()).max(3);
             self.fullest_within(*group, &mut left, &mut most);
         }
         let highest = most.iter().map(|groups| self.heaviness(*groups)).max();
@@ -356,6 +355,18 @@ mod tests {
             holders.iter().for_each(|groups| shares.add(*groups));
             let most = holders.iter().map(|groups| shares.heaviness(*groups)).max();
             assert_eq!(shares.holds_most().map(|groups| shares.heaviness(groups)), most);
+        }
+    }
+
+    #[test]
+    fn a_group_of_many_hides_none_that_is_as_heavy_and_holds_more_in_fewer() {
+        let mut shares = Shares::default();
+        (0..300).for_each(|n| shares.add(groups(&format!("2001:db9:1:{n:x}::1"))));
+        (0..100).for_each(|n| shares.add_many(groups(&format!("2001:dba:1:{n:x}::1")), 3));
+        for _ in 0..20 {
+            shares.add(groups("250.0.0.1"));
+            shares.remove(groups("250.0.0.1"));
+            assert_eq!(shares.of(shares.holds_most().unwrap().address()), 3);
         }
     }
 
