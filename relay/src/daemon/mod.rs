@@ -76,9 +76,9 @@ impl Running {
         })?;
         let caches = Caches::of(u64::from(config.keep_mib.value) << 20, folder.compiled());
         let compiled_bytes = caches.compiled_bytes();
-        let (store, records) = Store::open(folder.database(), caches).await?;
+        let (store, mut records) = Store::open(folder.database(), caches).await?;
         let modules = store.kernels_in_use().await?;
-        let results = store.result_bytes(&records).await?;
+        let results = store.result_bytes(&mut records).await;
         let (facts, incoming) = mpsc::channel(FACTS);
         let executor = Executor::new(facts.clone(), &folder.compiled(), config.sandbox.value, config.memory_mib.value);
         executor.keep_compiled(compiled_bytes);

@@ -243,28 +243,33 @@ impl Store {
         Ok(kernels)
     }
 
-    /// How many bytes the results have of those jobs whose [`StoreKey::Job`] is among the records.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub async fn result_bytes(&self, records: &[(StoreKey, Vec<u8>)]) -> Result<BTreeMap<JobId, u64>, StoreError> {
-        let jobs: BTreeSet<JobId> = records.iter().filter_map(|(key, _)| job_of(*key)).collect();
-        if jobs.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let unread = |trouble: Trouble| self.unusable(trouble, "its results cannot be read");
-        let query = sqlx::query("SELECT job, SUM(LENGTH(bytes)) FROM records WHERE kind = 2 GROUP BY job");
-        let mut results = BTreeMap::new();
-        for row in self.rows(&self.reader, query).await.map_err(unread)? {
-            let damaged = |_| unread(self.is_damaged());
-            let (job, bytes): (Vec<u8>, i64) = (row.try_get(0).map_err(damaged)?, row.try_get(1).map_err(damaged)?);
-            if let Ok(job) = job.try_into().map(JobId)
-                && jobs.contains(&job)
-            {
-                results.insert(job, bytes.cast_unsigned());
+    /// How many bytes the results have of those jobs whose [`StoreKey::Job`] is among the records: hardly any has one. Where
+    /// that cannot be read, the record that a damaged line would be made anew from is taken out, so that both are left alone.
+    pub async fn result_bytes(&self, records: &mut Vec<(StoreKey, Vec<u8>)>) -> BTreeMap<JobId, u64> {
+        let with_line: BTreeSet<JobId> = records.iter().filter_map(|(key, _)| line_of(*key)).collect();
+        let (mut results, mut unread) = (BTreeMap::new(), BTreeSet::new());
+        // Each job by itself: no damaged page that it has nothing on is anything to it.
+        for job in records.iter().filter_map(|(key, _)| job_of(*key)) {
+            match self.bytes_of(StoreKey::Result(job)).await {
+                Ok(Some(bytes)) => _ = results.insert(job, bytes),
+                Ok(None) => {}
+                Err(trouble) => {
+                    tracing::warn!(%job, ?trouble, "the result of a job cannot be read");
+                    unread.insert(job);
+                }
             }
         }
-        Ok(results)
+        records.retain(|(key, _)| job_of(*key).is_none_or(|job| !(unread.contains(&job) && with_line.contains(&job))));
+        results
+    }
+
+    /// How many bytes a record has on disk.
+    async fn bytes_of(&self, key: StoreKey) -> Result<Option<u64>, Trouble> {
+        let (kind, job, _) = columns_of(key);
+        let query = sqlx::query("SELECT SUM(LENGTH(bytes)) FROM records WHERE job = ? AND kind = ?");
+        let row = self.read(query.bind(job.0.to_vec()).bind(kind)).await?;
+        let bytes = row.map(|row| row.try_get::<Option<i64>, _>(0).map_err(|_| self.is_damaged())).transpose()?;
+        Ok(bytes.flatten().map(i64::cast_unsigned))
     }
 
     /// Why the start cannot read what it needs.
@@ -313,11 +318,8 @@ impl Store {
             Some(None) => return Ok(None),
             Some(Some(bytes)) => bytes.len() as u64,
             None => {
-                let (kind, job, _) = columns_of(key);
-                let query = sqlx::query("SELECT SUM(LENGTH(bytes)) FROM records WHERE job = ? AND kind = ?");
-                let row = self.read(query.bind(job.0.to_vec()).bind(kind)).await?;
-                let Some(len) = row.and_then(|row| row.try_get::<Option<i64>, _>(0).ok()?) else { return Ok(None) };
-                len.cast_unsigned()
+                let Some(len) = self.bytes_of(key).await? else { return Ok(None) };
+                len
             }
         };
         let store = self.clone();
@@ -487,9 +489,11 @@ async fn tidy(connection: &mut SqliteConnection, path: &Path) {
 async fn read_records(connection: &mut SqliteConnection) -> Result<Vec<(StoreKey, Vec<u8>)>, sqlx::Error> {
     // No results; and of jobs that are over only what lists show, so that a full store costs a start little, but where that is
     // damaged what it can be made anew from.
+    // By the index that tells of which job each is: no page is looked at that holds only records of jobs that are over.
     let mut rows = sqlx::query(
         "SELECT kind, job, unit, bytes FROM records WHERE kind = 3 UNION ALL \
-         SELECT kind, job, unit, bytes FROM records WHERE kind IN (0, 1) AND NOT EXISTS \
+         SELECT kind, job, unit, bytes FROM records INDEXED BY sqlite_autoindex_records_1 \
+         WHERE kind IN (0, 1) AND NOT EXISTS \
          (SELECT 1 FROM records AS line WHERE line.job = records.job AND line.kind = 3)",
     )
     .fetch(&mut *connection);
@@ -509,8 +513,12 @@ async fn read_records(connection: &mut SqliteConnection) -> Result<Vec<(StoreKey
     });
     for job in damaged.collect::<Vec<JobId>>() {
         let query = sqlx::query("SELECT bytes FROM records WHERE job = ? AND kind = 0").bind(job.0.to_vec());
-        if let Some(row) = query.fetch_optional(&mut *connection).await? {
-            records.push((StoreKey::Job(job), row.try_get(0)?));
+        let found = query.fetch_optional(&mut *connection).await;
+        match found.and_then(|row| row.map(|row| row.try_get(0)).transpose()) {
+            Ok(Some(bytes)) => records.push((StoreKey::Job(job), bytes)),
+            Ok(None) => {}
+            // Then both are left alone.
+            Err(error) => tracing::warn!(%job, %error, "the record of a job whose line is damaged cannot be read"),
         }
     }
     Ok(records)
@@ -521,6 +529,14 @@ fn job_of(key: StoreKey) -> Option<JobId> {
     match key {
         StoreKey::Job(job) => Some(job),
         StoreKey::Span(..) | StoreKey::Result(_) | StoreKey::Finished(_) => None,
+    }
+}
+
+/// Of which job it is what a list shows.
+fn line_of(key: StoreKey) -> Option<JobId> {
+    match key {
+        StoreKey::Finished(job) => Some(job),
+        StoreKey::Job(_) | StoreKey::Span(..) | StoreKey::Result(_) => None,
     }
 }
 

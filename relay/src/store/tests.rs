@@ -103,7 +103,7 @@ async fn with_a_damaged_line_comes_the_record_that_it_can_be_made_anew_from_and_
     records.sort();
     let keys: Vec<StoreKey> = records.iter().map(|(key, _)| *key).collect();
     assert_eq!(keys, [StoreKey::Job(job(1)), StoreKey::Finished(job(1)), StoreKey::Finished(job(2))]);
-    let results = store.result_bytes(&records).await.unwrap();
+    let results = store.result_bytes(&mut records).await;
     assert_eq!(results, BTreeMap::from([(job(1), PART_BYTES as u64 + 7)]));
     store.close().await;
     let _ = fs::remove_dir_all(folder);
@@ -160,6 +160,67 @@ async fn a_store_that_was_closed_leaves_no_log_though_it_was_read() {
         assert!(!database::has_log(&path), "round {n}");
     }
     let _ = fs::remove_dir_all(folder);
+}
+
+/// Pages of the table that hold hardly anything but this byte of records, zeroed on the disk; how many.
+fn zero_pages_of(path: &Path, byte: u8) -> usize {
+    let mut bytes = fs::read(path).unwrap();
+    let mut zeroed = 0;
+    for page in bytes.chunks_mut(4096) {
+        // The number of a leaf of a table.
+        if page[0] == 0x0d && page.iter().filter(|found| **found == byte).count() > 3000 {
+            page.fill(0);
+            zeroed += 1;
+        }
+    }
+    fs::write(path, bytes).unwrap();
+    zeroed
+}
+
+#[tokio::test]
+async fn a_damaged_page_that_only_results_and_records_behind_damaged_lines_use_keeps_no_store_from_opening() {
+    let folder = new_folder("damaged-results");
+    let path = folder.join("store.sqlite");
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    let save = async |key: StoreKey, bytes: Vec<u8>| {
+        store.writer().save(key, bytes);
+        store.writer().flush().await.unwrap();
+    };
+    for n in [1, 3, 4] {
+        save(StoreKey::Job(job(n)), vec![n]).await;
+    }
+    let sound = 4 * PART_BYTES;
+    save(StoreKey::Result(job(4)), vec![4; sound]).await;
+    save(StoreKey::Result(job(2)), vec![0xee; 16 * PART_BYTES]).await;
+    save(StoreKey::Result(job(3)), vec![0xee; 16 * PART_BYTES]).await;
+    save(StoreKey::Job(job(5)), vec![0xee; 100_000]).await;
+    save(StoreKey::Result(job(6)), vec![0xee; 16 * PART_BYTES]).await;
+    save(StoreKey::Result(job(7)), vec![7; sound]).await;
+    for n in 3..=5 {
+        save(StoreKey::Finished(job(n)), b"{".to_vec()).await;
+    }
+    store.close().await;
+    let mut other = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
+    // Only files of up to 64 MiB are looked through.
+    sqlx::query("CREATE TABLE other AS SELECT zeroblob(70000000)").execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+    assert!(zero_pages_of(&path, 0xee) > 3);
+    let mut other = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
+    let all = sqlx::query("SELECT SUM(LENGTH(bytes)) FROM records WHERE kind = 2").fetch_one(&mut other).await;
+    assert!(all.is_err(), "nobody can look at all results");
+    other.close().await.unwrap();
+
+    let (store, mut records) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    let results = store.result_bytes(&mut records).await;
+    records.sort();
+    let keys: Vec<StoreKey> = records.iter().map(|(key, _)| *key).collect();
+    let lines = [3, 4, 5].map(|n| StoreKey::Finished(job(n)));
+    assert_eq!(keys, [vec![StoreKey::Job(job(1)), StoreKey::Job(job(4))], lines.to_vec()].concat());
+    assert_eq!(results, BTreeMap::from([(job(4), sound as u64)]));
+    assert_eq!(store.trouble(), Some(Trouble::Damaged), "monitors hear of it");
+    store.writer().promise(new_job(8, None)).await.unwrap();
+    store.close().await;
+    fs::remove_dir_all(folder).unwrap();
 }
 
 /// The kernels that a start brings, each by its first byte.
