@@ -133,7 +133,7 @@ pub const STREAMS_TAKEN: usize = 320;
 /// Streams of one connection that are saying what they are for. More wait.
 pub const STREAMS_BEGINNING: usize = 32;
 /// Streams of one connection that begin while others are not forgotten yet; beyond, it ends. Twice those that yamux has: where
-/// a socket always has something left to send, none is forgotten, and as many as yamux has may have ended meanwhile.
+/// a socket always has something left to send, those are not forgotten of which nothing is said any more while bytes lie in them.
 pub const STREAMS_BEGUN: usize = 2 * STREAMS;
 /// Bytes that may lie unread in the streams of one connection over TCP, WebSocket or a circuit, and [`STREAM_WINDOW`] more for
 /// each that this node opened; beyond, it ends. Everything that a node was told it may send has room: in the circuits that

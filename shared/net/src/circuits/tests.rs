@@ -97,16 +97,18 @@ impl World {
         me
     }
 
-    /// Connects a client to the relay, once more if it is connected.
-    async fn connect(&mut self, client: PeerId) {
+    /// Connects a client to the relay, once more if it is connected; how the relay names that.
+    async fn connect(&mut self, client: PeerId) -> ConnectionId {
         let me = *self.relay.local_peer_id();
         let options = DialOpts::peer_id(me).addresses(vec![self.address.clone()]).condition(PeerCondition::Always);
         self.client(client).dial(options.build()).unwrap();
         self.until(|happened| match happened {
-            Happened::Relay(SwarmEvent::ConnectionEstablished { peer_id, .. }) => (peer_id == client).then_some(()),
+            Happened::Relay(SwarmEvent::ConnectionEstablished { peer_id, connection_id, .. }) => {
+                (peer_id == client).then_some(connection_id)
+            }
             _ => None,
         })
-        .await;
+        .await
     }
 
     fn client(&mut self, client: PeerId) -> &mut Client {
@@ -303,6 +305,27 @@ async fn a_node_opens_as_many_circuits_as_documented_and_no_more() {
         assert!(world.open(to, other).await);
     }
     assert!(!world.open(to, other).await);
+}
+
+#[tokio::test]
+async fn a_source_that_does_not_take_that_its_circuit_is_there_is_hung_up_on() {
+    let mut world = World::new(BOUNDS).await;
+    let (source, to) = (world.join().await, world.join().await);
+    let [at_source, at_destination] = [world.connect(source).await, world.connect(to).await];
+    // As when the destination has agreed; the source's connection never says that it could tell the source.
+    lock(&world.relay.behaviour().book, |book| {
+        book.speaks(Some(at_source));
+        assert!(book.may_open(None));
+        book.turns_to(at_destination);
+        book.speaks(Some(at_destination));
+        book.turns_to(at_source);
+    });
+    let closed = world.until(|happened| match happened {
+        Happened::Relay(SwarmEvent::ConnectionClosed { connection_id, .. }) => Some(connection_id),
+        _ => None,
+    });
+    assert_eq!(closed.await, at_source);
+    lock(&world.relay.behaviour().book, |book| assert_eq!(book.opened_by(source), 0));
 }
 
 #[tokio::test]

@@ -24,8 +24,12 @@ const HEADER: usize = 12;
 /// The kinds of frames that may begin a stream.
 const DATA: u8 = 0;
 const WINDOW: u8 = 1;
-/// The flag that begins a stream.
+/// The flag that begins a stream,
 const BEGINS: u8 = 1;
+/// the one that says that its sender sends no more,
+const ENDS: u8 = 4;
+/// and the one that ends it in both directions.
+const RESETS: u8 = 8;
 
 /// What all connections of a node hold together. Cheap to clone.
 #[derive(Clone)]
@@ -148,8 +152,14 @@ struct Counts {
     used_of_ours: usize,
     /// and how many of the others.
     used_of_others: usize,
-    /// Streams that are in use no more, in the order in which they were let go.
-    dropped: Vec<u32>,
+    /// The streams that are in use no more and not forgotten, in the order in which they were let go,
+    dropped: BTreeMap<u64, u32>,
+    /// and how many ever were.
+    dropped_ever: u64,
+    /// The frames that go out.
+    leaving: Leaving,
+    /// Whether yamux is gone, and with it what it held.
+    is_gone: bool,
     /// Everything of this connection that lies here.
     bytes: usize,
     /// How much of it is what it costs to hold the frames apart.
@@ -165,6 +175,23 @@ struct Held {
     frames: usize,
     /// Whether this node opened it.
     is_ours: bool,
+    /// Whether this node was asked to say that it sends no more,
+    closed_here: bool,
+    /// whether the other side said so,
+    closed_there: bool,
+    /// and whether it ended the stream in both directions.
+    reset_there: bool,
+    /// Which of those in use no more it is, if it is one.
+    dropped: Option<u64>,
+}
+
+/// How far the frame that goes out has gone.
+#[derive(Default)]
+struct Leaving {
+    header: [u8; HEADER],
+    filled: usize,
+    /// Bytes of its body that are still to go.
+    body: usize,
 }
 
 /// How far the frame that comes in has come.
@@ -241,6 +268,12 @@ impl Account {
         self.lock().bytes
     }
 
+    /// Streams that are not forgotten yet.
+    #[cfg(test)]
+    pub fn remembered(&self) -> usize {
+        self.lock().streams.len()
+    }
+
     /// So many bytes of a stream were read.
     pub fn read(&self, stream: u32, bytes: usize) {
         let mut counts = self.lock();
@@ -259,33 +292,58 @@ impl Account {
     /// counts until yamux has let go of it as well.
     pub fn dropped(&self, stream: u32, let_go: impl FnOnce()) {
         let mut counts = self.lock();
-        counts.dropped.push(stream);
-        let is_ours = counts.streams.get(&stream).is_some_and(|held| held.is_ours);
-        let used = if is_ours { &mut counts.used_of_ours } else { &mut counts.used_of_others };
+        counts.dropped_ever += 1;
+        let number = counts.dropped_ever;
+        let Some(held) = counts.streams.get_mut(&stream) else { return let_go() };
+        held.dropped = Some(number);
+        // Nothing is said of it any more, and nothing more comes.
+        let is_silent = held.bytes == 0 && (held.reset_there || (held.closed_here && held.closed_there));
+        let used = if held.is_ours { &mut counts.used_of_ours } else { &mut counts.used_of_others };
         *used = used.saturating_sub(1);
+        counts.dropped.insert(number, stream);
         let_go();
-    }
-
-    /// How many streams in use no more are not forgotten yet.
-    pub fn dropped_so_far(&self) -> usize {
-        self.lock().dropped.len()
-    }
-
-    /// yamux has let go of the first so many of the streams that are in use no more, and what it said of them is sent.
-    pub fn forget(&self, first: usize) {
-        if first == 0 {
-            return;
+        if is_silent || counts.is_gone {
+            counts.forget(stream);
+            self.settle(&mut counts);
         }
+    }
+
+    /// How many streams ever came to be in use no more.
+    pub fn dropped_so_far(&self) -> u64 {
+        self.lock().dropped_ever
+    }
+
+    /// yamux has let go of the first so many streams that came to be in use no more, and what it said of them is sent.
+    pub fn forget(&self, first: u64) {
         let mut counts = self.lock();
-        let first = first.min(counts.dropped.len());
-        for stream in counts.dropped.drain(..first).collect::<Vec<_>>() {
-            if let Some(held) = counts.streams.remove(&stream) {
-                counts.bytes = counts.bytes.saturating_sub(held.bytes + held.frames);
-                counts.frames = counts.frames.saturating_sub(held.frames);
-                counts.ours -= usize::from(held.is_ours);
+        while let Some((number, stream)) = counts.dropped.first_key_value().map(|(number, stream)| (*number, *stream)) {
+            if number > first {
+                break;
             }
+            counts.forget(stream);
         }
         self.settle(&mut counts);
+    }
+
+    /// This node says of a stream that it sends no more.
+    pub fn closed(&self, stream: u32) {
+        if let Some(held) = self.lock().streams.get_mut(&stream) {
+            held.closed_here = true;
+        }
+    }
+
+    /// What went out, which are frames of yamux. It has let go of a stream whose end it says by itself: nothing else does so for
+    /// a stream that was dropped, while a socket always has something left to send.
+    pub fn left(&self, bytes: &[u8]) {
+        let mut counts = self.lock();
+        counts.left(bytes);
+        self.settle(&mut counts);
+    }
+
+    /// yamux is gone, and has let go of everything that is in use no more.
+    pub fn gone(&self) {
+        self.lock().is_gone = true;
+        self.forget(u64::MAX);
     }
 
     /// One who hears when the connection and its streams are to make room for others.
@@ -325,6 +383,47 @@ impl Counts {
         bytes + self.frames.saturating_sub(bytes / limits::SHORT_FRAME * limits::UNREAD_FRAME)
     }
 
+    fn forget(&mut self, stream: u32) {
+        let Some(held) = self.streams.remove(&stream) else { return };
+        if let Some(number) = held.dropped {
+            self.dropped.remove(&number);
+        }
+        self.bytes = self.bytes.saturating_sub(held.bytes + held.frames);
+        self.frames = self.frames.saturating_sub(held.frames);
+        self.ours -= usize::from(held.is_ours);
+    }
+
+    fn left(&mut self, mut rest: &[u8]) {
+        while !rest.is_empty() {
+            if self.leaving.body > 0 {
+                let taken = rest.len().min(self.leaving.body);
+                rest = rest.get(taken..).unwrap_or_default();
+                self.leaving.body -= taken;
+                continue;
+            }
+            let Some((byte, after)) = rest.split_first() else { break };
+            rest = after;
+            if let Some(place) = self.leaving.header.get_mut(self.leaving.filled) {
+                *place = *byte;
+            }
+            self.leaving.filled += 1;
+            if self.leaving.filled == HEADER {
+                let [_, kind, _, flags, a, b, c, d, len @ ..] = self.leaving.header;
+                let body = if kind == DATA { u32::from_be_bytes(len) as usize } else { 0 };
+                self.leaving = Leaving { body, ..Leaving::default() };
+                self.said(kind, flags, u32::from_be_bytes([a, b, c, d]));
+            }
+        }
+    }
+
+    /// yamux said something of a stream. That it sends no more it says before it lets go where it was asked to say so.
+    fn said(&mut self, kind: u8, flags: u8, stream: u32) {
+        let Some(held) = self.streams.get(&stream).filter(|held| held.dropped.is_some()) else { return };
+        if kind == DATA && (flags & RESETS != 0 || (flags & ENDS != 0 && !held.closed_here)) {
+            self.forget(stream);
+        }
+    }
+
     fn came(&mut self, mut rest: &[u8]) -> io::Result<()> {
         while !rest.is_empty() {
             match &mut self.arriving {
@@ -361,10 +460,18 @@ impl Counts {
         self.arriving = Arriving::default();
         if matches!(kind, DATA | WINDOW) && flags & BEGINS != 0 {
             // What yamux refuses stays here to the end, and a stream that is not forgotten yet would be so when it begins anew.
-            if self.dropped.contains(&stream) || self.streams.len() >= limits::STREAMS_BEGUN {
+            let is_dropped = self.streams.get(&stream).is_some_and(|held| held.dropped.is_some());
+            if is_dropped || self.streams.len() >= limits::STREAMS_BEGUN {
                 return Err(io::Error::other("streams begin that cannot"));
             }
             self.streams.entry(stream).or_default();
+        }
+        if matches!(kind, DATA | WINDOW)
+            && let Some(held) = self.streams.get_mut(&stream)
+        {
+            held.closed_there |= flags & ENDS != 0;
+            // One that begins so stays as it is.
+            held.reset_there |= flags & RESETS != 0 && flags & BEGINS == 0;
         }
         // In other kinds the length is a number that says something else.
         let len = if kind == DATA { u32::from_be_bytes(len) as usize } else { 0 };
@@ -539,7 +646,48 @@ mod tests {
         for stream in 1..10 * u32::try_from(limits::STREAMS_BEGUN).unwrap() {
             account.came(&frame(DATA, BEGINS, stream, 0)).unwrap();
             account.dropped(stream, || {});
-            account.forget(1);
+            account.forget(account.dropped_so_far());
+        }
+    }
+
+    #[test]
+    fn a_stream_is_forgotten_once_its_end_is_sent_or_where_there_is_nothing_left_to_say() {
+        let begun = |len| {
+            let account = account(&Ledger::default(), "192.0.2.1");
+            account.came(&frame(DATA, BEGINS, 1, len)).unwrap();
+            account.opened(1, false);
+            account
+        };
+        for flag in [RESETS, ENDS] {
+            let account = begun(1_000);
+            let end = [frame(DATA, 0, 1, 40), frame(DATA, flag, 1, 0)].concat();
+            // What was sent before is no end of it.
+            account.left(&frame(DATA, flag, 3, 0));
+            account.dropped(1, || {});
+            end.chunks(5).for_each(|part| {
+                assert_eq!((account.bytes(), account.remembered()), (1_000 + limits::UNREAD_FRAME, 1));
+                account.left(part);
+            });
+            assert_eq!((account.bytes(), account.remembered(), account.streams_of_others()), (0, 0, 0));
+        }
+        // Whoever says first that it sends no more still holds what it has not read.
+        let account = begun(1_000);
+        account.closed(1);
+        account.dropped(1, || {});
+        account.left(&frame(DATA, ENDS, 1, 0));
+        assert_eq!(account.remembered(), 1);
+        account.gone();
+        assert_eq!((account.bytes(), account.remembered()), (0, 0));
+        // Both have said so, or the other side broke it off; or yamux is gone.
+        for (flag, is_gone) in [(ENDS, false), (RESETS, false), (0, true)] {
+            let account = begun(0);
+            account.closed(1);
+            account.came(&frame(DATA, flag, 1, 0)).unwrap();
+            if is_gone {
+                account.gone();
+            }
+            account.dropped(1, || {});
+            assert_eq!(account.remembered(), 0);
         }
     }
 
