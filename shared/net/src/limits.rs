@@ -231,8 +231,9 @@ pub const CIRCUITS_PER_PREFIX: usize = 2_048;
 pub const CIRCUITS: usize = 8_192;
 /// Circuits that one node opens. Those that others open to it do not count.
 pub const CIRCUITS_PER_NODE: usize = 64;
-/// How long the source of a circuit may leave unread that it is there, before its connection is closed,
-pub const CIRCUIT_ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the source of a circuit may leave unread that it is there, before its connection is closed: a tab on a slow line
+/// reads what else waits for it first, in one queue,
+pub const CIRCUIT_ACCEPT_TIMEOUT: Duration = Duration::from_secs(60);
 /// and how often that is looked at.
 pub const CIRCUIT_ACCEPT_LOOK: Duration = Duration::from_secs(1);
 /// Circuits that one node may open at once; one more every [`RATE_INTERVAL`].
