@@ -130,6 +130,8 @@ struct Comer {
     body: Option<u64>,
     /// Whether it has waited until those that were young then are old.
     has_waited: bool,
+    /// How much there is too little.
+    lacks: usize,
 }
 
 /// Whose bodies.
@@ -222,7 +224,7 @@ impl Intake {
         if let Some(scope) = scope {
             // It counts for whether its own group takes most.
             table.places.add(source.groups());
-            let comer = Comer { source, body: None, has_waited: waited >= YOUNG };
+            let comer = Comer { source, body: None, has_waited: waited >= YOUNG, lacks: 1 };
             let taken = table.take_slowest(Shared::Bodies, scope, now, comer);
             table.places.remove(source.groups());
             let (_, body) = taken?;
@@ -267,21 +269,19 @@ impl Intake {
         let Some(body) = table.bodies.get(&number) else { return false };
         let (source, before, waits_since) = (body.source, body.bytes, body.waits_since);
         let has_waited = waits_since.is_some_and(|since| now.saturating_duration_since(since) >= YOUNG);
-        let comer = Comer { source, body: Some(number), has_waited };
         let mut taken = Vec::new();
         loop {
-            let crosses = |scope, most| table.sum(Shared::Bytes, scope, Some(number)) + bytes > most;
-            let scope = if crosses(Scope::Address(source.address), limits::BODY_BYTES_PER_ADDRESS) {
-                Scope::Address(source.address)
-            } else if crosses(Scope::Network(source.network), limits::BODY_BYTES_PER_NETWORK) {
-                Scope::Network(source.network)
-            } else if crosses(Scope::All, limits::BODY_BYTES) {
-                Scope::All
-            } else {
-                break;
+            let lacks = |scope, most| {
+                let lacks = (table.sum(Shared::Bytes, scope, Some(number)) + bytes).saturating_sub(most);
+                (lacks > 0).then_some((scope, lacks))
             };
+            let lacking = lacks(Scope::Address(source.address), limits::BODY_BYTES_PER_ADDRESS)
+                .or_else(|| lacks(Scope::Network(source.network), limits::BODY_BYTES_PER_NETWORK))
+                .or_else(|| lacks(Scope::All, limits::BODY_BYTES));
+            let Some((scope, lacks)) = lacking else { break };
             // What it wants counts for whether it takes most.
             table.bytes.add_many(source.groups(), bytes.saturating_sub(before));
+            let comer = Comer { source, body: Some(number), has_waited, lacks };
             let slowest = table.take_slowest(Shared::Bytes, scope, now, comer);
             table.bytes.remove_many(source.groups(), bytes.saturating_sub(before));
             if let Some(slowest) = slowest {
@@ -347,7 +347,8 @@ impl Table {
     }
 
     /// Takes out the slowest body of those that take most of what is not all here yet; who is to go is to be told so. `None`
-    /// when none of them can go now, and when they take less than the comer or that is the slowest itself.
+    /// when none of them can go now, when they take less than the comer or that is the slowest itself, and when all of them are
+    /// too little.
     fn take_slowest(&mut self, of: Shared, scope: Scope, now: Instant, comer: Comer) -> Option<(u64, Arriving)> {
         let is_comer = |number| Some(number) == comer.body;
         let may_go = |(number, body): &(u64, &Arriving)| is_comer(*number) || now.duration_since(body.since) >= YOUNG;
@@ -358,7 +359,14 @@ impl Table {
         // Those that are young will be old soon, and others do not go in their place; but new ones may come for ever.
         let counting = arriving().filter(|one| may_go(one) || !comer.has_waited);
         let most = counting.map(|(_, body)| self.heaviness(of, body.source)).max()?;
-        if most < self.heaviness(of, comer.source) {
+        let own = self.heaviness(of, comer.source);
+        let comer_is_behind = arriving().find(|(number, _)| is_comer(*number)).map(|(_, body)| body.behind(now));
+        // Looked at first, since whoever waits looks again and again: what can make room at all.
+        let gains = arriving().filter(|one| !is_comer(one.0) && may_go(one)).filter(|(_, body)| {
+            let heaviness = self.heaviness(of, body.source);
+            heaviness > own || heaviness == own && Some(body.behind(now)) >= comer_is_behind
+        });
+        if most < own || gains.map(|(_, body)| body.takes(of)).sum::<usize>() < comer.lacks {
             return None;
         }
         let heaviest = arriving().filter(|one| may_go(one) && self.heaviness(of, one.1.source) == most);
@@ -509,7 +517,7 @@ mod tests {
             assert!(!intake.try_grow(patient.0.number, bytes, after(second)));
         }
         let slow = intake.try_enter(address(1), Duration::ZERO, after(15)).unwrap();
-        let comer = Comer { source: address(1), body: None, has_waited: false };
+        let comer = Comer { source: address(1), body: None, has_waited: false, lacks: 1 };
         let drop_slowest = |now| {
             let taken = intake.lock().take_slowest(Shared::Bodies, Scope::Address(comer.source.address), now, comer);
             taken.unwrap().1.gone.cancel();

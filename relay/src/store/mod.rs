@@ -244,7 +244,8 @@ impl Store {
     }
 
     /// How many bytes the results have of those jobs whose [`StoreKey::Job`] is among the records: hardly any has one. Where
-    /// that cannot be read, the record that a damaged line would be made anew from is taken out, so that both are left alone.
+    /// that cannot be read, it counts as empty, but the record that a damaged line would be made anew from is taken out, so that
+    /// both are left alone.
     pub async fn result_bytes(&self, records: &mut Vec<(StoreKey, Vec<u8>)>) -> BTreeMap<JobId, u64> {
         let with_line: BTreeSet<JobId> = records.iter().filter_map(|(key, _)| line_of(*key)).collect();
         let (mut results, mut unread) = (BTreeMap::new(), BTreeSet::new());
@@ -255,11 +256,16 @@ impl Store {
                 Ok(None) => {}
                 Err(trouble) => {
                     tracing::warn!(%job, ?trouble, "the result of a job cannot be read");
-                    unread.insert(job);
+                    if with_line.contains(&job) {
+                        unread.insert(job);
+                    } else {
+                        // Its line says that it has one, so that it is there once it can be read.
+                        results.insert(job, 0);
+                    }
                 }
             }
         }
-        records.retain(|(key, _)| job_of(*key).is_none_or(|job| !(unread.contains(&job) && with_line.contains(&job))));
+        records.retain(|(key, _)| job_of(*key).is_none_or(|job| !unread.contains(&job)));
         results
     }
 

@@ -12,7 +12,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use libp2p::{
@@ -43,6 +43,8 @@ pub struct Relay {
     /// Until the circuits that are being accepted are looked at. Nothing else ends a wait for their sources, and until then what
     /// their destinations sent lies here, and nobody looks at it.
     timer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// How long they may wait.
+    patience: Duration,
 }
 
 impl Relay {
@@ -69,7 +71,13 @@ impl Relay {
         config.circuit_src_rate_limiters.push(Box::new(move |_: PeerId, address: &Multiaddr, _: Instant| {
             lock(&asked, |book| book.may_open(Origin::of(address).map(|origin| origin.prefix)))
         }));
-        Self { inner: relay::Behaviour::new(me, config), book, actions: VecDeque::new(), timer: None }
+        Self {
+            inner: relay::Behaviour::new(me, config),
+            book,
+            actions: VecDeque::new(),
+            timer: None,
+            patience: limits::CIRCUIT_ACCEPT_TIMEOUT,
+        }
     }
 
     /// Hangs up on sources that do not take that their circuit is there.
@@ -80,7 +88,7 @@ impl Relay {
                 return;
             }
             self.timer = None;
-            let late = lock(&self.book, |book| book.overdue(Instant::now(), limits::CIRCUIT_ACCEPT_TIMEOUT));
+            let late = lock(&self.book, |book| book.overdue(Instant::now(), self.patience));
             self.actions.extend(late.into_iter().map(|(connection, peer_id)| {
                 tracing::debug!(%peer_id, "closing a connection that does not take its circuit");
                 ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) }

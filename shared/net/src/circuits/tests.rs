@@ -312,6 +312,7 @@ async fn a_source_that_does_not_take_that_its_circuit_is_there_is_hung_up_on() {
     let mut world = World::new(BOUNDS).await;
     let (source, to) = (world.join().await, world.join().await);
     let [at_source, at_destination] = [world.connect(source).await, world.connect(to).await];
+    world.relay.behaviour_mut().patience = Duration::from_secs(2);
     // As when the destination has agreed; the source's connection never says that it could tell the source.
     lock(&world.relay.behaviour().book, |book| {
         book.speaks(Some(at_source));
