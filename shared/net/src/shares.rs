@@ -113,8 +113,8 @@ impl Heaviness {
 /// How much each group holds.
 #[derive(Default)]
 pub struct Shares {
-    /// Besides, the groups of one that is in it.
-    held: BTreeMap<Group, (usize, Groups)>,
+    /// Besides, its lot, and the groups of one that is in it.
+    held: BTreeMap<Group, (usize, Lot, Groups)>,
     by_weight: BTreeSet<(usize, Lot, Group)>,
     /// The group around, how much the one in it holds.
     within: BTreeSet<(Group, usize, Lot, Group)>,
@@ -134,6 +134,9 @@ impl Shares {
 
     /// One of `groups` holds so much more.
     pub fn add_many(&mut self, groups: Groups, many: usize) {
+        if many == 0 {
+            return;
+        }
         self.count(groups, |count| count.saturating_add(many));
     }
 
@@ -144,16 +147,22 @@ impl Shares {
 
     /// One of `groups` holds so much less.
     pub fn remove_many(&mut self, groups: Groups, many: usize) {
+        if many == 0 {
+            return;
+        }
         self.count(groups, |count| count.saturating_sub(many));
     }
 
     fn count(&mut self, groups: Groups, change: impl Fn(usize) -> usize) {
-        self.first = self.lots.hash_one(self.first);
+        // Knuth's linear congruential generator: its high bits, which decide, are even enough for this.
+        self.first = self.first.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let mut around = None;
         for group in groups.0 {
-            let before = self.of(group);
+            let (before, lot) = match self.held.get(&group) {
+                Some((count, lot, _)) => (*count, *lot),
+                None => (0, self.lots.hash_one(group)),
+            };
             let after = change(before);
-            let lot = self.lots.hash_one(group);
             self.by_weight.remove(&(group.weight(before), lot, group));
             if let Some(around) = around {
                 self.within.remove(&(around, before, lot, group));
@@ -161,7 +170,7 @@ impl Shares {
             if after == 0 {
                 self.held.remove(&group);
             } else {
-                self.held.insert(group, (after, groups));
+                self.held.insert(group, (after, lot, groups));
                 self.by_weight.insert((group.weight(after), lot, group));
                 if let Some(around) = around {
                     self.within.insert((around, after, lot, group));
@@ -173,7 +182,7 @@ impl Shares {
 
     /// How much a group holds.
     pub fn of(&self, group: Group) -> usize {
-        self.held.get(&group).map_or(0, |(count, _)| *count)
+        self.held.get(&group).map_or(0, |(count, _, _)| *count)
     }
 
     /// Whether nobody holds anything.
@@ -227,7 +236,7 @@ impl Shares {
     fn fullest_within(&self, around: Group, left: &mut usize, into: &mut Vec<Groups>) {
         *left = left.saturating_sub(1);
         if around.width == Width::Address {
-            into.extend(self.held.get(&around).map(|(_, groups)| *groups));
+            into.extend(self.held.get(&around).map(|(_, _, groups)| *groups));
             return;
         }
         let all = (around, 0, Lot::MIN, Group::FIRST)..=(around, usize::MAX, Lot::MAX, Group::LAST);
