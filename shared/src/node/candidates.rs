@@ -313,6 +313,15 @@ impl Candidates {
         }
     }
 
+    /// A node restarted, and lost what it had. A page that is opened again while work waits for it is of use at once: what had
+    /// not begun cannot have been what ended it, the first time.
+    pub(super) fn restarted(&mut self, now: Moment, node: NodeId, had_begun: bool) {
+        match self.nodes.get_mut(&node) {
+            Some(candidate) if !had_begun && candidate.failures == 0 => candidate.failures = 1,
+            Some(_) | None => self.tried(now, node, false),
+        }
+    }
+
     pub(super) fn assigned(&mut self, now: Moment, node: NodeId, attempt: AttemptId) {
         if let Some(candidate) = self.nodes.get_mut(&node) {
             candidate.assigned_at = now;

@@ -191,12 +191,16 @@ impl Requester {
             }
         }
         if !lost.is_empty() {
-            self.candidates.tried(core.now, node, false);
+            let had_begun = |id| self.attempts.get(id).is_some_and(|attempt| attempt.started_at.is_some());
+            self.candidates.restarted(core.now, node, lost.iter().any(had_begun));
             let (blamed, others): (Vec<AttemptId>, Vec<AttemptId>) =
                 lost.into_iter().partition(|id| self.counts_restart(*id) > RESTARTS);
             self.reclaim(core, node, &others, RESTARTED);
             self.reject_silent(core, node, &blamed, Refusal::new(Code::NoProvider, RESTARTED_OFTEN, ""));
-            self.fill_all(core);
+            let (mut nodes, last): (Vec<NodeId>, Vec<NodeId>) =
+                self.candidates.reachable(core).into_iter().partition(|other| *other != node);
+            nodes.extend(last);
+            self.fill_each(core, nodes);
         }
     }
 
@@ -239,10 +243,15 @@ impl Requester {
 
     /// Gives work to every node that has room.
     pub(super) fn fill_all(&mut self, core: &mut Core) {
-        if self.owners.is_idle() {
-            return;
+        if !self.owners.is_idle() {
+            let nodes = self.candidates.reachable(core);
+            self.fill_each(core, nodes);
         }
-        for node in self.candidates.reachable(core) {
+    }
+
+    /// Gives work to nodes, in this order.
+    fn fill_each(&mut self, core: &mut Core, nodes: Vec<NodeId>) {
+        for node in nodes {
             if self.owners.is_idle() {
                 break;
             }

@@ -297,6 +297,28 @@ fn what_a_node_had_that_restarted_begins_anew_with_all_of_its_time_and_without_a
     assert!(did.contains(&Did::Assigned(AttemptId(again))) && !did.contains(&called_off(again)), "{did:?}");
 }
 
+/// Whoever lends leaves work waiting when the page is reloaded, and nobody has seen yet that the old one is gone.
+#[test]
+fn a_page_opened_again_gets_at_once_what_its_last_life_had_not_begun() {
+    let mut bench = Bench::new(true);
+    let (_, small) = runs(&mut bench, "small", plan::sum(1), PEER);
+    delivers(&mut bench, PEER, small);
+    bench.is_offered_by(PEER);
+    let (_, did) = bench.submits("owner", plan::sum(1));
+    let lost = assigned(&did);
+    let mut did = bench.meets_in_life(PEER, 2);
+    let until = did.iter().position(|did| *did == called_off(lost)).unwrap();
+    did.drain(..=until);
+    let again = assigned(&did);
+    assert_ne!(again, lost);
+    // Again, without having brought anything: it may be what makes it restart.
+    let did = bench.meets_in_life(PEER, 3);
+    assert_eq!(did.last(), Some(&called_off(again)), "{did:?}");
+    let mut did = bench.waits(Millis(2_000));
+    did.extend(bench.is_offered_by(PEER));
+    assert_ne!(assigned(&did), again);
+}
+
 #[test]
 fn what_a_node_loses_by_a_restart_goes_to_another_first() {
     let mut bench = both_proven();
