@@ -134,6 +134,7 @@ pub const STREAMS_TAKEN: usize = 320;
 pub const STREAMS_BEGINNING: usize = 32;
 /// Streams of one connection that begin while others are not forgotten yet; beyond, it ends. Twice those that yamux has: where
 /// a socket always has something left to send, those are not forgotten of which nothing is said any more while bytes lie in them.
+/// As many are known besides that are over on both sides.
 pub const STREAMS_BEGUN: usize = 2 * STREAMS;
 /// Bytes that may lie unread in the streams of one connection over TCP, WebSocket or a circuit, and [`STREAM_WINDOW`] more for
 /// each that this node opened; beyond, it ends. Everything that a node was told it may send has room: in the circuits that
@@ -236,6 +237,12 @@ pub const CIRCUITS_PER_NODE: usize = 64;
 pub const CIRCUIT_ACCEPT_TIMEOUT: Duration = Duration::from_secs(60);
 /// and how often that is looked at.
 pub const CIRCUIT_ACCEPT_LOOK: Duration = Duration::from_secs(1);
+/// Requests for circuits that one connection of a destination is told of and has not answered; libp2p's relay would drop what
+/// is beyond that, and never say so. The others wait.
+pub const CIRCUIT_REQUESTS: usize = 10;
+/// How long a destination may leave such a request unanswered, before its connection is closed. libp2p ends what it has not
+/// dropped within 70 seconds.
+pub const CIRCUIT_REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
 /// Circuits that one node may open at once; one more every [`RATE_INTERVAL`].
 pub const CIRCUIT_RATE: u32 = 240;
 /// How long it takes until one more reservation or circuit may be asked for, once the burst is used up.

@@ -26,6 +26,15 @@ pub struct Bounds {
     pub circuits: usize,
 }
 
+/// How long a circuit may wait for somebody.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For its destination, once that was asked.
+    pub answer: Duration,
+    /// For its source, once it is there.
+    pub accept: Duration,
+}
+
 /// What is held, and by whom.
 pub struct Book {
     bounds: Bounds,
@@ -34,7 +43,7 @@ pub struct Book {
     circuits: Vec<Circuit>,
     /// How many of them each node opened, or asks for.
     by_node: BTreeMap<PeerId, usize>,
-    /// Whether a circuit may be being accepted.
+    /// Whether a circuit may be being asked for or accepted.
     awaits: bool,
     /// The connection whose event libp2p looks at now.
     speaks: Option<ConnectionId>,
@@ -56,8 +65,22 @@ struct Circuit {
     since: Instant,
 }
 
+/// What it means that libp2p turns to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// A destination is to be asked for a circuit, which [`Stage::Waiting`] says so far. One that a node asks of itself is
+    /// none, since it looks like a refusal.
+    Asks,
+    /// The destination that speaks has answered such a request.
+    Answers,
+    /// Something else.
+    Other,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// The destination is to be asked, after others.
+    Waiting,
     /// The destination was asked. The request is kept at its connection, and goes with that.
     Asked,
     /// The source is being told that the destination agreed. From here on its connection has it, and keeps what the destination
@@ -97,7 +120,7 @@ impl Book {
         let Self { circuits, by_node, .. } = self;
         circuits.retain(|circuit| {
             let is_at_source = match circuit.stage {
-                Stage::Asked | Stage::Denied => false,
+                Stage::Waiting | Stage::Asked | Stage::Denied => false,
                 Stage::Accepting | Stage::Accepted => true,
             };
             let stays = circuit.source != connection && (is_at_source || circuit.through != connection);
@@ -108,17 +131,28 @@ impl Book {
         });
     }
 
-    /// Whether a circuit may be being accepted.
+    /// Whether a circuit may be being asked for or accepted.
     pub fn awaits(&self) -> bool {
         self.awaits
     }
 
-    /// The connections of sources that have not taken within `time` that their circuit is there.
-    pub fn overdue(&mut self, now: Instant, time: Duration) -> BTreeMap<ConnectionId, PeerId> {
-        let accepting = || self.circuits.iter().filter(|circuit| circuit.stage == Stage::Accepting);
-        let late = accepting().filter(|circuit| now.saturating_duration_since(circuit.since) >= time);
-        let late = late.filter_map(|circuit| circuit.node.map(|node| (circuit.source, node))).collect();
-        self.awaits = accepting().next().is_some();
+    /// The connections of sources that have not taken in their time that their circuit is there, and of destinations that have
+    /// not answered in theirs whether they take one. What looks as if it were asked of itself may be a refusal.
+    pub fn overdue(&mut self, now: Instant, patience: Patience) -> BTreeMap<ConnectionId, PeerId> {
+        self.awaits = false;
+        let mut late = BTreeMap::new();
+        for circuit in &self.circuits {
+            let (time, whom) = match circuit.stage {
+                Stage::Asked if circuit.source == circuit.through => continue,
+                Stage::Asked => (patience.answer, Some((circuit.through, circuit.to))),
+                Stage::Accepting => (patience.accept, circuit.node.map(|node| (circuit.source, node))),
+                Stage::Waiting | Stage::Accepted | Stage::Denied => continue,
+            };
+            self.awaits = true;
+            if now.saturating_duration_since(circuit.since) >= time {
+                late.extend(whom);
+            }
+        }
         late
     }
 
@@ -152,29 +186,42 @@ impl Book {
     }
 
     /// libp2p turns to a connection because of what it looks at.
-    pub fn turns_to(&mut self, connection: ConnectionId) {
+    pub fn turns_to(&mut self, connection: ConnectionId) -> Turn {
         self.told = Some(connection);
-        let Some(speaks) = self.speaks else { return };
+        let Some(speaks) = self.speaks else { return Turn::Other };
         let Some(from) = self.wish.take() else {
-            if connection != speaks {
-                self.awaits = true;
-                self.advance(Stage::Accepting, |known| {
-                    known.source == connection && known.through == speaks && known.stage == Stage::Asked
-                });
+            if connection == speaks {
+                return Turn::Other;
             }
-            return;
+            self.awaits = true;
+            self.advance(Stage::Accepting, |known| {
+                known.source == connection && known.through == speaks && known.stage == Stage::Asked
+            });
+            return Turn::Answers;
         };
         // To who asked: it is told that there is no such reservation. One that holds a reservation may also have asked for a
         // circuit to itself, which looks alike until the end is reported.
-        if connection != speaks || self.reservations.contains_key(&connection) {
-            let Some(to) = self.nodes.get(&connection).copied() else { return };
-            let node = self.nodes.get(&speaks).copied();
-            if let Some(node) = node {
-                *self.by_node.entry(node).or_default() += 1;
-            }
-            let (stage, since) = (Stage::Asked, Instant::now());
-            self.circuits.push(Circuit { source: speaks, node, from, to, through: connection, stage, since });
+        if connection == speaks && !self.reservations.contains_key(&connection) {
+            return Turn::Other;
         }
+        let Some(to) = self.nodes.get(&connection).copied() else { return Turn::Other };
+        let node = self.nodes.get(&speaks).copied();
+        if let Some(node) = node {
+            *self.by_node.entry(node).or_default() += 1;
+        }
+        let (turn, stage) =
+            if connection == speaks { (Turn::Other, Stage::Asked) } else { (Turn::Asks, Stage::Waiting) };
+        let since = Instant::now();
+        self.circuits.push(Circuit { source: speaks, node, from, to, through: connection, stage, since });
+        turn
+    }
+
+    /// A connection of a destination is asked for a circuit from this source, which waited until now.
+    pub fn asked(&mut self, source: ConnectionId, through: ConnectionId) {
+        self.awaits = true;
+        self.advance(Stage::Asked, |known| {
+            known.source == source && known.through == through && known.stage == Stage::Waiting
+        });
     }
 
     /// libp2p reports something because of what it looks at.
@@ -290,7 +337,9 @@ mod tests {
         fn asks(&mut self, number: usize, where_from: &str, answer: usize) -> bool {
             self.speaks(Some(connection(number)));
             let may = self.may_open(from(where_from));
-            self.turns_to(connection(answer));
+            if self.turns_to(connection(answer)) == Turn::Asks {
+                self.asked(connection(number), connection(answer));
+            }
             may
         }
 
@@ -411,12 +460,32 @@ mod tests {
         assert_eq!(book.opened_by(source), 2);
         // After a while its connection is to go, and everything with it.
         let (now, time) = (Instant::now(), Duration::from_secs(10));
-        assert!(book.overdue(now, time).is_empty() && book.awaits());
-        assert_eq!(book.overdue(now + 2 * time, time), BTreeMap::from([(connection(1), source)]));
+        let patience = Patience { answer: Duration::from_secs(1), accept: time };
+        assert!(book.overdue(now, patience).is_empty() && book.awaits());
+        assert_eq!(book.overdue(now + 2 * time, patience), BTreeMap::from([(connection(1), source)]));
         book.reports(1, &accepted);
-        assert!(book.overdue(now + 2 * time, time).is_empty() && !book.awaits());
+        assert!(book.overdue(now + 2 * time, patience).is_empty() && !book.awaits());
         book.closed(connection(1));
         assert!(book.circuits.is_empty() && book.by_node.is_empty());
+    }
+
+    #[test]
+    fn a_destination_that_leaves_a_request_unanswered_is_to_go_and_one_that_was_not_asked_is_not() {
+        let mut book = Book::new(BOUNDS);
+        let [_, to] = [1, 7].map(|number| book.opens_connection(number));
+        let (now, patience) = (Instant::now(), Patience { answer: Duration::from_secs(90), accept: Duration::ZERO });
+        let later = now + Duration::from_secs(100);
+        book.speaks(Some(connection(1)));
+        assert!(book.may_open(from("192.0.2.1")));
+        assert_eq!(book.turns_to(connection(7)), Turn::Asks);
+        assert!(book.overdue(later, patience).is_empty() && !book.awaits());
+        book.asked(connection(1), connection(7));
+        assert!(book.awaits() && book.overdue(now, patience).is_empty());
+        assert_eq!(book.overdue(later, patience), BTreeMap::from([(connection(7), to)]));
+        book.speaks(Some(connection(7)));
+        assert_eq!(book.turns_to(connection(1)), Turn::Answers);
+        book.reports(1, &closed(to));
+        assert!(book.overdue(later, patience).is_empty() && !book.awaits());
     }
 
     #[test]

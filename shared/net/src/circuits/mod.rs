@@ -7,12 +7,12 @@ mod book;
 mod tests;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     num::NonZeroU32,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use libp2p::{
@@ -26,10 +26,11 @@ use libp2p::{
 };
 
 use crate::{limits, origin::Origin, platform};
-use book::{Book, Bounds};
+use book::{Book, Bounds, Patience, Turn};
 
 /// The bounds by prefix.
 const BOUNDS: Bounds = Bounds { reservations: limits::RESERVATIONS_PER_PREFIX, circuits: limits::CIRCUITS_PER_PREFIX };
+const PATIENCE: Patience = Patience { answer: limits::CIRCUIT_REQUEST_TIMEOUT, accept: limits::CIRCUIT_ACCEPT_TIMEOUT };
 
 type Action = ToSwarm<relay::Event, THandlerInEvent<relay::Behaviour>>;
 
@@ -40,11 +41,22 @@ pub struct Relay {
     book: Arc<Mutex<Book>>,
     /// What the relay wants, once it is in the book.
     actions: VecDeque<Action>,
-    /// Until the circuits that are being accepted are looked at. Nothing else ends a wait for their sources, and until then what
-    /// their destinations sent lies here, and nobody looks at it.
+    /// What connections of destinations are asked.
+    requests: BTreeMap<ConnectionId, Requests>,
+    /// Until the circuits that are being asked for or accepted are looked at. Nothing else ends a wait for their sources, and
+    /// until then what their destinations sent lies here, and nobody looks at it.
     timer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// How long they may wait.
-    patience: Duration,
+    patience: Patience,
+}
+
+/// Requests for circuits to one connection.
+#[derive(Default)]
+struct Requests {
+    /// How many it has not answered.
+    open: usize,
+    /// Those that it gets once it has, with the connections of their sources.
+    waiting: VecDeque<(ConnectionId, Action)>,
 }
 
 impl Relay {
@@ -75,12 +87,14 @@ impl Relay {
             inner: relay::Behaviour::new(me, config),
             book,
             actions: VecDeque::new(),
+            requests: BTreeMap::new(),
             timer: None,
-            patience: limits::CIRCUIT_ACCEPT_TIMEOUT,
+            patience: PATIENCE,
         }
     }
 
-    /// Hangs up on sources that do not take that their circuit is there.
+    /// Hangs up on sources that do not take that their circuit is there, and on destinations that do not say whether they take
+    /// one.
     fn hang_up_on_late(&mut self, cx: &mut Context<'_>) {
         while lock(&self.book, |book| book.awaits()) {
             let timer = self.timer.get_or_insert_with(|| Box::pin(platform::sleep(limits::CIRCUIT_ACCEPT_LOOK)));
@@ -90,24 +104,65 @@ impl Relay {
             self.timer = None;
             let late = lock(&self.book, |book| book.overdue(Instant::now(), self.patience));
             self.actions.extend(late.into_iter().map(|(connection, peer_id)| {
-                tracing::debug!(%peer_id, "closing a connection that does not take its circuit");
+                tracing::debug!(%peer_id, "closing a connection that does not take a circuit");
                 ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) }
             }));
         }
     }
 
-    /// Takes what the relay wants because of what it was just told.
-    fn take_actions(&mut self) {
+    /// Takes what the relay wants because of what it was just told, by this connection if by one.
+    fn take_actions(&mut self, speaks: Option<ConnectionId>) {
         // It only queues: no wake comes of this, and `poll` leaves the true waker there.
         let mut cx = Context::from_waker(Waker::noop());
         while let Poll::Ready(action) = self.inner.poll(&mut cx) {
-            lock(&self.book, |book| match &action {
-                ToSwarm::NotifyHandler { handler: NotifyHandler::One(connection), .. } => book.turns_to(*connection),
-                ToSwarm::GenerateEvent(event) => book.happened(event),
+            let (connection, turn) = lock(&self.book, |book| match &action {
+                ToSwarm::NotifyHandler { handler: NotifyHandler::One(connection), .. } => {
+                    (Some(*connection), book.turns_to(*connection))
+                }
+                ToSwarm::GenerateEvent(event) => {
+                    book.happened(event);
+                    (None, Turn::Other)
+                }
                 // libp2p's own enum, open-ended; the rest is about no connection.
-                _ => {}
+                _ => (None, Turn::Other),
             });
+            match (turn, speaks, connection) {
+                (Turn::Asks, Some(source), Some(to)) => {
+                    self.requests.entry(to).or_default().waiting.push_back((source, action));
+                    self.ask(to);
+                }
+                (Turn::Answers, Some(to), _) => {
+                    self.actions.push_back(action);
+                    if let Some(requests) = self.requests.get_mut(&to) {
+                        requests.open = requests.open.saturating_sub(1);
+                    }
+                    self.ask(to);
+                }
+                (Turn::Asks | Turn::Answers | Turn::Other, ..) => self.actions.push_back(action),
+            }
+        }
+    }
+
+    /// Asks a connection for as many circuits as it may be asked for at once.
+    fn ask(&mut self, to: ConnectionId) {
+        let Some(requests) = self.requests.get_mut(&to) else { return };
+        while requests.open < limits::CIRCUIT_REQUESTS
+            && let Some((source, action)) = requests.waiting.pop_front()
+        {
+            requests.open += 1;
+            lock(&self.book, |book| book.asked(source, to));
             self.actions.push_back(action);
+        }
+        if requests.open == 0 {
+            self.requests.remove(&to);
+        }
+    }
+
+    /// A connection is gone, and with it what it asked for and was to be asked.
+    fn forget_requests(&mut self, connection: ConnectionId) {
+        self.requests.remove(&connection);
+        for requests in self.requests.values_mut() {
+            requests.waiting.retain(|(source, _)| *source != connection);
         }
     }
 }
@@ -178,14 +233,17 @@ impl NetworkBehaviour for Relay {
                 _ => {}
             }
         });
+        if let FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. }) = &event {
+            self.forget_requests(*connection_id);
+        }
         self.inner.on_swarm_event(event);
-        self.take_actions();
+        self.take_actions(None);
     }
 
     fn on_connection_handler_event(&mut self, peer: PeerId, id: ConnectionId, event: THandlerOutEvent<Self>) {
         lock(&self.book, |book| book.speaks(Some(id)));
         self.inner.on_connection_handler_event(peer, id, event);
-        self.take_actions();
+        self.take_actions(Some(id));
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {

@@ -257,6 +257,41 @@ async fn a_circuit_that_its_destination_does_not_answer_takes_a_place() {
 }
 
 #[tokio::test]
+async fn however_many_ask_a_destination_at_once_all_are_answered_in_the_end() {
+    let mut world = World::new(BOUNDS).await;
+    let mut sources = Vec::new();
+    for _ in 0..4 {
+        sources.push(world.join().await);
+    }
+    let to = world.join().await;
+    assert!(world.reserve(to).await);
+    world.frozen.push(to);
+    // Few each: libp2p's client tells only so many requests to its relay at once, too.
+    let each = limits::CIRCUIT_REQUESTS / 2;
+    for source in &sources {
+        (0..each).for_each(|_| world.dial(*source, to));
+        world.run(Duration::from_millis(200)).await;
+        assert_eq!(lock(&world.relay.behaviour().book, |book| book.opened_by(*source)), each);
+    }
+    // One goes while its requests wait, and keeps no other's waiting.
+    let gone = sources.remove(2);
+    world.clients.remove(&gone);
+    world.run(Duration::from_millis(200)).await;
+    world.frozen.clear();
+    let mut accepted = 0;
+    world
+        .until(|happened| {
+            let is_one =
+                matches!(happened, Happened::Relay(SwarmEvent::Behaviour(relay::Event::CircuitReqAccepted { .. })));
+            accepted += usize::from(is_one);
+            (accepted == each * sources.len()).then_some(())
+        })
+        .await;
+    assert!(world.open(sources[0], to).await);
+    assert!(world.relay.behaviour().requests.is_empty());
+}
+
+#[tokio::test]
 async fn a_circuit_that_outlives_another_keeps_its_place_though_the_end_of_that_is_reported_twice() {
     let mut world = World::new(Bounds { reservations: 8, circuits: 2 }).await;
     let source = world.join().await;
@@ -312,12 +347,13 @@ async fn a_source_that_does_not_take_that_its_circuit_is_there_is_hung_up_on() {
     let mut world = World::new(BOUNDS).await;
     let (source, to) = (world.join().await, world.join().await);
     let [at_source, at_destination] = [world.connect(source).await, world.connect(to).await];
-    world.relay.behaviour_mut().patience = Duration::from_secs(2);
+    world.relay.behaviour_mut().patience.accept = Duration::from_secs(2);
     // As when the destination has agreed; the source's connection never says that it could tell the source.
     lock(&world.relay.behaviour().book, |book| {
         book.speaks(Some(at_source));
         assert!(book.may_open(None));
-        book.turns_to(at_destination);
+        assert_eq!(book.turns_to(at_destination), Turn::Asks);
+        book.asked(at_source, at_destination);
         book.speaks(Some(at_destination));
         book.turns_to(at_source);
     });
