@@ -4,7 +4,7 @@
 
 use std::{
     cmp,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::Ipv4Addr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -156,6 +156,9 @@ struct Counts {
     dropped: BTreeMap<u64, u32>,
     /// and how many ever were.
     dropped_ever: u64,
+    /// Those of them of which nothing more is said on either side, and in which nothing lies. yamux may still take what comes in
+    /// them all the same, so they are known for as long as it may; but they are none of those that keep others from beginning.
+    silent: BTreeSet<u64>,
     /// The frames that go out.
     leaving: Leaving,
     /// Whether yamux is gone, and with it what it held.
@@ -296,16 +299,16 @@ impl Account {
         let number = counts.dropped_ever;
         let Some(held) = counts.streams.get_mut(&stream) else { return let_go() };
         held.dropped = Some(number);
-        // Nothing is said of it any more, and nothing more comes.
-        let is_silent = held.bytes == 0 && (held.reset_there || (held.closed_here && held.closed_there));
         let used = if held.is_ours { &mut counts.used_of_ours } else { &mut counts.used_of_others };
         *used = used.saturating_sub(1);
         counts.dropped.insert(number, stream);
         let_go();
-        if is_silent || counts.is_gone {
+        if counts.is_gone {
             counts.forget(stream);
-            self.settle(&mut counts);
+        } else {
+            counts.hush(stream);
         }
+        self.settle(&mut counts);
     }
 
     /// How many streams ever came to be in use no more.
@@ -387,10 +390,29 @@ impl Counts {
         let Some(held) = self.streams.remove(&stream) else { return };
         if let Some(number) = held.dropped {
             self.dropped.remove(&number);
+            self.silent.remove(&number);
         }
         self.bytes = self.bytes.saturating_sub(held.bytes + held.frames);
         self.frames = self.frames.saturating_sub(held.frames);
         self.ours -= usize::from(held.is_ours);
+    }
+
+    /// Notes whether a stream is silent from now on. It has no room of its own any more, and where others have become so since,
+    /// it is forgotten: yamux, which has not as many, lets go of them in that order.
+    fn hush(&mut self, stream: u32) {
+        let Some(held) = self.streams.get_mut(&stream) else { return };
+        let Some(number) = held.dropped else { return };
+        let is_over = held.reset_there || (held.closed_here && held.closed_there);
+        if !is_over || held.bytes > 0 {
+            return;
+        }
+        self.ours -= usize::from(std::mem::take(&mut held.is_ours));
+        self.silent.insert(number);
+        if self.silent.len() > limits::STREAMS_BEGUN
+            && let Some(oldest) = self.silent.first().and_then(|number| self.dropped.get(number)).copied()
+        {
+            self.forget(oldest);
+        }
     }
 
     fn left(&mut self, mut rest: &[u8]) {
@@ -461,7 +483,7 @@ impl Counts {
         if matches!(kind, DATA | WINDOW) && flags & BEGINS != 0 {
             // What yamux refuses stays here to the end, and a stream that is not forgotten yet would be so when it begins anew.
             let is_dropped = self.streams.get(&stream).is_some_and(|held| held.dropped.is_some());
-            if is_dropped || self.streams.len() >= limits::STREAMS_BEGUN {
+            if is_dropped || self.streams.len() - self.silent.len() >= limits::STREAMS_BEGUN {
                 return Err(io::Error::other("streams begin that cannot"));
             }
             self.streams.entry(stream).or_default();
@@ -472,6 +494,7 @@ impl Counts {
             held.closed_there |= flags & ENDS != 0;
             // One that begins so stays as it is.
             held.reset_there |= flags & RESETS != 0 && flags & BEGINS == 0;
+            self.hush(stream);
         }
         // In other kinds the length is a number that says something else.
         let len = if kind == DATA { u32::from_be_bytes(len) as usize } else { 0 };
@@ -491,6 +514,9 @@ impl Counts {
         if let Some(held) = self.streams.get_mut(&stream) {
             held.bytes += len;
             held.frames += limits::UNREAD_FRAME;
+            if let Some(number) = held.dropped {
+                self.silent.remove(&number);
+            }
             self.bytes += limits::UNREAD_FRAME;
             self.frames += limits::UNREAD_FRAME;
         } else {
@@ -678,17 +704,55 @@ mod tests {
         assert_eq!(account.remembered(), 1);
         account.gone();
         assert_eq!((account.bytes(), account.remembered()), (0, 0));
-        // Both have said so, or the other side broke it off; or yamux is gone.
-        for (flag, is_gone) in [(ENDS, false), (RESETS, false), (0, true)] {
-            let account = begun(0);
-            account.closed(1);
-            account.came(&frame(DATA, flag, 1, 0)).unwrap();
-            if is_gone {
-                account.gone();
+        // yamux is gone.
+        let account = begun(0);
+        account.gone();
+        account.dropped(1, || {});
+        assert_eq!(account.remembered(), 0);
+    }
+
+    #[test]
+    fn streams_that_are_over_on_both_sides_keep_none_from_beginning_and_what_comes_in_them_all_the_same_counts() {
+        let most = u32::try_from(limits::STREAMS_BEGUN).unwrap();
+        for (flag, is_late) in [(ENDS, false), (RESETS, false), (ENDS, true), (RESETS, true)] {
+            let account = account(&Ledger::default(), "192.0.2.1");
+            for stream in (0..10 * most).map(|number| 2 * number + 1) {
+                account.came(&frame(DATA, BEGINS, stream, 0)).unwrap();
+                account.opened(stream, false);
+                account.closed(stream);
+                let ends = || account.came(&frame(DATA, flag, stream, 0)).unwrap();
+                if !is_late {
+                    ends();
+                }
+                account.dropped(stream, || {});
+                if is_late {
+                    ends();
+                }
             }
-            account.dropped(1, || {});
-            assert_eq!(account.remembered(), 0);
+            assert_eq!(account.remembered(), limits::STREAMS_BEGUN);
+            let last = || (0..10 * most).rev().map(|number| 2 * number + 1);
+            let filled =
+                last().take_while(|stream| account.came(&frame(DATA, 0, *stream, limits::STREAM_WINDOW)).is_ok());
+            assert_eq!(filled.count(), limits::UNREAD_BYTES / limits::STREAM_WINDOW);
+            account.forget(account.dropped_so_far());
+            assert_eq!((account.bytes(), account.remembered()), (0, 0));
         }
+    }
+
+    #[test]
+    fn a_stream_of_this_node_that_is_over_on_both_sides_has_no_room_of_its_own() {
+        let account = account(&Ledger::default(), "192.0.2.1");
+        for stream in (2..).step_by(2).take(limits::STREAMS_BEGUN) {
+            account.opened(stream, true);
+            account.came(&frame(DATA, RESETS, stream, 0)).unwrap();
+            account.dropped(stream, || {});
+        }
+        let fill = |stream| account.came(&frame(DATA, 0, stream, limits::STREAM_WINDOW));
+        assert!(
+            (2..).step_by(2).take(limits::UNREAD_BYTES / limits::STREAM_WINDOW + 1).any(|stream| fill(stream).is_err())
+        );
+        account.forget(account.dropped_so_far());
+        assert_eq!((account.bytes(), account.remembered()), (0, 0));
     }
 
     #[test]

@@ -514,6 +514,42 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_comes_in_streams_that_the_other_side_broke_off_counts_while_yamux_cannot_let_go_of_them() {
+        const STREAMS: usize = 200;
+        const BYTES: u32 = 1_000;
+        let (mut muxer, theirs) = server_over(1 << 10);
+        let (_unread, mut writer) = tokio::io::split(theirs);
+        // Updates of windows: one that begins a stream, and one that breaks it off.
+        let update = |flags, stream: u32| [&[0, 1, 0, flags][..], &stream.to_be_bytes(), &[0; 4]].concat();
+        writer.write_all(&update(1, 1)).await.unwrap();
+        let mut busy = soon(poll_fn(|cx| Pin::new(&mut muxer).poll_inbound(cx))).await.unwrap();
+        let account = Arc::clone(&muxer.account);
+        tokio::spawn(async move { while busy.write_all(&[7; 100]).await.is_ok() {} });
+        let moved = |muxer: &mut Muxer<_>| Pin::new(muxer).poll(&mut Context::from_waker(Waker::noop()));
+        for _ in 0..100 {
+            assert!(moved(&mut muxer).is_pending(), "until the socket is full");
+            tokio::task::yield_now().await;
+        }
+        let streams = || (1..=u32::try_from(STREAMS).unwrap()).map(|number| 2 * number + 1);
+        for stream in streams() {
+            writer.write_all(&[update(1, stream), update(8, stream)].concat()).await.unwrap();
+            drop(soon(poll_fn(|cx| Pin::new(&mut muxer).poll_inbound(cx))).await.unwrap());
+        }
+        for stream in streams() {
+            let header = [&[0; 4][..], &stream.to_be_bytes(), &BYTES.to_be_bytes()].concat();
+            let frame = [header, vec![7; BYTES as usize]].concat();
+            let (sent, _) = tokio::join!(soon(writer.write_all(&frame)), async {
+                for _ in 0..10 {
+                    _ = moved(&mut muxer);
+                    tokio::task::yield_now().await;
+                }
+            });
+            sent.unwrap();
+        }
+        assert_eq!(account.bytes(), STREAMS * (BYTES as usize + limits::UNREAD_FRAME));
+    }
+
+    #[tokio::test]
     async fn more_streams_than_a_node_has_use_for_are_refused_and_the_others_stay() {
         let (mut muxer, mut theirs) = server();
         for stream in 0..u32::try_from(limits::STREAMS_TAKEN + 100).unwrap() {
