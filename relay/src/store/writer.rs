@@ -439,15 +439,13 @@ impl HeldChanges {
 impl Waiting {
     /// What comes of a job whose result is held waits with that.
     fn put(&mut self, key: StoreKey, value: Option<Bytes>) {
-        if self.held.large.contains_key(&key) {
-            let older = self.held.take_out(key);
-            self.changes.put_below(&older);
+        let older = self.held.large.contains_key(&key).then(|| self.held.take_out(key));
+        let waits_with_result = self.held.large.contains_key(&StoreKey::Result(job_of(key)));
+        let changes = if waits_with_result { &mut self.held.results } else { &mut self.changes };
+        if let Some(older) = older {
+            changes.put_below(&older);
         }
-        if self.held.large.contains_key(&StoreKey::Result(job_of(key))) {
-            self.held.results.put(key, value);
-        } else {
-            self.changes.put(key, value);
-        }
+        changes.put(key, value);
     }
 
     fn let_span_go(&mut self) {
@@ -862,5 +860,28 @@ fn is_span(key: StoreKey) -> bool {
     match key {
         StoreKey::Span(..) => true,
         StoreKey::Job(_) | StoreKey::Result(_) | StoreKey::Finished(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_forgotten_while_it_and_its_jobs_result_are_held_is_gone() {
+        let job = JobId([7; 16]);
+        let (span, result) = (StoreKey::Span(job, 3), StoreKey::Result(job));
+        let mut waiting = Waiting::default();
+        let large = Large { bytes: 5, frees: 0, at: Instant::now() };
+        waiting.held.spans.put(span, Some(Bytes::from_static(b"parts")));
+        waiting.held.results.put(result, Some(Bytes::from_static(b"whole")));
+        waiting.held.large.extend([span, result].map(|key| (key, large)));
+        waiting.put(span, None);
+        assert!(waiting.changes.records.is_empty());
+        assert_eq!(waiting.held.figures(), Held { records: 1, bytes: 5 });
+        // What was written earlier goes with the result.
+        waiting.put(StoreKey::Span(job, 4), None);
+        assert!(waiting.changes.records.is_empty());
+        assert_eq!(waiting.held.get(StoreKey::Span(job, 4)), Some(&None));
     }
 }
