@@ -270,10 +270,18 @@ impl Book {
             || self.remove(|known| known.to == to && known.is_to_itself(source));
     }
 
-    /// The newest of those that look alike, so that one that does not come on is not taken for one that does.
+    /// Of those that look alike, the oldest is taken for the one that was answered: who asks a destination again and again
+    /// shall not make it look as if it never answered. Later it is the newest, so that one that does not come on is not taken for
+    /// one that does.
     fn advance(&mut self, to: Stage, which: impl Fn(&Circuit) -> bool) {
         let alike = self.circuits.iter_mut().filter(|circuit| which(circuit));
-        if let Some(circuit) = alike.max_by_key(|circuit| circuit.since) {
+        let circuit = match to {
+            Stage::Accepting => alike.min_by_key(|circuit| circuit.since),
+            Stage::Waiting | Stage::Asked | Stage::Accepted | Stage::Denied => {
+                alike.max_by_key(|circuit| circuit.since)
+            }
+        };
+        if let Some(circuit) = circuit {
             (circuit.stage, circuit.since) = (to, Instant::now());
         }
     }
@@ -486,6 +494,20 @@ mod tests {
         assert_eq!(book.turns_to(connection(1)), Turn::Answers);
         book.reports(1, &closed(to));
         assert!(book.overdue(later, patience).is_empty() && !book.awaits());
+    }
+
+    #[test]
+    fn who_asks_again_and_again_does_not_make_a_destination_look_silent() {
+        let mut book = Book::new(BOUNDS);
+        let [_, _] = [1, 7].map(|number| book.opens_connection(number));
+        assert!(book.asks(1, "192.0.2.1", 7));
+        let first = Instant::now();
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(book.asks(1, "192.0.2.1", 7));
+        book.agrees(7, 1);
+        let patience = Patience { answer: Duration::from_secs(90), accept: Duration::from_secs(900) };
+        assert!(book.overdue(first + patience.answer, patience).is_empty());
+        assert!(!book.overdue(Instant::now() + patience.answer, patience).is_empty());
     }
 
     #[test]
