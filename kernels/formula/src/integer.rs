@@ -7,7 +7,7 @@ use crate::{
         Failure,
         number::{self, Number},
     },
-    give, give_or, wide,
+    give, give_or, power, wide,
 };
 
 #[unsafe(no_mangle)]
@@ -153,6 +153,12 @@ extern "C" fn int_float_remainder(low: u64, high: u64, b: f64) -> f64 {
 #[unsafe(no_mangle)]
 extern "C" fn float_int_remainder(a: f64, low: u64, high: u64) -> f64 {
     number::remainder(Number::Float(a), Number::Integer(wide(low, high)))
+}
+
+/// The base is not 0, the exponent an integer below 0.
+#[unsafe(no_mangle)]
+extern "C" fn int_float_power(low: u64, high: u64, exponent: f64) -> f64 {
+    power::pow_of_integer(wide(low, high), exponent)
 }
 
 #[unsafe(no_mangle)]

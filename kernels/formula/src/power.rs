@@ -75,13 +75,29 @@ pub fn pow(x: f64, y: f64) -> f64 {
     if let Some(exact) = short_power(size, y) {
         return sign * exact;
     }
-    let (high, low) = ln_of(size);
+    sign * power_by(ln_of(size), y)
+}
+
+/// The power of an integer to a negative one, neither of them 0. All of the integer counts, though a float holds its first
+/// 53 bits only.
+pub fn pow_of_integer(x: i128, y: f64) -> f64 {
+    let first = x as f64;
+    let rest = (x - first as i128) as f64;
+    let (_, odd) = parity(y);
+    let sign = if odd && x < 0 { -1.0 } else { 1.0 };
+    // ln(first + rest) = ln(first) + rest / first - …, and what is left out is below 2^-106.
+    let (high, low) = ln_of(first.abs());
+    sign * power_by((high, low + rest / first), y)
+}
+
+/// The power of what has this logarithm.
+fn power_by((high, low): (f64, f64), y: f64) -> f64 {
     let about = y * high;
     if about.abs() > 800.0 {
-        return sign * limit(about > 0.0);
+        return limit(about > 0.0);
     }
     let (exponent, rest) = product(y, high);
-    sign * exp_of(exponent, rest + y * low)
+    exp_of(exponent, rest + y * low)
 }
 
 fn limit(infinite: bool) -> f64 {

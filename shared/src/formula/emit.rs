@@ -302,6 +302,7 @@ impl<'t> Body<'t> {
             Node::Quotient(a, b) => self.quotient(a, b),
             Node::FloorQuotient(a, b) => self.floor_quotient(a, b, value.whole()),
             Node::MixedRemainder(a, b) => self.mixed_remainder(a, b),
+            Node::FractionPower(base, exponent) => self.fraction_power(base, exponent),
             Node::NonZero(inner) => {
                 self.value(inner);
                 self.fail_if_zero();

@@ -268,6 +268,9 @@ fn start_gathering(body: &mut Body, map: &Typing, reduce: Reduce, most_items: u1
 }
 
 fn gather_value(body: &mut Body, gather: &Gather, map: &Typing, reduce: Reduce) {
+    if reduce == Reduce::Count {
+        return take_outcome(body, &map.root, Target::Reduce(reduce));
+    }
     let Some(root) = map.root.value() else { return };
     match *gather {
         Gather::Nothing => {}
@@ -421,7 +424,20 @@ fn take_outcome(body: &mut Body, outcome: &Outcome, target: Target) {
 
 fn take_value(body: &mut Body, value: &Typed, target: Target) {
     match (target, value.shape) {
-        (Target::Reduce(Reduce::Count), _) => {}
+        // What cannot be computed fails here as anywhere, though nobody asks what comes out.
+        (Target::Reduce(Reduce::Count), _) if !value.can_fail => {}
+        (Target::Reduce(Reduce::Count), Shape::Integer(_)) => {
+            body.wide(value);
+            body.extend([I::Drop, I::Drop]);
+        }
+        (Target::Reduce(Reduce::Count), Shape::Text) => {
+            body.value(value);
+            body.extend([I::Drop, I::Drop]);
+        }
+        (Target::Reduce(Reduce::Count), Shape::Float(_) | Shape::Bool) => {
+            body.value(value);
+            body.push(I::Drop);
+        }
         (Target::Reduce(reduce), Shape::Float(_)) => {
             body.value(value);
             body.helper(float_helper(reduce));

@@ -55,6 +55,7 @@ helpers! {
     FloatIntFloorDivide "float_int_floor_divide";
     IntFloatRemainder "int_float_remainder";
     FloatIntRemainder "float_int_remainder";
+    IntFloatPower "int_float_power";
     FloatToInt "float_to_int";
     IntIsPrime "int_is_prime";
     IsPrime "is_prime";

@@ -90,6 +90,8 @@ pub enum Node {
     FloorQuotient(Box<Typed>, Box<Typed>),
     /// The remainder of an integer and a float, in either order, as a float.
     MixedRemainder(Box<Typed>, Box<Typed>),
+    /// An integer, not rounded, to a written negative exponent, as a float.
+    FractionPower(Box<Typed>, Box<Typed>),
     /// A float that must not be 0.
     NonZero(Box<Typed>),
     /// Both sides have one type.

@@ -310,7 +310,7 @@ def cases(chance, each, count):
         yield "nearest", f"x ** {literal(exponent)}", bases, [near(mpmath.power(mpf(b), mpf(exponent))) for b in bases]
     for _ in range(each):
         exponent = chance.randint(1, 9)
-        items = [chance.choice((1, -1)) * (chance.getrandbits(chance.randint(1, 53)) or 3) for _ in range(count)]
+        items = [chance.choice((1, -1)) * (chance.getrandbits(chance.randint(1, 127)) or 3) for _ in range(count)]
         yield "nearest", f"x ** -{exponent}", items, [near(mpf(b) ** -exponent) for b in items]
 
 

@@ -71,6 +71,13 @@ impl Body<'_> {
         }
     }
 
+    /// The float nearest to the power of an integer that is no float, to a written negative exponent.
+    pub(super) fn fraction_power(&mut self, base: &Typed, exponent: &Typed) {
+        self.wide_divisor(base);
+        self.value(exponent);
+        self.helper(Helper::IntFloatPower);
+    }
+
     /// How an integer lies to a float, exactly.
     pub(super) fn mixed_compare(&mut self, comparison: Comparison, integer: &Typed, float: &Typed) {
         self.wide(integer);

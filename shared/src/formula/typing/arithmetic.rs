@@ -173,6 +173,11 @@ fn power(at: usize, left: Typed, right: Typed) -> Answer {
         return whole_of(at, Arithmetic::Power, a.power(b), left, right);
     }
     let is_fraction = written_negative && matches!(left.shape, Shape::Integer(_));
+    if is_fraction && !is_exact_as_float(&left) {
+        let can_fail = left.can_fail || left.whole().contains(0);
+        let node = Node::FractionPower(left.boxed(), float(right)?.boxed());
+        return Ok(Typed { at, shape: Shape::Float(UNKNOWN), can_fail, node });
+    }
     let mut base = float(left)?;
     if is_fraction && base.real().contains_zero() {
         // As in `1 / x ** 2`. The powers of a float may vanish without being zero, so those are not refused.

@@ -183,6 +183,39 @@ fn mixed_numbers_meet_exactly_in_filters_and_reductions() {
 }
 
 #[test]
+fn what_cannot_be_computed_fails_where_only_the_count_is_asked_for_too() {
+    let range = |formula: &str| {
+        result(&format!(r#"{{"kind":"range_reduce","start":-1,"end":1,"map":"{formula}","reduce":"count"}}"#))
+    };
+    for (formula, code) in [
+        ("1 // x", Code::DivisionByZero),
+        ("(1 // x) * 1.5", Code::DivisionByZero),
+        ("if(x == 1, 'one', 1 // x)", Code::DivisionByZero),
+        ("1 // x > 0", Code::DivisionByZero),
+        ("if(1 // x > 0, 'a', 'b')", Code::DivisionByZero),
+        ("10 ** 38 * (x + 2)", Code::IntegerOverflow),
+    ] {
+        assert_eq!(range(formula).unwrap_err().code, code, "{formula}");
+    }
+    for formula in ["x", "if(x == 0, 0, 1 // x)", "x / 2", "x > 0", "'a'", "if(x == 0, 'none', 1 // x)"] {
+        assert_eq!(range(formula).unwrap(), "3", "{formula}");
+    }
+}
+
+#[test]
+fn an_integer_beyond_the_floats_is_not_rounded_before_it_becomes_a_fraction() {
+    let data = "[9007199254740993, 9007199254740995, -9007199254740997, 170141183460469231731687303715884105727]";
+    assert_eq!(result(&map(data, "x ** -2 == 1 / x ** 2")).map_err(|refusal| refusal.code), Err(Code::IntegerOverflow));
+    let data = "[9007199254740993, 9007199254740995, -9007199254740997, 9007199254741001]";
+    assert_eq!(result(&map(data, "x ** -2 == 1 / x ** 2")).unwrap(), "[true,true,true,true]");
+    assert_eq!(result(&map(data, "pow(x, -2) == 1 / x ** 2")).unwrap(), "[true,true,true,true]");
+    let data = "[0, 9007199254740993]";
+    assert_eq!(result(&map(data, "x ** -2")).unwrap_err().code, Code::DivisionByZero);
+    let ends = "[1, -1, 170141183460469231731687303715884105727, -170141183460469231731687303715884105728]";
+    assert_eq!(result(&map(ends, "x ** -3")).unwrap(), "[1.0,-1.0,2.0303534698525194e-115,-2.0303534698525194e-115]");
+}
+
+#[test]
 fn an_if_may_choose_between_texts_and_numbers_where_it_is_the_whole_formula() {
     let cases: &[(&str, &str, &str)] = &[
         ("[1, 2]", "if(x > 1, 'big', x)", r#"[1,"big"]"#),
