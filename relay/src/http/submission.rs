@@ -25,7 +25,7 @@ use super::{
     intake::{self, Received},
     limits,
     source::Source,
-    turns::Turn,
+    turns::{Turn, Turns},
 };
 use crate::{
     host::now,
@@ -72,7 +72,8 @@ impl Submission {
             None => encoding.weight(&body.bytes, MAX_SOURCE_BYTES),
         };
         // Held from before the body is unfolded until the job is kept: all of it takes time and memory.
-        let Some(turn) = app.turns.wait(source, weight).await else { return Err(intake::full().into()) };
+        let turns = turns(&app.idempotency, &app.turns, key.as_deref(), source, weight).await;
+        let Some((_turn_of_key, turn)) = turns else { return Err(intake::full().into()) };
         let unfolded = match small {
             Some(text) => Ok(Text { hash: key.is_some().then(|| Hash::of(&text)), text }),
             None => unfolded(encoding, body.bytes.clone(), key.is_some()).await,
@@ -82,10 +83,6 @@ impl Submission {
             Err(refused) => return refused_in(turn, refused),
         };
         let key = key.zip(hash);
-        let _turn_of_key = match &key {
-            Some((key, _)) => Some(app.idempotency.turn(key).await),
-            None => None,
-        };
         if let Some((key, hash)) = &key
             && let Some(before) = app.store.key(key).await.map_err(|trouble| trouble.refusal())?
             // The key of a job that was removed makes a new one.
@@ -108,6 +105,22 @@ impl Submission {
         drop((turn, body));
         kept
     }
+}
+
+/// The turn of a key, if there is one, and then one to read so many bytes; `None` where that does not come. Nobody waits for
+/// a key with a place that others wait for.
+async fn turns(
+    keys: &idempotency::Keys,
+    turns: &Turns,
+    key: Option<&str>,
+    source: Source,
+    weight: usize,
+) -> Option<(Option<idempotency::Turn>, Turn)> {
+    let turn_of_key = match key {
+        Some(key) => Some(keys.turn(key).await),
+        None => None,
+    };
+    Some((turn_of_key, turns.wait(source, weight).await?))
 }
 
 /// Gives a turn back that came to nothing.
@@ -266,7 +279,25 @@ async fn keep(app: &App, Ready { job, place, new }: Ready) -> Result<JobId, Refu
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_a_key_has_no_place_that_others_wait_for() {
+        let (keys, places) = (idempotency::Keys::default(), Turns::default());
+        let _large = keys.turn("key").await;
+        let from = |network: u8| Source::of(std::net::IpAddr::from([192, 0, network, 1]));
+        for number in 0..64 {
+            let (keys, places) = (keys.clone(), places.clone());
+            tokio::spawn(async move { turns(&keys, &places, Some("key"), from(number), 1_000).await.map(drop) });
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        for key in [None, Some("other")] {
+            let turn = turns(&keys, &places, key, from(100), 1_000);
+            assert!(tokio::time::timeout(Duration::from_secs(1), turn).await.is_ok_and(|turn| turn.is_some()));
+        }
+    }
 
     #[test]
     fn a_job_names_a_module_only_where_one_of_its_texts_is_a_hash() {
