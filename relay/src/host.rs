@@ -137,6 +137,20 @@ fn monotonic() -> Millis {
     Millis(millis(START.get_or_init(std::time::Instant::now).elapsed()))
 }
 
+/// Memory of at least so many bytes goes back to the system as soon as it is free.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const LARGE_MEMORY: libc::c_int = 1 << 20;
+
+/// Has large memory go back to the system once it is free. By itself, glibc keeps it from the first time on that some was: a relay
+/// that had taken in ten bodies of 18 MiB held 900 MiB for as long as it ran.
+pub fn give_large_memory_back() {
+    // SAFETY: it sets a number that the allocator reads, whichever threads there are.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_MEMORY);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -73,6 +73,36 @@ async fn many_slow_readers_of_a_large_result_take_a_part_of_it_each() {
     }
 }
 
+#[cfg(target_env = "gnu")]
+#[tokio::test]
+async fn what_large_jobs_took_goes_back_to_the_system() {
+    let folder = Folder::new("given-back");
+    let relay = Relay::start(&folder, &["--cores", "1"]);
+    let before = resident(relay.id());
+    let data = (0..1_500_000).map(|n: u32| n.to_string()).collect::<Vec<_>>().join(",");
+    let job = format!(r#"{{"kind":"map_reduce","data":[{data}],"map":"x","reduce":"sum"}}"#);
+    for _ in 0..3 {
+        // From several networks: each address has only so much at once.
+        let jobs = (1..=6).map(|network| {
+            let (base, job) = (relay.url().trim_end_matches('/').to_owned(), job.clone());
+            tokio::spawn(async move {
+                let client = reqwest::Client::new();
+                let from =
+                    |request: reqwest::RequestBuilder| request.header("x-forwarded-for", format!("10.{network}.0.1"));
+                let post =
+                    client.post(format!("{base}/api/v1/jobs")).header("content-type", "application/json").body(job);
+                let posted: serde_json::Value = from(post).send().await.unwrap().json().await.unwrap();
+                let result = format!("{base}/api/v1/jobs/{}/result?wait=50", posted["id"].as_str().unwrap());
+                from(client.get(result)).send().await.unwrap().status()
+            })
+        });
+        for status in futures::future::join_all(jobs).await {
+            assert_eq!(status.unwrap(), 200);
+        }
+    }
+    support::until(async || resident(relay.id()) < before + (64 << 20)).await;
+}
+
 /// Begins to read in brotli: whether the answer is compressed, and the reader.
 fn begin_to_read_compressed(relay: &Relay, path: &str) -> (bool, TcpStream) {
     let mut stream = TcpStream::connect(address(relay)).unwrap();

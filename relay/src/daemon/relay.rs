@@ -16,6 +16,7 @@ use super::{PortKind, Running, certificate, choose_port, keep_ports, open_folder
 use crate::{
     cli::{failure::Failure, output},
     config::Config,
+    host::give_large_memory_back,
     http::{self, Access, App, Entrance, address::Base, browsers::Pages, owners::Owners, source::Trust},
     store::folder::Ports,
 };
@@ -31,6 +32,7 @@ const OPEN_FILES: u64 = 20_000;
 /// Runs until Ctrl-C or SIGTERM.
 pub async fn run(config: Config) -> Result<(), Failure> {
     raise_open_files();
+    give_large_memory_back();
     let stopping = signals::stop_token();
     let folder = open_folder(&config.data_folder("relay"))?;
     let host = config.host.value;
