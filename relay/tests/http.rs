@@ -157,7 +157,10 @@ async fn a_question_waits_for_the_end_of_a_job_and_no_longer_than_the_relay_runs
     let waiting = tokio::spawn(http.get(relay.at(&format!("/api/v1/jobs/{id}?wait=60"))).send());
     tokio::time::sleep(Duration::from_millis(500)).await;
     relay.stop();
-    let _ = waiting.await.unwrap();
+    let answer = waiting.await.unwrap().unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let status: Value = answer.json().await.unwrap();
+    assert_eq!(status["state"], "waiting", "it is told how things stood: {status}");
 }
 
 #[tokio::test]
