@@ -1,12 +1,15 @@
 //! Bodies on their way in. They are received outside of what is expensive (reading and compiling a job), so that a slow
 //! sender holds up nobody; each address and each network has a share of the bodies and of the memory that they take, and when
-//! there is no room, the slowest body of those that take most gives way: of an address, or of the network or the wide network
-//! around addresses that take a little each.
+//! there is no room, one gives way that comes more slowly than an ordinary line gives, if any does, else the slowest of those
+//! that take most: of an address, or of the network or the wide network around addresses that take a little each.
 
 use std::{
     collections::BTreeMap,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -96,7 +99,15 @@ struct Held {
 struct Table {
     last: u64,
     bodies: BTreeMap<u64, Arriving>,
-    /// Who takes how many places, and how many bytes.
+    /// What all bodies take.
+    all: Taken,
+    /// What those take that are marked as slow.
+    slow: Taken,
+}
+
+/// Who takes how many places, and how many bytes.
+#[derive(Default)]
+struct Taken {
     places: Shares,
     bytes: Shares,
 }
@@ -109,10 +120,36 @@ struct Arriving {
     since: Instant,
     /// Since when it waits for room, if it does.
     waits_since: Option<Instant>,
+    /// Those that there was room for.
     bytes: usize,
+    /// Those that came, with what is in hand.
+    came: usize,
+    /// How old it is when it no longer keeps an ordinary line's pace, if nothing more comes.
+    keeps_pace_until: Duration,
+    /// Whether it came more slowly than that when it was last looked at.
+    is_slow: bool,
     /// Nothing more comes.
     whole: bool,
-    gone: CancellationToken,
+    gone: Gone,
+}
+
+/// Tells a body that it gave way, and why.
+#[derive(Clone, Default)]
+struct Gone {
+    token: CancellationToken,
+    came_slowly: Arc<AtomicBool>,
+}
+
+impl Gone {
+    async fn told(&self) -> Refusal {
+        self.token.cancelled().await;
+        if self.came_slowly.load(Ordering::Acquire) { gave_way_to_faster_ones() } else { gave_way() }
+    }
+
+    #[cfg(test)]
+    fn is_cancelled(&self) -> bool {
+        self.token.is_cancelled()
+    }
 }
 
 /// What is shared: bodies, or their bytes.
@@ -128,6 +165,8 @@ struct Comer {
     source: Source,
     /// The body that grows; `None` for one that is to begin.
     body: Option<u64>,
+    /// How much more it wants.
+    wants: usize,
     /// Whether it has waited until those that were young then are old.
     has_waited: bool,
     /// How much there is too little.
@@ -170,21 +209,22 @@ impl Intake {
         }
         let (held, gone) = if is_whole { self.insert_whole(source) } else { self.enter(source).await? };
         let mut since = Instant::now();
-        self.grow(&held, &gone, bytes.len()).await?;
+        self.grow(&held, &gone, bytes.len(), is_whole).await?;
         while !is_whole {
             let data = tokio::select! {
                 data = next(&mut body) => data?,
-                () = gone.cancelled() => return Err(gave_way()),
+                refusal = gone.told() => return Err(refusal),
                 () = sleep_until(deadline(since, bytes.len())) => return Err(too_slow()),
             };
             let Some(data) = data else {
                 is_whole = true;
+                self.grow(&held, &gone, bytes.len(), is_whole).await?;
                 continue;
             };
             if bytes.len() + data.len() > bound.bytes {
                 return Err(bound.crossed());
             }
-            let waited = self.grow(&held, &gone, bytes.len() + data.len()).await?;
+            let waited = self.grow(&held, &gone, bytes.len() + data.len(), is_whole).await?;
             since += waited; // waiting for room is not slowness
             bytes.extend_from_slice(&data);
         }
@@ -194,7 +234,7 @@ impl Intake {
         Ok(Received { bytes: bytes.into(), _held: held })
     }
 
-    async fn enter(&self, source: Source) -> Result<(Held, CancellationToken), Refusal> {
+    async fn enter(&self, source: Source) -> Result<(Held, Gone), Refusal> {
         let start = Instant::now();
         loop {
             let waited = start.elapsed();
@@ -209,7 +249,7 @@ impl Intake {
         }
     }
 
-    fn try_enter(&self, source: Source, waited: Duration, now: Instant) -> Option<(Held, CancellationToken)> {
+    fn try_enter(&self, source: Source, waited: Duration, now: Instant) -> Option<(Held, Gone)> {
         let mut table = self.lock();
         let whose = |scope| table.sum(Shared::Bodies, scope, None);
         let scope = if whose(Scope::Address(source.address)) >= limits::BODIES_PER_ADDRESS {
@@ -222,42 +262,42 @@ impl Intake {
             None
         };
         if let Some(scope) = scope {
-            // It counts for whether its own group takes most.
-            table.places.add(source.groups());
-            let comer = Comer { source, body: None, has_waited: waited >= YOUNG, lacks: 1 };
-            let taken = table.take_slowest(Shared::Bodies, scope, now, comer);
-            table.places.remove(source.groups());
-            let (_, body) = taken?;
-            body.gone.cancel();
+            let comer = Comer { source, body: None, wants: 1, has_waited: waited >= YOUNG, lacks: 1 };
+            let (_, body) = table.take_slowest(Shared::Bodies, scope, now, comer)?;
+            body.give_way();
         }
         Some(self.insert(&mut table, Arriving::new(source, now)))
     }
 
     /// A small one that was here at once.
-    fn insert_whole(&self, source: Source) -> (Held, CancellationToken) {
+    fn insert_whole(&self, source: Source) -> (Held, Gone) {
         let body = Arriving { has_place: false, whole: true, ..Arriving::new(source, Instant::now()) };
         self.insert(&mut self.lock(), body)
     }
 
-    fn insert(&self, table: &mut Table, body: Arriving) -> (Held, CancellationToken) {
+    fn insert(&self, table: &mut Table, body: Arriving) -> (Held, Gone) {
         table.last += 1;
         let (number, gone) = (table.last, body.gone.clone());
         table.insert(number, body);
         (Held { number, intake: self.clone() }, gone)
     }
 
-    /// Counts a body as `bytes` long, making room if need be; returns how long that took.
-    async fn grow(&self, held: &Held, gone: &CancellationToken, bytes: usize) -> Result<Duration, Refusal> {
+    /// Counts a body as `bytes` long, making room if need be; returns how long that took. What is not whole yet goes on without
+    /// room for a little, so that it shows whether it comes fast.
+    async fn grow(&self, held: &Held, gone: &Gone, bytes: usize, is_whole: bool) -> Result<Duration, Refusal> {
         let start = Instant::now();
         loop {
             if self.try_grow(held.number, bytes, Instant::now()) {
                 return Ok(start.elapsed());
             }
+            if !is_whole && self.takes_in_hand(held.number) {
+                return Ok(Duration::ZERO);
+            }
             if start.elapsed() >= limits::ROOM_PATIENCE {
                 return Err(full());
             }
             tokio::select! {
-                () = gone.cancelled() => return Err(gave_way()),
+                refusal = gone.told() => return Err(refusal),
                 _ = timeout(LOOK_AGAIN, self.changed.notified()) => {}
             }
         }
@@ -266,7 +306,8 @@ impl Intake {
     fn try_grow(&self, number: u64, bytes: usize, now: Instant) -> bool {
         let mut table = self.lock();
         // One that gave way meanwhile is told so by its token.
-        let Some(body) = table.bodies.get(&number) else { return false };
+        let Some(body) = table.bodies.get_mut(&number) else { return false };
+        body.note_coming(bytes, now);
         let (source, before, waits_since) = (body.source, body.bytes, body.waits_since);
         let has_waited = waits_since.is_some_and(|since| now.saturating_duration_since(since) >= YOUNG);
         let mut taken = Vec::new();
@@ -279,12 +320,8 @@ impl Intake {
                 .or_else(|| lacks(Scope::Network(source.network), limits::BODY_BYTES_PER_NETWORK))
                 .or_else(|| lacks(Scope::All, limits::BODY_BYTES));
             let Some((scope, lacks)) = lacking else { break };
-            // What it wants counts for whether it takes most.
-            table.bytes.add_many(source.groups(), bytes.saturating_sub(before));
-            let comer = Comer { source, body: Some(number), has_waited, lacks };
-            let slowest = table.take_slowest(Shared::Bytes, scope, now, comer);
-            table.bytes.remove_many(source.groups(), bytes.saturating_sub(before));
-            if let Some(slowest) = slowest {
+            let comer = Comer { source, body: Some(number), wants: bytes.saturating_sub(before), has_waited, lacks };
+            if let Some(slowest) = table.take_slowest(Shared::Bytes, scope, now, comer) {
                 taken.push(slowest);
                 continue;
             }
@@ -295,15 +332,25 @@ impl Intake {
             }
             return false;
         }
-        taken.iter().for_each(|(_, body)| body.gone.cancel());
-        if let Some(body) = table.bodies.get_mut(&number) {
+        taken.iter().for_each(|(_, body)| body.give_way());
+        if let Some(mut body) = table.remove(number) {
             body.since = body.since_without_waiting(now);
             body.waits_since = None;
             body.bytes = bytes;
-            table.bytes.remove_many(source.groups(), before);
-            table.bytes.add_many(source.groups(), bytes);
+            table.insert(number, body);
         }
         true
+    }
+
+    /// Whether a body that finds no room goes on nevertheless, since it has brought only a little more than there was room for.
+    fn takes_in_hand(&self, number: u64) -> bool {
+        let mut table = self.lock();
+        let Some(body) = table.bodies.get_mut(&number) else { return false };
+        let is_little = body.came.saturating_sub(body.bytes) <= limits::BODY_BYTES_IN_HAND;
+        if is_little {
+            body.waits_since = None;
+        }
+        is_little
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -327,16 +374,109 @@ impl Table {
     }
 
     fn insert(&mut self, number: u64, body: Arriving) {
-        self.places.add_many(body.source.groups(), body.takes(Shared::Bodies));
-        self.bytes.add_many(body.source.groups(), body.takes(Shared::Bytes));
+        self.all.add(&body);
+        if body.is_slow {
+            self.slow.add(&body);
+        }
         self.bodies.insert(number, body);
     }
 
     fn remove(&mut self, number: u64) -> Option<Arriving> {
         let body = self.bodies.remove(&number)?;
+        self.all.remove(&body);
+        if body.is_slow {
+            self.slow.remove(&body);
+        }
+        Some(body)
+    }
+
+    /// Marks those that are slow now, and no others.
+    fn mark_slow(&mut self, now: Instant) {
+        for body in self.bodies.values_mut() {
+            let is_slow = body.comes_slowly(now);
+            match (body.is_slow, is_slow) {
+                (false, true) => self.slow.add(body),
+                (true, false) => self.slow.remove(body),
+                (false, false) | (true, true) => {}
+            }
+            body.is_slow = is_slow;
+        }
+    }
+
+    /// Takes out the body that is to make room for the comer, of those that are not all here yet; who is to go is to be told so.
+    /// `None` when none can go now, when it would be the comer itself, and when all that can go are too little.
+    fn take_slowest(&mut self, of: Shared, scope: Scope, now: Instant, comer: Comer) -> Option<(u64, Arriving)> {
+        self.mark_slow(now);
+        let comer_is_slow = comer.body.and_then(|number| self.bodies.get(&number)).is_some_and(|body| body.is_slow);
+        let groups = comer.source.groups();
+        // What it wants counts for whether it takes most.
+        self.all.of_mut(of).add_many(groups, comer.wants);
+        if comer_is_slow {
+            self.slow.of_mut(of).add_many(groups, comer.wants);
+        }
+        let number = self.slowest(of, scope, now, comer, comer_is_slow);
+        self.all.of_mut(of).remove_many(groups, comer.wants);
+        if comer_is_slow {
+            self.slow.of_mut(of).remove_many(groups, comer.wants);
+        }
+        let number = number?;
+        Some((number, self.remove(number)?))
+    }
+
+    /// Where some come slowly, the slowest of whoever takes most by such bodies, which give way to all that come fast; else the
+    /// slowest of whoever takes most, where that is no less than what the comer takes.
+    fn slowest(&self, of: Shared, scope: Scope, now: Instant, comer: Comer, comer_is_slow: bool) -> Option<u64> {
+        let is_comer = |number| Some(number) == comer.body;
+        let may_go = |(number, body): &(u64, &Arriving)| is_comer(*number) || now.duration_since(body.since) >= YOUNG;
+        let arriving = || {
+            let arriving = self.within(scope).filter(|(_, body)| !body.whole);
+            arriving.filter(|(number, body)| is_comer(*number) || body.takes(of) > 0)
+        };
+        let taken = if comer_is_slow { &self.slow } else { &self.all };
+        let own = taken.heaviness(of, comer.source);
+        let comer_is_behind = arriving().find(|(number, _)| is_comer(*number)).map(|(_, body)| body.behind(now));
+        // Looked at first, since whoever waits looks again and again: what can make room at all.
+        let gains = arriving().filter(|one| !is_comer(one.0) && may_go(one)).filter(|(_, body)| {
+            if body.is_slow != comer_is_slow {
+                return body.is_slow;
+            }
+            let heaviness = taken.heaviness(of, body.source);
+            heaviness > own || heaviness == own && Some(body.behind(now)) >= comer_is_behind
+        });
+        if gains.map(|(_, body)| body.takes(of)).sum::<usize>() < comer.lacks {
+            return None;
+        }
+        let some_are_slow = arriving().any(|(_, body)| body.is_slow);
+        let taken = if some_are_slow { &self.slow } else { &self.all };
+        let candidates = || arriving().filter(|(_, body)| body.is_slow || !some_are_slow);
+        // Those that are young will be old soon, and others do not go in their place; but new ones may come for ever.
+        let counting = candidates().filter(|one| may_go(one) || !comer.has_waited);
+        let most = counting.map(|(_, body)| taken.heaviness(of, body.source)).max()?;
+        if most < own && some_are_slow == comer_is_slow {
+            return None;
+        }
+        let heaviest = candidates().filter(|one| may_go(one) && taken.heaviness(of, one.1.source) == most);
+        let (number, _) = heaviest.max_by_key(|(_, body)| body.behind(now))?;
+        (!is_comer(number)).then_some(number)
+    }
+}
+
+impl Taken {
+    fn of_mut(&mut self, of: Shared) -> &mut Shares {
+        match of {
+            Shared::Bodies => &mut self.places,
+            Shared::Bytes => &mut self.bytes,
+        }
+    }
+
+    fn add(&mut self, body: &Arriving) {
+        self.places.add_many(body.source.groups(), body.takes(Shared::Bodies));
+        self.bytes.add_many(body.source.groups(), body.takes(Shared::Bytes));
+    }
+
+    fn remove(&mut self, body: &Arriving) {
         self.places.remove_many(body.source.groups(), body.takes(Shared::Bodies));
         self.bytes.remove_many(body.source.groups(), body.takes(Shared::Bytes));
-        Some(body)
     }
 
     fn heaviness(&self, of: Shared, source: Source) -> Heaviness {
@@ -345,43 +485,46 @@ impl Table {
             Shared::Bytes => self.bytes.heaviness(source.groups()),
         }
     }
-
-    /// Takes out the slowest body of those that take most of what is not all here yet; who is to go is to be told so. `None`
-    /// when none of them can go now, when they take less than the comer or that is the slowest itself, and when all of them are
-    /// too little.
-    fn take_slowest(&mut self, of: Shared, scope: Scope, now: Instant, comer: Comer) -> Option<(u64, Arriving)> {
-        let is_comer = |number| Some(number) == comer.body;
-        let may_go = |(number, body): &(u64, &Arriving)| is_comer(*number) || now.duration_since(body.since) >= YOUNG;
-        let arriving = || {
-            let arriving = self.within(scope).filter(|(_, body)| !body.whole);
-            arriving.filter(|(number, body)| is_comer(*number) || body.takes(of) > 0)
-        };
-        // Those that are young will be old soon, and others do not go in their place; but new ones may come for ever.
-        let counting = arriving().filter(|one| may_go(one) || !comer.has_waited);
-        let most = counting.map(|(_, body)| self.heaviness(of, body.source)).max()?;
-        let own = self.heaviness(of, comer.source);
-        let comer_is_behind = arriving().find(|(number, _)| is_comer(*number)).map(|(_, body)| body.behind(now));
-        // Looked at first, since whoever waits looks again and again: what can make room at all.
-        let gains = arriving().filter(|one| !is_comer(one.0) && may_go(one)).filter(|(_, body)| {
-            let heaviness = self.heaviness(of, body.source);
-            heaviness > own || heaviness == own && Some(body.behind(now)) >= comer_is_behind
-        });
-        if most < own || gains.map(|(_, body)| body.takes(of)).sum::<usize>() < comer.lacks {
-            return None;
-        }
-        let heaviest = arriving().filter(|one| may_go(one) && self.heaviness(of, one.1.source) == most);
-        let (number, _) = heaviest.max_by_key(|(_, body)| body.behind(now))?;
-        if is_comer(number) {
-            return None;
-        }
-        Some((number, self.remove(number)?))
-    }
 }
 
 impl Arriving {
     fn new(source: Source, since: Instant) -> Self {
-        let gone = CancellationToken::new();
-        Self { source, has_place: true, since, waits_since: None, bytes: 0, whole: false, gone }
+        Self {
+            source,
+            has_place: true,
+            since,
+            waits_since: None,
+            bytes: 0,
+            came: 0,
+            keeps_pace_until: limits::ORDINARY_BODY_SPEED_OVER,
+            is_slow: false,
+            whole: false,
+            gone: Gone::default(),
+        }
+    }
+
+    /// Notes that so many bytes of it came. Each is good for the time that an ordinary line takes for it; but none is for long,
+    /// nor needs a slow beginning to be made up for.
+    fn note_coming(&mut self, came: usize, now: Instant) {
+        let (age, over) = (self.age(now), limits::ORDINARY_BODY_SPEED_OVER);
+        let good_for = time_at(limits::ORDINARY_BODY_SPEED, came.saturating_sub(self.came));
+        self.keeps_pace_until = (self.keeps_pace_until.max(age.saturating_sub(over)) + good_for).min(age + over);
+        self.came = came;
+    }
+
+    /// Whether it comes more slowly than an ordinary line gives.
+    fn comes_slowly(&self, now: Instant) -> bool {
+        !self.whole && self.age(now) > self.keeps_pace_until
+    }
+
+    fn give_way(&self) {
+        self.gone.came_slowly.store(self.is_slow, Ordering::Release);
+        self.gone.token.cancel();
+    }
+
+    /// How long it has been on its way, but for waiting.
+    fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since_without_waiting(now))
     }
 
     /// From when on its speed would count if it had just waited for the last time.
@@ -399,7 +542,7 @@ impl Arriving {
     /// By how many milliseconds it is behind the least speed; negative while it is faster.
     fn behind(&self, now: Instant) -> i64 {
         let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        millis(now.duration_since(self.since_without_waiting(now))) - millis(due(self.bytes))
+        millis(self.age(now)) - millis(due(self.bytes))
     }
 }
 
@@ -431,7 +574,12 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
 
 /// How long so many bytes take at the least speed.
 fn due(bytes: usize) -> Duration {
-    Duration::from_secs_f64(bytes as f64 / limits::LEAST_BODY_SPEED as f64)
+    time_at(limits::LEAST_BODY_SPEED, bytes)
+}
+
+/// How long so many bytes take at a speed in bytes a second.
+fn time_at(speed: usize, bytes: usize) -> Duration {
+    Duration::from_secs_f64(bytes as f64 / speed as f64)
 }
 
 fn deadline(since: Instant, bytes: usize) -> Instant {
@@ -447,10 +595,27 @@ fn too_slow() -> Refusal {
     Refusal::new(Code::BodyTooSlow, text, "send less data, or over a faster line")
 }
 
+fn gave_way_to_faster_ones() -> Refusal {
+    let text = format!(
+        "there was no room for all bodies that are on their way here, and this one came more slowly \
+         than {} KiB a second, as those do that give way first",
+        limits::ORDINARY_BODY_SPEED >> 10
+    );
+    Refusal::new(Code::BodyTooSlow, text, "send it again in a few seconds, or over a faster line")
+}
+
 fn gave_way() -> Refusal {
-    let text = "there was no room for all bodies that are on their way here, and this one was the slowest of whoever takes most \
-                of it";
-    Refusal::new(Code::BodyTooSlow, text, "send it again, with fewer others at once or over a faster line")
+    let text =
+        "there was no room for all bodies that are on their way here, and this one was of whoever takes most of it";
+    Refusal::new(Code::BodyTooSlow, text, WITH_FEWER_AT_ONCE)
+}
+
+/// What helps one whose body came fast, and gave way nevertheless.
+const WITH_FEWER_AT_ONCE: &str = "send it again in a few seconds, with fewer others at once";
+
+/// Whether a refusal is that of a body whose rest is not worth waiting for.
+pub fn came_slowly(refusal: &Refusal) -> bool {
+    refusal.code == Code::BodyTooSlow && refusal.hint != WITH_FEWER_AT_ONCE
 }
 
 /// There is no room, or no turn, for one more.
@@ -486,6 +651,109 @@ mod tests {
         assert!(!module.hint.contains("PUT") && !module.hint.contains("job"), "{module:?}");
     }
 
+    /// Keeps a body's pace up from `from` on, in steps of 64 KiB, until it has so many bytes; `false` when there is no room.
+    fn comes_fast(intake: &Intake, held: &Held, bytes: usize, from: Instant) -> bool {
+        let steps = bytes.div_ceil(64 << 10);
+        (1..=steps).all(|n| {
+            let now = from + Duration::from_millis(n as u64);
+            intake.try_grow(held.number, (n * (64 << 10)).min(bytes), now)
+        })
+    }
+
+    #[test]
+    fn bodies_that_come_slowly_make_room_for_fast_ones_that_take_more() {
+        let of_one_provider: fn(u8) -> IpAddr =
+            |n| IpAddr::from([0x2001, 0xdb8, u16::from(n % 8), u16::from(n / 8), 0, 0, 0, 1]);
+        let unrelated: fn(u8) -> IpAddr = |n| IpAddr::from([100 + n, n + 3, 1, 1]);
+        for crowd in [of_one_provider, unrelated] {
+            let intake = Intake::default();
+            let start = Instant::now();
+            let after = |millis| start + Duration::from_millis(millis);
+            let dribbling: Vec<_> =
+                (0..56).map(|n| intake.try_enter(Source::of(crowd(n)), Duration::ZERO, start).unwrap()).collect();
+            let (first, each) = (limits::BODY_BYTES / 56 - (60 << 10), 10 << 10);
+            assert!(dribbling.iter().all(|(held, _)| intake.try_grow(held.number, first, after(200))));
+            for second in 1..=6 {
+                let bytes = first + second * each;
+                assert!(dribbling.iter().all(|(held, _)| intake.try_grow(
+                    held.number,
+                    bytes,
+                    after(1_000 * second as u64)
+                )));
+            }
+            let gone = || dribbling.iter().filter(|(_, gone)| gone.is_cancelled()).count();
+            for (n, mib) in [21, 10, 21].into_iter().enumerate() {
+                let now = 6_000 + 1_000 * n as u64;
+                let (honest, given_way) = intake.try_enter(address(7), Duration::ZERO, after(now)).unwrap();
+                let before = gone();
+                assert!(comes_fast(&intake, &honest, mib << 20, after(now)), "{mib} MiB");
+                assert!(gone() - before <= mib.div_ceil(4), "no more than need be");
+                // Nor does it give way to them while it is on its way.
+                for (held, _) in &dribbling {
+                    intake.try_grow(held.number, first + 7 * each, after(now + 400));
+                }
+                assert!(!given_way.is_cancelled());
+            }
+        }
+    }
+
+    #[test]
+    fn of_slow_bodies_those_of_whoever_holds_most_of_them_go_and_fast_ones_make_no_room_for_them() {
+        let intake = Intake::default();
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let enter = |network, mib: usize, now| {
+            let body = intake.try_enter(address(network), Duration::ZERO, start).unwrap();
+            assert!(intake.try_grow(body.0.number, mib << 20, now));
+            body
+        };
+        let whole = [enter(4, 64, start), enter(5, 16, start)];
+        whole.iter().for_each(|(held, _)| intake.lock().bodies.get_mut(&held.number).unwrap().whole = true);
+        let slow = [enter(1, 25, start), enter(1, 23, start), enter(2, 32, start)];
+        let fast: Vec<_> = (0..3).map(|_| enter(3, 32, after(5))).collect();
+        let gone = || slow.each_ref().map(|(_, gone)| gone.is_cancelled());
+        let (comer, _) = intake.try_enter(address(9), Duration::ZERO, after(5)).unwrap();
+        assert!(intake.try_grow(comer.number, 1 << 20, after(5)));
+        assert_eq!(gone(), [false, true, false], "the slowest of whoever holds most of what comes slowly");
+        let _rest = enter(6, 22, after(5));
+        let [_, _, (slow_comer, _)] = &slow;
+        assert!(!intake.try_grow(slow_comer.number, (32 << 20) + (100 << 10), after(6)));
+        assert_eq!(gone(), [false, true, false], "what comes slowly and is more than others' takes nothing of theirs");
+        assert!(fast.iter().chain(&whole).all(|(_, gone)| !gone.is_cancelled()));
+    }
+
+    #[tokio::test]
+    async fn a_body_is_seen_to_come_slowly_while_there_is_no_room_for_it() {
+        let intake = Intake::default();
+        let start = Instant::now();
+        let mut left = limits::BODY_BYTES - (50 << 10);
+        let mut whole = Vec::new();
+        while left > 0 {
+            let (held, _) = intake.try_enter(address(1 + whole.len() as u8), Duration::ZERO, start).unwrap();
+            let bytes = left.min(limits::BODY_BYTES_PER_ADDRESS);
+            assert!(intake.try_grow(held.number, bytes, start));
+            intake.lock().bodies.get_mut(&held.number).unwrap().whole = true;
+            left -= bytes;
+            whole.push(held);
+        }
+        let later = start + Duration::from_secs(10);
+        let (honest, given_way) = intake.try_enter(address(100), Duration::ZERO, later).unwrap();
+        assert!(intake.try_grow(honest.number, 30 << 10, later));
+        let dribble = futures::stream::unfold(20 << 10, |bytes| async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Some((Ok::<_, std::io::Error>(vec![b' '; bytes]), 1 << 10))
+        });
+        let receiver = intake.clone();
+        let slow = tokio::spawn(async move {
+            let body = Body::from_stream(dribble);
+            receiver.receive(address(101), body, &HeaderMap::new(), Bound::of_job(Encoding::Plain)).await.err()
+        });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(comes_fast(&intake, &honest, 40 << 10, later) && !given_way.is_cancelled());
+        let told = slow.await.unwrap().unwrap();
+        assert!(told.code == Code::BodyTooSlow && told.message.contains("more slowly than 128 KiB"), "{told:?}");
+    }
+
     #[test]
     fn a_newcomer_takes_the_place_of_the_slowest_body_of_its_address() {
         let intake = Intake::default();
@@ -517,10 +785,10 @@ mod tests {
             assert!(!intake.try_grow(patient.0.number, bytes, after(second)));
         }
         let slow = intake.try_enter(address(1), Duration::ZERO, after(15)).unwrap();
-        let comer = Comer { source: address(1), body: None, has_waited: false, lacks: 1 };
+        let comer = Comer { source: address(1), body: None, wants: 0, has_waited: false, lacks: 1 };
         let drop_slowest = |now| {
             let taken = intake.lock().take_slowest(Shared::Bodies, Scope::Address(comer.source.address), now, comer);
-            taken.unwrap().1.gone.cancel();
+            taken.unwrap().1.give_way();
         };
         drop_slowest(after(20));
         assert!(slow.1.is_cancelled() && !patient.1.is_cancelled(), "while it waits");
@@ -692,7 +960,7 @@ mod tests {
         let most: Vec<_> = (0..limits::BODIES_PER_ADDRESS)
             .map(|_| intake.try_enter(address(1), Duration::ZERO, after(900)).unwrap())
             .collect();
-        let gone = |some: &[(Held, CancellationToken)]| some.iter().filter(|(_, gone)| gone.is_cancelled()).count();
+        let gone = |some: &[(Held, Gone)]| some.iter().filter(|(_, gone)| gone.is_cancelled()).count();
         assert!(intake.try_enter(apart(900), Duration::ZERO, after(1_000)).is_none());
         assert_eq!((gone(&singles), gone(&most)), (0, 0));
         drop(intake.try_enter(apart(901), YOUNG, after(1_000)).unwrap());
@@ -741,7 +1009,10 @@ mod tests {
             }
             assert!(honest.iter().all(|(_, gone)| !gone.is_cancelled()));
             drop((held, honest));
-            assert!(intake.lock().places.is_empty() && intake.lock().bytes.is_empty());
+            let table = intake.lock();
+            for taken in [&table.all, &table.slow] {
+                assert!(taken.places.is_empty() && taken.bytes.is_empty());
+            }
         }
     }
 }

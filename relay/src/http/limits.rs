@@ -21,6 +21,14 @@ pub const MOST_PACKED_BYTES: usize = 48 << 20;
 pub const LEAST_BODY_SPEED: usize = 8 << 10;
 /// from so long after its start on.
 pub const BODY_GRACE: Duration = Duration::from_secs(10);
+/// A body that comes at fewer bytes a second than an ordinary line gives (1 Mbit/s; what holds the room by less costs its sender
+/// next to nothing) makes room for others first,
+pub const ORDINARY_BODY_SPEED: usize = 128 << 10;
+/// unless it comes as fast after a pause of so long at most: such pauses are usual where the line is a radio.
+pub const ORDINARY_BODY_SPEED_OVER: Duration = Duration::from_secs(3);
+/// So many bytes of a body are received though there is no room for them yet. What comes fast brings them at once, and then waits;
+/// what does not is slow.
+pub const BODY_BYTES_IN_HAND: usize = 64 << 10;
 /// Bodies on their way, but for small ones that are here at once: in all,
 pub const BODIES: usize = 512;
 /// from one network,
