@@ -461,6 +461,32 @@ fn raw(relay: &Relay, request: &str) -> (u16, Value) {
     (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
+/// A connection on which so many bytes of a job of 31 MiB of spaces were sent.
+fn began(relay: &Relay, mib: usize) -> std::net::TcpStream {
+    let address =
+        relay.url().trim_start_matches("http://").split('/').next().unwrap().replace("localhost", "127.0.0.1");
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let head = "POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ";
+    stream.write_all(format!("{head}{}\r\n\r\n", 31 << 20).as_bytes()).unwrap();
+    stream.write_all(&vec![b' '; mib << 20]).unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn who_sends_fast_and_gives_way_to_others_reads_why_when_all_is_sent() {
+    let folder = Folder::new("gave-way");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    // An address has room for 96 MiB. The last but one has brought least when the last one needs its room.
+    let _large = [began(&relay, 30), began(&relay, 30)];
+    let mut small = began(&relay, 8);
+    let _last = began(&relay, 30);
+    small.write_all(&vec![b' '; 23 << 20]).unwrap();
+    let mut answer = String::new();
+    small.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("whoever takes most"), "{answer}");
+    assert_eq!(answer.matches("slow").count(), 1, "but in its code: {answer}");
+}
+
 #[tokio::test]
 async fn a_request_names_one_host_and_the_one_in_its_target_counts() {
     let folder = Folder::new("host-headers");

@@ -49,13 +49,18 @@ impl IntoResponse for Refused {
 #[derive(Clone)]
 struct Said(Refusal);
 
+/// The refusal that an answer is, if it is one.
+pub fn said(response: &Response) -> Option<&Refusal> {
+    response.extensions().get::<Said>().map(|Said(refusal)| refusal)
+}
+
 /// A refusal for somebody who knows this relay below a base path: the addresses in its hint begin there.
 pub fn below(base: &Base, response: Response) -> Response {
     if base.as_str().is_empty() {
         return response;
     }
+    let Some(mut refusal) = said(&response).cloned() else { return response };
     let (mut parts, body) = response.into_parts();
-    let Some(Said(mut refusal)) = parts.extensions.remove::<Said>() else { return Response::from_parts(parts, body) };
     refusal.hint = refusal.hint.replace("/api/v1", &format!("{}/api/v1", base.as_str()));
     // Written anew, not in gzip.
     parts.headers.remove(header::CONTENT_LENGTH);

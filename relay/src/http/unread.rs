@@ -11,14 +11,14 @@ use std::{
 use axum::{
     body::{Body, Bytes, HttpBody},
     extract::Request,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, header},
     middleware::Next,
     response::Response,
 };
 use futures::future::poll_fn;
 use tokio::time::{Instant, timeout_at};
 
-use super::{App, limits, source::Source};
+use super::{App, answer, intake, limits, source::Source};
 
 /// Answers, then reads on.
 pub async fn drain(app: &Arc<App>, request: Request, next: Next) -> Response {
@@ -34,7 +34,7 @@ pub async fn drain(app: &Arc<App>, request: Request, next: Next) -> Response {
     let left = home.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(Returned { body, touched }) = left {
         // One that was too slow is not waited for.
-        if (touched || !asks_first) && response.status() != StatusCode::REQUEST_TIMEOUT {
+        if (touched || !asks_first) && !answer::said(&response).is_some_and(intake::came_slowly) {
             tokio::spawn(forget(Arc::clone(app), source, body));
         }
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
