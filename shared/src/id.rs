@@ -113,12 +113,14 @@ impl OwnerId {
     }
 }
 
-/// Whom what a job takes counts for: shares are taken by networks first, then by the households in each, then by the owners
-/// in each of those. Anybody can be as many owners as he likes, a new token makes one, and who rents an IPv6 /48 has many
-/// households; networks cost something.
+/// Whom what a job takes counts for: shares of room are taken by regions first, then by the networks in each, then by the
+/// households in each of those, then by the owners in each of those. Anybody can be as many owners as he likes, a new token
+/// makes one; who rents an IPv6 /48 has many households, and who rents a /40 has 256 networks; regions cost something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(from = "HolderRecord")]
 pub struct Holder {
+    /// The wide network around the network. Room goes by it, but no turns: many who have nothing to do with each other share one.
+    pub region: OwnerId,
     /// The network around the household.
     pub network: OwnerId,
     /// Where the job came from: the owner that everybody there is who shows no token.
@@ -129,22 +131,24 @@ pub struct Holder {
 
 impl Holder {
     /// The person at the node itself.
-    pub const LOCAL: Self = Self { network: OwnerId::LOCAL, household: OwnerId::LOCAL, owner: OwnerId::LOCAL };
+    pub const LOCAL: Self =
+        Self { region: OwnerId::LOCAL, network: OwnerId::LOCAL, household: OwnerId::LOCAL, owner: OwnerId::LOCAL };
 
-    /// An owner who is alone in a household and a network of his own.
+    /// An owner who is alone in a household, a network and a region of his own.
     pub fn of(owner: OwnerId) -> Self {
-        Self { network: owner, household: owner, owner }
+        Self { region: owner, network: owner, household: owner, owner }
     }
 
-    /// The same, from the widest to the closest.
+    /// Those whose turns are taken, from the widest to the closest: the network, the household, the owner.
     pub fn path(self) -> [OwnerId; 3] {
         [self.network, self.household, self.owner]
     }
 }
 
-/// A holder in a record of any age: owners came first, then households, then networks.
+/// A holder in a record of any age: owners came first, then households, then networks, then regions.
 #[derive(Deserialize)]
 struct HolderRecord {
+    region: Option<OwnerId>,
     network: Option<OwnerId>,
     household: Option<OwnerId>,
     owner: Option<OwnerId>,
@@ -153,7 +157,9 @@ struct HolderRecord {
 impl From<HolderRecord> for Holder {
     fn from(record: HolderRecord) -> Self {
         let household = record.household.unwrap_or_default();
-        Self { network: record.network.unwrap_or(household), household, owner: record.owner.unwrap_or_default() }
+        let network = record.network.unwrap_or(household);
+        let region = record.region.unwrap_or(network);
+        Self { region, network, household, owner: record.owner.unwrap_or_default() }
     }
 }
 
@@ -249,11 +255,13 @@ mod tests {
 
     #[test]
     fn a_holder_is_read_from_records_of_any_age() {
-        let [a, b, c] = [[1; 16], [2; 16], [3; 16]].map(OwnerId);
+        let [a, b, c, d] = [[1; 16], [2; 16], [3; 16], [4; 16]].map(OwnerId);
         let read = |json: String| serde_json::from_str::<Holder>(&json).unwrap();
-        let whole = Holder { network: a, household: b, owner: c };
+        let whole = Holder { region: d, network: a, household: b, owner: c };
         assert_eq!(read(serde_json::to_string(&whole).unwrap()), whole);
-        assert_eq!(read(format!(r#"{{"household":"{b}","owner":"{c}"}}"#)), Holder { network: b, ..whole });
+        let before_regions = format!(r#"{{"network":"{a}","household":"{b}","owner":"{c}"}}"#);
+        assert_eq!(read(before_regions), Holder { region: a, ..whole });
+        assert_eq!(read(format!(r#"{{"household":"{b}","owner":"{c}"}}"#)), Holder { region: b, network: b, ..whole });
         assert_eq!(read(format!(r#"{{"owner":"{c}"}}"#)), Holder { owner: c, ..Holder::LOCAL });
         assert_eq!(read("{}".to_owned()), Holder::LOCAL);
     }

@@ -64,7 +64,12 @@ impl Owners {
     /// Whom what an asker submits counts for.
     pub fn holder(&self, asker: Asker) -> Holder {
         let Asker { owner, listed: _, source, is_admin: _ } = asker;
-        Holder { network: self.named("network ", source.network), household: self.of_household(source), owner }
+        Holder {
+            region: self.named("region ", source.groups().wide().first()),
+            network: self.named("network ", source.network),
+            household: self.of_household(source),
+            owner,
+        }
     }
 
     /// A job's name for those who may know that there is one, but not its id, with which they could stop it.
@@ -223,7 +228,12 @@ mod tests {
             let [here, near, far] = [here, near, far].map(holder);
             assert!(here.network == near.network && here.household != near.household);
             assert!(here.network != far.network && here.network != here.household);
+            assert!(here.region == far.region && here.region != here.network);
         }
+        for [here, elsewhere] in [["2001:db8:1:2::3", "2001:db9:1:2::3"], ["203.0.113.7", "203.1.113.7"]] {
+            assert_ne!(holder(here).region, holder(elsewhere).region);
+        }
+        assert_ne!(holder("127.0.0.1").region, holder("127.0.0.2").region, "this machine's stand for themselves");
     }
 
     #[test]

@@ -86,6 +86,12 @@ impl Groups {
         address
     }
 
+    /// The IPv4 /16 or IPv6 /32.
+    pub fn wide(self) -> Group {
+        let [wide, _, _] = self.0;
+        wide
+    }
+
     /// The IPv4 /24 or IPv6 /48.
     pub fn network(self) -> Group {
         let [_, network, _] = self.0;

@@ -42,7 +42,7 @@ pub(super) struct Extra {
 }
 
 fn parties(holder: Holder) -> [Party; 3] {
-    let Holder { network, household, owner: _ } = holder;
+    let Holder { region: _, network, household, owner: _ } = holder;
     [Party::Owner(holder), Party::Household(network, household), Party::Network(network)]
 }
 
@@ -93,7 +93,7 @@ mod tests {
 
     fn holder(network: u32, household: u32, owner: u32) -> Holder {
         let [network, household, owner] = [network, household, owner].map(|name| OwnerId::of(&name.to_le_bytes()));
-        Holder { network, household, owner }
+        Holder { region: network, network, household, owner }
     }
 
     #[test]

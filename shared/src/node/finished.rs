@@ -53,7 +53,7 @@ pub(super) struct Finished {
     has_result: bool,
 }
 
-/// What somebody holds: all, of whom networks are members, whose members are households, whose members are owners.
+/// What somebody holds: all, of whom regions are members, whose members are networks, then households, then owners.
 #[derive(Default)]
 struct Holding {
     bytes: u64,
@@ -162,7 +162,7 @@ impl FinishedJobs {
         let place = (finished.summary.created_at, id);
         self.by_place.insert(place);
         self.by_owner.entry(finished.holder.owner).or_default().insert(place);
-        self.held.put(&finished.holder.path(), (finished.ended_at(), id), finished.bytes);
+        self.held.put(&path(finished.holder), (finished.ended_at(), id), finished.bytes);
         self.jobs.insert(id, finished);
     }
 
@@ -183,7 +183,7 @@ impl FinishedJobs {
                 self.by_owner.remove(&finished.holder.owner);
             }
         }
-        self.held.take(&finished.holder.path(), (finished.ended_at(), id), finished.bytes);
+        self.held.take(&path(finished.holder), (finished.ended_at(), id), finished.bytes);
         Some(finished)
     }
 
@@ -212,6 +212,12 @@ impl FinishedJobs {
     pub(super) fn bytes(&self) -> u64 {
         self.held.bytes
     }
+}
+
+/// In whom what a holder holds counts, the widest first.
+fn path(holder: Holder) -> [OwnerId; 4] {
+    let Holder { region, network, household, owner } = holder;
+    [region, network, household, owner]
 }
 
 impl Holding {
@@ -245,7 +251,8 @@ impl Holding {
         }
     }
 
-    /// The oldest job of the owner who holds most in the household that holds most in the network that does.
+    /// The oldest job of the owner who holds most in the household that holds most in the network that does in the region that
+    /// does.
     fn oldest_of_most(&self, of: Excess, newest: Option<JobId>) -> Option<JobId> {
         let own = self.by_age.iter().map(|(_, id)| *id).find(|id| Some(*id) != newest);
         let members = || self.most.holders(of).filter_map(|id| self.members.get(id));
@@ -341,7 +348,7 @@ mod tests {
         assert_eq!(end(&mut jobs, &keep, finished(0, ME, 2_000)), []);
         for number in 1..300 {
             let mut next_door = finished(number, OwnerId(u128::from(number).to_be_bytes()), 1_900);
-            next_door.holder.network = STRANGER;
+            (next_door.holder.region, next_door.holder.network) = (STRANGER, STRANGER);
             let gone = end(&mut jobs, &keep, next_door);
             assert!(!gone.contains(&job(0)), "{gone:?}");
         }
@@ -349,11 +356,33 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_before_there_were_networks_or_households_is_read() {
-        let mut line = serde_json::to_value(finished(7, ME, 3)).unwrap();
-        line.as_object_mut().unwrap().remove("network");
+    fn whoever_has_many_networks_pushes_out_only_what_came_from_the_same_region() {
+        let keep = Keep { bytes: 10_000, jobs: 10, ..Keep::default() };
+        let mut jobs = FinishedJobs::default();
+        let mine = [0, 1, 2].map(job);
+        for number in 0..3 {
+            assert_eq!(end(&mut jobs, &keep, finished(number, ME, 1_000)), []);
+        }
+        for number in 3..300 {
+            let mut nearby = finished(number, OwnerId(u128::from(number).to_be_bytes()), 1_900);
+            nearby.holder.region = STRANGER;
+            let gone = end(&mut jobs, &keep, nearby);
+            assert!(!gone.iter().any(|id| mine.contains(id)), "{gone:?}");
+        }
+        assert!(mine.iter().all(|id| jobs.get(*id).is_some()));
+    }
+
+    #[test]
+    fn a_line_of_before_there_were_regions_networks_or_households_is_read() {
+        let mut finished = finished(7, ME, 3);
+        finished.holder.region = STRANGER;
+        let mut line = serde_json::to_value(finished).unwrap();
         let read =
             |line: &serde_json::Value| Finished::read(&serde_json::to_vec(line).unwrap()).unwrap().summary.holder;
+        assert_eq!(read(&line), Holder { region: STRANGER, ..Holder::of(ME) });
+        line.as_object_mut().unwrap().remove("region");
+        assert_eq!(read(&line), Holder::of(ME));
+        line.as_object_mut().unwrap().remove("network");
         assert_eq!(read(&line), Holder::of(ME));
         line.as_object_mut().unwrap().remove("household");
         assert_eq!(read(&line), Holder { owner: ME, ..Holder::LOCAL });

@@ -30,6 +30,7 @@ mod owners;
 mod peers;
 mod provider;
 mod queue;
+mod regions;
 mod requester;
 mod room;
 mod scheduler;

@@ -2,13 +2,14 @@
 //!
 //! Turns go by work, in microseconds of one core: the network that was given least comes first, in it the household that
 //! was given least, in that the owner, and among his jobs, the most urgent. Whoever comes, or comes back, begins where the
-//! others stand: nobody saves up turns, and nobody owes for the time when he was alone.
+//! others stand: nobody saves up turns, and nobody owes for the time when he was alone. Room goes by region besides.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     entry::Turn,
-    shares::{Held, HeldByAll, JOBS, OUTPUT_BYTES, SOURCE_BYTES, too_many_jobs, too_much_data},
+    regions::{Amount, Region, Regions},
+    shares::{Held, HeldByAll, JOBS, Level, OUTPUT_BYTES, SOURCE_BYTES, too_many_jobs, too_much_data},
 };
 use crate::{
     id::{Holder, JobId, OwnerId},
@@ -50,6 +51,7 @@ struct Party {
 #[derive(Default)]
 pub(super) struct Owners {
     all: Party,
+    regions: Regions,
     /// Parties that are known, and those of them with jobs that are not over; all together not among them.
     known: usize,
     present: usize,
@@ -58,26 +60,28 @@ pub(super) struct Owners {
 impl Owners {
     /// Whether one more job of `bytes` would be taken from a holder.
     pub(super) fn may_submit(&self, holder: Holder, bytes: usize) -> Result<(), Refusal> {
-        let nobody = Party::default();
+        let (nobody, nowhere) = (Party::default(), Region::default());
+        let region = self.regions.get(holder.region).unwrap_or(&nowhere);
         let network = self.all.members.get(&holder.network).unwrap_or(&nobody);
         let household = network.members.get(&holder.household).unwrap_or(&nobody);
         let owner = household.members.get(&holder.owner).unwrap_or(&nobody);
-        let held = |of: fn(&Party) -> usize| {
-            let among = |party: &Party, all: &Party| Held {
-                mine: of(party),
+        let held = |of: fn(Amount) -> usize| {
+            let among = |mine: Amount, all: Amount, present: usize| Held {
+                mine: of(mine),
                 all: of(all),
-                parties: all.present + usize::from(party.jobs == 0),
+                parties: present + usize::from(mine.jobs == 0),
             };
             HeldByAll {
-                owner: among(owner, household),
-                household: among(household, network),
-                network: among(network, &self.all),
+                owner: among(owner.amount(), household.amount(), household.present),
+                household: among(household.amount(), network.amount(), network.present),
+                network: among(region.of(holder.network), region.all(), region.networks()),
+                region: among(region.all(), self.all.amount(), self.regions.count()),
             }
         };
-        let jobs = held(|party| party.jobs);
-        let busy = [household.busy, network.busy, self.all.busy];
+        let jobs = held(|amount| amount.jobs);
+        let busy = [household.busy, network.busy, region.networks(), self.all.busy];
         JOBS.admits(jobs, 1).map_err(|bound| too_many_jobs(bound, jobs, busy))?;
-        SOURCE_BYTES.admits(held(|party| party.bytes), bytes).map_err(too_much_data)
+        SOURCE_BYTES.admits(held(|amount| amount.bytes), bytes).map_err(too_much_data)
     }
 
     /// A job that is not over is there.
@@ -86,43 +90,61 @@ impl Owners {
         let (new, present) = self.all.joins(&holder.path(), bytes);
         self.known += new;
         self.present += present;
+        self.regions.change(holder, |amount| {
+            amount.jobs += 1;
+            amount.bytes += bytes;
+        });
     }
 
     /// A job that had joined is over; its outputs count no more.
     pub(super) fn leaves(&mut self, holder: Holder, bytes: usize, outputs: usize) {
-        if self.account(holder).is_some_and(|account| account.jobs > 0) {
+        if self.account(holder.path()).is_some_and(|account| account.jobs > 0) {
             self.present -= self.all.leaves(&holder.path(), bytes, outputs).0;
+            self.regions.change(holder, |amount| {
+                amount.jobs = amount.jobs.saturating_sub(1);
+                amount.bytes = amount.bytes.saturating_sub(bytes);
+                amount.outputs = amount.outputs.saturating_sub(outputs);
+            });
         }
     }
 
     /// A job has gathered so many more bytes of outputs.
     pub(super) fn gathers(&mut self, holder: Holder, more: usize) {
         self.all.each(&holder.path(), |party| party.outputs = party.outputs.saturating_add(more));
+        self.regions.change(holder, |amount| amount.outputs = amount.outputs.saturating_add(more));
     }
 
     /// So many bytes of outputs that a job had gathered count no more.
     pub(super) fn gives_back(&mut self, holder: Holder, bytes: usize) {
         self.all.each(&holder.path(), |party| party.outputs = party.outputs.saturating_sub(bytes));
+        self.regions.change(holder, |amount| amount.outputs = amount.outputs.saturating_sub(bytes));
     }
 
     /// Whose outputs are more than may be held, if there is somebody: the holder's own, or, when those of his household, of
-    /// its network or of all are too many, those of whoever holds most of them; and what to say to him.
+    /// its network, of its region or of all are too many, those of whoever holds most of them; and what to say to him.
     pub(super) fn outputs_beyond(&self, holder: Holder) -> Option<(Holder, Refusal)> {
+        let region = self.regions.get(holder.region)?;
         let network = self.all.members.get(&holder.network)?;
         let household = network.members.get(&holder.household)?;
         let owner = household.members.get(&holder.owner)?;
-        let held = [owner.outputs, household.outputs, network.outputs, self.all.outputs];
+        let held = [owner.outputs, household.outputs, network.outputs, region.all().outputs, self.all.outputs];
         let (level, refusal) = OUTPUT_BYTES.beyond(held)?;
-        let path = holder.path();
-        let mut most = [holder.network, holder.household, holder.owner];
         // Down from the party that holds too much: whoever of its members holds most gives.
-        let mut party = path.iter().take(path.len() - level).try_fold(&self.all, |party, id| party.members.get(id))?;
-        for place in most.iter_mut().skip(path.len() - level) {
-            let (id, member) = party.members.iter().max_by_key(|(_, member)| member.outputs)?;
-            (*place, party) = (*id, member);
+        let mut most = holder;
+        if level > Level::Region {
+            most.region = self.regions.most_outputs()?;
         }
-        let [network, household, owner] = most;
-        Some((Holder { network, household, owner }, refusal))
+        if level > Level::Network {
+            most.network = self.regions.get(most.region)?.most_outputs()?;
+        }
+        let network = self.all.members.get(&most.network)?;
+        if level > Level::Household {
+            most.household = network.most_outputs()?;
+        }
+        if level > Level::Owner {
+            most.owner = network.members.get(&most.household)?.most_outputs()?;
+        }
+        Some((most, refusal))
     }
 
     /// How many owners have jobs that are not over.
@@ -137,16 +159,16 @@ impl Owners {
 
     /// Up to where an owner's jobs have been served: where one that begins to wait begins.
     pub(super) fn reached(&self, holder: Holder) -> u64 {
-        self.account(holder).map_or(0, |account| account.reached)
+        self.account(holder.path()).map_or(0, |account| account.reached)
     }
 
-    fn account(&self, holder: Holder) -> Option<&Party> {
-        holder.path().iter().try_fold(&self.all, |party, id| party.members.get(id))
+    fn account(&self, path: [OwnerId; 3]) -> Option<&Party> {
+        path.iter().try_fold(&self.all, |party, id| party.members.get(id))
     }
 
     /// A job has something that could go out.
     pub(super) fn waits(&mut self, holder: Holder, turn: Turn) {
-        if self.account(holder).is_some() {
+        if self.account(holder.path()).is_some() {
             self.all.waits(&holder.path(), turn);
         }
     }
@@ -173,7 +195,7 @@ impl Owners {
 
     /// An owner was given `more` work, and `less` of what was counted before.
     pub(super) fn charge(&mut self, holder: Holder, more: u64, less: u64) {
-        if self.account(holder).is_some() {
+        if self.account(holder.path()).is_some() {
             self.all.charge(&holder.path(), more, less);
         }
     }
@@ -201,10 +223,17 @@ impl Owners {
 
     /// Whether the books agree with the jobs: each with its owner, its bytes, its outputs, and its turn if it waits.
     pub(super) fn audit(&self, jobs: impl Iterator<Item = (Holder, [usize; 2], Option<Turn>)>) -> Result<(), String> {
-        let mut held: BTreeMap<Holder, ([usize; 3], usize)> = BTreeMap::new();
+        // One network may be in two regions: its jobs of before there were regions are in one of its own.
+        let mut held: BTreeMap<[OwnerId; 3], ([usize; 3], usize)> = BTreeMap::new();
+        let mut regions = Regions::default();
         for (holder, [bytes, outputs], turn) in jobs {
-            let account = self.account(holder).ok_or("a job's owner has no account")?;
-            let (sums, turns) = held.entry(holder).or_default();
+            let account = self.account(holder.path()).ok_or("a job's owner has no account")?;
+            regions.change(holder, |amount| {
+                amount.jobs += 1;
+                amount.bytes += bytes;
+                amount.outputs += outputs;
+            });
+            let (sums, turns) = held.entry(holder.path()).or_default();
             *sums = [sums[0] + 1, sums[1] + bytes, sums[2] + outputs];
             if let Some(turn) = turn {
                 *turns += 1;
@@ -213,8 +242,11 @@ impl Owners {
                 }
             }
         }
-        for (holder, (sums, turns)) in &held {
-            let account = self.account(*holder).ok_or("a job's owner has no account")?;
+        if regions != self.regions {
+            return Err("what regions hold disagrees with the jobs".to_owned());
+        }
+        for (path, (sums, turns)) in &held {
+            let account = self.account(*path).ok_or("a job's owner has no account")?;
             let books = ([account.jobs, account.bytes, account.outputs], account.turns.len());
             if books != (*sums, *turns) {
                 return Err(format!("an owner's account says {books:?}, his jobs say {:?}", (sums, turns)));
@@ -236,6 +268,16 @@ impl Owners {
 }
 
 impl Party {
+    /// What it holds.
+    fn amount(&self) -> Amount {
+        Amount { jobs: self.jobs, bytes: self.bytes, outputs: self.outputs }
+    }
+
+    /// Its member that has gathered most outputs.
+    fn most_outputs(&self) -> Option<OwnerId> {
+        self.members.iter().max_by_key(|(_, member)| member.outputs).map(|(id, _)| *id)
+    }
+
     fn is_waiting(&self) -> bool {
         !self.line.is_empty() || !self.turns.is_empty()
     }
@@ -408,7 +450,13 @@ mod tests {
     /// Another household of the same network.
     fn neighbour(number: u32, house: u32) -> Holder {
         let house = OwnerId::of(&[number.to_le_bytes(), house.to_le_bytes()].concat());
-        Holder { network: owner(number).network, ..Holder::of(house) }
+        Holder { household: house, owner: house, ..owner(number) }
+    }
+
+    /// Another network of the same region.
+    fn nearby(number: u32, network: u32) -> Holder {
+        let network = OwnerId::of(&[b"network".as_slice(), &number.to_le_bytes(), &network.to_le_bytes()].concat());
+        Holder { region: owner(number).region, ..Holder::of(network) }
     }
 
     /// The same person under another token.
@@ -451,7 +499,8 @@ mod tests {
         }
         assert!(owners.all.jobs <= JOBS.whole);
         // And one who has more than his share does not get what the newcomers leave.
-        let big = (0..greedy_owners).map(owner).find(|owner| owners.account(*owner).unwrap().jobs == JOBS.one).unwrap();
+        let big =
+            (0..greedy_owners).map(owner).find(|owner| owners.account(owner.path()).unwrap().jobs == JOBS.one).unwrap();
         owners.leaves(big, 10, 0);
         let message = owners.may_submit(big, 10).unwrap_err().message;
         assert!(message.contains("full"), "{message}");
@@ -537,6 +586,85 @@ mod tests {
         }
     }
 
+    /// Submits so many jobs of each of some holders, as long as they are taken; how many were.
+    fn submit(owners: &mut Owners, holders: impl Iterator<Item = Holder>, each: usize, bytes: usize) -> usize {
+        let mut one = |of: Holder| owners.may_submit(of, bytes).map(|()| owners.joins(of, bytes)).is_ok();
+        holders.map(|of| (0..each).filter(|_| one(of)).count()).sum()
+    }
+
+    #[test]
+    fn whoever_has_many_networks_fills_only_the_room_of_one_region() {
+        for (networks, each) in [(256, 12), (3000, 1)] {
+            let mut owners = Owners::default();
+            let all_of = |region: u32| (0..networks).map(move |network| nearby(region, network));
+            let taken = submit(&mut owners, all_of(1), each, 10);
+            assert_eq!(taken, JOBS.region, "one that is alone has all that stays open");
+            let refusal = owners.may_submit(nearby(1, 0), 10).unwrap_err();
+            assert_eq!(refusal.code, Code::TooManyJobs);
+            let full = format!("your wide network (an IPv4 /16, an IPv6 /32) is full: {} jobs of", JOBS.region);
+            assert!(refusal.message.contains(&full), "{}", refusal.message);
+            // Ten such regions, and still there is room in another, for more than one.
+            (2..12).for_each(|region| _ = submit(&mut owners, all_of(region), each, 10));
+            let others = (0..JOBS.always as u32).map(|network| nearby(99, network));
+            assert_eq!(submit(&mut owners, others, 1, 1000), JOBS.always);
+            assert_eq!(owners.may_submit(owner(98), 1000), Ok(()));
+        }
+    }
+
+    #[test]
+    fn sources_of_many_networks_of_one_region_leave_memory_to_others() {
+        const MIB: usize = 1 << 20;
+        let mut owners = Owners::default();
+        let taken = submit(&mut owners, (0..2000).map(|network| nearby(1, network)), 1, MIB);
+        assert_eq!(taken * MIB, SOURCE_BYTES.region);
+        let message = owners.may_submit(nearby(1, 5000), MIB).unwrap_err().message;
+        assert!(message.contains("your wide network (an IPv4 /16, an IPv6 /32) may hold 384 MiB"), "{message}");
+        assert_eq!(submit(&mut owners, (2..102).map(owner), 1, MIB), 100);
+    }
+
+    #[test]
+    fn a_network_that_takes_what_it_gets_leaves_room_to_its_neighbours_in_the_region() {
+        let mut owners = Owners::default();
+        let greedy = (0..3000).map(|house| Holder { network: owner(1).network, ..nearby(1, house) });
+        assert_eq!(submit(&mut owners, greedy, 1, 10), JOBS.network);
+        for network in 0..50 {
+            assert_eq!(submit(&mut owners, [nearby(1, network)].into_iter(), JOBS.always, 10), JOBS.always);
+        }
+        let message = owners.may_submit(nearby(1, 0), 10).unwrap_err().message;
+        assert!(message.contains("the share of your network") || message.contains("is full"), "{message}");
+        assert_eq!(owners.may_submit(owner(2), 10), Ok(()));
+    }
+
+    #[test]
+    fn regions_that_are_busy_get_an_equal_share() {
+        let mut owners = Owners::default();
+        let all_of = |region: u32| (0..300).map(move |network| nearby(region, network));
+        let taken = [(1, 100), (2, 100), (3, 100), (4, 300)]
+            .map(|(region, networks)| submit(&mut owners, all_of(region).take(networks), 3, 10));
+        assert_eq!(taken, [300, 300, 300, JOBS.region / 4]);
+        let message = owners.may_submit(nearby(4, 0), 10).unwrap_err().message;
+        assert!(message.contains("the share of your wide network (an IPv4 /16, an IPv6 /32), 384 jobs"), "{message}");
+    }
+
+    #[test]
+    fn a_network_whose_older_jobs_are_of_no_region_is_counted_right() {
+        let mut owners = Owners::default();
+        let (before, now) = (owner(1), Holder { region: OwnerId::of(b"region"), ..owner(1) });
+        for (holder, outputs) in [(before, 30), (now, 40)] {
+            owners.joins(holder, 5);
+            owners.gathers(holder, outputs);
+        }
+        let jobs = [(before, [5, 30], None), (now, [5, 40], None)];
+        assert_eq!(owners.audit(jobs.into_iter()), Ok(()));
+        assert!(owners.audit([(before, [5, 30], None), (before, [5, 40], None)].into_iter()).is_err());
+        owners.leaves(before, 5, 30);
+        owners.gives_back(now, 40);
+        assert_eq!(owners.audit([(now, [5, 0], None)].into_iter()), Ok(()));
+        owners.leaves(now, 5, 0);
+        assert_eq!(owners.regions, Regions::default(), "nobody who holds nothing is remembered");
+        assert_eq!(owners.audit(std::iter::empty()), Ok(()));
+    }
+
     #[test]
     fn networks_take_turns_however_many_households_they_have() {
         let mut owners = Owners::default();
@@ -619,6 +747,31 @@ mod tests {
         let (whose, refusal) = gathers(&mut owners, owner(9), 100).unwrap();
         assert_eq!(whose, neighbour(1, 5));
         assert!(refusal.message.contains("2048 MiB"), "{}", refusal.message);
+    }
+
+    #[test]
+    fn of_outputs_that_are_too_many_the_region_that_holds_most_gives() {
+        const MIB: usize = 1 << 20;
+        let mut owners = Owners::default();
+        let gathers = |owners: &mut Owners, holder: Holder, mib: usize| {
+            owners.joins(holder, 1);
+            owners.gathers(holder, mib * MIB);
+            owners.outputs_beyond(holder)
+        };
+        assert_eq!(gathers(&mut owners, owner(1), 700), None);
+        assert_eq!(gathers(&mut owners, nearby(2, 7), 20), None);
+        let many = |network: u32| nearby(2, 1_000 + network);
+        assert!((0..110).all(|network| gathers(&mut owners, many(network), 12).is_none()));
+        // All together have too many: the honest one holds most of all networks, but not of all regions.
+        let (whose, refusal) = gathers(&mut owners, many(110), 12).unwrap();
+        assert_eq!((whose, refusal.code), (nearby(2, 7), Code::TooLarge));
+        assert!(refusal.message.contains("2048 MiB"), "{}", refusal.message);
+        // And alone they have too many for one region.
+        owners.leaves(owner(1), 1, 700 * MIB);
+        assert_eq!(owners.outputs_beyond(many(0)), None);
+        let (whose, refusal) = (200..300).find_map(|network| gathers(&mut owners, many(network), 12)).unwrap();
+        assert_eq!(whose, nearby(2, 7));
+        assert!(refusal.message.contains("your wide network") && refusal.message.contains("1536 MiB"));
     }
 
     #[test]

@@ -239,7 +239,8 @@ impl Requester {
         self.owners.gathers(holder, bytes.saturating_sub(entry.booked_bytes));
         entry.booked_bytes = bytes;
         while let Some((whose, refusal)) = self.owners.outputs_beyond(holder) {
-            let his = self.jobs.values().filter(|entry| entry.holder == whose && !self.merges.is_out(entry.id));
+            let is_his = |holder: Holder| holder.path() == whose.path();
+            let his = self.jobs.values().filter(|entry| is_his(entry.holder) && !self.merges.is_out(entry.id));
             let Some(largest) = his.max_by_key(|entry| entry.booked_bytes).map(|entry| entry.id) else { return };
             self.finish(core, largest, Err((JobState::Failed, refusal)));
         }

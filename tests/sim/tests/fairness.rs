@@ -226,6 +226,22 @@ fn one_owners_full_queue_refuses_only_him() {
 }
 
 #[test]
+fn whoever_has_many_networks_of_a_region_leaves_room_for_others() {
+    let (mut world, me) = World::around_a_requester(13, &[]);
+    let region = OwnerId::of(b"one region");
+    let nearby = |number: u32| Holder { region, ..Holder::of(OwnerId::of(&number.to_le_bytes())) };
+    for job in 0..256 * 12 {
+        world.submit(me, Job { holder: nearby(job / 12), ..plan::sum(ENDLESS) });
+    }
+    for number in 0..100 {
+        let job = world.submit(me, of(&format!("elsewhere {number}"), plan::sum(10)));
+        assert_eq!(world.node(me).summary(job).unwrap().state, JobState::Queued, "{number}");
+    }
+    let refusal = world.node(me).may_submit(nearby(0), 100).unwrap_err();
+    assert!(refusal.message.contains("your wide network (an IPv4 /16, an IPv6 /32)"), "{}", refusal.message);
+}
+
+#[test]
 fn a_requester_that_calls_all_its_work_critical_gets_no_more_of_a_donor_than_another() {
     let mut world = World::new(6);
     world.add(Actor::Seed);
@@ -256,7 +272,7 @@ fn whoever_makes_up_owners_gets_no_more_than_his_household() {
 fn whoever_has_many_households_gets_no_more_than_his_network() {
     let (mut world, me) = World::around_a_requester(12, &[Actor::Donor { cores: 2, units_per_second: 100_000 }; 2]);
     let network = OwnerId::of(b"one network");
-    let next_door = |number: u32| Holder { network, ..Holder::of(OwnerId::of(&number.to_le_bytes())) };
+    let next_door = |number: u32| Holder { region: network, network, ..Holder::of(OwnerId::of(&number.to_le_bytes())) };
     let many: Vec<JobId> =
         (0..100).map(|number| world.submit(me, Job { holder: next_door(number), ..plan::sum(ENDLESS) })).collect();
     beside_an_honest_one(&mut world, me, &many);
