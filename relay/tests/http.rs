@@ -160,7 +160,7 @@ async fn a_question_waits_for_the_end_of_a_job_and_no_longer_than_the_relay_runs
     let answer = waiting.await.unwrap().unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     let status: Value = answer.json().await.unwrap();
-    assert_eq!(status["state"], "waiting", "it is told how things stood: {status}");
+    assert_eq!(status["state"], "running", "it is told how things stood: {status}");
 }
 
 #[tokio::test]
