@@ -586,6 +586,15 @@ mod tests {
         }
     }
 
+    const MIB: usize = 1 << 20;
+
+    /// A job of so many MiB of outputs; who then holds more than may be held.
+    fn gathers(owners: &mut Owners, holder: Holder, mib: usize) -> Option<(Holder, Refusal)> {
+        owners.joins(holder, 1);
+        owners.gathers(holder, mib * MIB);
+        owners.outputs_beyond(holder)
+    }
+
     /// Submits so many jobs of each of some holders, as long as they are taken; how many were.
     fn submit(owners: &mut Owners, holders: impl Iterator<Item = Holder>, each: usize, bytes: usize) -> usize {
         let mut one = |of: Holder| owners.may_submit(of, bytes).map(|()| owners.joins(of, bytes)).is_ok();
@@ -613,7 +622,6 @@ mod tests {
 
     #[test]
     fn sources_of_many_networks_of_one_region_leave_memory_to_others() {
-        const MIB: usize = 1 << 20;
         let mut owners = Owners::default();
         let taken = submit(&mut owners, (0..2000).map(|network| nearby(1, network)), 1, MIB);
         assert_eq!(taken * MIB, SOURCE_BYTES.region);
@@ -719,13 +727,7 @@ mod tests {
 
     #[test]
     fn outputs_are_bounded_by_owner_household_and_network_and_of_all_whoever_holds_most_gives() {
-        const MIB: usize = 1 << 20;
         let mut owners = Owners::default();
-        let gathers = |owners: &mut Owners, holder: Holder, mib: usize| {
-            owners.joins(holder, 1);
-            owners.gathers(holder, mib * MIB);
-            owners.outputs_beyond(holder)
-        };
         assert_eq!(gathers(&mut owners, owner(1), 700), None);
         let (whose, refusal) = gathers(&mut owners, owner(1), 100).unwrap();
         assert_eq!((whose, refusal.code), (owner(1), Code::TooLarge));
@@ -751,13 +753,7 @@ mod tests {
 
     #[test]
     fn of_outputs_that_are_too_many_the_region_that_holds_most_gives() {
-        const MIB: usize = 1 << 20;
         let mut owners = Owners::default();
-        let gathers = |owners: &mut Owners, holder: Holder, mib: usize| {
-            owners.joins(holder, 1);
-            owners.gathers(holder, mib * MIB);
-            owners.outputs_beyond(holder)
-        };
         assert_eq!(gathers(&mut owners, owner(1), 700), None);
         assert_eq!(gathers(&mut owners, nearby(2, 7), 20), None);
         let many = |network: u32| nearby(2, 1_000 + network);
