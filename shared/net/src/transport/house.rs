@@ -20,8 +20,8 @@ use crate::limits;
 /// What the threads are called.
 const NAME: &str = "webrtc";
 
-/// Resolves when a house falls.
-type Fallen = Shared<oneshot::Receiver<()>>;
+/// Resolves when a house falls, or what it stands on.
+pub type Fallen = Shared<oneshot::Receiver<()>>;
 
 /// What a thread is to do.
 type Work = Box<dyn FnOnce() + Send>;
@@ -68,9 +68,9 @@ impl House {
         &self.runtime
     }
 
-    /// A stream that ends with the house.
-    pub fn stream<S>(&self, stream: S) -> HousedStream<S> {
-        HousedStream { stream, read_until: self.fallen.clone(), written_until: self.fallen.clone() }
+    /// A stream that ends with the house, and with the ground that it stands on.
+    pub fn stream<S>(&self, stream: S, ground: Fallen) -> HousedStream<S> {
+        HousedStream { stream, read_until: self.fallen.clone(), written_until: self.fallen.clone(), ground }
     }
 }
 
@@ -94,21 +94,36 @@ pub struct HousedStream<S> {
     /// Two, because who reads and who writes may wait in different tasks.
     read_until: Fallen,
     written_until: Fallen,
+    /// What the house stands on.
+    ground: Fallen,
 }
 
 /// An error when the house has fallen; else whoever asks is woken then.
 fn standing(fallen: &mut Fallen, cx: &mut Context<'_>) -> io::Result<()> {
     // What has ended may not be asked again.
     if fallen.is_terminated() || fallen.poll_unpin(cx).is_ready() {
-        return Err(io::Error::new(io::ErrorKind::ConnectionReset, "its connection has ended"));
+        return Err(ended());
     }
     Ok(())
+}
+
+fn has_fallen(fallen: &Fallen) -> bool {
+    fallen.is_terminated() || fallen.clone().now_or_never().is_some()
+}
+
+fn ended() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, "its connection has ended")
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for HousedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         standing(&mut self.read_until, cx)?;
-        Pin::new(&mut self.stream).poll_read(cx, into)
+        let read = std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
+        // The library gives a stream whose sockets are gone the same end as one that was written to its end.
+        if read == 0 && !into.is_empty() && [&self.read_until, &self.ground].into_iter().any(has_fallen) {
+            return Poll::Ready(Err(ended()));
+        }
+        Poll::Ready(Ok(read))
     }
 }
 
@@ -150,7 +165,8 @@ mod tests {
         let house = House::build().await.unwrap();
         // Nothing comes, and no more than a byte is taken.
         let (ours, _theirs) = tokio::io::duplex(1);
-        let (mut read, mut write) = house.stream(ours.compat()).split();
+        let (_ground, firm) = oneshot::channel();
+        let (mut read, mut write) = house.stream(ours.compat(), firm.shared()).split();
         let reading = tokio::spawn(async move {
             let first = read.read(&mut [0; 8]).await.map(|_| ());
             [first, read.read(&mut [0; 8]).await.map(|_| ())]
@@ -165,6 +181,22 @@ mod tests {
         let (read, written) = ends.unwrap();
         for end in read.unwrap().into_iter().chain(written.unwrap()) {
             assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_its_port_has_ended_is_not_read_to_its_end() {
+        for goes in [true, false] {
+            let house = House::build().await.unwrap();
+            let (ours, theirs) = tokio::io::duplex(1);
+            let (ground, firm) = oneshot::channel();
+            let mut stream = house.stream(ours.compat(), firm.shared());
+            if goes {
+                ground.send(()).unwrap();
+            }
+            drop(theirs);
+            let read = stream.read_to_end(&mut Vec::new()).await.map_err(|error| error.kind());
+            assert_eq!(read, if goes { Err(io::ErrorKind::ConnectionReset) } else { Ok(0) });
         }
     }
 

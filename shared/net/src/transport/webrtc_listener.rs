@@ -255,12 +255,12 @@ impl StreamMuxer for Housed {
 
     fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Self::Substream>> {
         let stream = std::task::ready!(self.inside(|connection| connection.poll_inbound(cx)));
-        Poll::Ready(stream.map(|stream| self.house.stream(stream)).map_err(io::Error::other))
+        Poll::Ready(stream.map(|stream| self.house.stream(stream, self.reopened.clone())).map_err(io::Error::other))
     }
 
     fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Self::Substream>> {
         let stream = std::task::ready!(self.inside(|connection| connection.poll_outbound(cx)));
-        Poll::Ready(stream.map(|stream| self.house.stream(stream)).map_err(io::Error::other))
+        Poll::Ready(stream.map(|stream| self.house.stream(stream, self.reopened.clone())).map_err(io::Error::other))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
