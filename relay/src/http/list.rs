@@ -14,7 +14,10 @@ use axum::{
 use p2pnet_shared::{
     api::JobSummary,
     id::{JobId, OwnerId},
-    job::{JobState, metadata},
+    job::{
+        JobState,
+        metadata::{self, Metadata},
+    },
     node::Listing,
     refusal::{Code, Refusal},
     units::Moment,
@@ -115,6 +118,8 @@ impl Wanted {
             Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
             None => (text.to_owned(), None),
         };
+        // One that no job can have is a slip, and not a question whose answer is an empty list.
+        Metadata::default().add_label(&label.0, label.1.as_deref().unwrap_or_default())?;
         if self.labels.contains(&label) {
             return Ok(());
         }
@@ -343,6 +348,9 @@ mod tests {
             ("cursor", "x"),
             ("before", "x"),
             ("colour", "red"),
+            ("label", ""),
+            ("label", ":value"),
+            ("label", "a key"),
         ] {
             let refusal = Wanted::read(&owned(&[pair])).unwrap_err();
             assert!(refusal.code == Code::InvalidField && refusal.message.contains(pair.0), "{refusal}");
