@@ -14,7 +14,7 @@ use std::{
         Arc, LazyLock, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -22,7 +22,7 @@ use futures::future::join_all;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use support::{Folder, Relay, refusal, until};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// Connections that submit jobs at once.
 const CONNECTIONS: u64 = 8;
@@ -569,16 +569,11 @@ async fn what_cannot_be_brought_to_the_disk_is_not_promised() {
     let folder = Folder::new("drill-power");
     let http = Client::new();
     let mut ledger = Ledger::default();
-    let (broken, library) = (folder.path().join("broken"), folder.path().join("fsync.so"));
-    let source = folder.path().join("fsync.c");
-    fs::write(&source, FSYNC.replace("BROKEN", broken.to_str().unwrap())).unwrap();
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap();
-    assert!(built.success());
-    let relay = Relay::start_after(&format!("export LD_PRELOAD={}", library.display()), &folder);
+    let relay = start_on_a_bad_disk(&folder);
     for number in 1..=4 {
         ledger.accepted.insert(accepted_id(&http, &relay, number, None).await, number);
     }
-    fs::write(&broken, "").unwrap();
+    fs::write(folder.path().join("broken"), "").unwrap();
     for (number, key) in (5..=8).zip([None, Some("one"), None, Some("two")]) {
         let (status, said) = send(&http, relay.url(), number, key).await.unwrap();
         assert_eq!(
@@ -597,7 +592,59 @@ async fn what_cannot_be_brought_to_the_disk_is_not_promised() {
     audit(&relay, &mut ledger).await;
 }
 
-/// Stands before the system's call in a process: as on a disk that is broken once a file is there.
+/// What holds a key for long is a disk that does not answer.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_few_wait_for_a_key_each_for_half_a_minute_at_most_and_none_that_hung_up() {
+    let folder = Folder::new("drill-key");
+    let http = Client::new();
+    let relay = start_on_a_bad_disk(&folder);
+    let stuck = folder.path().join("stuck");
+    fs::write(&stuck, "").unwrap();
+    let (address, key) = (relay.url().to_owned(), Some("one"));
+    let ask = || {
+        let (http, address) = (http.clone(), address.clone());
+        tokio::spawn(async move { send(&http, &address, 1, key).await.unwrap() })
+    };
+    let first = ask();
+    sleep(Duration::from_millis(500)).await;
+    let asked: Vec<_> = (0..12).map(|_| ask()).collect();
+    // Eight of them wait; the others are told at once that they would be too many.
+    until(async || asked.iter().filter(|ask| ask.is_finished()).count() == 4).await;
+    let (refused, waiting): (Vec<_>, Vec<_>) = asked.into_iter().partition(|ask| ask.is_finished());
+    let says = |(status, answer): (StatusCode, Value), text: &str| {
+        assert_eq!((status, &answer["error"]["code"]), (StatusCode::TOO_MANY_REQUESTS, &json!("rate_limited")));
+        assert!(answer["error"]["message"].as_str().unwrap().contains(text), "{answer}");
+    };
+    for answer in refused {
+        says(answer.await.unwrap(), "Idempotency-Key");
+    }
+    // Who hangs up makes room.
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    until(async || timeout(Duration::from_secs(1), send(&http, &address, 1, key)).await.is_err()).await;
+    let start = Instant::now();
+    says(timeout(Duration::from_secs(60), ask()).await.unwrap().unwrap(), "as many jobs are on their way");
+    assert!(start.elapsed() > Duration::from_secs(25), "it waits for a while");
+    // What had begun was never given up.
+    fs::remove_file(stuck).unwrap();
+    let (status, taken) = first.await.unwrap();
+    assert_eq!(status, StatusCode::ACCEPTED, "{taken}");
+    assert_eq!(send(&http, &address, 1, key).await.unwrap(), (status, taken));
+}
+
+/// A relay whose disk is broken once there is a file `broken` in its folder, and does not answer while there is one `stuck`.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn start_on_a_bad_disk(folder: &Folder) -> Relay {
+    let [broken, stuck, library, source] =
+        ["broken", "stuck", "fsync.so", "fsync.c"].map(|name| folder.path().join(name));
+    let text = FSYNC.replace("BROKEN", broken.to_str().unwrap()).replace("STUCK", stuck.to_str().unwrap());
+    fs::write(&source, text).unwrap();
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap();
+    assert!(built.success());
+    Relay::start_after(&format!("export LD_PRELOAD={}", library.display()), folder)
+}
+
+/// Stands before the system's call in a process: as on a disk that is broken, or does not answer, while a file is there.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const FSYNC: &str = r#"
     #define _GNU_SOURCE
@@ -605,6 +652,7 @@ const FSYNC: &str = r#"
     #include <sys/syscall.h>
     #include <unistd.h>
     static int bring(long call, int file) {
+        while (access("STUCK", F_OK) == 0) usleep(10000);
         if (access("BROKEN", F_OK) != 0) return (int) syscall(call, file);
         errno = EIO;
         return -1;

@@ -4,7 +4,7 @@
 //! used at this moment.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -13,8 +13,9 @@ use p2pnet_shared::{
     id::{Hash, OwnerId},
     refusal::{Code, Refusal},
 };
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
+use super::limits;
 use crate::store::KeyRecord;
 
 /// What to do about a key that is none.
@@ -24,51 +25,89 @@ const MOST_KEY_BYTES: usize = 128;
 
 /// Keys under which a job is being taken now. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Keys {
-    busy: Arc<Mutex<HashMap<String, watch::Receiver<()>>>>,
+pub struct Keys(Arc<Mutex<Busy>>);
+
+#[derive(Default)]
+struct Busy {
+    last: u64,
+    /// Who uses each key, the first of its line, and who waits for it, in the order in which they came.
+    lines: HashMap<String, VecDeque<User>>,
 }
 
-/// The right to use a key, until it is dropped: of two equal requests one makes the job, the other finds it.
+struct User {
+    number: u64,
+    /// Tells it that the key is its own; dropped once it was told.
+    come: Option<oneshot::Sender<()>>,
+}
+
+/// The right to use a key, or a place in the line for it, until it is dropped: of two equal requests one makes the job, the
+/// other finds it.
 pub struct Turn {
     keys: Keys,
     key: String,
-    /// Dropped with the turn, which wakes those who wait.
-    _done: watch::Sender<()>,
+    number: u64,
 }
 
 impl Keys {
-    /// Waits until nobody else uses `key`.
-    pub async fn turn(&self, key: &str) -> Turn {
-        loop {
-            let mut other = match self.begin(key) {
-                Ok(turn) => return turn,
-                Err(other) => other,
-            };
-            // An error is what is waited for: the other one is done.
-            while other.changed().await.is_ok() {}
-        }
+    /// Waits until nobody who came before uses `key`. Whoever drops this no longer waits.
+    ///
+    /// # Errors
+    /// As many wait for it as may.
+    pub async fn turn(&self, key: &str) -> Result<Turn, Refusal> {
+        let (turn, come) = self.queue(key).ok_or_else(too_many)?;
+        // The sender is in the line as long as the turn is.
+        let _ = come.await;
+        Ok(turn)
     }
 
-    fn begin(&self, key: &str) -> Result<Turn, watch::Receiver<()>> {
+    fn queue(&self, key: &str) -> Option<(Turn, oneshot::Receiver<()>)> {
         let mut busy = self.lock();
-        if let Some(other) = busy.get(key) {
-            return Err(other.clone());
+        // One of them uses it.
+        if busy.lines.get(key).is_some_and(|line| line.len() > limits::KEY_WAITERS) {
+            return None;
         }
-        let (done, receiver) = watch::channel(());
-        busy.insert(key.to_owned(), receiver);
-        Ok(Turn { keys: self.clone(), key: key.to_owned(), _done: done })
+        busy.last += 1;
+        let number = busy.last;
+        let (sender, receiver) = oneshot::channel();
+        let line = busy.lines.entry(key.to_owned()).or_default();
+        line.push_back(User { number, come: Some(sender) });
+        tell_first(line);
+        drop(busy);
+        Some((Turn { keys: self.clone(), key: key.to_owned(), number }, receiver))
     }
 
     /// A panic while the lock was held leaves plain data behind, which stays usable.
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Receiver<()>>> {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Busy> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells the first of a line that the key is its own, once.
+fn tell_first(line: &mut VecDeque<User>) {
+    if let Some(come) = line.front_mut().and_then(|user| user.come.take()) {
+        // One that no longer listens leaves the line as its turn is dropped.
+        let _ = come.send(());
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.keys.lock().remove(&self.key);
+        let mut busy = self.keys.lock();
+        let Some(line) = busy.lines.get_mut(&self.key) else { return };
+        line.retain(|user| user.number != self.number);
+        tell_first(line);
+        if line.is_empty() {
+            busy.lines.remove(&self.key);
+        }
     }
+}
+
+fn too_many() -> Refusal {
+    Refusal::new(
+        Code::RateLimited,
+        format!("{} requests wait already for another one under this Idempotency-Key", limits::KEY_WAITERS),
+        "send it again once one of them is answered: all of them are told the same job",
+    )
 }
 
 /// Whether a key that was used before may be used for `body` again.
@@ -120,6 +159,7 @@ pub fn key_of(value: &[u8]) -> Result<&str, Refusal> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use futures::FutureExt as _;
     use p2pnet_shared::{id::JobId, units::Moment};
 
     use super::*;
@@ -129,7 +169,6 @@ mod tests {
         let keys = Keys::default();
         let first = keys.turn("a").await;
         let _other = keys.turn("b").await;
-        assert!(keys.begin("a").is_err());
         let waiting = tokio::spawn({
             let keys = keys.clone();
             async move { drop(keys.turn("a").await) }
@@ -138,7 +177,25 @@ mod tests {
         assert!(!waiting.is_finished());
         drop(first);
         waiting.await.unwrap();
-        assert_eq!(keys.lock().len(), 1, "only what is in use is remembered");
+        assert_eq!(keys.lock().lines.len(), 1, "only what is in use is remembered");
+    }
+
+    #[test]
+    fn a_few_wait_for_a_key_and_have_it_one_by_one_as_they_came() {
+        let keys = Keys::default();
+        let mut line: VecDeque<_> = (0..=limits::KEY_WAITERS).map(|_| keys.queue("a").unwrap()).collect();
+        assert!(keys.queue("a").is_none() && keys.queue("b").is_some());
+        let refused = keys.turn("a").now_or_never().unwrap().err().map(|refusal| refusal.code);
+        assert_eq!(refused, Some(Code::RateLimited));
+        // Who goes away makes room in the line, and wakes nobody.
+        drop(line.remove(1));
+        line.push_back(keys.queue("a").unwrap());
+        assert!(keys.queue("a").is_none());
+        while let Some((turn, mut come)) = line.pop_front() {
+            assert!(come.try_recv().is_ok() && line.iter_mut().all(|(_, come)| come.try_recv().is_err()));
+            drop(turn);
+        }
+        assert!(keys.lock().lines.is_empty());
     }
 
     #[test]

@@ -33,7 +33,7 @@ use super::{
     limits,
     owners::Asker,
     source::Source,
-    turns::Turns,
+    turns::{Turn, Turns},
 };
 use crate::store::{KeptKernel, Writer};
 
@@ -129,10 +129,12 @@ struct Arrived {
 }
 
 impl Arrived {
-    /// Keeps it; returns it once it is on the disk, and whether it is a `command`. Goes on when the client hangs up: nobody
-    /// can stop the check, and what that takes is given back when it is over, not before.
+    /// Keeps it; returns it once it is on the disk, and whether it is a `command`. Who hangs up waits no longer; but once its
+    /// turn has come this goes on: nobody can stop the check, and what that takes is given back when it is over, not before.
     async fn take(self, turns: Turns, writer: Writer) -> Result<(Blob, bool), Refused> {
-        match tokio::spawn(self.take_here(turns, writer)).await {
+        let weight = self.encoding.weight(&self.body.bytes, MOST_MODULE_BYTES);
+        let Some(turn) = turns.wait(self.source, weight).await else { return Err(intake::full().into()) };
+        match tokio::spawn(self.take_here(turn, writer)).await {
             Ok(outcome) => outcome,
             Err(error) => {
                 tracing::error!(%error, "keeping a module panicked");
@@ -141,10 +143,8 @@ impl Arrived {
         }
     }
 
-    async fn take_here(self, turns: Turns, writer: Writer) -> Result<(Blob, bool), Refused> {
-        let Self { body, encoding, source, holder } = self;
-        let weight = encoding.weight(&body.bytes, MOST_MODULE_BYTES);
-        let Some(turn) = turns.wait(source, weight).await else { return Err(intake::full().into()) };
+    async fn take_here(self, turn: Turn, writer: Writer) -> Result<(Blob, bool), Refused> {
+        let Self { body, encoding, source: _, holder } = self;
         let bytes = body.bytes.clone();
         let (module, is_command) = match spawn_blocking(move || check(encoding, bytes)).await {
             Ok(Ok(checked)) => checked,
@@ -186,12 +186,12 @@ mod tests {
 
     use super::*;
     use crate::{
-        http::{intake::Intake, turns::Turn},
+        http::intake::Intake,
         store::{Caches, Store},
     };
 
     #[tokio::test]
-    async fn a_client_that_hangs_up_gives_no_place_back_before_its_module_is_on_disk() {
+    async fn a_client_that_hangs_up_waits_no_longer_and_gives_no_place_back_before_what_began_is_on_disk() {
         let folder = std::env::temp_dir().join(format!("p2pnet-kernels-hang-up-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
@@ -205,26 +205,31 @@ mod tests {
         }
         let module = p2pnet_test_kernels::echo();
         let hash = Hash::of(&module);
-        let arrived = Arrived {
-            body: receive(module).await.unwrap(),
-            encoding: Encoding::Plain,
-            source,
-            holder: Holder::of(OwnerId([1; 16])),
+        let hangs_up = async || {
+            let arrived = Arrived {
+                body: receive(module.clone()).await.unwrap(),
+                encoding: Encoding::Plain,
+                source,
+                holder: Holder::of(OwnerId([1; 16])),
+            };
+            let mut client = Box::pin(arrived.take(turns.clone(), store.writer().clone()));
+            assert!(poll!(&mut client).is_pending());
         };
-        let mut client = Box::pin(arrived.take(turns.clone(), store.writer().clone()));
-        assert!(poll!(&mut client).is_pending());
-        drop(client);
         let large = || receive(vec![0; limits::MOST_BODY_BYTES]);
         let most = limits::BODY_BYTES_PER_ADDRESS / limits::MOST_BODY_BYTES;
+        hangs_up().await;
         let mut held = Vec::new();
-        for _ in 1..most {
-            held.push(large().await.unwrap());
+        for _ in 0..most {
+            held.push(large().now_or_never().expect("the bytes of one that went away are free").unwrap());
         }
-        assert!(large().now_or_never().is_none(), "its bytes count while it waits");
-        assert_eq!(store.kernel(hash).await, None);
         drop(others);
+        tokio::task::yield_now().await;
+        assert_eq!(store.kernel(hash).await, None, "nor does it go on when it could");
+        held.pop();
+        hangs_up().await;
+        assert!(large().now_or_never().is_none(), "those of one that began count until it is kept");
         held.push(large().await.unwrap());
-        assert!(store.kernel(hash).await.is_some(), "and until it is kept");
+        assert!(store.kernel(hash).await.is_some());
         store.close().await;
         std::fs::remove_dir_all(folder).unwrap();
     }

@@ -41,8 +41,11 @@ pub const BODY_BYTES: usize = 256 << 20;
 pub const BODY_BYTES_PER_NETWORK: usize = 192 << 20;
 /// and of one address.
 pub const BODY_BYTES_PER_ADDRESS: usize = 96 << 20;
-/// How long a body waits for room.
+/// How long a body waits for room, and once more, when it is here, for its key and for its turn together.
 pub const ROOM_PATIENCE: Duration = Duration::from_secs(30);
+/// Requests that wait for another one under their `Idempotency-Key`; one more is refused. Whoever asks again because it was
+/// not answered needs one or two.
+pub const KEY_WAITERS: usize = 8;
 /// Work on jobs, modules and results up to so many bytes is small, and never waits for what is larger.
 pub const SMALL_WORK_BYTES: usize = 64 << 10;
 /// Jobs up to so many bytes are read where their body came in: the way to another thread and back takes longer.

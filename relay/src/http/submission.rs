@@ -1,7 +1,7 @@
 //! What happens between the body of a job and its 202. A 202 is a promise: the job, its idempotency key and its kernel
 //! are on disk, in one transaction, before the node runs it and before anybody is told.
 
-use std::{cell::Cell, sync::Arc};
+use std::{cell::Cell, sync::Arc, time::Instant};
 
 use axum::body::Bytes;
 use p2pnet_net::handle::Reservation;
@@ -15,7 +15,7 @@ use p2pnet_shared::{
     node::{StoreKey, held_bytes, new_record},
     refusal::{Code, Refusal},
 };
-use tokio::{runtime, task::spawn_blocking};
+use tokio::{runtime, task::spawn_blocking, time::timeout_at};
 
 use super::{
     App,
@@ -47,10 +47,17 @@ pub struct Submission {
 }
 
 impl Submission {
-    /// Takes the job in and returns its name once it is kept, or why it is not. Goes on when the client hangs up: half
-    /// of it would leave a job that nobody was told of, and a key that names none.
+    /// Takes the job in and returns its name once it is kept, or why it is not. Who hangs up waits no longer; but once its
+    /// turn has come this goes on: half of it would leave a job that nobody was told of, and a key that names none.
     pub async fn take(self, app: Arc<App>) -> Result<JobId, Refused> {
-        match tokio::spawn(self.take_here(app)).await {
+        // A job that was taken before is there, whatever the disk takes now.
+        if self.key.is_none() {
+            check_disk(&app)?;
+        }
+        let deadline = Instant::now() + limits::ROOM_PATIENCE;
+        let weigh = self.weigh(&app);
+        let admitted = admit(&app.idempotency, &app.turns, self.key.as_deref(), self.source, deadline, weigh).await?;
+        match tokio::spawn(self.take_here(app, admitted)).await {
             Ok(outcome) => outcome,
             Err(error) => {
                 tracing::error!(%error, "taking a job panicked");
@@ -59,21 +66,19 @@ impl Submission {
         }
     }
 
-    async fn take_here(self, app: Arc<App>) -> Result<JobId, Refused> {
-        let Self { key, body, encoding, source, holder } = self;
-        // A job that was taken before is there, whatever the disk takes now.
-        let trouble = || app.store.writer().trouble().map_or(Ok(()), |trouble| Err(Refused(trouble.refusal())));
-        if key.is_none() {
-            trouble()?;
-        }
-        let small = encoding.unfold_small(&body.bytes, limits::SMALL_WORK_BYTES);
+    /// What reading it takes.
+    async fn weigh(&self, app: &App) -> Weighed {
+        let small = self.encoding.unfold_small(&self.body.bytes, limits::SMALL_WORK_BYTES);
         let weight = match &small {
-            Some(text) => weight(&app, text).await,
-            None => encoding.weight(&body.bytes, MAX_SOURCE_BYTES),
+            Some(text) => weight(app, text).await,
+            None => self.encoding.weight(&self.body.bytes, MAX_SOURCE_BYTES),
         };
-        // Held from before the body is unfolded until the job is kept: all of it takes time and memory.
-        let turns = turns(&app.idempotency, &app.turns, key.as_deref(), source, weight).await;
-        let Some((_turn_of_key, turn)) = turns else { return Err(intake::full().into()) };
+        Weighed { weight, small }
+    }
+
+    async fn take_here(self, app: Arc<App>, admitted: Admitted) -> Result<JobId, Refused> {
+        let Self { key, body, encoding, source: _, holder } = self;
+        let Admitted { _turn_of_key, turn, weight, small } = admitted;
         let unfolded = match small {
             Some(text) => Ok(Text { hash: key.is_some().then(|| Hash::of(&text)), text }),
             None => unfolded(encoding, body.bytes.clone(), key.is_some()).await,
@@ -91,7 +96,7 @@ impl Submission {
             idempotency::same_body(&before, *hash)?;
             return Ok(before.job);
         }
-        if let Err(refused) = trouble() {
+        if let Err(refused) = check_disk(&app) {
             return refused_in(turn, refused);
         }
         let ready = match make_ready(&app, holder, text, key).await {
@@ -107,20 +112,56 @@ impl Submission {
     }
 }
 
-/// The turn of a key, if there is one, and then one to read so many bytes; `None` where that does not come. Nobody waits for
-/// a key with a place that others wait for.
-async fn turns(
+/// Whether what must be kept can be.
+fn check_disk(app: &App) -> Result<(), Refused> {
+    app.store.writer().trouble().map_or(Ok(()), |trouble| Err(Refused(trouble.refusal())))
+}
+
+/// What reading a job takes.
+struct Weighed {
+    /// So many bytes.
+    weight: usize,
+    /// Its JSON, where that is small.
+    small: Option<Bytes>,
+}
+
+/// A job that may be read now.
+struct Admitted {
+    /// Held until the job is kept under its key.
+    _turn_of_key: Option<idempotency::Turn>,
+    /// Held from before the body is unfolded until the job is kept: all of it takes time and memory.
+    turn: Turn,
+    weight: usize,
+    /// Its JSON, where that is small and was not waited with.
+    small: Option<Bytes>,
+}
+
+/// Waits for the turn of a key, if there is one, weighs the job, and waits for a turn to read it. Nobody waits for a key with a
+/// place that others wait for, or for either with a body unfolded: nothing counts what it unfolds to.
+///
+/// # Errors
+/// Not both come until the deadline, or too many wait for the key.
+async fn admit(
     keys: &idempotency::Keys,
     turns: &Turns,
     key: Option<&str>,
     source: Source,
-    weight: usize,
-) -> Option<(Option<idempotency::Turn>, Turn)> {
+    deadline: Instant,
+    weigh: impl Future<Output = Weighed>,
+) -> Result<Admitted, Refusal> {
     let turn_of_key = match key {
-        Some(key) => Some(keys.turn(key).await),
+        Some(key) => Some(timeout_at(deadline.into(), keys.turn(key)).await.map_err(|_| intake::full())??),
         None => None,
     };
-    Some((turn_of_key, turns.wait(source, weight).await?))
+    let Weighed { weight, small } = weigh.await;
+    let (turn, small) = match turns.join(source, weight).at_once() {
+        Ok(turn) => (turn, small),
+        Err(waiting) => {
+            drop(small);
+            (waiting.until(deadline).await.ok_or_else(intake::full)?, None)
+        }
+    };
+    Ok(Admitted { _turn_of_key: turn_of_key, turn, weight, small })
 }
 
 /// Gives a turn back that came to nothing.
@@ -278,25 +319,86 @@ async fn keep(app: &App, Ready { job, place, new }: Ready) -> Result<JobId, Refu
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use std::time::Duration;
 
+    use futures::poll;
+
     use super::*;
+
+    fn from(network: u8) -> Source {
+        Source::of(std::net::IpAddr::from([192, 0, network, 1]))
+    }
+
+    async fn weighed(weight: usize) -> Weighed {
+        Weighed { weight, small: None }
+    }
 
     #[tokio::test]
     async fn who_waits_for_a_key_has_no_place_that_others_wait_for() {
         let (keys, places) = (idempotency::Keys::default(), Turns::default());
-        let _large = keys.turn("key").await;
-        let from = |network: u8| Source::of(std::net::IpAddr::from([192, 0, network, 1]));
-        for number in 0..64 {
-            let (keys, places) = (keys.clone(), places.clone());
-            tokio::spawn(async move { turns(&keys, &places, Some("key"), from(number), 1_000).await.map(drop) });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut large = Vec::new();
+        for busy in 0..8 {
+            let key = format!("key {busy}");
+            large.push(keys.turn(&key).await.unwrap());
+            for number in 0..limits::KEY_WAITERS {
+                let (keys, places, key) = (keys.clone(), places.clone(), key.clone());
+                let from = from(u8::try_from(number).unwrap());
+                let waits =
+                    async move { admit(&keys, &places, Some(&key), from, deadline, weighed(1_000)).await.map(drop) };
+                tokio::spawn(waits);
+            }
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
         for key in [None, Some("other")] {
-            let turn = turns(&keys, &places, key, from(100), 1_000);
-            assert!(tokio::time::timeout(Duration::from_secs(1), turn).await.is_ok_and(|turn| turn.is_some()));
+            let turn = admit(&keys, &places, key, from(100), deadline, weighed(1_000));
+            assert!(tokio::time::timeout(Duration::from_secs(1), turn).await.is_ok_and(|turn| turn.is_ok()));
         }
+    }
+
+    #[tokio::test]
+    async fn key_and_turn_come_within_one_time_or_it_is_answered_as_a_full_relay_does() {
+        let (keys, places) = (idempotency::Keys::default(), Turns::default());
+        let whole = limits::LARGE_WORK.bytes;
+        let turn_of_key = keys.turn("key").await.unwrap();
+        let soon = || Instant::now() + Duration::from_millis(100);
+        let refused = async |weight| {
+            let admitted = admit(&keys, &places, Some("key"), from(1), soon(), weighed(weight));
+            tokio::time::timeout(Duration::from_secs(5), admitted).await.unwrap().err()
+        };
+        assert_eq!(refused(1).await, Some(intake::full()));
+        drop(turn_of_key);
+        let _turn = places.join(from(2), whole).at_once().ok().unwrap();
+        assert_eq!(refused(whole).await, Some(intake::full()));
+        // Who was refused left nothing behind.
+        assert!(keys.turn("key").await.is_ok());
+        assert_eq!(refused(1).await, None);
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_not_unfolded() {
+        let (keys, places) = (idempotency::Keys::default(), Turns::default());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let text = Bytes::from(vec![b' '; 1_000]);
+        let of_large = |weight| {
+            let text = text.clone();
+            async move { Weighed { weight, small: Some(text) } }
+        };
+        let turn_of_key = keys.turn("key").await.unwrap();
+        let weighs = async { panic!("before it has its key") };
+        let mut waits = std::pin::pin!(admit(&keys, &places, Some("key"), from(1), deadline, weighs));
+        assert!(poll!(&mut waits).is_pending());
+        drop(turn_of_key);
+        let whole = limits::LARGE_WORK.bytes;
+        let turn = places.join(from(2), whole).at_once().ok().unwrap();
+        let mut waits = std::pin::pin!(admit(&keys, &places, None, from(1), deadline, of_large(whole)));
+        assert!(poll!(&mut waits).is_pending() && text.is_unique());
+        drop(turn);
+        assert!(waits.await.unwrap().small.is_none());
+        let at_once = admit(&keys, &places, None, from(1), deadline, of_large(1)).await.unwrap();
+        assert_eq!(at_once.small, Some(text));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{sync::oneshot, time::timeout_at};
 
 use super::{limits, source::Source};
 
@@ -136,11 +136,37 @@ impl Turn {
     }
 }
 
+/// A turn that may not have come yet. Whoever drops it no longer waits.
+pub struct Waiting {
+    turn: Turn,
+    come: oneshot::Receiver<()>,
+}
+
+impl Waiting {
+    /// The turn, if it has come.
+    ///
+    /// # Errors
+    /// It has not.
+    pub fn at_once(mut self) -> Result<Turn, Self> {
+        if self.come.try_recv().is_ok() { Ok(self.turn) } else { Err(self) }
+    }
+
+    /// Waits for the turn; `None` when it does not come in time.
+    pub async fn until(self, deadline: Instant) -> Option<Turn> {
+        matches!(timeout_at(deadline.into(), self.come).await, Ok(Ok(()))).then_some(self.turn)
+    }
+}
+
 impl Turns {
     /// Waits for a turn at `bytes`; `None` when it does not come within [`limits::ROOM_PATIENCE`].
     pub async fn wait(&self, source: Source, bytes: usize) -> Option<Turn> {
+        self.join(source, bytes).until(Instant::now() + limits::ROOM_PATIENCE).await
+    }
+
+    /// Asks for a turn at `bytes`.
+    pub fn join(&self, source: Source, bytes: usize) -> Waiting {
         let (turn, come) = self.queue(source, bytes);
-        matches!(timeout(limits::ROOM_PATIENCE, come).await, Ok(Ok(()))).then_some(turn)
+        Waiting { turn, come }
     }
 
     fn queue(&self, source: Source, bytes: usize) -> (Turn, oneshot::Receiver<()>) {
