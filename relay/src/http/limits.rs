@@ -54,13 +54,14 @@ pub const READ_HERE_BYTES: usize = 2 << 10;
 pub const SOUND_MODULES: usize = 1_024;
 /// Small ones that are read (unfolded, checked, compiled) at once; later ones wait up to [`ROOM_PATIENCE`].
 pub const SMALL_WORK: Lane = Lane { places: 16, bytes: 16 * SMALL_WORK_BYTES };
-/// Larger ones, by what they unfold to; of the addresses that wait, the one that took least time lately goes first.
+/// Larger ones, by what they unfold to; of the wide networks that wait, of the networks in one, and of the addresses in one, the
+/// one that took least time lately goes first.
 pub const LARGE_WORK: Lane = Lane { places: 8, bytes: 256 << 20 };
-/// The time that an address took for large work counts half after so long,
+/// The time that an address, or a network, took for large work counts half after so long,
 pub const SPENT_HALVES: Duration = Duration::from_secs(10);
 /// that for what was refused so many times as much,
 pub const REFUSED_COUNTS: u32 = 16;
-/// of so many addresses, those that took most.
+/// of so many addresses, networks and wide networks, those that took most.
 pub const SPENT_ADDRESSES: usize = 1_024;
 /// Looking through a result for the bytes in it weighs as much as its length, but no more than this, since a part at a time
 /// is read.

@@ -2,7 +2,8 @@
 //! by their bytes; what is small has places of its own, so that it never waits for what is large. Networks take turns, and in
 //! each its addresses; no address has more than half of the places and no network more than three quarters, so that what
 //! one sends waits behind its own. Of what is large, whoever took least time lately comes first, so that many who send what is
-//! dear to refuse do not make one wait who sends little.
+//! dear to refuse do not make one wait who sends little; and wide networks take turns before the networks in them, with the same
+//! share, since one who has an IPv6 /32 has 65,536 networks that took no time yet. What is small costs too little for that.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,7 +19,7 @@ use super::{limits, source::Source};
 /// What goes on at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Lane {
-    /// So many, of one address half of them and of one network three quarters.
+    /// So many, of one address half of them and of one network three quarters; of what is large, of one wide network, too.
     pub places: usize,
     /// Of so many bytes together, shared in the same way; a single one may have more.
     pub bytes: usize,
@@ -38,22 +39,65 @@ struct Lanes {
 #[derive(Default)]
 struct Queue {
     running: BTreeMap<u64, Running>,
-    waiting: BTreeMap<IpAddr, Network>,
-    /// Networks that wait; the first one is next among those that took as much.
-    order: VecDeque<IpAddr>,
-    spent: Spent,
+    /// By wide network, network and address.
+    waiting: Line<Line<Line<VecDeque<Waiter>>>>,
+    spent_of_wide: Spent,
     spent_of_networks: Spent,
+    spent: Spent,
 }
 
-/// What waits of one network.
+/// Where a turn belongs.
+#[derive(Clone, Copy)]
+struct Path {
+    /// The wide network around the network; of what is small the network itself, since there the wide one does not count.
+    wide: IpAddr,
+    network: IpAddr,
+    address: IpAddr,
+}
+
+impl Path {
+    fn of(source: Source, is_small: bool) -> Self {
+        let Source { address, network } = source;
+        Self { wide: if is_small { network } else { source.groups().wide().first() }, network, address }
+    }
+}
+
+/// Those that wait, and what waits of each: of wide networks, of networks in one, or of addresses in one.
 #[derive(Default)]
-struct Network {
-    waiting: BTreeMap<IpAddr, VecDeque<Waiter>>,
-    /// Addresses that wait; the first one is next among those that took as much.
+struct Line<T> {
+    waiting: BTreeMap<IpAddr, T>,
+    /// The first one is next among those that took as much.
     order: VecDeque<IpAddr>,
 }
 
-/// How much time addresses, or networks, took lately, in microseconds. Kept for what is large alone: of what is small, all take as much.
+impl<T: Default> Line<T> {
+    /// What waits of one, who stands in the line from now on.
+    fn enter(&mut self, whose: IpAddr) -> &mut T {
+        if !self.waiting.contains_key(&whose) {
+            self.order.push_back(whose);
+        }
+        self.waiting.entry(whose).or_default()
+    }
+
+    /// One was served: it waits behind the others, if it still has something to wait for.
+    fn moves_back(&mut self, whose: IpAddr, still_waits: bool) {
+        if still_waits {
+            self.order.retain(|other| *other != whose);
+            self.order.push_back(whose);
+        } else {
+            self.leaves(whose);
+        }
+    }
+
+    /// One waits for nothing any more.
+    fn leaves(&mut self, whose: IpAddr) {
+        self.order.retain(|other| *other != whose);
+        self.waiting.remove(&whose);
+    }
+}
+
+/// How much time addresses, networks or wide networks took lately, in microseconds. Kept for what is large alone: of what is
+/// small, all take as much.
 #[derive(Default)]
 struct Spent(BTreeMap<IpAddr, (u64, Instant)>);
 
@@ -72,13 +116,14 @@ impl Spent {
         self.0.get(&address).map_or(0, |spent| halved(*spent, now).0)
     }
 
-    /// Those in a line, who took least first.
-    fn least_first(&self, line: &VecDeque<IpAddr>, now: Instant) -> Vec<IpAddr> {
-        let mut line: Vec<IpAddr> = line.iter().copied().collect();
+    /// Those in a line and what waits of each, who took least first.
+    fn least_first<'a, T>(&self, line: &'a Line<T>, now: Instant) -> Vec<(IpAddr, &'a T)> {
+        let mut first: Vec<_> =
+            line.order.iter().filter_map(|whose| line.waiting.get(whose).map(|waiting| (*whose, waiting))).collect();
         if !self.0.is_empty() {
-            line.sort_by_cached_key(|address| self.of(*address, now));
+            first.sort_by_cached_key(|(whose, _)| self.of(*whose, now));
         }
-        line
+        first
     }
 
     fn add(&mut self, address: IpAddr, time: Duration, now: Instant) {
@@ -93,7 +138,7 @@ impl Spent {
 }
 
 struct Running {
-    source: Source,
+    path: Path,
     bytes: usize,
     since: Instant,
 }
@@ -108,7 +153,7 @@ struct Waiter {
 pub struct Turn {
     turns: Turns,
     number: u64,
-    source: Source,
+    path: Path,
     is_small: bool,
     /// How often its time counts.
     counts: u32,
@@ -128,9 +173,9 @@ impl Turn {
     fn end(&mut self, now: Instant) {
         let mut lanes = self.turns.lock();
         let (queue, lane) = lanes.of(self.is_small);
-        let ran = queue.remove(self.number, self.source, now);
+        let ran = queue.remove(self.number, self.path, now);
         if let Some(ran) = ran.filter(|_| !self.is_small) {
-            queue.spends(self.source, ran.saturating_mul(self.counts), now);
+            queue.spends(self.path, ran.saturating_mul(self.counts), now);
         }
         queue.go_on(lane);
     }
@@ -176,10 +221,11 @@ impl Turns {
         let number = lanes.last;
         let (sender, receiver) = oneshot::channel();
         let (queue, lane) = lanes.of(is_small);
-        queue.push(source, Waiter { number, bytes, come: sender });
+        let path = Path::of(source, is_small);
+        queue.push(path, Waiter { number, bytes, come: sender });
         queue.go_on(lane);
         drop(lanes);
-        (Turn { turns: self.clone(), number, source, is_small, counts: 1 }, receiver)
+        (Turn { turns: self.clone(), number, path, is_small, counts: 1 }, receiver)
     }
 
     fn lock(&self) -> MutexGuard<'_, Lanes> {
@@ -194,109 +240,93 @@ impl Lanes {
 }
 
 impl Queue {
-    fn push(&mut self, source: Source, waiter: Waiter) {
-        let network = self.waiting.entry(source.network).or_default();
-        if network.order.is_empty() {
-            self.order.push_back(source.network);
-        }
-        let own = network.waiting.entry(source.address).or_default();
-        if own.is_empty() {
-            network.order.push_back(source.address);
-        }
-        own.push_back(waiter);
+    fn push(&mut self, path: Path, waiter: Waiter) {
+        self.waiting.enter(path.wide).enter(path.network).enter(path.address).push_back(waiter);
     }
 
-    /// Lets those begin for whom there is room, one network after the other, and in each one address after the other.
+    /// Lets those begin for whom there is room, one wide network after the other, in each one network after the other, and in
+    /// that one address after the other.
     fn go_on(&mut self, lane: Lane) {
         while self.running.len() < lane.places {
-            let Some(source) = self.next(lane) else { return };
-            self.begin(source);
+            let Some(path) = self.next(lane) else { return };
+            self.begin(path);
         }
     }
 
     /// Whose turn it is, if it can begin now.
-    fn next(&self, lane: Lane) -> Option<Source> {
+    fn next(&self, lane: Lane) -> Option<Path> {
         let now = Instant::now();
         let all: usize = self.running.values().map(|running| running.bytes).sum();
-        for network in self.spent_of_networks.least_first(&self.order, now) {
-            let Some(waiting) = self.waiting.get(&network) else { continue };
-            for address in self.spent.least_first(&waiting.order, now) {
-                let source = Source { address, network };
-                let first = waiting.waiting.get(&address).and_then(VecDeque::front);
-                let Some(bytes) = first.map(|waiter| waiter.bytes).filter(|bytes| self.has_share(source, *bytes, lane))
-                else {
-                    continue;
-                };
-                // If there is no room, it is the next one all the same: what is lighter does not pass it for ever.
-                return (all == 0 || all + bytes <= lane.bytes).then_some(source);
+        for (wide, networks) in self.spent_of_wide.least_first(&self.waiting, now) {
+            for (network, addresses) in self.spent_of_networks.least_first(networks, now) {
+                for (address, own) in self.spent.least_first(addresses, now) {
+                    let path = Path { wide, network, address };
+                    let first = own.front().map(|waiter| waiter.bytes);
+                    let Some(bytes) = first.filter(|bytes| self.has_share(path, *bytes, lane)) else { continue };
+                    // If there is no room, it is the next one all the same: what is lighter does not pass it for ever.
+                    return (all == 0 || all + bytes <= lane.bytes).then_some(path);
+                }
             }
         }
         None
     }
 
-    /// Whether so many bytes more are within an address's share, and its network's.
-    fn has_share(&self, source: Source, bytes: usize, lane: Lane) -> bool {
-        let fits = |is_own: &dyn Fn(&Source) -> bool, quarters: usize| {
-            let own = self.running.values().filter(|running| is_own(&running.source));
+    /// Whether so many bytes more are within an address's share, its network's, and its wide network's.
+    fn has_share(&self, path: Path, bytes: usize, lane: Lane) -> bool {
+        let fits = |is_own: &dyn Fn(&Path) -> bool, quarters: usize| {
+            let own = self.running.values().filter(|running| is_own(&running.path));
             let (places, taken) = own.fold((0, 0), |(places, taken), running| (places + 1, taken + running.bytes));
             places < lane.places * quarters / 4 && (places == 0 || taken + bytes <= lane.bytes / 4 * quarters)
         };
-        fits(&|other| other.address == source.address, 2) && fits(&|other| other.network == source.network, 3)
+        fits(&|other| other.address == path.address, 2)
+            && fits(&|other| other.network == path.network, 3)
+            && fits(&|other| other.wide == path.wide, 3)
     }
 
     /// Begins what an address waits for first.
-    fn begin(&mut self, source: Source) {
-        let Some(network) = self.waiting.get_mut(&source.network) else { return };
-        let first = network.waiting.get_mut(&source.address).and_then(VecDeque::pop_front);
-        network.moves_back(source.address);
-        let still_waits = !network.order.is_empty();
-        self.order.retain(|other| *other != source.network);
-        if still_waits {
-            self.order.push_back(source.network);
-        } else {
-            self.waiting.remove(&source.network);
-        }
+    fn begin(&mut self, path: Path) {
+        let Some(networks) = self.waiting.waiting.get_mut(&path.wide) else { return };
+        let Some(addresses) = networks.waiting.get_mut(&path.network) else { return };
+        let Some(own) = addresses.waiting.get_mut(&path.address) else { return };
+        let first = own.pop_front();
+        let still_waits = !own.is_empty();
+        addresses.moves_back(path.address, still_waits);
+        let still_waits = !addresses.order.is_empty();
+        networks.moves_back(path.network, still_waits);
+        let still_waits = !networks.order.is_empty();
+        self.waiting.moves_back(path.wide, still_waits);
         if let Some(waiter) = first {
-            self.running.insert(waiter.number, Running { source, bytes: waiter.bytes, since: Instant::now() });
+            self.running.insert(waiter.number, Running { path, bytes: waiter.bytes, since: Instant::now() });
             // One that no longer listens gives its turn back as it is dropped.
             let _ = waiter.come.send(());
         }
     }
 
     /// Gives a turn, or a place in the queue, back; how long it had its turn, if it had.
-    fn remove(&mut self, number: u64, source: Source, now: Instant) -> Option<Duration> {
-        let ran = self.running.remove(&number).map(|running| now.saturating_duration_since(running.since));
-        if let Some(network) = self.waiting.get_mut(&source.network)
-            && let Some(own) = network.waiting.get_mut(&source.address)
-        {
-            own.retain(|waiter| waiter.number != number);
-            if own.is_empty() {
-                network.waiting.remove(&source.address);
-                network.order.retain(|other| *other != source.address);
-            }
-            if network.order.is_empty() {
-                self.waiting.remove(&source.network);
-                self.order.retain(|other| *other != source.network);
-            }
+    fn remove(&mut self, number: u64, path: Path, now: Instant) -> Option<Duration> {
+        if let Some(running) = self.running.remove(&number) {
+            return Some(now.saturating_duration_since(running.since));
         }
-        ran
+        let networks = self.waiting.waiting.get_mut(&path.wide)?;
+        let addresses = networks.waiting.get_mut(&path.network)?;
+        let own = addresses.waiting.get_mut(&path.address)?;
+        own.retain(|waiter| waiter.number != number);
+        if own.is_empty() {
+            addresses.leaves(path.address);
+        }
+        if addresses.order.is_empty() {
+            networks.leaves(path.network);
+        }
+        if networks.order.is_empty() {
+            self.waiting.leaves(path.wide);
+        }
+        None
     }
 
-    fn spends(&mut self, source: Source, time: Duration, now: Instant) {
-        self.spent.add(source.address, time, now);
-        self.spent_of_networks.add(source.network, time, now);
-    }
-}
-
-impl Network {
-    /// An address was served: it waits behind the others, if it still has something to wait for.
-    fn moves_back(&mut self, address: IpAddr) {
-        self.order.retain(|other| *other != address);
-        if self.waiting.get(&address).is_none_or(VecDeque::is_empty) {
-            self.waiting.remove(&address);
-        } else {
-            self.order.push_back(address);
-        }
+    fn spends(&mut self, path: Path, time: Duration, now: Instant) {
+        self.spent_of_wide.add(path.wide, time, now);
+        self.spent_of_networks.add(path.network, time, now);
+        self.spent.add(path.address, time, now);
     }
 }
 
@@ -310,14 +340,27 @@ impl Drop for Turn {
 mod tests {
     use super::*;
 
-    /// An address in a network of its own.
-    fn address(network: u8) -> Source {
-        near(network, 1)
+    /// An address in a wide network of its own.
+    fn address(wide: u8) -> Source {
+        near(wide, 1)
     }
 
     /// One of several of a network.
-    fn near(network: u8, last: u8) -> Source {
-        Source::of(IpAddr::from([192, 0, network, last]))
+    fn near(wide: u8, last: u8) -> Source {
+        Source::of(IpAddr::from([192, wide, 0, last]))
+    }
+
+    /// One of several networks of a wide network.
+    fn beside(wide: u16, network: u16) -> Source {
+        Source::of(IpAddr::from([0x2001, wide, network, 1, 0, 0, 0, 1]))
+    }
+
+    fn count_of_come(asked: &mut [(Turn, oneshot::Receiver<()>)]) -> usize {
+        asked.iter_mut().filter_map(|(_, come)| has_come(come).then_some(())).count()
+    }
+
+    fn is_empty(queue: &Queue) -> bool {
+        queue.waiting.order.is_empty() && queue.waiting.waiting.is_empty()
     }
 
     fn has_come(receiver: &mut oneshot::Receiver<()>) -> bool {
@@ -334,7 +377,7 @@ mod tests {
         first.remove(0);
         assert!(has_come(&mut first[7].1), "its next one");
         first.clear();
-        assert!(turns.lock().small.order.is_empty() && turns.lock().small.waiting.is_empty());
+        assert!(is_empty(&turns.lock().small));
     }
 
     #[test]
@@ -362,7 +405,7 @@ mod tests {
         // Whoever gives up makes room in the queue as well.
         drop((late, many));
         let lanes = turns.lock();
-        assert!(lanes.large.running.is_empty() && lanes.large.order.is_empty() && lanes.large.waiting.is_empty());
+        assert!(lanes.large.running.is_empty() && is_empty(&lanes.large));
     }
 
     #[test]
@@ -374,7 +417,7 @@ mod tests {
         let now = Instant::now();
         let mut lanes = turns.lock();
         for dear in 1..=40 {
-            lanes.large.spends(address(dear), Duration::from_secs(4), now);
+            lanes.large.spends(Path::of(address(dear), false), Duration::from_secs(4), now);
         }
         drop(lanes);
         let mut dear: Vec<_> = (1..=40).map(|n| turns.queue(address(n), whole)).collect();
@@ -442,14 +485,61 @@ mod tests {
         );
         // From then on one of each goes on.
         let before =
-            turns.lock().small.running.values().filter(|running| running.source.network == near(1, 0).network).count();
+            turns.lock().small.running.values().filter(|running| running.path.network == near(1, 0).network).count();
         others.remove(0);
         others.remove(0);
         let after =
-            turns.lock().small.running.values().filter(|running| running.source.network == near(1, 0).network).count();
+            turns.lock().small.running.values().filter(|running| running.path.network == near(1, 0).network).count();
         assert_eq!((before, after), (places / 4 * 3, places / 4 * 3));
         drop((many, others));
-        assert!(turns.lock().small.order.is_empty() && turns.lock().small.waiting.is_empty());
+        assert!(is_empty(&turns.lock().small));
+    }
+
+    #[test]
+    fn a_wide_network_of_networks_that_took_no_time_yet_comes_behind_one_address_that_did() {
+        let turns = Turns::default();
+        let whole = limits::LARGE_WORK.bytes;
+        let (running, mut come) = turns.queue(address(9), whole);
+        assert!(has_come(&mut come));
+        let now = Instant::now();
+        turns.lock().large.spends(Path::of(address(50), false), Duration::from_secs(1), now);
+        for network in 0..40 {
+            turns.lock().large.spends(Path::of(beside(1, network), false), Duration::from_secs(4), now);
+        }
+        let mut fresh: Vec<_> = (100..140).map(|network| turns.queue(beside(1, network), whole)).collect();
+        let (late, mut its) = turns.queue(address(50), whole);
+        drop(running);
+        assert!(has_come(&mut its) && count_of_come(&mut fresh) == 0);
+        // In the wide network itself those come first that took least.
+        let (_dear, mut dear) = turns.queue(beside(1, 0), whole);
+        drop((late, fresh.pop()));
+        assert!(!has_come(&mut dear) && count_of_come(&mut fresh) == 1);
+        drop((fresh, _dear));
+        assert!(is_empty(&turns.lock().large));
+    }
+
+    #[test]
+    fn a_wide_network_of_many_networks_leaves_a_quarter_of_the_large_turns_and_takes_turns_with_others() {
+        let turns = Turns::default();
+        let (places, bytes) = (limits::LARGE_WORK.places, limits::SMALL_WORK_BYTES + 1);
+        let mut many: Vec<_> = (0..100).map(|network| turns.queue(beside(1, network), bytes)).collect();
+        assert_eq!(count_of_come(&mut many), places / 4 * 3);
+        // Who is alone in a wide network has all of its share.
+        let mut alone: Vec<_> = (0..places / 2).map(|_| turns.queue(address(2), bytes)).collect();
+        assert_eq!(count_of_come(&mut alone), places / 4);
+        many.drain(..places / 4);
+        assert_eq!(count_of_come(&mut alone), places / 4, "before those who wait longer, but have their share");
+        assert_eq!(count_of_come(&mut many), 0);
+        drop((many, alone));
+        assert!(is_empty(&turns.lock().large));
+    }
+
+    #[test]
+    fn what_is_small_does_not_go_by_wide_networks() {
+        let turns = Turns::default();
+        let places = u16::try_from(limits::SMALL_WORK.places).unwrap_or(0);
+        let mut many: Vec<_> = (0..places).map(|network| turns.queue(beside(1, network), 100)).collect();
+        assert_eq!(count_of_come(&mut many), limits::SMALL_WORK.places);
     }
 
     #[test]
