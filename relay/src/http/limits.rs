@@ -31,14 +31,18 @@ pub const ORDINARY_BODY_SPEED_OVER: Duration = Duration::from_secs(3);
 pub const BODY_BYTES_IN_HAND: usize = 64 << 10;
 /// Bodies on their way, but for small ones that are here at once: in all,
 pub const BODIES: usize = 512;
+/// from one wide network,
+pub const BODIES_PER_WIDE_NETWORK: usize = 384;
 /// from one network,
 pub const BODIES_PER_NETWORK: usize = 256;
 /// and from one address.
 pub const BODIES_PER_ADDRESS: usize = 64;
 /// Bytes of bodies on their way or waiting to be read: in all,
 pub const BODY_BYTES: usize = 256 << 20;
+/// of one wide network,
+pub const BODY_BYTES_PER_WIDE_NETWORK: usize = 192 << 20;
 /// of one network,
-pub const BODY_BYTES_PER_NETWORK: usize = 192 << 20;
+pub const BODY_BYTES_PER_NETWORK: usize = 144 << 20;
 /// and of one address.
 pub const BODY_BYTES_PER_ADDRESS: usize = 96 << 20;
 /// How long a body waits for room, and once more, when it is here, for its key and for its turn together.

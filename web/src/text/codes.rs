@@ -53,7 +53,7 @@ codes! {
     StoreFull STORE_FULL: "The disk of this node is full", "На диске этого узла нет места";
     StoreFailed STORE_FAILED: "This node cannot keep jobs now", "Этот узел сейчас не может сохранять задания";
     UnsupportedEncoding UNSUPPORTED_ENCODING: "This encoding of a request is not taken", "Запрос в такой кодировке не принимается";
-    BodyTooSlow BODY_TOO_SLOW: "The data came too slowly, or there was no room for it", "Данные приходили слишком медленно, или для них не было места";
+    BodyTooSlow BODY_TOO_SLOW: "The data came too slowly", "Данные приходили слишком медленно";
     UnsupportedContentType UNSUPPORTED_CONTENT_TYPE: "This content type is not taken", "Данные такого типа не принимаются";
     ForeignOrigin FOREIGN_ORIGIN: "This web page may not use the relay", "Этой странице нельзя обращаться к ретранслятору";
     UnknownHost UNKNOWN_HOST: "The relay does not know itself by this name", "Ретранслятор не знает себя под этим именем";
