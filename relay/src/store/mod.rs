@@ -468,7 +468,7 @@ impl Records for Store {
     }
 }
 
-/// Forgets what a kill left of what was being removed: lines of jobs of which nothing else is there, and spans of jobs that
+/// Forgets what a kill left of what was being removed: lines and results of jobs whose record is gone, and spans of jobs that
 /// are over. Nothing hangs on it: what cannot be forgotten now is at the next start.
 async fn tidy(connection: &mut SqliteConnection, path: &Path) {
     // What fails for want of room would leave in the log what it has written.
@@ -476,7 +476,7 @@ async fn tidy(connection: &mut SqliteConnection, path: &Path) {
         return;
     }
     let statements = [
-        "DELETE FROM records WHERE kind = 3 AND NOT EXISTS \
+        "DELETE FROM records WHERE kind IN (2, 3) AND NOT EXISTS \
          (SELECT 1 FROM records AS job WHERE job.job = records.job AND job.kind = 0)",
         "DELETE FROM records WHERE kind = 1 AND EXISTS \
          (SELECT 1 FROM records AS line WHERE line.job = records.job AND line.kind = 3)",

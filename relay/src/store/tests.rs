@@ -77,8 +77,15 @@ async fn what_a_kill_left_of_what_was_being_removed_is_gone_after_the_next_start
         store.writer().save(StoreKey::Span(job(n), 0), vec![n]);
     }
     store.writer().save(StoreKey::Job(job(3)), vec![3]);
+    // Of the first and of another one the result is left as well.
+    for n in [1, 2, 4] {
+        store.writer().save(StoreKey::Result(job(n)), vec![n; PART_BYTES + 7]);
+    }
     store.close().await;
     let (store, records) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    for (n, is_kept) in [(1, false), (2, true), (4, false)] {
+        assert_eq!(store.record(StoreKey::Result(job(n))).await.unwrap().is_some(), is_kept, "{n}");
+    }
     let keys: BTreeSet<StoreKey> = records.into_iter().map(|(key, _)| key).collect();
     let expected = [StoreKey::Finished(job(2)), StoreKey::Job(job(3)), StoreKey::Span(job(3), 0)];
     assert_eq!(keys, BTreeSet::from(expected));

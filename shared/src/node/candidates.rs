@@ -33,9 +33,6 @@ const SILENCE: Millis = Millis(300_000);
 const SILENCE_STEP: Millis = Millis(60_000);
 /// First and longest pause after a node said that it is busy.
 const BUSY_MILLIS: (u64, u64) = (100, 5_000);
-/// First and longest pause after a node failed a task that others may do. A broken node fails fast, so it would be idle
-/// first and eat every task.
-const FAILED_MILLIS: (u64, u64) = (500, 60_000);
 /// A node that is doubted gets one batch in so long, until it delivers.
 const DOUBTED_PAUSE: Millis = Millis(1_000);
 /// How long a node that did not set a batch aside is not asked to again.
@@ -50,8 +47,6 @@ pub(super) struct Candidate {
     dial_failures: u32,
     busy_until: Moment,
     busy_times: u32,
-    /// Failures since its last success.
-    failures: u32,
     /// When it was last given a batch.
     assigned_at: Moment,
     /// Batches it has.
@@ -96,10 +91,6 @@ impl Candidate {
     fn owed_awake(&self) -> usize {
         self.owed.difference(&self.resting).count()
     }
-
-    pub(super) fn is_busy(&self, now: Moment) -> bool {
-        now < self.busy_until
-    }
 }
 
 /// What some nodes offer: the most memory in MiB, by the share of a core in percent.
@@ -138,7 +129,7 @@ impl Candidates {
     pub(super) fn reachable(&self, core: &Core) -> Vec<NodeId> {
         let nodes = self.nodes.iter();
         let mut nodes: Vec<_> = nodes
-            .filter(|(node, candidate)| core.reaches(**node) && !candidate.is_busy(core.now))
+            .filter(|(node, candidate)| core.reaches(**node) && core.now >= self.free_at(**node, candidate))
             .filter_map(|(node, candidate)| {
                 let offer = candidate.fresh(core.now)?;
                 let cores = self.cores(core, offer);
@@ -151,6 +142,15 @@ impl Candidates {
             .collect();
         nodes.sort_unstable();
         nodes.into_iter().map(|(.., node)| node).collect()
+    }
+
+    /// Whether a node is left alone now: it had no room, or failed.
+    pub(super) fn is_left_alone(&self, node: NodeId, now: Moment) -> bool {
+        self.nodes.get(&node).is_some_and(|candidate| now < self.free_at(node, candidate))
+    }
+
+    fn free_at(&self, node: NodeId, candidate: &Candidate) -> Moment {
+        candidate.busy_until.max(self.records.paused_until(node))
     }
 
     /// Whether a node may have fallen silent together with another; never this one itself.
@@ -232,7 +232,6 @@ impl Candidates {
             dial_failures: 0,
             busy_until: Moment(0),
             busy_times: 0,
-            failures: 0,
             assigned_at: Moment(0),
             outstanding: BTreeSet::new(),
             resting: BTreeSet::new(),
@@ -302,24 +301,12 @@ impl Candidates {
 
     /// A node failed a task, or did one.
     pub(super) fn tried(&mut self, now: Moment, node: NodeId, success: bool) {
-        if let Some(candidate) = self.nodes.get_mut(&node) {
-            if success {
-                candidate.failures = 0;
-            } else {
-                let pause = (FAILED_MILLIS.0 << candidate.failures.min(10)).min(FAILED_MILLIS.1);
-                candidate.failures = candidate.failures.saturating_add(1);
-                candidate.busy_until = now + Millis(pause);
-            }
-        }
+        if success { self.records.succeeded(node) } else { self.records.failed(node, now) }
     }
 
-    /// A node restarted, and lost what it had. A page that is opened again while work waits for it is of use at once: what had
-    /// not begun cannot have been what ended it, the first time.
+    /// A node restarted, and lost what it had.
     pub(super) fn restarted(&mut self, now: Moment, node: NodeId, had_begun: bool) {
-        match self.nodes.get_mut(&node) {
-            Some(candidate) if !had_begun && candidate.failures == 0 => candidate.failures = 1,
-            Some(_) | None => self.tried(now, node, false),
-        }
+        self.records.restarted(node, had_begun, now);
     }
 
     pub(super) fn assigned(&mut self, now: Moment, node: NodeId, attempt: AttemptId) {

@@ -264,7 +264,7 @@ impl Requester {
     pub(super) fn fill(&mut self, core: &mut Core, node: NodeId) {
         let Some(candidate) = self.candidates.get(node) else { return };
         let Some(offer) = candidate.fresh(core.now) else { return };
-        if self.owners.is_idle() || !core.reaches(node) || candidate.is_busy(core.now) {
+        if self.owners.is_idle() || !core.reaches(node) || self.candidates.is_left_alone(node, core.now) {
             return;
         }
         let offer = offer.clone();

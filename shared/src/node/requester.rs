@@ -167,8 +167,9 @@ impl Requester {
 
     fn forget_finished(&mut self, core: &mut Core, id: JobId, owner: OwnerId) {
         self.changed.remove(&id);
-        // The line last: as long as there is one, a host knows that the job is over.
-        for key in [StoreKey::Result(id), StoreKey::Job(id), StoreKey::Finished(id)] {
+        // The record first: what a kill leaves of the rest is known by that, and no job is left that is over and has lost its
+        // result. The line last: as long as there is one, a host knows that the job is over.
+        for key in [StoreKey::Job(id), StoreKey::Result(id), StoreKey::Finished(id)] {
             core.effects.push_back(Effect::Forget(key));
         }
         core.effects.push_back(Effect::JobRemoved { id, owner });

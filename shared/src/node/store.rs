@@ -539,5 +539,13 @@ mod tests {
         }
         assert_eq!(kept, [completed, failed, without].map(|id| (StoreKey::Finished(id), false)));
         assert_eq!(forgotten, [StoreKey::Finished(running)]);
+        node.handle(Moment(3), Input::Removed { id: completed });
+        let removed = std::iter::from_fn(|| node.poll_effect()).filter_map(|effect| match effect {
+            Effect::Forget(key) => Some(key),
+            _ => None,
+        });
+        let first = removed.collect::<Vec<_>>();
+        let expected = [StoreKey::Job(completed), StoreKey::Result(completed), StoreKey::Finished(completed)];
+        assert_eq!(first, expected, "a kill in between leaves no job that has lost its result");
     }
 }

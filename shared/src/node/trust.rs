@@ -22,6 +22,9 @@ const MOST: usize = 8192;
 /// Silent attempts in a row after which a node is left alone, and for how long at first and at most.
 const SILENT_OFTEN: u32 = 2;
 const REST_MILLIS: (u64, u64) = (2_000, 600_000);
+/// First and longest pause of a node that failed a task that others may do, or restarted. A broken node fails fast, so it would
+/// be idle first and eat every task.
+const FAILED_MILLIS: (u64, u64) = (500, 60_000);
 
 /// What was seen of one node.
 #[derive(Clone, Copy, Default)]
@@ -36,6 +39,10 @@ struct Record {
     silent: u32,
     silent_at: Moment,
     rests_until: Moment,
+    /// Tasks that it failed in a row, restarts in the middle of work among them.
+    failures: u32,
+    /// It gets nothing before, since it failed.
+    paused_until: Moment,
     seen_at: Moment,
 }
 
@@ -133,6 +140,37 @@ impl Records {
         record.parallel /= 2;
         let times = record.silent.saturating_sub(SILENT_OFTEN).min(20);
         record.rests_until = now + Millis((REST_MILLIS.0 << times).min(REST_MILLIS.1));
+    }
+
+    /// Until when a node gets nothing since it failed: for as long, whatever it says of itself meanwhile.
+    pub(super) fn paused_until(&self, node: NodeId) -> Moment {
+        self.of.get(&node).map_or(Moment(0), |record| record.paused_until)
+    }
+
+    /// A node did a task.
+    pub(super) fn succeeded(&mut self, node: NodeId) {
+        if let Some(record) = self.of.get_mut(&node) {
+            record.failures = 0;
+        }
+    }
+
+    /// A node failed a task.
+    pub(super) fn failed(&mut self, node: NodeId, now: Moment) {
+        let record = self.seen(node, now);
+        let pause = (FAILED_MILLIS.0 << record.failures.min(10)).min(FAILED_MILLIS.1);
+        record.failures = record.failures.saturating_add(1);
+        record.paused_until = now + Millis(pause);
+    }
+
+    /// A node restarted, and lost what it had. A page that is opened again while work waits for it is of use at once: what had
+    /// not begun cannot have been what ended it, the first time.
+    pub(super) fn restarted(&mut self, node: NodeId, had_begun: bool, now: Moment) {
+        let record = self.seen(node, now);
+        if had_begun || record.failures > 0 {
+            self.failed(node, now);
+        } else {
+            record.failures = 1;
+        }
     }
 
     fn seen(&mut self, node: NodeId, now: Moment) -> &mut Record {

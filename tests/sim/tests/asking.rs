@@ -351,6 +351,27 @@ fn is_given(bench: &mut Bench, begins: bool) {
     panic!("nothing is given to it any more");
 }
 
+#[test]
+fn a_node_that_withdraws_before_it_restarts_is_left_alone_for_as_long_as_one_that_does_not() {
+    let given = |withdraws: bool| {
+        let mut bench = Bench::new(true);
+        runs(&mut bench, "owner", endless(), PEER);
+        let mut given = 0;
+        for life in 2..60 {
+            if withdraws {
+                bench.hears(Message::Withdraw);
+            }
+            begins_life(&mut bench, PEER, life);
+            let mut did = bench.is_offered_by(PEER);
+            did.extend(bench.waits(Millis(500)));
+            given += usize::from(did.iter().any(|did| matches!(did, Did::Assigned(_))));
+        }
+        given
+    };
+    assert_eq!(given(true), given(false));
+    assert!(given(true) < 10, "{}", given(true));
+}
+
 /// A page that is reloaded again and again says so, too; so the first dozen cost nothing.
 #[test]
 fn what_a_node_loses_by_one_restart_after_another_costs_retries_in_the_end() {
