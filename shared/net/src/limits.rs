@@ -243,6 +243,8 @@ pub const CIRCUIT_REQUESTS: usize = 10;
 /// How long a destination may leave such a request unanswered, before its connection is closed. libp2p ends what it has not
 /// dropped within 70 seconds.
 pub const CIRCUIT_REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
+/// And while others wait, who hold places of theirs for as long: a source gives its dial up after [`CONNECT_TIMEOUT`].
+pub const CIRCUIT_REQUEST_TIMEOUT_BEFORE_OTHERS: Duration = Duration::from_secs(20);
 /// Circuits that one node may open at once; one more every [`RATE_INTERVAL`].
 pub const CIRCUIT_RATE: u32 = 240;
 /// How long it takes until one more reservation or circuit may be asked for, once the burst is used up.

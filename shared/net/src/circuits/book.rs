@@ -31,6 +31,8 @@ pub struct Bounds {
 pub struct Patience {
     /// For its destination, once that was asked.
     pub answer: Duration,
+    /// For the same while others wait until that has answered.
+    pub answer_before_others: Duration,
     /// For its source, once it is there.
     pub accept: Duration,
 }
@@ -70,7 +72,10 @@ struct Circuit {
 pub enum Turn {
     /// A destination is to be asked for a circuit, which [`Stage::Waiting`] says so far. One that a node asks of itself is
     /// none, since it looks like a refusal.
-    Asks,
+    Asks {
+        /// Where its source is.
+        from: From,
+    },
     /// The destination that speaks has answered such a request.
     Answers,
     /// Something else.
@@ -137,13 +142,22 @@ impl Book {
     }
 
     /// The connections of sources that have not taken in their time that their circuit is there, and of destinations that have
-    /// not answered in theirs whether they take one. What looks as if it were asked of itself may be a refusal.
-    pub fn overdue(&mut self, now: Instant, patience: Patience) -> BTreeMap<ConnectionId, PeerId> {
+    /// not answered in theirs whether they take one; `others_wait` tells for which destinations others wait. What looks as if it
+    /// were asked of itself may be a refusal.
+    pub fn overdue(
+        &mut self,
+        now: Instant,
+        patience: Patience,
+        others_wait: impl Fn(ConnectionId) -> bool,
+    ) -> BTreeMap<ConnectionId, PeerId> {
         self.awaits = false;
         let mut late = BTreeMap::new();
         for circuit in &self.circuits {
             let (time, whom) = match circuit.stage {
                 Stage::Asked if circuit.source == circuit.through => continue,
+                Stage::Asked if others_wait(circuit.through) => {
+                    (patience.answer_before_others, Some((circuit.through, circuit.to)))
+                }
                 Stage::Asked => (patience.answer, Some((circuit.through, circuit.to))),
                 Stage::Accepting => (patience.accept, circuit.node.map(|node| (circuit.source, node))),
                 Stage::Waiting | Stage::Accepted | Stage::Denied => continue,
@@ -210,7 +224,7 @@ impl Book {
             *self.by_node.entry(node).or_default() += 1;
         }
         let (turn, stage) =
-            if connection == speaks { (Turn::Other, Stage::Asked) } else { (Turn::Asks, Stage::Waiting) };
+            if connection == speaks { (Turn::Other, Stage::Asked) } else { (Turn::Asks { from }, Stage::Waiting) };
         let since = Instant::now();
         self.circuits.push(Circuit { source: speaks, node, from, to, through: connection, stage, since });
         turn
@@ -345,7 +359,7 @@ mod tests {
         fn asks(&mut self, number: usize, where_from: &str, answer: usize) -> bool {
             self.speaks(Some(connection(number)));
             let may = self.may_open(from(where_from));
-            if self.turns_to(connection(answer)) == Turn::Asks {
+            if matches!(self.turns_to(connection(answer)), Turn::Asks { .. }) {
                 self.asked(connection(number), connection(answer));
             }
             may
@@ -468,11 +482,11 @@ mod tests {
         assert_eq!(book.opened_by(source), 2);
         // After a while its connection is to go, and everything with it.
         let (now, time) = (Instant::now(), Duration::from_secs(10));
-        let patience = Patience { answer: Duration::from_secs(1), accept: time };
-        assert!(book.overdue(now, patience).is_empty() && book.awaits());
-        assert_eq!(book.overdue(now + 2 * time, patience), BTreeMap::from([(connection(1), source)]));
+        let patience = Patience { answer: Duration::from_secs(1), answer_before_others: Duration::ZERO, accept: time };
+        assert!(book.overdue(now, patience, |_| false).is_empty() && book.awaits());
+        assert_eq!(book.overdue(now + 2 * time, patience, |_| false), BTreeMap::from([(connection(1), source)]));
         book.reports(1, &accepted);
-        assert!(book.overdue(now + 2 * time, patience).is_empty() && !book.awaits());
+        assert!(book.overdue(now + 2 * time, patience, |_| false).is_empty() && !book.awaits());
         book.closed(connection(1));
         assert!(book.circuits.is_empty() && book.by_node.is_empty());
     }
@@ -481,19 +495,25 @@ mod tests {
     fn a_destination_that_leaves_a_request_unanswered_is_to_go_and_one_that_was_not_asked_is_not() {
         let mut book = Book::new(BOUNDS);
         let [_, to] = [1, 7].map(|number| book.opens_connection(number));
-        let (now, patience) = (Instant::now(), Patience { answer: Duration::from_secs(90), accept: Duration::ZERO });
+        let now = Instant::now();
+        let [answer, answer_before_others] = [90, 20].map(Duration::from_secs);
+        let patience = Patience { answer, answer_before_others, accept: Duration::ZERO };
         let later = now + Duration::from_secs(100);
         book.speaks(Some(connection(1)));
         assert!(book.may_open(from("192.0.2.1")));
-        assert_eq!(book.turns_to(connection(7)), Turn::Asks);
-        assert!(book.overdue(later, patience).is_empty() && !book.awaits());
+        assert_eq!(book.turns_to(connection(7)), Turn::Asks { from: from("192.0.2.1") });
+        assert!(book.overdue(later, patience, |_| false).is_empty() && !book.awaits());
         book.asked(connection(1), connection(7));
-        assert!(book.awaits() && book.overdue(now, patience).is_empty());
-        assert_eq!(book.overdue(later, patience), BTreeMap::from([(connection(7), to)]));
+        assert!(book.awaits() && book.overdue(now, patience, |_| false).is_empty());
+        assert_eq!(book.overdue(later, patience, |_| false), BTreeMap::from([(connection(7), to)]));
+        let sooner = now + Duration::from_secs(25);
+        assert!(book.overdue(sooner, patience, |through| through == connection(1)).is_empty());
+        let others_wait = book.overdue(sooner, patience, |through| through == connection(7));
+        assert_eq!(others_wait, BTreeMap::from([(connection(7), to)]));
         book.speaks(Some(connection(7)));
         assert_eq!(book.turns_to(connection(1)), Turn::Answers);
         book.reports(1, &closed(to));
-        assert!(book.overdue(later, patience).is_empty() && !book.awaits());
+        assert!(book.overdue(later, patience, |_| false).is_empty() && !book.awaits());
     }
 
     #[test]
@@ -505,9 +525,13 @@ mod tests {
         std::thread::sleep(Duration::from_millis(20));
         assert!(book.asks(1, "192.0.2.1", 7));
         book.agrees(7, 1);
-        let patience = Patience { answer: Duration::from_secs(90), accept: Duration::from_secs(900) };
-        assert!(book.overdue(first + patience.answer, patience).is_empty());
-        assert!(!book.overdue(Instant::now() + patience.answer, patience).is_empty());
+        let patience = Patience {
+            answer: Duration::from_secs(90),
+            answer_before_others: Duration::from_secs(90),
+            accept: Duration::from_secs(900),
+        };
+        assert!(book.overdue(first + patience.answer, patience, |_| false).is_empty());
+        assert!(!book.overdue(Instant::now() + patience.answer, patience, |_| false).is_empty());
     }
 
     #[test]

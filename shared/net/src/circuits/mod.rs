@@ -26,11 +26,15 @@ use libp2p::{
 };
 
 use crate::{limits, origin::Origin, platform};
-use book::{Book, Bounds, Patience, Turn};
+use book::{Book, Bounds, From, Patience, Turn};
 
 /// The bounds by prefix.
 const BOUNDS: Bounds = Bounds { reservations: limits::RESERVATIONS_PER_PREFIX, circuits: limits::CIRCUITS_PER_PREFIX };
-const PATIENCE: Patience = Patience { answer: limits::CIRCUIT_REQUEST_TIMEOUT, accept: limits::CIRCUIT_ACCEPT_TIMEOUT };
+const PATIENCE: Patience = Patience {
+    answer: limits::CIRCUIT_REQUEST_TIMEOUT,
+    answer_before_others: limits::CIRCUIT_REQUEST_TIMEOUT_BEFORE_OTHERS,
+    accept: limits::CIRCUIT_ACCEPT_TIMEOUT,
+};
 
 type Action = ToSwarm<relay::Event, THandlerInEvent<relay::Behaviour>>;
 
@@ -55,8 +59,33 @@ pub struct Relay {
 struct Requests {
     /// How many it has not answered.
     open: usize,
-    /// Those that it gets once it has, with the connections of their sources.
-    waiting: VecDeque<(ConnectionId, Action)>,
+    /// Those that it gets once it has, with the connections of their sources. Where these are take turns, those first whose turn is
+    /// next: many requests from one place hold up those of another by one each.
+    waiting: VecDeque<(From, VecDeque<(ConnectionId, Action)>)>,
+}
+
+impl Requests {
+    fn wait(&mut self, from: From, source: ConnectionId, action: Action) {
+        match self.waiting.iter_mut().find(|(known, _)| *known == from) {
+            Some((_, queue)) => queue.push_back((source, action)),
+            None => self.waiting.push_back((from, VecDeque::from([(source, action)]))),
+        }
+    }
+
+    fn next(&mut self) -> Option<(ConnectionId, Action)> {
+        let (from, mut queue) = self.waiting.pop_front()?;
+        let next = queue.pop_front();
+        if !queue.is_empty() {
+            self.waiting.push_back((from, queue));
+        }
+        next
+    }
+
+    /// A source is gone.
+    fn forget(&mut self, gone: ConnectionId) {
+        self.waiting.iter_mut().for_each(|(_, queue)| queue.retain(|(source, _)| *source != gone));
+        self.waiting.retain(|(_, queue)| !queue.is_empty());
+    }
 }
 
 impl Relay {
@@ -102,7 +131,8 @@ impl Relay {
                 return;
             }
             self.timer = None;
-            let late = lock(&self.book, |book| book.overdue(Instant::now(), self.patience));
+            let others_wait = |to| self.requests.get(&to).is_some_and(|requests| !requests.waiting.is_empty());
+            let late = lock(&self.book, |book| book.overdue(Instant::now(), self.patience, others_wait));
             self.actions.extend(late.into_iter().map(|(connection, peer_id)| {
                 tracing::debug!(%peer_id, "closing a connection that does not take a circuit");
                 ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) }
@@ -127,8 +157,8 @@ impl Relay {
                 _ => (None, Turn::Other),
             });
             match (turn, speaks, connection) {
-                (Turn::Asks, Some(source), Some(to)) => {
-                    self.requests.entry(to).or_default().waiting.push_back((source, action));
+                (Turn::Asks { from }, Some(source), Some(to)) => {
+                    self.requests.entry(to).or_default().wait(from, source, action);
                     self.ask(to);
                 }
                 (Turn::Answers, Some(to), _) => {
@@ -138,7 +168,7 @@ impl Relay {
                     }
                     self.ask(to);
                 }
-                (Turn::Asks | Turn::Answers | Turn::Other, ..) => self.actions.push_back(action),
+                (Turn::Asks { .. } | Turn::Answers | Turn::Other, ..) => self.actions.push_back(action),
             }
         }
     }
@@ -147,7 +177,7 @@ impl Relay {
     fn ask(&mut self, to: ConnectionId) {
         let Some(requests) = self.requests.get_mut(&to) else { return };
         while requests.open < limits::CIRCUIT_REQUESTS
-            && let Some((source, action)) = requests.waiting.pop_front()
+            && let Some((source, action)) = requests.next()
         {
             requests.open += 1;
             lock(&self.book, |book| book.asked(source, to));
@@ -162,7 +192,7 @@ impl Relay {
     fn forget_requests(&mut self, connection: ConnectionId) {
         self.requests.remove(&connection);
         for requests in self.requests.values_mut() {
-            requests.waiting.retain(|(source, _)| *source != connection);
+            requests.forget(connection);
         }
     }
 }

@@ -292,6 +292,55 @@ async fn however_many_ask_a_destination_at_once_all_are_answered_in_the_end() {
 }
 
 #[tokio::test]
+async fn a_destination_that_answers_nobody_is_hung_up_on_while_others_wait_and_their_places_are_free() {
+    let mut world = World::new(BOUNDS).await;
+    let mut sources = Vec::new();
+    for _ in 0..3 {
+        sources.push(world.join().await);
+    }
+    let (silent, quick) = (world.join().await, world.join().await);
+    assert!(world.reserve(silent).await && world.reserve(quick).await);
+    world.relay.behaviour_mut().patience.answer_before_others = Duration::from_secs(2);
+    world.frozen.push(silent);
+    let each = limits::CIRCUIT_REQUESTS / 2;
+    for source in &sources[..2] {
+        (0..each).for_each(|_| world.dial(*source, silent));
+        world.run(Duration::from_millis(200)).await;
+    }
+    world.run(Duration::from_secs(4)).await;
+    assert_eq!(lock(&world.relay.behaviour().book, |book| book.opened_by(sources[0])), each, "nobody else waits");
+    world.dial(sources[2], silent);
+    let closed = world.until(|happened| match happened {
+        Happened::Relay(SwarmEvent::ConnectionClosed { peer_id, .. }) => Some(peer_id),
+        _ => None,
+    });
+    assert_eq!(closed.await, silent);
+    for source in &sources {
+        assert_eq!(lock(&world.relay.behaviour().book, |book| book.opened_by(*source)), 0);
+    }
+    assert!(world.relay.behaviour().requests.is_empty() && world.open(sources[2], quick).await);
+}
+
+#[test]
+fn where_requests_come_from_takes_turns() {
+    let place = |text: &str| Origin::of(&format!("/ip4/{text}/tcp/1").parse().unwrap()).map(|origin| origin.prefix);
+    let [crowd, other] = ["192.0.2.1", "198.51.100.1"].map(place);
+    let mut requests = Requests::default();
+    let action = || ToSwarm::ExternalAddrConfirmed(Multiaddr::empty());
+    for number in 0..100 {
+        requests.wait(crowd, ConnectionId::new_unchecked(number), action());
+    }
+    for number in [200, 201] {
+        requests.wait(other, ConnectionId::new_unchecked(number), action());
+    }
+    requests.forget(ConnectionId::new_unchecked(1));
+    let order: Vec<_> = std::iter::from_fn(|| requests.next()).map(|(source, _)| source).take(5).collect();
+    assert_eq!(order, [0, 200, 2, 201, 3].map(ConnectionId::new_unchecked));
+    requests.forget(ConnectionId::new_unchecked(4));
+    assert_eq!(std::iter::from_fn(|| requests.next()).count(), 95);
+}
+
+#[tokio::test]
 async fn a_circuit_that_outlives_another_keeps_its_place_though_the_end_of_that_is_reported_twice() {
     let mut world = World::new(Bounds { reservations: 8, circuits: 2 }).await;
     let source = world.join().await;
@@ -352,7 +401,7 @@ async fn a_source_that_does_not_take_that_its_circuit_is_there_is_hung_up_on() {
     lock(&world.relay.behaviour().book, |book| {
         book.speaks(Some(at_source));
         assert!(book.may_open(None));
-        assert_eq!(book.turns_to(at_destination), Turn::Asks);
+        assert_eq!(book.turns_to(at_destination), Turn::Asks { from: None });
         book.asked(at_source, at_destination);
         book.speaks(Some(at_destination));
         book.turns_to(at_source);
