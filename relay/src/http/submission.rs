@@ -79,7 +79,8 @@ impl Submission {
     async fn take_here(self, app: Arc<App>, admitted: Admitted) -> Result<JobId, Refused> {
         let Self { key, body, encoding, source: _, holder } = self;
         let Admitted { _turn_of_key, turn, weight, small } = admitted;
-        let unfolded = match small {
+        // One that waited was not unfolded meanwhile. What is small needs no other thread for that.
+        let unfolded = match small.or_else(|| encoding.unfold_small(&body.bytes, limits::SMALL_WORK_BYTES)) {
             Some(text) => Ok(Text { hash: key.is_some().then(|| Hash::of(&text)), text }),
             None => unfolded(encoding, body.bytes.clone(), key.is_some()).await,
         };
