@@ -4,7 +4,7 @@
 //! cores that it is believed to have, so that number doubles from round to round. A node that had its time and brought
 //! nothing stands behind all that delivered; if that happens again, it is left alone for longer and longer. One that is
 //! merely slow delivers in the end, and is known from then on by its pace. One that restarts in the middle of its work, or
-//! again and again, is not blamed for silence, but gets nothing for a while (`dispatch.rs`).
+//! again and again, is not blamed for silence, but gets nothing for a while, whatever it offers or withdraws meanwhile.
 //!
 //! Nodes fall silent together: a laptop is closed, a driver hangs. So when one that had delivered owes something for too
 //! long, all are *doubted* until they deliver again: they come after those that have, and get one batch a second. One that
