@@ -338,8 +338,9 @@ impl Requester {
         let Some(entry) = self.jobs.get_mut(&job) else { return Fate::Again };
         let mut tried = task.failed_on();
         tried.push(failure.node);
-        let another = self.candidates.another(core.now, &tried, &entry.requirements);
-        entry.fail_task(core.now, task, failure, another)
+        let others = self.candidates.others_now(core, entry, &tried);
+        let is_proven = self.candidates.has_delivered(core, failure.node);
+        entry.fail_task(core.now, task, failure, is_proven, others)
     }
 
     /// An attempt is given up without blame; its units are open again.

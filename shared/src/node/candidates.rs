@@ -6,6 +6,7 @@ use super::{
     Effect,
     broker::{OFFER_VALIDITY, meets, shuffle},
     core::Core,
+    entry::{Entry, Others, Task},
     scheduler::window,
     trust::{Records, Trust},
 };
@@ -35,6 +36,8 @@ const SILENCE_STEP: Millis = Millis(60_000);
 const BUSY_MILLIS: (u64, u64) = (100, 5_000);
 /// A node that is doubted gets one batch in so long, until it delivers.
 const DOUBTED_PAUSE: Millis = Millis(1_000);
+/// How long a task waits at most for nodes that do nothing for this requester, before it goes to others again.
+const WAITED: Millis = Millis(60_000);
 /// How long a node that did not set a batch aside is not asked to again.
 const UNWILLING: Millis = Millis(60_000);
 
@@ -185,11 +188,46 @@ impl Candidates {
         }
     }
 
-    /// Whether a node other than these offers what is required.
-    pub(super) fn another(&self, now: Moment, but: &[NodeId], requirements: &Requirements) -> bool {
-        self.nodes.iter().any(|(node, candidate)| {
-            !but.contains(node) && candidate.fresh(now).is_some_and(|o| meets(o, requirements))
+    /// Whether a node has delivered before, whatever came later; this one itself counts as one that has.
+    pub(super) fn has_delivered(&self, core: &Core, node: NodeId) -> bool {
+        node == core.me() || self.records.has_delivered(node)
+    }
+
+    /// Who could take a task that waits, besides those on which it failed. One that does nothing for this requester and
+    /// has not taken the task for a while does not count: it may be busy with others' work for ever, or out of reach.
+    pub(super) fn others(&self, core: &Core, entry: &Entry, task: &Task) -> Others {
+        let has_waited = core.now >= task.not_before + WAITED;
+        self.others_but(core, entry, &task.failed_on(), |node, candidate| {
+            !has_waited || (candidate.awake() > 0 && core.reaches(node))
         })
+    }
+
+    /// Who could take a task that has just failed, besides those on which it did.
+    pub(super) fn others_now(&self, core: &Core, entry: &Entry, failed_on: &[NodeId]) -> Others {
+        self.others_but(core, entry, failed_on, |_, _| true)
+    }
+
+    fn others_but(
+        &self,
+        core: &Core,
+        entry: &Entry,
+        failed_on: &[NodeId],
+        counts: impl Fn(NodeId, &Candidate) -> bool,
+    ) -> Others {
+        let mut others = Others::None;
+        for (node, candidate) in &self.nodes {
+            let could = candidate.fresh(core.now).is_some_and(|offer| meets(offer, &entry.requirements))
+                && !failed_on.contains(node)
+                && !entry.unfit.contains(node)
+                && counts(*node, candidate);
+            if could && self.trust(core, *node) == Trust::Proven {
+                return Others::Proven;
+            }
+            if could {
+                others = Others::Unproven;
+            }
+        }
+        others
     }
 
     /// What nodes offer that are connected, or those that are not.

@@ -6,7 +6,7 @@ use super::{
     attempts::MOST_CANCELLED,
     broker::{MOST_FOUND, is_sane, meets},
     core::Core,
-    entry::{Attempt, Entry, Rest, Task},
+    entry::{Attempt, Entry, RESTARTS, Rest, Task},
     hedges::patience,
     owners::Owners,
     requester::Requester,
@@ -29,8 +29,6 @@ const FEW_LEFT: usize = 16;
 const UNKNOWN_DURATION: Millis = Millis(3_000);
 /// What such a batch counts as work of its owner until more is known.
 const UNKNOWN_WORK: Millis = Millis(50);
-/// Restarts of nodes that a task meets with while it runs and that cost nothing: people reload pages, and each reload is one.
-const RESTARTS: u32 = 12;
 /// What a person is told of an attempt whose node restarted, the first times and after that.
 const RESTARTED: &str = "its node restarted; it begins anew";
 const RESTARTED_OFTEN: &str = "nodes that had it restarted again and again";
@@ -194,7 +192,7 @@ impl Requester {
             let had_begun = |id| self.attempts.get(id).is_some_and(|attempt| attempt.started_at.is_some());
             self.candidates.restarted(core.now, node, lost.iter().any(had_begun));
             let (blamed, others): (Vec<AttemptId>, Vec<AttemptId>) =
-                lost.into_iter().partition(|id| self.counts_restart(*id) > RESTARTS);
+                lost.into_iter().partition(|id| self.counts_restart(core, *id) > RESTARTS);
             self.reclaim(core, node, &others, RESTARTED);
             self.reject_silent(core, node, &blamed, Refusal::new(Code::NoProvider, RESTARTED_OFTEN, ""));
             let (mut nodes, last): (Vec<NodeId>, Vec<NodeId>) =
@@ -206,12 +204,13 @@ impl Requester {
 
     /// Notes that the node of an attempt restarted; gives how often that happened to its task while it ran: what had not begun
     /// has no part in it.
-    fn counts_restart(&mut self, id: AttemptId) -> u32 {
+    fn counts_restart(&mut self, core: &Core, id: AttemptId) -> u32 {
         let Some(attempt) = self.attempts.get(&id).filter(|attempt| attempt.started_at.is_some()) else { return 0 };
         let entry = self.jobs.get_mut(&attempt.job);
         let task = entry.and_then(|entry| entry.issued.get_mut(&attempt.span.start));
         task.filter(|task| task.live.contains(&id)).map_or(0, |task| {
             task.restarts = task.restarts.saturating_add(1);
+            task.not_before = core.now;
             task.restarts
         })
     }
@@ -292,11 +291,11 @@ impl Requester {
         if !meets(offer, &entry.requirements) || !may_begin {
             return false;
         }
-        let (candidates, requirements) = (&self.candidates, entry.requirements);
-        let alone = |task: &Task| !candidates.another(core.now, &task.failed_on(), &requirements);
-        let cores = candidates.cores(core, offer);
-        let ramps = cores < offer.cores || candidates.trust(core, offer.node) != Trust::Proven;
-        let Some(task) = entry.next_task(core.now, offer.node, cores, ramps, &alone) else { return false };
+        let others = |entry: &Entry, task: &Task| self.candidates.others(core, entry, task);
+        let cores = self.candidates.cores(core, offer);
+        let is_proven = self.candidates.trust(core, offer.node) == Trust::Proven;
+        let ramps = cores < offer.cores || !is_proven;
+        let Some(task) = entry.next_task(core.now, offer.node, cores, is_proven, ramps, others) else { return false };
         self.owners.serves(entry.holder, entry.work);
         self.send_task(core, offer.node, cores, job, task)
     }

@@ -32,6 +32,8 @@ const MOST_SHARES: usize = 10_000;
 const MOST_IN_VAIN: usize = 16;
 /// First and longest pause before a failed task is tried again.
 const RETRY_MILLIS: (u64, u64) = (100, 5_000);
+/// Restarts of nodes that a task meets with while it runs and that cost nothing: people reload pages, and each reload is one.
+pub(super) const RESTARTS: u32 = 12;
 /// How long a failure that every node should come to waits for a second node to confirm it.
 const CONFIRM: Millis = Millis(5_000);
 /// Gas that a call gets for each second of its timeout, if that is more than the usual limit: several times what the fastest
@@ -67,12 +69,14 @@ pub(super) struct Task {
     pub(super) live: Vec<AttemptId>,
     /// Where it failed.
     pub(super) failures: Vec<Failure>,
-    /// Failures that count against the policy.
+    /// Failures that count against the policy, and how many of them on nodes that had delivered before.
     pub(super) tries: u32,
+    pub(super) proven_tries: u32,
     /// How often it gave way to the job of another owner.
     pub(super) interrupted: u32,
     /// How often a node restarted that had it.
     pub(super) restarts: u32,
+    /// It waits until then; since then, it has waited for a node.
     pub(super) not_before: Moment,
     /// When a failure that waits for confirmation is believed without.
     pub(super) believe_at: Option<Moment>,
@@ -91,6 +95,17 @@ pub(super) struct Failure {
     pub(super) silent: bool,
 }
 
+/// Who could take a task next, besides those on which it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Others {
+    /// One that proved to deliver.
+    Proven,
+    /// Only such as did not.
+    Unproven,
+    /// Nobody.
+    None,
+}
+
 impl Task {
     pub(super) fn new(span: Span) -> Self {
         Self {
@@ -98,6 +113,7 @@ impl Task {
             live: Vec::new(),
             failures: Vec::new(),
             tries: 0,
+            proven_tries: 0,
             interrupted: 0,
             restarts: 0,
             not_before: Moment(0),
@@ -110,15 +126,37 @@ impl Task {
         let (first, second) = self.span.split_at(self.span.len() / 2);
         [first, second].map(|span| match span.len() {
             1 => Self::new(span),
-            _ => Self { tries, failures: self.failures.clone(), ..Self::new(span) },
+            _ => Self { tries, proven_tries: tries, failures: self.failures.clone(), ..Self::new(span) },
         })
     }
 
-    /// Whether it may go to a node, by where it failed. `alone(task)` says that no node is left on which it did not fail yet.
-    pub(super) fn may_go_to(&self, node: NodeId, alone: &dyn Fn(&Self) -> bool) -> bool {
-        let failed_here = self.failures.iter().any(|failure| failure.node == node);
-        let confirming = self.believe_at.is_some();
-        !failed_here || (!confirming && alone(self))
+    /// Whether it may go to a node, by where it failed, and by whether that node is proven. `others` says who else could take
+    /// it.
+    pub(super) fn may_go_to(
+        &self,
+        node: NodeId,
+        is_proven: bool,
+        retries: u32,
+        others: impl FnOnce() -> Others,
+    ) -> bool {
+        if self.failures.iter().any(|failure| failure.node == node) {
+            return self.believe_at.is_none() && others() == Others::None;
+        }
+        is_proven || !self.wants_proven(retries) || others() != Others::Proven
+    }
+
+    /// Whether so much went wrong with it that only what a proven node makes of it tells whose fault that is: names cost
+    /// nothing, and each may take it and bring nothing.
+    pub(super) fn wants_proven(&self, retries: u32) -> bool {
+        self.restarts >= RESTARTS || self.tries > retries
+    }
+
+    /// Whether it has failed as often as it may, the last time on a node that is proven or is not. What failed on nobody
+    /// proven has yet to go to such nodes, as often again, where there are any; and where none takes it, once more to others.
+    fn is_exhausted(&self, retries: u32, is_proven: bool, others: Others) -> bool {
+        let waits_for_proven = others == Others::Proven && self.proven_tries <= retries;
+        let was_the_last = !is_proven && self.tries > retries + 1;
+        self.tries > retries && (!waits_for_proven || was_the_last)
     }
 
     pub(super) fn failed_on(&self) -> Vec<NodeId> {
@@ -358,24 +396,24 @@ impl Entry {
     }
 
     /// Takes the next task for a node: a failed one whose pause is over, else open units, as many as suit it.
-    /// `ramps`: the node still shows how many cores it has. `alone(task)` says that no node is left on which the task did
-    /// not fail yet.
+    /// `is_proven`: the node proved to deliver. `ramps`: it still shows how many cores it has. `others` says who else could
+    /// take a task.
     pub(super) fn next_task(
         &mut self,
         now: Moment,
         node: NodeId,
         cores: u16,
+        is_proven: bool,
         ramps: bool,
-        alone: &dyn Fn(&Task) -> bool,
+        others: impl Fn(&Self, &Task) -> Others,
     ) -> Option<Task> {
         if self.unfit.contains(&node) {
             return None;
         }
-        let retry = self
-            .retries
-            .values()
-            .find(|task| now >= task.not_before && task.may_go_to(node, alone))
-            .map(|task| task.span.start);
+        let may_go = |task: &&Task| {
+            now >= task.not_before && task.may_go_to(node, is_proven, self.policy.retries, || others(self, task))
+        };
+        let retry = self.retries.values().find(may_go).map(|task| task.span.start);
         if let Some(task) = retry.and_then(|start| self.retries.remove(&start)) {
             return Some(task);
         }
@@ -504,22 +542,30 @@ impl Entry {
         self.keep(span, outputs);
     }
 
-    /// Writes a failure into a task and says when and whether it goes out again.
-    pub(super) fn fail_task(&mut self, now: Moment, mut task: Task, failure: Failure, another: bool) -> Fate {
+    /// Writes a failure into a task and says when and whether it goes out again. `is_proven`: the node had delivered before.
+    pub(super) fn fail_task(
+        &mut self,
+        now: Moment,
+        mut task: Task,
+        failure: Failure,
+        is_proven: bool,
+        others: Others,
+    ) -> Fate {
         let first = task.failures.iter().find(|known| known.deterministic && known.node != failure.node).cloned();
         if failure.deterministic {
             if let Some(first) = first {
                 let place = format!("nodes {} and {}", first.node, failure.node);
                 return self.give_up(&task, &failure, self.name_task(&task, &failure, &place));
             }
-            if !another {
+            if others == Others::None {
                 return self.believe(&task, &failure);
             }
             task.believe_at = Some(now + CONFIRM);
             task.not_before = now;
         } else {
             task.tries += 1;
-            if task.tries > self.policy.retries {
+            task.proven_tries += u32::from(is_proven);
+            if task.is_exhausted(self.policy.retries, is_proven, others) {
                 if task.span.len() > 1 && failure.refusal.code == Code::TimedOut && self.contains_failures() {
                     // Nobody said which unit it was.
                     task.failures.push(failure);

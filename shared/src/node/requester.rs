@@ -477,9 +477,19 @@ impl Requester {
             self.lose(core, id, Refusal::new(Code::NoProvider, message, ""));
         }
         for id in late {
-            let Some(attempt) = self.attempts.get_mut(&id) else { continue };
-            let node = attempt.node;
-            attempt.blame(&mut self.candidates.records, now);
+            let Some((node, has_begun)) =
+                self.attempts.get(&id).map(|attempt| (attempt.node, attempt.started_at.is_some()))
+            else {
+                continue;
+            };
+            // It had no core for it: this one gave it what it is busy with.
+            if !has_begun && self.running(node) > 0 {
+                self.reclaim(core, node, &[id], "its node was busy for too long; it begins anew");
+                continue;
+            }
+            if let Some(attempt) = self.attempts.get_mut(&id) {
+                attempt.blame(&mut self.candidates.records, now);
+            }
             let refusal = Refusal::new(Code::TimedOut, "the node did not deliver in time", "");
             self.reject_silent(core, node, &[id], refusal);
         }

@@ -292,14 +292,17 @@ impl Requester {
     /// what is behind others' calls.
     fn may_get_some(&self, core: &Core, job: JobId, node: NodeId) -> bool {
         let Some(entry) = self.jobs.get(&job) else { return false };
-        let alone = |task: &Task| !self.candidates.another(core.now, &task.failed_on(), &entry.requirements);
+        let is_proven = self.candidates.trust(core, node) == Trust::Proven;
+        let may_go_to = |task: &Task| {
+            task.may_go_to(node, is_proven, entry.policy.retries, || self.candidates.others(core, entry, task))
+        };
         let is_out = |id: &AttemptId| self.attempts.get(id).filter(|attempt| attempt.started_at.is_none());
         let mut out = entry.live.iter().filter_map(is_out);
         let here_or_may = |attempt: &Attempt| {
             let task = entry.issued.get(&attempt.span.start);
-            attempt.node == node || task.is_some_and(|task| task.may_go_to(node, &alone))
+            attempt.node == node || task.is_some_and(may_go_to)
         };
-        let may = |task: &Task| core.now >= task.not_before && task.may_go_to(node, &alone);
+        let may = |task: &Task| core.now >= task.not_before && may_go_to(task);
         entry.can_give() || entry.retries.values().any(may) || out.any(here_or_may)
     }
 
