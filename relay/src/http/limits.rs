@@ -8,7 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{crowd::Bounds, source::Source, turns::Lane};
+use super::{
+    crowd::Bounds,
+    source::Source,
+    turns::{Lane, WaiterBounds},
+};
 
 /// The longest request line and headers, together; also what a connection keeps of bytes that are not taken yet.
 pub const MOST_HEAD_BYTES: usize = 32 << 10;
@@ -59,14 +63,20 @@ pub const SOUND_MODULES: usize = 1_024;
 /// Small ones that are read (unfolded, checked, compiled) at once; later ones wait up to [`ROOM_PATIENCE`].
 pub const SMALL_WORK: Lane = Lane { places: 16, bytes: 16 * SMALL_WORK_BYTES };
 /// Larger ones, by what they unfold to; of the wide networks that wait, of the networks in one, and of the addresses in one, the
-/// one that took least time lately goes first.
+/// one that took least time lately goes first, together with what its next work is expected to take.
 pub const LARGE_WORK: Lane = Lane { places: 8, bytes: 256 << 20 };
-/// The time that an address, or a network, took for large work counts half after so long,
+/// Large work is expected to take so long, until it is over and what it took is known. It is less for most jobs and more for most
+/// modules.
+pub const EXPECTED_BYTES_A_MICROSECOND: usize = 16;
+/// The time that an address, a network or a wide network took for large work counts half after so long,
 pub const SPENT_HALVES: Duration = Duration::from_secs(10);
-/// that for what was refused so many times as much,
+/// that for what was refused so many times as much for the address: those around have nothing to do with it,
 pub const REFUSED_COUNTS: u32 = 16;
 /// of so many addresses, networks and wide networks, those that took most.
 pub const SPENT_ADDRESSES: usize = 1_024;
+/// Those who wait for a turn, of what is small and again of what is large. An address may have sent [`POSTS_AT_ONCE`].
+pub const TURN_WAITERS: WaiterBounds =
+    WaiterBounds { all: 2_048, per_wide_network: 1_536, per_network: 1_024, per_address: 256 };
 /// Looking through a result for the bytes in it weighs as much as its length, but no more than this, since a part at a time
 /// is read.
 pub const LARGEST_SURVEY: usize = 256 << 10;

@@ -79,30 +79,10 @@ impl Submission {
     async fn take_here(self, app: Arc<App>, admitted: Admitted) -> Result<JobId, Refused> {
         let Self { key, body, encoding, source: _, holder } = self;
         let Admitted { _turn_of_key, turn, weight, small } = admitted;
-        // One that waited was not unfolded meanwhile. What is small needs no other thread for that.
-        let unfolded = match small.or_else(|| encoding.unfold_small(&body.bytes, limits::SMALL_WORK_BYTES)) {
-            Some(text) => Ok(Text { hash: key.is_some().then(|| Hash::of(&text)), text }),
-            None => unfolded(encoding, body.bytes.clone(), key.is_some()).await,
-        };
-        let Text { text, hash } = match unfolded {
-            Ok(unfolded) => unfolded,
-            Err(refused) => return refused_in(turn, refused),
-        };
-        let key = key.zip(hash);
-        if let Some((key, hash)) = &key
-            && let Some(before) = app.store.key(key).await.map_err(|trouble| trouble.refusal())?
-            // The key of a job that was removed makes a new one.
-            && app.handle.is_over(before.job).await.is_some()
-        {
-            idempotency::same_body(&before, *hash)?;
-            return Ok(before.job);
-        }
-        if let Err(refused) = check_disk(&app) {
-            return refused_in(turn, refused);
-        }
-        let ready = match make_ready(&app, holder, text, key).await {
-            Ok(ready) => ready,
-            Err(refused) => return refused_in(turn, refused),
+        let read = read(&app, key, body.bytes.clone(), encoding, holder, small);
+        let (turn, ready) = match in_turn(turn, read).await? {
+            (_, Read::Before(id)) => return Ok(id),
+            (turn, Read::New(ready)) => (turn, *ready),
         };
         // What is small waits for the disk without its turn, bounded by the room that is set aside: there are few turns,
         // and many share a transaction.
@@ -165,10 +145,51 @@ async fn admit(
     Ok(Admitted { _turn_of_key: turn_of_key, turn, weight, small })
 }
 
-/// Gives a turn back that came to nothing.
-fn refused_in(turn: Turn, refused: Refused) -> Result<JobId, Refused> {
-    turn.refused();
-    Err(refused)
+/// Works in a turn, and returns it with what came of that. Whatever is refused there, the turn came to nothing.
+async fn in_turn<T>(turn: Turn, work: impl Future<Output = Result<T, Refused>>) -> Result<(Turn, T), Refused> {
+    match work.await {
+        Ok(done) => Ok((turn, done)),
+        Err(refused) => {
+            turn.refused();
+            Err(refused)
+        }
+    }
+}
+
+/// What a body turned out to be.
+enum Read {
+    /// A job that was taken under the same key before.
+    Before(JobId),
+    /// A new one.
+    New(Box<Ready>),
+}
+
+/// Reads a job as it was sent, unless it was taken before.
+async fn read(
+    app: &Arc<App>,
+    key: Option<String>,
+    body: Bytes,
+    encoding: Encoding,
+    holder: Holder,
+    small: Option<Bytes>,
+) -> Result<Read, Refused> {
+    // One that waited was not unfolded meanwhile. What is small needs no other thread for that.
+    let Text { text, hash } = match small.or_else(|| encoding.unfold_small(&body, limits::SMALL_WORK_BYTES)) {
+        Some(text) => Text { hash: key.is_some().then(|| Hash::of(&text)), text },
+        None => unfolded(encoding, body, key.is_some()).await?,
+    };
+    let key = key.zip(hash);
+    if let Some((key, hash)) = &key
+        && let Some(before) = app.store.key(key).await.map_err(|trouble| trouble.refusal())?
+        // The key of a job that was removed makes a new one.
+        && app.handle.is_over(before.job).await.is_some()
+    {
+        idempotency::same_body(&before, *hash)?;
+        return Ok(Read::Before(before.job));
+    }
+    check_disk(app)?;
+    let ready = make_ready(app, holder, text, key).await?;
+    Ok(Read::New(Box::new(ready)))
 }
 
 /// The bytes that reading a small job may take: its own, and those of a module that it may name by its hash.
@@ -376,6 +397,18 @@ mod tests {
         // Who was refused left nothing behind.
         assert!(keys.turn("key").await.is_ok());
         assert_eq!(refused(1).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_refused_for_its_key_came_to_nothing() {
+        let turns = Turns::default();
+        let turn = || turns.join(from(1), limits::LARGE_WORK.bytes).at_once().ok().unwrap();
+        let before = KeyRecord { key: "key".into(), body: Hash::of(b"one"), job: JobId([1; 16]), at: now() };
+        let of = async |body: &[u8]| idempotency::same_body(&before, Hash::of(body)).map_err(Refused);
+        assert!(in_turn(turn(), of(b"another")).await.is_err());
+        assert_eq!(turns.last_counts(), limits::REFUSED_COUNTS);
+        assert!(in_turn(turn(), of(b"one")).await.is_ok());
+        assert_eq!(turns.last_counts(), 1);
     }
 
     #[tokio::test]
