@@ -7,7 +7,7 @@ use axum::{
     extract::Request,
     http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version, header},
 };
-use flate2::read::MultiGzDecoder;
+use flate2::{bufread::GzDecoder, read::MultiGzDecoder};
 use p2pnet_shared::refusal::{Code, Refusal};
 use tower_http::{
     CompressionLevel,
@@ -21,6 +21,9 @@ use super::{compressing::AsItIs, preference::wishes};
 
 /// A shorter answer, in bytes, is not worth the work.
 pub const LEAST_BYTES: u64 = 1_024;
+
+/// Members of a gzip that is small: each takes as long as some KiB to begin with, even where it is empty.
+const MEMBERS_OF_SMALL: usize = 4;
 
 type Worthwhile = fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool;
 
@@ -93,17 +96,25 @@ impl Encoding {
         })
     }
 
-    /// The body as it was before it was encoded, if that is at most `most` bytes; `None` if it is more, or broken. Takes
-    /// no longer than `most` bytes take, whatever the body holds.
+    /// The body as it was before it was encoded, if that is at most `most` bytes in a few members; `None` if it is more, or
+    /// broken. What that takes is bounded by `most` bytes that come and that go, and by the members.
     pub fn unfold_small(self, body: &Bytes, most: usize) -> Option<Bytes> {
         match self {
             Self::Plain => (body.len() <= most).then(|| body.clone()),
-            // Thousands of empty members unfold to nothing, and take their time.
             Self::Gzip if body.len() > most => None,
             Self::Gzip => {
-                let mut plain = Vec::new();
-                let read = MultiGzDecoder::new(&**body).take(most as u64 + 1).read_to_end(&mut plain);
-                (read.is_ok() && plain.len() <= most).then(|| plain.into())
+                let (mut plain, mut rest) = (Vec::new(), &**body);
+                for _ in 0..MEMBERS_OF_SMALL {
+                    let left = most.saturating_sub(plain.len()) as u64 + 1;
+                    GzDecoder::new(&mut rest).take(left).read_to_end(&mut plain).ok()?;
+                    if plain.len() > most {
+                        return None;
+                    }
+                    if rest.is_empty() {
+                        return Some(plain.into());
+                    }
+                }
+                None
             }
         }
     }
@@ -215,7 +226,13 @@ mod tests {
             assert!(unfold(body, 1 << 20).is_err(), "{said}");
         }
         let two = Bytes::from([gzip(b"{}"), gzip(b" ")].concat());
+        assert_eq!(small(&two, 1 << 10).unwrap(), "{} ");
         assert_eq!(unfold(two, 9).unwrap(), "{} ");
+        // Thousands of members may unfold to nothing, and take their time: that of one which is large.
+        let many = |empty: usize| Bytes::from([gzip(b"").repeat(empty), gzip(b"{}").to_vec()].concat());
+        assert_eq!(small(&many(MEMBERS_OF_SMALL - 1), 1 << 10).unwrap(), "{}");
+        assert_eq!(small(&many(MEMBERS_OF_SMALL), 1 << 20), None);
+        assert_eq!(unfold(many(3_000), 9).unwrap(), "{}");
         for bad in [Bytes::from_static(b"{}"), gzip(&text).slice(..40), Bytes::new()] {
             assert_eq!(unfold(bad, 1 << 20).unwrap_err().code, Code::InvalidJson);
         }
