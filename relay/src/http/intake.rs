@@ -1,6 +1,6 @@
 //! Bodies on their way in. They are received outside of what is expensive (reading and compiling a job), so that a slow
 //! sender holds up nobody; each address, each network and each wide network has a share of the bodies and of the memory that
-//! they take, and when there is no room, one of those that are not all here yet gives way ([`table`]).
+//! they take, and when there is no room, one of those that are not being read yet gives way ([`table`]).
 
 mod table;
 
@@ -15,16 +15,11 @@ use axum::{
 };
 use futures::future::poll_fn;
 use p2pnet_shared::refusal::{Code, Refusal};
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep_until, timeout, timeout_at},
-};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
-use self::table::{Gone, Table, due};
+use self::table::{Answer, Gone, TICK, Table, due};
 use super::{compress::Encoding, limits, source::Source};
 
-/// How soon one that waits for room looks again.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// A body that is whole within this time, and within so many bytes or little more, needs no place.
 const AT_ONCE: Duration = Duration::from_millis(250);
 const SMALL: usize = 16 << 10;
@@ -36,14 +31,29 @@ const GRAIN: usize = 4 << 10;
 #[derive(Clone, Default)]
 pub struct Intake {
     table: Arc<Mutex<Table>>,
-    changed: Arc<Notify>,
 }
 
 /// A body that is here; its bytes count for its address until this is dropped.
 pub struct Received {
     /// All of it.
     pub bytes: Bytes,
-    _held: Held,
+    held: Held,
+    gone: Gone,
+}
+
+impl Received {
+    /// Waits for the turn to read it; only then it gives way to nobody any more.
+    ///
+    /// # Errors
+    /// It gave way to somebody who takes less.
+    pub async fn waits_for<T>(&self, turn: impl Future<Output = T>) -> Result<T, Refusal> {
+        let turn = tokio::select! {
+            biased;
+            came_slowly = self.gone.came_slowly() => return Err(gave_way(came_slowly)),
+            turn = turn => turn,
+        };
+        if self.held.intake.lock().is_read(self.held.number) { Ok(turn) } else { Err(gave_way(false)) }
+    }
 }
 
 /// How large a body may be.
@@ -141,24 +151,45 @@ impl Intake {
         if !self.lock().is_whole(held.number) {
             return Err(gave_way(gone.came_slowly().await));
         }
-        Ok(Received { bytes: bytes.into(), _held: held })
+        Ok(Received { bytes: bytes.into(), held, gone })
     }
 
     async fn enter(&self, source: Source) -> Result<(Held, Gone), Refusal> {
-        let start = Instant::now();
-        loop {
-            let waited = start.elapsed();
-            if let Some(entered) = self.try_enter(source, waited, Instant::now()) {
-                return Ok(entered);
+        let (number, gone, answer) = self.lock().arrive(source, Instant::now());
+        let entered = self.held((number, gone));
+        self.settled(number, &entered.1, answer).await?;
+        Ok(entered)
+    }
+
+    /// Waits for room if need be.
+    async fn settled(&self, number: u64, gone: &Gone, answer: Answer) -> Result<(), Refusal> {
+        match answer {
+            Answer::Has => return Ok(()),
+            Answer::Refused => return Err(full()),
+            Answer::Waits => {}
+        }
+        if self.lock().is_to_be_looked_through() {
+            let table = Arc::clone(&self.table);
+            tokio::spawn(async move {
+                while lock(&table).look_through(Instant::now()) {
+                    sleep(TICK).await;
+                }
+            });
+        }
+        let has_room = async {
+            while self.lock().waits(number) {
+                gone.has_room().await;
             }
-            if waited >= limits::ROOM_PATIENCE {
-                return Err(full());
-            }
-            // Whichever comes first; both mean to look again.
-            let _ = timeout(LOOK_AGAIN, self.changed.notified()).await;
+        };
+        tokio::select! {
+            // One that gave way does not wait any more, either.
+            biased;
+            came_slowly = gone.came_slowly() => Err(gave_way(came_slowly)),
+            done = timeout(limits::ROOM_PATIENCE, has_room) => done.map_err(|_| full()),
         }
     }
 
+    #[cfg(test)]
     fn try_enter(&self, source: Source, waited: Duration, now: Instant) -> Option<(Held, Gone)> {
         self.lock().enter(source, waited, now).map(|entered| self.held(entered))
     }
@@ -173,40 +204,31 @@ impl Intake {
         (Held { number, intake: self.clone() }, gone)
     }
 
-    /// Counts a body as `bytes` long, making room if need be; returns how long that took. What is not whole yet goes on without
-    /// room for a little, so that it shows whether it comes fast.
+    /// Counts a body as `bytes` long once there is room for it; returns how long that took.
     async fn grow(&self, held: &Held, gone: &Gone, bytes: usize, is_whole: bool) -> Result<Duration, Refusal> {
         let start = Instant::now();
-        loop {
-            if self.try_grow(held.number, bytes, Instant::now()) {
-                return Ok(start.elapsed());
-            }
-            if !is_whole && self.lock().takes_in_hand(held.number) {
-                return Ok(Duration::ZERO);
-            }
-            if start.elapsed() >= limits::ROOM_PATIENCE {
-                return Err(full());
-            }
-            tokio::select! {
-                came_slowly = gone.came_slowly() => return Err(gave_way(came_slowly)),
-                _ = timeout(LOOK_AGAIN, self.changed.notified()) => {}
-            }
-        }
+        let answer = self.lock().lengthen(held.number, bytes, is_whole, start);
+        self.settled(held.number, gone, answer).await?;
+        Ok(start.elapsed())
     }
 
+    #[cfg(test)]
     fn try_grow(&self, number: u64, bytes: usize, now: Instant) -> bool {
         self.lock().grow(number, bytes, now)
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
+}
+
+fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         drop(self.intake.lock().remove(self.number));
-        self.intake.changed.notify_waiters();
     }
 }
 

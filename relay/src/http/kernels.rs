@@ -133,7 +133,7 @@ impl Arrived {
     /// turn has come this goes on: nobody can stop the check, and what that takes is given back when it is over, not before.
     async fn take(self, turns: Turns, writer: Writer) -> Result<(Blob, bool), Refused> {
         let weight = self.encoding.weight(&self.body.bytes, MOST_MODULE_BYTES);
-        let Some(turn) = turns.wait(self.source, weight).await else { return Err(intake::full().into()) };
+        let turn = self.body.waits_for(turns.wait(self.source, weight)).await?.ok_or_else(intake::full)?;
         match tokio::spawn(self.take_here(turn, writer)).await {
             Ok(outcome) => outcome,
             Err(error) => {

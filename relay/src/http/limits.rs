@@ -33,7 +33,7 @@ pub const ORDINARY_BODY_SPEED_OVER: Duration = Duration::from_secs(3);
 /// So many bytes of a body are received though there is no room for them yet. What comes fast brings them at once, and then waits;
 /// what does not is slow.
 pub const BODY_BYTES_IN_HAND: usize = 64 << 10;
-/// Bodies on their way, but for small ones that are here at once: in all,
+/// Bodies on their way, but for small ones that are here at once, and as many that wait to begin: in all,
 pub const BODIES: usize = 512;
 /// from one wide network,
 pub const BODIES_PER_WIDE_NETWORK: usize = 384;

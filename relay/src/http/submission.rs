@@ -56,7 +56,8 @@ impl Submission {
         }
         let deadline = Instant::now() + limits::ROOM_PATIENCE;
         let weigh = self.weigh(&app);
-        let admitted = admit(&app.idempotency, &app.turns, self.key.as_deref(), self.source, deadline, weigh).await?;
+        let admitted = admit(&app.idempotency, &app.turns, self.key.as_deref(), self.source, deadline, weigh);
+        let admitted = self.body.waits_for(admitted).await??;
         match tokio::spawn(self.take_here(app, admitted)).await {
             Ok(outcome) => outcome,
             Err(error) => {

@@ -1,39 +1,85 @@
 //! Which bodies there is room for, and who gives way to whom. It decides at a moment that it is told, and waits for nothing.
 //!
 //! Room is shared by wide network, by network in each, and by address in each of those: whoever has all of a share makes room
-//! within it. Of those that may go, what comes more slowly than an ordinary line gives goes first; but who holds much already
-//! takes nothing in this way, since what is new has not shown yet how it comes, and a crowd of new ones would drive out
-//! everybody whose line is slow.
+//! within it. Of those that may go, what comes more slowly than an ordinary line gives goes first; but nobody takes a place from
+//! who holds less, nor of an equal while somebody holds more, since what is new has not shown yet how it comes, and a crowd of new ones would drive out everybody whose
+//! line is slow.
+//!
+//! Those that wait for room are looked through at each tick, and a bounded number of them takes from others then: each time costs
+//! a look at all bodies that may go.
 
 use std::{
-    collections::BTreeMap,
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{self, AtomicBool},
     },
     time::Duration,
 };
 
 use p2pnet_net::shares::{Group, Groups, Heaviness, Shares};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::super::{limits, source::Source};
+use super::{
+    super::{limits, source::Source},
+    SMALL,
+};
 
 /// A body is this old before it can be called slow.
 pub const YOUNG: Duration = Duration::from_millis(250);
-/// Who holds more than one part in so many of what his bodies share with others takes nothing for coming faster.
-const CROWDS_FROM: usize = 4;
+/// How often those that wait for room are looked through.
+pub const TICK: Duration = Duration::from_millis(25);
+/// So many of those that wait for a place, and of those that wait for room for their bytes, take from others in a tick.
+const TAKE_IN_A_TICK: usize = 4;
 
 /// The bodies under way and those that wait to be read.
 #[derive(Default)]
 pub struct Table {
     last: u64,
     pub(super) bodies: BTreeMap<u64, Arriving>,
+    /// Those of them that are not all here yet,
+    coming: BTreeSet<u64>,
+    /// and those larger ones that wait for their turn: they may have to give way, too.
+    whole: BTreeSet<u64>,
     /// What all bodies take.
     pub(super) all: Taken,
     /// What those take that are marked as slow.
     pub(super) slow: Taken,
+    /// When they were marked.
+    marked_at: Option<Instant>,
+    /// Those that wait for room, by the numbers of their bodies.
+    waiting: BTreeMap<u64, Waiter>,
+    /// Those of them that have no place.
+    pub(super) without_place: Amounts,
+    /// Ticks so far.
+    ticks: u64,
+    /// Whether somebody looks at each tick.
+    is_looked_through: bool,
+}
+
+/// One that waits for room.
+struct Waiter {
+    source: Source,
+    /// Its body where that waits for a place; what waits for room for its bytes is among the others.
+    outside: Option<Arriving>,
+    /// Whether it counts for those without a place.
+    counts: bool,
+    since: Instant,
+    /// The tick in which it last tried to take from others.
+    tried: u64,
+}
+
+/// What became of one that wants room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It has it.
+    Has,
+    /// It waits for it from now on.
+    Waits,
+    /// As many wait as may.
+    Refused,
 }
 
 /// Who takes how many places, and how many bytes.
@@ -53,7 +99,7 @@ pub struct Amounts {
 /// A body on its way, or one that waits to be read.
 pub struct Arriving {
     source: Source,
-    /// Whether it takes one of the places; small ones that were here at once take none, however long they wait to be read.
+    /// Whether it takes one of the places; small ones that were here at once take none, and what is whole has given its own back.
     has_place: bool,
     /// From when on its speed counts: without the time in which it waited for room.
     pub(super) since: Instant,
@@ -67,9 +113,19 @@ pub struct Arriving {
     keeps_pace_until: Duration,
     /// Whether it came more slowly than that when it was last looked at.
     is_slow: bool,
-    /// Nothing more comes.
-    pub(super) whole: bool,
+    pub(super) stage: Stage,
     gone: Gone,
+}
+
+/// How far a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// More of it comes.
+    Comes,
+    /// It is here, and waits for its turn to be read: it has given its place back, and its bytes count.
+    Whole,
+    /// It is being read, and gives way to nobody.
+    IsRead,
 }
 
 /// Tells a body that it gave way, and why.
@@ -77,13 +133,19 @@ pub struct Arriving {
 pub struct Gone {
     token: CancellationToken,
     came_slowly: Arc<AtomicBool>,
+    has_room: Arc<Notify>,
 }
 
 impl Gone {
     /// Resolves when it gives way: whether that is since it came slowly.
     pub async fn came_slowly(&self) -> bool {
         self.token.cancelled().await;
-        self.came_slowly.load(Ordering::Acquire)
+        self.came_slowly.load(atomic::Ordering::Acquire)
+    }
+
+    /// Resolves once after one that waited for room got it.
+    pub async fn has_room(&self) {
+        self.has_room.notified().await;
     }
 
     #[cfg(test)]
@@ -142,16 +204,6 @@ impl Scope {
         }
     }
 
-    /// What the bodies of one party in it share with those of others in it.
-    fn party(self) -> Option<Self> {
-        match self {
-            Self::Address => None,
-            Self::Network => Some(Self::Address),
-            Self::Wide => Some(Self::Network),
-            Self::All => Some(Self::Wide),
-        }
-    }
-
     /// How much there may be of it.
     fn room(self, of: Shared) -> usize {
         match (of, self) {
@@ -168,26 +220,161 @@ impl Scope {
 }
 
 impl Table {
-    /// A new body, if there is a place for it or one that it can have. `waited`: how long it has stood there for that.
-    pub fn enter(&mut self, source: Source, waited: Duration, now: Instant) -> Option<(u64, Gone)> {
-        if let Some((scope, lacks)) = self.lacks(Shared::Bodies, source, 0, 1) {
-            let comer = Comer { source, body: None, wants: 1, has_waited: waited >= YOUNG, lacks };
-            let (_, body) = self.take_slowest(Shared::Bodies, scope, now, comer)?;
-            body.give_way();
+    /// A new body: its number, and whether it has a place. Who comes while others wait waits as they do: whoever holds least
+    /// comes first.
+    pub fn arrive(&mut self, source: Source, now: Instant) -> (u64, Gone, Answer) {
+        let body = Arriving::new(source, now);
+        let gone = body.gone.clone();
+        self.last += 1;
+        if self.waiting.is_empty() && self.lacks(Shared::Bodies, source, 0, 1).is_none() {
+            self.insert(self.last, body);
+            return (self.last, gone, Answer::Has);
         }
-        Some(self.begin(Arriving::new(source, now)))
+        let answer = self.wait(self.last, source, Some(body), true, now);
+        (self.last, gone, answer)
+    }
+
+    /// Counts a body as `bytes` long if there is room for it. What is not whole yet goes on without room for a little, so that
+    /// it shows whether it comes fast.
+    pub fn lengthen(&mut self, number: u64, bytes: usize, is_whole: bool, now: Instant) -> Answer {
+        // One that gave way meanwhile is told so by its token.
+        let Some(body) = self.bodies.get(&number) else { return Answer::Waits };
+        let (source, before, has_place) = (body.source, body.bytes, body.has_place);
+        if self.lacks(Shared::Bytes, source, before, bytes).is_none() {
+            self.grow(number, bytes, now);
+            return Answer::Has;
+        }
+        self.note_coming(number, bytes, now);
+        if !is_whole && self.takes_in_hand(number) {
+            return Answer::Has;
+        }
+        if let Some(body) = self.bodies.get_mut(&number) {
+            body.waits_since.get_or_insert(now);
+        }
+        self.wait(number, source, None, !has_place, now)
+    }
+
+    /// Whether a body waits for room.
+    pub fn waits(&self, number: u64) -> bool {
+        self.waiting.contains_key(&number)
+    }
+
+    /// Whether somebody is to begin to look at each tick.
+    pub fn is_to_be_looked_through(&mut self) -> bool {
+        !self.waiting.is_empty() && !std::mem::replace(&mut self.is_looked_through, true)
+    }
+
+    /// Gives those room that wait for it, as far as there is some: first what is free, to whoever holds least first; then a few
+    /// take from others, who have tried longest ago first. `false` when nobody waits any more.
+    pub fn look_through(&mut self, now: Instant) -> bool {
+        self.ticks += 1;
+        for of in [Shared::Bodies, Shared::Bytes] {
+            let wants =
+                |waiter: &Waiter| matches!((of, &waiter.outside), (Shared::Bodies, Some(_)) | (Shared::Bytes, None));
+            let of_it = self.waiting.iter().filter(|(_, waiter)| wants(waiter));
+            let mut order: Vec<_> = of_it
+                .map(|(number, waiter)| (waiter.tried, self.all.of(of).heaviness(waiter.source), *number))
+                .collect();
+            order.sort_unstable_by_key(|(_, heaviness, number)| (*heaviness, *number));
+            order.retain(|(_, _, number)| !self.gets(*number, false, now));
+            order.sort_unstable();
+            for (_, _, number) in order.into_iter().take(TAKE_IN_A_TICK) {
+                self.gets(number, true, now);
+            }
+        }
+        self.is_looked_through = !self.waiting.is_empty();
+        self.is_looked_through
+    }
+
+    /// Whether one that waits gets room, from others where it may take some of theirs.
+    fn gets(&mut self, number: u64, takes: bool, now: Instant) -> bool {
+        let Some(waiter) = self.waiting.get_mut(&number) else { return false };
+        if takes {
+            waiter.tried = self.ticks;
+        }
+        let (source, since) = (waiter.source, waiter.since);
+        let has_room = if waiter.outside.is_some() {
+            let waited = now.saturating_duration_since(since);
+            if takes {
+                self.make_place(source, waited, now)
+            } else {
+                self.lacks(Shared::Bodies, source, 0, 1).is_none()
+            }
+        } else {
+            let body = self.bodies.get(&number).map(|body| (body.bytes, body.came));
+            body.is_some_and(|(before, bytes)| {
+                (takes || self.lacks(Shared::Bytes, source, before, bytes).is_none()) && self.grow(number, bytes, now)
+            })
+        };
+        if has_room && let Some(waiter) = self.leave(number) {
+            if let Some(body) = waiter.outside {
+                self.insert(number, Arriving { since: now, ..body });
+            }
+            self.bodies.get(&number).inspect(|body| body.gone.has_room.notify_one());
+        }
+        has_room
+    }
+
+    /// One waits from now on, if so many of its address, its networks and all do not yet; where all that may wait do, one of
+    /// whoever waits with most goes for one of who does with less.
+    fn wait(&mut self, number: u64, source: Source, outside: Option<Arriving>, counts: bool, now: Instant) -> Answer {
+        if counts {
+            let groups = source.groups();
+            let is_full = |scope: &Scope| self.without_place.held(scope.group(groups)) >= scope.room(Shared::Bodies);
+            match Scope::EACH.into_iter().find(is_full) {
+                None => {}
+                Some(Scope::All) => {
+                    let Some(most) = self.without_place.shares.gives_way_to(Some(groups)) else {
+                        return Answer::Refused;
+                    };
+                    let theirs = |waiter: &Waiter| waiter.counts && waiter.source.groups().address() == most.address();
+                    let newest =
+                        self.waiting.iter().rev().find(|(_, waiter)| theirs(waiter)).map(|(number, _)| *number);
+                    newest.and_then(|newest| self.remove(newest)).inspect(Arriving::give_way);
+                }
+                Some(Scope::Address | Scope::Network | Scope::Wide) => return Answer::Refused,
+            }
+            self.without_place.add(groups, 1);
+        }
+        self.waiting.insert(number, Waiter { source, outside, counts, since: now, tried: 0 });
+        Answer::Waits
+    }
+
+    /// One waits no longer.
+    fn leave(&mut self, number: u64) -> Option<Waiter> {
+        let waiter = self.waiting.remove(&number)?;
+        if waiter.counts {
+            self.without_place.remove(waiter.source.groups(), 1);
+        }
+        Some(waiter)
+    }
+
+    /// A new body, if there is a place for it or one that it can have. `waited`: how long it has stood there for that.
+    #[cfg(test)]
+    pub fn enter(&mut self, source: Source, waited: Duration, now: Instant) -> Option<(u64, Gone)> {
+        self.make_place(source, waited, now).then(|| self.begin(Arriving::new(source, now)))
+    }
+
+    /// Whether there is a place for a body of `source`, after one gave way if need be.
+    fn make_place(&mut self, source: Source, waited: Duration, now: Instant) -> bool {
+        let Some((scope, lacks)) = self.lacks(Shared::Bodies, source, 0, 1) else { return true };
+        let comer = Comer { source, body: None, wants: 1, has_waited: waited >= YOUNG, lacks };
+        let Some((number, slowest)) = self.take_slowest(Shared::Bodies, scope, now, comer) else { return false };
+        self.leave(number);
+        slowest.give_way();
+        true
     }
 
     /// A small one that was here at once: it needs no place.
     pub fn enter_whole(&mut self, source: Source, now: Instant) -> (u64, Gone) {
-        self.begin(Arriving { has_place: false, whole: true, ..Arriving::new(source, now) })
+        self.begin(Arriving { has_place: false, stage: Stage::Whole, ..Arriving::new(source, now) })
     }
 
     /// Counts a body as `bytes` long, if there is room for it, or as much can be made.
-    pub fn grow(&mut self, number: u64, bytes: usize, now: Instant) -> bool {
+    pub(super) fn grow(&mut self, number: u64, bytes: usize, now: Instant) -> bool {
         // One that gave way meanwhile is told so by its token.
-        let Some(body) = self.bodies.get_mut(&number) else { return false };
-        body.note_coming(bytes, now);
+        self.note_coming(number, bytes, now);
+        let Some(body) = self.bodies.get(&number) else { return false };
         let (source, before, waits_since) = (body.source, body.bytes, body.waits_since);
         let has_waited = waits_since.is_some_and(|since| now.saturating_duration_since(since) >= YOUNG);
         let mut taken = Vec::new();
@@ -204,8 +391,11 @@ impl Table {
             }
             return false;
         }
-        taken.iter().for_each(|(_, body)| body.give_way());
-        if let Some(mut body) = self.remove(number) {
+        for (number, body) in &taken {
+            self.leave(*number);
+            body.give_way();
+        }
+        if let Some(mut body) = self.take_out(number) {
             body.since = body.since_without_waiting(now);
             body.waits_since = None;
             body.bytes = bytes;
@@ -214,8 +404,15 @@ impl Table {
         true
     }
 
+    fn note_coming(&mut self, number: u64, bytes: usize, now: Instant) {
+        if let Some(body) = self.bodies.get_mut(&number) {
+            body.note_coming(bytes, now);
+            Self::mark(&mut self.slow, body, now);
+        }
+    }
+
     /// Whether a body that finds no room goes on nevertheless, since it has brought only a little more than there was room for.
-    pub fn takes_in_hand(&mut self, number: u64) -> bool {
+    fn takes_in_hand(&mut self, number: u64) -> bool {
         let Some(body) = self.bodies.get_mut(&number) else { return false };
         let is_little = body.came.saturating_sub(body.bytes) <= limits::BODY_BYTES_IN_HAND;
         if is_little {
@@ -224,14 +421,33 @@ impl Table {
         is_little
     }
 
-    /// All of a body is here: it gives way to nobody. `false` when it has done so already.
+    /// All of a body is here: its place is free. `false` when it has given way already.
     pub fn is_whole(&mut self, number: u64) -> bool {
-        self.bodies.get_mut(&number).map(|body| body.whole = true).is_some()
+        self.goes_on(number, Stage::Whole)
     }
 
-    /// Forgets a body.
+    /// A body is read from now on. `false` when it has given way already.
+    pub fn is_read(&mut self, number: u64) -> bool {
+        self.goes_on(number, Stage::IsRead)
+    }
+
+    fn goes_on(&mut self, number: u64, stage: Stage) -> bool {
+        let Some(body) = self.take_out(number) else { return false };
+        self.insert(number, Arriving { stage, has_place: false, is_slow: false, ..body });
+        true
+    }
+
+    /// Forgets a body, and that it waits if it does.
     pub fn remove(&mut self, number: u64) -> Option<Arriving> {
+        let outside = self.leave(number).and_then(|waiter| waiter.outside);
+        outside.or_else(|| self.take_out(number))
+    }
+
+    /// Takes a body out that goes on, or gives way.
+    fn take_out(&mut self, number: u64) -> Option<Arriving> {
         let body = self.bodies.remove(&number)?;
+        self.coming.remove(&number);
+        self.whole.remove(&number);
         self.all.remove(&body);
         if body.is_slow {
             self.slow.remove(&body);
@@ -251,6 +467,11 @@ impl Table {
         if body.is_slow {
             self.slow.add(&body);
         }
+        match body.stage {
+            Stage::Comes => drop(self.coming.insert(number)),
+            Stage::Whole if body.bytes > SMALL => drop(self.whole.insert(number)),
+            Stage::Whole | Stage::IsRead => {}
+        }
         self.bodies.insert(number, body);
     }
 
@@ -264,27 +485,38 @@ impl Table {
         })
     }
 
-    /// The bodies that share something with one of `groups`.
-    fn within(&self, scope: Scope, groups: Groups) -> impl Iterator<Item = (u64, &Arriving)> {
+    /// The bodies that may have to give way, of those that share something with one of `groups`.
+    fn within(&self, of: Shared, scope: Scope, groups: Groups) -> impl Iterator<Item = (u64, &Arriving)> {
         let group = scope.group(groups);
-        let bodies = self.bodies.iter().filter(move |(_, body)| scope.group(body.source.groups()) == group);
-        bodies.map(|(number, body)| (*number, body))
+        let whole = self.whole.iter().filter(move |_| matches!(of, Shared::Bytes));
+        let bodies = self.coming.iter().chain(whole).filter_map(|number| Some((*number, self.bodies.get(number)?)));
+        bodies.filter(move |(_, body)| scope.group(body.source.groups()) == group)
     }
 
-    /// Marks those that are slow now, and no others.
+    /// Marks those that are slow now, and no others; once in a tick, and each that comes when it does.
     fn mark_slow(&mut self, now: Instant) {
-        for body in self.bodies.values_mut() {
-            let is_slow = body.comes_slowly(now);
-            match (body.is_slow, is_slow) {
-                (false, true) => self.slow.add(body),
-                (true, false) => self.slow.remove(body),
-                (false, false) | (true, true) => {}
+        if self.marked_at.is_some_and(|at| at <= now && now < at + TICK) {
+            return;
+        }
+        self.marked_at = Some(now);
+        for number in &self.coming {
+            if let Some(body) = self.bodies.get_mut(number) {
+                Self::mark(&mut self.slow, body, now);
             }
-            body.is_slow = is_slow;
         }
     }
 
-    /// Takes out the body that is to make room for the comer, of those that are not all here yet; who is to go is to be told so.
+    fn mark(slow: &mut Taken, body: &mut Arriving, now: Instant) {
+        let is_slow = body.comes_slowly(now);
+        match (body.is_slow, is_slow) {
+            (false, true) => slow.add(body),
+            (true, false) => slow.remove(body),
+            (false, false) | (true, true) => {}
+        }
+        body.is_slow = is_slow;
+    }
+
+    /// Takes out the body that is to make room for the comer, of those that are not being read yet; who is to go is to be told so.
     /// `None` when none can go now, when it would be the comer itself, and when all that can go are too little.
     pub(super) fn take_slowest(
         &mut self,
@@ -307,52 +539,121 @@ impl Table {
             self.slow.of_mut(of).remove(groups, comer.wants);
         }
         let number = number?;
-        Some((number, self.remove(number)?))
+        Some((number, self.take_out(number)?))
     }
 
-    /// Whether one who wants room holds much of what is shared already.
-    fn crowds(&self, of: Shared, scope: Scope, groups: Groups) -> bool {
-        let party = scope.party().and_then(|party| party.group(groups));
-        party.is_some_and(|party| self.all.of(of).held(Some(party)) > scope.room(of) / CROWDS_FROM)
-    }
-
-    /// Where some come slowly, the slowest of whoever takes most by such bodies, which give way to what comes fast and is not
-    /// of a crowd; else the slowest of whoever takes most, where that is no less than what the comer takes.
+    /// Who is to make room for a comer. Of those that are heavier than it, where some come slowly, the slowest of whoever takes
+    /// most by such bodies; else the slowest of whoever takes most, and of what is whole the newest. Then what is as heavy, and
+    /// comes slowly or no faster than the comer. Of bytes, what comes slowly and is lighter goes where nobody else can: what comes
+    /// fast costs its sender what it is. What comes slowly itself takes only from what does and is as heavy, and from what is whole.
     fn slowest(&self, of: Shared, scope: Scope, now: Instant, comer: Comer, comer_is_slow: bool) -> Option<u64> {
-        let is_comer = |number| Some(number) == comer.body;
-        let may_go = |(number, body): &(u64, &Arriving)| is_comer(*number) || now.duration_since(body.since) >= YOUNG;
-        let by_pace = comer_is_slow || !self.crowds(of, scope, comer.source.groups());
-        let arriving = || {
-            let arriving = self.within(scope, comer.source.groups()).filter(|(_, body)| !body.whole);
-            arriving.filter(|(number, body)| is_comer(*number) || body.takes(of) > 0)
-        };
-        let taken = if comer_is_slow { &self.slow } else { &self.all };
-        let own = taken.of(of).heaviness(comer.source);
-        let comer_is_behind = arriving().find(|(number, _)| is_comer(*number)).map(|(_, body)| body.behind(now));
-        // Looked at first, since whoever waits looks again and again: what can make room at all.
-        let gains = arriving().filter(|one| !is_comer(one.0) && may_go(one)).filter(|(_, body)| {
-            if by_pace && body.is_slow != comer_is_slow {
-                return body.is_slow;
+        let (own, own_slow) = self.heaviness(of, comer.source);
+        let mut of_address = HashMap::new();
+        let mut some = Candidates::default();
+        for (number, body) in self.within(of, scope, comer.source.groups()) {
+            let is_comer = Some(number) == comer.body;
+            if body.takes(of) == 0 && !is_comer {
+                continue;
             }
-            let heaviness = taken.of(of).heaviness(body.source);
-            heaviness > own || heaviness == own && Some(body.behind(now)) >= comer_is_behind
-        });
-        if gains.map(|(_, body)| body.takes(of)).sum::<usize>() < comer.lacks {
-            return None;
+            let address = body.source.groups().address();
+            let (all, slow) = *of_address.entry(address).or_insert_with(|| self.heaviness(of, body.source));
+            let may_go = is_comer || now.saturating_duration_since(body.since) >= YOUNG;
+            let goes_by = match body.stage {
+                Stage::Comes => GoesBy::Behind(body.behind(now)),
+                Stage::Whole | Stage::IsRead => GoesBy::Number(number),
+            };
+            let one = Candidate { number, is_comer, may_go, takes: body.takes(of), rank: all, goes_by };
+            let by_slow = Candidate { rank: slow, ..one };
+            match (body.stage, body.is_slow) {
+                (Stage::IsRead, _) => {}
+                (Stage::Whole, _) if all > own => some.heavier.push(one),
+                (Stage::Whole, _) => {}
+                (Stage::Comes, true) if comer_is_slow && slow >= own_slow => some.as_heavy_slow.push(by_slow),
+                (Stage::Comes, _) if comer_is_slow => {}
+                (Stage::Comes, true) => match all.cmp(&own) {
+                    Ordering::Greater => some.heavier_slow.push(by_slow),
+                    Ordering::Equal => some.as_heavy_slow.push(by_slow),
+                    Ordering::Less => some.lighter_slow.push(by_slow),
+                },
+                (Stage::Comes, false) => match all.cmp(&own) {
+                    Ordering::Greater => some.heavier.push(one),
+                    Ordering::Equal => some.as_heavy.push(one),
+                    Ordering::Less => {}
+                },
+            }
         }
-        let slow_go_first = by_pace && arriving().any(|(_, body)| body.is_slow);
-        let taken = if slow_go_first { &self.slow } else { &self.all };
-        let candidates = || arriving().filter(|(_, body)| body.is_slow || !slow_go_first);
-        // Those that are young will be old soon, and others do not go in their place; but new ones may come for ever.
-        let counting = candidates().filter(|one| may_go(one) || !comer.has_waited);
-        let most = counting.map(|(_, body)| taken.of(of).heaviness(body.source)).max()?;
-        if most < own && slow_go_first == comer_is_slow {
-            return None;
-        }
-        let heaviest = candidates().filter(|one| may_go(one) && taken.of(of).heaviness(one.1.source) == most);
-        let (number, _) = heaviest.max_by_key(|(_, body)| body.behind(now))?;
-        (!is_comer(number)).then_some(number)
+        let own_rank = if comer_is_slow { own_slow } else { own };
+        some.one_to_go(of, own_rank, comer_is_slow, comer)
     }
+
+    /// How heavy somebody is by all of what it takes, and by what comes slowly.
+    fn heaviness(&self, of: Shared, source: Source) -> (Heaviness, Heaviness) {
+        (self.all.of(of).heaviness(source), self.slow.of(of).heaviness(source))
+    }
+}
+
+/// One that may be to make room for a comer.
+#[derive(Clone, Copy)]
+struct Candidate {
+    number: u64,
+    is_comer: bool,
+    /// Whether it is old enough.
+    may_go: bool,
+    takes: usize,
+    rank: Heaviness,
+    goes_by: GoesBy,
+}
+
+/// Which of those of somebody goes first: the last.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum GoesBy {
+    /// Of those that are whole the newest: the others have waited longer for their turn.
+    Number(u64),
+    /// Of those that still come, which go before them, the one that is most behind.
+    Behind(i64),
+}
+
+/// Those that may be to make room, in the order in which they are to.
+#[derive(Default)]
+struct Candidates {
+    heavier_slow: Vec<Candidate>,
+    heavier: Vec<Candidate>,
+    as_heavy_slow: Vec<Candidate>,
+    as_heavy: Vec<Candidate>,
+    lighter_slow: Vec<Candidate>,
+}
+
+impl Candidates {
+    fn one_to_go(mut self, of: Shared, own: Heaviness, comer_is_slow: bool, comer: Comer) -> Option<u64> {
+        let as_fast = if comer_is_slow { &self.as_heavy_slow } else { &self.as_heavy };
+        let comer_goes_by = as_fast.iter().find(|one| one.is_comer).map(|one| one.goes_by);
+        // Of its equals only what is further behind.
+        let gains = |one: &&Candidate| one.rank > own || Some(one.goes_by) >= comer_goes_by;
+        let mut gained = takes(as_fast.iter().filter(gains)) + takes(self.heavier_slow.iter().chain(&self.heavier));
+        if !comer_is_slow {
+            gained += takes(&self.as_heavy_slow);
+        }
+        if gained < comer.lacks {
+            match of {
+                Shared::Bytes if gained + takes(&self.lighter_slow) >= comer.lacks => {
+                    self.as_heavy_slow.append(&mut self.lighter_slow);
+                }
+                Shared::Bytes | Shared::Bodies => return None,
+            }
+        }
+        let order = [self.heavier_slow, self.heavier, self.as_heavy_slow, self.as_heavy];
+        // Those that are young will be old soon, and others do not go in their place; but new ones may come for ever.
+        let counts = |one: &Candidate| one.may_go || !comer.has_waited;
+        let first = order.iter().find(|some| some.iter().any(counts))?;
+        let most = first.iter().filter(|one| counts(one)).map(|one| one.rank).max()?;
+        let first = first.iter().filter(|one| one.may_go && one.rank == most).max_by_key(|one| one.goes_by)?;
+        (!first.is_comer).then_some(first.number)
+    }
+}
+
+/// How much those of some that can go take, but for the comer itself.
+fn takes<'a>(some: impl IntoIterator<Item = &'a Candidate>) -> usize {
+    some.into_iter().filter(|one| one.may_go && !one.is_comer).map(|one| one.takes).sum()
 }
 
 impl Taken {
@@ -382,11 +683,16 @@ impl Taken {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        [&self.places, &self.bytes].into_iter().all(|amounts| amounts.in_all == 0 && amounts.shares.is_empty())
+        self.places.is_empty() && self.bytes.is_empty()
     }
 }
 
 impl Amounts {
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.in_all == 0 && self.shares.is_empty()
+    }
+
     fn add(&mut self, groups: Groups, many: usize) {
         self.in_all += many;
         self.shares.add_many(groups, many);
@@ -418,7 +724,7 @@ impl Arriving {
             came: 0,
             keeps_pace_until: limits::ORDINARY_BODY_SPEED_OVER,
             is_slow: false,
-            whole: false,
+            stage: Stage::Comes,
             gone: Gone::default(),
         }
     }
@@ -434,11 +740,11 @@ impl Arriving {
 
     /// Whether it comes more slowly than an ordinary line gives.
     fn comes_slowly(&self, now: Instant) -> bool {
-        !self.whole && self.age(now) > self.keeps_pace_until
+        self.stage == Stage::Comes && self.age(now) > self.keeps_pace_until
     }
 
     pub(super) fn give_way(&self) {
-        self.gone.came_slowly.store(self.is_slow, Ordering::Release);
+        self.gone.came_slowly.store(self.is_slow, atomic::Ordering::Release);
         self.gone.token.cancel();
     }
 

@@ -78,8 +78,8 @@ fn bodies_that_come_slowly_make_room_for_fast_ones_that_take_more() {
 
 #[test]
 fn a_crowd_of_new_bodies_drives_out_nobody_elses_slow_ones() {
-    // Of one wide network, and of two that have all places between them.
-    for wide in [1, 2] {
+    // Of one wide network, and of two, three and five that have all places between them.
+    for wide in [1, 2, 3, 5] {
         let intake = Intake::default();
         let start = Instant::now();
         let after = |millis| start + Duration::from_millis(millis);
@@ -121,7 +121,7 @@ fn of_slow_bodies_those_of_whoever_holds_most_of_them_go_and_fast_ones_make_no_r
         body
     };
     let whole = [enter(4, 64, start), enter(5, 16, start)];
-    whole.iter().for_each(|(held, _)| intake.lock().bodies.get_mut(&held.number).unwrap().whole = true);
+    whole.iter().for_each(|(held, _)| assert!(intake.lock().is_read(held.number)));
     let slow = [enter(1, 25, start), enter(1, 23, start), enter(2, 32, start)];
     let fast: Vec<_> = (0..3).map(|_| enter(3, 32, after(5))).collect();
     let gone = || slow.each_ref().map(|(_, gone)| gone.is_cancelled());
@@ -145,7 +145,7 @@ async fn a_body_is_seen_to_come_slowly_while_there_is_no_room_for_it() {
         let (held, _) = intake.try_enter(address(1 + whole.len() as u8), Duration::ZERO, start).unwrap();
         let bytes = left.min(limits::BODY_BYTES_PER_ADDRESS);
         assert!(intake.try_grow(held.number, bytes, start));
-        intake.lock().bodies.get_mut(&held.number).unwrap().whole = true;
+        assert!(intake.lock().is_read(held.number));
         left -= bytes;
         whole.push(held);
     }
@@ -190,7 +190,7 @@ fn a_body_that_waits_for_room_is_no_slower_for_that_while_it_does_and_afterwards
     let after = |seconds| start + Duration::from_secs(seconds);
     let whole = intake.try_enter(address(1), Duration::ZERO, start).unwrap();
     assert!(intake.try_grow(whole.0.number, limits::BODY_BYTES_PER_ADDRESS - (1 << 10), start));
-    intake.lock().bodies.get_mut(&whole.0.number).unwrap().whole = true;
+    assert!(intake.lock().is_read(whole.0.number));
     let patient = intake.try_enter(address(1), Duration::ZERO, start).unwrap();
     let bytes = 4 * limits::LEAST_BODY_SPEED;
     for second in 0..20 {
@@ -257,13 +257,13 @@ fn a_network_of_many_addresses_leaves_others_places_and_memory() {
     let large = 32 << 20;
     let grown = many.iter().take_while(|(held, _)| intake.try_grow(held.number, large, now)).count();
     assert_eq!(grown, limits::BODY_BYTES_PER_NETWORK / large);
-    intake.lock().bodies.values_mut().for_each(|body| body.whole = true);
+    assert!(many.iter().all(|(held, _)| intake.lock().is_read(held.number)));
     let (other, _) = intake.try_enter(address(2), Duration::ZERO, now).unwrap();
     assert!(intake.try_grow(other.number, large, now));
 }
 
 #[test]
-fn memory_is_shared_by_address_and_whole_bodies_stay() {
+fn memory_is_shared_by_address_and_bodies_that_are_read_stay() {
     let intake = Intake::default();
     let start = Instant::now();
     let later = start + Duration::from_secs(5);
@@ -271,7 +271,7 @@ fn memory_is_shared_by_address_and_whole_bodies_stay() {
     let fits = limits::BODY_BYTES_PER_ADDRESS / most;
     let whole = intake.try_enter(address(1), Duration::ZERO, start).unwrap();
     assert!(intake.try_grow(whole.0.number, most, later));
-    intake.lock().bodies.get_mut(&whole.0.number).unwrap().whole = true;
+    assert!(intake.lock().is_read(whole.0.number));
     let others: Vec<_> = (1..fits).map(|_| intake.try_enter(address(1), Duration::ZERO, start).unwrap()).collect();
     for (held, _) in &others {
         assert!(intake.try_grow(held.number, most - (1 << 10), later));
@@ -288,11 +288,11 @@ fn memory_is_shared_by_address_and_whole_bodies_stay() {
 }
 
 #[test]
-fn whole_bodies_of_whoever_takes_most_shield_nobody_elses_slow_ones() {
+fn bodies_of_whoever_takes_most_that_are_read_shield_nobody_elses() {
     let intake = Intake::default();
     let start = Instant::now();
     let later = start + Duration::from_secs(1);
-    let whole = |held: &Held| intake.lock().bodies.get_mut(&held.number).unwrap().whole = true;
+    let whole = |held: &Held| assert!(intake.lock().is_read(held.number));
     let most: Vec<_> =
         (0..limits::BODIES_PER_ADDRESS).map(|_| intake.try_enter(address(1), Duration::ZERO, start).unwrap()).collect();
     let bytes = limits::BODY_BYTES_PER_ADDRESS / most.len();
@@ -300,7 +300,7 @@ fn whole_bodies_of_whoever_takes_most_shield_nobody_elses_slow_ones() {
         assert!(intake.try_grow(held.number, bytes, start));
         whole(held);
     }
-    let dribbles = (most.len()..limits::BODIES).map(|n| 2 + u8::try_from(n % 10).unwrap());
+    let dribbles = (0..limits::BODIES).map(|n| 2 + u8::try_from(n % 10).unwrap());
     let dribbling: Vec<_> =
         dribbles.map(|network| intake.try_enter(address(network), Duration::ZERO, start).unwrap()).collect();
     let mut left = limits::BODY_BYTES - limits::BODY_BYTES_PER_ADDRESS;
@@ -316,7 +316,6 @@ fn whole_bodies_of_whoever_takes_most_shield_nobody_elses_slow_ones() {
     let small = intake.insert_whole(address(201));
     assert!(intake.try_grow(small.0.number, SMALL, later) && intake.try_grow(honest.0.number, 1 << 20, later));
     assert_eq!((gone(), left), (2, 0), "for memory");
-    assert!(intake.try_enter(address(1), Duration::ZERO, later).is_none(), "it has its share");
     assert!(most.iter().all(|(_, gone)| !gone.is_cancelled()));
 }
 
@@ -333,7 +332,7 @@ fn who_wants_more_than_others_take_and_who_would_gain_too_little_takes_nothing_o
             if !intake.try_grow(held.number, bytes, start) {
                 break;
             }
-            intake.lock().bodies.get_mut(&held.number).unwrap().whole = true;
+            assert!(intake.lock().is_read(held.number));
             left -= bytes;
             whole.push(held);
         }
@@ -423,4 +422,143 @@ fn where_nobody_takes_more_than_others_it_is_not_the_highest_address_that_gives_
             assert!(taken.is_empty());
         }
     }
+}
+
+/// A body of which only the first byte comes.
+fn of_one_byte() -> Body {
+    let first = futures::stream::once(async { Ok::<_, std::io::Error>(vec![b' ']) });
+    Body::from_stream(futures::StreamExt::chain(first, futures::stream::pending()))
+}
+
+/// Begins such bodies, and returns what becomes of each.
+fn begin(intake: &Intake, source: Source, many: usize) -> Vec<tokio::task::JoinHandle<Option<Refusal>>> {
+    let begin = |_| {
+        let intake = intake.clone();
+        let bound = Bound::of_job(Encoding::Plain);
+        tokio::spawn(async move { intake.receive(source, of_one_byte(), &HeaderMap::new(), bound).await.err() })
+    };
+    (0..many).map(begin).collect()
+}
+
+#[tokio::test]
+async fn no_more_wait_for_a_place_than_may_have_one_and_others_are_refused_at_once() {
+    let intake = Intake::default();
+    // They are young for longer than this test takes, so that none makes room.
+    let soon = Instant::now() + Duration::from_secs(3_600);
+    let _held: Vec<_> =
+        (0..limits::BODIES_PER_ADDRESS).map(|_| intake.try_enter(address(1), Duration::ZERO, soon).unwrap()).collect();
+    let mut waiting = begin(&intake, address(1), limits::BODIES_PER_ADDRESS + 5);
+    let refused = async {
+        let mut codes = Vec::new();
+        while codes.len() < 5 {
+            let (first, _, rest) = futures::future::select_all(std::mem::take(&mut waiting)).await;
+            codes.push(first.unwrap().map(|refusal| refusal.code));
+            waiting = rest;
+        }
+        codes
+    };
+    let refused = timeout(limits::ROOM_PATIENCE / 2, refused).await;
+    assert_eq!(refused.unwrap(), [Some(Code::RateLimited); 5]);
+    assert!(waiting.iter().all(|other| !other.is_finished()), "the others wait");
+    // Who gives up makes room among those that wait.
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    for task in waiting {
+        assert!(task.await.is_err());
+    }
+    assert!(intake.lock().without_place.is_empty());
+}
+
+#[test]
+fn in_a_tick_few_take_from_others_and_what_is_free_goes_to_whoever_holds_least() {
+    let intake = Intake::default();
+    let start = Instant::now();
+    let arrive = |source, now| intake.lock().arrive(source, now);
+    let held: Vec<_> = (0..limits::BODIES).map(|n| arrive(address(1 + (n % 16) as u8), start)).collect();
+    assert!(held.iter().all(|(_, _, answer)| *answer == Answer::Has));
+    let later = start + Duration::from_secs(1);
+    // Those of somebody who holds as much come first, but those of others who hold nothing pass them.
+    let many: Vec<_> = (0..40).map(|_| arrive(address(1), later)).collect();
+    let few: Vec<_> = (0..20).map(|n| arrive(address(50 + n), later)).collect();
+    assert!(many.iter().chain(&few).all(|(_, _, answer)| *answer == Answer::Waits));
+    let waits = |some: &[(u64, Gone, Answer)]| some.iter().filter(|(number, ..)| intake.lock().waits(*number)).count();
+    let gone = || held.iter().filter(|(_, gone, _)| gone.is_cancelled()).count();
+    drop(intake.lock().remove(held[0].0));
+    assert_eq!((waits(&few), waits(&many)), (20, 40), "an end gives nobody a place itself");
+    assert!(intake.lock().look_through(later));
+    assert_eq!((waits(&few), waits(&many), gone()), (15, 40, 4));
+    assert!(intake.lock().look_through(later + TICK));
+    assert_eq!((waits(&few), waits(&many), gone()), (11, 40, 8));
+    let numbers: Vec<_> = many.iter().chain(&few).map(|(number, ..)| *number).collect();
+    numbers.into_iter().for_each(|number| drop(intake.lock().remove(number)));
+    assert!(!intake.lock().look_through(later + 2 * TICK));
+    assert!(intake.lock().without_place.is_empty());
+}
+
+#[test]
+fn where_all_wait_that_may_one_of_whoever_does_with_most_goes_for_one_who_does_with_less() {
+    let intake = Intake::default();
+    let start = Instant::now();
+    let arrive = |source| intake.lock().arrive(source, start);
+    let _held: Vec<_> = (0..limits::BODIES).map(|n| arrive(address(1 + (n % 16) as u8))).collect();
+    let waiting: Vec<_> = (0..limits::BODIES).map(|n| arrive(address(1 + (n % 16) as u8))).collect();
+    assert!(waiting.iter().all(|(_, _, answer)| *answer == Answer::Waits));
+    assert_eq!(arrive(address(1)).2, Answer::Refused);
+    let (light, _, answer) = arrive(address(99));
+    assert!(answer == Answer::Waits && intake.lock().waits(light));
+    assert_eq!(waiting.iter().filter(|(_, gone, _)| gone.is_cancelled()).count(), 1);
+}
+
+#[tokio::test]
+async fn a_body_that_is_whole_gives_its_place_back_and_its_bytes_count() {
+    let intake = Intake::default();
+    let bytes = SMALL + 1;
+    let receive = async |source| {
+        let body = futures::stream::iter([Ok::<_, std::io::Error>(vec![b' '; SMALL]), Ok(vec![b' '])]);
+        intake.receive(source, Body::from_stream(body), &HeaderMap::new(), Bound::of_job(Encoding::Plain)).await
+    };
+    let mut received = Vec::new();
+    for n in 0..limits::BODIES + 1 {
+        let one = timeout(Duration::from_secs(5), receive(address(1 + (n % 8) as u8))).await;
+        received.push(one.unwrap().unwrap());
+    }
+    assert!(intake.lock().all.places.is_empty());
+    let counted: usize = intake.lock().bodies.values().map(|body| body.bytes).sum();
+    assert_eq!(counted, received.len() * bytes);
+}
+
+#[tokio::test]
+async fn what_waits_for_its_turn_gives_way_to_who_takes_less_the_newest_first_and_what_is_read_does_not() {
+    let intake = Intake::default();
+    let start = Instant::now();
+    let later = start + Duration::from_secs(1);
+    let whole = |network, bytes, now| {
+        let (held, gone) = intake.try_enter(address(network), Duration::ZERO, now).unwrap();
+        assert!(intake.try_grow(held.number, bytes, now) && intake.lock().is_whole(held.number));
+        Received { bytes: Bytes::new(), held, gone }
+    };
+    let sizes = [limits::BODY_BYTES_PER_ADDRESS, limits::BODY_BYTES_PER_ADDRESS, limits::BODY_BYTES % (96 << 20)];
+    let mut waiting = Vec::new();
+    for (network, all) in (1..).zip(sizes) {
+        for _ in 0..all / (16 << 20) {
+            waiting.push(whole(network, 16 << 20, start));
+        }
+    }
+    assert_eq!(intake.lock().bodies.values().map(|body| body.bytes).sum::<usize>(), limits::BODY_BYTES);
+    let of_first = limits::BODY_BYTES_PER_ADDRESS / (16 << 20);
+    for one in &waiting[of_first..] {
+        assert!(one.waits_for(async {}).await.is_ok());
+    }
+    // Their sender takes most, and the others are read.
+    let _small = whole(200, 1 << 20, later);
+    let gone = |waiting: &[Received]| -> Vec<_> {
+        waiting.iter().enumerate().filter(|(_, one)| one.gone.is_cancelled()).map(|(n, _)| n).collect()
+    };
+    assert_eq!(gone(&waiting), [of_first - 1]);
+    let told = waiting[of_first - 1].waits_for(std::future::pending::<()>()).await.unwrap_err();
+    assert_eq!(told.code, Code::RateLimited);
+    assert!(waiting[0].waits_for(async {}).await.is_ok());
+    // Who takes more than they do takes nothing of theirs.
+    let (large, _) = intake.try_enter(address(3), Duration::ZERO, later).unwrap();
+    assert!(!intake.try_grow(large.number, 32 << 20, later));
+    assert_eq!(gone(&waiting), [of_first - 1]);
 }
