@@ -72,7 +72,6 @@ pub struct Turn {
     turns: Turns,
     number: u64,
     path: Path,
-    is_small: bool,
     /// How often its time counts for its address.
     counts: u32,
 }
@@ -91,7 +90,7 @@ impl Turn {
     /// Gives it back, if it was not given back before.
     fn end(&mut self, now: Instant) {
         let mut lanes = self.turns.lock();
-        lanes.of(self.is_small).end(self.number, self.path, self.counts, now);
+        lanes.of(self.path).end(self.number, self.path, self.counts, now);
         #[cfg(test)]
         {
             lanes.last_counts = self.counts;
@@ -143,15 +142,14 @@ impl Turns {
     }
 
     fn queue(&self, source: Source, bytes: usize) -> (Turn, oneshot::Receiver<()>) {
-        let is_small = bytes <= limits::SMALL_WORK_BYTES;
-        let path = Path::of(source, is_small);
+        let path = Path::of(source, bytes <= limits::SMALL_WORK_BYTES);
         let (sender, receiver) = oneshot::channel();
         let mut lanes = self.lock();
         lanes.last += 1;
         let number = lanes.last;
-        lanes.of(is_small).join(number, path, bytes, sender, Instant::now());
+        lanes.of(path).join(number, path, bytes, sender, Instant::now());
         drop(lanes);
-        (Turn { turns: self.clone(), number, path, is_small, counts: 1 }, receiver)
+        (Turn { turns: self.clone(), number, path, counts: 1 }, receiver)
     }
 
     fn lock(&self) -> MutexGuard<'_, Lanes> {
@@ -160,8 +158,8 @@ impl Turns {
 }
 
 impl Lanes {
-    fn of(&mut self, is_small: bool) -> &mut Queue {
-        if is_small { &mut self.small } else { &mut self.large }
+    fn of(&mut self, path: Path) -> &mut Queue {
+        if path.is_small { &mut self.small } else { &mut self.large }
     }
 }
 

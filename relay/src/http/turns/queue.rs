@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use p2pnet_net::shares::{Groups, Shares};
+use p2pnet_net::shares::{Group, Groups, Shares};
 use tokio::sync::oneshot;
 
 use super::{
@@ -26,17 +26,21 @@ const QUARTERS: [usize; WIDTHS] = [3, 3, 2];
 /// Where a turn belongs.
 #[derive(Clone, Copy)]
 pub struct Path {
-    /// Its wide network (of what is small the network, since there the wide one does not count), its network and its address.
-    parties: [IpAddr; WIDTHS],
     groups: Groups,
+    /// Whether what it is for is small: the wide network does not count then, but the network in its place.
+    pub is_small: bool,
 }
 
 impl Path {
     /// That of work for `source`.
     pub fn of(source: Source, is_small: bool) -> Self {
-        let Source { address, network } = source;
-        let groups = source.groups();
-        Self { parties: [if is_small { network } else { groups.wide().first() }, network, address], groups }
+        Self { groups: source.groups(), is_small }
+    }
+
+    /// Its wide network, its network and its address.
+    fn parties(self) -> [IpAddr; WIDTHS] {
+        let [wide, network, address] = self.groups.each().map(Group::first);
+        [if self.is_small { network } else { wide }, network, address]
     }
 }
 
@@ -161,7 +165,7 @@ impl Queue {
         }
         let micros = u64::try_from(bytes / limits::EXPECTED_BYTES_A_MICROSECOND).unwrap_or(u64::MAX);
         let work = Work { bytes, time: self.time(Duration::from_micros(micros), now) };
-        for (parties, whose) in self.parties.iter_mut().zip(path.parties) {
+        for (parties, whose) in self.parties.iter_mut().zip(path.parties()) {
             let party = parties.entry(whose).or_default();
             if party.waiting == 0 {
                 self.last_place += 1;
@@ -170,7 +174,7 @@ impl Queue {
             party.waiting += 1;
         }
         let [_, _, addresses] = &mut self.parties;
-        let [_, _, address] = path.parties;
+        let [_, _, address] = path.parties();
         addresses.entry(address).or_default().own.insert(number, Waiter { path, work, come });
         self.waiting.add(path.groups);
         self.all_waiting += 1;
@@ -185,7 +189,7 @@ impl Queue {
                 self.held.remove(work.bytes);
                 let took = now.saturating_duration_since(since);
                 let times = [1, 1, counts].map(|counts| self.time(took.saturating_mul(counts), now));
-                let parties = self.parties.iter_mut().zip(&mut self.spent).zip(path.parties).zip(times);
+                let parties = self.parties.iter_mut().zip(&mut self.spent).zip(path.parties()).zip(times);
                 for (((parties, spent), whose), time) in parties {
                     parties.entry(whose).or_default().held.remove(work.bytes);
                     spent.correct(whose, work.time, time);
@@ -229,23 +233,21 @@ impl Queue {
             if self.held.places > 0 && self.held.bytes + next.work.bytes > self.lane.bytes {
                 return;
             }
-            self.begin(next.whose, now);
+            if self.begin(next.whose, now).is_none() {
+                return;
+            }
         }
     }
 
-    /// Begins what comes first in a wide network.
-    fn begin(&mut self, wide: IpAddr, now: Instant) {
+    /// Begins what comes first in a wide network; `None` if nothing does.
+    fn begin(&mut self, wide: IpAddr, now: Instant) -> Option<()> {
         let [wides, networks, addresses] = &self.parties;
-        let first = |party: Option<&Party>| party.and_then(|party| party.line.first()).map(|next| next.whose);
-        let Some(network) = first(wides.get(&wide)) else { return };
-        let Some(address) = first(networks.get(&network)) else { return };
-        let Some(path) = addresses.get(&address).and_then(|own| own.own.values().next()).map(|waiter| waiter.path)
-        else {
-            return;
-        };
-        let Some((number, Waiter { path, work, come })) = self.take_out(None, path) else { return };
+        let network = wides.get(&wide)?.line.first()?.whose;
+        let address = networks.get(&network)?.line.first()?.whose;
+        let path = addresses.get(&address)?.own.values().next()?.path;
+        let (number, Waiter { path, work, come }) = self.take_out(None, path)?;
         self.held.add(work.bytes);
-        for ((parties, spent), whose) in self.parties.iter_mut().zip(&mut self.spent).zip(path.parties) {
+        for ((parties, spent), whose) in self.parties.iter_mut().zip(&mut self.spent).zip(path.parties()) {
             let party = parties.entry(whose).or_default();
             party.held.add(work.bytes);
             self.last_place += 1;
@@ -256,18 +258,19 @@ impl Queue {
         self.line_up(path);
         // One that no longer listens gives its turn back as it is dropped.
         let _ = come.send(());
+        Some(())
     }
 
     /// Takes one out that waits: that with a number, or the first of its address.
     fn take_out(&mut self, number: Option<u64>, path: Path) -> Option<(u64, Waiter)> {
         let [_, _, addresses] = &mut self.parties;
-        let [_, _, address] = path.parties;
+        let [_, _, address] = path.parties();
         let own = &mut addresses.get_mut(&address)?.own;
         let taken = match number {
             Some(number) => own.remove_entry(&number),
             None => own.pop_first(),
         }?;
-        for (parties, whose) in self.parties.iter_mut().zip(path.parties) {
+        for (parties, whose) in self.parties.iter_mut().zip(path.parties()) {
             parties.entry(whose).or_default().waiting -= 1;
         }
         self.waiting.remove(path.groups);
@@ -283,7 +286,7 @@ impl Queue {
             {
                 self.looked_at += 1;
             }
-            let whose = path.parties[width];
+            let whose = path.parties()[width];
             let Some(party) = self.parties[width].get_mut(&whose) else { continue };
             let first = party.line.first().map(|next| next.work);
             let first = first.or_else(|| party.own.values().next().map(|waiter| waiter.work));
@@ -298,7 +301,7 @@ impl Queue {
                 self.parties[width].remove(&whose);
             }
             let line = match width.checked_sub(1) {
-                Some(wider) => &mut self.parties[wider].entry(path.parties[wider]).or_default().line,
+                Some(wider) => &mut self.parties[wider].entry(path.parties()[wider]).or_default().line,
                 None => &mut self.line,
             };
             before.map(|before| line.remove(&before));
