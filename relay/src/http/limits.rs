@@ -65,9 +65,10 @@ pub const SMALL_WORK: Lane = Lane { places: 16, bytes: 16 * SMALL_WORK_BYTES };
 /// Larger ones, by what they unfold to; of the wide networks that wait, of the networks in one, and of the addresses in one, the
 /// one that took least time lately goes first, together with what its next work is expected to take.
 pub const LARGE_WORK: Lane = Lane { places: 8, bytes: 256 << 20 };
-/// Large work is expected to take so long, until it is over and what it took is known. It is less for most jobs and more for most
-/// modules.
+/// Large work is expected to take so long, until it is over and what it took is known,
 pub const EXPECTED_BYTES_A_MICROSECOND: usize = 16;
+/// but no longer than this: what a body in gzip unfolds to is not known, and it counts as the most that it may.
+pub const LONGEST_EXPECTED: Duration = Duration::from_millis(500);
 /// The time that an address, a network or a wide network took for large work counts half after so long,
 pub const SPENT_HALVES: Duration = Duration::from_secs(10);
 /// that for what was refused so many times as much for the address: those around have nothing to do with it,

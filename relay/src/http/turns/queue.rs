@@ -164,7 +164,8 @@ impl Queue {
             return;
         }
         let micros = u64::try_from(bytes / limits::EXPECTED_BYTES_A_MICROSECOND).unwrap_or(u64::MAX);
-        let work = Work { bytes, time: self.time(Duration::from_micros(micros), now) };
+        let expected = Duration::from_micros(micros).min(limits::LONGEST_EXPECTED);
+        let work = Work { bytes, time: self.time(expected, now) };
         for (parties, whose) in self.parties.iter_mut().zip(path.parties()) {
             let party = parties.entry(whose).or_default();
             if party.waiting == 0 {

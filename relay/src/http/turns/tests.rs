@@ -256,6 +256,19 @@ fn what_is_light_does_not_wait_for_a_hundred_networks_around_that_have_had_no_tu
     assert!(has_come(&mut light) && count_of_come(&mut heavy) == 0);
 }
 
+#[test]
+fn what_may_be_heavy_comes_before_those_who_took_more_lately() {
+    let turns = Turns::default();
+    let most = limits::LARGE_WORK.bytes;
+    took(&turns, address(1), Duration::from_secs(1));
+    let (running, mut come) = turns.queue(address(90), most);
+    assert!(has_come(&mut come));
+    let (_other, mut other) = turns.queue(address(1), 16 << 20);
+    let (_heavy, mut heavy) = turns.queue(address(2), most);
+    drop(running);
+    assert!(has_come(&mut heavy) && !has_come(&mut other));
+}
+
 /// Whether one more is refused at once: neither is it its turn nor does it wait.
 fn is_refused((_turn, come): &mut (Turn, oneshot::Receiver<()>)) -> bool {
     matches!(come.try_recv(), Err(TryRecvError::Closed))
