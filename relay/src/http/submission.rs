@@ -122,7 +122,7 @@ struct Admitted {
 /// place that others wait for, or for either with a body unfolded: nothing counts what it unfolds to.
 ///
 /// # Errors
-/// Not both come until the deadline, or too many wait for the key.
+/// Not both come until the deadline, or too many wait for the key or for a turn.
 async fn admit(
     keys: &idempotency::Keys,
     turns: &Turns,
