@@ -22,6 +22,9 @@ use super::{compressing::AsItIs, preference::wishes};
 /// A shorter answer, in bytes, is not worth the work.
 pub const LEAST_BYTES: u64 = 1_024;
 
+/// A gzip of at most so many bytes is small: 64 KiB of blocks with a code of their own, each as good as empty, take longer than
+/// some MiB of a usual one, since each code is built anew.
+const SMALL_GZIP_BYTES: usize = 4 << 10;
 /// Members of a gzip that is small: each takes as long as some KiB to begin with, even where it is empty.
 const MEMBERS_OF_SMALL: usize = 4;
 
@@ -96,12 +99,12 @@ impl Encoding {
         })
     }
 
-    /// The body as it was before it was encoded, if that is at most `most` bytes in a few members; `None` if it is more, or
-    /// broken. What that takes is bounded by `most` bytes that come and that go, and by the members.
+    /// The body as it was before it was encoded, if that is at most `most` bytes, and a gzip short and of few members; `None` if
+    /// it is more, or broken. How long that takes is bounded by all three.
     pub fn unfold_small(self, body: &Bytes, most: usize) -> Option<Bytes> {
         match self {
             Self::Plain => (body.len() <= most).then(|| body.clone()),
-            Self::Gzip if body.len() > most => None,
+            Self::Gzip if body.len() > most.min(SMALL_GZIP_BYTES) => None,
             Self::Gzip => {
                 let (mut plain, mut rest) = (Vec::new(), &**body);
                 for _ in 0..MEMBERS_OF_SMALL {
@@ -233,6 +236,14 @@ mod tests {
         assert_eq!(small(&many(MEMBERS_OF_SMALL - 1), 1 << 10).unwrap(), "{}");
         assert_eq!(small(&many(MEMBERS_OF_SMALL), 1 << 20), None);
         assert_eq!(unfold(many(3_000), 9).unwrap(), "{}");
+        // So may thousands of blocks.
+        let stored = |bytes: usize| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
+            encoder.write_all(&vec![b' '; bytes]).unwrap();
+            Bytes::from(encoder.finish().unwrap())
+        };
+        assert!(small(&stored(SMALL_GZIP_BYTES - 64), 64 << 10).is_some());
+        assert_eq!(small(&stored(SMALL_GZIP_BYTES), 64 << 10), None);
         for bad in [Bytes::from_static(b"{}"), gzip(&text).slice(..40), Bytes::new()] {
             assert_eq!(unfold(bad, 1 << 20).unwrap_err().code, Code::InvalidJson);
         }
