@@ -243,8 +243,11 @@ pub const CIRCUIT_REQUESTS: usize = 10;
 /// How long a destination may leave such a request unanswered, before its connection is closed. libp2p ends what it has not
 /// dropped within 70 seconds.
 pub const CIRCUIT_REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
-/// And while others wait, who hold places of theirs for as long: a source gives its dial up after [`CONNECT_TIMEOUT`].
-pub const CIRCUIT_REQUEST_TIMEOUT_BEFORE_OTHERS: Duration = Duration::from_secs(20);
+/// How long a request waits until its destination is asked, after others: a source gives its dial up after [`CONNECT_TIMEOUT`].
+pub const CIRCUIT_REQUEST_TURN: Duration = Duration::from_secs(20);
+/// Requests that ended so while both connections are there; beyond, one of whoever has most ends. libp2p's relay keeps some
+/// hundred bytes of each.
+pub const CIRCUIT_REQUESTS_ENDED: usize = 16_384;
 /// Circuits that one node may open at once; one more every [`RATE_INTERVAL`].
 pub const CIRCUIT_RATE: u32 = 240;
 /// How long it takes until one more reservation or circuit may be asked for, once the burst is used up.

@@ -24,15 +24,17 @@ pub struct Bounds {
     pub reservations: usize,
     /// Circuits that they opened, or ask for.
     pub circuits: usize,
+    /// The same of everybody together.
+    pub all_circuits: usize,
 }
 
 /// How long a circuit may wait for somebody.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
+    /// Until its destination is asked, after others.
+    pub turn: Duration,
     /// For its destination, once that was asked.
     pub answer: Duration,
-    /// For the same while others wait until that has answered.
-    pub answer_before_others: Duration,
     /// For its source, once it is there.
     pub accept: Duration,
 }
@@ -45,7 +47,7 @@ pub struct Book {
     circuits: Vec<Circuit>,
     /// How many of them each node opened, or asks for.
     by_node: BTreeMap<PeerId, usize>,
-    /// Whether a circuit may be being asked for or accepted.
+    /// Whether a circuit may be waiting for somebody.
     awaits: bool,
     /// The connection whose event libp2p looks at now.
     speaks: Option<ConnectionId>,
@@ -136,31 +138,31 @@ impl Book {
         });
     }
 
-    /// Whether a circuit may be being asked for or accepted.
+    /// Whose connection that is.
+    pub fn node(&self, connection: ConnectionId) -> Option<PeerId> {
+        self.nodes.get(&connection).copied()
+    }
+
+    /// Whether a circuit may be waiting for somebody.
     pub fn awaits(&self) -> bool {
         self.awaits
     }
 
     /// The connections of sources that have not taken in their time that their circuit is there, and of destinations that have
-    /// not answered in theirs whether they take one; `others_wait` tells for which destinations others wait. What looks as if it
-    /// were asked of itself may be a refusal.
-    pub fn overdue(
-        &mut self,
-        now: Instant,
-        patience: Patience,
-        others_wait: impl Fn(ConnectionId) -> bool,
-    ) -> BTreeMap<ConnectionId, PeerId> {
+    /// not answered in theirs whether they take one. What looks as if it were asked of itself may be a refusal.
+    pub fn overdue(&mut self, now: Instant, patience: Patience) -> BTreeMap<ConnectionId, PeerId> {
         self.awaits = false;
         let mut late = BTreeMap::new();
         for circuit in &self.circuits {
             let (time, whom) = match circuit.stage {
                 Stage::Asked if circuit.source == circuit.through => continue,
-                Stage::Asked if others_wait(circuit.through) => {
-                    (patience.answer_before_others, Some((circuit.through, circuit.to)))
-                }
                 Stage::Asked => (patience.answer, Some((circuit.through, circuit.to))),
                 Stage::Accepting => (patience.accept, circuit.node.map(|node| (circuit.source, node))),
-                Stage::Waiting | Stage::Accepted | Stage::Denied => continue,
+                Stage::Waiting => {
+                    self.awaits = true;
+                    continue;
+                }
+                Stage::Accepted | Stage::Denied => continue,
             };
             self.awaits = true;
             if now.saturating_duration_since(circuit.since) >= time {
@@ -194,7 +196,7 @@ impl Book {
     /// Whether who speaks may open one more circuit. To be asked last, when libp2p would grant it if there is a reservation.
     pub fn may_open(&mut self, from: From) -> bool {
         let held = self.circuits.iter().filter(|circuit| circuit.from == from).count();
-        let may = held < self.bounds.circuits;
+        let may = held < self.bounds.circuits && self.circuits.len() < self.bounds.all_circuits;
         self.wish = may.then_some(from);
         may
     }
@@ -226,16 +228,21 @@ impl Book {
         let (turn, stage) =
             if connection == speaks { (Turn::Other, Stage::Asked) } else { (Turn::Asks { from }, Stage::Waiting) };
         let since = Instant::now();
+        self.awaits = true;
         self.circuits.push(Circuit { source: speaks, node, from, to, through: connection, stage, since });
         turn
     }
 
     /// A connection of a destination is asked for a circuit from this source, which waited until now.
     pub fn asked(&mut self, source: ConnectionId, through: ConnectionId) {
-        self.awaits = true;
         self.advance(Stage::Asked, |known| {
             known.source == source && known.through == through && known.stage == Stage::Waiting
         });
+    }
+
+    /// This source waits no longer for a connection of a destination to be asked.
+    pub fn gave_up(&mut self, source: ConnectionId, through: ConnectionId) {
+        self.remove(|known| known.source == source && known.through == through && known.stage == Stage::Waiting);
     }
 
     /// libp2p reports something because of what it looks at.
@@ -333,7 +340,7 @@ mod tests {
     use super::*;
     use crate::origin::Origin;
 
-    const BOUNDS: Bounds = Bounds { reservations: 3, circuits: 4 };
+    const BOUNDS: Bounds = Bounds { reservations: 3, circuits: 4, all_circuits: 100 };
 
     fn from(text: &str) -> From {
         Origin::of(&format!("/ip4/{text}/tcp/1").parse().unwrap()).map(|origin| origin.prefix)
@@ -482,11 +489,11 @@ mod tests {
         assert_eq!(book.opened_by(source), 2);
         // After a while its connection is to go, and everything with it.
         let (now, time) = (Instant::now(), Duration::from_secs(10));
-        let patience = Patience { answer: Duration::from_secs(1), answer_before_others: Duration::ZERO, accept: time };
-        assert!(book.overdue(now, patience, |_| false).is_empty() && book.awaits());
-        assert_eq!(book.overdue(now + 2 * time, patience, |_| false), BTreeMap::from([(connection(1), source)]));
+        let patience = Patience { turn: time, answer: Duration::from_secs(1), accept: time };
+        assert!(book.overdue(now, patience).is_empty() && book.awaits());
+        assert_eq!(book.overdue(now + 2 * time, patience), BTreeMap::from([(connection(1), source)]));
         book.reports(1, &accepted);
-        assert!(book.overdue(now + 2 * time, patience, |_| false).is_empty() && !book.awaits());
+        assert!(book.overdue(now + 2 * time, patience).is_empty() && !book.awaits());
         book.closed(connection(1));
         assert!(book.circuits.is_empty() && book.by_node.is_empty());
     }
@@ -496,24 +503,35 @@ mod tests {
         let mut book = Book::new(BOUNDS);
         let [_, to] = [1, 7].map(|number| book.opens_connection(number));
         let now = Instant::now();
-        let [answer, answer_before_others] = [90, 20].map(Duration::from_secs);
-        let patience = Patience { answer, answer_before_others, accept: Duration::ZERO };
+        let patience = Patience { turn: Duration::ZERO, answer: Duration::from_secs(90), accept: Duration::ZERO };
         let later = now + Duration::from_secs(100);
         book.speaks(Some(connection(1)));
         assert!(book.may_open(from("192.0.2.1")));
         assert_eq!(book.turns_to(connection(7)), Turn::Asks { from: from("192.0.2.1") });
-        assert!(book.overdue(later, patience, |_| false).is_empty() && !book.awaits());
+        assert!(book.overdue(later, patience).is_empty() && book.awaits());
         book.asked(connection(1), connection(7));
-        assert!(book.awaits() && book.overdue(now, patience, |_| false).is_empty());
-        assert_eq!(book.overdue(later, patience, |_| false), BTreeMap::from([(connection(7), to)]));
-        let sooner = now + Duration::from_secs(25);
-        assert!(book.overdue(sooner, patience, |through| through == connection(1)).is_empty());
-        let others_wait = book.overdue(sooner, patience, |through| through == connection(7));
-        assert_eq!(others_wait, BTreeMap::from([(connection(7), to)]));
+        assert!(book.awaits() && book.overdue(now, patience).is_empty());
+        assert_eq!(book.overdue(later, patience), BTreeMap::from([(connection(7), to)]));
         book.speaks(Some(connection(7)));
         assert_eq!(book.turns_to(connection(1)), Turn::Answers);
         book.reports(1, &closed(to));
-        assert!(book.overdue(later, patience, |_| false).is_empty() && !book.awaits());
+        assert!(book.overdue(later, patience).is_empty() && !book.awaits());
+    }
+
+    #[test]
+    fn everybody_together_has_so_many_circuits_and_one_that_waits_no_longer_frees_its_place() {
+        let mut book = Book::new(Bounds { all_circuits: 2, ..BOUNDS });
+        for number in [1, 2, 7] {
+            book.opens_connection(number);
+        }
+        book.speaks(Some(connection(1)));
+        assert!(book.may_open(from("192.0.2.1")));
+        assert!(matches!(book.turns_to(connection(7)), Turn::Asks { .. }));
+        assert!(book.asks(2, "198.51.100.1", 7) && !book.asks(2, "203.0.113.1", 2));
+        book.gave_up(connection(2), connection(7));
+        assert!(!book.asks(2, "203.0.113.1", 2), "its destination was asked");
+        book.gave_up(connection(1), connection(7));
+        assert!(book.asks(2, "203.0.113.1", 7));
     }
 
     #[test]
@@ -525,13 +543,10 @@ mod tests {
         std::thread::sleep(Duration::from_millis(20));
         assert!(book.asks(1, "192.0.2.1", 7));
         book.agrees(7, 1);
-        let patience = Patience {
-            answer: Duration::from_secs(90),
-            answer_before_others: Duration::from_secs(90),
-            accept: Duration::from_secs(900),
-        };
-        assert!(book.overdue(first + patience.answer, patience, |_| false).is_empty());
-        assert!(!book.overdue(Instant::now() + patience.answer, patience, |_| false).is_empty());
+        let [turn, answer, accept] = [20, 90, 900].map(Duration::from_secs);
+        let patience = Patience { turn, answer, accept };
+        assert!(book.overdue(first + patience.answer, patience).is_empty());
+        assert!(!book.overdue(Instant::now() + patience.answer, patience).is_empty());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use libp2p::{
@@ -29,10 +29,14 @@ use crate::{limits, origin::Origin, platform};
 use book::{Book, Bounds, From, Patience, Turn};
 
 /// The bounds by prefix.
-const BOUNDS: Bounds = Bounds { reservations: limits::RESERVATIONS_PER_PREFIX, circuits: limits::CIRCUITS_PER_PREFIX };
+const BOUNDS: Bounds = Bounds {
+    reservations: limits::RESERVATIONS_PER_PREFIX,
+    circuits: limits::CIRCUITS_PER_PREFIX,
+    all_circuits: limits::CIRCUITS,
+};
 const PATIENCE: Patience = Patience {
+    turn: limits::CIRCUIT_REQUEST_TURN,
     answer: limits::CIRCUIT_REQUEST_TIMEOUT,
-    answer_before_others: limits::CIRCUIT_REQUEST_TIMEOUT_BEFORE_OTHERS,
     accept: limits::CIRCUIT_ACCEPT_TIMEOUT,
 };
 
@@ -47,7 +51,10 @@ pub struct Relay {
     actions: VecDeque<Action>,
     /// What connections of destinations are asked.
     requests: BTreeMap<ConnectionId, Requests>,
-    /// Until the circuits that are being asked for or accepted are looked at. Nothing else ends a wait for their sources, and
+    /// How many requests ended before their turn, by source and destination. libp2p's relay keeps a line of each until one of both
+    /// connections is gone.
+    ended: BTreeMap<(ConnectionId, ConnectionId), usize>,
+    /// Until the circuits that wait for somebody are looked at. Nothing else ends a wait for their sources, and
     /// until then what their destinations sent lies here, and nobody looks at it.
     timer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// How long they may wait.
@@ -59,20 +66,28 @@ pub struct Relay {
 struct Requests {
     /// How many it has not answered.
     open: usize,
-    /// Those that it gets once it has, with the connections of their sources. Where these are take turns, those first whose turn is
-    /// next: many requests from one place hold up those of another by one each.
-    waiting: VecDeque<(From, VecDeque<(ConnectionId, Action)>)>,
+    /// Those that it gets once it has. Where their sources are takes turns, those first whose turn is next: many requests from
+    /// one place hold up those of another by one each.
+    waiting: VecDeque<(From, VecDeque<Request>)>,
+}
+
+/// A request for a circuit that waits for its turn.
+struct Request {
+    source: ConnectionId,
+    since: Instant,
+    /// What libp2p's relay would tell the destination; it holds the stream of the source, which ends with it.
+    action: Action,
 }
 
 impl Requests {
-    fn wait(&mut self, from: From, source: ConnectionId, action: Action) {
+    fn wait(&mut self, from: From, request: Request) {
         match self.waiting.iter_mut().find(|(known, _)| *known == from) {
-            Some((_, queue)) => queue.push_back((source, action)),
-            None => self.waiting.push_back((from, VecDeque::from([(source, action)]))),
+            Some((_, queue)) => queue.push_back(request),
+            None => self.waiting.push_back((from, VecDeque::from([request]))),
         }
     }
 
-    fn next(&mut self) -> Option<(ConnectionId, Action)> {
+    fn next(&mut self) -> Option<Request> {
         let (from, mut queue) = self.waiting.pop_front()?;
         let next = queue.pop_front();
         if !queue.is_empty() {
@@ -81,9 +96,21 @@ impl Requests {
         next
     }
 
+    /// Ends those that have waited for so long; gives their sources.
+    fn end(&mut self, now: Instant, patience: Duration) -> Vec<ConnectionId> {
+        let mut sources = Vec::new();
+        for (_, queue) in &mut self.waiting {
+            while let Some(request) = queue.pop_front_if(|request| now.duration_since(request.since) >= patience) {
+                sources.push(request.source);
+            }
+        }
+        self.waiting.retain(|(_, queue)| !queue.is_empty());
+        sources
+    }
+
     /// A source is gone.
     fn forget(&mut self, gone: ConnectionId) {
-        self.waiting.iter_mut().for_each(|(_, queue)| queue.retain(|(source, _)| *source != gone));
+        self.waiting.iter_mut().for_each(|(_, queue)| queue.retain(|request| request.source != gone));
         self.waiting.retain(|(_, queue)| !queue.is_empty());
     }
 }
@@ -117,26 +144,53 @@ impl Relay {
             book,
             actions: VecDeque::new(),
             requests: BTreeMap::new(),
+            ended: BTreeMap::new(),
             timer: None,
             patience: PATIENCE,
         }
     }
 
-    /// Hangs up on sources that do not take that their circuit is there, and on destinations that do not say whether they take
-    /// one.
-    fn hang_up_on_late(&mut self, cx: &mut Context<'_>) {
+    /// Ends requests whose turn does not come, and hangs up on sources that do not take that their circuit is there, and on
+    /// destinations that do not say whether they take one.
+    fn end_late(&mut self, cx: &mut Context<'_>) {
         while lock(&self.book, |book| book.awaits()) {
             let timer = self.timer.get_or_insert_with(|| Box::pin(platform::sleep(limits::CIRCUIT_ACCEPT_LOOK)));
             if timer.as_mut().poll(cx).is_pending() {
                 return;
             }
             self.timer = None;
-            let others_wait = |to| self.requests.get(&to).is_some_and(|requests| !requests.waiting.is_empty());
-            let late = lock(&self.book, |book| book.overdue(Instant::now(), self.patience, others_wait));
+            let now = Instant::now();
+            self.end_requests(now);
+            let late = lock(&self.book, |book| book.overdue(now, self.patience));
             self.actions.extend(late.into_iter().map(|(connection, peer_id)| {
                 tracing::debug!(%peer_id, "closing a connection that does not take a circuit");
                 ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) }
             }));
+        }
+    }
+
+    /// Ends requests that have waited for too long behind others: their sources have given them up, and they hold places of
+    /// theirs, which whoever answers slowly, or nobody, would take from them.
+    fn end_requests(&mut self, now: Instant) {
+        for (to, requests) in &mut self.requests {
+            for source in requests.end(now, self.patience.turn) {
+                lock(&self.book, |book| book.gave_up(source, *to));
+                *self.ended.entry((source, *to)).or_default() += 1;
+            }
+        }
+        if self.ended.values().sum::<usize>() <= limits::CIRCUIT_REQUESTS_ENDED {
+            return;
+        }
+        let mut by_source: BTreeMap<ConnectionId, usize> = BTreeMap::new();
+        for ((source, _), count) in &self.ended {
+            *by_source.entry(*source).or_default() += count;
+        }
+        let most = by_source.into_iter().max_by_key(|(_, count)| *count);
+        if let Some((connection, peer_id)) =
+            most.and_then(|(source, _)| Some((source, lock(&self.book, |book| book.node(source))?)))
+        {
+            tracing::debug!(%peer_id, "closing a connection whose requests for circuits ended before their turn");
+            self.actions.push_back(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) });
         }
     }
 
@@ -158,7 +212,8 @@ impl Relay {
             });
             match (turn, speaks, connection) {
                 (Turn::Asks { from }, Some(source), Some(to)) => {
-                    self.requests.entry(to).or_default().wait(from, source, action);
+                    let request = Request { source, since: Instant::now(), action };
+                    self.requests.entry(to).or_default().wait(from, request);
                     self.ask(to);
                 }
                 (Turn::Answers, Some(to), _) => {
@@ -177,11 +232,11 @@ impl Relay {
     fn ask(&mut self, to: ConnectionId) {
         let Some(requests) = self.requests.get_mut(&to) else { return };
         while requests.open < limits::CIRCUIT_REQUESTS
-            && let Some((source, action)) = requests.next()
+            && let Some(request) = requests.next()
         {
             requests.open += 1;
-            lock(&self.book, |book| book.asked(source, to));
-            self.actions.push_back(action);
+            lock(&self.book, |book| book.asked(request.source, to));
+            self.actions.push_back(request.action);
         }
         if requests.open == 0 {
             self.requests.remove(&to);
@@ -194,6 +249,7 @@ impl Relay {
         for requests in self.requests.values_mut() {
             requests.forget(connection);
         }
+        self.ended.retain(|(source, to), _| *source != connection && *to != connection);
     }
 }
 
@@ -201,14 +257,16 @@ impl Relay {
 fn by_node() -> relay::Config {
     // libp2p asks of a node whether it holds more than so many before it grants the next.
     let reservations = limits::RESERVATIONS_PER_NODE.saturating_sub(1);
+    // Circuits are counted in the book; libp2p's relay counts those, too, that ended before their turn.
+    let circuits = limits::CIRCUITS + 2 * limits::CIRCUIT_REQUESTS_ENDED;
     let mut config = relay::Config {
         max_reservations: limits::RESERVATIONS,
         max_reservations_per_peer: reservations,
         reservation_duration: limits::RESERVATION_DURATION,
         reservation_rate_limiters: Vec::new(),
-        max_circuits: limits::CIRCUITS,
+        max_circuits: circuits,
         // It counts those to a node with those of it, so that strangers could take the places of others; ours does not.
-        max_circuits_per_peer: limits::CIRCUITS,
+        max_circuits_per_peer: circuits,
         max_circuit_duration: limits::CIRCUIT_DURATION,
         max_circuit_bytes: limits::CIRCUIT_BYTES,
         circuit_src_rate_limiters: Vec::new(),
@@ -277,7 +335,7 @@ impl NetworkBehaviour for Relay {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        self.hang_up_on_late(cx);
+        self.end_late(cx);
         match self.actions.pop_front() {
             Some(action) => Poll::Ready(action),
             None => self.inner.poll(cx),

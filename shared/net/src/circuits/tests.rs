@@ -215,7 +215,7 @@ impl World {
 
 #[tokio::test]
 async fn a_circuit_that_its_destination_does_not_answer_takes_a_place() {
-    let mut world = World::new(Bounds { reservations: 8, circuits: 2 }).await;
+    let mut world = World::new(Bounds { reservations: 8, circuits: 2, ..BOUNDS }).await;
     let (source, slow, quick) = (world.join().await, world.join().await, world.join().await);
     assert!(world.reserve(slow).await && world.reserve(quick).await);
     world.frozen.push(slow);
@@ -291,34 +291,51 @@ async fn however_many_ask_a_destination_at_once_all_are_answered_in_the_end() {
     assert!(world.relay.behaviour().requests.is_empty());
 }
 
+/// Also where those who asked first have gone, so that nobody waits for the answers any more.
 #[tokio::test]
-async fn a_destination_that_answers_nobody_is_hung_up_on_while_others_wait_and_their_places_are_free() {
-    let mut world = World::new(BOUNDS).await;
-    let mut sources = Vec::new();
-    for _ in 0..3 {
-        sources.push(world.join().await);
-    }
-    let (silent, quick) = (world.join().await, world.join().await);
-    assert!(world.reserve(silent).await && world.reserve(quick).await);
-    world.relay.behaviour_mut().patience.answer_before_others = Duration::from_secs(2);
-    world.frozen.push(silent);
-    let each = limits::CIRCUIT_REQUESTS / 2;
-    for source in &sources[..2] {
-        (0..each).for_each(|_| world.dial(*source, silent));
+async fn who_waits_behind_others_for_a_destination_that_answers_nobody_has_its_place_back() {
+    for first_go in [false, true] {
+        let mut world = World::new(BOUNDS).await;
+        let mut sources = Vec::new();
+        for _ in 0..3 {
+            sources.push(world.join().await);
+        }
+        let (silent, quick) = (world.join().await, world.join().await);
+        assert!(world.reserve(silent).await && world.reserve(quick).await);
+        world.relay.behaviour_mut().patience.turn = Duration::from_secs(2);
+        world.frozen.push(silent);
+        let each = limits::CIRCUIT_REQUESTS / 2;
+        for source in &sources[..2] {
+            (0..each).for_each(|_| world.dial(*source, silent));
+            world.run(Duration::from_millis(200)).await;
+        }
+        let last = sources[2];
+        world.dial(last, silent);
         world.run(Duration::from_millis(200)).await;
+        let held = |world: &World, source| lock(&world.relay.behaviour().book, |book| book.opened_by(source));
+        assert_eq!(held(&world, last), 1);
+        if first_go {
+            world.clients.remove(&sources[0]);
+            world.clients.remove(&sources[1]);
+        }
+        let failed = world.until(|happened| match happened {
+            Happened::Client(node, SwarmEvent::OutgoingConnectionError { .. }) => Some(node),
+            Happened::Relay(SwarmEvent::ConnectionClosed { peer_id, .. }) => {
+                assert!(first_go && peer_id != silent && peer_id != last, "it may be slow for no fault of its own");
+                None
+            }
+            _ => None,
+        });
+        assert_eq!(failed.await, last);
+        assert_eq!(held(&world, last), 0);
+        assert_eq!(held(&world, sources[0]), if first_go { 0 } else { each }, "asked, it waits for the answer");
+        assert!(world.open(last, quick).await);
+        // Of what libp2p keeps nothing is left when one of both is gone.
+        assert_eq!(world.relay.behaviour().ended.values().sum::<usize>(), 1);
+        world.clients.remove(&last);
+        world.run(Duration::from_millis(200)).await;
+        assert!(world.relay.behaviour().ended.is_empty());
     }
-    world.run(Duration::from_secs(4)).await;
-    assert_eq!(lock(&world.relay.behaviour().book, |book| book.opened_by(sources[0])), each, "nobody else waits");
-    world.dial(sources[2], silent);
-    let closed = world.until(|happened| match happened {
-        Happened::Relay(SwarmEvent::ConnectionClosed { peer_id, .. }) => Some(peer_id),
-        _ => None,
-    });
-    assert_eq!(closed.await, silent);
-    for source in &sources {
-        assert_eq!(lock(&world.relay.behaviour().book, |book| book.opened_by(*source)), 0);
-    }
-    assert!(world.relay.behaviour().requests.is_empty() && world.open(sources[2], quick).await);
 }
 
 #[test]
@@ -326,23 +343,30 @@ fn where_requests_come_from_takes_turns() {
     let place = |text: &str| Origin::of(&format!("/ip4/{text}/tcp/1").parse().unwrap()).map(|origin| origin.prefix);
     let [crowd, other] = ["192.0.2.1", "198.51.100.1"].map(place);
     let mut requests = Requests::default();
-    let action = || ToSwarm::ExternalAddrConfirmed(Multiaddr::empty());
+    let since = Instant::now();
+    let request = |number| Request {
+        source: ConnectionId::new_unchecked(number),
+        since,
+        action: ToSwarm::ExternalAddrConfirmed(Multiaddr::empty()),
+    };
     for number in 0..100 {
-        requests.wait(crowd, ConnectionId::new_unchecked(number), action());
+        requests.wait(crowd, request(number));
     }
     for number in [200, 201] {
-        requests.wait(other, ConnectionId::new_unchecked(number), action());
+        requests.wait(other, request(number));
     }
     requests.forget(ConnectionId::new_unchecked(1));
-    let order: Vec<_> = std::iter::from_fn(|| requests.next()).map(|(source, _)| source).take(5).collect();
+    let order: Vec<_> = std::iter::from_fn(|| requests.next()).map(|request| request.source).take(5).collect();
     assert_eq!(order, [0, 200, 2, 201, 3].map(ConnectionId::new_unchecked));
     requests.forget(ConnectionId::new_unchecked(4));
-    assert_eq!(std::iter::from_fn(|| requests.next()).count(), 95);
+    assert_eq!(requests.end(since, Duration::from_secs(1)), []);
+    assert_eq!(requests.end(since, Duration::ZERO).len(), 95);
+    assert!(requests.next().is_none());
 }
 
 #[tokio::test]
 async fn a_circuit_that_outlives_another_keeps_its_place_though_the_end_of_that_is_reported_twice() {
-    let mut world = World::new(Bounds { reservations: 8, circuits: 2 }).await;
+    let mut world = World::new(Bounds { reservations: 8, circuits: 2, ..BOUNDS }).await;
     let source = world.join().await;
     let (goes, stays) = (world.join().await, world.join().await);
     assert!(world.reserve(goes).await && world.reserve(stays).await);
@@ -362,7 +386,7 @@ async fn a_circuit_that_outlives_another_keeps_its_place_though_the_end_of_that_
 
 #[tokio::test]
 async fn refused_circuits_take_no_place() {
-    let mut world = World::new(Bounds { reservations: 8, circuits: 1 }).await;
+    let mut world = World::new(Bounds { reservations: 8, circuits: 1, ..BOUNDS }).await;
     let (source, nowhere, quick) = (world.join().await, world.join().await, world.join().await);
     // Whoever holds a reservation itself is told the same.
     assert!(world.reserve(quick).await && world.reserve(source).await);
@@ -416,7 +440,7 @@ async fn a_source_that_does_not_take_that_its_circuit_is_there_is_hung_up_on() {
 
 #[tokio::test]
 async fn a_reservation_lasts_though_another_connection_of_its_node_closes() {
-    let mut world = World::new(Bounds { reservations: 1, circuits: 8 }).await;
+    let mut world = World::new(Bounds { reservations: 1, circuits: 8, ..BOUNDS }).await;
     let (holder, other) = (world.join().await, world.join().await);
     assert!(world.reserve(holder).await);
     let mut second = None;
