@@ -475,21 +475,43 @@ async fn tidy(connection: &mut SqliteConnection, path: &Path) {
     if trouble::room_at(path).is_some_and(|room| room < TIDY_ROOM) {
         return;
     }
-    let statements = [
-        "DELETE FROM records WHERE kind IN (2, 3) AND NOT EXISTS \
+    match forget_removed(connection).await {
+        Ok(0) => {}
+        Ok(records) => tracing::info!(records, "what a kill left of removed jobs is gone"),
+        Err(error) => tracing::debug!(path = %path.display(), %error, "the store could not be tidied"),
+    }
+}
+
+async fn forget_removed(connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
+    let mut forgotten = 0;
+    let without_a_record = sqlx::query(
+        "SELECT DISTINCT job FROM records WHERE kind IN (2, 3) AND NOT EXISTS \
          (SELECT 1 FROM records AS job WHERE job.job = records.job AND job.kind = 0)",
-        "DELETE FROM records WHERE kind = 1 AND EXISTS \
-         (SELECT 1 FROM records AS line WHERE line.job = records.job AND line.kind = 3)",
-    ];
-    for statement in statements {
-        match sqlx::query(statement).execute(&mut *connection).await {
-            Ok(done) if done.rows_affected() > 0 => {
-                tracing::info!(records = done.rows_affected(), "what a kill left of removed jobs is gone");
+    );
+    let rows = without_a_record.fetch_all(&mut *connection).await?;
+    let mut removed = rows.iter().map(|row| row.try_get(0)).collect::<Result<BTreeSet<Vec<u8>>, _>>()?;
+    if !removed.is_empty() {
+        // That is what the index of names says, and one wrong bit of it would cost a job its result: the records themselves are
+        // asked, too, which takes longer and is seldom needed.
+        let mut rows =
+            sqlx::query("SELECT job FROM records INDEXED BY records_by_kind WHERE kind = 0").fetch(&mut *connection);
+        while let Some(row) = rows.try_next().await? {
+            if removed.remove(&row.try_get::<Vec<u8>, _>(0)?) {
+                tracing::warn!(
+                    "an index of the store does not find a job that is there; what is kept of it is left alone"
+                );
             }
-            Ok(_) => {}
-            Err(error) => tracing::debug!(path = %path.display(), %error, "the store could not be tidied"),
         }
     }
+    for job in removed {
+        let delete = sqlx::query("DELETE FROM records WHERE job = ? AND kind IN (2, 3)").bind(job);
+        forgotten += delete.execute(&mut *connection).await?.rows_affected();
+    }
+    let spans_of_jobs_that_are_over = sqlx::query(
+        "DELETE FROM records WHERE kind = 1 AND EXISTS \
+         (SELECT 1 FROM records AS line WHERE line.job = records.job AND line.kind = 3)",
+    );
+    Ok(forgotten + spans_of_jobs_that_are_over.execute(connection).await?.rows_affected())
 }
 
 async fn read_records(connection: &mut SqliteConnection) -> Result<Vec<(StoreKey, Vec<u8>)>, sqlx::Error> {

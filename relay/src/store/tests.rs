@@ -169,6 +169,31 @@ async fn a_store_that_was_closed_leaves_no_log_though_it_was_read() {
     let _ = fs::remove_dir_all(folder);
 }
 
+#[tokio::test]
+async fn a_wrong_bit_in_the_index_of_names_costs_no_job_its_result() {
+    let path = new_folder("flip").join("p2pnet.sqlite");
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    for n in [1, 2, 3] {
+        store.writer().save(StoreKey::Job(job(n)), vec![n]);
+        store.writer().save(StoreKey::Finished(job(n)), vec![n]);
+        store.writer().save(StoreKey::Result(job(n)), vec![n]);
+    }
+    store.close().await;
+    let mut bytes = fs::read(&path).unwrap();
+    // The entry of the second job's record: what its four parts are (16 bytes, twice the number 0, a small number), and the first.
+    let entry = [&[44, 8, 8, 1][..], &[2; 16]].concat();
+    let at = bytes.windows(entry.len()).position(|window| *window == entry).unwrap();
+    bytes[at + entry.len() - 1] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    store.close().await;
+    let options = SqliteConnectOptions::new().filename(&path).read_only(true);
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let kept = sqlx::query("SELECT COUNT(*) FROM records NOT INDEXED WHERE kind = 2 AND job = ?").bind(vec![2; 16]);
+    let count: i64 = kept.fetch_one(&mut connection).await.unwrap().try_get(0).unwrap();
+    assert_eq!(count, 1);
+}
+
 /// Pages of the table that hold hardly anything but this byte of records, zeroed on the disk; how many.
 fn zero_pages_of(path: &Path, byte: u8) -> usize {
     let mut bytes = fs::read(path).unwrap();
