@@ -345,8 +345,11 @@ async fn print_result(client: &Client, id: &str, form: Form<'_>) -> Result<(), F
                 }
             };
             if failed_parts > 0 {
-                let failed = text::grouped(failed_parts);
-                aside(format_args!("{failed} parts of the job failed; `p2pnet job get {id}` says which and why"));
+                let failed = match failed_parts {
+                    1 => "1 part".to_owned(),
+                    parts => format!("{} parts", text::grouped(parts)),
+                };
+                aside(format_args!("{failed} of the job failed; `p2pnet job get {id}` says which and why"));
             }
         }
     }

@@ -210,6 +210,8 @@ pub struct Kind {
     takes: fn(&str) -> bool,
     /// What it should be called.
     name: &'static str,
+    /// Whether it is text.
+    is_text: bool,
 }
 
 /// A job.
@@ -217,6 +219,7 @@ pub const A_JOB: Kind = Kind {
     what: "a job is JSON",
     takes: |kind| kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json")),
     name: "application/json",
+    is_text: true,
 };
 
 /// A kernel or a program.
@@ -224,6 +227,7 @@ pub const A_MODULE: Kind = Kind {
     what: "a module is WebAssembly",
     takes: |kind| matches!(kind, "application/wasm" | "application/octet-stream"),
     name: "application/wasm",
+    is_text: false,
 };
 
 /// Whether a body may be what is asked for. These types need a preflight in browsers, which a foreign page does not pass.
@@ -231,10 +235,20 @@ pub const A_MODULE: Kind = Kind {
 pub fn check_content_type(headers: &HeaderMap, wanted: &Kind) -> Result<(), Refusal> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let text = value.to_str().unwrap_or_default();
-    let kind = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let lower = text.to_ascii_lowercase();
+    let mut parameters = lower.split(';').map(str::trim);
+    let kind = parameters.next().unwrap_or_default();
+    // JSON knows no other (RFC 8259, 8.1), and what is said to be something else would be read as what it is not.
+    let is_utf_8 = |name: &str| matches!(name.trim_matches('"'), "utf-8" | "utf8" | "us-ascii");
+    let charset = parameters.find_map(|parameter| parameter.strip_prefix("charset="));
+    if let Some(name) = charset.filter(|name| wanted.is_text && !is_utf_8(name)) {
+        let message = format!("{} in UTF-8, but the charset is {}", wanted.what, short(name));
+        let hint = format!("send it in UTF-8, with the header Content-Type: {}", wanted.name);
+        return Err(Refusal::new(Code::UnsupportedContentType, message, hint));
+    }
     let browser = [header::ORIGIN, header::REFERER, HeaderName::from_static("sec-fetch-site")];
     let is_curl = kind == "application/x-www-form-urlencoded" && !browser.iter().any(|name| headers.contains_key(name));
-    if (wanted.takes)(&kind) || is_curl {
+    if (wanted.takes)(kind) || is_curl {
         return Ok(());
     }
     Err(Refusal::new(
@@ -363,6 +377,8 @@ mod tests {
             assert!(module(kind).unwrap_err().hint.contains("application/wasm"), "{kind}");
         }
         assert!(takes(&[]) && takes(&[("content-type", "application/json; charset=utf-8")]));
+        assert!(takes(&[("content-type", "application/json;charset=\"UTF-8\"; version=1")]));
+        assert!(!takes(&[("content-type", "application/json; charset=utf-16")]), "it would be read as what it is not");
         assert!(takes(&[("content-type", "application/problem+json")]));
         assert!(takes(&[("content-type", "application/x-www-form-urlencoded")]));
         for mark in ["origin", "referer", "sec-fetch-site"] {

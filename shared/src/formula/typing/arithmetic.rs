@@ -173,6 +173,7 @@ fn power(at: usize, left: Typed, right: Typed) -> Answer {
         return whole_of(at, Arithmetic::Power, a.power(b), left, right);
     }
     let is_fraction = written_negative && matches!(left.shape, Shape::Integer(_));
+    let right = if is_fraction { kept_odd(right) } else { right };
     if is_fraction && !is_exact_as_float(&left) {
         let can_fail = left.can_fail || left.whole().contains(0);
         let node = Node::FractionPower(left.boxed(), float(right)?.boxed());
@@ -184,6 +185,18 @@ fn power(at: usize, left: Typed, right: Typed) -> Answer {
         base = Typed { at: base.at, shape: base.shape, can_fail: true, node: Node::NonZero(base.boxed()) };
     }
     real(at, Arithmetic::Power, base, right, |_, _| UNKNOWN)
+}
+
+/// A written negative exponent that as a float is odd where it is odd. Beyond what floats hold, powers of an integer differ by
+/// their sign alone.
+fn kept_odd(exponent: Typed) -> Typed {
+    const LEAST_ODD: i128 = 1 - (1 << 53);
+    match exponent.node {
+        Node::Integer(value) if value < LEAST_ODD => {
+            integer(exponent.at, if value & 1 == 1 { LEAST_ODD } else { LEAST_ODD + 1 })
+        }
+        _ => exponent,
+    }
 }
 
 /// `floor`, `ceil` and `round`.

@@ -211,6 +211,10 @@ fn an_integer_beyond_the_floats_is_not_rounded_before_it_becomes_a_fraction() {
     assert_eq!(result(&map(data, "pow(x, -2) == 1 / x ** 2")).unwrap(), "[true,true,true,true]");
     let data = "[0, 9007199254740993]";
     assert_eq!(result(&map(data, "x ** -2")).unwrap_err().code, Code::DivisionByZero);
+    for (exponent, one, two) in [("9007199254740992", "1.0", "0.0"), ("9007199254740993", "-1.0", "-0.0")] {
+        let powers = result(&map("[-1, -2, 1]", &format!("x ** -{exponent}"))).unwrap();
+        assert_eq!(powers, format!("[{one},{two},1.0]"), "{exponent}");
+    }
     let ends = "[1, -1, 170141183460469231731687303715884105727, -170141183460469231731687303715884105728]";
     assert_eq!(result(&map(ends, "x ** -3")).unwrap(), "[1.0,-1.0,2.0303534698525194e-115,-2.0303534698525194e-115]");
 }
