@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     core::Core,
-    entry::{Attempt, Failure, Fate, Task, Verdict},
+    entry::{Attempt, Circumstances, Failure, Fate, Task, Verdict},
     hedges::is_whole,
     provider::explain,
     requester::Requester,
@@ -58,10 +58,16 @@ impl Requester {
             // It ran, and what came out is larger than what may travel.
             RefuseReason::TooDemanding if attempt.started_at.is_some() => {
                 if attempt.span.len() > 1 {
-                    if let Some(entry) = self.jobs.get_mut(&job) {
-                        entry.most_units = entry.most_units.min(attempt.span.len() / 2).max(1);
-                    }
+                    let span = attempt.span;
                     self.lose(core, id, explain(from, reason));
+                    if let Some(entry) = self.jobs.get_mut(&job) {
+                        entry.most_units = entry.most_units.min(span.len() / 2).max(1);
+                        // What met with something before would go out whole again.
+                        if let Some(task) = entry.retries.remove(&span.start) {
+                            entry.open.put(task.span);
+                        }
+                    }
+                    self.refresh(job);
                 } else {
                     let hint = "split the job, or let the kernel return less";
                     let refusal = Refusal::new(Code::TooLarge, "the output of a task is too large", hint);
@@ -261,7 +267,7 @@ impl Requester {
             } else {
                 let mut narrowed = Task::new(culprit);
                 narrowed.failures = task.map(|task| task.failures).unwrap_or_default();
-                fate = self.blame(core, job, narrowed, failure);
+                fate = self.blame(core, job, narrowed, failure, false);
             }
         }
         let state = if good > 0 { AttemptState::Accepted } else { AttemptState::Rejected };
@@ -281,9 +287,12 @@ impl Requester {
         failure: Failure,
     ) {
         let Some(attempt) = self.attempts.get(&id) else { return };
-        let (job, start) = (attempt.job, attempt.span.start);
+        let (job, start, is_copy) = (attempt.job, attempt.span.start, attempt.copy);
         let (node, refusal) = (failure.node, failure.refusal.clone());
-        if !failure.deterministic {
+        // Who fails fast would be idle first and eat every task; what ran out of its own time was its job's doing.
+        let had_its_time = attempt.ran(core.now).0 >= self.jobs.get(&job).map_or(0, |entry| entry.timeout().0 / 2);
+        let ran_out = failure.refusal.code == Code::TimedOut && had_its_time;
+        if !failure.deterministic && !ran_out {
             self.candidates.tried(core.now, failure.node, false);
         }
         self.end(core, id, AttemptState::Rejected, engine, gas, Some(refusal));
@@ -295,7 +304,7 @@ impl Requester {
             return self.refresh(job);
         }
         let Some(task) = entry.issued.remove(&start) else { return };
-        let fate = self.blame(core, job, task, failure);
+        let fate = self.blame(core, job, task, failure, is_copy);
         self.meet(core, job, node, fate);
     }
 
@@ -333,25 +342,29 @@ impl Requester {
         }
     }
 
-    /// What a failure means for its task.
-    fn blame(&mut self, core: &Core, job: JobId, task: Task, failure: Failure) -> Fate {
+    /// What a failure means for its task; `is_copy`: it was out before, elsewhere.
+    fn blame(&mut self, core: &Core, job: JobId, mut task: Task, failure: Failure, is_copy: bool) -> Fate {
         let Some(entry) = self.jobs.get_mut(&job) else { return Fate::Again };
-        let mut tried = task.failed_on();
-        tried.push(failure.node);
-        let others = self.candidates.others_now(core, entry, &tried);
-        let is_proven = self.candidates.has_delivered(core, failure.node);
-        entry.fail_task(core.now, task, failure, is_proven, others)
+        let node = failure.node;
+        task.not_before = core.now;
+        let another = self.candidates.another(core, entry, &task, node, false);
+        let at_hand = self.candidates.at_hand(core, entry);
+        let is_proven = self.candidates.is_proven(core, node);
+        entry.fail_task(core.now, task, failure, &Circumstances { is_proven, is_copy, another, at_hand })
     }
 
     /// An attempt is given up without blame; its units are open again.
     pub(super) fn lose(&mut self, core: &mut Core, id: AttemptId, why: Refusal) {
         let Some(attempt) = self.attempts.get(&id) else { return };
-        let (job, start) = (attempt.job, attempt.span.start);
+        let (job, start, had_begun) = (attempt.job, attempt.span.start, attempt.started_at.is_some());
         self.end(core, id, AttemptState::Lost, None, Gas(0), Some(why));
         if let Some(entry) = self.jobs.get_mut(&job)
             && let Some(task) = entry.issued.get_mut(&start)
         {
             task.live.retain(|other| *other != id);
+            if had_begun {
+                task.not_before = core.now;
+            }
             if task.live.is_empty()
                 && let Some(task) = entry.issued.remove(&start)
             {

@@ -80,6 +80,7 @@ impl Requester {
             holds(live, "an attempt belongs to no job")?;
             outstanding.entry(attempt.node).or_default().insert(*id);
         }
+        holds(self.candidates.knows_who_delivered(), "a node that has delivered is not known")?;
         for (node, candidate) in self.candidates.iter() {
             let known = outstanding.remove(&node).unwrap_or_default();
             holds(known == candidate.outstanding, "a node's batches and the attempts disagree")?;

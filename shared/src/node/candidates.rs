@@ -6,7 +6,7 @@ use super::{
     Effect,
     broker::{OFFER_VALIDITY, meets, shuffle},
     core::Core,
-    entry::{Entry, Others, Task},
+    entry::{AtHand, Entry, Task},
     scheduler::window,
     trust::{Records, Trust},
 };
@@ -36,8 +36,6 @@ const SILENCE_STEP: Millis = Millis(60_000);
 const BUSY_MILLIS: (u64, u64) = (100, 5_000);
 /// A node that is doubted gets one batch in so long, until it delivers.
 const DOUBTED_PAUSE: Millis = Millis(1_000);
-/// How long a task waits at most for nodes that do nothing for this requester, before it goes to others again.
-const WAITED: Millis = Millis(60_000);
 /// How long a node that did not set a batch aside is not asked to again.
 const UNWILLING: Millis = Millis(60_000);
 
@@ -111,6 +109,8 @@ impl Reach {
 #[derive(Default)]
 pub(super) struct Candidates {
     nodes: BTreeMap<NodeId, Candidate>,
+    /// Those of them that have delivered before; names cost nothing, so they are few among them.
+    delivered: BTreeSet<NodeId>,
     /// What was seen of them, and of others before.
     pub(super) records: Records,
     /// Connections that this node opened for its jobs.
@@ -188,46 +188,46 @@ impl Candidates {
         }
     }
 
-    /// Whether a node has delivered before, whatever came later; this one itself counts as one that has.
-    pub(super) fn has_delivered(&self, core: &Core, node: NodeId) -> bool {
-        node == core.me() || self.records.has_delivered(node)
+    /// Whether a node has delivered before and is not left alone for what came later; this one itself always counts so.
+    pub(super) fn is_proven(&self, core: &Core, node: NodeId) -> bool {
+        node == core.me() || (self.records.has_delivered(node) && self.trust(core, node) != Trust::Resting)
     }
 
-    /// Who could take a task that waits, besides those on which it failed. One that does nothing for this requester and
-    /// has not taken the task for a while does not count: it may be busy with others' work for ever, or out of reach.
-    pub(super) fn others(&self, core: &Core, entry: &Entry, task: &Task) -> Others {
-        let has_waited = core.now >= task.not_before + WAITED;
-        self.others_but(core, entry, &task.failed_on(), |node, candidate| {
-            !has_waited || (candidate.awake() > 0 && core.reaches(node))
-        })
-    }
-
-    /// Who could take a task that has just failed, besides those on which it did.
-    pub(super) fn others_now(&self, core: &Core, entry: &Entry, failed_on: &[NodeId]) -> Others {
-        self.others_but(core, entry, failed_on, |_, _| true)
-    }
-
-    fn others_but(
-        &self,
-        core: &Core,
-        entry: &Entry,
-        failed_on: &[NodeId],
-        counts: impl Fn(NodeId, &Candidate) -> bool,
-    ) -> Others {
-        let mut others = Others::None;
-        for (node, candidate) in &self.nodes {
-            let could = candidate.fresh(core.now).is_some_and(|offer| meets(offer, &entry.requirements))
-                && !failed_on.contains(node)
-                && !entry.unfit.contains(node)
-                && counts(*node, candidate);
-            if could && self.trust(core, *node) == Trust::Proven {
-                return Others::Proven;
+    /// Which proven nodes offer what a job requires.
+    pub(super) fn at_hand(&self, core: &Core, entry: &Entry) -> AtHand {
+        let mut at_hand = AtHand::Nobody;
+        for (node, candidate) in self.proven(core, entry) {
+            if candidate.awake() > 0 && core.reaches(node) {
+                return AtHand::Works;
             }
-            if could {
-                others = Others::Unproven;
-            }
+            at_hand = AtHand::Idles;
         }
-        others
+        at_hand
+    }
+
+    /// Whether a node other than this one, on which a task has not failed, could take it: any, or a proven one. One that has not
+    /// done so for a while does not count, unless it is proven and works for this requester: it may be busy with others' work
+    /// for ever, or out of reach.
+    pub(super) fn another(&self, core: &Core, entry: &Entry, task: &Task, but: NodeId, only_proven: bool) -> bool {
+        let has_waited = task.has_waited(core.now);
+        let counts = |node: NodeId| node != but && !task.has_failed_on(node);
+        if only_proven || has_waited {
+            return self.proven(core, entry).any(|(node, candidate)| {
+                counts(node) && (!has_waited || (candidate.awake() > 0 && core.reaches(node)))
+            });
+        }
+        let could = |candidate: &Candidate| candidate.fresh(core.now).is_some_and(|o| meets(o, &entry.requirements));
+        self.nodes.iter().any(|(node, candidate)| could(candidate) && counts(*node) && !entry.unfit.contains(node))
+    }
+
+    fn proven<'a>(&'a self, core: &'a Core, entry: &'a Entry) -> impl Iterator<Item = (NodeId, &'a Candidate)> {
+        let known = self.delivered.iter().chain(std::iter::once(&core.config.me));
+        known.filter_map(|node| {
+            let candidate = self.nodes.get(node)?;
+            let offer = candidate.fresh(core.now)?;
+            let could = meets(offer, &entry.requirements) && !entry.unfit.contains(node);
+            (could && self.is_proven(core, *node)).then_some((*node, candidate))
+        })
     }
 
     /// What nodes offer that are connected, or those that are not.
@@ -254,13 +254,17 @@ impl Candidates {
         let node = offer.node;
         if self.nodes.len() >= MOST && !self.nodes.contains_key(&node) {
             self.nodes.retain(|_, known| !known.outstanding.is_empty() || known.fresh(now).is_some());
+            self.delivered.retain(|node| self.nodes.contains_key(node));
             // Offers are made for nothing: one that is no better than others gives way.
             if self.nodes.len() >= MOST {
                 let idle = self.nodes.iter().filter(|(_, known)| known.outstanding.is_empty());
                 let worst = idle.map(|(name, _)| (self.records.trust(*name, now), shuffle(*name, now.0), *name)).max();
                 let Some((.., name)) = worst else { return };
-                self.nodes.remove(&name);
+                self.forget(name);
             }
+        }
+        if self.records.has_delivered(node) {
+            self.delivered.insert(node);
         }
         let candidate = self.nodes.entry(node).or_insert_with(|| Candidate {
             offer: None,
@@ -285,12 +289,22 @@ impl Candidates {
         }
     }
 
+    fn forget(&mut self, node: NodeId) {
+        self.nodes.remove(&node);
+        self.delivered.remove(&node);
+    }
+
+    /// Whether those that have delivered are among those that are known, for audits.
+    pub(super) fn knows_who_delivered(&self) -> bool {
+        self.delivered.iter().all(|node| self.nodes.contains_key(node))
+    }
+
     /// A node lends no longer.
     pub(super) fn withdrawn(&mut self, node: NodeId) {
         if let Some(candidate) = self.nodes.get_mut(&node) {
             candidate.offer = None;
             if candidate.outstanding.is_empty() {
-                self.nodes.remove(&node);
+                self.forget(node);
             }
         }
     }
@@ -298,6 +312,7 @@ impl Candidates {
     /// Nodes that are not there any more; such as have work are waited for a while.
     pub(super) fn gone(&mut self, is_gone: impl Fn(NodeId) -> bool) {
         self.nodes.retain(|node, candidate| !candidate.outstanding.is_empty() || !is_gone(*node));
+        self.delivered.retain(|node| self.nodes.contains_key(node));
     }
 
     pub(super) fn connected(&mut self, node: NodeId) {
@@ -369,6 +384,7 @@ impl Candidates {
     pub(super) fn delivered(&mut self, now: Moment, node: NodeId, running: usize) {
         self.records.delivered(node, now, running);
         if let Some(candidate) = self.nodes.get_mut(&node) {
+            self.delivered.insert(node);
             candidate.owed.clear();
         }
     }
@@ -401,7 +417,7 @@ impl Candidates {
                 candidate.busy_times = 0;
             }
             if candidate.outstanding.is_empty() && candidate.offer.is_none() {
-                self.nodes.remove(&node);
+                self.forget(node);
             }
         }
     }

@@ -6,7 +6,7 @@ use super::{
     attempts::MOST_CANCELLED,
     broker::{MOST_FOUND, is_sane, meets},
     core::Core,
-    entry::{Attempt, Entry, RESTARTS, Rest, Task},
+    entry::{Attempt, Entry, Rest, Task},
     hedges::patience,
     owners::Owners,
     requester::Requester,
@@ -192,7 +192,7 @@ impl Requester {
             let had_begun = |id| self.attempts.get(id).is_some_and(|attempt| attempt.started_at.is_some());
             self.candidates.restarted(core.now, node, lost.iter().any(had_begun));
             let (blamed, others): (Vec<AttemptId>, Vec<AttemptId>) =
-                lost.into_iter().partition(|id| self.counts_restart(core, *id) > RESTARTS);
+                lost.into_iter().partition(|id| self.restart_counts(core, *id));
             self.reclaim(core, node, &others, RESTARTED);
             self.reject_silent(core, node, &blamed, Refusal::new(Code::NoProvider, RESTARTED_OFTEN, ""));
             let (mut nodes, last): (Vec<NodeId>, Vec<NodeId>) =
@@ -202,17 +202,13 @@ impl Requester {
         }
     }
 
-    /// Notes that the node of an attempt restarted; gives how often that happened to its task while it ran: what had not begun
-    /// has no part in it.
-    fn counts_restart(&mut self, core: &Core, id: AttemptId) -> u32 {
-        let Some(attempt) = self.attempts.get(&id).filter(|attempt| attempt.started_at.is_some()) else { return 0 };
+    /// Notes that the node of an attempt restarted; whether that counts as a failure. What had not begun has no part in it.
+    fn restart_counts(&mut self, core: &Core, id: AttemptId) -> bool {
+        let Some(attempt) = self.attempts.get(&id).filter(|attempt| attempt.started_at.is_some()) else { return false };
+        let is_proven = self.candidates.is_proven(core, attempt.node);
         let entry = self.jobs.get_mut(&attempt.job);
         let task = entry.and_then(|entry| entry.issued.get_mut(&attempt.span.start));
-        task.filter(|task| task.live.contains(&id)).map_or(0, |task| {
-            task.restarts = task.restarts.saturating_add(1);
-            task.not_before = core.now;
-            task.restarts
-        })
+        task.filter(|task| task.live.contains(&id)).is_some_and(|task| task.restarted(core.now, is_proven))
     }
 
     pub(super) fn disconnected(&mut self, core: &mut Core, node: NodeId) {
@@ -291,11 +287,13 @@ impl Requester {
         if !meets(offer, &entry.requirements) || !may_begin {
             return false;
         }
-        let others = |entry: &Entry, task: &Task| self.candidates.others(core, entry, task);
-        let cores = self.candidates.cores(core, offer);
-        let is_proven = self.candidates.trust(core, offer.node) == Trust::Proven;
-        let ramps = cores < offer.cores || !is_proven;
-        let Some(task) = entry.next_task(core.now, offer.node, cores, is_proven, ramps, others) else { return false };
+        let candidates = &self.candidates;
+        let another =
+            |entry: &Entry, task: &Task, only_proven| candidates.another(core, entry, task, offer.node, only_proven);
+        let cores = candidates.cores(core, offer);
+        let ramps = cores < offer.cores || candidates.trust(core, offer.node) != Trust::Proven;
+        let is_proven = candidates.is_proven(core, offer.node);
+        let Some(task) = entry.next_task(core.now, offer.node, cores, is_proven, ramps, another) else { return false };
         self.owners.serves(entry.holder, entry.work);
         self.send_task(core, offer.node, cores, job, task)
     }

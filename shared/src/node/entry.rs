@@ -33,7 +33,9 @@ const MOST_IN_VAIN: usize = 16;
 /// First and longest pause before a failed task is tried again.
 const RETRY_MILLIS: (u64, u64) = (100, 5_000);
 /// Restarts of nodes that a task meets with while it runs and that cost nothing: people reload pages, and each reload is one.
-pub(super) const RESTARTS: u32 = 12;
+const RESTARTS: u32 = 12;
+/// How long a task waits at most for nodes that do nothing for this requester, before it goes to others again.
+const WAITED: Millis = Millis(60_000);
 /// How long a failure that every node should come to waits for a second node to confirm it.
 const CONFIRM: Millis = Millis(5_000);
 /// Gas that a call gets for each second of its timeout, if that is more than the usual limit: several times what the fastest
@@ -74,8 +76,9 @@ pub(super) struct Task {
     pub(super) proven_tries: u32,
     /// How often it gave way to the job of another owner.
     pub(super) interrupted: u32,
-    /// How often a node restarted that had it.
+    /// How often a node restarted that had it, and how often one that had delivered before.
     pub(super) restarts: u32,
+    pub(super) proven_restarts: u32,
     /// It waits until then; since then, it has waited for a node.
     pub(super) not_before: Moment,
     /// When a failure that waits for confirmation is believed without.
@@ -95,15 +98,27 @@ pub(super) struct Failure {
     pub(super) silent: bool,
 }
 
-/// Who could take a task next, besides those on which it failed.
+/// Which nodes offer what a job requires that have delivered before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Others {
-    /// One that proved to deliver.
-    Proven,
-    /// Only such as did not.
-    Unproven,
-    /// Nobody.
-    None,
+pub(super) enum AtHand {
+    /// One that works for this requester.
+    Works,
+    /// Only such as do not.
+    Idles,
+    /// None.
+    Nobody,
+}
+
+/// What else is known where an attempt failed.
+pub(super) struct Circumstances {
+    /// Whether its node had delivered before.
+    pub(super) is_proven: bool,
+    /// Whether it was a copy of what was out already.
+    pub(super) is_copy: bool,
+    /// Whether there is a node on which the task has not failed.
+    pub(super) another: bool,
+    /// Who could take it.
+    pub(super) at_hand: AtHand,
 }
 
 impl Task {
@@ -116,6 +131,7 @@ impl Task {
             proven_tries: 0,
             interrupted: 0,
             restarts: 0,
+            proven_restarts: 0,
             not_before: Moment(0),
             believe_at: None,
         }
@@ -130,37 +146,58 @@ impl Task {
         })
     }
 
-    /// Whether it may go to a node, by where it failed, and by whether that node is proven. `others` says who else could take
-    /// it.
+    /// Whether it may go to a node, by where it failed, and by whether that node is proven. `at_hand` says who is;
+    /// `another(only_proven)` whether a node could take it on which it has not failed.
     pub(super) fn may_go_to(
         &self,
+        now: Moment,
         node: NodeId,
         is_proven: bool,
         retries: u32,
-        others: impl FnOnce() -> Others,
+        at_hand: AtHand,
+        another: impl FnOnce(bool) -> bool,
     ) -> bool {
-        if self.failures.iter().any(|failure| failure.node == node) {
-            return self.believe_at.is_none() && others() == Others::None;
+        let only_proven = self.wants_proven(retries)
+            && match at_hand {
+                AtHand::Works => true,
+                AtHand::Idles => !self.has_waited(now),
+                AtHand::Nobody => false,
+            };
+        if only_proven && !is_proven {
+            return false;
         }
-        is_proven || !self.wants_proven(retries) || others() != Others::Proven
+        !self.has_failed_on(node) || (self.believe_at.is_none() && !another(only_proven))
     }
 
     /// Whether so much went wrong with it that only what a proven node makes of it tells whose fault that is: names cost
     /// nothing, and each may take it and bring nothing.
     pub(super) fn wants_proven(&self, retries: u32) -> bool {
-        self.restarts >= RESTARTS || self.tries > retries
+        self.restarts.max(self.proven_restarts) >= RESTARTS || self.tries > retries
     }
 
-    /// Whether it has failed as often as it may, the last time on a node that is proven or is not. What failed on nobody
-    /// proven has yet to go to such nodes, as often again, where there are any; and where none takes it, once more to others.
-    fn is_exhausted(&self, retries: u32, is_proven: bool, others: Others) -> bool {
-        let waits_for_proven = others == Others::Proven && self.proven_tries <= retries;
-        let was_the_last = !is_proven && self.tries > retries + 1;
+    /// Whether it waits for a node for so long that it waits no more for those that do nothing for this requester.
+    pub(super) fn has_waited(&self, now: Moment) -> bool {
+        now >= self.not_before + WAITED
+    }
+
+    /// Whether it has failed as often as it may. What failed on others has yet to go to proven nodes, as often again, where there
+    /// are any; and where none of them takes it, once more to others.
+    fn is_exhausted(&self, retries: u32, last: &Circumstances) -> bool {
+        let waits_for_proven = last.at_hand != AtHand::Nobody && self.proven_tries <= retries;
+        let was_the_last = !last.is_proven && !last.is_copy && self.tries > retries + 1;
         self.tries > retries && (!waits_for_proven || was_the_last)
     }
 
-    pub(super) fn failed_on(&self) -> Vec<NodeId> {
-        self.failures.iter().map(|failure| failure.node).collect()
+    /// A node restarted that had it. Whether that counts as a failure: not the first times, of either kind of nodes.
+    pub(super) fn restarted(&mut self, now: Moment, is_proven: bool) -> bool {
+        let restarts = if is_proven { &mut self.proven_restarts } else { &mut self.restarts };
+        *restarts = restarts.saturating_add(1);
+        self.not_before = now;
+        *restarts > RESTARTS
+    }
+
+    pub(super) fn has_failed_on(&self, node: NodeId) -> bool {
+        self.failures.iter().any(|failure| failure.node == node)
     }
 }
 
@@ -297,6 +334,8 @@ pub(super) struct Entry {
     pub(super) paces: Paces<NodeId>,
     /// Nodes that said they cannot run it.
     pub(super) unfit: BTreeSet<NodeId>,
+    /// Which proven nodes could take what failed often, when that was last looked at.
+    pub(super) at_hand: AtHand,
 
     /// What it was given, in microseconds of one core; where its owner's others stood, when it began to wait.
     pub(super) work: u64,
@@ -358,6 +397,7 @@ impl Entry {
             shares: BTreeMap::new(),
             paces: Paces::default(),
             unfit: BTreeSet::new(),
+            at_hand: AtHand::Nobody,
             work: 0,
             long: false,
             waits: None,
@@ -396,8 +436,8 @@ impl Entry {
     }
 
     /// Takes the next task for a node: a failed one whose pause is over, else open units, as many as suit it.
-    /// `is_proven`: the node proved to deliver. `ramps`: it still shows how many cores it has. `others` says who else could
-    /// take a task.
+    /// `is_proven`: the node has delivered before. `ramps`: it still shows how many cores it has. `another(only_proven)` says
+    /// whether a node could take a task on which it has not failed.
     pub(super) fn next_task(
         &mut self,
         now: Moment,
@@ -405,13 +445,14 @@ impl Entry {
         cores: u16,
         is_proven: bool,
         ramps: bool,
-        others: impl Fn(&Self, &Task) -> Others,
+        another: impl Fn(&Self, &Task, bool) -> bool,
     ) -> Option<Task> {
         if self.unfit.contains(&node) {
             return None;
         }
         let may_go = |task: &&Task| {
-            now >= task.not_before && task.may_go_to(node, is_proven, self.policy.retries, || others(self, task))
+            let another = |only_proven| another(self, task, only_proven);
+            now >= task.not_before && task.may_go_to(now, node, is_proven, self.policy.retries, self.at_hand, another)
         };
         let retry = self.retries.values().find(may_go).map(|task| task.span.start);
         if let Some(task) = retry.and_then(|start| self.retries.remove(&start)) {
@@ -542,30 +583,32 @@ impl Entry {
         self.keep(span, outputs);
     }
 
-    /// Writes a failure into a task and says when and whether it goes out again. `is_proven`: the node had delivered before.
+    /// Writes a failure into a task and says when and whether it goes out again.
     pub(super) fn fail_task(
         &mut self,
         now: Moment,
         mut task: Task,
-        failure: Failure,
-        is_proven: bool,
-        others: Others,
+        mut failure: Failure,
+        around: &Circumstances,
     ) -> Fate {
+        self.at_hand = around.at_hand;
+        // What every node should come to is heard from a node that nobody knows only where nobody else can say.
+        failure.deterministic &= around.is_proven || around.at_hand == AtHand::Nobody;
         let first = task.failures.iter().find(|known| known.deterministic && known.node != failure.node).cloned();
         if failure.deterministic {
             if let Some(first) = first {
                 let place = format!("nodes {} and {}", first.node, failure.node);
                 return self.give_up(&task, &failure, self.name_task(&task, &failure, &place));
             }
-            if others == Others::None {
+            if !around.another {
                 return self.believe(&task, &failure);
             }
             task.believe_at = Some(now + CONFIRM);
             task.not_before = now;
         } else {
-            task.tries += 1;
-            task.proven_tries += u32::from(is_proven);
-            if task.is_exhausted(self.policy.retries, is_proven, others) {
+            task.tries = task.tries.saturating_add(1);
+            task.proven_tries += u32::from(around.is_proven);
+            if task.is_exhausted(self.policy.retries, around) {
                 if task.span.len() > 1 && failure.refusal.code == Code::TimedOut && self.contains_failures() {
                     // Nobody said which unit it was.
                     task.failures.push(failure);
@@ -659,9 +702,15 @@ impl Entry {
         Some((self.believe(&task, failure), failure.node))
     }
 
+    /// Whether something waits that goes to proven nodes first.
+    pub(super) fn wants_proven(&self) -> bool {
+        self.retries.values().any(|task| task.wants_proven(self.policy.retries))
+    }
+
     /// Puts a task that is not out any more back among what waits, without blame.
     pub(super) fn reopen(&mut self, task: Task) {
-        if task.failures.is_empty() && task.interrupted == 0 && task.restarts == 0 {
+        let restarts = task.restarts + task.proven_restarts;
+        if task.failures.is_empty() && task.interrupted == 0 && restarts == 0 {
             self.open.put(task.span);
         } else {
             self.retries.insert(task.span.start, task);

@@ -2,6 +2,7 @@
 //! list shows of each, and which of them go when there are too many.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
 };
@@ -20,8 +21,11 @@ pub(super) const VERSION: u32 = 1;
 /// What of an error's sentences is held in memory.
 const MOST_WORDS: usize = 1_000;
 
-/// How much a node keeps of jobs that are over. Beyond it, whoever holds most loses their oldest job first; a result that is
-/// more than is left to its owner then is not kept, and its job fails.
+/// Part of all bytes that a region may hold and still gives nothing of for its newest result: others give, who hold most.
+const NEW_PART: u64 = 8;
+
+/// How much a node keeps of jobs that are over. Beyond it, whoever holds most loses their oldest job first, among those who
+/// hold about as much who has the oldest; a result that is more than is left to its owner then is not kept, and its job fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
     /// Each job for so long after its end, at most.
@@ -61,25 +65,37 @@ struct Holding {
     members: BTreeMap<OwnerId, Holding>,
     most: Most,
     /// Of an owner: oldest first.
-    by_age: BTreeSet<(Moment, JobId)>,
+    by_age: BTreeSet<Ended>,
 }
 
 /// All jobs that are over.
 #[derive(Default)]
 pub(super) struct FinishedJobs {
     jobs: BTreeMap<JobId, Finished>,
-    by_age: BTreeSet<(Moment, JobId)>,
+    by_age: BTreeSet<Ended>,
     /// By when they were submitted, as lists show them.
     by_place: BTreeSet<Place>,
     by_owner: BTreeMap<OwnerId, BTreeSet<Place>>,
     held: Holding,
 }
 
-/// Who holds most comes last.
+/// When a job ended, and which it is.
+type Ended = (Moment, JobId);
+
+/// Where members stand: who holds most comes first, and among those who hold about as much who has the oldest job.
 #[derive(Default)]
 struct Most {
-    by_bytes: BTreeSet<(u64, OwnerId)>,
-    by_jobs: BTreeSet<(u64, OwnerId)>,
+    by_bytes: BTreeSet<(Reverse<u32>, Ended, OwnerId)>,
+    by_jobs: BTreeSet<(Reverse<u32>, Ended, OwnerId)>,
+    by_age: BTreeSet<(Ended, OwnerId)>,
+}
+
+/// Where one stands.
+#[derive(Clone, Copy)]
+struct Stand {
+    bytes: u64,
+    jobs: u64,
+    oldest: Ended,
 }
 
 /// What there is too much of.
@@ -90,14 +106,16 @@ enum Excess {
 }
 
 impl Most {
-    fn add(&mut self, who: OwnerId, bytes: u64, jobs: u64) {
-        self.by_bytes.insert((bytes, who));
-        self.by_jobs.insert((jobs, who));
+    fn add(&mut self, who: OwnerId, stand: Stand) {
+        self.by_bytes.insert((about(stand.bytes), stand.oldest, who));
+        self.by_jobs.insert((about(stand.jobs), stand.oldest, who));
+        self.by_age.insert((stand.oldest, who));
     }
 
-    fn remove(&mut self, who: OwnerId, bytes: u64, jobs: u64) {
-        self.by_bytes.remove(&(bytes, who));
-        self.by_jobs.remove(&(jobs, who));
+    fn remove(&mut self, who: OwnerId, stand: Stand) {
+        self.by_bytes.remove(&(about(stand.bytes), stand.oldest, who));
+        self.by_jobs.remove(&(about(stand.jobs), stand.oldest, who));
+        self.by_age.remove(&(stand.oldest, who));
     }
 
     /// Who hold most first.
@@ -106,8 +124,13 @@ impl Most {
             Excess::Bytes => &self.by_bytes,
             Excess::Jobs => &self.by_jobs,
         };
-        line.iter().rev().map(|(_, who)| who)
+        line.iter().map(|(_, _, who)| who)
     }
+}
+
+/// Amounts up to twice one another are about the same; the largest come first.
+fn about(amount: u64) -> Reverse<u32> {
+    Reverse(u64::BITS - amount.leading_zeros())
 }
 
 impl Finished {
@@ -192,15 +215,17 @@ impl FinishedJobs {
         self.by_age.first().map(|(at, _)| *at + keep.age)
     }
 
-    /// A job that is to go, if there is one: too old, or the oldest of whoever holds most. Of too many jobs `newest` is none:
-    /// its owner has not seen it yet.
+    /// A job that is to go, if there is one: too old, or the oldest of whoever holds most. `newest` is none, whose owner has not
+    /// seen it yet: of too many jobs never, and of too many bytes not where its region holds little.
     pub(super) fn excess(&self, now: Moment, keep: &Keep, newest: Option<JobId>) -> Option<JobId> {
         let old = self.by_age.first().filter(|(at, _)| now >= *at + keep.age).map(|(_, id)| *id);
         if old.is_some() {
             return old;
         }
         if self.held.bytes > keep.bytes {
-            self.held.oldest_of_most(Excess::Bytes, None)
+            let region = newest.and_then(|id| self.jobs.get(&id)).map(|newest| newest.holder.region);
+            let holds = region.and_then(|region| self.held.members.get(&region)).map_or(0, |region| region.bytes);
+            self.held.oldest_of_most(Excess::Bytes, newest.filter(|_| holds <= keep.bytes / NEW_PART))
         } else if self.held.jobs > keep.jobs {
             self.held.oldest_of_most(Excess::Jobs, newest)
         } else {
@@ -221,7 +246,13 @@ fn path(holder: Holder) -> [OwnerId; 4] {
 }
 
 impl Holding {
-    fn put(&mut self, path: &[OwnerId], job: (Moment, JobId), bytes: u64) {
+    /// Where it stands, if it holds anything.
+    fn stand(&self) -> Option<Stand> {
+        let oldest = self.by_age.first().or_else(|| self.most.by_age.first().map(|(oldest, _)| oldest));
+        oldest.map(|oldest| Stand { bytes: self.bytes, jobs: self.jobs, oldest: *oldest })
+    }
+
+    fn put(&mut self, path: &[OwnerId], job: Ended, bytes: u64) {
         self.bytes += bytes;
         self.jobs += 1;
         match path.split_first() {
@@ -231,7 +262,7 @@ impl Holding {
     }
 
     /// Takes out what was put in.
-    fn take(&mut self, path: &[OwnerId], job: (Moment, JobId), bytes: u64) {
+    fn take(&mut self, path: &[OwnerId], job: Ended, bytes: u64) {
         self.bytes -= bytes;
         self.jobs -= 1;
         match path.split_first() {
@@ -243,10 +274,12 @@ impl Holding {
     /// Changes what a member holds.
     fn change(&mut self, id: OwnerId, change: impl FnOnce(&mut Self)) {
         let mut member = self.members.remove(&id).unwrap_or_default();
-        self.most.remove(id, member.bytes, member.jobs);
+        if let Some(stand) = member.stand() {
+            self.most.remove(id, stand);
+        }
         change(&mut member);
-        if member.jobs > 0 {
-            self.most.add(id, member.bytes, member.jobs);
+        if let Some(stand) = member.stand() {
+            self.most.add(id, stand);
             self.members.insert(id, member);
         }
     }
@@ -410,7 +443,26 @@ mod tests {
             end(&mut jobs, &keep, finished(number, owner, 1));
             assert!(jobs.get(job(number)).is_some(), "{number}");
         }
+        assert!((290..300).all(|number| jobs.get(job(number)).is_some()), "the oldest went first");
         assert_eq!(jobs.jobs.len(), 10);
+    }
+
+    #[test]
+    fn where_many_hold_about_as_much_a_new_result_is_kept_and_the_oldest_goes() {
+        let keep = Keep { bytes: 10_000, ..Keep::default() };
+        let mut jobs = FinishedJobs::default();
+        let owner = |number: u64| OwnerId(u128::from(number.reverse_bits()).to_be_bytes());
+        for number in 0..100 {
+            assert_eq!(end(&mut jobs, &keep, finished(number, owner(number), 100)), []);
+        }
+        for (number, bytes) in [(100, 100), (101, 101), (102, 120), (103, 90)] {
+            let gone = end(&mut jobs, &keep, finished(number, owner(number), bytes));
+            assert!(!gone.is_empty() && gone.iter().all(|id| (0..6).map(job).any(|old| old == *id)), "{gone:?}");
+        }
+        // One that is large, but not beyond its share, is kept as well; a larger one costs nobody anything.
+        let gone = end(&mut jobs, &keep, finished(104, owner(104), 1_200));
+        assert!(jobs.get(job(104)).is_some() && !gone.is_empty());
+        assert_eq!(end(&mut jobs, &keep, finished(105, owner(105), 2_100)), [job(105)]);
     }
 
     #[test]
@@ -436,7 +488,8 @@ mod tests {
         assert_eq!((jobs.held.bytes, jobs.held.jobs), (0, 0));
         assert!(jobs.by_place.is_empty() && jobs.by_owner.is_empty());
         assert!(jobs.by_age.is_empty() && jobs.held.members.is_empty());
-        assert!(jobs.held.most.by_bytes.is_empty() && jobs.held.most.by_jobs.is_empty());
+        let most = &jobs.held.most;
+        assert!(most.by_bytes.is_empty() && most.by_jobs.is_empty() && most.by_age.is_empty());
     }
 
     #[test]

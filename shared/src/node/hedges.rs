@@ -175,14 +175,11 @@ impl Requester {
     /// Whether a node may get a copy of a task that is out: it can run it, and neither has nor had it.
     pub(super) fn may_copy(&self, core: &Core, entry: &Entry, task: &Task, offer: &Offer) -> bool {
         let has = |id: &AttemptId| self.attempts.get(id).is_some_and(|attempt| attempt.node == offer.node);
-        let is_proven = self.candidates.trust(core, offer.node) == Trust::Proven;
-        let others = || self.candidates.others_now(core, entry, &task.failed_on());
         meets(offer, &entry.requirements)
             && self.may_begin(core, offer, entry.id)
             && !entry.unfit.contains(&offer.node)
             && !task.live.iter().any(has)
             && !task.failures.iter().any(|failure| failure.node == offer.node)
-            && task.may_go_to(offer.node, is_proven, entry.policy.retries, others)
     }
 
     /// Sends a task that is out to one more node.

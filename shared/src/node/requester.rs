@@ -325,10 +325,12 @@ impl Requester {
                 gone.into_iter().for_each(|line| self.finished.insert(line));
                 if entry.state == JobState::Completed {
                     entry.state = JobState::Failed;
-                    let message = format!(
-                        "the result has {} MiB, more than this node keeps for one owner at the moment",
-                        result.len().div_ceil(1 << 20)
-                    );
+                    let size = match result.len() {
+                        0..0x10_0000 => format!("{} KiB", result.len().div_ceil(1 << 10)),
+                        0x10_0000.. => format!("{} MiB", result.len().div_ceil(1 << 20)),
+                    };
+                    let message =
+                        format!("the result has {size}, more than this node keeps for one owner at the moment");
                     let hint = "split the job, or submit it to a node that keeps more";
                     entry.error = Some(Refusal::new(Code::TooLarge, message, hint));
                 }
@@ -391,6 +393,9 @@ impl Requester {
                     ends.push((entry.id, JobState::Expired, refusal));
                 }
                 entry.update_partial(now);
+                if entry.wants_proven() {
+                    entry.at_hand = self.candidates.at_hand(core, entry);
+                }
             }
             for (id, node, fate) in fates {
                 self.meet(core, id, node, fate);
@@ -477,13 +482,8 @@ impl Requester {
             self.lose(core, id, Refusal::new(Code::NoProvider, message, ""));
         }
         for id in late {
-            let Some((node, has_begun)) =
-                self.attempts.get(&id).map(|attempt| (attempt.node, attempt.started_at.is_some()))
-            else {
-                continue;
-            };
-            // It had no core for it: this one gave it what it is busy with.
-            if !has_begun && self.running(node) > 0 {
+            let Some(node) = self.attempts.get(&id).map(|attempt| attempt.node) else { continue };
+            if self.has_no_core_for(core, id) {
                 self.reclaim(core, node, &[id], "its node was busy for too long; it begins anew");
                 continue;
             }
@@ -493,6 +493,18 @@ impl Requester {
             let refusal = Refusal::new(Code::TimedOut, "the node did not deliver in time", "");
             self.reject_silent(core, node, &[id], refusal);
         }
+    }
+
+    /// Whether a node has not begun an attempt since all of its cores have been computing what this requester gave it before.
+    fn has_no_core_for(&self, core: &Core, id: AttemptId) -> bool {
+        let Some(attempt) = self.attempts.get(&id).filter(|attempt| attempt.started_at.is_none()) else { return false };
+        let Some(candidate) = self.candidates.get(attempt.node) else { return false };
+        let cores = candidate.offer.as_ref().map_or(1, |offer| self.candidates.cores(core, offer));
+        let ran_before = |other: &Attempt| {
+            other.has_core() && other.started_at.is_some_and(|started| started <= attempt.assigned_at)
+        };
+        let others = candidate.outstanding.iter().filter_map(|other| self.attempts.get(other));
+        others.filter(|other| ran_before(other)).count() >= usize::from(cores)
     }
 
     /// Tells of jobs that changed, each at most ten times a second.

@@ -292,9 +292,10 @@ impl Requester {
     /// what is behind others' calls.
     fn may_get_some(&self, core: &Core, job: JobId, node: NodeId) -> bool {
         let Some(entry) = self.jobs.get(&job) else { return false };
-        let is_proven = self.candidates.trust(core, node) == Trust::Proven;
+        let is_proven = self.candidates.is_proven(core, node);
         let may_go_to = |task: &Task| {
-            task.may_go_to(node, is_proven, entry.policy.retries, || self.candidates.others(core, entry, task))
+            let another = |only_proven| self.candidates.another(core, entry, task, node, only_proven);
+            task.may_go_to(core.now, node, is_proven, entry.policy.retries, entry.at_hand, another)
         };
         let is_out = |id: &AttemptId| self.attempts.get(id).filter(|attempt| attempt.started_at.is_none());
         let mut out = entry.live.iter().filter_map(is_out);

@@ -24,6 +24,7 @@ pub mod executor;
 pub mod hostile;
 pub mod plan;
 pub mod scenario;
+pub mod talk;
 pub mod world;
 
 /// The first eight bytes of the trace of [`scenario::mixed`], for the comparison of platforms.

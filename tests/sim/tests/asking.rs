@@ -5,36 +5,19 @@
 
 use p2pnet_shared::{
     api::JobStatus,
-    engine::{BatchReport, CallOutcome, EngineName},
-    id::{AttemptId, Hash, JobId, NodeId},
-    job::{AttemptState, Job, JobState},
+    id::{AttemptId, Hash},
+    job::{AttemptState, JobState},
     node::{Found, Input},
-    units::{Gas, Millis},
-    wire::{self, Message, Offer, PROTOCOL_VERSION, Payload, RefuseReason, Role},
+    units::Millis,
+    wire::{Message, Payload, RefuseReason},
 };
 use p2pnet_sim::{
     bench::{Bench, Did, OTHER, PEER},
     plan,
+    talk::{
+        assigned, begins_life, both_proven, delivers, endless, for_an_hour, has, is_given, offers, runs, say_started,
+    },
 };
-
-/// One call that nobody sees the end of.
-fn endless() -> Job {
-    let mut job = plan::call(1 << 40);
-    job.requirements.timeout_seconds = 100;
-    job
-}
-
-/// The only attempt that was given out.
-fn assigned(did: &[Did]) -> u64 {
-    let assigned: Vec<u64> =
-        did.iter().filter_map(|did| if let Did::Assigned(attempt) = did { Some(attempt.0) } else { None }).collect();
-    assert_eq!(assigned.len(), 1, "{did:?}");
-    assigned[0]
-}
-
-fn say_started(bench: &mut Bench, attempt: u64) -> Vec<Did> {
-    bench.hears(Message::Started { attempt: AttemptId(attempt) })
-}
 
 fn say_resting(bench: &mut Bench, attempt: u64) -> Vec<Did> {
     bench.hears(Message::Resting { attempt: AttemptId(attempt) })
@@ -46,15 +29,6 @@ fn asked(attempt: u64) -> Did {
 
 fn called_off(attempt: u64) -> Did {
     Did::CalledOff(AttemptId(attempt))
-}
-
-/// A call of an owner that a peer has begun.
-fn runs(bench: &mut Bench, owner: &str, job: Job, node: NodeId) -> (JobId, u64) {
-    let (job, mut did) = bench.submits(owner, job);
-    did.extend(bench.is_offered_by(node));
-    let attempt = assigned(&did);
-    bench.hears_from(node, Message::Started { attempt: AttemptId(attempt) });
-    (job, attempt)
 }
 
 /// A call of an hour that its node has set aside for another one of an hour, which is given.
@@ -69,70 +43,11 @@ fn one_rests_for_another() -> (Bench, u64) {
     (bench, second)
 }
 
-/// A peer offers cores, some of them idle; any has as much memory.
-fn offers(bench: &mut Bench, node: NodeId, cores: u16, idle_cores: u16) -> Vec<Did> {
-    let offer = Offer {
-        node,
-        role: Role::Client,
-        agent: String::new(),
-        cores,
-        cpu_percent: 100,
-        memory_mib: 4096,
-        idle_cores,
-        addresses: Vec::new(),
-        made_at: bench.now,
-    };
-    bench.hears_from(node, Message::Offer(offer))
-}
-
-/// A peer does all of a batch of one call.
-fn delivers(bench: &mut Bench, node: NodeId, attempt: u64) -> Vec<Did> {
-    let outcomes = vec![CallOutcome { output: Ok(vec![0; 8]), gas: Gas(1) }];
-    let report = BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 1_000 };
-    let report = Payload::Inline(wire::encode_report(&report).unwrap());
-    bench.hears_from(node, Message::Deliver { attempt: AttemptId(attempt), report })
-}
-
-/// The only two peers have both delivered; the first one's cores are idle, the other's connection is broken.
-fn both_proven() -> Bench {
-    let mut bench = Bench::new(true);
-    bench.meets(OTHER);
-    let (_, small) = runs(&mut bench, "small", plan::sum(1), OTHER);
-    delivers(&mut bench, OTHER, small);
-    bench.feed(Input::Disconnected { node: OTHER });
-    let (_, small) = runs(&mut bench, "small", plan::sum(1), PEER);
-    delivers(&mut bench, PEER, small);
-    bench
-}
-
-/// A peer says over the same connection that it begins a life.
-fn begins_life(bench: &mut Bench, node: NodeId, session: u64) -> Vec<Did> {
-    let hello = Message::Hello { version: PROTOCOL_VERSION, role: Role::Client, agent: String::new(), session };
-    bench.hears_from(node, hello)
-}
-
-/// The nodes that have something of a job.
-fn has(bench: &Bench, job: JobId) -> Vec<NodeId> {
-    match bench.node.job(job) {
-        Some(Found::Here(status)) => {
-            let out = status.attempts.iter().filter(|attempt| attempt.ended_at.is_none());
-            out.map(|attempt| attempt.node).collect()
-        }
-        Some(Found::Kept(_)) | None => Vec::new(),
-    }
-}
-
 fn is_resting(job: &Found<JobStatus>) -> bool {
     match job {
         Found::Here(status) => status.attempts.iter().any(|attempt| attempt.state == AttemptState::Resting),
         Found::Kept(_) => false,
     }
-}
-
-fn for_an_hour() -> Job {
-    let mut job = endless();
-    job.requirements.timeout_seconds = 3_600;
-    job
 }
 
 #[test]
@@ -336,21 +251,6 @@ fn what_a_node_loses_by_a_restart_goes_to_another_first() {
     assert!(!had.is_empty() && had.iter().all(|node| *node == OTHER), "{had:?}");
 }
 
-/// A peer that offers a core, and is passed over for a while, is given something and begins it, or not.
-fn is_given(bench: &mut Bench, begins: bool) {
-    for _ in 0..140 {
-        let mut did = bench.is_offered_by(PEER);
-        did.extend(bench.waits(Millis(500)));
-        if did.iter().any(|did| matches!(did, Did::Assigned(_))) {
-            if begins {
-                say_started(bench, assigned(&did));
-            }
-            return;
-        }
-    }
-    panic!("nothing is given to it any more");
-}
-
 #[test]
 fn a_node_that_withdraws_before_it_restarts_is_left_alone_for_as_long_as_one_that_does_not() {
     let given = |withdraws: bool| {
@@ -397,139 +297,6 @@ fn what_a_node_loses_by_one_restart_after_another_costs_retries_in_the_end() {
         restarts(&mut bench);
         assert_eq!(state(&bench), Some(JobState::Failed));
     }
-}
-
-/// What somebody does with an attempt in place of its work.
-type Does = fn(&mut Bench, NodeId, u64);
-
-/// One name after another takes what is given, and does not do it, while another peer is `busy`.
-fn strangers(bench: &mut Bench, names: std::ops::Range<u8>, does: Does, busy: bool) {
-    for name in names {
-        let node = NodeId([name; 32]);
-        let mut did = bench.meets(node);
-        if busy {
-            offers(bench, OTHER, 1, 0);
-        }
-        did.extend(bench.is_offered_by(node));
-        did.extend(bench.waits(Millis(6_000)));
-        for did in did {
-            if let Did::Assigned(attempt) = did {
-                does(bench, node, attempt.0);
-            }
-        }
-        bench.feed(Input::Disconnected { node });
-        bench.waits(Millis(20_000));
-    }
-}
-
-fn begins_and_restarts(bench: &mut Bench, node: NodeId, attempt: u64) {
-    bench.hears_from(node, Message::Started { attempt: AttemptId(attempt) });
-    begins_life(bench, node, 2);
-}
-
-fn says_that_it_cannot(bench: &mut Bench, node: NodeId, attempt: u64) {
-    bench.hears_from(node, Message::Refuse { attempt: AttemptId(attempt), reason: RefuseReason::MissingBlob });
-}
-
-/// Names cost nothing: whoever takes on a dozen may have each take a part and bring nothing.
-#[test]
-fn strangers_who_bring_nothing_end_no_job_that_a_proven_node_could_do() {
-    for does in [begins_and_restarts, says_that_it_cannot] as [Does; 2] {
-        let mut bench = both_proven();
-        bench.hears(Message::Withdraw);
-        bench.meets(OTHER);
-        let (_, long) = runs(&mut bench, "owner", for_an_hour(), OTHER);
-        let (next, _) = bench.submits("owner", for_an_hour());
-        assert_eq!(has(&bench, next), [OTHER], "it has all that it gets");
-        let mut job = endless();
-        job.policy.retries = 1;
-        let (job, _) = bench.submits("owner", job);
-        strangers(&mut bench, 10..60, does, true);
-        let Some(Found::Here(status)) = bench.node.job(job) else { panic!("it is not over") };
-        assert!(matches!(status.summary.state, JobState::Queued | JobState::Running), "{:?}", status.summary);
-        let given = status.attempts.iter().filter(|attempt| attempt.node != OTHER).count();
-        assert!((2..20).contains(&given), "then it waits for who proved to do it: {given}");
-        delivers(&mut bench, OTHER, long);
-        bench.waits(Millis(6_000));
-        let Some(Found::Here(status)) = bench.node.job(job) else { panic!("it is not over") };
-        let out = status.attempts.iter().find(|attempt| attempt.ended_at.is_none()).unwrap();
-        assert_eq!(out.node, OTHER);
-        delivers(&mut bench, OTHER, out.id.0);
-        assert_eq!(bench.node.summary(job).map(|job| job.state), Some(JobState::Completed));
-    }
-}
-
-/// One that proved once may be busy with others' work for ever; and what nobody can do has to end.
-#[test]
-fn a_job_that_nobody_does_ends_whoever_else_could_do_it() {
-    for does in [begins_and_restarts, says_that_it_cannot] as [Does; 2] {
-        let mut bench = both_proven();
-        bench.hears(Message::Withdraw);
-        bench.meets(OTHER);
-        let mut job = endless();
-        job.policy.retries = 1;
-        let (job, did) = bench.submits("owner", job);
-        let refuses = |bench: &mut Bench, did: Vec<Did>| {
-            for did in did {
-                if let Did::Assigned(attempt) = did {
-                    bench.hears_from(OTHER, Message::Refuse { attempt, reason: RefuseReason::Busy });
-                }
-            }
-            offers(bench, OTHER, 1, 1);
-        };
-        refuses(&mut bench, did);
-        let mut names = 10..200;
-        let ended = names.any(|name| {
-            let did = bench.waits(Millis(10_000));
-            refuses(&mut bench, did);
-            strangers(&mut bench, name..name + 1, does, false);
-            bench.node.summary(job).is_some_and(|job| job.state == JobState::Failed)
-        });
-        assert!(ended);
-    }
-}
-
-#[test]
-fn what_failed_on_one_node_is_not_kept_from_it_for_ever_by_another_that_does_not_take_it() {
-    for reason in [RefuseReason::Busy, RefuseReason::TooDemanding] {
-        let mut bench = Bench::new(true);
-        let (job, attempt) = runs(&mut bench, "owner", endless(), PEER);
-        bench.meets(OTHER);
-        bench.is_offered_by(OTHER);
-        says_that_it_cannot(&mut bench, PEER, attempt);
-        let again = (0..100).any(|_| {
-            let mut did = bench.waits(Millis(1_000));
-            if has(&bench, job) == [OTHER] {
-                bench.hears_from(OTHER, Message::Refuse { attempt: AttemptId(assigned(&did)), reason });
-            }
-            did.extend(bench.is_offered_by(OTHER));
-            did.extend(bench.is_offered_by(PEER));
-            has(&bench, job) == [PEER]
-        });
-        assert!(again, "{reason:?}");
-    }
-}
-
-/// The requester itself gave it what it is busy with.
-#[test]
-fn what_waits_behind_a_call_of_its_own_owner_costs_neither_retries_nor_the_name_of_its_node() {
-    let mut bench = Bench::new(true);
-    let (_, small) = runs(&mut bench, "owner", plan::sum(1), PEER);
-    delivers(&mut bench, PEER, small);
-    let (_, long) = runs(&mut bench, "owner", for_an_hour(), PEER);
-    let mut job = endless();
-    job.policy.retries = 0;
-    let (job, _) = bench.submits("owner", job);
-    let mut did = Vec::new();
-    for _ in 0..100 {
-        did = bench.waits(Millis(30_000));
-        did.extend(offers(&mut bench, PEER, 1, 0));
-        let state = bench.node.summary(job).map(|job| job.state);
-        assert_eq!(state, Some(JobState::Queued), "{:?}", bench.node.summary(job));
-    }
-    did.extend(delivers(&mut bench, PEER, long));
-    did.extend(bench.waits(Millis(500)));
-    assert_eq!(has(&bench, job), [PEER], "{did:?}");
 }
 
 #[test]
