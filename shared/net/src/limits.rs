@@ -245,7 +245,7 @@ pub const CIRCUIT_REQUESTS: usize = 10;
 pub const CIRCUIT_REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long a request waits until its destination is asked, after others: a source gives its dial up after [`CONNECT_TIMEOUT`].
 pub const CIRCUIT_REQUEST_TURN: Duration = Duration::from_secs(20);
-/// Requests that ended so while both connections are there; beyond, one of whoever has most ends. libp2p's relay keeps some
+/// Requests that ended so while both connections are there; beyond, those of whoever has most end. libp2p's relay keeps some
 /// hundred bytes of each.
 pub const CIRCUIT_REQUESTS_ENDED: usize = 16_384;
 /// Circuits that one node may open at once; one more every [`RATE_INTERVAL`].

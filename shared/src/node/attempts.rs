@@ -266,7 +266,9 @@ impl Requester {
                 entry.retries.insert(culprit.start, Task::new(culprit));
             } else {
                 let mut narrowed = Task::new(culprit);
-                narrowed.failures = task.map(|task| task.failures).unwrap_or_default();
+                if let Some(task) = task {
+                    (narrowed.failures, narrowed.has_verdict) = (task.failures, task.has_verdict);
+                }
                 fate = self.blame(core, job, narrowed, failure, false);
             }
         }
@@ -349,20 +351,22 @@ impl Requester {
         task.not_before = core.now;
         let another = self.candidates.another(core, entry, &task, node, false);
         let at_hand = self.candidates.at_hand(core, entry);
-        let is_proven = self.candidates.is_proven(core, node);
+        let is_proven = self.candidates.has_delivered(core, node);
         entry.fail_task(core.now, task, failure, &Circumstances { is_proven, is_copy, another, at_hand })
     }
 
     /// An attempt is given up without blame; its units are open again.
     pub(super) fn lose(&mut self, core: &mut Core, id: AttemptId, why: Refusal) {
         let Some(attempt) = self.attempts.get(&id) else { return };
-        let (job, start, had_begun) = (attempt.job, attempt.span.start, attempt.started_at.is_some());
+        let (job, start) = (attempt.job, attempt.span.start);
+        // Of a stranger's coming and going it waits no longer.
+        let waits_anew = attempt.started_at.is_some() && self.candidates.has_delivered(core, attempt.node);
         self.end(core, id, AttemptState::Lost, None, Gas(0), Some(why));
         if let Some(entry) = self.jobs.get_mut(&job)
             && let Some(task) = entry.issued.get_mut(&start)
         {
             task.live.retain(|other| *other != id);
-            if had_begun {
+            if waits_anew {
                 task.not_before = core.now;
             }
             if task.live.is_empty()

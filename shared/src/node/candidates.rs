@@ -193,6 +193,11 @@ impl Candidates {
         node == core.me() || (self.records.has_delivered(node) && self.trust(core, node) != Trust::Resting)
     }
 
+    /// Whether a node has delivered before, whatever came later: when it fails it may be left alone already.
+    pub(super) fn has_delivered(&self, core: &Core, node: NodeId) -> bool {
+        node == core.me() || self.records.has_delivered(node)
+    }
+
     /// Which proven nodes offer what a job requires.
     pub(super) fn at_hand(&self, core: &Core, entry: &Entry) -> AtHand {
         let mut at_hand = AtHand::Nobody;

@@ -205,10 +205,12 @@ impl Requester {
     /// Notes that the node of an attempt restarted; whether that counts as a failure. What had not begun has no part in it.
     fn restart_counts(&mut self, core: &Core, id: AttemptId) -> bool {
         let Some(attempt) = self.attempts.get(&id).filter(|attempt| attempt.started_at.is_some()) else { return false };
-        let is_proven = self.candidates.is_proven(core, attempt.node);
-        let entry = self.jobs.get_mut(&attempt.job);
-        let task = entry.and_then(|entry| entry.issued.get_mut(&attempt.span.start));
-        task.filter(|task| task.live.contains(&id)).is_some_and(|task| task.restarted(core.now, is_proven))
+        let is_proven = self.candidates.has_delivered(core, attempt.node);
+        let Some(entry) = self.jobs.get_mut(&attempt.job) else { return false };
+        let task = entry.issued.get_mut(&attempt.span.start).filter(|task| task.live.contains(&id));
+        let counts = task.is_some_and(|task| task.restarted(core.now, is_proven));
+        entry.note_at_hand(core.now, self.candidates.at_hand(core, entry));
+        counts
     }
 
     pub(super) fn disconnected(&mut self, core: &mut Core, node: NodeId) {

@@ -76,6 +76,8 @@ pub(super) struct Task {
     pub(super) proven_tries: u32,
     /// How often it gave way to the job of another owner.
     pub(super) interrupted: u32,
+    /// A proven node said that it fails anywhere: whoever agrees confirms it.
+    pub(super) has_verdict: bool,
     /// How often a node restarted that had it, and how often one that had delivered before.
     pub(super) restarts: u32,
     pub(super) proven_restarts: u32,
@@ -132,6 +134,7 @@ impl Task {
             interrupted: 0,
             restarts: 0,
             proven_restarts: 0,
+            has_verdict: false,
             not_before: Moment(0),
             believe_at: None,
         }
@@ -146,27 +149,27 @@ impl Task {
         })
     }
 
-    /// Whether it may go to a node, by where it failed, and by whether that node is proven. `at_hand` says who is;
-    /// `another(only_proven)` whether a node could take it on which it has not failed.
+    /// Whether it may go to a node, by where it failed, and by whether that node is proven. `entry` is its job;
+    /// `another(only_proven)` says whether a node could take it on which it has not failed.
     pub(super) fn may_go_to(
         &self,
         now: Moment,
         node: NodeId,
         is_proven: bool,
-        retries: u32,
-        at_hand: AtHand,
+        entry: &Entry,
         another: impl FnOnce(bool) -> bool,
     ) -> bool {
-        let only_proven = self.wants_proven(retries)
-            && match at_hand {
+        let only_proven = self.wants_proven(entry.policy.retries)
+            && match entry.at_hand {
                 AtHand::Works => true,
-                AtHand::Idles => !self.has_waited(now),
-                AtHand::Nobody => false,
+                AtHand::Idles => !self.has_waited(now) || entry.worked_lately(now),
+                AtHand::Nobody => entry.worked_lately(now),
             };
         if only_proven && !is_proven {
             return false;
         }
-        !self.has_failed_on(node) || (self.believe_at.is_none() && !another(only_proven))
+        let has_its_turn_again = is_proven && self.has_waited(now);
+        !self.has_failed_on(node) || (self.believe_at.is_none() && (has_its_turn_again || !another(only_proven)))
     }
 
     /// Whether so much went wrong with it that only what a proven node makes of it tells whose fault that is: names cost
@@ -182,8 +185,8 @@ impl Task {
 
     /// Whether it has failed as often as it may. What failed on others has yet to go to proven nodes, as often again, where there
     /// are any; and where none of them takes it, once more to others.
-    fn is_exhausted(&self, retries: u32, last: &Circumstances) -> bool {
-        let waits_for_proven = last.at_hand != AtHand::Nobody && self.proven_tries <= retries;
+    fn is_exhausted(&self, retries: u32, last: &Circumstances, hopes: bool) -> bool {
+        let waits_for_proven = hopes && self.proven_tries <= retries;
         let was_the_last = !last.is_proven && !last.is_copy && self.tries > retries + 1;
         self.tries > retries && (!waits_for_proven || was_the_last)
     }
@@ -335,7 +338,9 @@ pub(super) struct Entry {
     /// Nodes that said they cannot run it.
     pub(super) unfit: BTreeSet<NodeId>,
     /// Which proven nodes could take what failed often, when that was last looked at.
-    pub(super) at_hand: AtHand,
+    at_hand: AtHand,
+    /// When one was last seen to work for this requester.
+    worked_at: Moment,
 
     /// What it was given, in microseconds of one core; where its owner's others stood, when it began to wait.
     pub(super) work: u64,
@@ -398,6 +403,7 @@ impl Entry {
             paces: Paces::default(),
             unfit: BTreeSet::new(),
             at_hand: AtHand::Nobody,
+            worked_at: Moment(0),
             work: 0,
             long: false,
             waits: None,
@@ -452,7 +458,7 @@ impl Entry {
         }
         let may_go = |task: &&Task| {
             let another = |only_proven| another(self, task, only_proven);
-            now >= task.not_before && task.may_go_to(now, node, is_proven, self.policy.retries, self.at_hand, another)
+            now >= task.not_before && task.may_go_to(now, node, is_proven, self, another)
         };
         let retry = self.retries.values().find(may_go).map(|task| task.span.start);
         if let Some(task) = retry.and_then(|start| self.retries.remove(&start)) {
@@ -591,9 +597,13 @@ impl Entry {
         mut failure: Failure,
         around: &Circumstances,
     ) -> Fate {
-        self.at_hand = around.at_hand;
-        // What every node should come to is heard from a node that nobody knows only where nobody else can say.
-        failure.deterministic &= around.is_proven || around.at_hand == AtHand::Nobody;
+        self.note_at_hand(now, around.at_hand);
+        if around.is_proven {
+            self.worked_at = now;
+        }
+        let hopes = self.at_hand != AtHand::Nobody || self.worked_lately(now);
+        // What every node should come to is heard from a node that nobody knows only where nobody else can say, or has.
+        failure.deterministic &= around.is_proven || !hopes || task.has_verdict;
         let first = task.failures.iter().find(|known| known.deterministic && known.node != failure.node).cloned();
         if failure.deterministic {
             if let Some(first) = first {
@@ -603,12 +613,13 @@ impl Entry {
             if !around.another {
                 return self.believe(&task, &failure);
             }
+            task.has_verdict |= around.is_proven;
             task.believe_at = Some(now + CONFIRM);
             task.not_before = now;
         } else {
             task.tries = task.tries.saturating_add(1);
             task.proven_tries += u32::from(around.is_proven);
-            if task.is_exhausted(self.policy.retries, around) {
+            if task.is_exhausted(self.policy.retries, around, hopes) {
                 if task.span.len() > 1 && failure.refusal.code == Code::TimedOut && self.contains_failures() {
                     // Nobody said which unit it was.
                     task.failures.push(failure);
@@ -700,6 +711,20 @@ impl Entry {
         let task = self.retries.remove(&start)?;
         let failure = task.failures.last()?;
         Some((self.believe(&task, failure), failure.node))
+    }
+
+    /// Notes which proven nodes could take what failed often.
+    pub(super) fn note_at_hand(&mut self, now: Moment, at_hand: AtHand) {
+        self.at_hand = at_hand;
+        match at_hand {
+            AtHand::Works => self.worked_at = now,
+            AtHand::Idles | AtHand::Nobody => {}
+        }
+    }
+
+    /// Whether a proven node worked for this requester a moment ago: it may be away, or without work, for that moment alone.
+    fn worked_lately(&self, now: Moment) -> bool {
+        now < self.worked_at + WAITED
     }
 
     /// Whether something waits that goes to proven nodes first.

@@ -394,7 +394,7 @@ impl Requester {
                 }
                 entry.update_partial(now);
                 if entry.wants_proven() {
-                    entry.at_hand = self.candidates.at_hand(core, entry);
+                    entry.note_at_hand(now, self.candidates.at_hand(core, entry));
                 }
             }
             for (id, node, fate) in fates {

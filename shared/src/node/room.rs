@@ -295,7 +295,7 @@ impl Requester {
         let is_proven = self.candidates.is_proven(core, node);
         let may_go_to = |task: &Task| {
             let another = |only_proven| self.candidates.another(core, entry, task, node, only_proven);
-            task.may_go_to(core.now, node, is_proven, entry.policy.retries, entry.at_hand, another)
+            task.may_go_to(core.now, node, is_proven, entry, another)
         };
         let is_out = |id: &AttemptId| self.attempts.get(id).filter(|attempt| attempt.started_at.is_none());
         let mut out = entry.live.iter().filter_map(is_out);

@@ -17,7 +17,8 @@ use crate::{
     units::{Millis, Moment},
 };
 
-/// Nodes remembered; beyond it, who was seen longest ago is forgotten.
+/// Nodes remembered; beyond it, who never delivered is forgotten before who has, and of these who was seen longest ago: names
+/// cost nothing.
 const MOST: usize = 8192;
 /// Silent attempts in a row after which a node is left alone, and for how long at first and at most.
 const SILENT_OFTEN: u32 = 2;
@@ -63,7 +64,7 @@ pub(super) enum Trust {
 #[derive(Default)]
 pub(super) struct Records {
     of: BTreeMap<NodeId, Record>,
-    order: BTreeSet<(Moment, NodeId)>,
+    order: BTreeSet<(bool, Moment, NodeId)>,
     /// When a node that had delivered was last found to owe something for too long.
     doubted_at: Moment,
 }
@@ -118,10 +119,9 @@ impl Records {
 
     /// A node delivered a batch while it ran so many.
     pub(super) fn delivered(&mut self, node: NodeId, now: Moment, running: usize) {
-        let record = self.seen(node, now);
+        let record = self.seen_to(node, now, true);
         let running = u16::try_from(running.max(1)).unwrap_or(u16::MAX);
         record.parallel = record.parallel.max(running.min(record.parallel.saturating_add(1)));
-        record.delivered = true;
         record.delivered_at = now;
         record.owed_at = None;
         record.silent = 0;
@@ -174,17 +174,23 @@ impl Records {
     }
 
     fn seen(&mut self, node: NodeId, now: Moment) -> &mut Record {
-        let known = self.of.get(&node).map(|record| record.seen_at);
-        if let Some(at) = known {
-            self.order.remove(&(at, node));
+        self.seen_to(node, now, false)
+    }
+
+    /// A node was seen, and maybe to deliver.
+    fn seen_to(&mut self, node: NodeId, now: Moment, delivers: bool) -> &mut Record {
+        let known = self.of.get(&node).map(|record| (record.delivered, record.seen_at));
+        if let Some((delivered, at)) = known {
+            self.order.remove(&(delivered, at, node));
         } else if self.of.len() >= MOST
-            && let Some((_, first)) = self.order.pop_first()
+            && let Some((.., first)) = self.order.pop_first()
         {
             self.of.remove(&first);
         }
-        self.order.insert((now, node));
         let record = self.of.entry(node).or_default();
+        record.delivered |= delivers;
         record.seen_at = now;
+        self.order.insert((record.delivered, now, node));
         record
     }
 
@@ -269,11 +275,13 @@ mod tests {
     #[test]
     fn only_so_many_are_remembered() {
         let mut records = Records::default();
+        records.delivered(NODE, Moment(0), 1);
         for number in 0..(MOST as u64 + 100) {
             let mut name = [0; 32];
             name[..8].copy_from_slice(&number.to_le_bytes());
             records.silent(NodeId(name), Moment(number), Moment(number));
         }
         assert_eq!((records.of.len(), records.audit()), (MOST, Ok(())));
+        assert!(records.has_delivered(NODE), "names cost nothing");
     }
 }

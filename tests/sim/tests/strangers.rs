@@ -426,3 +426,94 @@ fn what_is_too_large_to_travel_is_cut_also_where_its_node_restarted_before() {
     let after = span(&bench);
     assert!(after < before / 4, "{before} to {after} in {} attempts", seen.len());
 }
+
+/// A job whose task waits for the busy proven node, since strangers failed it, and has done so for ten minutes.
+fn one_waits_for_long() -> (Bench, JobId) {
+    let (mut bench, _, _) = one_busy();
+    let mut job = for_an_hour();
+    job.policy.retries = 1;
+    let (job, _) = bench.submits("owner", job);
+    (10..12).for_each(|name| stranger(&mut bench, job, name, says_that_it_cannot, 0));
+    for _ in 0..60 {
+        offers(&mut bench, OTHER, 1, 0);
+        bench.waits(Millis(10_000));
+    }
+    (bench, job)
+}
+
+#[test]
+fn a_moment_in_which_the_proven_node_is_away_lets_no_stranger_in() {
+    let (mut bench, job) = one_waits_for_long();
+    bench.feed(Input::Disconnected { node: OTHER });
+    stranger(&mut bench, job, 77, says_that_it_cannot, 0);
+    bench.meets(OTHER);
+    offers(&mut bench, OTHER, 1, 0);
+    bench.waits(Millis(1_000));
+    assert!(is_under_way(&bench, job), "{:?}", bench.node.summary(job));
+}
+
+#[test]
+fn a_proven_node_that_says_nothing_in_time_fails_as_a_proven_one() {
+    let (mut bench, long, next) = one_busy();
+    let mut job = endless();
+    job.policy.retries = 2;
+    let (job, _) = bench.submits("owner", job);
+    (10..13).for_each(|name| stranger(&mut bench, job, name, says_that_it_cannot, 0));
+    is_idle_again(&mut bench, (long, next));
+    for failures in 0..3 {
+        let given = (0..100).any(|_| {
+            offers(&mut bench, OTHER, 1, 1);
+            bench.waits(Millis(1_000));
+            at(&bench, job, OTHER).is_some()
+        });
+        assert!(given, "after {failures}: {:?}", bench.node.summary(job));
+        let attempt = at(&bench, job, OTHER).unwrap();
+        bench.hears_from(OTHER, Message::Started { attempt: AttemptId(attempt) });
+        for _ in 0..12 {
+            offers(&mut bench, OTHER, 1, 0);
+            bench.waits(Millis(10_000));
+        }
+    }
+    assert_eq!(state(&bench, job), JobState::Failed, "it had its tries");
+}
+
+#[test]
+fn a_stranger_confirms_what_a_proven_node_said() {
+    let mut bench = one_proven();
+    offers(&mut bench, OTHER, 1, 1);
+    let (job, did) = bench.submits("owner", thrice());
+    let stranger = NodeId([9; 32]);
+    bench.meets(stranger);
+    bench.is_offered_by(stranger);
+    says_that_the_kernel_is_none(&mut bench, OTHER, assigned(&did));
+    bench.waits(Millis(200));
+    let attempt = at(&bench, job, stranger).unwrap();
+    says_that_the_kernel_is_none(&mut bench, stranger, attempt);
+    assert_eq!(state(&bench, job), JobState::Failed, "both said so");
+}
+
+#[test]
+fn what_failed_on_the_idle_proven_node_goes_back_to_it_though_another_proven_one_works() {
+    let mut bench = both_proven();
+    bench.meets(OTHER);
+    bench.is_offered_by(OTHER);
+    offers(&mut bench, PEER, 1, 1);
+    let mut large = for_an_hour();
+    large.requirements.memory_mib = 4096;
+    let (long, did) = bench.submits("owner", large);
+    assert_eq!(has(&bench, long), [PEER]);
+    bench.hears_from(PEER, Message::Started { attempt: AttemptId(assigned(&did)) });
+    let mut more = for_an_hour();
+    more.requirements.memory_mib = 4096;
+    bench.submits("owner", more);
+    let (job, did) = bench.submits("owner", thrice());
+    assert_eq!(has(&bench, job), [OTHER]);
+    says_that_it_cannot(&mut bench, OTHER, assigned(&did));
+    let back = (0..100).any(|_| {
+        offers(&mut bench, PEER, 1, 0);
+        bench.is_offered_by(OTHER);
+        bench.waits(Millis(1_000));
+        at(&bench, job, OTHER).is_some()
+    });
+    assert!(back);
+}

@@ -178,19 +178,24 @@ impl Relay {
                 *self.ended.entry((source, *to)).or_default() += 1;
             }
         }
-        if self.ended.values().sum::<usize>() <= limits::CIRCUIT_REQUESTS_ENDED {
+        let mut excess = self.ended.values().sum::<usize>().saturating_sub(limits::CIRCUIT_REQUESTS_ENDED);
+        if excess == 0 {
             return;
         }
         let mut by_source: BTreeMap<ConnectionId, usize> = BTreeMap::new();
         for ((source, _), count) in &self.ended {
             *by_source.entry(*source).or_default() += count;
         }
-        let most = by_source.into_iter().max_by_key(|(_, count)| *count);
-        if let Some((connection, peer_id)) =
-            most.and_then(|(source, _)| Some((source, lock(&self.book, |book| book.node(source))?)))
-        {
+        let mut most: Vec<(ConnectionId, usize)> = by_source.into_iter().collect();
+        most.sort_unstable_by_key(|(_, count)| std::cmp::Reverse(*count));
+        for (connection, count) in most {
+            let Some(peer_id) = lock(&self.book, |book| book.node(connection)) else { continue };
             tracing::debug!(%peer_id, "closing a connection whose requests for circuits ended before their turn");
             self.actions.push_back(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) });
+            excess = excess.saturating_sub(count);
+            if excess == 0 {
+                return;
+            }
         }
     }
 
