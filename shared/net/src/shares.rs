@@ -269,6 +269,13 @@ impl Shares {
         self.hold_most().into_iter().rev().find(|most| self.is_more_than(*most, newcomer, many))
     }
 
+    /// Who holds most within a group that a newcomer is in, if that is more than the newcomer would hold with one more.
+    pub fn gives_way_within(&self, around: Group, newcomer: Groups) -> Option<Groups> {
+        let (mut left, mut most) = (LOOKED_AT, Vec::new());
+        self.fullest_within(around, &mut left, &mut most);
+        most.into_iter().find(|most| self.is_more_than(*most, Some(newcomer), 1))
+    }
+
     /// Whether one that holds `most` gives way to a newcomer that would hold so much more, as in [`Self::gives_way_for`].
     pub fn is_more_than(&self, most: Groups, newcomer: Option<Groups>, many: usize) -> bool {
         let apart = |group: &Group| !newcomer.is_some_and(|newcomer| newcomer.0.contains(group));
@@ -315,6 +322,20 @@ mod tests {
         assert_eq!((gives_way_to(&Shares::default(), "1.1.1.1"), Shares::default().gives_way_to(None)), (None, None));
         assert_eq!(holding(&[("1.1.1.1", 1), ("3.1.1.1", 1)]).gives_way_to(None), None);
         assert_eq!(gives_way_to(&holding(&[("1.1.1.1", 1)]), "2.2.2.2"), None, "one is nobody's too many");
+    }
+
+    #[test]
+    fn whoever_holds_most_around_a_newcomer_gives_way_to_it() {
+        let shares = holding(&[("1.1.1.1", 5), ("1.1.1.2", 3), ("1.1.2.1", 4), ("9.9.9.9", 90)]);
+        let within = |group: fn(Groups) -> Group, text: &str| {
+            let found = shares.gives_way_within(group(groups(text)), groups(text));
+            found.map(|groups| groups.address().first.to_string())
+        };
+        assert_eq!(within(Groups::network, "1.1.1.3").unwrap(), "1.1.1.1");
+        assert_eq!(within(Groups::network, "1.1.1.1"), None, "not to itself");
+        assert_eq!(within(Groups::wide, "1.1.2.2").unwrap(), "1.1.1.1");
+        assert_eq!(within(Groups::network, "1.1.2.2").unwrap(), "1.1.2.1");
+        assert_eq!(within(Groups::network, "2.2.2.2"), None);
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub const YOUNG: Duration = Duration::from_millis(250);
 pub const TICK: Duration = Duration::from_millis(25);
 /// So many of those that wait for a place, and of those that wait for room for their bytes, take from others in a tick.
 const TAKE_IN_A_TICK: usize = 4;
+/// Once so many bodies were looked at in a tick, no more of those that wait take from others in it: everybody waits meanwhile.
+const LOOKED_AT_IN_A_TICK: usize = 20_000;
 
 /// The bodies under way and those that wait to be read.
 #[derive(Default)]
@@ -55,6 +57,8 @@ pub struct Table {
     pub(super) without_place: Amounts,
     /// Ticks so far.
     ticks: u64,
+    /// Bodies that were looked at in this one, for those that may go.
+    looked_at: usize,
     /// Whether somebody looks at each tick.
     is_looked_through: bool,
 }
@@ -67,7 +71,7 @@ struct Waiter {
     /// Whether it counts for those without a place.
     counts: bool,
     since: Instant,
-    /// The tick in which it last tried to take from others.
+    /// The tick in which it came, or last tried to take from others.
     tried: u64,
 }
 
@@ -268,6 +272,7 @@ impl Table {
     /// take from others, who have tried longest ago first. `false` when nobody waits any more.
     pub fn look_through(&mut self, now: Instant) -> bool {
         self.ticks += 1;
+        self.looked_at = 0;
         for of in [Shared::Bodies, Shared::Bytes] {
             let wants =
                 |waiter: &Waiter| matches!((of, &waiter.outside), (Shared::Bodies, Some(_)) | (Shared::Bytes, None));
@@ -279,6 +284,9 @@ impl Table {
             order.retain(|(_, _, number)| !self.gets(*number, false, now));
             order.sort_unstable();
             for (_, _, number) in order.into_iter().take(TAKE_IN_A_TICK) {
+                if self.looked_at >= LOOKED_AT_IN_A_TICK {
+                    break;
+                }
                 self.gets(number, true, now);
             }
         }
@@ -323,20 +331,23 @@ impl Table {
             let is_full = |scope: &Scope| self.without_place.held(scope.group(groups)) >= scope.room(Shared::Bodies);
             match Scope::EACH.into_iter().find(is_full) {
                 None => {}
-                Some(Scope::All) => {
-                    let Some(most) = self.without_place.shares.gives_way_to(Some(groups)) else {
-                        return Answer::Refused;
+                Some(Scope::Address) => return Answer::Refused,
+                Some(scope @ (Scope::Network | Scope::Wide | Scope::All)) => {
+                    let shares = &self.without_place.shares;
+                    let most = match scope.group(groups) {
+                        Some(group) => shares.gives_way_within(group, groups),
+                        None => shares.gives_way_to(Some(groups)),
                     };
+                    let Some(most) = most else { return Answer::Refused };
                     let theirs = |waiter: &Waiter| waiter.counts && waiter.source.groups().address() == most.address();
                     let newest =
                         self.waiting.iter().rev().find(|(_, waiter)| theirs(waiter)).map(|(number, _)| *number);
                     newest.and_then(|newest| self.remove(newest)).inspect(Arriving::give_way);
                 }
-                Some(Scope::Address | Scope::Network | Scope::Wide) => return Answer::Refused,
             }
             self.without_place.add(groups, 1);
         }
-        self.waiting.insert(number, Waiter { source, outside, counts, since: now, tried: 0 });
+        self.waiting.insert(number, Waiter { source, outside, counts, since: now, tried: self.ticks });
         Answer::Waits
     }
 
@@ -526,6 +537,7 @@ impl Table {
         comer: Comer,
     ) -> Option<(u64, Arriving)> {
         self.mark_slow(now);
+        self.looked_at += self.coming.len() + self.whole.len();
         let comer_is_slow = comer.body.and_then(|number| self.bodies.get(&number)).is_some_and(|body| body.is_slow);
         let groups = comer.source.groups();
         // What it wants counts for whether it takes most.

@@ -508,6 +508,21 @@ fn where_all_wait_that_may_one_of_whoever_does_with_most_goes_for_one_who_does_w
     assert_eq!(waiting.iter().filter(|(_, gone, _)| gone.is_cancelled()).count(), 1);
 }
 
+#[test]
+fn where_as_many_of_a_network_wait_as_may_one_of_whoever_does_with_most_goes_for_a_neighbour() {
+    let intake = Intake::default();
+    let start = Instant::now();
+    let arrive = |source| intake.lock().arrive(source, start);
+    let most = limits::BODIES_PER_NETWORK;
+    let _held: Vec<_> = (0..most).map(|n| arrive(near(50, 1 + (n % 4) as u8))).collect();
+    let waiting: Vec<_> = (0..most).map(|n| arrive(near(50, 1 + (n % 4) as u8))).collect();
+    assert!(waiting.iter().all(|(_, _, answer)| *answer == Answer::Waits));
+    assert_eq!(arrive(near(50, 1)).2, Answer::Refused);
+    let (light, _, answer) = arrive(near(50, 99));
+    assert!(answer == Answer::Waits && intake.lock().waits(light));
+    assert_eq!(waiting.iter().filter(|(_, gone, _)| gone.is_cancelled()).count(), 1);
+}
+
 #[tokio::test]
 async fn a_body_that_is_whole_gives_its_place_back_and_its_bytes_count() {
     let intake = Intake::default();

@@ -202,19 +202,21 @@ impl Queue {
         self.go_on(now);
     }
 
-    /// Whether one more may wait: within the shares, and where as many wait as may in all, for one of somebody who has more.
+    /// Whether one more may wait: within the share of its address, and where as many wait as may around it, or in all, for one of
+    /// somebody who has more there.
     fn makes_room(&mut self, path: Path, now: Instant) -> bool {
         let bounds = limits::TURN_WAITERS;
         let most = [bounds.per_wide_network, bounds.per_network, bounds.per_address];
         let is_this_machine = path.groups.address().first().is_loopback();
-        let has_share = path.groups.each().into_iter().zip(most).all(|(group, most)| self.waiting.of(group) < most);
-        if !has_share && !is_this_machine {
-            return false;
-        }
-        if self.all_waiting < bounds.all {
-            return true;
-        }
-        let Some(gives_way) = self.waiting.gives_way_to(Some(path.groups)) else { return false };
+        let full =
+            path.groups.each().into_iter().zip(most).rev().find(|(group, most)| self.waiting.of(*group) >= *most);
+        let gives_way = match full.filter(|_| !is_this_machine) {
+            Some((group, _)) if group == path.groups.address() => return false,
+            Some((group, _)) => self.waiting.gives_way_within(group, path.groups),
+            None if self.all_waiting < bounds.all => return true,
+            None => self.waiting.gives_way_to(Some(path.groups)),
+        };
+        let Some(gives_way) = gives_way else { return false };
         let [_, _, addresses] = &self.parties;
         // Its newest: the others have waited longer.
         let newest = addresses.get(&gives_way.address().first()).and_then(|address| address.own.last_key_value());

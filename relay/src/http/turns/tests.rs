@@ -313,6 +313,26 @@ fn where_as_many_wait_as_may_one_of_who_has_most_is_refused_for_who_has_fewer() 
     assert!(turns.lock().large.is_empty());
 }
 
+#[test]
+fn where_as_many_of_a_network_or_a_wide_one_wait_as_may_who_has_most_there_is_refused_for_a_neighbour() {
+    let bounds = limits::TURN_WAITERS;
+    let in_network: fn(usize) -> Source = |n| near(1, u8::try_from(n).unwrap_or(0));
+    let in_wide_network: fn(usize) -> Source = |n| beside(1, u16::try_from(n).unwrap_or(0));
+    for (of, most) in [(in_network, bounds.per_network), (in_wide_network, bounds.per_wide_network)] {
+        let turns = Turns::default();
+        let _running = fill(&turns);
+        let sources = most / bounds.per_address;
+        let mut waiting: Vec<_> = (0..most).map(|n| turns.queue(of(n % sources), limits::MOST_BODY_BYTES)).collect();
+        assert!(!waiting.iter_mut().any(is_refused));
+        let mut neighbour = turns.queue(of(sources), limits::MOST_BODY_BYTES);
+        assert!(!is_refused(&mut neighbour));
+        assert_eq!(waiting.iter_mut().filter_map(|one| is_refused(one).then_some(())).count(), 1);
+        assert!(is_refused(&mut turns.queue(of(0), limits::MOST_BODY_BYTES)), "who has most himself");
+        drop((waiting, neighbour, _running));
+        assert!(turns.lock().large.is_empty());
+    }
+}
+
 #[tokio::test]
 async fn who_is_refused_is_told_at_once() {
     let turns = Turns::default();
