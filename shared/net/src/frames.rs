@@ -1,24 +1,112 @@
 //! The two tasks of a connection: one reads frames into messages, one writes frames out, many in one write.
+//!
+//! Between messages there may be marks, which the links of two nodes say to each other: a frame of length 0, followed by
+//! one byte that counts those of the mark.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
-use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, SinkExt, StreamExt, channel::mpsc};
+use futures::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, SinkExt, StreamExt,
+    channel::{mpsc, oneshot},
+};
 use libp2p::swarm::ConnectionId;
 use p2pnet_shared::wire::{self, Message, WireError};
 
-use crate::limits;
+use crate::{
+    limits,
+    links::{Beginning, First},
+};
 
 /// Bytes of the length that precedes a frame.
 const PREFIX: usize = 4;
 
+/// What the links of two nodes say to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// This was the last: nothing comes after it in this stream. What follows is said on another connection.
+    End,
+    /// First in a stream: it goes on with what was said on another connection up to its [`Mark::End`], since that
+    /// beginning.
+    GoesOn(u64),
+    /// The node begins anew, with Hello.
+    Begins(Beginning),
+}
+
+impl Mark {
+    /// The mark's number, and what it says besides.
+    fn bytes(self) -> Vec<u8> {
+        match self {
+            Self::End => vec![0],
+            Self::GoesOn(beginning) => {
+                let mut bytes = vec![1];
+                bytes.extend(beginning.to_be_bytes());
+                bytes
+            }
+            Self::Begins(Beginning { mine, yours, lost }) => {
+                let mut bytes = vec![2];
+                bytes.extend(mine.to_be_bytes());
+                bytes.extend(yours.to_be_bytes());
+                bytes.push(u8::from(lost));
+                bytes
+            }
+        }
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self, WireError> {
+        let (number, rest) = bytes.split_first().ok_or(WireError::Malformed)?;
+        let mut words = rest.chunks_exact(8).filter_map(|word| word.try_into().ok()).map(u64::from_be_bytes);
+        match (number, rest.len(), words.next(), words.next()) {
+            (0, 0, None, None) => Ok(Self::End),
+            (1, 8, Some(beginning), None) => Ok(Self::GoesOn(beginning)),
+            (2, 17, Some(mine), Some(yours)) => match rest.last() {
+                Some(lost @ (0 | 1)) => Ok(Self::Begins(Beginning { mine, yours, lost: *lost == 1 })),
+                Some(_) | None => Err(WireError::Malformed),
+            },
+            _ => Err(WireError::Malformed),
+        }
+    }
+}
+
+/// A frame without its length.
+enum Frame {
+    Message(Vec<u8>),
+    Mark(Mark),
+}
+
+impl Frame {
+    /// How many bytes it takes on the way.
+    fn len(&self) -> usize {
+        PREFIX
+            + match self {
+                Self::Message(bytes) => bytes.len(),
+                Self::Mark(mark) => 1 + mark.bytes().len(),
+            }
+    }
+}
+
+/// What a frame says.
+#[derive(Debug)]
+enum Said {
+    Message(Message),
+    Mark(Mark),
+}
+
 /// What the tasks tell the loop.
 #[derive(Debug)]
 pub enum LinkFact {
+    /// The first frame came, and waits.
+    Began(First),
     /// A message came.
     Received(Message),
+    /// [`Mark::Begins`] came.
+    Begins(Beginning),
+    /// [`Mark::End`] came. That it was read is not acknowledged yet.
+    Whole,
+    /// The other side has read our stream up to [`Mark::End`].
+    Acknowledged,
     /// A frame came that is no message.
     Garbled,
     /// The stream ended or broke, or the other side broke a bound: the connection is of no more use.
@@ -48,17 +136,55 @@ pub struct Meter {
 
 /// The loop's end of a writing task.
 pub struct Outgoing {
-    frames: mpsc::UnboundedSender<Vec<u8>>,
+    frames: mpsc::UnboundedSender<Frame>,
     meter: Arc<Meter>,
+}
+
+/// What a writing task needs.
+pub struct Queue {
+    frames: mpsc::UnboundedReceiver<Frame>,
+    meter: Arc<Meter>,
+}
+
+/// The loop's end of a reading task.
+pub struct Reader {
+    go: Option<oneshot::Sender<()>>,
+    acknowledge: Option<oneshot::Sender<()>>,
+}
+
+/// What a reading task waits for.
+pub struct Gate {
+    go: oneshot::Receiver<()>,
+    acknowledge: oneshot::Receiver<()>,
+}
+
+impl Reader {
+    /// An end for the loop and what [`read`] needs.
+    pub fn new() -> (Self, Gate) {
+        let (go, gone) = oneshot::channel();
+        let (acknowledge, acknowledged) = oneshot::channel();
+        (Self { go: Some(go), acknowledge: Some(acknowledge) }, Gate { go: gone, acknowledge: acknowledged })
+    }
+
+    /// Lets it read beyond the first frame.
+    pub fn go(&mut self) {
+        // An error means that the task is over.
+        let _ = self.go.take().map(|go| go.send(()));
+    }
+
+    /// Lets the other side know that its stream was read up to [`Mark::End`].
+    pub fn acknowledge(&mut self) {
+        let _ = self.acknowledge.take().map(|acknowledge| acknowledge.send(()));
+    }
 }
 
 impl Outgoing {
     /// An end for the loop and what [`write`] needs. The queue's bound is in bytes and the loop's to keep: it asks
     /// [`Outgoing::queued`] before it sends.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<Vec<u8>>, Arc<Meter>) {
-        let (frames, receiver) = mpsc::unbounded();
+    pub fn new() -> (Self, Queue) {
+        let (sender, frames) = mpsc::unbounded();
         let meter = Arc::new(Meter::default());
-        (Self { frames, meter: meter.clone() }, receiver, meter)
+        (Self { frames: sender, meter: meter.clone() }, Queue { frames, meter })
     }
 
     /// Bytes that wait.
@@ -71,29 +197,38 @@ impl Outgoing {
         self.meter.written.load(Ordering::Relaxed)
     }
 
-    /// Puts a frame (without its length) behind what waits; `false` when the writer is gone.
+    /// Puts a message's frame (without its length) behind what waits; `false` when the writer is gone.
     pub fn send(&self, frame: Vec<u8>) -> bool {
-        let len = frame.len() + PREFIX;
-        self.meter.queued.fetch_add(len, Ordering::Relaxed);
+        self.put(Frame::Message(frame))
+    }
+
+    /// Puts a mark behind what waits; after [`Mark::End`] nothing more is written. `false` when the writer is gone.
+    pub fn mark(&self, mark: Mark) -> bool {
+        self.put(Frame::Mark(mark))
+    }
+
+    fn put(&self, frame: Frame) -> bool {
+        self.meter.queued.fetch_add(frame.len(), Ordering::Relaxed);
         self.frames.unbounded_send(frame).is_ok()
     }
 }
 
-/// Writes frames until the loop drops its [`Outgoing`] or the stream breaks.
+/// Writes frames until the loop drops its [`Outgoing`] or the stream breaks; or up to [`Mark::End`], and then waits until
+/// the other side has read that.
 pub async fn write(
-    mut stream: impl AsyncWrite + Unpin,
-    mut frames: mpsc::UnboundedReceiver<Vec<u8>>,
-    meter: Arc<Meter>,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    Queue { mut frames, meter }: Queue,
     connection: ConnectionId,
     mut facts: mpsc::Sender<LinkEvent>,
 ) {
     let mut batch = Vec::new();
-    while let Some(frame) = frames.next().await {
+    let mut ends = false;
+    while !ends && let Some(frame) = frames.next().await {
         batch.clear();
-        append(&mut batch, &frame);
-        while batch.len() < limits::WRITE_BATCH {
+        ends = append(&mut batch, &frame);
+        while !ends && batch.len() < limits::WRITE_BATCH {
             match frames.next().now_or_never() {
-                Some(Some(frame)) => append(&mut batch, &frame),
+                Some(Some(frame)) => ends = append(&mut batch, &frame),
                 Some(None) | None => break,
             }
         }
@@ -106,13 +241,25 @@ pub async fn write(
         }
     }
     let _ = stream.close().await;
+    if ends {
+        // The other side closes its half when it has read ours. If the connection breaks instead, that shows elsewhere.
+        let _ = stream.read(&mut [0]).await;
+        let _ = facts.send((connection, LinkFact::Acknowledged)).await;
+    }
 }
 
-/// Reads frames until the stream ends or the loop is gone. Waits while the loop is behind.
-pub async fn read(mut stream: impl AsyncRead + Unpin, connection: ConnectionId, mut facts: mpsc::Sender<LinkEvent>) {
+/// Reads frames until the stream ends or the loop is gone. Waits after the first until the loop lets it go on, and while
+/// the loop is behind.
+pub async fn read(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    gate: Gate,
+    connection: ConnectionId,
+    mut facts: mpsc::Sender<LinkEvent>,
+) {
     let mut chunk = vec![0; limits::READ_CHUNK];
     let mut pending = Pending::default();
     let mut garbled = 0;
+    let mut go = Some(gate.go);
     let ending = 'ending: loop {
         let len = match stream.read(&mut chunk).await {
             Ok(0) | Err(_) => break Ending::Closed,
@@ -120,11 +267,37 @@ pub async fn read(mut stream: impl AsyncRead + Unpin, connection: ConnectionId, 
         };
         pending.bytes.extend_from_slice(&chunk[..len]);
         loop {
-            let fact = match pending.next() {
-                Ok(Some(message)) => LinkFact::Received(message),
+            let said = match pending.next() {
+                Ok(Some(said)) => Some(said),
                 Ok(None) => break,
                 Err(WireError::TooLong(_)) => break 'ending Ending::TooLong,
-                Err(WireError::Malformed) => {
+                Err(WireError::Malformed) => None,
+            };
+            let is_first = go.is_some();
+            if let Some(said) = &said
+                && let Some(go) = go.take()
+            {
+                let first = match said {
+                    Said::Message(_) | Said::Mark(Mark::End) => First::Message,
+                    Said::Mark(Mark::Begins(_)) => First::Begins,
+                    Said::Mark(Mark::GoesOn(beginning)) => First::GoesOn(*beginning),
+                };
+                if facts.send((connection, LinkFact::Began(first))).await.is_err() || go.await.is_err() {
+                    return;
+                }
+            }
+            let fact = match said {
+                Some(Said::Message(message)) => LinkFact::Received(message),
+                Some(Said::Mark(Mark::Begins(beginning))) => LinkFact::Begins(beginning),
+                Some(Said::Mark(Mark::GoesOn(_))) if is_first => continue,
+                Some(Said::Mark(Mark::End)) => {
+                    let told = facts.send((connection, LinkFact::Whole)).await;
+                    if told.is_ok() && gate.acknowledge.await.is_ok() {
+                        let _ = stream.close().await;
+                    }
+                    return;
+                }
+                Some(Said::Mark(Mark::GoesOn(_))) | None => {
                     garbled += 1;
                     if garbled > limits::GARBLED_FRAMES {
                         break 'ending Ending::Garbled;
@@ -155,11 +328,24 @@ async fn write_metered(stream: &mut (impl AsyncWrite + Unpin), batch: &[u8], met
     stream.flush().await
 }
 
-fn append(batch: &mut Vec<u8>, frame: &[u8]) {
-    // `wire::encode` keeps frames below MAX_FRAME, far from what 32 bits hold.
-    let len = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-    batch.extend_from_slice(&len.to_be_bytes());
-    batch.extend_from_slice(frame);
+/// Adds a frame to what is written next; whether it is the last.
+fn append(batch: &mut Vec<u8>, frame: &Frame) -> bool {
+    match frame {
+        Frame::Message(bytes) => {
+            // `wire::encode` keeps frames below MAX_FRAME, far from what 32 bits hold.
+            let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            batch.extend_from_slice(&len.to_be_bytes());
+            batch.extend_from_slice(bytes);
+            false
+        }
+        Frame::Mark(mark) => {
+            let bytes = mark.bytes();
+            batch.extend_from_slice(&[0; PREFIX]);
+            batch.push(u8::try_from(bytes.len()).unwrap_or(u8::MAX));
+            batch.extend_from_slice(&bytes);
+            *mark == Mark::End
+        }
+    }
 }
 
 /// Bytes that came and are not yet a whole frame. It grows with what was sent, never with what was announced.
@@ -170,17 +356,24 @@ struct Pending {
 }
 
 impl Pending {
-    /// The next whole frame as a message; `None` until more bytes come.
-    fn next(&mut self) -> Result<Option<Message>, WireError> {
+    /// What the next whole frame says; `None` until more bytes come.
+    fn next(&mut self) -> Result<Option<Said>, WireError> {
         let rest = &self.bytes[self.start..];
         let Some((prefix, rest)) = rest.split_first_chunk::<PREFIX>() else { return Ok(None) };
         let len = u32::from_be_bytes(*prefix) as usize;
         if len > wire::MAX_FRAME {
             return Err(WireError::TooLong(len));
         }
+        // No message is empty.
+        if len == 0 {
+            let mark = rest.split_first().and_then(|(len, rest)| rest.get(..usize::from(*len)));
+            let Some(mark) = mark else { return Ok(None) };
+            self.start += PREFIX + 1 + mark.len();
+            return Mark::read(mark).map(|mark| Some(Said::Mark(mark)));
+        }
         let Some(frame) = rest.get(..len) else { return Ok(None) };
         self.start += PREFIX + len;
-        wire::decode(frame).map(Some)
+        wire::decode(frame).map(|message| Some(Said::Message(message)))
     }
 
     /// Drops what was read, and the room for a long frame once it is no longer needed.
@@ -194,21 +387,27 @@ impl Pending {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use futures::{executor::block_on, io::Cursor};
     use p2pnet_shared::id::Hash;
 
     use super::*;
 
+    const BEGINNING: Beginning = Beginning { mine: 1 << 20, yours: 7, lost: true };
+
     fn connection() -> ConnectionId {
         ConnectionId::new_unchecked(1)
     }
 
+    /// What a reader tells that is let go on at once, and that may acknowledge.
     fn facts_of(bytes: Vec<u8>) -> Vec<LinkFact> {
         block_on(async {
             let (sender, receiver) = mpsc::channel(0);
-            let reading = read(Cursor::new(bytes), connection(), sender);
+            let (mut reader, gate) = Reader::new();
+            reader.go();
+            reader.acknowledge();
+            let reading = read(Cursor::new(bytes), gate, connection(), sender);
             let (_, facts) = futures::join!(reading, receiver.map(|(_, fact)| fact).collect());
             facts
         })
@@ -216,8 +415,18 @@ mod tests {
 
     fn framed(frame: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        append(&mut bytes, frame);
+        append(&mut bytes, &Frame::Message(frame.to_vec()));
         bytes
+    }
+
+    fn marked(mark: Mark) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        append(&mut bytes, &Frame::Mark(mark));
+        bytes
+    }
+
+    fn message(n: u8) -> Vec<u8> {
+        framed(&wire::encode(&unknown(n)).unwrap())
     }
 
     fn unknown(n: u8) -> Message {
@@ -226,23 +435,69 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again_in_order_and_in_few_writes() {
-        let (outgoing, frames, meter) = Outgoing::new();
+        let (outgoing, queue) = Outgoing::new();
         for n in 0..100 {
             assert!(outgoing.send(wire::encode(&unknown(n)).unwrap()));
         }
         assert_eq!(outgoing.queued(), 100 * (PREFIX + 33));
+        let meter = queue.meter.clone();
         drop(outgoing);
         let (sender, _receiver) = mpsc::channel(0);
-        let mut out = Vec::new();
-        block_on(write(&mut out, frames, meter.clone(), connection(), sender));
+        let mut out = Cursor::new(Vec::new());
+        block_on(write(&mut out, queue, connection(), sender));
+        let out = out.into_inner();
         assert_eq!(meter.queued.load(Ordering::Relaxed), 0);
         assert_eq!(meter.written.load(Ordering::Relaxed), out.len() as u64);
         let facts = facts_of(out);
-        assert_eq!(facts.len(), 101);
-        for (n, fact) in (0..100).zip(&facts) {
+        assert_eq!(facts.len(), 102);
+        assert!(matches!(facts[0], LinkFact::Began(First::Message)));
+        for (n, fact) in (0..100).zip(&facts[1..]) {
             assert!(matches!(fact, LinkFact::Received(message) if *message == unknown(n)));
         }
-        assert!(matches!(facts[100], LinkFact::Ended(Ending::Closed)));
+        assert!(matches!(facts[101], LinkFact::Ended(Ending::Closed)));
+    }
+
+    #[test]
+    fn nothing_is_written_behind_the_end_and_what_was_read_to_it_is_acknowledged() {
+        let (outgoing, queue) = Outgoing::new();
+        assert!(outgoing.mark(Mark::GoesOn(3)));
+        assert!(outgoing.send(wire::encode(&unknown(1)).unwrap()));
+        assert!(outgoing.mark(Mark::End));
+        assert!(outgoing.send(wire::encode(&unknown(2)).unwrap()));
+        let (sender, mut receiver) = mpsc::channel(0);
+        let mut out = Cursor::new(Vec::new());
+        block_on(async { futures::join!(write(&mut out, queue, connection(), sender), receiver.next()).1 }).unwrap();
+        let out = out.into_inner();
+        assert_eq!(out, [marked(Mark::GoesOn(3)), message(1), marked(Mark::End)].concat());
+        let facts = facts_of(out);
+        let [LinkFact::Began(First::GoesOn(3)), LinkFact::Received(_), LinkFact::Whole] = &facts[..] else {
+            panic!("{facts:?}")
+        };
+    }
+
+    #[test]
+    fn beyond_its_first_frame_a_stream_is_read_when_the_loop_says_so() {
+        let bytes = [message(1), marked(Mark::Begins(BEGINNING)), message(2)].concat();
+        let (sender, mut facts) = mpsc::channel(9);
+        let (mut reader, gate) = Reader::new();
+        let mut reading = Box::pin(read(Cursor::new(bytes), gate, connection(), sender));
+        assert!((&mut reading).now_or_never().is_none());
+        assert!(matches!(facts.next().now_or_never(), Some(Some((_, LinkFact::Began(First::Message))))));
+        assert!(facts.next().now_or_never().is_none());
+        reader.go();
+        block_on(reading);
+        let rest: Vec<_> = block_on(facts.map(|(_, fact)| fact).collect());
+        let [LinkFact::Received(_), LinkFact::Begins(BEGINNING), LinkFact::Received(_), LinkFact::Ended(_)] = &rest[..]
+        else {
+            panic!("{rest:?}")
+        };
+    }
+
+    #[test]
+    fn a_mark_in_the_wrong_place_and_one_that_nobody_knows_are_garbled() {
+        let facts = facts_of([message(1), marked(Mark::GoesOn(3)), vec![0, 0, 0, 0, 3, 9, 9, 9], message(2)].concat());
+        assert!(matches!(facts[2..4], [LinkFact::Garbled, LinkFact::Garbled]), "{facts:?}");
+        assert!(matches!(facts[4], LinkFact::Received(_)));
     }
 
     #[test]
@@ -251,7 +506,7 @@ mod tests {
         bytes.extend(framed(&wire::encode(&unknown(1)).unwrap()));
         let facts = facts_of(bytes);
         assert!(matches!(facts[0], LinkFact::Garbled));
-        assert!(matches!(facts[1], LinkFact::Received(_)));
+        assert!(matches!(facts[2], LinkFact::Received(_)));
     }
 
     #[test]

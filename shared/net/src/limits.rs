@@ -80,6 +80,16 @@ pub const SILENT_TIMEOUT: Duration = Duration::from_secs(30);
 pub const IDLE_MILLIS: u64 = 5 * 60_000;
 /// A second connection to a node that has carried nothing for so many milliseconds is closed.
 pub const SPARE_MILLIS: u64 = 30_000;
+/// A node that goes on over a better connection ends what it said over the old one first. While it says nothing more there for
+/// so many milliseconds and does not, the old connection is closed,
+pub const MOVE_QUIET_MILLIS: u64 = 30_000;
+/// and after so many in any case. What it says on the new one is not read meanwhile.
+pub const MOVE_MILLIS: u64 = 5 * 60_000;
+/// How often a node may say within [`LOSSES_MILLIS`] that something was lost to it. Beyond, its connection is closed, and it has
+/// to come back on a new one.
+pub const LOSSES: u32 = 16;
+/// See [`LOSSES`].
+pub const LOSSES_MILLIS: u64 = 60_000;
 /// How often a connection is asked for a sign of life.
 pub const PING_INTERVAL: Duration = Duration::from_secs(8);
 /// A ping without an answer for so long has failed.
@@ -121,8 +131,8 @@ pub const WRITE_BATCH: usize = 64 << 10;
 pub const READ_CHUNK: usize = 16 << 10;
 /// Frames that are no message after which a node is hung up on.
 pub const GARBLED_FRAMES: u32 = 16;
-/// Streams of our protocol that a node may open on one connection; it needs one.
-pub const STREAMS_PER_CONNECTION: usize = 2;
+/// Streams of our protocol that a node may open on one connection.
+pub const STREAMS_PER_CONNECTION: usize = 1;
 /// Streams of one connection, of both sides together; yamux ends a connection beyond. More than both may have, since yamux lets
 /// go of one that was dropped a little later.
 pub const STREAMS: usize = 1_280;

@@ -1,5 +1,5 @@
 //! The stream protocol as a libp2p behaviour: on every connection each side opens one stream for what it says, and
-//! accepts the other's.
+//! accepts the other's. A stream has one of two names: by the newer one, both sides know marks (`frames::Mark`).
 //!
 //! Unlike a general stream behaviour it never dials, never picks a connection by chance and never drops a stream that
 //! arrived while the loop was busy: streams come out tagged with their connection.
@@ -7,12 +7,13 @@
 use std::{
     collections::VecDeque,
     convert::Infallible,
+    future::{Ready, ready},
     task::{Context, Poll},
 };
 
 use libp2p::{
     Multiaddr, PeerId, Stream, StreamProtocol,
-    core::{Endpoint, transport::PortUse, upgrade::ReadyUpgrade},
+    core::{Endpoint, InboundUpgrade, OutboundUpgrade, UpgradeInfo, transport::PortUse},
     swarm::{
         ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
         SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
@@ -23,13 +24,21 @@ use p2pnet_shared::wire;
 
 use crate::{limits, node_of};
 
-const PROTOCOL: StreamProtocol = StreamProtocol::new(wire::PROTOCOL);
+/// The name of a stream between nodes of which one knows no marks,
+const PLAIN: StreamProtocol = StreamProtocol::new(wire::PROTOCOL);
+/// and between those that know them.
+const MARKED: StreamProtocol = StreamProtocol::new("/p2pnet/node/1.1");
 
 /// What happened to a stream.
 #[derive(Debug)]
 pub enum StreamFact {
     /// Ours is open: we may speak.
-    Opened(Stream),
+    Opened {
+        /// Ours.
+        stream: Stream,
+        /// Whether the other side knows marks.
+        knows_marks: bool,
+    },
     /// The other side opened its own: we may listen.
     Accepted(Stream),
     /// The other side does not speak our protocol, or the connection broke in between.
@@ -59,6 +68,39 @@ pub struct Behaviour {
 impl Behaviour {
     fn handler(peer: PeerId) -> Result<Handler, ConnectionDenied> {
         node_of(&peer).map(|_| Handler::default()).ok_or_else(|| ConnectionDenied::new(NotEd25519))
+    }
+}
+
+/// Agrees on a name, and does nothing more.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Names;
+
+impl UpgradeInfo for Names {
+    type Info = StreamProtocol;
+    type InfoIter = [StreamProtocol; 2];
+
+    fn protocol_info(&self) -> Self::InfoIter {
+        [MARKED, PLAIN]
+    }
+}
+
+impl InboundUpgrade<Stream> for Names {
+    type Output = Stream;
+    type Error = Infallible;
+    type Future = Ready<Result<Stream, Infallible>>;
+
+    fn upgrade_inbound(self, stream: Stream, _: StreamProtocol) -> Self::Future {
+        ready(Ok(stream))
+    }
+}
+
+impl OutboundUpgrade<Stream> for Names {
+    type Output = (Stream, StreamProtocol);
+    type Error = Infallible;
+    type Future = Ready<Result<(Stream, StreamProtocol), Infallible>>;
+
+    fn upgrade_outbound(self, stream: Stream, name: StreamProtocol) -> Self::Future {
+        ready(Ok((stream, name)))
     }
 }
 
@@ -112,13 +154,13 @@ pub struct Handler {
 impl ConnectionHandler for Handler {
     type FromBehaviour = Infallible;
     type ToBehaviour = StreamFact;
-    type InboundProtocol = ReadyUpgrade<StreamProtocol>;
-    type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
+    type InboundProtocol = Names;
+    type OutboundProtocol = Names;
     type InboundOpenInfo = ();
     type OutboundOpenInfo = ();
 
     fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
-        SubstreamProtocol::new(ReadyUpgrade::new(PROTOCOL), ())
+        SubstreamProtocol::new(Names, ())
     }
 
     fn poll(
@@ -131,7 +173,7 @@ impl ConnectionHandler for Handler {
         if !self.asked {
             self.asked = true;
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest {
-                protocol: SubstreamProtocol::new(ReadyUpgrade::new(PROTOCOL), ()),
+                protocol: SubstreamProtocol::new(Names, ()),
             });
         }
         Poll::Pending
@@ -150,8 +192,8 @@ impl ConnectionHandler for Handler {
                 self.accepted += 1;
                 self.facts.push_back(StreamFact::Accepted(stream));
             }
-            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, .. }) => {
-                self.facts.push_back(StreamFact::Opened(stream));
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: (stream, name), .. }) => {
+                self.facts.push_back(StreamFact::Opened { stream, knows_marks: name == MARKED });
             }
             ConnectionEvent::DialUpgradeError(_) => self.facts.push_back(StreamFact::Refused),
             // The enum is libp2p's and open-ended.

@@ -95,7 +95,7 @@ pub enum Input {
     /// it is told by [`Node::unreadable`]. Left out may be the [`StoreKey::Job`] of each job whose [`StoreKey::Finished`] is
     /// there and not damaged ([`is_damaged_line`]), and its result.
     Restored(Vec<(StoreKey, Vec<u8>)>),
-    /// A connection to a node is ready (the first, or a better one).
+    /// A connection to a node is ready, the first or the first after [`Input::Disconnected`].
     Connected {
         /// To whom.
         node: NodeId,
@@ -104,7 +104,16 @@ pub enum Input {
         /// Over what (`tcp`, `websocket`, …).
         transport: &'static str,
     },
-    /// The last connection to a node is gone.
+    /// A better connection to a node has taken the place of the one that it was connected by. Nothing was lost.
+    Moved {
+        /// To whom.
+        node: NodeId,
+        /// How.
+        path: Path,
+        /// Over what.
+        transport: &'static str,
+    },
+    /// The last connection to a node is gone, or one broke and something may be lost with it.
     Disconnected {
         /// Which.
         node: NodeId,
@@ -443,6 +452,7 @@ impl Node {
                     self.requester.connected(core, node);
                 }
             }
+            Input::Moved { node, path, transport } => core.moved(node, path, transport),
             Input::Disconnected { node } => {
                 core.disconnected(node);
                 self.broker.disconnected(core, node);

@@ -155,6 +155,15 @@ impl Core {
         true
     }
 
+    /// The connection to a node is another one now.
+    pub(super) fn moved(&mut self, node: NodeId, path: Path, transport: &'static str) {
+        if let Some(peer) = self.peers.connected.get_mut(&node) {
+            // What was measured was measured on the old one.
+            (peer.path, peer.transport, peer.round_trip_millis) = (path, transport, None);
+            self.network_changed = true;
+        }
+    }
+
     pub(super) fn disconnected(&mut self, node: NodeId) {
         // A seed that hangs up without a word is as good as one that cannot be dialled.
         let mute = match self.peers.connected.remove(&node) {

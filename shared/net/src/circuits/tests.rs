@@ -163,7 +163,7 @@ impl World {
         let mut all = [Vec::new(), Vec::new()];
         self.until(|happened| {
             if let Happened::Client(node, SwarmEvent::Behaviour(NodeEvent::Streams(event))) = happened
-                && let StreamFact::Opened(stream) | StreamFact::Accepted(stream) = event.fact
+                && let StreamFact::Opened { stream, .. } | StreamFact::Accepted(stream) = event.fact
             {
                 all[usize::from(node == to)].push(stream);
             }

@@ -32,6 +32,7 @@ use p2pnet_shared::{
     wire::{self, Message},
 };
 
+pub use self::paths::{Beginning, First};
 use self::{
     dials::Dials,
     liveness::{Liveness, Use, Writing},
@@ -42,7 +43,7 @@ use self::{
 use crate::{
     address,
     behaviour::{Behaviour, BehaviourEvent},
-    frames::{self, LinkEvent, LinkFact, Outgoing},
+    frames::{self, LinkEvent, LinkFact, Mark, Outgoing, Reader},
     limits, node_of,
     origin::Origin,
     peer_of, platform,
@@ -78,8 +79,10 @@ pub struct Links {
 struct Line {
     remote: Multiaddr,
     outgoing: Option<Outgoing>,
-    /// Streams of the other side that wait until the node knows of the connection.
-    held: Vec<Stream>,
+    /// The stream of the other side, while it waits until the node knows of the connection,
+    held: Option<Stream>,
+    /// and when it is read.
+    reader: Option<Reader>,
 }
 
 impl Line {
@@ -242,6 +245,7 @@ impl Links {
         if let Some(id) = liveness::overfull(self.lines.iter().map(|(id, line)| (*id, line.writing().queued))) {
             self.close(id);
         }
+        self.paths.tick(now);
         self.dials.tick(now);
         self.reservations.tick(now);
         self.carry_out(now);
@@ -263,7 +267,7 @@ impl Links {
 
     /// Dials an address of any kind, also where there is a connection.
     #[cfg(test)]
-    pub fn dial_as_browsers_do(&mut self, node: NodeId, address: Multiaddr) {
+    pub fn dial_beside(&mut self, node: NodeId, address: Multiaddr) {
         self.attempt(node, vec![address]);
     }
 
@@ -337,7 +341,7 @@ impl Links {
         let (path, transport) = address::path_of(endpoint);
         let remote = endpoint.get_remote_address().clone();
         let direct = path == Path::Direct;
-        self.lines.insert(id, Line { remote, outgoing: None, held: Vec::new() });
+        self.lines.insert(id, Line { remote, outgoing: None, held: None, reader: None });
         self.paths.connected(id, Made { node, path, transport, inbound: endpoint.is_listener() });
         self.liveness.connected(now, id);
         self.dials.connected(node, id);
@@ -349,16 +353,16 @@ impl Links {
     fn on_stream_fact(&mut self, now: Moment, id: ConnectionId, fact: StreamFact) {
         let (Some(line), Some(node)) = (self.lines.get_mut(&id), self.paths.node(id)) else { return };
         match fact {
-            StreamFact::Opened(stream) => {
-                let (outgoing, frames, meter) = Outgoing::new();
+            StreamFact::Opened { stream, knows_marks } => {
+                let (outgoing, queue) = Outgoing::new();
                 line.outgoing = Some(outgoing);
-                platform::spawn(frames::write(stream, frames, meter, id, self.facts.0.clone()));
+                platform::spawn(frames::write(stream, queue, id, self.facts.0.clone()));
                 self.liveness.opened(now, id);
-                self.paths.opened(id);
+                self.paths.opened(id, knows_marks);
                 self.announce(now, node);
             }
             StreamFact::Accepted(stream) => {
-                line.held.push(stream);
+                line.held = Some(stream);
                 if self.paths.accepted(id) {
                     self.listen(id);
                 }
@@ -372,8 +376,12 @@ impl Links {
         match fact {
             LinkFact::Received(message) => {
                 self.liveness.message(now, id);
-                self.paths.received(id, message);
+                self.paths.received(now, id, message);
             }
+            LinkFact::Began(first) => self.paths.began(now, id, first),
+            LinkFact::Begins(beginning) => self.paths.begins(now, id, beginning),
+            LinkFact::Whole => self.paths.ended(now, id),
+            LinkFact::Acknowledged => self.paths.acknowledged(id),
             LinkFact::Garbled => self.inputs.push_back(Input::Garbled { from }),
             LinkFact::Ended(ending) => {
                 tracing::debug!(%from, ?ending, "stream ended");
@@ -389,15 +397,15 @@ impl Links {
         let Some(node) = self.paths.node(id) else { return };
         self.lines.remove(&id);
         self.liveness.closed(id);
-        self.paths.closed(id);
-        self.announce(now, node);
+        self.paths.closed(now, id);
+        self.carry_out(now);
         self.dials.closed(node, self.paths.is_connected(node));
     }
 
     /// Tells the node of a connection on which we can speak, if it may hear of it and does not know yet.
     fn announce(&mut self, now: Moment, node: NodeId) {
         if !self.reservations.is_awaited(now, node) {
-            self.paths.announce(node);
+            self.paths.announce(now, node);
             if self.paths.active(node).is_some() {
                 self.dials.over(node);
             }
@@ -410,7 +418,7 @@ impl Links {
             if let Some(order) = self.reservations.poll_order() {
                 self.carry_out_reservation(now, order);
             } else if let Some(order) = self.paths.poll_order() {
-                self.carry_out_path(order);
+                self.carry_out_path(now, order);
             } else if let Some(order) = self.dials.poll_order() {
                 self.carry_out_dial(order);
             } else {
@@ -419,15 +427,37 @@ impl Links {
         }
     }
 
-    fn carry_out_path(&mut self, order: paths::Order) {
+    fn carry_out_path(&mut self, now: Moment, order: paths::Order) {
         match order {
             paths::Order::Connected { node, path, transport } => {
                 self.inputs.push_back(Input::Connected { node, path, transport });
             }
-            paths::Order::Disconnected { node } => self.inputs.push_back(Input::Disconnected { node }),
+            paths::Order::Moved { node, path, transport } => {
+                self.inputs.push_back(Input::Moved { node, path, transport });
+            }
+            paths::Order::Disconnected { node } => {
+                self.inputs.push_back(Input::Disconnected { node });
+                self.announce(now, node);
+            }
             paths::Order::Received { from, message } => self.inputs.push_back(Input::Received { from, message }),
             paths::Order::Listen(id) => self.listen(id),
+            paths::Order::Read(id) => _ = self.reader(id).map(Reader::go),
+            paths::Order::Acknowledge(id) => _ = self.reader(id).map(Reader::acknowledge),
+            paths::Order::SayBegins(id, beginning) => self.mark(id, Mark::Begins(beginning)),
+            paths::Order::SayGoesOn(id, beginning) => self.mark(id, Mark::GoesOn(beginning)),
+            paths::Order::End(id) => self.mark(id, Mark::End),
             paths::Order::Close(id) => self.close(id),
+        }
+    }
+
+    fn reader(&mut self, id: ConnectionId) -> Option<&mut Reader> {
+        self.lines.get_mut(&id).and_then(|line| line.reader.as_mut())
+    }
+
+    fn mark(&self, id: ConnectionId, mark: Mark) {
+        if let Some(outgoing) = self.lines.get(&id).and_then(|line| line.outgoing.as_ref()) {
+            // A writer that is gone has told of it.
+            outgoing.mark(mark);
         }
     }
 
@@ -457,8 +487,11 @@ impl Links {
     }
 
     fn listen(&mut self, id: ConnectionId) {
-        for stream in self.lines.get_mut(&id).map(|line| std::mem::take(&mut line.held)).unwrap_or_default() {
-            platform::spawn(frames::read(stream, id, self.facts.0.clone()));
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        if let Some(stream) = line.held.take() {
+            let (reader, gate) = Reader::new();
+            line.reader = Some(reader);
+            platform::spawn(frames::read(stream, gate, id, self.facts.0.clone()));
         }
     }
 

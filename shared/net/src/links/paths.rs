@@ -1,14 +1,29 @@
-//! Which connections there are to each node, and on which of them we speak. A plain value: it is told what happened to
-//! connections and streams, and gives orders; it knows no socket and no clock.
+//! Which connections there are to each node, on which of them we speak, and in which order we read what the other says.
+//! A plain value: it is told what happened to connections and streams, and gives orders; it knows no socket and no clock.
 //!
-//! A node may have several connections to us; we speak on one, the *active* one, until it breaks, and listen on all.
-//! When a connection that carried messages breaks, something may be lost, so the node is told that the other is gone,
-//! and that it is back if another connection remains. Both sides see the same break.
+//! We speak to a node on one connection, the *active* one. When a better one comes (direct instead of through a circuit),
+//! we *move*: the old stream is ended behind the last message, with a mark that says so, and what follows goes over the
+//! new one, which begins with a mark that it goes on with what was said elsewhere. Whoever reads reads the old stream to
+//! its end first. So nothing is lost, doubled or out of order, and each side moves when it likes. The old connection is
+//! closed once both have read each other to the end there.
+//!
+//! When a connection breaks on which something may be lost, the node is told that the other is gone, and that it is back
+//! if another connection remains: it *begins* anew, with Hello. A mark before that numbers our beginnings, says which of
+//! the other's we heard of last, and whether something that followed that one is lost to us. Then the other begins anew
+//! too, if it has not done so already; until it does, what it says is dropped. So one who sees a break that the other
+//! does not see is understood.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use libp2p::swarm::ConnectionId;
-use p2pnet_shared::{api::Path, id::NodeId, wire::Message};
+use p2pnet_shared::{
+    api::Path,
+    id::NodeId,
+    units::{Millis, Moment},
+    wire::Message,
+};
+
+use crate::limits;
 
 /// What is to be done.
 #[derive(Debug, PartialEq)]
@@ -22,10 +37,19 @@ pub enum Order {
         /// Over what.
         transport: &'static str,
     },
-    /// Tell the node that there is none any more, or that something was lost.
+    /// Tell the node that there is none any more, or that something was lost; [`Paths::announce`] tells it of another.
     Disconnected {
         /// To whom.
         node: NodeId,
+    },
+    /// Tell the node that what it says goes over another connection from now on.
+    Moved {
+        /// To whom.
+        node: NodeId,
+        /// How.
+        path: Path,
+        /// Over what.
+        transport: &'static str,
     },
     /// Tell the node what the other said.
     Received {
@@ -34,10 +58,42 @@ pub enum Order {
         /// What.
         message: Message,
     },
-    /// Read what the other side says on this connection, and what it opens there from now on.
+    /// Take the streams that the other side opens on this connection; each first says how it begins.
     Listen(ConnectionId),
+    /// Read on, beyond the beginning.
+    Read(ConnectionId),
+    /// Let the other side know that its stream was read to the end.
+    Acknowledge(ConnectionId),
+    /// Say that our node begins anew.
+    SayBegins(ConnectionId, Beginning),
+    /// Say that what follows goes on with what was said on another connection since this beginning of ours.
+    SayGoesOn(ConnectionId, u64),
+    /// End our stream behind what was said.
+    End(ConnectionId),
     /// Close this connection.
     Close(ConnectionId),
+}
+
+/// How a node begins to speak to another: the mark before its Hello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// When it does, in its own milliseconds: each beginning has a larger number than any before.
+    pub mine: u64,
+    /// Which beginning of the other it has heard of last; 0: none.
+    pub yours: u64,
+    /// Whether something may be lost of what followed that.
+    pub lost: bool,
+}
+
+/// What came first in a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// A message: the other side knows no marks.
+    Message,
+    /// A beginning, which is told next.
+    Begins,
+    /// It goes on with what was said on another connection since that beginning of the other's.
+    GoesOn(u64),
 }
 
 /// A connection as it was made.
@@ -53,96 +109,298 @@ pub struct Made {
     pub inbound: bool,
 }
 
+/// Our stream on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaking {
+    /// It is not open yet.
+    NotYet,
+    /// It is open. `said`: something was.
+    Open { said: bool },
+    /// It was ended, and the other side has not read it to the end yet.
+    Ending,
+    /// It was read to its end.
+    Ended,
+}
+
+/// The other side's stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hearing {
+    /// Nothing came.
+    Silent,
+    /// It goes on with that beginning, which we have not read to the end elsewhere, since then.
+    Waits { since: Moment, beginning: u64 },
+    /// We read it. Something came last then.
+    Reads { heard_at: Moment },
+    /// We read it to its end.
+    Ended,
+}
+
 struct Known {
     made: Made,
-    /// Whether our stream is open.
-    speaks: bool,
-    /// Whether a message went over it, either way.
-    carried: bool,
-    /// The Hello that came over it last.
-    hello: Option<Message>,
+    speaking: Speaking,
+    hearing: Hearing,
+    /// Whether the other side knows marks, as far as our stream tells.
+    knows_marks: bool,
+    /// It is being closed, and what was lost with it has been told: it counts no longer.
+    leaving: bool,
 }
 
 impl Known {
     fn is_direct(&self) -> bool {
         self.made.path == Path::Direct
     }
+
+    /// Whether we can speak on it.
+    fn is_open(&self) -> bool {
+        let open = match self.speaking {
+            Speaking::Open { .. } => true,
+            Speaking::NotYet | Speaking::Ending | Speaking::Ended => false,
+        };
+        open && !self.leaving
+    }
+
+    /// Whether both can speak on it from now on.
+    fn is_usable(&self) -> bool {
+        self.is_open() && self.hearing != Hearing::Ended
+    }
+
+    /// Since when what came waits for what was said elsewhere, and with which beginning it goes on.
+    fn waits(&self) -> Option<(Moment, u64)> {
+        match self.hearing {
+            Hearing::Waits { since, beginning } if !self.leaving => Some((since, beginning)),
+            Hearing::Waits { .. } | Hearing::Silent | Hearing::Reads { .. } | Hearing::Ended => None,
+        }
+    }
+
+    /// Whether neither side has anything more to say or to read on it, if we do not speak on it.
+    fn is_done(&self) -> bool {
+        let spoken = match self.speaking {
+            Speaking::Ended | Speaking::NotYet | Speaking::Open { said: false } => true,
+            Speaking::Ending | Speaking::Open { said: true } => false,
+        };
+        // One who says nothing may have begun to, as long as he has not ended.
+        spoken && self.hearing == Hearing::Ended
+    }
+}
+
+/// What there is between us and a node while there is any connection.
+#[derive(Default)]
+struct Between {
+    /// On which connection we speak; the node knows of it.
+    active: Option<ConnectionId>,
+    /// Whether anything came since something was lost last.
+    heard: bool,
+    /// What comes before the other's next beginning follows on something that was lost, and is dropped.
+    stale: bool,
+    /// Something was lost since our last beginning.
+    lost: bool,
+    /// The other side has said a mark.
+    marked: bool,
+    /// We have moved since our last beginning.
+    moved: bool,
+    /// Since when the other side has told how often that something was lost.
+    losses: (Moment, u32),
+    /// Our last beginning, and the other's.
+    ours: u64,
+    theirs: u64,
 }
 
 /// All connections.
 #[derive(Default)]
 pub struct Paths {
     known: BTreeMap<ConnectionId, Known>,
-    active: BTreeMap<NodeId, ConnectionId>,
+    between: BTreeMap<NodeId, Between>,
+    /// The last of all our beginnings.
+    begun: u64,
     orders: VecDeque<Order>,
 }
 
 impl Paths {
     /// A connection was made.
     pub fn connected(&mut self, id: ConnectionId, made: Made) {
-        self.known.insert(id, Known { made, speaks: false, carried: false, hello: None });
+        self.between.entry(made.node).or_default();
+        let (speaking, hearing) = (Speaking::NotYet, Hearing::Silent);
+        self.known.insert(id, Known { made, speaking, hearing, knows_marks: false, leaving: false });
     }
 
-    /// Our stream on a connection is open. The node hears of it by [`Paths::announce`].
-    pub fn opened(&mut self, id: ConnectionId) {
-        if let Some(known) = self.known.get_mut(&id) {
-            known.speaks = true;
+    /// Our stream on a connection is open; whether the other side knows marks. The node hears of it by
+    /// [`Paths::announce`], if it has no other.
+    pub fn opened(&mut self, id: ConnectionId, knows_marks: bool) {
+        let Some(known) = self.known.get_mut(&id) else { return };
+        known.speaking = Speaking::Open { said: false };
+        known.knows_marks = knows_marks;
+        let node = known.made.node;
+        let Some(old) = self.active(node).filter(|old| *old != id) else { return };
+        if self.is_replaced(old, id) {
+            self.orders.push_back(Order::Close(old));
+        } else if self.is_worse(old, id) {
+            self.move_to(old, id);
         }
-        self.close_what_this_replaces(id);
     }
 
-    /// The other side opened a stream: whether it is read now. Else [`Order::Listen`] says when.
+    /// The other side opened a stream: whether it is taken now. Else [`Order::Listen`] says when.
     pub fn accepted(&self, id: ConnectionId) -> bool {
-        self.known.get(&id).is_some_and(|known| self.active.contains_key(&known.made.node))
+        self.known.get(&id).is_some_and(|known| self.active(known.made.node).is_some())
+    }
+
+    /// The first of such a stream came. [`Order::Read`] says when more is read.
+    pub fn began(&mut self, now: Moment, id: ConnectionId, first: First) {
+        let Some(known) = self.known.get_mut(&id).filter(|known| !known.leaving) else { return };
+        let node = known.made.node;
+        if let Some(between) = self.between.get_mut(&node) {
+            between.marked |= first != First::Message;
+        }
+        match first {
+            First::GoesOn(beginning) => {
+                known.hearing = Hearing::Waits { since: now, beginning };
+                self.close_what_was_left(node, id);
+                self.read_what_waits(now, node, false);
+            }
+            First::Begins => self.read(now, id),
+            First::Message => {
+                let heard = self.between.get(&node).is_some_and(|between| between.heard);
+                self.close_what_was_left(node, id);
+                if heard {
+                    self.broke(now, node, false);
+                }
+                self.read(now, id);
+            }
+        }
+    }
+
+    /// The other side's node begins anew.
+    pub fn begins(&mut self, now: Moment, id: ConnectionId, beginning: Beginning) {
+        let Some(known) = self.known.get(&id).filter(|known| !known.leaving) else { return };
+        let node = known.made.node;
+        let Some(between) = self.between.get_mut(&node) else { return };
+        // What it has not heard of yet is on its way, unless that was another way.
+        let on_its_way = beginning.yours != between.ours && !between.moved;
+        let misses_ours = beginning.lost && !on_its_way;
+        let is_another_life = beginning.mine <= between.theirs || (beginning.yours == 0 && between.theirs != 0);
+        between.theirs = beginning.mine;
+        self.close_what_was_left(node, id);
+        if misses_ours || is_another_life {
+            if self.is_told_too_often(now, node) {
+                self.orders.push_back(Order::Close(id));
+            }
+            self.broke(now, node, false);
+        }
+        // What follows is lost as well where no way but a new connection is left.
+        let lost = self.known.get(&id).is_none_or(|known| known.leaving);
+        if let Some(between) = self.between.get_mut(&node) {
+            (between.stale, between.heard) = (lost, true);
+            between.lost |= lost;
+        }
     }
 
     /// The node said something on a connection.
     pub fn said(&mut self, id: ConnectionId) {
-        if let Some(known) = self.known.get_mut(&id) {
-            known.carried = true;
+        if let Some(known) = self.known.get_mut(&id)
+            && known.speaking == (Speaking::Open { said: false })
+        {
+            known.speaking = Speaking::Open { said: true };
         }
     }
 
     /// The other side did. What a connection still delivers after its end comes too late.
-    pub fn received(&mut self, id: ConnectionId, message: Message) {
-        let Some(known) = self.known.get_mut(&id) else { return };
-        known.carried = true;
-        if let Message::Hello { .. } = &message {
-            known.hello = Some(message.clone());
+    pub fn received(&mut self, now: Moment, id: ConnectionId, message: Message) {
+        let Some(known) = self.known.get_mut(&id).filter(|known| !known.leaving) else { return };
+        known.hearing = Hearing::Reads { heard_at: now };
+        let from = known.made.node;
+        let Some(between) = self.between.get_mut(&from) else { return };
+        if between.active.is_none() {
+            (between.lost, between.stale) = (true, between.marked);
+        } else if !between.stale {
+            between.heard = true;
+            self.orders.push_back(Order::Received { from, message });
         }
-        self.orders.push_back(Order::Received { from: known.made.node, message });
     }
 
-    /// A connection is gone. If that was a break, the node is told, and [`Paths::announce`] tells it of another.
-    pub fn closed(&mut self, id: ConnectionId) {
+    /// The other side ended its stream behind its last message, and we have read it.
+    pub fn ended(&mut self, now: Moment, id: ConnectionId) {
+        let Some(known) = self.known.get_mut(&id).filter(|known| !known.leaving) else { return };
+        known.hearing = Hearing::Ended;
+        let node = known.made.node;
+        if let Some(between) = self.between.get_mut(&node) {
+            between.heard = true;
+        }
+        self.orders.push_back(Order::Acknowledge(id));
+        self.read_what_waits(now, node, false);
+        self.close_if_done(id);
+    }
+
+    /// The other side has read our stream to its end.
+    pub fn acknowledged(&mut self, id: ConnectionId) {
+        if let Some(known) = self.known.get_mut(&id)
+            && known.speaking == Speaking::Ending
+        {
+            known.speaking = Speaking::Ended;
+            self.close_if_done(id);
+        }
+    }
+
+    /// A connection is gone.
+    pub fn closed(&mut self, now: Moment, id: ConnectionId) {
         let Some(known) = self.known.remove(&id) else { return };
         let node = known.made.node;
-        let was_active = self.active.get(&node) == Some(&id);
-        if was_active || (known.carried && self.active.contains_key(&node)) {
-            self.active.remove(&node);
-            self.orders.push_back(Order::Disconnected { node });
+        let unread = match known.hearing {
+            Hearing::Waits { .. } | Hearing::Reads { .. } => true,
+            Hearing::Silent | Hearing::Ended => false,
+        };
+        if self.active(node) == Some(id) || (unread && !known.leaving) {
+            self.broke(now, node, true);
+        } else {
+            self.read_what_waits(now, node, false);
+        }
+        if self.of(node).next().is_none() {
+            self.between.remove(&node);
+        }
+    }
+
+    /// Time has passed: whoever never ends its old stream loses that connection.
+    pub fn tick(&mut self, now: Moment) {
+        let waiting: Vec<_> =
+            self.known.values().filter_map(|known| known.waits().map(|(since, _)| (known.made.node, since))).collect();
+        for (node, since) in waiting {
+            let is_over = now - since >= Millis(limits::MOVE_MILLIS);
+            let is_quiet = |at: Moment| now - at.max(since) >= Millis(limits::MOVE_QUIET_MILLIS);
+            let late = self.of(node).filter(|(_, known)| match known.hearing {
+                Hearing::Reads { heard_at } => !known.leaving && (is_over || is_quiet(heard_at)),
+                Hearing::Silent | Hearing::Waits { .. } | Hearing::Ended => false,
+            });
+            let late: Vec<_> = late.map(|(id, _)| Order::Close(id)).collect();
+            if late.is_empty() {
+                self.read_what_waits(now, node, is_quiet(since));
+            }
+            self.orders.extend(late);
         }
     }
 
     /// Tells the node of a connection on which we can speak, if there is one and it does not know yet.
-    pub fn announce(&mut self, node: NodeId) {
-        if self.active.contains_key(&node) {
+    pub fn announce(&mut self, now: Moment, node: NodeId) {
+        if self.active(node).is_some() {
             return;
         }
-        // Direct before relayed, then the oldest.
-        let ready = self.of(node).filter(|(_, known)| known.speaks);
-        let Some((id, known)) = ready.min_by_key(|(id, known)| (!known.is_direct(), *id)) else { return };
+        // Where we speak already, what we said waits before what we say next. Else direct before relayed, then the oldest.
+        let goes_on = |known: &Known| known.knows_marks && known.speaking == (Speaking::Open { said: true });
+        let usable = self.of(node).filter(|(_, known)| known.is_usable());
+        let best = usable.min_by_key(|(id, known)| (!goes_on(known), !known.is_direct(), *id));
+        let Some((id, known)) = best else { return };
         let Made { path, transport, .. } = known.made.clone();
-        self.active.insert(node, id);
-        self.orders.push_back(Order::Connected { node, path, transport });
-        for (id, known) in self.known.iter().filter(|(_, known)| known.made.node == node) {
-            // The other side may have moved to this connection before we saw the last one break: it will not say again
-            // who it is.
-            if let Some(message) = known.hello.clone() {
-                self.orders.push_back(Order::Received { from: node, message });
-            }
-            self.orders.push_back(Order::Listen(*id));
+        let knows_marks = known.knows_marks;
+        let Some(between) = self.between.get_mut(&node) else { return };
+        between.active = Some(id);
+        between.moved = false;
+        self.begun = now.0.max(self.begun.saturating_add(1));
+        between.ours = self.begun;
+        let lost = std::mem::take(&mut between.lost);
+        if knows_marks {
+            let beginning = Beginning { mine: between.ours, yours: between.theirs, lost };
+            self.orders.push_back(Order::SayBegins(id, beginning));
         }
+        self.orders.push_back(Order::Connected { node, path, transport });
+        let all: Vec<_> = self.of(node).map(|(id, _)| Order::Listen(id)).collect();
+        self.orders.extend(all);
     }
 
     /// What is to be done next.
@@ -152,7 +410,7 @@ impl Paths {
 
     /// The connection on which we speak to a node.
     pub fn active(&self, node: NodeId) -> Option<ConnectionId> {
-        self.active.get(&node).copied()
+        self.between.get(&node).and_then(|between| between.active)
     }
 
     /// Whose a connection is.
@@ -180,9 +438,20 @@ impl Paths {
         self.of(node).filter(|(_, known)| known.made.inbound).map(|(id, _)| id)
     }
 
-    /// Whether a connection has carried nothing, and another is spoken on or none.
+    /// Whether a connection is of no use beside another: nobody speaks on it, and nothing is on its way.
     pub fn is_spare(&self, id: ConnectionId) -> bool {
-        self.known.get(&id).is_some_and(|known| !known.carried && self.active(known.made.node) != Some(id))
+        let Some(known) = self.known.get(&id).filter(|known| self.active(known.made.node) != Some(id)) else {
+            return false;
+        };
+        let said_nothing = match known.speaking {
+            Speaking::NotYet | Speaking::Open { said: false } | Speaking::Ended => true,
+            Speaking::Ending | Speaking::Open { said: true } => false,
+        };
+        let hears_nothing = match known.hearing {
+            Hearing::Silent | Hearing::Ended => true,
+            Hearing::Waits { .. } | Hearing::Reads { .. } => false,
+        };
+        said_nothing && hears_nothing
     }
 
     fn of(&self, node: NodeId) -> impl Iterator<Item = (ConnectionId, &Known)> {
@@ -191,168 +460,121 @@ impl Paths {
 
     /// Whoever dials has no connection, or none that works: if the active one was dialled by the same node in the same
     /// way, it is dead and only we have not noticed yet (a reloaded tab, a changed network).
-    fn close_what_this_replaces(&mut self, id: ConnectionId) {
-        let Some(new) = self.known.get(&id) else { return };
-        let Some(old_id) = self.active(new.made.node).filter(|old| *old != id) else { return };
-        let Some(old) = self.known.get(&old_id) else { return };
-        if new.made.inbound && old.made.inbound && new.is_direct() == old.is_direct() {
-            tracing::debug!(node = %new.made.node, "closing a connection that a new one replaces");
-            self.orders.push_back(Order::Close(old_id));
+    fn is_replaced(&self, old: ConnectionId, new: ConnectionId) -> bool {
+        let both = self.known.get(&old).zip(self.known.get(&new));
+        both.is_some_and(|(old, new)| old.made.inbound && new.made.inbound && old.is_direct() == new.is_direct())
+    }
+
+    /// Whether a new connection is better than the one we speak on, and the other side follows there.
+    fn is_worse(&self, old: ConnectionId, new: ConnectionId) -> bool {
+        let both = self.known.get(&old).zip(self.known.get(&new));
+        both.is_some_and(|(old, new)| {
+            !old.is_direct() && new.is_direct() && old.is_open() && old.knows_marks && new.knows_marks
+        })
+    }
+
+    fn move_to(&mut self, old: ConnectionId, new: ConnectionId) {
+        if let Some(known) = self.known.get_mut(&old) {
+            known.speaking = Speaking::Ending;
+        }
+        let Some(known) = self.known.get_mut(&new) else { return };
+        known.speaking = Speaking::Open { said: true };
+        let Made { node, path, transport, .. } = known.made.clone();
+        let Some(between) = self.between.get_mut(&node) else { return };
+        (between.active, between.moved) = (Some(new), true);
+        let goes_on = Order::SayGoesOn(new, between.ours);
+        self.orders.extend([Order::End(old), goes_on, Order::Moved { node, path, transport }]);
+    }
+
+    /// Something may be lost: the node is told. `here`: we have seen so, and the other side may not.
+    fn broke(&mut self, now: Moment, node: NodeId, here: bool) {
+        let Some(between) = self.between.get_mut(&node) else { return };
+        // One that knows no marks sees the same break, and says Hello.
+        between.stale = between.marked;
+        between.heard = false;
+        between.lost |= here;
+        if between.active.take().is_none() {
+            return;
+        }
+        self.orders.push_back(Order::Disconnected { node });
+        let can_speak = self.of(node).any(|(_, known)| known.is_usable());
+        for (id, known) in self.known.iter_mut().filter(|(_, known)| known.made.node == node && !known.leaving) {
+            let ended_by_us = match known.speaking {
+                Speaking::Ending | Speaking::Ended => true,
+                Speaking::NotYet | Speaking::Open { .. } => false,
+            };
+            // Nothing more comes there, or there is no other way to begin anew than a new connection.
+            if known.hearing == Hearing::Ended || (ended_by_us && !can_speak) {
+                known.leaving = true;
+                self.orders.push_back(Order::Close(*id));
+            }
+        }
+        self.read_what_waits(now, node, false);
+    }
+
+    /// Whether the other side has told of losses so often that it is to connect anew: each makes our node begin anew.
+    fn is_told_too_often(&mut self, now: Moment, node: NodeId) -> bool {
+        let Some(between) = self.between.get_mut(&node) else { return false };
+        let (since, count) = between.losses;
+        let is_past = now - since >= Millis(limits::LOSSES_MILLIS);
+        between.losses = if is_past { (now, 1) } else { (since, count.saturating_add(1)) };
+        between.losses.1 > limits::LOSSES
+    }
+
+    /// Closes what the other side has left without an end: what is read elsewhere if it speaks here now, and what goes on
+    /// with a beginning before its last.
+    fn close_what_was_left(&mut self, node: NodeId, here: ConnectionId) {
+        let theirs = self.between.get(&node).map_or(0, |between| between.theirs);
+        let speaks_here = self.known.get(&here).is_some_and(|known| known.waits().is_none());
+        for (id, known) in self.known.iter_mut().filter(|(_, known)| known.made.node == node && !known.leaving) {
+            let is_left = match known.hearing {
+                Hearing::Reads { .. } => speaks_here && *id != here,
+                Hearing::Waits { beginning, .. } => beginning < theirs,
+                Hearing::Silent | Hearing::Ended => false,
+            };
+            if is_left {
+                known.leaving = true;
+                self.orders.push_back(Order::Close(*id));
+            }
+        }
+    }
+
+    /// Reads a stream that goes on with what was said elsewhere, once that was read to its end. `late`: what has not begun
+    /// by now never will.
+    fn read_what_waits(&mut self, now: Moment, node: NodeId, late: bool) {
+        let theirs = self.between.get(&node).map_or(0, |between| between.theirs);
+        let next = self.of(node).filter_map(|(id, known)| known.waits().map(|(since, of)| (of, since, id))).min();
+        let Some((beginning, _, id)) = next else { return };
+        let precedes = |known: &Known| match known.hearing {
+            Hearing::Reads { .. } => true,
+            // That beginning may still be on its way.
+            Hearing::Silent => beginning > theirs && !late,
+            Hearing::Waits { .. } | Hearing::Ended => false,
+        };
+        if self.of(node).any(|(_, known)| !known.leaving && precedes(known)) {
+            return;
+        }
+        self.read(now, id);
+        if beginning != theirs {
+            // It goes on with what is lost, or was said to an earlier life of ours.
+            self.broke(now, node, true);
+        }
+    }
+
+    fn read(&mut self, now: Moment, id: ConnectionId) {
+        if let Some(known) = self.known.get_mut(&id) {
+            known.hearing = Hearing::Reads { heard_at: now };
+            self.orders.push_back(Order::Read(id));
+        }
+    }
+
+    fn close_if_done(&mut self, id: ConnectionId) {
+        let Some(known) = self.known.get(&id) else { return };
+        if known.is_done() && self.active(known.made.node) != Some(id) {
+            self.orders.push_back(Order::Close(id));
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use p2pnet_shared::wire::Role;
-
-    use super::*;
-
-    const NODE: NodeId = NodeId([1; 32]);
-    const OTHER: NodeId = NodeId([2; 32]);
-    const VIA: Path = Path::Relayed { via: Some(OTHER) };
-
-    fn id(number: usize) -> ConnectionId {
-        ConnectionId::new_unchecked(number)
-    }
-
-    fn direct(inbound: bool) -> Made {
-        Made { node: NODE, path: Path::Direct, transport: "tcp", inbound }
-    }
-
-    fn relayed(inbound: bool) -> Made {
-        Made { node: NODE, path: VIA, transport: "circuit", inbound }
-    }
-
-    fn hello() -> Message {
-        Message::Hello { version: 1, role: Role::Client, agent: "test".to_owned(), session: 7 }
-    }
-
-    fn told_direct() -> Order {
-        Order::Connected { node: NODE, path: Path::Direct, transport: "tcp" }
-    }
-
-    fn told_relayed() -> Order {
-        Order::Connected { node: NODE, path: VIA, transport: "circuit" }
-    }
-
-    fn gone() -> Order {
-        Order::Disconnected { node: NODE }
-    }
-
-    fn heard(message: Message) -> Order {
-        Order::Received { from: NODE, message }
-    }
-
-    impl Paths {
-        fn orders(&mut self) -> Vec<Order> {
-            std::iter::from_fn(|| self.poll_order()).collect()
-        }
-
-        /// A connection on which we can speak, as its order of events is.
-        fn ready(&mut self, number: usize, made: Made) {
-            let node = made.node;
-            self.connected(id(number), made);
-            self.opened(id(number));
-            self.announce(node);
-        }
-
-        fn lost(&mut self, number: usize) {
-            self.closed(id(number));
-            self.announce(NODE);
-        }
-    }
-
-    #[test]
-    fn the_node_hears_of_a_connection_once_it_can_speak_and_listens_from_then_on() {
-        let mut paths = Paths::default();
-        paths.connected(id(1), direct(true));
-        assert!(!paths.accepted(id(1)), "the node does not know yet who speaks");
-        paths.announce(NODE);
-        assert_eq!(paths.orders(), []);
-        paths.opened(id(1));
-        paths.announce(NODE);
-        paths.announce(NODE);
-        assert_eq!(paths.orders(), [told_direct(), Order::Listen(id(1))]);
-        assert!(paths.accepted(id(1)));
-        assert_eq!((paths.active(NODE), paths.active(OTHER)), (Some(id(1)), None));
-    }
-
-    #[test]
-    fn of_connections_that_wait_the_direct_one_is_spoken_on_and_then_the_oldest() {
-        let mut paths = Paths::default();
-        for (number, made) in [(1, relayed(false)), (2, direct(false)), (3, direct(true))] {
-            paths.connected(id(number), made);
-            paths.opened(id(number));
-        }
-        paths.announce(NODE);
-        assert_eq!(paths.active(NODE), Some(id(2)));
-        paths.closed(id(2));
-        paths.announce(NODE);
-        assert_eq!(paths.active(NODE), Some(id(3)));
-    }
-
-    #[test]
-    fn a_break_of_what_carried_messages_is_told_also_where_another_connection_remains() {
-        let mut paths = Paths::default();
-        paths.ready(1, direct(false));
-        paths.ready(2, relayed(true));
-        paths.orders();
-        paths.received(id(2), hello());
-        assert_eq!(paths.orders(), [heard(hello())], "who speaks on the other one is heard");
-        paths.lost(1);
-        let back = [gone(), told_relayed(), heard(hello()), Order::Listen(id(2))];
-        assert_eq!(paths.orders(), back, "who spoke there already says no second time who it is");
-        paths.lost(2);
-        assert_eq!(paths.orders(), [gone()]);
-    }
-
-    #[test]
-    fn the_end_of_a_connection_that_carried_nothing_is_nobodys_concern() {
-        let mut paths = Paths::default();
-        paths.ready(1, direct(false));
-        paths.ready(2, relayed(true));
-        paths.orders();
-        assert!(paths.is_spare(id(2)) && !paths.is_spare(id(1)));
-        paths.lost(2);
-        paths.received(id(2), hello());
-        assert_eq!(paths.orders(), [], "nor what it still delivers");
-        paths.ready(3, relayed(true));
-        paths.said(id(3));
-        assert!(!paths.is_spare(id(3)));
-        paths.lost(3);
-        assert_eq!(paths.orders()[0], gone());
-    }
-
-    #[test]
-    fn who_dials_again_in_the_same_way_has_lost_its_connection() {
-        for (old, new, closes) in [
-            (direct(true), direct(true), true),
-            (relayed(true), relayed(true), true),
-            (direct(true), relayed(true), false),
-            (relayed(true), direct(true), false),
-            (direct(false), direct(true), false),
-            (direct(true), direct(false), false),
-        ] {
-            let mut paths = Paths::default();
-            paths.ready(1, old.clone());
-            paths.orders();
-            paths.ready(2, new.clone());
-            let expected = if closes { vec![Order::Close(id(1))] } else { vec![] };
-            assert_eq!(paths.orders(), expected, "{old:?}, then {new:?}");
-        }
-    }
-
-    #[test]
-    fn connections_are_found_by_what_they_are() {
-        let mut paths = Paths::default();
-        paths.connected(id(1), relayed(true));
-        assert_eq!((paths.direct(NODE), paths.is_connected(NODE), paths.is_connected(OTHER)), (None, true, false));
-        paths.connected(id(2), direct(false));
-        paths.connected(id(3), Made { node: OTHER, ..direct(true) });
-        assert_eq!(paths.direct(NODE), Some(id(2)));
-        assert_eq!(paths.all_direct().collect::<Vec<_>>(), [(id(2), NODE), (id(3), OTHER)]);
-        assert_eq!(paths.inbound(NODE).collect::<Vec<_>>(), [id(1)]);
-        assert_eq!(paths.node(id(3)), Some(OTHER));
-    }
-}
+mod tests;

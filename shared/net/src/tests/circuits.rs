@@ -6,7 +6,7 @@ use super::party::{Party, everything, met, now};
 use crate::Options;
 
 /// Makes `seed` known to a party and plays its node, which dials at once.
-async fn join(party: &mut Party, seed: &mut Party, address: &str) {
+pub async fn join(party: &mut Party, seed: &mut Party, address: &str) {
     let known = vec![address.to_owned()];
     party.act(move |links| links.seed_known(now(), &known));
     let (node, addresses) = party

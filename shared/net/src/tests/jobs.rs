@@ -7,12 +7,15 @@ use p2pnet_shared::{
     api::{Event, JobStatus, Path, ProviderSettings},
     engine::{Batch, BatchReport, Engine, EngineName, WasmiEngine},
     id::JobId,
-    job::{JobState, kinds},
+    job::{AttemptState, JobState, kinds},
     kernel,
     node::{Keep, NodeConfig},
     units::Moment,
     wire::Role,
 };
+
+use tokio::net::TcpListener;
+use tokio_util::compat::TokioAsyncReadCompatExt;
 
 use super::party::now;
 use crate::{
@@ -170,4 +173,53 @@ async fn a_job_goes_on_when_its_seed_restarts() {
     lend(&provider).await;
     let status = ended(&requester.handle, id).await;
     assert_eq!(status.summary.state, JobState::Completed, "{status:?}");
+}
+
+/// How long it takes until somebody answers at a provider's only address: longer than circuits are not tried beside it.
+const ANSWERS_AFTER: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_began_over_a_circuit_goes_on_over_a_direct_connection_and_loses_no_batch() {
+    let mut seed = run(1, Role::Seed, seed_options());
+    let address = address(&mut seed).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let slow = format!("/ip4/127.0.0.1/tcp/{}", listener.local_addr().unwrap().port());
+    let mut provider = run(2, Role::Client, Options { external: vec![slow], ..Options::default() });
+    let door = provider.outside.door.clone();
+    tokio::spawn(async move {
+        let (socket, remote) = listener.accept().await.unwrap();
+        tokio::time::sleep(ANSWERS_AFTER).await;
+        assert!(door.accept(socket.compat(), remote, Box::new(|| {})).await);
+        // Nobody else is let in.
+        std::future::pending::<()>().await;
+    });
+    let mut requester = run(3, Role::Client, Options::default());
+    join(&mut provider, &address).await;
+    lend(&provider).await;
+    join(&mut requester, &address).await;
+    let path = async |node: &Running, of: &Running| {
+        let network = node.handle.network().await.unwrap();
+        network.nodes.iter().find(|view| view.node == of.handle.me()).and_then(|view| view.path.clone())
+    };
+    let long = r#"{"kind":"range_reduce","start":1,"end":60000000,"map":"x","reduce":"sum"}"#;
+    let id = requester.handle.submit(kinds::read(long, &|_| None).unwrap()).await.unwrap();
+    let mut paths = vec![None];
+    let status = loop {
+        let status = requester.handle.job(id).await.unwrap().unwrap();
+        let path = path(&requester, &provider).await;
+        if paths.last() != Some(&path) {
+            paths.push(path);
+        }
+        if status.summary.state.is_final() && paths.len() > 2 {
+            break status;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let via = Some(Path::Relayed { via: Some(seed.handle.me()) });
+    assert_eq!(paths, [None, via, Some(Path::Direct)]);
+    assert_eq!(path(&provider, &requester).await, Some(Path::Direct));
+    assert_eq!(status.summary.state, JobState::Completed, "{status:?}");
+    assert_eq!(requester.handle.result(id).await.unwrap(), "1800000030000000");
+    let ends: Vec<AttemptState> = status.attempts.iter().map(|attempt| attempt.state).collect();
+    assert!(!ends.contains(&AttemptState::Lost), "{ends:?}");
 }

@@ -5,5 +5,6 @@
 mod abuse;
 mod circuits;
 mod jobs;
+mod moves;
 mod party;
 mod transports;

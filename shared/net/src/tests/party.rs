@@ -71,7 +71,7 @@ pub async fn met_over_webrtc(seed: u8, listener: &mut Party) -> (Party, (Path, &
         // A WebRTC dial needs a socket of our own.
         dialler.address("/webrtc-direct/").await;
         let (node, to) = (listener.me, address.clone());
-        dialler.act(move |links| links.dial_as_browsers_do(node, to));
+        dialler.act(move |links| links.dial_beside(node, to));
         if let Ok((from_dialler, from_listener)) = timeout(HANDSHAKE, met(&mut dialler, listener)).await {
             return (dialler, from_dialler, from_listener);
         }
@@ -88,6 +88,11 @@ impl Party {
     /// For this one no time passes: whatever it does about others, it does for another reason than time.
     pub fn in_stopped_time(seed: u8, options: Options) -> Self {
         Self::with_clock(seed, false, options, || STOPPED)
+    }
+
+    /// For this one, time passes fifteen times as fast.
+    pub fn in_fast_time(seed: u8, options: Options) -> Self {
+        Self::with_clock(seed, false, options, || Moment(now().0 * 15))
     }
 
     fn with_clock(seed: u8, serve: bool, options: Options, clock: fn() -> Moment) -> Self {
