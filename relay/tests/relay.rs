@@ -363,6 +363,10 @@ async fn page_documents_figures_and_headers_are_served() {
         assert_eq!(headers["x-content-type-options"], "nosniff");
     }
     let document = relay.get("/api/v1/openapi.json").await;
+    let kinds = &document["components"]["schemas"]["Job"]["discriminator"]["mapping"];
+    let known: Vec<&str> = p2pnet_shared::job::kinds::ALL.iter().map(|kind| kind.name).collect();
+    assert_eq!(kinds.as_object().map(serde_json::Map::len), Some(known.len()));
+    assert!(known.iter().all(|kind| kinds.get(kind).is_some()), "{known:?} are not {kinds}");
     for (path, methods) in document["paths"].as_object().unwrap() {
         for method in methods.as_object().unwrap().keys() {
             if path.ends_with("/events") {

@@ -6,7 +6,6 @@ mod look;
 mod pages;
 mod paint;
 mod parts;
-mod summary;
 mod testid;
 mod text;
 mod views;

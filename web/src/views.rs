@@ -8,12 +8,13 @@ use p2pnet_browser::{Device, Health, Hears, NodeRuntime, Settings, StartError};
 use p2pnet_shared::{
     api::{Event, JobSummary, NetworkView},
     id::JobId,
+    job::kinds::summary,
     node::Listing,
 };
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 
-use crate::{summary, wishes::Wishes};
+use crate::wishes::Wishes;
 
 /// Between two readings of the node.
 const PAUSE_MILLIS: u32 = 200;

@@ -5,6 +5,7 @@
 
 mod bench;
 mod beside;
+mod docs;
 mod drill;
 mod fuzz;
 mod kept;
@@ -52,6 +53,7 @@ cargo xtask <command>
                  --modules N     or how many modules only
                  --programs N    or how many programs only
                  --seed S        the first seed (1)
+  docs         Write docs/kinds.md and the README's table anew from what the kinds of jobs say of themselves.
   commands     Build the example commands anew into kernels/commands/built (needs clang and Zig).
   programs     Build those of the referee's programs anew that are kept built, into tests/referee/built (needs Emscripten,
                Zig and AssemblyScript).
@@ -93,6 +95,10 @@ fn obey() -> Result<()> {
         "bench" => bench::run(&rest(&mut args)?),
         "drill" => drill::run(&mut args),
         "fuzz" => fuzz::run(&rest(&mut args)?),
+        "docs" => {
+            nothing_more(&mut args)?;
+            docs::run()
+        }
         "commands" => {
             nothing_more(&mut args)?;
             kernels::build_commands()

@@ -10,7 +10,11 @@ use p2pnet_shared::{
     api::{JobStatus, JobSummary, Submitted},
     id::Hash,
     job::{
-        JobState, kinds,
+        JobState,
+        kinds::{
+            self, output_of, own_fields,
+            schema::{Output, Type},
+        },
         local::{LocalRun, run_locally},
     },
     refusal::{Code, Refusal},
@@ -177,6 +181,9 @@ pub async fn describe(client: &Client, id: &str, json: bool) -> Result<(), Failu
         requirements.cpu_percent, requirements.memory_mib, requirements.timeout_seconds
     ))?;
     say(format_args!("policy     priority {}, {} retries", word(&policy.priority), policy.retries))?;
+    if let Some(line) = kinds::summary::of(source) {
+        say(format_args!("computes   {}", text::visible(&line)))?;
+    }
     say(format_args!("source     {}", source.chars().take(200).collect::<String>()))?;
     if let Some(partial) = partial {
         say(format_args!("so far     {}", partial.chars().take(200).collect::<String>()))?;
@@ -260,7 +267,8 @@ async fn wait_and_print(client: &Client, id: &str, form: Form<'_>) -> Result<(),
         | JobState::Cancelled
         | JobState::Expired => {
             // What a program put out before it failed is kept; other jobs have nothing, which is told below.
-            if let (Form::File(file), true) = (form, summary.kind == "command" && summary.state == JobState::Failed)
+            if let (Form::File(file), true) =
+                (form, output_of(&summary.kind) == Output::Program && summary.state == JobState::Failed)
                 && let Ok(Given::Bytes { bytes, .. }) =
                     client.get_bytes::<Answer>(&path_of(id, "/result/stdout")?).await
             {
@@ -309,7 +317,7 @@ async fn module_apart(client: &Client, job: String) -> Result<String, Failure> {
     }
     let (mut short, mut copied) = (String::new(), 0);
     for Member { name, value } in members(&job) {
-        let text = job.get(value.clone()).filter(|_| matches!(name.as_str(), "kernel" | "module"));
+        let text = job.get(value.clone()).filter(|_| is_module(&name));
         let text = text.and_then(|text| serde_json::from_str::<String>(text).ok());
         // A hash is base64 as well, and names a module that the relay has already.
         let module = text.filter(|text| text.parse::<Hash>().is_err());
@@ -326,6 +334,11 @@ async fn module_apart(client: &Client, job: String) -> Result<String, Failure> {
     }
     short.push_str(job.get(copied..).unwrap_or_default());
     Ok(short)
+}
+
+/// Whether a field is a module, in whichever kind has it.
+fn is_module(name: &str) -> bool {
+    own_fields().into_iter().any(|field| field.name == name && matches!(field.ty, Type::Module))
 }
 
 async fn print_result(client: &Client, id: &str, form: Form<'_>) -> Result<(), Failure> {

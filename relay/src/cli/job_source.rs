@@ -1,25 +1,21 @@
 //! Where `p2pnet job run` takes a job from: a file, standard input, JSON, or flags that become the same JSON.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use clap::Args;
 use p2pnet_shared::job::kinds::{
-    limits::{MAX_INPUT_BYTES, MAX_KERNEL_BYTES, MAX_SOURCE_BYTES},
-    text_of,
+    self,
+    limits::{MAX_KERNEL_BYTES, MAX_SOURCE_BYTES},
 };
 use serde_json::{Map, Value};
 
 use super::{
     AskArgs,
     failure::Failure,
+    job_fields::{FieldFlags, read_text},
     json_text::{checked, object, with_fields, without_mark},
     text::split_label,
 };
-use crate::files;
 
 /// The longest text of a job: the longest that a relay reads, and beside it a module in base64, which is sent on its own.
 const MOST_JOB_BYTES: usize = MAX_SOURCE_BYTES + MAX_KERNEL_BYTES.div_ceil(3) * 4;
@@ -29,82 +25,24 @@ const MOST_JOB_BYTES: usize = MAX_SOURCE_BYTES + MAX_KERNEL_BYTES.div_ceil(3) * 
 #[command(after_help = "\
 Examples:
   p2pnet job run --wait '{\"kind\":\"range_reduce\",\"start\":1,\"end\":1000,\"map\":\"x\",\"reduce\":\"sum\"}'
-  p2pnet job run --wait --kind map --data '[1,2,3]' --map 'x*x + 1'
-  p2pnet job run --kind kernel --kernel count.wasm --input words.txt --split lines --merge concat
-  p2pnet job run job.json")]
+  p2pnet job run --wait map --data '[1,2,3]' --map 'x*x + 1'
+  p2pnet job run kernel --kernel count.wasm --input words.txt --split lines
+  p2pnet job run job.json
+`p2pnet job kinds` lists the kinds of jobs, `p2pnet job kinds KIND` the fields of one.")]
 pub struct RunArgs {
-    /// A file with the job's JSON, `-` for standard input, or the JSON itself.
-    #[arg(required_unless_present = "kind", conflicts_with = "kind", value_name = "FILE|-|JSON")]
+    /// A kind of job, whose fields are given by flags; or a file with the job's JSON, `-` for standard input, or the JSON
+    /// itself.
+    #[arg(required_unless_present = "kind", conflicts_with = "kind", value_name = "KIND|FILE|-|JSON")]
     pub source: Option<String>,
-    /// Make the job from flags: range_reduce, map, map_reduce, matrix, kernel, command.
+    /// The kind of job, for one that is called as a file.
     #[arg(long)]
     pub kind: Option<String>,
-    /// range_reduce: first number.
-    #[arg(long, requires = "kind", allow_hyphen_values = true)]
-    pub start: Option<String>,
-    /// range_reduce: last number, inclusive.
-    #[arg(long, requires = "kind", allow_hyphen_values = true)]
-    pub end: Option<String>,
-    /// map, map_reduce: a JSON list, or a file with one.
-    #[arg(long, requires = "kind", value_name = "JSON|FILE")]
-    pub data: Option<String>,
-    /// The formula in x.
-    #[arg(long, requires = "kind", allow_hyphen_values = true, value_name = "FORMULA")]
-    pub map: Option<String>,
-    /// Only items for which this formula in x holds.
-    #[arg(long = "where", requires = "kind", value_name = "FORMULA", allow_hyphen_values = true)]
-    pub where_: Option<String>,
-    /// sum, product, min, max, count or average.
-    #[arg(long, requires = "kind")]
-    pub reduce: Option<String>,
-    /// matrix: add, subtract, multiply, transpose, determinant, inverse, lu, qr, eigenvalues.
-    #[arg(long, requires = "kind")]
-    pub op: Option<String>,
-    /// matrix: a JSON list of rows, or a file with one.
-    #[arg(long, requires = "kind", value_name = "JSON|FILE")]
-    pub a: Option<String>,
-    /// matrix: the second one.
-    #[arg(long, requires = "kind", value_name = "JSON|FILE")]
-    pub b: Option<String>,
-    /// kernel: a WebAssembly file, or the hash of a kernel that the relay has.
-    #[arg(long, requires = "kind", value_name = "FILE|HASH")]
-    pub kernel: Option<String>,
-    /// command: a WebAssembly (WASI) file.
-    #[arg(long, requires = "kind", value_name = "FILE|HASH")]
-    pub module: Option<String>,
-    /// command: an argument; may be given several times.
-    #[arg(long = "arg", requires = "kind", allow_hyphen_values = true)]
-    pub args: Vec<String>,
-    /// command: an exit code that is no failure, 0 unless said; may be given several times.
-    #[arg(long = "ok-exit-code", requires = "kind", value_name = "CODE")]
-    pub ok_exit_codes: Vec<u32>,
-    /// kernel, command: a file with the input, `-` for standard input.
-    #[arg(long, requires = "kind", value_name = "FILE|-")]
-    pub input: Option<String>,
-    /// kernel, command: lines, bytes:65536, json_items or none.
-    #[arg(long, requires = "kind")]
-    pub split: Option<String>,
-    /// kernel: concat or kernel.
-    #[arg(long, requires = "kind")]
-    pub merge: Option<String>,
+    /// Fields of the job.
+    #[command(flatten)]
+    pub fields: FieldFlags,
     /// Any other field of the kind, as JSON; may be given several times.
-    #[arg(long, requires = "kind", value_name = "NAME=JSON")]
+    #[arg(long, value_name = "NAME=JSON")]
     pub set: Vec<String>,
-    /// Share of a core that a node must lend, 1 to 100.
-    #[arg(long)]
-    pub cpu_percent: Option<u32>,
-    /// Memory that a task may use.
-    #[arg(long, value_parser = finite)]
-    pub ram_gb: Option<f64>,
-    /// Time after which an attempt is stopped.
-    #[arg(long)]
-    pub timeout_seconds: Option<u32>,
-    /// low, normal, high or critical.
-    #[arg(long)]
-    pub priority: Option<String>,
-    /// How often a failed task is tried again.
-    #[arg(long)]
-    pub retries: Option<u32>,
     /// A name to find the job again by; need not be the only one.
     #[arg(long)]
     pub name: Option<String>,
@@ -131,79 +69,23 @@ pub struct RunArgs {
 impl RunArgs {
     /// The JSON text to send. Only what the relay cannot know is checked here (files); the rest is its word.
     pub fn job_json(&self) -> Result<String, Failure> {
-        match (&self.source, &self.kind) {
-            (Some(source), _) => {
-                // clap lifts `requires` from a flag beside what excludes the required one.
-                if let Some(flag) = self.flags_of_the_kind().first() {
+        let named = self.source.as_deref().filter(|source| kinds::named(source).is_some());
+        match (&self.source, self.kind.as_deref().or(named)) {
+            (_, Some(kind)) => self.flags_as_json(kind),
+            (Some(source), None) => {
+                let of_a_kind = self.fields.first_of_a_kind();
+                if let Some(flag) = of_a_kind.or_else(|| (!self.set.is_empty()).then(|| "--set".to_owned())) {
                     return Err(Failure::usage(
                         format!("{flag} makes a job together with --kind; here the job comes from JSON or a file"),
-                        "write it into the JSON, or give the whole job by --kind and flags",
+                        "write it into the JSON, or give the whole job by its kind and flags",
                     ));
                 }
                 let mut fields = self.metadata()?;
-                fields.extend(self.terms());
+                fields.extend(self.fields.terms());
                 Ok(with_fields(read_source(source)?, &fields))
             }
-            (None, Some(kind)) => self.flags_as_json(kind),
             (None, None) => Err(Failure::usage("no job was given", "see `p2pnet job run --help`")),
         }
-    }
-
-    /// The flags given that are fields of a kind. All fields are named here, so that a new one cannot be forgotten.
-    fn flags_of_the_kind(&self) -> Vec<&'static str> {
-        let RunArgs {
-            source: _,
-            kind: _,
-            start,
-            end,
-            data,
-            map,
-            where_,
-            reduce,
-            op,
-            a,
-            b,
-            kernel,
-            module,
-            args,
-            ok_exit_codes,
-            input,
-            split,
-            merge,
-            set,
-            cpu_percent: _,
-            ram_gb: _,
-            timeout_seconds: _,
-            priority: _,
-            retries: _,
-            name: _,
-            labels: _,
-            wait: _,
-            output: _,
-            dry_run: _,
-            idempotency_key: _,
-            ask: _,
-        } = self;
-        let given = [
-            ("--start", start.is_some()),
-            ("--end", end.is_some()),
-            ("--data", data.is_some()),
-            ("--map", map.is_some()),
-            ("--where", where_.is_some()),
-            ("--reduce", reduce.is_some()),
-            ("--op", op.is_some()),
-            ("--a", a.is_some()),
-            ("--b", b.is_some()),
-            ("--kernel", kernel.is_some()),
-            ("--module", module.is_some()),
-            ("--arg", !args.is_empty()),
-            ("--ok-exit-code", !ok_exit_codes.is_empty()),
-            ("--input", input.is_some()),
-            ("--split", split.is_some()),
-            ("--merge", merge.is_some()),
-            ("--set", !set.is_empty()),
-        ];
-        given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
     }
 
     /// `--name` and `--label`.
@@ -228,35 +110,11 @@ impl RunArgs {
         Ok(fields)
     }
 
-    /// What a job of any kind may ask for: requirements and policy.
-    fn terms(&self) -> Map<String, Value> {
-        let requirements = [
-            ("cpu_percent", self.cpu_percent.map(Value::from)),
-            ("ram_gb", self.ram_gb.map(Value::from)),
-            ("timeout_seconds", self.timeout_seconds.map(Value::from)),
-        ];
-        let policy = [("priority", self.priority.clone().map(Value::from)), ("retries", self.retries.map(Value::from))];
-        let mut fields = Map::new();
-        for (name, members) in [("requirements", &requirements[..]), ("policy", &policy[..])] {
-            let given = members.iter().filter_map(|(name, value)| Some(((*name).to_owned(), value.clone()?)));
-            let given: Map<String, Value> = given.collect();
-            if !given.is_empty() {
-                fields.insert(name.to_owned(), Value::Object(given));
-            }
-        }
-        fields
-    }
-
     fn flags_as_json(&self, kind: &str) -> Result<String, Failure> {
-        let from_standard_input = [&self.kernel, &self.module, &self.input];
-        if from_standard_input.into_iter().flatten().filter(|path| *path == "-").count() > 1 {
-            return Err(Failure::usage("standard input can be read once only", "give a file for the other flag"));
-        }
-        let fields = self.metadata()?.into_iter().chain(self.terms());
+        let fields = self.metadata()?.into_iter().chain(self.fields.terms());
         // Values as they are written: what stands twice within one is for the relay to refuse.
         let mut job: Vec<(String, String)> = fields.map(|(name, value)| (name, value.to_string())).collect();
-        let mut put = |name: &str, json: Option<String>| {
-            let Some(json) = json else { return Ok(()) };
+        let mut put = |name: &str, json: String| {
             if job.iter().any(|(given, _)| given == name) {
                 return Err(Failure::usage(
                     format!("the field `{name}` is given twice"),
@@ -266,29 +124,10 @@ impl RunArgs {
             job.push((name.to_owned(), json));
             Ok(())
         };
-        let text = |text: &str| Value::from(text).to_string();
-        put("kind", Some(text(kind)))?;
-        put("start", self.start.as_deref().map(number_or_text))?;
-        put("end", self.end.as_deref().map(number_or_text))?;
-        for (name, list) in [("data", &self.data), ("a", &self.a), ("b", &self.b)] {
-            put(name, list.as_deref().map(|text| json_or_file(name, text)).transpose()?)?;
+        put("kind", Value::from(kind).to_string())?;
+        for (name, json) in self.fields.own_as_json()? {
+            put(name, json)?;
         }
-        for (name, formula) in [("map", &self.map), ("where", &self.where_)] {
-            put(name, formula.as_deref().map(without_mark).map(text))?;
-        }
-        for (name, word) in [("reduce", &self.reduce), ("op", &self.op), ("split", &self.split), ("merge", &self.merge)]
-        {
-            put(name, word.as_deref().map(text))?;
-        }
-        for (name, module) in [("kernel", &self.kernel), ("module", &self.module)] {
-            put(name, module.as_deref().map(hash_or_file).transpose()?)?;
-        }
-        put("args", Some(Value::from(self.args.clone()).to_string()).filter(|_| !self.args.is_empty()))?;
-        let ok = (!self.ok_exit_codes.is_empty()).then(|| Value::from(self.ok_exit_codes.clone()).to_string());
-        put("ok_exit_codes", ok)?;
-        let hint = "give --input a file, or - for standard input";
-        let input = self.input.as_deref().map(|path| read_bytes(path, MAX_INPUT_BYTES, hint)).transpose()?;
-        put("input", input.map(base64))?;
         for field in &self.set {
             let (name, json) = field
                 .split_once('=')
@@ -299,7 +138,7 @@ impl RunArgs {
                     "quote texts: --set name='\"text\"'",
                 )
             })?;
-            put(name, Some(value.to_owned()))?;
+            put(name, value.to_owned())?;
         }
         Ok(object(&job))
     }
@@ -311,66 +150,6 @@ fn read_source(source: &str) -> Result<String, Failure> {
         return Ok(job.to_owned());
     }
     read_text(source, MOST_JOB_BYTES, "give a file, - for standard input, or the JSON itself in quotes")
-}
-
-fn read_text(path: &str, most: usize, hint: &str) -> Result<String, Failure> {
-    let bytes = read_bytes(path, most, hint)?;
-    let text =
-        text_of(&bytes).map_err(|refusal| Failure::usage(format!("{path}: {}", refusal.message), refusal.hint))?;
-    // What is put in looks for the beginning of the object. Two marks are left for whoever reads the job to refuse.
-    let without_one = text.strip_prefix('\u{feff}').filter(|rest| !rest.starts_with('\u{feff}'));
-    Ok(without_one.unwrap_or(text).to_owned())
-}
-
-fn read_bytes(path: &str, most: usize, hint: &str) -> Result<Vec<u8>, Failure> {
-    if path == "-" {
-        return files::whole(io::stdin().lock(), most).map_err(|error| Failure::unread("standard input", &error, hint));
-    }
-    files::read(Path::new(path), most).map_err(|error| Failure::unread(path, &error, hint))
-}
-
-/// As a JSON text: nothing in it needs an escape.
-fn base64(bytes: Vec<u8>) -> String {
-    format!("\"{}\"", BASE64_STANDARD.encode(bytes))
-}
-
-/// `12` is a number; what is none goes as text, and the relay says what it expected.
-fn number_or_text(text: &str) -> String {
-    let text = without_mark(text);
-    // An object may look like a number to serde_json.
-    let number = serde_json::from_str(text).ok().filter(|value: &Value| value.is_number() && !text.contains('{'));
-    number.unwrap_or_else(|| text.into()).to_string()
-}
-
-fn json_or_file(name: &str, text: &str) -> Result<String, Failure> {
-    let hint = "give a JSON list, or a file that holds one";
-    let is_json = without_mark(text).trim_start().starts_with(['[', '{', '"']);
-    if !is_json && Path::new(text).exists() {
-        let json = read_text(text, MAX_SOURCE_BYTES, hint)?;
-        let broken = |error| Failure::usage(format!("the file {text} of --{name} is no JSON: {error}"), hint);
-        return checked(&json).map(str::to_owned).map_err(broken);
-    }
-    checked(text).map(str::to_owned).map_err(|error| {
-        let shown: String = text.chars().take(60).collect();
-        let what = if is_json {
-            format!("--{name} is no JSON: {error}")
-        } else {
-            format!("--{name} {shown:?} is neither JSON nor a file that is here")
-        };
-        Failure::usage(what, hint)
-    })
-}
-
-fn hash_or_file(text: &str) -> Result<String, Failure> {
-    if text.parse::<p2pnet_shared::id::Hash>().is_ok() {
-        return Ok(Value::from(text).to_string());
-    }
-    read_bytes(text, MAX_KERNEL_BYTES, "give a WebAssembly file, or the hash of one that the relay has").map(base64)
-}
-
-/// JSON has no word for the others.
-fn finite(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|number: &f64| number.is_finite()).ok_or_else(|| "not a number".to_owned())
 }
 
 #[cfg(test)]
@@ -426,6 +205,29 @@ mod tests {
             json(&["--kind", "command", "--arg", "-v", "--arg", "b", "--set", "extra=[1]", "--ok-exit-code", "1"]),
             read(r#"{"args":["-v","b"],"extra":[1],"kind":"command","ok_exit_codes":[1]}"#)
         );
+    }
+
+    #[test]
+    fn a_kind_is_named_with_or_without_its_flag() {
+        let flags = ["--data", "[1]", "--map", "x"];
+        assert_eq!(json(&[&["map"][..], &flags].concat()), json(&[&["--kind", "map"][..], &flags].concat()));
+        // What is called as a kind is one, whatever lies here; a path says that it is none.
+        assert!(failure(&["./map"]).contains("cannot be read"));
+        assert!(failure(&["mapp", "--map", "x"]).contains("--map makes a job together with --kind"));
+    }
+
+    #[test]
+    fn every_field_of_every_kind_has_its_flag() {
+        let command = Line::command();
+        let flags: Vec<&str> = command.get_arguments().filter_map(|flag| flag.get_long()).collect();
+        for field in kinds::own_fields() {
+            let name = field.name.replace('_', "-");
+            assert!(flags.contains(&name.as_str()) || flags.contains(&name.trim_end_matches('s')), "{name}: {flags:?}");
+        }
+        for flag in ["arg", "ok-exit-code", "where", "chunk-size", "cpu-percent", "priority"] {
+            let about = command.get_arguments().find(|known| known.get_long() == Some(flag)).unwrap();
+            assert!(about.get_help().is_some_and(|help| help.to_string().len() > 10), "{flag}");
+        }
     }
 
     #[test]

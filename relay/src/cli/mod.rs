@@ -4,9 +4,11 @@ pub mod client;
 pub mod config;
 pub mod failure;
 pub mod job;
+pub mod job_fields;
 pub mod job_list;
 pub mod job_source;
 pub mod json_text;
+pub mod kinds;
 pub mod node;
 pub mod output;
 pub mod text;
@@ -208,6 +210,14 @@ pub struct JobArgs {
 pub enum JobCommand {
     /// Send a job.
     Run(Box<job_source::RunArgs>),
+    /// List the kinds of jobs, or the fields of one.
+    Kinds {
+        /// The kind.
+        kind: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// List jobs, newest first.
     List(ListArgs),
     /// Show one job: state, progress, attempts, and why it waits.
@@ -337,6 +347,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Job(JobArgs { command }) => match command {
             JobCommand::Run(args) => job::run(&args.ask.client(file)?, &args).await,
+            JobCommand::Kinds { kind, json } => kinds::show(kind.as_deref(), json),
             JobCommand::List(args) => job_list::list(&args.ask.client(file)?, &args).await,
             JobCommand::Describe { id, ask } => job::describe(&ask.client(file)?, &id, ask.json).await,
             JobCommand::Get { id, wait, output, ask } => {

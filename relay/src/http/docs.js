@@ -13,19 +13,20 @@ const typeOf = (schema) => {
   if (schema.$ref) return nameOf(schema.$ref);
   if (schema.type === "array") return `list of ${typeOf(schema.items)}`;
   if (schema.allOf) return schema.allOf.map(typeOf).join(" and ");
-  return schema.type ?? "any";
+  return [schema.type ?? "any"].flat().join(" or ");
 };
 const row = (...cells) => make("tr", "", ...cells.map((cell) => (cell instanceof Node ? make("td", "", cell) : make("td", cell))));
 const fields = (schema) => {
   const table = make("table");
-  for (const part of schema.allOf ?? [schema]) {
+  for (const part of schema.allOf ?? schema.oneOf ?? [schema]) {
     if (part.$ref) {
-      table.append(row(make("code", "…"), typeOf(part), "all of its fields"));
+      table.append(row(make("code", "…"), typeOf(part), schema.oneOf ? "or" : "all of its fields"));
       continue;
     }
     for (const [name, field] of Object.entries(part.properties ?? {})) {
       const optional = (part.required ?? []).includes(name) ? "" : " (may be absent)";
-      const choices = field.enum ? ` One of: ${field.enum.join(", ")}.` : "";
+      const known = field.enum ? ` One of: ${field.enum.join(", ")}.` : "";
+      const choices = field.const ? ` Always: ${field.const}.` : known;
       table.append(row(make("code", name), typeOf(field) + optional, (field.description ?? "") + choices));
     }
   }

@@ -18,7 +18,10 @@ use futures::{Stream, StreamExt as _, pin_mut, stream};
 use p2pnet_shared::{
     api::{JobSummary, http_status},
     id::JobId,
-    job::JobState,
+    job::{
+        JobState,
+        kinds::{output_of, schema::Output},
+    },
     node::StoreKey,
     refusal::{Code, Refusal},
 };
@@ -97,9 +100,12 @@ pub async fn standard_stream(
         }
     };
     let (record, summary) = find(&app, asker, id).await?;
-    if summary.kind != "command" {
-        let message = format!("a job of kind {} has no {stream}", summary.kind);
-        return refuse(Code::NotFound, message, "only programs (kind command) have; get the result itself");
+    match output_of(&summary.kind) {
+        Output::Program => {}
+        Output::Value | Output::Bytes => {
+            let message = format!("a job of kind {} has no {stream}", summary.kind);
+            return refuse(Code::NotFound, message, "only programs have; get the result itself");
+        }
     }
     bytes(&app, source, record, part).await
 }
@@ -121,7 +127,10 @@ fn lost<T>() -> Result<T, Refused> {
 }
 
 fn gives_bytes(kind: &str) -> bool {
-    matches!(kind, "kernel" | "command")
+    match output_of(kind) {
+        Output::Bytes | Output::Program => true,
+        Output::Value => false,
+    }
 }
 
 /// Whether bytes are asked for rather than JSON: with more weight, or with as much but by their own name, or before it.

@@ -9,7 +9,7 @@ use p2pnet_shared::{
     id::{Hash, Holder, JobId},
     job::{
         Job, kinds,
-        kinds::{command, limits::MAX_SOURCE_BYTES},
+        kinds::{limits::MAX_SOURCE_BYTES, schema::Output},
     },
     kernel::MOST_MODULE_BYTES,
     node::{StoreKey, held_bytes, new_record},
@@ -321,7 +321,7 @@ fn ready(app: &App, job: Job, names_kernel: bool, place: Reservation, key: Optio
     // A module that came with a job may be named by its hash in later ones.
     let kernel = job.plan.module().map(|module| KeptKernel { blob: module.clone(), holder: job.holder });
     if let Some(kernel) = &kernel {
-        app.sound.note(&kernel.blob, job.kind == command::NAME);
+        app.sound.note(&kernel.blob, kinds::output_of(job.kind) == Output::Program);
     }
     let key = key.map(|(key, body)| KeyRecord { key, body, job: id, at });
     let new = NewJob { id, record: new_record(&job, at), key, kernel, names_kernel };

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use p2pnet_browser::now;
-use p2pnet_shared::{api::JobSummary, id::JobId};
+use p2pnet_shared::{api::JobSummary, id::JobId, job::kinds};
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 
@@ -17,7 +17,7 @@ use crate::{
         state_badge::{StateBadge, state_word},
     },
     testid,
-    text::{self, Text, Words, jobs},
+    text::{self, Words, jobs},
     views::{use_node, use_views},
 };
 
@@ -141,16 +141,7 @@ pub fn labels(labels: &BTreeMap<String, String>) -> Html {
 
 /// A kind's name for people; unknown kinds stand as they are.
 pub fn kind_name(words: Words, kind: &str) -> String {
-    let name: Option<Text> = match kind {
-        "range_reduce" => Some(jobs::KIND_RANGE),
-        "map" => Some(jobs::KIND_MAP),
-        "map_reduce" => Some(jobs::KIND_MAP_REDUCE),
-        "matrix" => Some(jobs::KIND_MATRIX),
-        "kernel" => Some(jobs::KIND_KERNEL),
-        "command" => Some(jobs::KIND_COMMAND),
-        _ => None,
-    };
-    name.map_or_else(|| kind.to_owned(), |name| words.say(name).to_owned())
+    kinds::named(kind).map_or(kind, |known| words.say(known.title)).to_owned()
 }
 
 /// Why a job waits, as a sentence.

@@ -14,12 +14,6 @@ texts! {
     CANCEL_WHICH: "Cancel job {id}", "Отменить задание {id}";
     REMOVE_WHICH: "Remove job {id} from the list", "Убрать задание {id} из списка";
     PROGRESS: "Progress of job {id}", "Ход задания {id}";
-    KIND_RANGE: "Range", "Диапазон";
-    KIND_MAP: "Map", "Преобразование";
-    KIND_MAP_REDUCE: "Map and reduce", "Преобразование и свёртка";
-    KIND_MATRIX: "Matrix", "Матрица";
-    KIND_KERNEL: "Kernel", "Модуль";
-    KIND_COMMAND: "Command", "Программа";
     CREATED: "submitted {when}", "создано {when}";
     FINISHED: "ended {when}", "завершено {when}";
 }

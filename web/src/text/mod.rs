@@ -38,11 +38,7 @@ pub mod new_job;
 pub mod shell;
 
 /// A sentence in every language. `{name}` marks what [`Words::fill`] puts in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Text {
-    english: &'static str,
-    russian: &'static str,
-}
+pub use p2pnet_shared::job::kinds::schema::Text;
 
 /// A sentence about a number of things; `{n}` marks the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

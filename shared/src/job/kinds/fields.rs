@@ -6,28 +6,25 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::Value as Json;
 
 use super::{
+    common::{FIELDS, KIND, POLICY, PRIORITIES, REQUIREMENTS},
+    every_field,
     json::{Length, Notes, Strict, explain},
-    limits::{MAX_MEMORY_MIB, MAX_RETRIES, MAX_SOURCE_BYTES, MAX_TIMEOUT_SECONDS},
+    kinds_with,
+    limits::MAX_SOURCE_BYTES,
+    long_list, long_lists,
     packed::{self, Items, Number, Packer, Rows, read_number},
-    suggest::question,
+    schema::{Choice, Field, Kind, Presence, Type, find},
+    suggest::{nearest, question},
 };
 use crate::{
-    job::{Policy, Priority, Requirements},
+    job::{Policy, Requirements},
     refusal::{Code, Refusal},
 };
 
-/// The fields that every kind has.
-pub const COMMON: [&str; 5] = ["kind", "name", "labels", "requirements", "policy"];
-/// Fields of `requirements`.
-const REQUIREMENTS: [&str; 3] = ["cpu_percent", "ram_gb", "timeout_seconds"];
-/// Fields of `policy`.
-const POLICY: [&str; 2] = ["priority", "retries"];
-/// The fields of a job that are objects with fields of their own.
-const NESTED: [(&str, &[&str]); 2] = [("requirements", &REQUIREMENTS), ("policy", &POLICY)];
 /// Different fields of a job that are looked at; more are too many whatever they are.
 const MOST_FIELDS: usize = 64;
 
-enum Field {
+enum Found {
     Plain(Json),
     /// A long list, not looked into yet.
     List,
@@ -37,7 +34,9 @@ enum Field {
 /// is checked before they are read, wherever they stand in it.
 pub struct Fields<'a> {
     source: &'a str,
-    fields: BTreeMap<String, Field>,
+    fields: BTreeMap<String, Found>,
+    /// What the job's kind says of its fields, as soon as it is known.
+    own: &'static [Field],
 }
 
 impl<'a> Fields<'a> {
@@ -53,58 +52,58 @@ impl<'a> Fields<'a> {
         // What is noted ended the reading there and then.
         match notes.refusal() {
             Some(refusal) => Err(refusal),
-            None => Ok(Self { source, fields: read.map_err(|error| explain(source, &error))? }),
+            None => Ok(Self { source, fields: read.map_err(|error| explain(source, &error))?, own: &[] }),
         }
+    }
+
+    /// From now on they are those of a job of this kind.
+    pub fn set_kind(&mut self, kind: &Kind) {
+        self.own = kind.fields;
     }
 
     /// Refuses fields that no kind has, where the kind is not known.
     pub fn check_names_of_any_kind(&self) -> Result<(), Refusal> {
-        let is_known = |name: &String| super::every_field().any(|known| known == name);
+        let is_known = |name: &String| every_field().any(|known| known == name);
         let unknown = || self.fields.keys().filter(|name| !is_known(name));
         // What may be meant for the kind says most.
-        let Some(name) = unknown().find(|name| !question(name, ["kind"]).is_empty()).or_else(|| unknown().next())
-        else {
+        let Some(name) = unknown().find(|name| !question(name, [KIND]).is_empty()).or_else(|| unknown().next()) else {
             return Ok(());
         };
-        let message = format!("there is no field `{}`{}", cut(name), question(name, super::every_field()));
+        let message = format!("there is no field `{}`{}", cut(name), question(name, every_field()));
         Err(Refusal::new(Code::UnknownField, message, "remove it, or write it as it is called"))
     }
 
     /// Refuses fields of `requirements` and `policy` that these do not have, whatever else is wrong.
     pub fn check_nested_names(&self) -> Result<(), Refusal> {
-        for (object, known) in NESTED {
-            let Some(Field::Plain(Json::Object(fields))) = self.fields.get(object) else { continue };
-            if let Some(name) = fields.keys().find(|name| !known.contains(&name.as_str())) {
+        for (object, known) in objects() {
+            let Some(Found::Plain(Json::Object(fields))) = self.fields.get(object) else { continue };
+            if let Some(name) = fields.keys().find(|name| find(known, name).is_none()) {
                 return Err(unknown(object, name, known));
             }
         }
         Ok(())
     }
 
-    /// Refuses fields that a kind does not have, whatever else is wrong. `elsewhere` says which kinds have a field.
-    pub fn check_names(
-        &self,
-        kind: &str,
-        known: &[&'static str],
-        elsewhere: &dyn Fn(&str) -> Vec<&'static str>,
-    ) -> Result<(), Refusal> {
-        let is_known = |name: &str| known.contains(&name) || COMMON.contains(&name);
+    /// Refuses fields that a kind does not have, whatever else is wrong.
+    pub fn check_names(&self, kind: &Kind) -> Result<(), Refusal> {
+        let common = || [KIND].into_iter().chain(names(FIELDS));
+        let is_known = |name: &str| kind.field(name).is_some() || common().any(|known| known == name);
         let Some(name) = self.fields.keys().find(|name| !is_known(name)) else { return Ok(()) };
-        let nested = || NESTED.into_iter().find(|(_, names)| !question(name, names.iter().copied()).is_empty());
-        let others = elsewhere(name);
-        let named = question(name, known.iter().copied().chain(COMMON));
+        let others = kinds_with(name);
+        let named = question(name, names(kind.fields).chain(common()));
+        let nested = || objects().find_map(|(object, fields)| Some((object, nearest(name, names(fields))?)));
         let advice = if !others.is_empty() {
             format!("; it is a field of {}", others.join(" and "))
         } else if !named.is_empty() {
             named
-        } else if let Some((object, names)) = nested() {
-            let field = super::suggest::nearest(name, names.iter().copied()).unwrap_or_default();
+        } else if let Some((object, field)) = nested() {
             format!("; did you mean `{object}.{field}`?")
         } else {
             String::new()
         };
-        let hint = format!("`{kind}` has the fields {}, name, labels, requirements and policy", known.join(", "));
-        let message = format!("`{kind}` has no field `{}`{advice}", cut(name));
+        let known: Vec<&str> = names(kind.fields).chain(names(FIELDS)).collect();
+        let hint = format!("`{}` has the fields {}", kind.name, listed(&known, "and"));
+        let message = format!("`{}` has no field `{}`{advice}", kind.name, cut(name));
         Err(Refusal::new(Code::UnknownField, message, hint))
     }
 
@@ -126,9 +125,21 @@ impl<'a> Fields<'a> {
 
     fn plain(&mut self, name: &str) -> Option<Json> {
         match self.fields.remove(name)? {
-            Field::Plain(json) => Some(json),
-            Field::List => None,
+            Found::Plain(json) => Some(json),
+            Found::List => None,
         }
+    }
+
+    /// What the kind says of a field. A kind that asks for what it does not say of itself is wrong, not the job.
+    fn said(&self, name: &str) -> Result<&'static Field, Refusal> {
+        let unsaid =
+            || Refusal::new(Code::Internal, format!("the kind says nothing of its field `{name}`"), "report this");
+        find(self.own, name).ok_or_else(unsaid)
+    }
+
+    /// The refusal of a job without a field that it needs.
+    pub fn missing(&self, name: &str) -> Refusal {
+        missing(name, find(self.own, name).map_or("", |field| field.help.english))
     }
 
     /// A text, if it is there.
@@ -141,8 +152,29 @@ impl<'a> Fields<'a> {
     }
 
     /// A text that must be there.
-    pub fn needed_text(&mut self, name: &str, hint: &str) -> Result<String, Refusal> {
-        self.text(name)?.ok_or_else(|| missing(name, hint))
+    pub fn needed_text(&mut self, name: &str) -> Result<String, Refusal> {
+        self.text(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    /// One of the words of a table; where it is not there, the default that the kind says.
+    pub fn choice<T: Copy>(&mut self, name: &str, table: &[(Choice, T)]) -> Result<T, Refusal> {
+        self.numbered_choice(name, table).map(|(meant, _)| meant)
+    }
+
+    /// The same, with the number that follows a word which takes one, 1 or more.
+    pub fn numbered_choice<T: Copy>(&mut self, name: &str, table: &[(Choice, T)]) -> Result<(T, usize), Refusal> {
+        let field = self.said(name)?;
+        let word = match (self.text(name)?, field.presence) {
+            (Some(word), _) => word,
+            (None, Presence::Default(default)) => default.to_owned(),
+            (None, Presence::Required | Presence::Unless(_) | Presence::Optional) => {
+                return Err(missing(name, &words_of(table)));
+            }
+        };
+        chosen(&word, table).ok_or_else(|| {
+            let message = format!("`{name}` cannot be {:?}", cut(&word));
+            Refusal::new(Code::InvalidField, message, words_of(table))
+        })
     }
 
     /// A list of texts; empty if it is not there.
@@ -163,16 +195,20 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// An integer between two bounds, if it is there.
-    pub fn integer(&mut self, name: &str, least: i64, most: i64) -> Result<Option<i64>, Refusal> {
-        match self.plain(name) {
-            None => Ok(None),
-            Some(json) => read_integer(name, &json, least, most).map(Some),
-        }
+    /// An integer within the range that the kind says, if it is there.
+    pub fn integer(&mut self, name: &str) -> Result<Option<i64>, Refusal> {
+        let field = self.said(name)?;
+        self.plain(name).map(|json| integer_of(field, name, &json)).transpose()
     }
 
-    /// A list of at most so many integers, if it is there.
-    pub fn integers(&mut self, name: &str, least: i64, most: i64, longest: usize) -> Result<Option<Vec<i64>>, Refusal> {
+    /// An integer that must be there.
+    pub fn needed_integer(&mut self, name: &str) -> Result<i64, Refusal> {
+        self.integer(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    /// A list of integers within the bounds that the kind says, if it is there.
+    pub fn integers(&mut self, name: &str) -> Result<Option<Vec<i64>>, Refusal> {
+        let Type::Integers { least, most, longest } = self.said(name)?.ty else { return Err(misused(name)) };
         let hint = format!("it is a list of at most {longest} integers, as in [0, 1]");
         match self.plain(name) {
             None => Ok(None),
@@ -187,40 +223,41 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// `data`.
+    /// A long list of numbers and texts, which must be there.
     pub fn items(&mut self, name: &str) -> Result<Items, Refusal> {
-        let items = match self.fields.remove(name) {
-            Some(Field::List) => packed::list::<Items>(self.source)?,
-            Some(Field::Plain(_)) | None => return Err(missing(name, "a list, as in [1, 2, 3]")),
-        };
+        let items: Items = self.list(name)?.ok_or_else(|| self.missing(name))?;
         if items.count == 0 {
             return Err(Refusal::new(Code::EmptyInput, format!("`{name}` has no item"), "give at least one"));
         }
         Ok(items)
     }
 
-    /// The matrix `P`, if it is there.
-    pub fn rows<P: Packer + Into<Rows>>(&mut self) -> Result<Option<Rows>, Refusal> {
-        let rows: Rows = match self.fields.remove(P::NAME) {
-            Some(Field::List) => packed::list::<P>(self.source)?.into(),
-            Some(Field::Plain(_)) | None => return Ok(None),
-        };
-        if rows.rows == 0 {
-            return Err(Refusal::new(Code::EmptyInput, format!("`{}` has no row", P::NAME), "give at least one"));
+    /// A matrix, if it is there.
+    pub fn rows(&mut self, name: &str) -> Result<Option<Rows>, Refusal> {
+        let rows: Option<Rows> = self.list(name)?;
+        if rows.as_ref().is_some_and(|rows| rows.rows == 0) {
+            return Err(Refusal::new(Code::EmptyInput, format!("`{name}` has no row"), "give at least one"));
         }
-        Ok(Some(rows))
+        Ok(rows)
+    }
+
+    fn list<P: Packer>(&mut self, name: &str) -> Result<Option<P>, Refusal> {
+        match self.fields.remove(name) {
+            Some(Found::List) => packed::list(self.source, name).map(Some),
+            Some(Found::Plain(_)) | None => Ok(None),
+        }
     }
 
     /// `requirements`, with defaults for what is not said.
     pub fn requirements(&mut self) -> Result<Requirements, Refusal> {
         let mut requirements = Requirements::default();
         for (name, json) in self.object("requirements")? {
-            let path = format!("requirements.{name}");
-            match name.as_str() {
-                "cpu_percent" => requirements.cpu_percent = read_u32(&path, &json, 1, 100)?,
-                "ram_gb" => requirements.memory_mib = read_gibibytes(&path, &json)?,
-                "timeout_seconds" => requirements.timeout_seconds = read_u32(&path, &json, 1, MAX_TIMEOUT_SECONDS)?,
-                _ => return Err(unknown("requirements", &name, &REQUIREMENTS)),
+            let (path, field) = within("requirements", &name, REQUIREMENTS)?;
+            match field.name {
+                "cpu_percent" => requirements.cpu_percent = natural_of(field, &path, &json)?,
+                "ram_gb" => requirements.memory_mib = mebibytes_of(field, &path, &json)?,
+                "timeout_seconds" => requirements.timeout_seconds = natural_of(field, &path, &json)?,
+                _ => return Err(misused(&path)),
             }
         }
         Ok(requirements)
@@ -230,19 +267,14 @@ impl<'a> Fields<'a> {
     pub fn policy(&mut self) -> Result<Policy, Refusal> {
         let mut policy = Policy::default();
         for (name, json) in self.object("policy")? {
-            let path = format!("policy.{name}");
-            match name.as_str() {
+            let (path, field) = within("policy", &name, POLICY)?;
+            match field.name {
                 "priority" => {
-                    policy.priority = match json.as_str() {
-                        Some("low") => Priority::Low,
-                        Some("normal") => Priority::Normal,
-                        Some("high") => Priority::High,
-                        Some("critical") => Priority::Critical,
-                        Some(_) | None => return Err(invalid(&path, &json, "it is low, normal, high or critical")),
-                    }
+                    let word = json.as_str().and_then(|word| chosen(word, &PRIORITIES));
+                    policy.priority = word.ok_or_else(|| invalid(&path, &json, &words_of(&PRIORITIES)))?.0;
                 }
-                "retries" => policy.retries = read_u32(&path, &json, 0, MAX_RETRIES)?,
-                _ => return Err(unknown("policy", &name, &POLICY)),
+                "retries" => policy.retries = natural_of(field, &path, &json)?,
+                _ => return Err(misused(&path)),
             }
         }
         Ok(policy)
@@ -268,21 +300,76 @@ pub fn missing(name: &str, hint: &str) -> Refusal {
     Refusal::new(Code::MissingField, format!("`{name}` is missing"), hint)
 }
 
+/// The names of these fields.
+pub fn names(fields: &'static [Field]) -> impl Iterator<Item = &'static str> {
+    fields.iter().map(|field| field.name)
+}
+
+/// `a, b and c`.
+pub fn listed(names: &[&str], last: &str) -> String {
+    match names {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [front @ .., end] => format!("{} {last} {end}", front.join(", ")),
+    }
+}
+
+/// The fields of a job that are objects, each with fields of its own.
+fn objects() -> impl Iterator<Item = (&'static str, &'static [Field])> {
+    FIELDS
+        .iter()
+        .filter_map(|field| if let Type::Object(fields) = field.ty { Some((field.name, fields)) } else { None })
+}
+
+/// The hint that names all words of a table.
+fn words_of<T>(table: &[(Choice, T)]) -> String {
+    let words: Vec<String> = table
+        .iter()
+        .map(|(choice, _)| match choice.number {
+            Some(number) => format!("{}:{} (or another number)", choice.name, number.example),
+            None => choice.name.to_owned(),
+        })
+        .collect();
+    format!("it is {}", listed(&words.iter().map(String::as_str).collect::<Vec<_>>(), "or"))
+}
+
+/// What a word of a table means, and the number that follows it, 1 or more, if it takes one.
+fn chosen<T: Copy>(word: &str, table: &[(Choice, T)]) -> Option<(T, usize)> {
+    let (name, number) = word.split_once(':').map_or((word, None), |(name, number)| (name, Some(number)));
+    let (choice, meant) = table.iter().find(|(choice, _)| choice.name == name)?;
+    match (choice.number, number) {
+        (None, None) => Some((*meant, 0)),
+        (Some(_), Some(number)) => number.parse().ok().filter(|number| *number > 0).map(|number| (*meant, number)),
+        (None, Some(_)) | (Some(_), None) => None,
+    }
+}
+
+/// A kind or this file is wrong, not the job.
+fn misused(name: &str) -> Refusal {
+    Refusal::new(Code::Internal, format!("the field `{name}` is read as what it is not"), "report this")
+}
+
+/// The path of a field of an object, and what is said of it.
+fn within(object: &str, name: &str, known: &'static [Field]) -> Result<(String, &'static Field), Refusal> {
+    let field = find(known, name).ok_or_else(|| unknown(object, name, known))?;
+    Ok((format!("{object}.{name}"), field))
+}
+
 /// A field of an object that the object does not have.
-fn unknown(object: &str, name: &str, known: &[&'static str]) -> Refusal {
-    let near = |known: &[&'static str]| super::suggest::nearest(name, known.iter().copied());
-    let elsewhere = || NESTED.into_iter().find_map(|(other, known)| Some((other, near(known)?)));
+fn unknown(object: &str, name: &str, known: &'static [Field]) -> Refusal {
+    let near = |known: &'static [Field]| nearest(name, names(known));
+    let elsewhere = || objects().find_map(|(other, known)| Some((other, near(known)?)));
     let advice = if let Some(near) = near(known) {
         format!("; did you mean `{object}.{near}`?")
     } else if let Some((other, near)) = elsewhere() {
         format!("; did you mean `{other}.{near}`?")
-    } else if super::every_field().any(|field| field == name) {
+    } else if every_field().any(|field| field == name) {
         format!("; `{name}` is a field of the job itself")
     } else {
         String::new()
     };
     let message = format!("there is no `{object}.{}`{advice}", cut(name));
-    Refusal::new(Code::UnknownField, message, format!("`{object}` has {}", known.join(", ")))
+    Refusal::new(Code::UnknownField, message, format!("`{object}` has {}", names(known).collect::<Vec<_>>().join(", ")))
 }
 
 /// A field whose value cannot be what it is.
@@ -305,17 +392,24 @@ fn read_integer(name: &str, json: &Json, least: i64, most: i64) -> Result<i64, R
     }
 }
 
-fn read_u32(name: &str, json: &Json, least: u32, most: u32) -> Result<u32, Refusal> {
-    let integer = read_integer(name, json, i64::from(least), i64::from(most))?;
-    Ok(u32::try_from(integer).unwrap_or(least))
+/// What stands in a field that is said to be an integer.
+fn integer_of(field: &Field, path: &str, json: &Json) -> Result<i64, Refusal> {
+    let Type::Integer { least, most } = field.ty else { return Err(misused(path)) };
+    read_integer(path, json, least, most)
+}
+
+fn natural_of(field: &Field, path: &str, json: &Json) -> Result<u32, Refusal> {
+    u32::try_from(integer_of(field, path, json)?).map_err(|_| misused(path))
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked to lie in 0..=4096
-fn read_gibibytes(name: &str, json: &Json) -> Result<u32, Refusal> {
-    let most = f64::from(MAX_MEMORY_MIB) / 1024.0;
+fn mebibytes_of(field: &Field, path: &str, json: &Json) -> Result<u32, Refusal> {
+    let Type::Fraction { most } = field.ty else { return Err(misused(path)) };
     match json.as_f64() {
-        Some(gibibytes) if gibibytes > 0.0 && gibibytes <= most => Ok(((gibibytes * 1024.0).round() as u32).max(1)),
-        Some(_) | None => Err(invalid(name, json, &format!("it is a number above 0, at most {most}"))),
+        Some(gibibytes) if gibibytes > 0.0 && gibibytes <= f64::from(most) => {
+            Ok(((gibibytes * 1024.0).round() as u32).max(1))
+        }
+        Some(_) | None => Err(invalid(path, json, &format!("it is a number above 0, at most {most}"))),
     }
 }
 
@@ -334,7 +428,7 @@ fn shown(json: &Json) -> String {
 struct Collector<'a>(&'a mut Notes);
 
 impl<'de> DeserializeSeed<'de> for Collector<'_> {
-    type Value = BTreeMap<String, Field>;
+    type Value = BTreeMap<String, Found>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
@@ -342,7 +436,7 @@ impl<'de> DeserializeSeed<'de> for Collector<'_> {
 }
 
 impl<'de> Visitor<'de> for Collector<'_> {
-    type Value = BTreeMap<String, Field>;
+    type Value = BTreeMap<String, Found>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
@@ -356,14 +450,15 @@ impl<'de> Visitor<'de> for Collector<'_> {
             }
             if fields.len() == MOST_FIELDS {
                 let message = format!("the job has more than {MOST_FIELDS} fields, which no kind has");
-                return Err(self.0.note(Code::UnknownField, message, "long lists belong into `data`, `a` and `b`"));
+                let hint = format!("long lists belong into {}", long_lists());
+                return Err(self.0.note(Code::UnknownField, message, &hint));
             }
-            let field = match name.as_str() {
-                "data" | "a" | "b" => {
-                    map.next_value_seed(Length { name: &name, notes: &mut *self.0 })?;
-                    Field::List
+            let field = match long_list(&name) {
+                Some(list) => {
+                    map.next_value_seed(Length { name: &name, list, notes: &mut *self.0 })?;
+                    Found::List
                 }
-                _ => Field::Plain(self.0.within(&name, |notes| map.next_value_seed(Strict(notes)))?),
+                None => Found::Plain(self.0.within(&name, |notes| map.next_value_seed(Strict(notes)))?),
             };
             fields.insert(name, field);
         }

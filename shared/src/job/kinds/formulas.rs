@@ -1,38 +1,81 @@
-//! The fields that all kinds with formulas share: `map`, `where`, `reduce`.
+//! The fields that all kinds with formulas share: `map`, `where`, `reduce`, and the list that they go over.
 
-use super::fields::{Fields, cut, missing};
+use super::{
+    fields::Fields,
+    schema::{Choice, Field, Type, choice, choices, text},
+};
 use crate::{
     exchange::partial::Reduce,
     formula::{
         Formula,
         program::{Target, Work, within},
     },
-    refusal::{Code, Refusal},
+    refusal::Refusal,
 };
 
-const REDUCTIONS: [(&str, Reduce); 6] = [
-    ("sum", Reduce::Sum),
-    ("product", Reduce::Product),
-    ("min", Reduce::Min),
-    ("max", Reduce::Max),
-    ("count", Reduce::Count),
-    ("average", Reduce::Average),
+/// The list of a kind that takes one.
+pub const DATA: Field = Field::required(
+    "data",
+    Type::Items,
+    text("Data", "Данные"),
+    text(
+        "The items: a list of numbers and texts, as in [1, 2, 3].",
+        "Элементы: список чисел и текстов, например [1, 2, 3].",
+    ),
+);
+
+/// The formula of every item, which must be there.
+pub const MAP: Field = Field::required(
+    "map",
+    Type::Formula,
+    text("Formula in x", "Формула от x"),
+    text(
+        "For example x*x + 1. There is: + - * / // % ** · == != < <= > >= · and or not · if(c, a, b) · abs min max floor ceil round sqrt gcd is_prime sin cos tan exp ln log10 pow pi · let y = x*x; y + 1 · texts: upper lower len trim replace contains",
+        "Например x*x + 1. Есть: + - * / // % ** · == != < <= > >= · and or not · if(c, a, b) · abs min max floor ceil round sqrt gcd is_prime sin cos tan exp ln log10 pow pi · let y = x*x; y + 1 · для текстов: upper lower len trim replace contains",
+    ),
+)
+.like("x*x + 1");
+
+/// The condition on every item.
+pub const WHERE: Field = Field::optional(
+    "where",
+    Type::Formula,
+    text("Only where", "Только если"),
+    text(
+        "Only items for which this formula in x holds; all of them, if it is left out.",
+        "Только те, для которых верна эта формула от x; если её нет, то все.",
+    ),
+)
+.like("x > 1");
+
+/// How values become one.
+pub const REDUCE: Field = Field::required(
+    "reduce",
+    Type::Choice(&choices(&REDUCTIONS)),
+    text("Reduce to", "Свернуть в"),
+    text(
+        "How the values become one: sum, product, min, max, count or average.",
+        "Во что превращаются значения: сумма, произведение, наименьшее, наибольшее, количество или среднее.",
+    ),
+);
+
+const REDUCTIONS: [(Choice, Reduce); 6] = [
+    (choice("sum", "sum", "сумма"), Reduce::Sum),
+    (choice("product", "product", "произведение"), Reduce::Product),
+    (choice("min", "smallest", "наименьшее"), Reduce::Min),
+    (choice("max", "largest", "наибольшее"), Reduce::Max),
+    (choice("count", "count", "количество"), Reduce::Count),
+    (choice("average", "average", "среднее"), Reduce::Average),
 ];
 
 /// As in `"reduce"`.
 pub fn reduce_name(reduce: Reduce) -> &'static str {
-    REDUCTIONS.iter().find(|(_, known)| *known == reduce).map_or("", |(name, _)| name)
+    REDUCTIONS.iter().find(|(_, known)| *known == reduce).map_or("", |(choice, _)| choice.name)
 }
 
 /// `reduce`, which must be there.
 pub fn read_reduce(fields: &mut Fields) -> Result<Reduce, Refusal> {
-    let hint = "it is sum, product, min, max, count or average";
-    let name = fields.text("reduce")?.ok_or_else(|| missing("reduce", hint))?;
-    REDUCTIONS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, reduce)| *reduce)
-        .ok_or_else(|| Refusal::new(Code::InvalidField, format!("`reduce` cannot be {:?}", cut(&name)), hint))
+    fields.choice("reduce", &REDUCTIONS)
 }
 
 /// `map` and `where`; `x` and everything, where they are not said.

@@ -12,7 +12,9 @@ use serde_json::Value as Json;
 
 use super::{
     limits::{MAX_CELLS, MAX_ITEMS},
-    packed::{Items, Packer as _, too_many_cells, too_many_items},
+    long_lists,
+    packed::{too_many_cells, too_many_items},
+    schema::Long,
     suggest::question,
 };
 use crate::refusal::{Code, Refusal};
@@ -72,16 +74,16 @@ impl Notes {
         if self.left == 0 {
             let path = self.path.join(".");
             let message = format!("`{path:.120}`: the job has more than {MOST_VALUES} values in lists and objects");
-            let hint = "long lists belong into `data`, `a` and `b`, long texts into `input`";
+            let hint = format!("long lists belong into {}, long texts into `input`", long_lists());
             // However much stands in it, what is wrong with it is its name.
             if let Some(name) =
                 self.path.first().filter(|name| super::every_field().all(|field| field != name.as_str()))
             {
                 let advice = question(name, super::every_field());
                 let message = format!("there is no field `{name}`{advice}");
-                return Err(self.note(Code::UnknownField, message, hint));
+                return Err(self.note(Code::UnknownField, message, &hint));
             }
-            return Err(self.note(Code::TooLarge, message, hint));
+            return Err(self.note(Code::TooLarge, message, &hint));
         }
         self.left -= 1;
         Ok(())
@@ -213,6 +215,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Told<V> {
 pub struct Length<'a> {
     /// The field that it stands in.
     pub name: &'a str,
+    /// What it is a list of.
+    pub list: Long,
     /// Where that is noted.
     pub notes: &'a mut Notes,
 }
@@ -221,14 +225,18 @@ impl<'de> DeserializeSeed<'de> for Length<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        let is_matrix = self.name != Items::NAME;
         // A matrix's rows are counted with its numbers, of which each row has one at least.
-        let (levels, mut left) = if is_matrix { (2, 2 * MAX_CELLS as u64) } else { (1, MAX_ITEMS) };
+        let (levels, mut left) = match self.list {
+            Long::Items => (1, MAX_ITEMS),
+            Long::Matrix => (2, 2 * MAX_CELLS as u64),
+        };
         let mut crossed = false;
         let read = deserializer.deserialize_any(Counter { levels, left: &mut left, crossed: &mut crossed });
         if crossed {
-            let too_many = if is_matrix { too_many_cells } else { too_many_items };
-            return Err(self.notes.refuse(too_many(self.name)));
+            return Err(self.notes.refuse(match self.list {
+                Long::Items => too_many_items(self.name),
+                Long::Matrix => too_many_cells(self.name),
+            }));
         }
         read
     }
@@ -596,7 +604,9 @@ mod tests {
     fn a_long_lists_length_is_known_before_its_items_are_read() {
         let length = |name: &'static str, text: &str| {
             let mut notes = Notes::new();
-            let read = Length { name, notes: &mut notes }.deserialize(&mut serde_json::Deserializer::from_str(text));
+            let list = if name == "data" { Long::Items } else { Long::Matrix };
+            let read =
+                Length { name, list, notes: &mut notes }.deserialize(&mut serde_json::Deserializer::from_str(text));
             (read.is_ok(), notes.refusal().map(|refusal| refusal.code))
         };
         let items = "1,".repeat(usize::try_from(MAX_ITEMS).unwrap());

@@ -15,9 +15,10 @@ use serde::de::IgnoredAny;
 
 use super::{
     Blobs, Known,
-    fields::{Fields, cut},
+    fields::Fields,
     json::{wide_encoding, without_mark},
     limits::{BATCH_BYTES, BATCH_CALLS, MAX_INPUT_BYTES, MAX_ITEMS, MAX_KERNEL_BYTES, MAX_OUTPUT_BYTES},
+    schema::{Choice, Example, Field, Kind, Number, Output, Sample::Typed, Type, choice, choices, text},
 };
 use crate::{
     blob::Blob,
@@ -27,10 +28,106 @@ use crate::{
     units::Span,
 };
 
-/// As in `"kind"`.
-pub const NAME: &str = "kernel";
-/// Its own fields.
-pub const FIELDS: &[&str] = &["kernel", "input", "split", "merge"];
+/// What it says of itself.
+pub static KIND: Kind = Kind {
+    name: "kernel",
+    title: text("Kernel", "Модуль"),
+    about: text(
+        "Your own WebAssembly: a pure function from bytes to bytes that exports memory, alloc and run, and imports nothing.",
+        "Ваш собственный модуль WebAssembly: чистая функция из байтов в байты; экспортирует memory, alloc и run, ничего не импортирует.",
+    ),
+    fields: &[
+        Field::required(
+            "kernel",
+            Type::Module,
+            text("Kernel (.wasm)", "Модуль (.wasm)"),
+            text(
+                "The module's bytes in base64, or the hash of one that the node has.",
+                "Байты модуля в base64 или хеш модуля, который есть у узла.",
+            ),
+        ),
+        INPUT,
+        SPLIT,
+        Field::optional(
+            "merge",
+            Type::Choice(&choices(&MERGES)),
+            text("Put together", "Собрать"),
+            text(
+                "What becomes of the outputs: one after another in the input's order, or the kernel runs once more over that.",
+                "Что станет с ответами: одно за другим в порядке ввода, или модуль ещё раз обработает всё вместе.",
+            ),
+        )
+        .or("concat"),
+    ],
+    examples: &[Example {
+        name: text("Upper case, line by line", "Прописные буквы по строкам"),
+        values: &[
+            ("kernel", Typed(UPPER_CASE)),
+            ("input", Typed("all who are willing\nlend each other\na little of their power")),
+            ("split", Typed("lines")),
+        ],
+    }],
+    output: Output::Bytes,
+    summary: |job| vec![job.text("split"), job.text("merge")],
+    read,
+};
+
+/// The input of a kind that cuts bytes into parts.
+pub const INPUT: Field = Field::optional(
+    "input",
+    Type::Bytes,
+    text("Input", "Ввод"),
+    text(
+        "The input in base64, at most 46 MiB of bytes; none, if it is left out.",
+        "Ввод в base64, не больше 46 МиБ байтов; если его нет, он пуст.",
+    ),
+);
+
+/// How that is cut.
+pub const SPLIT: Field = Field::optional(
+    "split",
+    Type::Choice(&choices(&SPLITS)),
+    text("Cut the input", "Разделить ввод"),
+    text(
+        "What one call gets: a line, a block of so many bytes, an item of a JSON list, or the whole.",
+        "Что получает один вызов: строку, блок байтов, элемент списка JSON или всё.",
+    ),
+)
+.or("none");
+
+const SPLITS: [(Choice, Split); 4] = [
+    (choice("lines", "by lines", "по строкам"), Split::Lines),
+    (
+        Choice {
+            number: Some(Number { label: text("Bytes in a block", "Байтов в блоке"), example: "65536" }),
+            ..choice("bytes", "by blocks of bytes", "по блокам байтов")
+        },
+        Split::Bytes(0),
+    ),
+    (choice("json_items", "by items of a JSON list", "по элементам списка JSON"), Split::JsonItems),
+    (choice("none", "not at all", "не делить"), Split::None),
+];
+
+/// Whether the kernel merges.
+const MERGES: [(Choice, bool); 2] = [
+    (choice("concat", "one after another", "одно за другим"), false),
+    (choice("kernel", "by the kernel itself", "самим модулем"), true),
+];
+
+/// A kernel of 191 bytes that makes ASCII letters upper case; its source:
+///
+/// ```wat
+/// (module
+///   (memory (export "memory") 1)
+///   (global $free (mut i32) (i32.const 1024))
+///   (func (export "alloc") (param $len i32) (result i32) …)       ;; bumps $free, grows memory
+///   (func (export "run") (param $at i32) (param $len i32) (result i64)
+///     …                                                           ;; a - z become A - Z in place
+///     (i64.or (i64.shl (i64.extend_i32_u (local.get $at)) (i64.const 32)) (i64.extend_i32_u (local.get $len)))))
+/// ```
+const UPPER_CASE: &str = "AGFzbQEAAAABDAJgAX8Bf2ACf38BfgMDAgABBQMBAAEGBwF/AUGACAsHGAMGbWVtb3J5AgAFYWxsb2MAAANydW4AAQp6AjABAX8jACEBIAEgA\
+                          GokAAJAIwA/AEEQdE0NAEF/QQEgAEEQdmpAAEcNAEEADwsgAQtHAQJ/AkADQCACIAFPDQEgACACai0AACEDIANB4QBrQRpJBEAgACACaiA\
+                          DQSBrOgAACyACQQFqIQIMAAsLIACtQiCGIAGthAs=";
 
 struct Kernel {
     kernel: Blob,
@@ -38,17 +135,9 @@ struct Kernel {
     merge_by_kernel: bool,
 }
 
-/// Reads the fields of this kind.
-pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> {
+fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> {
     let split = read_split(fields)?;
-    let merge_by_kernel = match fields.text("merge")?.as_deref() {
-        None | Some("concat") => false,
-        Some("kernel") => true,
-        Some(other) => {
-            let message = format!("`merge` cannot be {:?}", cut(other));
-            return Err(Refusal::new(Code::InvalidField, message, "it is concat or kernel"));
-        }
-    };
+    let merge_by_kernel = fields.choice("merge", &MERGES)?;
     let kernel = read_module(fields, "kernel", blob)?;
     let parts = read_parts(fields, split)?;
     if !kernel.sound_as_kernel {
@@ -59,7 +148,7 @@ pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> 
 
 /// A module by base64 or by hash.
 pub fn read_module(fields: &mut Fields, name: &str, blob: Blobs) -> Result<Known, Refusal> {
-    let text = fields.needed_text(name, "give the module's bytes in base64, or its hash")?;
+    let text = fields.needed_text(name)?;
     if let Ok(hash) = text.parse::<Hash>() {
         let unknown = || {
             let message = format!("`{name}`: no kernel {hash} is known here");
@@ -111,12 +200,11 @@ pub enum Split {
 
 /// `split`. It is looked at before the input, which may be long.
 pub fn read_split(fields: &mut Fields) -> Result<Split, Refusal> {
-    match fields.text("split")?.as_deref() {
-        None | Some("none") => Ok(Split::None),
-        Some("lines") => Ok(Split::Lines),
-        Some("json_items") => Ok(Split::JsonItems),
-        Some(other) => bytes_a_part(other).map(Split::Bytes),
-    }
+    let (split, bytes) = fields.numbered_choice("split", &SPLITS)?;
+    Ok(match split {
+        Split::Bytes(_) => Split::Bytes(bytes),
+        Split::None | Split::Lines | Split::JsonItems => split,
+    })
 }
 
 /// `input`, cut.
@@ -145,14 +233,6 @@ pub fn read_parts(fields: &mut Fields, split: Split) -> Result<Parts, Refusal> {
 fn too_many_parts() -> Refusal {
     let message = format!("`input` has more than {MAX_ITEMS} parts");
     Refusal::new(Code::TooLarge, message, "split it into larger parts")
-}
-
-fn bytes_a_part(split: &str) -> Result<usize, Refusal> {
-    let bytes = split.strip_prefix("bytes:").and_then(|bytes| bytes.parse().ok()).filter(|bytes| *bytes > 0);
-    bytes.ok_or_else(|| {
-        let message = format!("`split` cannot be {:?}", cut(split));
-        Refusal::new(Code::InvalidField, message, "it is lines, bytes:65536 (or another number), json_items or none")
-    })
 }
 
 /// Each line with its line end; the last one may have none.

@@ -8,12 +8,13 @@
 use std::collections::BTreeMap;
 
 use super::{
-    fields::{Fields, missing},
-    formulas::{read_reduce, read_work},
+    fields::Fields,
+    formulas::{DATA, MAP, REDUCE, WHERE, read_reduce, read_work},
     limits::{BATCH_BYTES, MAX_RESULT_BYTES},
-    outcome::{Answer, content, failed, foreign, put_float, put_integer},
+    outcome::{Answer, content, failed, foreign, put_value},
     packed::Items,
     range_reduce::merge_partials,
+    schema::{Example, Kind, Output, Sample::Typed, text},
 };
 use crate::{
     blob::Blob,
@@ -30,14 +31,70 @@ use crate::{
     units::Span,
 };
 
-/// As in `"kind"`.
-pub const NAME: &str = "map";
-/// Its own fields.
-pub const FIELDS: &[&str] = &["data", "map", "where"];
-/// As in `"kind"`.
-pub const REDUCE_NAME: &str = "map_reduce";
-/// Its own fields.
-pub const REDUCE_FIELDS: &[&str] = &["data", "map", "where", "reduce"];
+/// What `map` says of itself.
+pub static KIND: Kind = Kind {
+    name: "map",
+    title: text("Map", "Преобразование"),
+    about: text(
+        "Every item of a list goes through your formula; the list of answers comes back in order.",
+        "Каждый элемент списка проходит через вашу формулу; ответы возвращаются списком в том же порядке.",
+    ),
+    fields: &[DATA, MAP.unless("where"), WHERE],
+    examples: &[
+        Example {
+            name: text("Squares", "Квадраты"),
+            values: &[("data", Typed("1, 2, 3, 4, 5, 6, 7, 8, 9, 10")), ("map", Typed("x*x + 1"))],
+        },
+        Example {
+            name: text("Halve or triple", "Пополам или втрое"),
+            values: &[("data", Typed("6, 7, 19, 27, 97, 871")), ("map", Typed("if(x % 2 == 0, x // 2, 3*x + 1)"))],
+        },
+        Example {
+            name: text("Texts", "Тексты"),
+            values: &[
+                ("data", Typed(r#"["many hands", "light work", "one by one"]"#)),
+                ("map", Typed(r#"upper(replace(x, " ", "-"))"#)),
+                ("where", Typed("len(x) > 5")),
+            ],
+        },
+    ],
+    output: Output::Value,
+    summary: |job| vec![Some(job.mapped()), job.items("data"), job.text("where")],
+    read: |fields, _| read(fields),
+};
+
+/// What `map_reduce` says of itself.
+pub static REDUCING_KIND: Kind = Kind {
+    name: "map_reduce",
+    title: text("Map and reduce", "Преобразование и свёртка"),
+    about: text(
+        "Every item goes through your formula; the answers are reduced to one value.",
+        "Каждый элемент проходит через вашу формулу; ответы сворачиваются в одно значение.",
+    ),
+    fields: &[DATA, MAP.or("x"), WHERE, REDUCE],
+    examples: &[
+        Example {
+            name: text("Squares", "Квадраты"),
+            values: &[
+                ("data", Typed("3, 1, 2, 8, 5, 13")),
+                ("map", Typed("x*x")),
+                ("where", Typed("x > 1")),
+                ("reduce", Typed("average")),
+            ],
+        },
+        Example {
+            name: text("Largest remainder", "Наибольший остаток"),
+            values: &[
+                ("data", Typed("12, 35, 81, 1024, 4095, 65537")),
+                ("map", Typed("x % 97")),
+                ("reduce", Typed("max")),
+            ],
+        },
+    ],
+    output: Output::Value,
+    summary: |job| vec![job.reduced(), job.items("data"), job.text("where")],
+    read: |fields, _| read_reducing(fields),
+};
 
 struct Map {
     kernel: Blob,
@@ -46,16 +103,14 @@ struct Map {
     filtered: bool,
 }
 
-/// Reads the fields of `map`.
-pub fn read(fields: &mut Fields) -> Result<Box<dyn Plan>, Refusal> {
+fn read(fields: &mut Fields) -> Result<Box<dyn Plan>, Refusal> {
     if !fields.has("map") && !fields.has("where") {
-        return Err(missing("map", "a formula in x, for example \"x*x + 1\""));
+        return Err(fields.missing("map"));
     }
     read_as(fields, Target::Values)
 }
 
-/// Reads the fields of `map_reduce`.
-pub fn read_reducing(fields: &mut Fields) -> Result<Box<dyn Plan>, Refusal> {
+fn read_reducing(fields: &mut Fields) -> Result<Box<dyn Plan>, Refusal> {
     let reduce = read_reduce(fields)?;
     read_as(fields, Target::Reduce(reduce))
 }
@@ -170,15 +225,7 @@ fn list(done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {
             if json.len() > 1 {
                 json.push(',');
             }
-            match value::take(content, &mut at).ok_or_else(foreign)? {
-                Value::Bool(value) => json.push_str(if value { "true" } else { "false" }),
-                Value::Integer(value) => put_integer(&mut json, value),
-                Value::Float(value) => put_float(&mut json, value),
-                Value::Text(text) => {
-                    let text = core::str::from_utf8(text).map_err(|_| foreign())?;
-                    json.push_str(&serde_json::to_string(text).map_err(|_| foreign())?);
-                }
-            }
+            put_value(&mut json, value::take(content, &mut at).ok_or_else(foreign)?)?;
             if json.len() > MAX_RESULT_BYTES {
                 let message = format!("the result has more than {MAX_RESULT_BYTES} bytes");
                 return Err(Refusal::new(Code::TooLarge, message, "split the job, or reduce the values"));

@@ -12,10 +12,15 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use super::{
     big::Big,
-    fields::{Fields, cut, missing},
+    fields::Fields,
     limits::MAX_RESULT_BYTES,
     outcome::{Answer, content, failed, foreign, put_float, put_integer},
-    packed::{A, B, Number, Rows},
+    packed::{Number, Rows},
+    schema::{
+        Choice, Example, Field, Kind, Output,
+        Sample::{Made, Typed},
+        Type, choice, choices, text,
+    },
 };
 use crate::{
     blob::Blob,
@@ -28,10 +33,59 @@ use crate::{
     units::Span,
 };
 
-/// As in `"kind"`.
-pub const NAME: &str = "matrix";
-/// Its own fields.
-pub const FIELDS: &[&str] = &["op", "a", "b"];
+/// What it says of itself.
+pub static KIND: Kind = Kind {
+    name: "matrix",
+    title: text("Matrix", "Матрица"),
+    about: text(
+        "Matrices are cut into blocks, computed on several nodes and put together.",
+        "Матрицы режутся на блоки, считаются на нескольких узлах и собираются обратно.",
+    ),
+    fields: &[
+        Field::required(
+            "op",
+            Type::Choice(&choices(&OPERATIONS)),
+            text("Operation", "Операция"),
+            text(
+                "What to compute; integers are added, subtracted and multiplied exactly, and their determinant is exact.",
+                "Что посчитать; сложение, вычитание, умножение и определитель целых чисел точны.",
+            ),
+        ),
+        Field::required(
+            "a",
+            Type::Matrix,
+            text("Matrix A", "Матрица A"),
+            text("A list of rows, as in [[1, 2], [3, 4]].", "Список строк, например [[1, 2], [3, 4]]."),
+        ),
+        Field::required(
+            "b",
+            Type::Matrix,
+            text("Matrix B", "Матрица B"),
+            text(
+                "The second one, as a list of rows, for operations on two.",
+                "Вторая, тоже список строк, для операций над двумя.",
+            ),
+        )
+        .only("op", &["multiply", "add", "subtract"]),
+    ],
+    examples: &[
+        Example {
+            name: text("Product of matrices", "Произведение матриц"),
+            values: &[("op", Typed("multiply")), ("a", Typed("1 2\n3 4")), ("b", Typed("5 6\n7 8"))],
+        },
+        Example {
+            name: text("Random 96 × 96", "Случайные 96 × 96"),
+            values: &[("op", Typed("multiply")), ("a", Made(|| digits(96, 1))), ("b", Made(|| digits(96, 2)))],
+        },
+        Example {
+            name: text("Inverse", "Обратная"),
+            values: &[("op", Typed("inverse")), ("a", Typed("4 7 2\n3 6 1\n2 5 3"))],
+        },
+    ],
+    output: Output::Value,
+    summary: |job| vec![job.text("op"), job.size("a"), job.size("b")],
+    read: |fields, _| read(fields),
+};
 
 /// `kernels/matrix`, compiled.
 static GUEST: LazyLock<Blob> = LazyLock::new(|| Blob::new(*include_bytes!(concat!(env!("OUT_DIR"), "/matrix.wasm"))));
@@ -41,16 +95,19 @@ const BAND_BYTES: usize = 4 << 20;
 /// Primes in one batch.
 const BATCH_PRIMES: u64 = 1024;
 
-const OPERATIONS: [(&str, Operation); 9] = [
-    ("add", Operation::Add),
-    ("subtract", Operation::Subtract),
-    ("multiply", Operation::Multiply),
-    ("transpose", Operation::Transpose),
-    ("determinant", Operation::Determinant),
-    ("inverse", Operation::Inverse),
-    ("lu", Operation::Lu),
-    ("qr", Operation::Qr),
-    ("eigenvalues", Operation::Eigenvalues),
+const OPERATIONS: [(Choice, Operation); 9] = [
+    (choice("multiply", "A × B", "A × B (умножение)"), Operation::Multiply),
+    (choice("add", "A + B", "A + B (сложение)"), Operation::Add),
+    (choice("subtract", "A − B", "A − B (вычитание)"), Operation::Subtract),
+    (choice("transpose", "Transpose of A", "Транспонировать A"), Operation::Transpose),
+    (choice("determinant", "Determinant of A", "Определитель A"), Operation::Determinant),
+    (choice("inverse", "Inverse of A", "Обратная к A"), Operation::Inverse),
+    (choice("lu", "LU decomposition of A", "LU-разложение A"), Operation::Lu),
+    (choice("qr", "QR decomposition of A", "QR-разложение A"), Operation::Qr),
+    (
+        choice("eigenvalues", "Eigenvalues of A (symmetric)", "Собственные значения A (симметричной)"),
+        Operation::Eigenvalues,
+    ),
 ];
 
 struct Matrix {
@@ -64,26 +121,20 @@ struct Matrix {
     primes: Vec<u32>,
 }
 
-/// Reads the fields of this kind.
-pub fn read(fields: &mut Fields) -> Result<Box<dyn Plan>, Refusal> {
-    let hint = format!("it is one of {}", OPERATIONS.map(|(name, _)| name).join(", "));
-    let name = fields.needed_text("op", &hint)?;
-    let operation = OPERATIONS.iter().find(|(known, _)| *known == name).map(|(_, operation)| *operation);
-    let Some(operation) = operation else {
-        return Err(Refusal::new(Code::InvalidField, format!("`op` cannot be {:?}", cut(&name)), hint));
-    };
+fn read(fields: &mut Fields) -> Result<Box<dyn Plan>, Refusal> {
+    let operation = fields.choice("op", &OPERATIONS)?;
+    let name = OPERATIONS.iter().find(|(_, known)| *known == operation).map_or("", |(choice, _)| choice.name);
     let takes_two = matches!(operation, Operation::Add | Operation::Subtract | Operation::Multiply);
     if !takes_two && fields.has("b") {
         let message = format!("`{name}` takes one matrix, so `b` has no meaning");
         return Err(Refusal::new(Code::UnknownField, message, "remove `b`"));
     }
-    let absent = |name: &str| missing(name, "a list of rows, as in [[1, 2], [3, 4]]");
     if takes_two && !fields.has("b") {
-        return Err(absent(if fields.has("a") { "b" } else { "a" }));
+        return Err(fields.missing(if fields.has("a") { "b" } else { "a" }));
     }
-    let a = fields.rows::<A>()?.ok_or_else(|| absent("a"))?;
-    let b = fields.rows::<B>()?;
-    check_sizes(&name, operation, &a, b.as_ref())?;
+    let a = fields.rows("a")?.ok_or_else(|| fields.missing("a"))?;
+    let b = fields.rows("b")?;
+    check_sizes(name, operation, &a, b.as_ref())?;
     let by_number = matches!(operation, Operation::Add | Operation::Subtract | Operation::Transpose);
     let b = b.map(|b| grid(b, by_number));
     Ok(Box::new(Matrix::new(operation, grid(a, by_number), b)))
@@ -366,6 +417,17 @@ impl Plan for Matrix {
     fn has_partial_result(&self) -> bool {
         false
     }
+}
+
+/// A square matrix of digits as a person types it: those of Knuth's linear congruential generator from a seed.
+fn digits(side: usize, seed: u64) -> String {
+    let mut state = seed;
+    let mut digit = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % 10
+    };
+    let mut row = || (0..side).map(|_| digit().to_string()).collect::<Vec<_>>().join(" ");
+    (0..side).map(|_| row()).collect::<Vec<_>>().join("\n")
 }
 
 fn words(numbers: Vec<i64>) -> Grid {

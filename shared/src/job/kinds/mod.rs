@@ -2,6 +2,7 @@
 
 mod big;
 pub mod command;
+pub mod common;
 mod fields;
 mod formulas;
 mod json;
@@ -12,14 +13,20 @@ mod matrix;
 mod outcome;
 mod packed;
 mod range_reduce;
+pub mod schema;
 mod suggest;
+pub mod summary;
+pub mod typed;
 
-use self::fields::{Fields, cut, invalid, missing};
 pub use self::json::text_of;
+use self::{
+    fields::{Fields, cut, invalid, listed, missing, names},
+    schema::{Field, Kind, Long, Output},
+};
 use crate::{
     blob::Blob,
     id::{Hash, Holder},
-    job::{Job, Plan, metadata::Metadata},
+    job::{Job, metadata::Metadata},
     kernel::{Facts, PAGE_BYTES},
     refusal::{Code, Refusal},
 };
@@ -44,32 +51,18 @@ impl Known {
 /// Finds kernels that are named by hash.
 type Blobs<'a> = &'a dyn Fn(Hash) -> Option<Known>;
 
-type Read = fn(&mut Fields, Blobs) -> Result<Box<dyn Plan>, Refusal>;
+/// Every kind of job.
+pub static ALL: &[&Kind] =
+    &[&range_reduce::KIND, &map::KIND, &map::REDUCING_KIND, &matrix::KIND, &kernel::KIND, &command::KIND];
 
-struct Kind {
-    name: &'static str,
-    fields: &'static [&'static str],
-    read: Read,
+/// The kind of that name.
+pub fn named(name: &str) -> Option<&'static Kind> {
+    ALL.iter().copied().find(|kind| kind.name == name)
 }
 
-const ALL: &[Kind] = &[
-    Kind { name: range_reduce::NAME, fields: range_reduce::FIELDS, read: |fields, _| range_reduce::read(fields) },
-    Kind { name: map::NAME, fields: map::FIELDS, read: |fields, _| map::read(fields) },
-    Kind { name: map::REDUCE_NAME, fields: map::REDUCE_FIELDS, read: |fields, _| map::read_reducing(fields) },
-    Kind { name: matrix::NAME, fields: matrix::FIELDS, read: |fields, _| matrix::read(fields) },
-    Kind { name: kernel::NAME, fields: kernel::FIELDS, read: kernel::read },
-    Kind { name: command::NAME, fields: command::FIELDS, read: command::read },
-];
-
-/// Names of all kinds, as they stand in `"kind"`.
-pub const KINDS: &[&str] = &["range_reduce", "map", "map_reduce", "matrix", "kernel", "command"];
-
-/// The fields that every kind of job has.
-pub use self::fields::COMMON as COMMON_FIELDS;
-
-/// The fields of a kind of job beside those that every kind has; none for an unknown kind.
-pub fn fields_of(kind: &str) -> &'static [&'static str] {
-    ALL.iter().find(|known| known.name == kind).map_or(&[], |known| known.fields)
+/// What the result of a kind of that name is; a value, where it is not known.
+pub fn output_of(name: &str) -> Output {
+    named(name).map_or(Output::Value, |kind| kind.output)
 }
 
 /// Reads, checks and compiles a job from the JSON that a person sends.
@@ -86,32 +79,33 @@ pub fn read_known(source: &str, blob: &dyn Fn(Hash) -> Option<Known>) -> Result<
     // Names first: whoever misspells one is told of that, whatever else is wrong.
     let kind = kind_of(&mut fields);
     match &kind {
-        Ok(kind) => fields.check_names(kind.name, kind.fields, &|field| {
-            ALL.iter().filter(|other| other.fields.contains(&field)).map(|other| other.name).collect()
-        })?,
+        Ok(kind) => fields.check_names(kind)?,
         Err(_) => fields.check_names_of_any_kind()?,
     }
     fields.check_nested_names()?;
     let kind = kind?;
+    fields.set_kind(kind);
     let metadata = read_metadata(&mut fields)?;
     let (requirements, policy) = (fields.requirements()?, fields.policy()?);
     let plan = (kind.read)(&mut fields, blob)?;
     fields.end(kind.name)?;
-    check_memory(kind.name, plan.kernel(), requirements.memory_mib)?;
+    check_memory(kind.output, plan.kernel(), requirements.memory_mib)?;
     let (holder, source) = (Holder::LOCAL, source.into());
     Ok(Job { holder, kind: kind.name, metadata, source, requirements, policy, plan })
 }
 
 /// Refuses a job whose kernel has more memory from the start than a task may use: no call of it would begin.
-fn check_memory(kind: &str, kernel: &[u8], most_mib: u32) -> Result<(), Refusal> {
+fn check_memory(output: Output, kernel: &[u8], most_mib: u32) -> Result<(), Refusal> {
     const MOST_MIB: u64 = 4 << 10;
     let pages = Facts::of(kernel).map_or(0, |facts| facts.initial_pages);
     let needed = pages.saturating_mul(PAGE_BYTES).div_ceil(1 << 20);
     if needed <= u64::from(most_mib) {
         return Ok(());
     }
-    let (what, beside) =
-        if kind == command::NAME { ("program", ", what holds its input and output included") } else { ("kernel", "") };
+    let (what, beside) = match output {
+        Output::Program => ("program", ", what holds its input and output included"),
+        Output::Value | Output::Bytes => ("kernel", ""),
+    };
     let message = format!(
         "the {what} has {needed} MiB of memory before it does anything{beside}; a task of this job may use {most_mib} MiB"
     );
@@ -131,17 +125,46 @@ fn check_memory(kind: &str, kernel: &[u8], most_mib: u32) -> Result<(), Refusal>
 
 /// The kind that a job says it is of.
 fn kind_of(fields: &mut Fields) -> Result<&'static Kind, Refusal> {
-    let hint = format!("kinds are {}", KINDS.join(", "));
-    let name = fields.text("kind")?.ok_or_else(|| missing("kind", &hint))?;
-    ALL.iter().find(|kind| kind.name == name).ok_or_else(|| {
-        let advice = suggest::question(&name, KINDS.iter().copied());
+    let known: Vec<&str> = ALL.iter().map(|kind| kind.name).collect();
+    let hint = format!("kinds are {}", known.join(", "));
+    let name = fields.text(common::KIND)?.ok_or_else(|| missing(common::KIND, &hint))?;
+    named(&name).ok_or_else(|| {
+        let advice = suggest::question(&name, known.iter().copied());
         Refusal::new(Code::UnknownKind, format!("there is no kind {:?}{advice}", cut(&name)), hint)
     })
 }
 
-/// The fields of all kinds.
+/// The names of the fields of all kinds.
 fn every_field() -> impl Iterator<Item = &'static str> {
-    COMMON_FIELDS.into_iter().chain(ALL.iter().flat_map(|kind| kind.fields.iter().copied()))
+    [common::KIND].into_iter().chain(names(common::FIELDS)).chain(ALL.iter().flat_map(|kind| names(kind.fields)))
+}
+
+/// The fields of all kinds beside those that every kind has, each once: two kinds that have one agree on what it may be.
+pub fn own_fields() -> Vec<&'static Field> {
+    let mut fields: Vec<&Field> = Vec::new();
+    for field in ALL.iter().flat_map(|kind| kind.fields) {
+        if fields.iter().all(|known| known.name != field.name) {
+            fields.push(field);
+        }
+    }
+    fields
+}
+
+/// The kinds that have a field of their own of that name.
+pub fn kinds_with(field: &str) -> Vec<&'static str> {
+    ALL.iter().filter(|kind| kind.field(field).is_some()).map(|kind| kind.name).collect()
+}
+
+/// The long list that a field of that name is, in whichever kind.
+fn long_list(field: &str) -> Option<Long> {
+    ALL.iter().find_map(|kind| kind.field(field)?.ty.long())
+}
+
+/// The names of all fields that are long lists.
+fn long_lists() -> String {
+    let long = own_fields().into_iter().filter(|field| field.ty.long().is_some());
+    let names: Vec<String> = long.map(|field| format!("`{}`", field.name)).collect();
+    listed(&names.iter().map(String::as_str).collect::<Vec<_>>(), "and")
 }
 
 /// `name` and `labels`.

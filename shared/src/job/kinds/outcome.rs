@@ -1,7 +1,7 @@
 //! What our own guests answer, as the requester reads it, and values as JSON text.
 
 use crate::{
-    exchange::{Failure, STATUS_DONE, STATUS_FAILED, partial::Reduced},
+    exchange::{Failure, STATUS_DONE, STATUS_FAILED, partial::Reduced, value::Value},
     refusal::{Code, Refusal},
 };
 
@@ -105,6 +105,20 @@ pub fn put_float(json: &mut String, value: f64) {
     } else {
         json.push_str(if value > 0.0 { "\"Infinity\"" } else { "\"-Infinity\"" });
     }
+}
+
+/// A value as JSON. A text that is none is of a node that did not run this kernel.
+pub fn put_value(json: &mut String, value: Value) -> Result<(), Refusal> {
+    match value {
+        Value::Bool(value) => json.push_str(if value { "true" } else { "false" }),
+        Value::Integer(value) => put_integer(json, value),
+        Value::Float(value) => put_float(json, value),
+        Value::Text(text) => {
+            let text = core::str::from_utf8(text).map_err(|_| foreign())?;
+            json.push_str(&serde_json::to_string(text).map_err(|_| foreign())?);
+        }
+    }
+    Ok(())
 }
 
 /// The result of a reduction as JSON; `place` names what was reduced where that fails.

@@ -1,4 +1,4 @@
-//! Long lists (`data`, `a`, `b`), packed while they are read, so that ten million items never stand in memory as JSON
+//! Long lists (items, matrices), packed while they are read, so that ten million items never stand in memory as JSON
 //! values.
 
 use std::fmt;
@@ -27,7 +27,7 @@ pub enum Number {
     Float(f64),
 }
 
-/// Items of `data`, packed as a guest reads them.
+/// Items of a list, packed as a guest reads them.
 #[derive(Clone, Debug, Default)]
 pub struct Items {
     /// The items' bytes, one after the other.
@@ -164,7 +164,7 @@ impl Rows {
     }
 }
 
-/// More than `data` may have.
+/// More than a list of items may have.
 pub fn too_many_items(name: &str) -> Refusal {
     let message = format!("`{name}` has more than {MAX_ITEMS} items");
     Refusal::new(Code::TooLarge, message, "split the job, or use a range")
@@ -188,62 +188,30 @@ pub fn read_number(digits: &str, what: &str) -> Result<Number, Refusal> {
 
 /// What packs the items of a list as they come.
 pub trait Packer: Default {
-    /// The field's name.
-    const NAME: &str;
     /// What it is a list of.
     type Item: for<'de> Deserialize<'de>;
-    /// Takes the next one.
-    fn take(&mut self, item: Self::Item) -> Result<(), Refusal>;
+    /// Takes the next one; `name` is the field's.
+    fn take(&mut self, name: &str, item: Self::Item) -> Result<(), Refusal>;
 }
 
 impl Packer for Items {
-    const NAME: &str = "data";
     type Item = Scalar;
-    fn take(&mut self, item: Scalar) -> Result<(), Refusal> {
-        self.add(Self::NAME, item)
+    fn take(&mut self, name: &str, item: Scalar) -> Result<(), Refusal> {
+        self.add(name, item)
     }
 }
 
-/// The matrix `a`.
-#[derive(Default)]
-pub struct A(pub Rows);
-
-impl From<A> for Rows {
-    fn from(matrix: A) -> Self {
-        matrix.0
-    }
-}
-
-impl Packer for A {
-    const NAME: &str = "a";
+impl Packer for Rows {
     type Item = Row;
-    fn take(&mut self, item: Row) -> Result<(), Refusal> {
-        self.0.add(Self::NAME, item)
+    fn take(&mut self, name: &str, item: Row) -> Result<(), Refusal> {
+        self.add(name, item)
     }
 }
 
-/// The matrix `b`.
-#[derive(Default)]
-pub struct B(pub Rows);
-
-impl From<B> for Rows {
-    fn from(matrix: B) -> Self {
-        matrix.0
-    }
-}
-
-impl Packer for B {
-    const NAME: &str = "b";
-    type Item = Row;
-    fn take(&mut self, item: Row) -> Result<(), Refusal> {
-        self.0.add(Self::NAME, item)
-    }
-}
-
-/// The list of a job whose JSON is `source`. Reads no further than the list's end, or than what is wrong in it.
-pub fn list<P: Packer>(source: &str) -> Result<P, Refusal> {
+/// The list in the field `name` of a job whose JSON is `source`. Reads no further than the list's end, or than what is wrong in it.
+pub fn list<P: Packer>(source: &str, name: &str) -> Result<P, Refusal> {
     let mut found = None;
-    let read = serde_json::Deserializer::from_str(source).deserialize_map(Finder(&mut found));
+    let read = serde_json::Deserializer::from_str(source).deserialize_map(Finder { name, found: &mut found });
     match (found, read) {
         (Some(found), _) => found,
         (None, Err(error)) => Err(explain(source, &error)),
@@ -251,13 +219,16 @@ pub fn list<P: Packer>(source: &str) -> Result<P, Refusal> {
     }
 }
 
-/// Looks for the field of a packer in a job; it is there, or why it cannot be had.
-struct Finder<'a, P>(&'a mut Option<Result<P, Refusal>>);
+/// Looks for a list in a job; it is there, or why it cannot be had.
+struct Finder<'a, P> {
+    name: &'a str,
+    found: &'a mut Option<Result<P, Refusal>>,
+}
 
 impl<P: Packer> Finder<'_, P> {
     /// Ends the reading: the error only carries that.
     fn end<E: serde::de::Error>(self, found: Result<P, Refusal>) -> E {
-        *self.0 = Some(found);
+        *self.found = Some(found);
         E::custom("the rest is not looked at")
     }
 }
@@ -271,7 +242,7 @@ impl<'de, P: Packer> Visitor<'de> for Finder<'_, P> {
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
         while let Some(name) = map.next_key::<String>()? {
-            if name == P::NAME {
+            if name == self.name {
                 return map.next_value_seed(Packed(self));
             }
             map.next_value::<IgnoredAny>()?;
@@ -285,7 +256,7 @@ struct Packed<'a, P>(Finder<'a, P>);
 
 impl<P: Packer> Packed<'_, P> {
     fn no_list<E: serde::de::Error>(self) -> Result<(), E> {
-        let message = format!("`{}` must be a list", P::NAME);
+        let message = format!("`{}` must be a list", self.0.name);
         Err(self.0.end(Err(Refusal::new(Code::InvalidField, message, "write it in [ and ]"))))
     }
 }
@@ -308,7 +279,7 @@ impl<'de, P: Packer> Visitor<'de> for Packed<'_, P> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let mut packer = P::default();
         while let Some(item) = seq.next_element::<P::Item>()? {
-            if let Err(refusal) = packer.take(item) {
+            if let Err(refusal) = packer.take(self.0.name, item) {
                 return Err(self.0.end(Err(refusal)));
             }
         }

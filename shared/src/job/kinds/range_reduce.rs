@@ -9,10 +9,11 @@
 use std::collections::BTreeMap;
 
 use super::{
-    fields::{Fields, missing},
-    formulas::{read_reduce, read_work, reduce_name},
+    fields::Fields,
+    formulas::{MAP, REDUCE, WHERE, read_reduce, read_work, reduce_name},
     limits::MAX_RANGE_END,
     outcome::{Answer, content, failed, foreign, reduced},
+    schema::{Example, Field, Kind, Output, Sample::Typed, Type, text},
 };
 use crate::{
     blob::Blob,
@@ -23,10 +24,77 @@ use crate::{
     units::Span,
 };
 
-/// As in `"kind"`.
-pub const NAME: &str = "range_reduce";
-/// Its own fields.
-pub const FIELDS: &[&str] = &["start", "end", "map", "where", "reduce", "chunk_size"];
+/// What it says of itself.
+pub static KIND: Kind = Kind {
+    name: "range_reduce",
+    title: text("Range", "Диапазон"),
+    about: text(
+        "Every whole number from start to end, both included, goes through your formula; what remains is reduced to one value.",
+        "Каждое целое от начала до конца включительно проходит через вашу формулу; остаток сворачивается в одно значение.",
+    ),
+    fields: &[
+        Field::required(
+            "start",
+            END_TYPE,
+            text("Start", "Начало"),
+            text("The first number of the range.", "Первое число диапазона."),
+        )
+        .like("1"),
+        Field::required(
+            "end",
+            END_TYPE,
+            text("End (included)", "Конец (включительно)"),
+            text("The last number of the range; it is part of it.", "Последнее число диапазона; оно в него входит."),
+        )
+        .like("1000"),
+        MAP.or("x"),
+        WHERE,
+        REDUCE,
+        Field::optional(
+            "chunk_size",
+            Type::Integer { least: 1, most: i64::MAX },
+            text("Numbers a task", "Чисел в задаче"),
+            text(
+                "How many numbers go to a node at once; left out, tasks are sized by each node's speed.",
+                "Сколько чисел получает узел за раз; если не сказано, размер задачи зависит от скорости узла.",
+            ),
+        )
+        .folded(),
+    ],
+    examples: &[
+        Example {
+            name: text("Sum of 1…10,000,000", "Сумма 1…10 000 000"),
+            values: &[("start", Typed("1")), ("end", Typed("10000000")), ("map", Typed("x")), ("reduce", Typed("sum"))],
+        },
+        Example {
+            name: text("Primes up to 1,000,000", "Простые до 1 000 000"),
+            values: &[
+                ("start", Typed("1")),
+                ("end", Typed("1000000")),
+                ("map", Typed("x")),
+                ("where", Typed("is_prime(x)")),
+                ("reduce", Typed("count")),
+            ],
+        },
+        Example {
+            name: text("Average square root", "Средний квадратный корень"),
+            values: &[
+                ("start", Typed("1")),
+                ("end", Typed("1000000")),
+                ("map", Typed("sqrt(x)")),
+                ("reduce", Typed("average")),
+            ],
+        },
+    ],
+    output: Output::Value,
+    summary: |job| {
+        let range = job.plain("start").zip(job.plain("end"));
+        vec![job.reduced(), range.map(|(start, end)| format!("x = {start}…{end}")), job.text("where")]
+    },
+    read: |fields, _| read(fields),
+};
+
+const END_TYPE: Type = Type::Integer { least: -MAX_RANGE_END, most: MAX_RANGE_END };
 
 /// Numbers in one batch where nobody said `chunk_size`; more would outrun any time limit.
 const MOST_A_BATCH: u64 = 1 << 40;
@@ -39,14 +107,9 @@ struct RangeReduce {
     chunk: Option<u64>,
 }
 
-/// Reads the fields of this kind.
-pub fn read(fields: &mut Fields) -> Result<Box<dyn Plan>, Refusal> {
-    let mut bound = |name: &str| {
-        let value = fields.integer(name, -MAX_RANGE_END, MAX_RANGE_END)?;
-        value.ok_or_else(|| missing(name, "a range goes from `start` to `end`, both included"))
-    };
-    let (start, end) = (bound("start")?, bound("end")?);
-    let chunk = fields.integer("chunk_size", 1, i64::MAX)?.map(i64::unsigned_abs);
+fn read(fields: &mut Fields) -> Result<Box<dyn Plan>, Refusal> {
+    let (start, end) = (fields.needed_integer("start")?, fields.needed_integer("end")?);
+    let chunk = fields.integer("chunk_size")?.map(i64::unsigned_abs);
     let reduce = read_reduce(fields)?;
     let work = read_work(fields, Target::Reduce(reduce))?;
     if end < start {

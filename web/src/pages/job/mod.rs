@@ -11,7 +11,7 @@ use p2pnet_browser::{NodeRuntime, Settings, now};
 use p2pnet_shared::{
     api::JobStatus,
     id::JobId,
-    job::{Elapsed, JobState, WaitReason},
+    job::{Elapsed, JobState, WaitReason, kinds::summary},
     refusal::Refusal,
     units::{Millis, Moment},
 };
@@ -36,7 +36,7 @@ use crate::{
         state_badge::StateBadge,
         task_grid::TaskGrid,
     },
-    summary, testid,
+    testid,
     text::{self, Words, donate, job as say},
     views::{use_node, use_views},
 };

@@ -3,7 +3,14 @@
 use std::rc::Rc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use p2pnet_shared::{api::JobStatus, job::JobState, refusal::Refusal};
+use p2pnet_shared::{
+    api::JobStatus,
+    job::{
+        JobState,
+        kinds::{output_of, schema::Output},
+    },
+    refusal::Refusal,
+};
 use yew::prelude::*;
 
 use super::program::Program;
@@ -64,15 +71,16 @@ pub fn Outcome(props: &OutcomeProps) -> Html {
 /// Kernels and commands answer in bytes, which travel as base64: people see the text in them, if it is text.
 fn result(words: Words, status: &JobStatus, json: &Rc<str>) -> Html {
     let name = format!("p2pnet-{}", status.summary.id);
-    let program = (status.summary.kind == "command").then(|| Program::read(json)).flatten();
-    let bytes = match status.summary.kind.as_str() {
-        "kernel" => kernel_bytes(json),
-        "command" => program.as_ref().and_then(Program::output),
-        _ => None,
+    let output = output_of(&status.summary.kind);
+    let program = (output == Output::Program).then(|| Program::read(json)).flatten();
+    let bytes = match output {
+        Output::Bytes => kernel_bytes(json),
+        Output::Program => program.as_ref().and_then(Program::output),
+        Output::Value => None,
     };
     let Some(bytes) = bytes else {
         // What stands above as a table need not be shown large again.
-        let rows = (status.summary.kind == "matrix").then(|| rows_of(json)).flatten();
+        let rows = rows_of(json);
         let small = rows.is_some();
         return html! {
             <>

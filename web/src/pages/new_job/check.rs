@@ -60,23 +60,21 @@ fn refusal_of(json: &str) -> Option<Refusal> {
     p2pnet_shared::job::kinds::read(json, &|_| None).err()
 }
 
-/// A refusal points at a character but not at one of two formulas: without the filter it is gone if the filter had it.
+/// A refusal points at a character but not at one of several formulas: without the faulty one it is gone. What is needed
+/// cannot be left out, so a fault that no other formula has is the first one's.
 fn faults(draft: &Draft, refusal: &Refusal) -> Faults {
     let (Code::InvalidFormula, Some(at)) = (refusal.code, refusal.at) else { return Faults::default() };
-    let fault = Some(Fault { at, message: refusal.message.clone().into() });
-    let has_filter = draft.formulas().is_some_and(|formulas| !formulas.filter.trim().is_empty());
-    let without = draft.json_without_filter().and_then(|json| refusal_of(&json));
-    let same = without.as_ref().is_some_and(|other| other.code == Code::InvalidFormula);
-    let leading = |formula: &str| u32::try_from(formula.chars().take_while(|c| c.is_whitespace()).count()).unwrap_or(0);
-    // The formula was sent without the spaces around it.
-    let shifted =
-        |formula: Option<&str>| fault.clone().map(|fault| Fault { at: fault.at + formula.map_or(0, leading), ..fault });
     let formulas = draft.formulas();
-    if has_filter && !same {
-        Faults { filter: shifted(formulas.map(|formulas| formulas.filter.as_str())), ..Faults::default() }
-    } else {
-        Faults { map: shifted(formulas.map(|formulas| formulas.map.as_str())), ..Faults::default() }
-    }
+    let Some((first, others)) = formulas.split_first() else { return Faults::default() };
+    let is_faulty = |name: &&&'static str| {
+        let without = draft.json_without(name).and_then(|json| refusal_of(&json));
+        !draft.typed(name).trim().is_empty() && without.is_none_or(|other| other.code != Code::InvalidFormula)
+    };
+    let name = others.iter().find(is_faulty).unwrap_or(first);
+    // The formula was sent without the spaces around it.
+    let leading = draft.typed(name).chars().take_while(|c| c.is_whitespace()).count();
+    let at = at + u32::try_from(leading).unwrap_or(0);
+    Faults { formula: Some((name, Fault { at, message: refusal.message.clone().into() })), ..Faults::default() }
 }
 
 #[derive(Properties, PartialEq)]
@@ -92,7 +90,7 @@ pub fn Verdict(props: &VerdictProps) -> Html {
     let Some(check) = &props.check else {
         return html! { <p class="quiet" aria-live="polite">{ words.say(say::CHECKING) }</p> };
     };
-    let pointed = props.tab != Tab::Json && (check.faults.map.is_some() || check.faults.filter.is_some());
+    let pointed = props.tab != Tab::Json && check.faults.formula.is_some();
     match &check.refusal {
         Some(refusal) if pointed => html! {
             // The place is marked at the field; here only the summary, so that nothing is said twice.

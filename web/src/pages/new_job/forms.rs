@@ -1,14 +1,18 @@
-//! The form of each kind of job.
+//! The form of a kind of job, drawn from what the kind says of its fields.
 
 use std::rc::Rc;
 
+use p2pnet_shared::job::kinds::{
+    common,
+    schema::{Choice, Field, Type},
+    typed::{self, DataError, Unreadable},
+};
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlSelectElement, HtmlTextAreaElement};
 use yew::prelude::*;
 
 use super::{
-    data,
-    draft::{Content, Draft, Formulas, Program, Tab, Unreadable, takes_two},
+    draft::{Content, Draft, Tab},
     fields_at,
 };
 use crate::{
@@ -24,51 +28,14 @@ use crate::{
 /// A change to the draft.
 pub type Change = Callback<Box<dyn FnOnce(&mut Draft)>>;
 
-/// Which part of a draft a field is.
-type Part<T> = fn(&mut Draft) -> &mut T;
-
-const REDUCTIONS: &[(&str, Text)] = &[
-    ("sum", say::REDUCE_SUM),
-    ("product", say::REDUCE_PRODUCT),
-    ("min", say::REDUCE_MIN),
-    ("max", say::REDUCE_MAX),
-    ("count", say::REDUCE_COUNT),
-    ("average", say::REDUCE_AVERAGE),
-];
-
-const OPERATIONS: &[(&str, Text)] = &[
-    ("multiply", say::OP_MULTIPLY),
-    ("add", say::OP_ADD),
-    ("subtract", say::OP_SUBTRACT),
-    ("transpose", say::OP_TRANSPOSE),
-    ("determinant", say::OP_DETERMINANT),
-    ("inverse", say::OP_INVERSE),
-    ("lu", say::OP_LU),
-    ("qr", say::OP_QR),
-    ("eigenvalues", say::OP_EIGENVALUES),
-];
-
-const SPLITS: &[(&str, Text)] = &[
-    ("lines", say::SPLIT_LINES),
-    ("bytes", say::SPLIT_BYTES),
-    ("json_items", say::SPLIT_JSON),
-    ("none", say::SPLIT_NONE),
-];
-
-const MERGES: &[(&str, Text)] = &[("concat", say::MERGE_CONCAT), ("kernel", say::MERGE_KERNEL)];
-
-const PRIORITIES: &[(&str, Text)] = &[
-    ("", say::PRIORITY_NORMAL),
-    ("low", say::PRIORITY_LOW),
-    ("high", say::PRIORITY_HIGH),
-    ("critical", say::PRIORITY_CRITICAL),
-];
+/// Files that hold numbers or texts, as in `accept`.
+const TEXT_FILES: &str = ".csv,.json,.txt,text/*";
 
 /// Where in the form the mistakes are.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Faults {
-    pub map: Option<Fault>,
-    pub filter: Option<Fault>,
+    /// In a formula, and which.
+    pub formula: Option<(&'static str, Fault)>,
     pub unreadable: Option<Unreadable>,
 }
 
@@ -85,38 +52,42 @@ pub fn Form(props: &FormProps) -> Html {
     let words = use_words();
     let form = Drawn { words, props };
     match props.draft.tab {
-        Tab::Range => form.range(),
-        Tab::Map => form.list(&props.draft.map, |draft| &mut draft.map, false),
-        Tab::MapReduce => form.list(&props.draft.map_reduce, |draft| &mut draft.map_reduce, true),
-        Tab::Matrix => form.matrix(),
-        Tab::Kernel => form.kernel(),
-        Tab::Command => form.command(),
+        Tab::Kind(_) => form.fields(props.draft.fields().into_iter().filter(|field| !field.folded)),
         Tab::Json => form.json(),
     }
 }
 
-/// Name and labels, requirements and policy, folded away.
+/// What every kind has, folded away: what is for its owner, and the terms of the job.
 #[component]
 pub fn AdvancedForm(props: &FormProps) -> Html {
     let words = use_words();
     let form = Drawn { words, props };
-    let (naming, advanced) = (&props.draft.naming, &props.draft.advanced);
+    let inner = |field: &'static Field| match field.ty {
+        Type::Object(fields) => Some(fields),
+        Type::Formula
+        | Type::Integer { .. }
+        | Type::Fraction { .. }
+        | Type::Choice(_)
+        | Type::Line { .. }
+        | Type::Labels { .. }
+        | Type::Items
+        | Type::Matrix
+        | Type::Module
+        | Type::Bytes
+        | Type::Texts { .. }
+        | Type::Integers { .. } => None,
+    };
+    let terms = common::FIELDS.iter().filter_map(inner).flatten();
+    let folded = props.draft.fields().into_iter().filter(|field| field.folded);
     html! {
         <>
             <details class="advanced" data-testid={testid::NAMING}>
                 <summary>{ words.say(say::NAMING) }</summary>
-                { form.text("name", say::NAME, None, &naming.name, |draft| &mut draft.naming.name) }
-                { form.area("labels", say::LABELS, Some(say::LABELS_HELP), &naming.labels, 2, |draft| &mut draft.naming.labels) }
+                { form.fields(common::FIELDS.iter().filter(|field| inner(field).is_none())) }
             </details>
             <details class="advanced">
                 <summary>{ words.say(say::ADVANCED) }</summary>
-                <div class="columns">
-                    { form.number("cpu_percent", say::CPU_PERCENT, &advanced.cpu_percent, "1", |draft| &mut draft.advanced.cpu_percent) }
-                    { form.number("ram_gb", say::RAM, &advanced.ram_gb, "0.5", |draft| &mut draft.advanced.ram_gb) }
-                    { form.number("timeout_seconds", say::TIMEOUT, &advanced.timeout_seconds, "30", |draft| &mut draft.advanced.timeout_seconds) }
-                    { form.number("retries", say::RETRIES, &advanced.retries, "3", |draft| &mut draft.advanced.retries) }
-                    { form.select("priority", say::PRIORITY, PRIORITIES, &advanced.priority, |draft| &mut draft.advanced.priority) }
-                </div>
+                <div class="columns">{ for terms.chain(folded).map(|field| form.field(field)) }</div>
             </details>
         </>
     }
@@ -129,91 +100,49 @@ struct Drawn<'a> {
 }
 
 impl Drawn<'_> {
-    fn range(&self) -> Html {
-        let range = &self.props.draft.range;
-        html! {
-            <>
-                <div class="columns">
-                    { self.number("start", say::START, &range.start, "1", |draft| &mut draft.range.start) }
-                    { self.number("end", say::END, &range.end, "1000", |draft| &mut draft.range.end) }
-                </div>
-                { self.formulas(range, |draft| &mut draft.range) }
-                { self.select("reduce", say::REDUCE, REDUCTIONS, &range.reduce, |draft| &mut draft.range.reduce) }
-            </>
-        }
-    }
-
-    fn list(&self, formulas: &Formulas, part: Part<Formulas>, reduces: bool) -> Html {
-        let reduce: Part<String> = match self.props.draft.tab {
-            Tab::Map => |draft| &mut draft.map.reduce,
-            Tab::Range | Tab::MapReduce | Tab::Matrix | Tab::Kernel | Tab::Command | Tab::Json => {
-                |draft| &mut draft.map_reduce.reduce
+    /// Fields one below the other, short ones of a sort beside each other.
+    fn fields(&self, fields: impl Iterator<Item = &'static Field>) -> Html {
+        let mut rows: Vec<Vec<&'static Field>> = Vec::new();
+        for field in fields {
+            match rows.last_mut() {
+                Some(row) if row.last().is_some_and(|last| is_beside(last, field)) => row.push(field),
+                Some(_) | None => rows.push(vec![field]),
             }
-        };
-        let content: Part<Content> = match self.props.draft.tab {
-            Tab::Map => |draft| &mut draft.map.data,
-            Tab::Range | Tab::MapReduce | Tab::Matrix | Tab::Kernel | Tab::Command | Tab::Json => {
-                |draft| &mut draft.map_reduce.data
-            }
-        };
-        let count = data::list(formulas.data.typed()).ok().and_then(|json| data::items(&json));
+        }
         html! {
             <>
-                { self.content("data", say::DATA, say::DATA_HELP, ".csv,.json,.txt,text/*", &formulas.data, 4, content) }
-                if let (Some(count), Content::Typed(_)) = (count, &formulas.data) {
-                    <small class="count">{ self.words.count(say::ITEMS, u64::try_from(count).unwrap_or(u64::MAX)) }</small>
-                }
-                { self.formulas(formulas, part) }
-                if reduces {
-                    { self.select("reduce", say::REDUCE, REDUCTIONS, &formulas.reduce, reduce) }
-                }
+                { for rows.into_iter().map(|row| html! {
+                    <div class="columns" key={row.first().map_or("", |field| field.name)}>
+                        { for row.into_iter().map(|field| self.field(field)) }
+                    </div>
+                }) }
             </>
         }
     }
 
-    fn matrix(&self) -> Html {
-        let matrix = &self.props.draft.matrix;
-        let accept = ".csv,.json,.txt,text/*";
-        html! {
-            <>
-                { self.select("op", say::OPERATION, OPERATIONS, &matrix.op, |draft| &mut draft.matrix.op) }
-                <div class="columns">
-                    { self.content("a", say::MATRIX_A, say::MATRIX_HELP, accept, &matrix.a, 5, |draft| &mut draft.matrix.a) }
-                    if takes_two(&matrix.op) {
-                        { self.content("b", say::MATRIX_B, say::MATRIX_HELP, accept, &matrix.b, 5, |draft| &mut draft.matrix.b) }
-                    }
-                </div>
-            </>
-        }
-    }
-
-    fn kernel(&self) -> Html {
-        let kernel = &self.props.draft.kernel;
-        html! {
-            <>
-                { self.content("kernel", say::KERNEL, say::KERNEL_HELP, ".wasm,application/wasm", &kernel.module, 2, |draft| &mut draft.kernel.module) }
-                { self.content("input", say::INPUT, say::INPUT_HELP, "*/*", &kernel.input, 4, |draft| &mut draft.kernel.input) }
-                { self.split(kernel, |draft| &mut draft.kernel.split, |draft| &mut draft.kernel.block) }
-                { self.select("merge", say::MERGE, MERGES, &kernel.merge, |draft| &mut draft.kernel.merge) }
-            </>
-        }
-    }
-
-    fn command(&self) -> Html {
-        let command = &self.props.draft.command;
-        html! {
-            <>
-                { self.content("module", say::MODULE, say::KERNEL_HELP, ".wasm,application/wasm", &command.module, 2, |draft| &mut draft.command.module) }
-                { self.area("args", say::ARGS, None, &command.args, 2, |draft| &mut draft.command.args) }
-                { self.content("input", say::INPUT, say::INPUT_HELP, "*/*", &command.input, 4, |draft| &mut draft.command.input) }
-                { self.split(command, |draft| &mut draft.command.split, |draft| &mut draft.command.block) }
-                { self.text("ok_exit_codes", say::OK_EXIT_CODES, Some(say::OK_EXIT_CODES_HELP), &command.ok_exit_codes, |draft| &mut draft.command.ok_exit_codes) }
-            </>
+    fn field(&self, field: &'static Field) -> Html {
+        match field.ty {
+            Type::Formula => self.formula(field),
+            Type::Integer { .. } | Type::Fraction { .. } => self.number(field),
+            Type::Choice(choices) => self.choice(field, choices),
+            Type::Line { .. } => self.line(field, None),
+            Type::Integers { .. } => self.line(field, Some(say::TYPE_INTEGERS)),
+            Type::Labels { .. } => self.area(field, say::TYPE_LABELS),
+            Type::Texts { .. } => self.area(field, say::TYPE_TEXTS),
+            Type::Items => self.items(field),
+            Type::Matrix => self.content(field, say::TYPE_MATRIX, TEXT_FILES, 5),
+            Type::Module => self.content(field, say::TYPE_MODULE, ".wasm,application/wasm", 2),
+            Type::Bytes => self.content(field, say::TYPE_BYTES, "*/*", 4),
+            // Its fields stand in the form by themselves.
+            Type::Object(_) => Html::default(),
         }
     }
 
     fn json(&self) -> Html {
-        let oninput = self.typed(|draft| &mut draft.json).reform(|event: InputEvent| area_value(&event));
+        let oninput = self.props.change.reform(|event: InputEvent| -> Box<dyn FnOnce(&mut Draft)> {
+            let text = area_value(&event);
+            Box::new(move |draft| draft.json = text)
+        });
         html! {
             <label class="field">
                 <span>{ self.words.say(say::JSON_TEXT) }</span>
@@ -223,141 +152,127 @@ impl Drawn<'_> {
         }
     }
 
-    fn formulas(&self, formulas: &Formulas, part: Part<Formulas>) -> Html {
-        let change = |write: fn(&mut Formulas, String)| {
-            self.props.change.reform(move |text: String| -> Box<dyn FnOnce(&mut Draft)> {
-                Box::new(move |draft| write(part(draft), text))
-            })
-        };
+    fn formula(&self, field: &'static Field) -> Html {
+        let fault = self.props.faults.formula.as_ref().filter(|(name, _)| *name == field.name);
+        html! {
+            <FormulaField label={self.words.say(field.label)} name={field.name} value={self.value(field)}
+                oninput={self.typed(field)} fault={fault.map(|(_, fault)| fault.clone())} help={self.words.say(field.help)} />
+        }
+    }
+
+    fn line(&self, field: &'static Field, how: Option<Text>) -> Html {
+        let oninput = self.typed(field).reform(|event: InputEvent| value_of(&event));
+        html! {
+            <label class="field">
+                <span>{ self.words.say(field.label) }</span>
+                <input type="text" autocomplete="off" name={field.name} value={self.value(field)} {oninput}
+                    data-testid={fields_at(field.name)} />
+                { self.note(how, field) }
+            </label>
+        }
+    }
+
+    fn number(&self, field: &'static Field) -> Html {
+        let oninput = self.typed(field).reform(|event: InputEvent| value_of(&event));
+        html! {
+            <label class="field">
+                <span>{ self.words.say(field.label) }</span>
+                <input type="text" inputmode="decimal" autocomplete="off" name={field.name} value={self.value(field)}
+                    placeholder={field.default().unwrap_or(field.example)} {oninput} data-testid={fields_at(field.name)} />
+                { self.note(None, field) }
+            </label>
+        }
+    }
+
+    /// A choice of words, and a field for the number that follows the chosen one, if it takes one.
+    fn choice(&self, field: &'static Field, choices: &'static [Choice]) -> Html {
+        let value = self.value(field);
+        let (word, number) = value.split_once(':').unwrap_or((&value, ""));
+        let word = if word.is_empty() { field.default().unwrap_or_default() } else { word };
+        let chosen = choices.iter().find(|choice| choice.name == word);
+        let onchange = self.typed(field).reform(move |event: Event| {
+            let select = event.target().and_then(|target| target.dyn_into::<HtmlSelectElement>().ok());
+            let word = select.map(|select| select.value()).unwrap_or_default();
+            match choices.iter().find(|choice| choice.name == word).and_then(|choice| choice.number) {
+                Some(number) => format!("{word}:{}", number.example),
+                None => word,
+            }
+        });
         html! {
             <>
-                <FormulaField label={self.words.say(say::MAP)} name="map" value={formulas.map.clone()}
-                    oninput={change(|formulas, text| formulas.map = text)} fault={self.props.faults.map.clone()}
-                    help={self.words.say(say::FORMULA_HELP)} />
-                <FormulaField label={self.words.say(say::WHERE)} name="where" value={formulas.filter.clone()}
-                    oninput={change(|formulas, text| formulas.filter = text)} fault={self.props.faults.filter.clone()}
-                    help={self.words.say(say::WHERE_HELP)} />
+                <label class="field">
+                    <span>{ self.words.say(field.label) }</span>
+                    <select name={field.name} {onchange} data-testid={fields_at(field.name)}>
+                        { for choices.iter().map(|choice| html! {
+                            <option key={choice.name} value={choice.name} selected={choice.name == word}>
+                                { self.words.say(choice.label) }
+                            </option>
+                        }) }
+                    </select>
+                    { self.note(None, field) }
+                </label>
+                if let Some((choice, about)) = chosen.and_then(|choice| Some((choice, choice.number?))) {
+                    <label class="field">
+                        <span>{ self.words.say(about.label) }</span>
+                        <input type="text" inputmode="decimal" autocomplete="off" value={number.to_owned()}
+                            placeholder={about.example} data-testid={fields_at(choice.name)}
+                            oninput={self.typed(field).reform(|event: InputEvent| format!("{}:{}", choice.name, value_of(&event).trim()))} />
+                    </label>
+                }
             </>
         }
     }
 
-    fn split(&self, program: &Program, split: Part<String>, block: Part<String>) -> Html {
+    fn area(&self, field: &'static Field, how: Text) -> Html {
+        let oninput = self.typed(field).reform(|event: InputEvent| area_value(&event));
         html! {
-            <div class="columns">
-                { self.select("split", say::SPLIT, SPLITS, &program.split, split) }
-                if program.split == "bytes" {
-                    { self.number("block", say::SPLIT_BLOCK, &program.block, "65536", block) }
+            <label class="field">
+                <span>{ self.words.say(field.label) }</span>
+                <textarea class="formula" name={field.name} rows="2" spellcheck="false" autocomplete="off" {oninput}
+                    value={self.value(field)} data-testid={fields_at(field.name)} />
+                { self.note(Some(how), field) }
+            </label>
+        }
+    }
+
+    fn items(&self, field: &'static Field) -> Html {
+        let count = match self.props.draft.content(field.name) {
+            Some(Content::Typed(text)) => typed::items(text),
+            Some(Content::File { .. }) | None => None,
+        };
+        html! {
+            <div>
+                { self.content(field, say::TYPE_ITEMS, TEXT_FILES, 4) }
+                if let Some(count) = count {
+                    <small class="count">{ self.words.count(say::ITEMS, u64::try_from(count).unwrap_or(u64::MAX)) }</small>
                 }
             </div>
         }
     }
 
-    fn text(&self, name: &'static str, label: Text, help: Option<Text>, value: &str, part: Part<String>) -> Html {
-        let oninput = self.typed(part).reform(|event: InputEvent| value_of(&event));
-        html! {
-            <label class="field">
-                <span>{ self.words.say(label) }</span>
-                <input type="text" autocomplete="off" {name} value={value.to_owned()} {oninput} data-testid={fields_at(name)} />
-                if let Some(help) = help {
-                    <small class="note">{ self.words.say(help) }</small>
-                }
-            </label>
-        }
-    }
-
-    fn number(&self, name: &'static str, label: Text, value: &str, example: &'static str, part: Part<String>) -> Html {
-        let oninput = self.typed(part).reform(|event: InputEvent| value_of(&event));
-        html! {
-            <label class="field">
-                <span>{ self.words.say(label) }</span>
-                <input type="text" inputmode="decimal" autocomplete="off" {name} value={value.to_owned()} placeholder={example} {oninput}
-                    data-testid={fields_at(name)} />
-            </label>
-        }
-    }
-
-    fn select(
-        &self,
-        name: &'static str,
-        label: Text,
-        options: &'static [(&'static str, Text)],
-        chosen: &str,
-        part: Part<String>,
-    ) -> Html {
-        let onchange = self.typed(part).reform(|event: Event| {
-            let select = event.target().and_then(|target| target.dyn_into::<HtmlSelectElement>().ok());
-            select.map(|select| select.value()).unwrap_or_default()
-        });
-        html! {
-            <label class="field">
-                <span>{ self.words.say(label) }</span>
-                <select {name} {onchange} data-testid={fields_at(name)}>
-                    { for options.iter().map(|(value, text)| html! {
-                        <option key={*value} value={*value} selected={*value == chosen}>{ self.words.say(*text) }</option>
-                    }) }
-                </select>
-            </label>
-        }
-    }
-
-    fn area(
-        &self,
-        name: &'static str,
-        label: Text,
-        help: Option<Text>,
-        value: &str,
-        rows: u8,
-        part: Part<String>,
-    ) -> Html {
-        let oninput = self.typed(part).reform(|event: InputEvent| area_value(&event));
-        html! {
-            <label class="field">
-                <span>{ self.words.say(label) }</span>
-                <textarea class="formula" {name} rows={rows.to_string()} spellcheck="false" autocomplete="off" {oninput}
-                    value={value.to_owned()} data-testid={fields_at(name)} />
-                if let Some(help) = help {
-                    <small class="note">{ self.words.say(help) }</small>
-                }
-            </label>
-        }
-    }
-
     /// A text area that takes files too. A file's content is not put into the page: it may be large.
-    #[allow(clippy::too_many_arguments)] // a field is what it is
-    fn content(
-        &self,
-        name: &'static str,
-        label: Text,
-        help: Text,
-        accept: &'static str,
-        content: &Content,
-        rows: u8,
-        part: Part<Content>,
-    ) -> Html {
-        let on_file = self.props.change.reform(move |given: Given| -> Box<dyn FnOnce(&mut Draft)> {
-            Box::new(move |draft| *part(draft) = Content::File { name: given.name, bytes: given.bytes })
-        });
-        let forget = self.props.change.reform(move |_: MouseEvent| -> Box<dyn FnOnce(&mut Draft)> {
-            Box::new(move |draft| *part(draft) = Content::Typed(String::new()))
-        });
-        let oninput = self.props.change.reform(move |event: InputEvent| -> Box<dyn FnOnce(&mut Draft)> {
-            let text = area_value(&event);
-            Box::new(move |draft| *part(draft) = Content::Typed(text))
-        });
+    fn content(&self, field: &'static Field, how: Text, accept: &'static str, rows: u8) -> Html {
+        let (name, place) = (field.name, self.props.draft.place(field.name));
+        let put =
+            move |content: Content| -> Box<dyn FnOnce(&mut Draft)> { Box::new(move |draft| draft.put(place, content)) };
+        let on_file =
+            self.props.change.reform(move |given: Given| put(Content::File { name: given.name, bytes: given.bytes }));
+        let forget = self.props.change.reform(move |_: MouseEvent| put(Content::Typed(String::new())));
+        let oninput = self.props.change.reform(move |event: InputEvent| put(Content::Typed(area_value(&event))));
         let unreadable = self.props.faults.unreadable.as_ref().filter(|unreadable| unreadable.field == name);
         let problem = unreadable.map(|unreadable| match &unreadable.error {
-            data::DataError::NotANumber(what) => self.words.fill(say::DATA_BAD, &[("what", what)]),
-            data::DataError::NotAList => self.words.say(say::DATA_NOT_LIST).to_owned(),
+            DataError::NotANumber(what) => self.words.fill(say::DATA_BAD, &[("what", what)]),
+            DataError::NotAList => self.words.say(say::DATA_NOT_LIST).to_owned(),
         });
         html! {
             <FileDrop {accept} {on_file}>
                 {
-                    match content {
-                        Content::File { name: file, bytes } => {
+                    match self.props.draft.content(name) {
+                        Some(Content::File { name: file, bytes }) => {
                             let size = self.words.bytes(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
                             html! {
                                 <div class="field given" data-testid={testid::file(name)}>
-                                    <span>{ self.words.say(label) }</span>
+                                    <span>{ self.words.say(field.label) }</span>
                                     <p class="spread">
                                         <strong>{ self.words.fill(say::DATA_FROM_FILE, &[("name", file), ("size", &size)]) }</strong>
                                         <button type="button" class="small outline secondary" onclick={forget}>
@@ -367,11 +282,11 @@ impl Drawn<'_> {
                                 </div>
                             }
                         }
-                        Content::Typed(text) => html! {
+                        Some(Content::Typed(_)) | None => html! {
                             <label class="field">
-                                <span>{ self.words.say(label) }</span>
+                                <span>{ self.words.say(field.label) }</span>
                                 <textarea class="formula" {name} rows={rows.to_string()} spellcheck="false" autocomplete="off" {oninput}
-                                    value={text.clone()} aria-invalid={problem.as_ref().map(|_| "true")} data-testid={fields_at(name)} />
+                                    value={self.value(field)} aria-invalid={problem.as_ref().map(|_| "true")} data-testid={fields_at(name)} />
                             </label>
                         },
                     }
@@ -379,18 +294,42 @@ impl Drawn<'_> {
                 if let Some(problem) = problem {
                     <small class="note fault" role="alert">{ problem }</small>
                 } else {
-                    <small class="note">{ self.words.say(help) }</small>
+                    <small class="note">{ self.words.say(how) }</small>
                 }
             </FileDrop>
         }
     }
 
-    /// Writes what was typed into a part of the draft.
-    fn typed(&self, part: Part<String>) -> Callback<String> {
-        self.props
-            .change
-            .reform(move |text: String| -> Box<dyn FnOnce(&mut Draft)> { Box::new(move |draft| *part(draft) = text) })
+    fn note(&self, how: Option<Text>, field: &Field) -> Html {
+        html! {
+            <small class="note">
+                if let Some(how) = how { { self.words.say(how) }{ " " } }
+                { self.words.say(field.help) }
+            </small>
+        }
     }
+
+    fn value(&self, field: &'static Field) -> String {
+        self.props.draft.typed(field.name).to_owned()
+    }
+
+    /// Writes what was typed into a field of the open tab.
+    fn typed(&self, field: &'static Field) -> Callback<String> {
+        let place = self.props.draft.place(field.name);
+        self.props.change.reform(move |text: String| -> Box<dyn FnOnce(&mut Draft)> {
+            Box::new(move |draft| draft.put(place, Content::Typed(text)))
+        })
+    }
+}
+
+/// Whether two fields are short and of a sort.
+fn is_beside(left: &Field, right: &Field) -> bool {
+    matches!(
+        (left.ty, right.ty),
+        (Type::Integer { .. }, Type::Integer { .. })
+            | (Type::Choice(_), Type::Choice(_))
+            | (Type::Matrix, Type::Matrix)
+    )
 }
 
 fn area_value(event: &InputEvent) -> String {

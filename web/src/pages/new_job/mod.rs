@@ -1,15 +1,17 @@
 //! New job: a form a kind, checked while one types, tried here, submitted.
 
 mod check;
-mod data;
 mod draft;
-mod examples;
 mod forms;
 
 use std::{cell::RefCell, rc::Rc};
 
 use p2pnet_browser::NodeRuntime;
-use p2pnet_shared::{id::JobId, refusal::Refusal};
+use p2pnet_shared::{
+    id::JobId,
+    job::kinds::schema::{Example, Kind, Sample},
+    refusal::Refusal,
+};
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use yew::prelude::*;
@@ -17,8 +19,7 @@ use yew_router::prelude::*;
 
 use self::{
     check::{Preview, TryHere, Verdict, check},
-    draft::{Content, Draft, Program, Tab},
-    examples::Fill,
+    draft::{Content, Draft, Tab},
     forms::{AdvancedForm, Faults, Form},
 };
 use super::Route;
@@ -26,7 +27,7 @@ use crate::{
     look::{use_title, use_words},
     parts::{debounce::use_settled, go::go, refusal_note::RefusalNote},
     testid,
-    text::{Text, jobs, new_job as say},
+    text::{Text, new_job as say},
     views::{Boot, use_boot, use_node, use_views},
     wishes::use_wishes,
 };
@@ -41,7 +42,9 @@ thread_local! {
 
 /// The next time New job opens, it holds this job.
 pub fn open_with(json: &str) {
-    let draft = Draft { tab: Tab::Json, json: json.to_owned(), ..(*kept()).clone() };
+    let mut draft = (*kept()).clone();
+    draft.tab = Tab::Json;
+    draft.json = json.to_owned();
     KEPT.set(Some(Rc::new(draft)));
 }
 
@@ -52,7 +55,7 @@ pub async fn submit(node: &NodeRuntime, json: &str) -> Result<JobId, Refusal> {
 }
 
 fn kept() -> Rc<Draft> {
-    KEPT.with_borrow(|kept| kept.clone().unwrap_or_else(|| Rc::new(examples::first())))
+    KEPT.with_borrow(|kept| kept.clone().unwrap_or_else(|| Rc::new(Draft::first())))
 }
 
 /// The test hook of a field.
@@ -100,7 +103,9 @@ pub fn NewJob() -> Html {
             <div class="new-job">
                 <section class="card" role="tabpanel" id="job-form" aria-label={words.say(tab_name(draft.tab))}>
                     <p class="quiet">{ words.say(tab_about(draft.tab)) }</p>
-                    <Examples tab={draft.tab} change={change.clone()} />
+                    if let Some(kind) = draft.tab.kind() {
+                        <Examples kind={Of(kind)} change={change.clone()} />
+                    }
                     <Form draft={draft.clone()} change={change.clone()} faults={faults.clone()} />
                     if draft.tab != Tab::Json {
                         <AdvancedForm draft={draft.clone()} {change} {faults} />
@@ -128,9 +133,9 @@ struct TabsProps {
 #[component]
 fn Tabs(props: &TabsProps) -> Html {
     let words = use_words();
-    let tabs = Tab::ALL;
+    let tabs = Tab::all();
     let onkeydown = {
-        let (open, change) = (props.open, props.change.clone());
+        let (open, change, tabs) = (props.open, props.change.clone(), tabs.clone());
         Callback::from(move |event: KeyboardEvent| {
             let step = match event.key().as_str() {
                 "ArrowRight" => 1,
@@ -153,7 +158,7 @@ fn Tabs(props: &TabsProps) -> Html {
                     Box::new(move |draft| draft.tab = tab)
                 });
                 html! {
-                    <button key={tab.kind()} type="button" role="tab" id={tab_id(tab)} aria-selected={open.to_string()}
+                    <button key={tab.name()} type="button" role="tab" id={tab_id(tab)} aria-selected={open.to_string()}
                         aria-controls="job-form" tabindex={if open { "0" } else { "-1" }} {onclick} data-testid={tab_id(tab)}>
                         { words.say(tab_name(tab)) }
                     </button>
@@ -164,7 +169,7 @@ fn Tabs(props: &TabsProps) -> Html {
 }
 
 fn tab_id(tab: Tab) -> String {
-    if tab == Tab::Json { testid::TAB_JSON.to_owned() } else { format!("tab-{}", tab.kind()) }
+    if tab == Tab::Json { testid::TAB_JSON.to_owned() } else { format!("tab-{}", tab.name()) }
 }
 
 fn focus_tab(tab: Tab) {
@@ -176,9 +181,19 @@ fn focus_tab(tab: Tab) {
     let _ = element.map(|element| element.focus());
 }
 
+/// A kind as a property: the same while its name is.
+#[derive(Clone, Copy)]
+struct Of(&'static Kind);
+
+impl PartialEq for Of {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
 #[derive(Properties, PartialEq)]
 struct ExamplesProps {
-    tab: Tab,
+    kind: Of,
     change: forms::Change,
 }
 
@@ -186,19 +201,20 @@ struct ExamplesProps {
 fn Examples(props: &ExamplesProps) -> Html {
     let words = use_words();
     let away = use_state_eq(|| false);
-    let examples = examples::of(props.tab);
-    if examples.len() < 2 {
+    let Of(kind) = props.kind;
+    if kind.examples.len() < 2 {
         return Html::default();
     }
     html! {
         <div class="examples" role="group" aria-label={words.say(say::EXAMPLES)}>
             <small>{ words.say(say::EXAMPLES) }</small>
-            { for examples.iter().enumerate().map(|(place, (name, fill))| {
-                let (fill, change, away) = (*fill, props.change.clone(), away.setter());
-                let onclick = Callback::from(move |_: MouseEvent| put(fill, change.clone(), away.clone()));
+            { for kind.examples.iter().enumerate().map(|(place, example)| {
+                let (change, away) = (props.change.clone(), away.setter());
+                let onclick = Callback::from(move |_: MouseEvent| put(kind, example, change.clone(), away.clone()));
+                let name = words.say(example.name);
                 html! {
-                    <button key={words.say(*name)} type="button" class="small outline" {onclick}
-                        data-testid={testid::example(place)}>{ words.say(*name) }</button>
+                    <button key={name} type="button" class="small outline" {onclick}
+                        data-testid={testid::example(place)}>{ name }</button>
                 }
             }) }
             if *away {
@@ -209,19 +225,23 @@ fn Examples(props: &ExamplesProps) -> Html {
 }
 
 /// Puts an example into the form, as soon as it is here.
-fn put(fill: Fill, change: forms::Change, away: UseStateSetter<bool>) {
-    match fill {
-        Fill::Here(fill) => change.emit(Box::new(fill)),
-        Fill::Shipped { program, args, input, split } => spawn_local(async move {
-            let name = format!("{program}.wasm");
-            let bytes = fetch(&format!("{}/examples/{name}", p2pnet_browser::base_path())).await;
-            away.set(bytes.is_none());
-            if let Some(bytes) = bytes {
-                let module = Content::File { name: name.into(), bytes: bytes.into() };
-                change.emit(Box::new(move |draft| draft.command = Program::shipped(module, args, input, split)));
-            }
-        }),
-    }
+fn put(kind: &'static Kind, example: &'static Example, change: forms::Change, away: UseStateSetter<bool>) {
+    let shipped = example.values.iter().find_map(|(_, sample)| match sample {
+        Sample::Shipped(program) => Some(*program),
+        Sample::Typed(_) | Sample::Made(_) => None,
+    });
+    let Some(program) = shipped else {
+        return change.emit(Box::new(move |draft| draft.fill(kind, example, None)));
+    };
+    spawn_local(async move {
+        let name = format!("{program}.wasm");
+        let bytes = fetch(&format!("{}/examples/{name}", p2pnet_browser::base_path())).await;
+        away.set(bytes.is_none());
+        if let Some(bytes) = bytes {
+            let module = Content::File { name: name.into(), bytes: bytes.into() };
+            change.emit(Box::new(move |draft| draft.fill(kind, example, Some(&module))));
+        }
+    });
 }
 
 /// A file that lies beside the page; `None` if it does not come.
@@ -289,25 +309,9 @@ fn Submit(props: &SubmitProps) -> Html {
 }
 
 fn tab_name(tab: Tab) -> Text {
-    match tab {
-        Tab::Range => jobs::KIND_RANGE,
-        Tab::Map => jobs::KIND_MAP,
-        Tab::MapReduce => jobs::KIND_MAP_REDUCE,
-        Tab::Matrix => jobs::KIND_MATRIX,
-        Tab::Kernel => jobs::KIND_KERNEL,
-        Tab::Command => jobs::KIND_COMMAND,
-        Tab::Json => say::TAB_JSON,
-    }
+    tab.kind().map_or(say::TAB_JSON, |kind| kind.title)
 }
 
 fn tab_about(tab: Tab) -> Text {
-    match tab {
-        Tab::Range => say::ABOUT_RANGE,
-        Tab::Map => say::ABOUT_MAP,
-        Tab::MapReduce => say::ABOUT_MAP_REDUCE,
-        Tab::Matrix => say::ABOUT_MATRIX,
-        Tab::Kernel => say::ABOUT_KERNEL,
-        Tab::Command => say::ABOUT_COMMAND,
-        Tab::Json => say::ABOUT_JSON,
-    }
+    tab.kind().map_or(say::ABOUT_JSON, |kind| kind.about)
 }

@@ -22,8 +22,13 @@ pub use self::adapt::adapt;
 use super::{
     Blobs,
     fields::Fields,
-    kernel::{Parts, fits_a_result, read_module, read_parts, read_split},
+    kernel::{INPUT, Parts, SPLIT, fits_a_result, read_module, read_parts, read_split},
     outcome::foreign,
+    schema::{
+        Example, Field, Kind, Output,
+        Sample::{Shipped, Typed},
+        Type, text,
+    },
 };
 use crate::{
     blob::Blob,
@@ -33,10 +38,98 @@ use crate::{
     units::Span,
 };
 
-/// As in `"kind"`.
-pub const NAME: &str = "command";
-/// Its own fields.
-pub const FIELDS: &[&str] = &["module", "args", "input", "split", "ok_exit_codes"];
+/// What it says of itself.
+pub static KIND: Kind = Kind {
+    name: "command",
+    title: text("Command", "Программа"),
+    about: text(
+        "A program compiled to wasm32-wasip1 that reads standard input and writes standard output.",
+        "Программа, собранная под wasm32-wasip1: читает стандартный ввод и пишет в стандартный вывод.",
+    ),
+    fields: &[
+        Field::required(
+            "module",
+            Type::Module,
+            text("Program (.wasm)", "Программа (.wasm)"),
+            text(
+                "The module's bytes in base64, or the hash of one that the node has.",
+                "Байты модуля в base64 или хеш модуля, который есть у узла.",
+            ),
+        ),
+        Field::optional(
+            "args",
+            Type::Texts { most: MAX_ARGUMENT_BYTES },
+            text("Arguments", "Аргументы"),
+            text(
+                "The program's arguments, the same for every part.",
+                "Аргументы программы, одни и те же для каждой части.",
+            ),
+        ),
+        INPUT,
+        SPLIT,
+        Field::optional(
+            "ok_exit_codes",
+            Type::Integers { least: 0, most: u32::MAX as i64, longest: MAX_OK_CODES },
+            text("Exit codes that are no failure", "Коды завершения, которые не считаются ошибкой"),
+            text(
+                "Of parts that did not fail, one at least; only 0, if it is left out.",
+                "Хотя бы один; если не сказано, то только 0.",
+            ),
+        )
+        .or("0"),
+    ],
+    examples: &[
+        Example {
+            name: text("Swap case, line by line", "Поменять регистр по строкам"),
+            values: &[("module", Typed(SWAP_CASE)), ("input", Typed("One\nTWO\nthree")), ("split", Typed("lines"))],
+        },
+        Example {
+            name: text("Frequent words (Rust)", "Частые слова (Rust)"),
+            values: &[
+                ("module", Shipped("frequencies")),
+                ("args", Typed("--top\n5")),
+                (
+                    "input",
+                    Typed("all who are willing\nlend each other\na little of their power\nand all who lend may borrow"),
+                ),
+                ("split", Typed("none")),
+            ],
+        },
+        Example {
+            name: text("Statistics (C)", "Статистика (C)"),
+            values: &[
+                ("module", Shipped("statistics")),
+                ("args", Typed("-d\n4")),
+                ("input", Typed("3, 1, 4, 1, 5, 9, 2, 6\n2, 7, 1, 8, x")),
+                ("split", Typed("lines")),
+            ],
+        },
+        Example {
+            name: text("Pi by darts (Zig)", "Число пи дротиками (Zig)"),
+            values: &[
+                ("module", Shipped("darts")),
+                ("input", Typed("1000000\n1000000\n1000000\n1000000\n1000000\n1000000\n1000000\n1000000")),
+                ("split", Typed("lines")),
+            ],
+        },
+        Example {
+            name: text("What a program finds (C)", "Что видит программа (C)"),
+            values: &[
+                ("module", Shipped("surroundings")),
+                ("args", Typed("one\ntwo words")),
+                ("input", Typed("first part\nsecond part")),
+                ("split", Typed("lines")),
+            ],
+        },
+    ],
+    output: Output::Program,
+    summary: |job| vec![job.text("split")],
+    read,
+};
+
+/// A program of 264 bytes for `wasm32-wasip1`: until `fd_read` from standard input gives nothing, it swaps the case of
+/// the ASCII letters read and hands them to `fd_write` on standard output.
+const SWAP_CASE: &str = "AGFzbQEAAAABDAJgBH9/f38Bf2AAAAJEAhZ3YXNpX3NuYXBzaG90X3ByZXZpZXcxB2ZkX3JlYWQAABZ3YXNpX3NuYXBzaG90X3ByZXZpZXcxCGZkX3dyaXRlAAADAgEBBQMBAAIHEwIGbWVtb3J5AgAGX3N0YXJ0AAIKiwEBiAEBA38CQANAQQBBwAA2AgBBBEGAgAQ2AgBBAEEAQQFBCBAADQFBCCgCAEUNAUHAACEAQcAAQQgoAgBqIQEDQCAALQAAIQIgAkEgckHhAGtBGkkEQCAAIAJBIHM6AAALIABBAWohACAAIAFJDQALQQRBCCgCADYCAEEBQQBBAUEMEAENAQwACwsL";
 
 /// Bytes of all arguments together.
 const MAX_ARGUMENT_BYTES: usize = 64 << 10;
@@ -52,11 +145,10 @@ struct Command {
     ok: Vec<u32>,
 }
 
-/// Reads the fields of this kind.
-pub fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> {
+fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> {
     let common = Blob::new(arguments(&fields.texts("args")?)?);
     let split = read_split(fields)?;
-    let ok = fields.integers("ok_exit_codes", 0, i64::from(u32::MAX), MAX_OK_CODES)?;
+    let ok = fields.integers("ok_exit_codes")?;
     if ok.as_ref().is_some_and(Vec::is_empty) {
         let message = "`ok_exit_codes` is empty: every run of the program would fail";
         return Err(Refusal::new(Code::InvalidField, message, "name at least one, as in [0], or leave it out"));

@@ -2,59 +2,65 @@
 
 use serde_json::{Map, Value};
 
+use super::named;
+
 /// Characters of the line.
 const MOST: usize = 160;
+/// Items of a list that are in it.
+const ITEMS: usize = 6;
 
 /// The line; `None` if the JSON cannot be read (a long one is cut) or says nothing short.
 pub fn of(source: &str) -> Option<String> {
     let job: Map<String, Value> = serde_json::from_str(source).ok()?;
-    let line = match job.get("kind")?.as_str()? {
-        "range_reduce" => {
-            let range = format!("x = {}…{}", plain(job.get("start")?), plain(job.get("end")?));
-            joined([Some(reduced(&job)), Some(range), text(&job, "where")])
-        }
-        "map" => joined([Some(mapped(&job)), items(&job), text(&job, "where")]),
-        "map_reduce" => joined([Some(reduced(&job)), items(&job), text(&job, "where")]),
-        "matrix" => joined([text(&job, "op"), job.get("a").and_then(size), job.get("b").and_then(size)]),
-        "kernel" | "command" => joined([text(&job, "split"), text(&job, "merge"), None]),
-        _ => return None,
-    };
+    let kind = named(job.get("kind")?.as_str()?)?;
+    let parts: Vec<String> = (kind.summary)(&Brief(&job)).into_iter().flatten().collect();
+    let line = parts.join(" · ");
     let short: String = line.chars().take(MOST).collect();
     let cut = if short.len() < line.len() { "…" } else { "" };
     (!line.is_empty()).then(|| short + cut)
 }
 
-fn reduced(job: &Map<String, Value>) -> String {
-    format!("{}({})", text(job, "reduce").unwrap_or_default(), mapped(job))
-}
+/// A job of which a line is made.
+pub struct Brief<'a>(&'a Map<String, Value>);
 
-fn mapped(job: &Map<String, Value>) -> String {
-    text(job, "map").unwrap_or_else(|| "x".into())
-}
+impl Brief<'_> {
+    /// A text.
+    pub fn text(&self, field: &str) -> Option<String> {
+        self.0.get(field)?.as_str().map(str::to_owned)
+    }
 
-/// The first items of the data.
-fn items(job: &Map<String, Value>) -> Option<String> {
-    let data = job.get("data")?.as_array()?;
-    let first: Vec<String> = data.iter().take(6).map(plain).collect();
-    let more = if data.len() > first.len() { ", …" } else { "" };
-    Some(format!("x = {}{more}", first.join(", ")))
-}
+    /// Whatever stands there, without quotes.
+    pub fn plain(&self, field: &str) -> Option<String> {
+        self.0.get(field).map(plain)
+    }
 
-fn size(matrix: &Value) -> Option<String> {
-    let rows = matrix.as_array()?;
-    Some(format!("{} × {}", rows.len(), rows.first()?.as_array()?.len()))
-}
+    /// The first items of a list.
+    pub fn items(&self, field: &str) -> Option<String> {
+        let data = self.0.get(field)?.as_array()?;
+        let first: Vec<String> = data.iter().take(ITEMS).map(plain).collect();
+        let more = if data.len() > first.len() { ", …" } else { "" };
+        Some(format!("x = {}{more}", first.join(", ")))
+    }
 
-fn text(job: &Map<String, Value>, field: &str) -> Option<String> {
-    job.get(field)?.as_str().map(str::to_owned)
+    /// Rows and columns of a matrix.
+    pub fn size(&self, field: &str) -> Option<String> {
+        let rows = self.0.get(field)?.as_array()?;
+        Some(format!("{} × {}", rows.len(), rows.first()?.as_array()?.len()))
+    }
+
+    /// The formula of every item.
+    pub fn mapped(&self) -> String {
+        self.text("map").unwrap_or_else(|| "x".into())
+    }
+
+    /// What it is reduced to.
+    pub fn reduced(&self) -> Option<String> {
+        Some(format!("{}({})", self.text("reduce")?, self.mapped()))
+    }
 }
 
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-fn joined(parts: [Option<String>; 3]) -> String {
-    parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 
 #[cfg(test)]
@@ -62,7 +68,7 @@ mod tests {
     use super::of;
 
     #[test]
-    fn every_kind_has_its_line() {
+    fn a_line_says_what_a_job_computes() {
         let lines = [
             (
                 r#"{"kind":"range_reduce","start":1,"end":9,"where":"is_prime(x)","reduce":"count"}"#,
