@@ -14,6 +14,7 @@ mod outcome;
 mod packed;
 mod range_reduce;
 pub mod schema;
+mod sort;
 mod suggest;
 pub mod summary;
 pub mod typed;
@@ -53,7 +54,7 @@ type Blobs<'a> = &'a dyn Fn(Hash) -> Option<Known>;
 
 /// Every kind of job.
 pub static ALL: &[&Kind] =
-    &[&range_reduce::KIND, &map::KIND, &map::REDUCING_KIND, &matrix::KIND, &kernel::KIND, &command::KIND];
+    &[&range_reduce::KIND, &map::KIND, &map::REDUCING_KIND, &matrix::KIND, &sort::KIND, &kernel::KIND, &command::KIND];
 
 /// The kind of that name.
 pub fn named(name: &str) -> Option<&'static Kind> {

@@ -39,6 +39,12 @@ pub fn jobs() -> Vec<(Value, Value)> {
             json!({"kind":"map_reduce","data":numbers,"map":"x*x","where":"x > 1","reduce":"average"}),
             json!(average(numbers.iter().filter(|x| **x > 1).map(|x| x * x))),
         ),
+        (json!({"kind":"sort","data":numbers}), {
+            let mut sorted = numbers.clone();
+            sorted.sort_unstable();
+            json!(sorted)
+        }),
+        (json!({"kind":"sort","data":["b","ab","я",""],"by":"text","order":"descending"}), json!(["я", "b", "ab", ""])),
         (json!({"kind":"matrix","op":"multiply","a":a,"b":b}), json!(product(&a, &b))),
         (
             json!({"kind":"matrix","op":"add","a":a,"b":a}),
