@@ -11,10 +11,11 @@ use std::{
     thread,
 };
 
+use p2pnet_client::without_password;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
-    cli::{client::without_password, output::aside},
+    cli::output::aside,
     executor::Sandbox,
     files,
     http::{address::Base, browsers::Pages, owners, source::Trust},

@@ -7,6 +7,8 @@ use std::{fs, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::StreamExt;
+use p2pnet_client::{Error, Filter, Given};
+use p2pnet_shared::{api::Event, job::JobState, refusal::Code};
 use reqwest::{Client, Method, StatusCode, header};
 use serde_json::{Value, json};
 use support::{Folder, Relay, cli, post_job, refusal, wait_for};
@@ -345,6 +347,54 @@ async fn events_tell_of_jobs_and_end_when_the_relay_stops() {
     // Would hang here if the listener held the shutdown up.
     relay.stop();
     while let Some(Ok(_)) = stream.next().await {}
+}
+
+#[tokio::test]
+async fn the_client_sends_waits_reads_lists_hears_and_stops() {
+    let folder = Folder::new("client");
+    let relay = Relay::start(&folder, &["--cores", "1"]);
+    let client = p2pnet_client::Client::new(relay.url()).unwrap();
+    let mut events = std::pin::pin!(client.events().await.unwrap());
+    assert_eq!(events.next().await, Some(Ok(Event::Network)));
+
+    let named = r#"{"kind":"map","data":[1,2,3],"map":"x*x","name":"squares","labels":{"team":"physics"}}"#;
+    let id = client.submit(named.to_owned(), Some("once")).await.unwrap();
+    assert_eq!(client.submit(named.to_owned(), Some("once")).await.unwrap(), id);
+    assert_eq!(client.wait(id).await.unwrap().state, JobState::Completed);
+    assert_eq!(client.result(id).await.unwrap(), json!([1, 4, 9]));
+    assert!(matches!(client.result_bytes(id).await.unwrap(), Given::Json(result) if result == json!([1, 4, 9])));
+    let heard = async {
+        while let Some(Ok(event)) = events.next().await {
+            if matches!(event, Event::Job(job) if job.id == id && job.state == JobState::Completed) {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(60), heard).await.unwrap());
+
+    let hash = client.keep_module(p2pnet_test_kernels::echo()).await.unwrap();
+    let input = STANDARD.encode("as it is");
+    let echo =
+        client.submit(format!(r#"{{"kind":"kernel","kernel":"{hash}","input":"{input}"}}"#), None).await.unwrap();
+    client.wait(echo).await.unwrap();
+    let Given::Bytes { bytes, failed_parts } = client.result_bytes(echo).await.unwrap() else { panic!("no bytes") };
+    assert_eq!((&*bytes, failed_parts), (&b"as it is"[..], 0));
+
+    let filter = Filter { labels: vec!["team:physics".to_owned()], ..Filter::default() };
+    let page = client.list(&filter, Some(5), None).await.unwrap();
+    assert_eq!(page.items.iter().map(|job| job.id).collect::<Vec<_>>(), [id]);
+    let first = client.list(&Filter::default(), Some(1), None).await.unwrap();
+    let second = client.list(&Filter::default(), Some(1), first.next.as_deref()).await.unwrap();
+    assert_eq!([first.items[0].id, second.items[0].id], [echo, id]);
+
+    let refused = client.submit(r#"{"kind":"map","data":[1],"map":"x +"}"#.to_owned(), None).await.unwrap_err();
+    let Error::Refused(refusal) = refused else { panic!("{refused}") };
+    assert!(refusal.code == Code::InvalidFormula && refusal.at.is_some() && !refusal.hint.is_empty(), "{refusal:?}");
+    assert_eq!(client.stop(echo).await.unwrap().state, "removed");
+    assert!(matches!(client.job(echo).await, Err(Error::Refused(refusal)) if refusal.code == Code::UnknownJob));
+    relay.stop();
+    assert!(matches!(client.job(id).await, Err(Error::Unreachable { .. })));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::{fmt, io, process::ExitCode};
 
+use p2pnet_client::Error;
 use p2pnet_shared::{
     job::JobState,
     refusal::{Code, Refusal},
@@ -44,8 +45,6 @@ pub enum Failure {
         url: String,
         /// What came.
         what: String,
-        /// Whether it was said to be an error: a relay that is away for a moment is missed by its proxy so.
-        may_pass: bool,
         /// The proxy that it was asked through.
         proxy: Option<String>,
     },
@@ -156,7 +155,7 @@ impl fmt::Display for Failure {
             Failure::Unreachable { url, cause, proxy } => {
                 write!(f, "error: no relay answers at {url}: {cause}{}", through(proxy.as_ref()))?;
             }
-            Failure::NoApi { url, what, may_pass: _, proxy } => {
+            Failure::NoApi { url, what, proxy } => {
                 write!(f, "error: the answer of {url} is {what}, not p2pnet's API{}", through(proxy.as_ref()))?;
             }
             Failure::Login { url, what, proxy } => {
@@ -182,6 +181,30 @@ impl fmt::Display for Failure {
             Failure::ReaderLeft => {}
         }
         if self.hint().is_empty() { Ok(()) } else { write!(f, "\n hint: {}", self.hint()) }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Unusable { message, hint } => Failure::Usage { message, hint },
+            Error::NoClient { cause: _ } => {
+                Failure::here(error.to_string(), "https:// needs this system's certificates (Debian: ca-certificates)")
+            }
+            Error::Refused(refusal) => Failure::Refused(in_our_words(refusal)),
+            Error::Unreachable { asked, cause } => Failure::Unreachable { url: asked.url, cause, proxy: asked.proxy },
+            Error::NoApi { asked, what, may_pass: _ } => Failure::NoApi { url: asked.url, what, proxy: asked.proxy },
+            Error::Login { asked, what } => Failure::Login { url: asked.url, what, proxy: asked.proxy },
+            Error::Moved { asked, to, new_base } => Failure::Moved { url: asked.url, to, new_base, proxy: asked.proxy },
+        }
+    }
+}
+
+/// The relay's advice names its API; here the command stands for that.
+fn in_our_words(refusal: Refusal) -> Refusal {
+    match refusal.code {
+        Code::UnknownJob => Refusal { hint: "`p2pnet job list` lists the jobs that you see".into(), ..refusal },
+        _ => refusal,
     }
 }
 

@@ -1,14 +1,12 @@
 //! `p2pnet job run|describe|get|stop`; `list` is in `job_list.rs`.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::path::Path;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use p2pnet_client::{Client, Error, Given};
 use p2pnet_shared::{
-    api::{JobStatus, JobSummary, Submitted},
-    id::Hash,
+    api::JobStatus,
+    id::{Hash, JobId},
     job::{
         JobState,
         kinds::{
@@ -19,12 +17,9 @@ use p2pnet_shared::{
     },
     refusal::{Code, Refusal},
 };
-use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
-use tokio::time::sleep;
 
 use super::{
-    client::{Client, Given, Known},
     failure::{Failure, word},
     job_source::RunArgs,
     json_text::{Member, checked, members},
@@ -33,15 +28,8 @@ use super::{
 };
 use crate::{engine::WasmtimeEngine, http::idempotency::key_of};
 
-/// How long the relay may hold a question back until the job has ended.
-const WAIT_SECONDS: u64 = 30;
-/// First and longest pause between two looks at a relay that does not hold questions back.
-const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 /// A job's text above which its module is sent on its own, as bytes.
 const LARGE_JOB: usize = 8 << 20;
-/// How often a relay that went away while we wait is tried again, once a second.
-const MOST_SILENCE: u32 = 60;
-
 /// Numbers, items or lines of a dry run: a moment's work.
 const DRY_RUN_UNITS: u64 = 100_000;
 
@@ -67,31 +55,6 @@ impl<'a> Form<'a> {
     }
 }
 
-/// What `DELETE` answers.
-#[derive(Deserialize)]
-struct Stopped {
-    state: String,
-}
-
-/// What `PUT /api/v1/kernels` answers.
-#[derive(Deserialize)]
-struct KeptModule {
-    hash: Hash,
-}
-
-/// The answer to `GET …/result`.
-#[derive(Deserialize)]
-struct Answer {
-    result: Value,
-}
-
-/// The same, where only its being one is asked.
-#[derive(Deserialize)]
-struct AnyAnswer {
-    #[serde(rename = "result")]
-    _result: IgnoredAny,
-}
-
 /// Sends a job; with `--wait` prints its result.
 pub async fn run(client: &Client, args: &RunArgs) -> Result<(), Failure> {
     // What is no key is no header either, so the relay could not say so.
@@ -100,10 +63,9 @@ pub async fn run(client: &Client, args: &RunArgs) -> Result<(), Failure> {
         return dry_run(&args.job_json()?, args.ask.json);
     }
     let job = module_apart(client, args.job_json()?).await?;
-    let Submitted { id } = client.post("api/v1/jobs", job, key).await?;
-    let id = id.to_string();
+    let id = client.submit(job, key).await?;
     if args.wait {
-        return wait_and_print(client, &id, Form::new(args.ask.json, args.output.as_deref())).await;
+        return wait_and_print(client, id, Form::new(args.ask.json, args.output.as_deref())).await;
     }
     if args.ask.json {
         say(format_args!("{{\"id\":\"{id}\"}}"))?;
@@ -136,12 +98,12 @@ fn dry_run(source: &str, json: bool) -> Result<(), Failure> {
 
 /// Prints everything about one job.
 pub async fn describe(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
-    let path = path_of(id, "")?;
+    let id = read_id(id)?;
     if json {
-        say(client.get_text::<Known>(&path).await?)?;
+        say(client.job_text(id).await?)?;
         return Ok(());
     }
-    let (status, now) = client.get_with_time::<JobStatus>(&path).await?;
+    let (status, now) = client.job_with_time(id).await?;
     let JobStatus { summary, requirements, policy, elapsed, source, attempts, attempts_total, nodes, partial } =
         &status;
     let progress = &summary.progress;
@@ -229,6 +191,7 @@ pub async fn describe(client: &Client, id: &str, json: bool) -> Result<(), Failu
 
 /// Prints a job's result.
 pub async fn get(client: &Client, id: &str, wait: bool, form: Form<'_>) -> Result<(), Failure> {
+    let id = read_id(id)?;
     if wait {
         return wait_and_print(client, id, form).await;
     }
@@ -241,21 +204,22 @@ pub async fn get(client: &Client, id: &str, wait: bool, form: Form<'_>) -> Resul
 
 /// Stops a running job, removes a finished one.
 pub async fn stop(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
-    let stopped: Stopped = client.delete(&path_of(id, "")?).await?;
+    let id = read_id(id)?;
+    let stopped = client.stop(id).await?;
     if json {
-        say(format_args!("{}", serde_json::json!({ "id": id, "state": stopped.state })))?;
+        say(format_args!("{}", serde_json::json!({ "id": id.to_string(), "state": stopped.state })))?;
     } else {
         say(format_args!("{id} {}", stopped.state))?;
     }
     Ok(())
 }
 
-async fn wait_and_print(client: &Client, id: &str, form: Form<'_>) -> Result<(), Failure> {
+async fn wait_and_print(client: &Client, id: JobId, form: Form<'_>) -> Result<(), Failure> {
     let interrupted = Failure::Interrupted {
         message: format!("the job goes on; `p2pnet job get --wait {id}` waits again, `p2pnet job stop {id}` ends it"),
     };
     let summary = tokio::select! {
-        summary = ended(client, id) => summary?,
+        summary = client.wait(id) => summary?,
         _ = tokio::signal::ctrl_c() => return Err(interrupted),
     };
     match summary.state {
@@ -269,38 +233,11 @@ async fn wait_and_print(client: &Client, id: &str, form: Form<'_>) -> Result<(),
             // What a program put out before it failed is kept; other jobs have nothing, which is told below.
             if let (Form::File(file), true) =
                 (form, output_of(&summary.kind) == Output::Program && summary.state == JobState::Failed)
-                && let Ok(Given::Bytes { bytes, .. }) =
-                    client.get_bytes::<Answer>(&path_of(id, "/result/stdout")?).await
+                && let Ok(Given::Bytes { bytes, .. }) = client.standard_output(id).await
             {
                 write(file, &bytes)?;
             }
-            Err(Failure::NoResult { id: id.to_owned(), state: summary.state, reason: summary.error })
-        }
-    }
-}
-
-/// Asks until the job has ended; a relay that restarts meanwhile, or a proxy that misses it, is waited for.
-async fn ended(client: &Client, id: &str) -> Result<JobSummary, Failure> {
-    let path = path_of(id, &format!("?wait={WAIT_SECONDS}"))?;
-    let (mut pause, longest) = LOOK_AGAIN;
-    let mut silent = 0;
-    loop {
-        let asked = Instant::now();
-        match client.get::<JobStatus>(&path).await {
-            Ok(status) if status.summary.state.is_final() => return Ok(status.summary),
-            Ok(_) => silent = 0,
-            Err(Failure::Unreachable { .. } | Failure::NoApi { may_pass: true, .. }) if silent < MOST_SILENCE => {
-                silent += 1;
-                pause = Duration::from_secs(1);
-            }
-            // Too many questions wait there already: look now and then instead.
-            Err(Failure::Refused(refusal)) if refusal.code == Code::RateLimited => pause = Duration::from_secs(1),
-            Err(failure) => return Err(failure),
-        }
-        // A relay that holds questions back was worth no pause.
-        if asked.elapsed() < longest {
-            sleep(pause).await;
-            pause = (pause * 3 / 2).min(longest.max(pause));
+            Err(Failure::NoResult { id: id.to_string(), state: summary.state, reason: summary.error })
         }
     }
 }
@@ -322,11 +259,11 @@ async fn module_apart(client: &Client, job: String) -> Result<String, Failure> {
         // A hash is base64 as well, and names a module that the relay has already.
         let module = text.filter(|text| text.parse::<Hash>().is_err());
         let Some(module) = module.and_then(|text| BASE64_STANDARD.decode(text).ok()) else { continue };
-        let hash = match client.put::<KeptModule>("api/v1/kernels", module).await {
-            Ok(KeptModule { hash }) => hash,
+        let hash = match client.keep_module(module).await {
+            Ok(hash) => hash,
             // An older relay knows this way not.
-            Err(Failure::Refused(Refusal { code: Code::NotFound | Code::MethodNotAllowed, .. })) => return Ok(job),
-            Err(failure) => return Err(failure),
+            Err(Error::Refused(Refusal { code: Code::NotFound | Code::MethodNotAllowed, .. })) => return Ok(job),
+            Err(error) => return Err(error.into()),
         };
         short.push_str(job.get(copied..value.start).unwrap_or_default());
         short.push_str(&format!("\"{hash}\""));
@@ -341,15 +278,14 @@ fn is_module(name: &str) -> bool {
     own_fields().into_iter().any(|field| field.name == name && matches!(field.ty, Type::Module))
 }
 
-async fn print_result(client: &Client, id: &str, form: Form<'_>) -> Result<(), Failure> {
-    let path = path_of(id, "/result")?;
+async fn print_result(client: &Client, id: JobId, form: Form<'_>) -> Result<(), Failure> {
     match form {
-        Form::Json => say(client.get_text::<AnyAnswer>(&path).await?)?,
-        Form::Text => say(plain(&client.get::<Answer>(&path).await?.result))?,
+        Form::Json => say(client.result_text(id).await?)?,
+        Form::Text => say(plain(&client.result(id).await?))?,
         Form::File(file) => {
-            let failed_parts = match client.get_bytes::<Answer>(&path).await? {
-                Given::Json(answer) => {
-                    write(file, (plain(&answer.result) + "\n").as_bytes())?;
+            let failed_parts = match client.result_bytes(id).await? {
+                Given::Json(result) => {
+                    write(file, (plain(&result) + "\n").as_bytes())?;
                     0
                 }
                 Given::Bytes { bytes, failed_parts } => {
@@ -382,12 +318,8 @@ fn write(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
     bytes_out(bytes)
 }
 
-fn path_of(id: &str, rest: &str) -> Result<String, Failure> {
-    match id.parse::<p2pnet_shared::id::JobId>() {
-        Ok(id) => Ok(format!("api/v1/jobs/{id}{rest}")),
-        Err(_) => Err(Failure::usage(
-            format!("{id:?} is no job id"),
-            "a job id has 32 hexadecimal digits; see `p2pnet job list`",
-        )),
-    }
+fn read_id(id: &str) -> Result<JobId, Failure> {
+    id.parse().map_err(|_| {
+        Failure::usage(format!("{id:?} is no job id"), "a job id has 32 hexadecimal digits; see `p2pnet job list`")
+    })
 }

@@ -1,12 +1,11 @@
 //! `p2pnet job list`: page after page, as the relay gives them out.
 
+use p2pnet_client::{Client, Filter, Page};
 use p2pnet_shared::{api::JobSummary, units::Moment};
-use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{
     ListArgs,
-    client::{Client, Known, Page},
     failure::{Failure, word},
     output::{put, say},
     text,
@@ -18,13 +17,14 @@ const NEWEST: usize = 1_000;
 
 /// Prints jobs, newest first.
 pub async fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
-    let most = args.most();
+    let (most, filter) = (args.most(), args.filter());
     let mut jobs: Vec<Value> = Vec::new();
     let mut cursor = None;
     // A page may end before it has as many as it was asked for: where it is as long as the relay makes them.
     let now = loop {
         let left = most.map(|most| most.saturating_sub(jobs.len()));
-        let page: Page<Vec<Value>> = client.page(&path(args, left, cursor.as_deref())).await?;
+        let limit = left.map(|left| left.min(JOBS_IN_A_LIST));
+        let page: Page<Vec<Value>> = client.list_values(&filter, limit, cursor.as_deref()).await?;
         let is_empty = page.items.is_empty(); // of a relay's pages only the last one may be
         jobs.extend(page.items);
         cursor = page.next;
@@ -34,13 +34,9 @@ pub async fn list(client: &Client, args: &ListArgs) -> Result<(), Failure> {
     };
     jobs.truncate(most.unwrap_or(usize::MAX));
     if args.ask.json {
-        for job in &jobs {
-            Known::deserialize(job).map_err(|error| client.other_json(&error))?;
-        }
         return say(Value::Array(jobs));
     }
-    let jobs = jobs.into_iter().map(serde_json::from_value).collect::<Result<Vec<JobSummary>, _>>();
-    print(&jobs.map_err(|error| client.other_json(&error))?, now, args.is_narrowed())
+    print(&client.jobs_of(jobs)?, now, filter.is_narrow())
 }
 
 fn print(jobs: &[JobSummary], now: Moment, narrowed: bool) -> Result<(), Failure> {
@@ -80,25 +76,6 @@ fn print(jobs: &[JobSummary], now: Moment, narrowed: bool) -> Result<(), Failure
     put(text::table(head, &rows))
 }
 
-/// The address of a page: of the jobs behind `cursor`, and of as many as the relay gives at once unless only `left` are wanted.
-fn path(args: &ListArgs, left: Option<usize>, cursor: Option<&str>) -> String {
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    let limit = left.map(|left| left.min(JOBS_IN_A_LIST).to_string());
-    for (name, value) in [("state", &args.state), ("name", &args.name), ("limit", &limit)] {
-        if let Some(value) = value {
-            query.append_pair(name, value);
-        }
-    }
-    for label in &args.labels {
-        query.append_pair("label", &text::label_for_query(label));
-    }
-    if let Some(cursor) = cursor {
-        query.append_pair("cursor", cursor);
-    }
-    let query = query.finish();
-    if query.is_empty() { "api/v1/jobs".to_owned() } else { format!("api/v1/jobs?{query}") }
-}
-
 impl ListArgs {
     /// How many jobs are printed at most; `None` for all.
     fn most(&self) -> Option<usize> {
@@ -106,7 +83,8 @@ impl ListArgs {
         if self.all { None } else { Some(limit.unwrap_or(NEWEST)) }
     }
 
-    fn is_narrowed(&self) -> bool {
-        self.state.is_some() || self.name.is_some() || !self.labels.is_empty()
+    fn filter(&self) -> Filter {
+        let labels = self.labels.iter().map(|label| text::label_for_query(label)).collect();
+        Filter { state: self.state.clone(), name: self.name.clone(), labels }
     }
 }

@@ -1,6 +1,5 @@
 //! The command line: what can be typed, and which command it becomes.
 
-pub mod client;
 pub mod config;
 pub mod failure;
 pub mod job;
@@ -16,6 +15,7 @@ pub mod text;
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
+use p2pnet_client::Client;
 
 use crate::{
     config::{Config, Cores, Flags, Percent, read_host, read_port},
@@ -381,10 +381,10 @@ impl LendingArgs {
 }
 
 impl AskArgs {
-    fn client(&self, file: Flags) -> Result<client::Client, Failure> {
+    fn client(&self, file: Flags) -> Result<Client, Failure> {
         let flags = Flags { url: self.url.clone(), token: self.token.clone(), ..file };
         let config = Config::read(&flags)?;
-        client::Client::new(&config.url.value)?.with_token(config.token.value)
+        Ok(Client::telling(&config.url.value, |line| output::aside(line))?.with_token(config.token.value)?)
     }
 }
 

@@ -1,29 +1,21 @@
 //! `p2pnet node list`
 
+use p2pnet_client::Client;
 use p2pnet_shared::api::{NetworkView, Path};
-use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    client::Client,
     failure::{Failure, word},
     output::{put, say},
     text,
 };
 
-/// What every answer about nodes has.
-#[derive(Deserialize)]
-struct Nodes {
-    #[serde(rename = "nodes")]
-    _nodes: Vec<IgnoredAny>,
-}
-
 /// Prints the nodes that the relay knows.
 pub async fn list(client: &Client, json: bool) -> Result<(), Failure> {
     if json {
-        say(client.get_text::<Nodes>("api/v1/nodes").await?)?;
+        say(client.nodes_text().await?)?;
         return Ok(());
     }
-    let view: NetworkView = client.get("api/v1/nodes").await?;
+    let view: NetworkView = client.nodes().await?;
     let rows: Vec<Vec<String>> = view
         .nodes
         .iter()

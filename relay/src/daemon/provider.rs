@@ -3,14 +3,18 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use futures::SinkExt;
+use p2pnet_client::Client;
 use p2pnet_net::host::HostFact;
-use p2pnet_shared::{api::WellKnown, wire::Role};
+use p2pnet_shared::wire::Role;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{PortKind, Running, certificate, choose_port, keep_ports, open_folder, options, signals};
 use crate::{
-    cli::{client::Client, failure::Failure, output::announce},
+    cli::{
+        failure::Failure,
+        output::{announce, aside},
+    },
     config::Config,
     store::folder::Ports,
 };
@@ -25,7 +29,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Runs until Ctrl-C or SIGTERM.
 pub async fn run(config: Config) -> Result<(), Failure> {
     let stopping = signals::stop_token();
-    let client = Client::new(&config.url.value)?;
+    let client = Client::telling(&config.url.value, |line| aside(line))?;
     let folder = open_folder(&config.data_folder("node"))?;
     let host = Ipv4Addr::UNSPECIFIED.into();
     let last = folder.ports()?;
@@ -54,7 +58,7 @@ async fn stay_connected(node: &Running, client: &Client, stopping: &Cancellation
     let mut silent = false;
     loop {
         let asked = tokio::select! {
-            asked = client.get::<WellKnown>(".well-known/p2pnet.json") => asked,
+            asked = client.well_known() => asked,
             () = stopping.cancelled() => return,
         };
         match asked {

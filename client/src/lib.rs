@@ -1,30 +1,44 @@
-//! Asking a relay over HTTP: the one place that knows how the command line speaks the API.
+//! A client of a relay's HTTP API: jobs are sent, waited for, listed and stopped, results read as JSON or bytes, and changes
+//! heard as they happen. Errors carry the API's code and hint where the relay said no, and say what answered instead where
+//! none did.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), p2pnet_client::Error> {
+//! let client = p2pnet_client::Client::new("localhost:8080")?;
+//! let id = client.submit(r#"{"kind":"map","data":[1,2,3],"map":"x*x"}"#.to_owned(), None).await?;
+//! if client.wait(id).await?.state == p2pnet_shared::job::JobState::Completed {
+//!     println!("{}", client.result(id).await?);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//! Whoever uses it chooses who does TLS (`rustls::crypto::CryptoProvider`), once for the process.
+
+mod answer;
+mod error;
+mod events;
+mod jobs;
+mod network;
 
 use std::{
     io::Write as _,
     net::{IpAddr, Ipv6Addr},
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use flate2::{Compression, write::GzEncoder};
 use hyper_util::client::proxy::matcher::Matcher;
-use p2pnet_shared::{
-    api::ErrorBody,
-    id::JobId,
-    refusal::{Code, Refusal},
-    units::Moment,
-    visible::is_hidden,
-};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header, redirect};
-use serde::{
-    Deserialize,
-    de::{DeserializeOwned, Error as _},
-};
-use serde_json::error::Category;
+use p2pnet_shared::{api::ErrorBody, units::Moment};
+use reqwest::{Method, RequestBuilder, Response, Url, header, redirect};
+use serde::de::{DeserializeOwned, Error as _};
+use serde_json::{Value, error::Category};
 use tokio::time::sleep;
 
-use super::{failure::Failure, json_text::without_mark, output::aside};
-use crate::host::now;
+use self::answer::Came;
+pub use self::{
+    error::{Asked, Error},
+    jobs::{Filter, Stopped},
+};
 
 /// How long a relay may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,9 +49,6 @@ const SILENCE: Duration = Duration::from_secs(10);
 
 /// How long a relay may hold a question back that says `?wait=`.
 const HELD_BACK: Duration = Duration::from_secs(30);
-
-/// Of an answer that is no relay's, so many bytes are looked at.
-const MOST_LOOKED_AT: usize = 64 << 10;
 
 /// A body from so many bytes on is compressed.
 const WORTH_COMPRESSING: usize = 1 << 20;
@@ -52,6 +63,8 @@ pub struct Client {
     token: Option<String>,
     /// The proxy that questions go through, as the environment names it.
     proxy: Option<String>,
+    /// Hears what a person may want to know meanwhile.
+    tell: fn(&str),
 }
 
 /// A part of a list.
@@ -65,7 +78,7 @@ pub struct Page<T> {
 }
 
 /// A result, as the relay gives it.
-pub enum Given<T> {
+pub enum Given<T = Value> {
     /// The bytes that a kernel or a program put out.
     Bytes {
         /// What came.
@@ -77,16 +90,21 @@ pub enum Given<T> {
     Json(T),
 }
 
-/// What every description of a job has.
-#[derive(Deserialize)]
-pub struct Known {
-    #[serde(rename = "id")]
-    _id: JobId,
-}
-
 impl Client {
     /// A client of the relay at `url`; `host:port` is taken as `http://host:port`.
-    pub fn new(url: &str) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// It is no URL of a relay, or this machine cannot speak HTTP.
+    pub fn new(url: &str) -> Result<Self, Error> {
+        Self::telling(url, |_| {})
+    }
+
+    /// The same; `tell` hears what a person may want to know: that a relay has not answered yet, that the environment names a
+    /// proxy that is none.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    pub fn telling(url: &str, tell: fn(&str)) -> Result<Self, Error> {
         let text = if url.contains("://") {
             url.to_owned()
         } else if url.parse::<Ipv6Addr>().is_ok() {
@@ -95,7 +113,7 @@ impl Client {
             format!("http://{url}")
         };
         let hint = "expected something like http://localhost:8080";
-        let refused = |why: &str| Failure::usage(format!("{:?} {why}", without_password(url)), hint);
+        let refused = |why: &str| Error::unusable(format!("{:?} {why}", without_password(url)), hint);
         let mut base = Url::parse(&text).map_err(|error| refused(&format!("is no URL: {error}")))?;
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err(refused("is no URL of a relay"));
@@ -114,7 +132,7 @@ impl Client {
         };
         let proxy = if is_here { None } else { proxy_of(&base) };
         if let Some(warning) = no_proxy_named(&base).filter(|_| !is_here && proxy.is_none()) {
-            aside(warning);
+            tell(&warning);
         }
         let builder = || {
             let client = reqwest::Client::builder();
@@ -128,25 +146,23 @@ impl Client {
         };
         // A machine without certificates cannot speak TLS, but http:// does not need it.
         let plain = |error| if base.scheme() == "http" { builder().tls_certs_only([]).build() } else { Err(error) };
-        let http = builder().build().or_else(plain).map_err(|error| {
-            Failure::here(
-                format!("the HTTP client cannot start: {}", chain(&error)),
-                "https:// needs this system's certificates (Debian: ca-certificates)",
-            )
-        })?;
+        let http = builder().build().or_else(plain).map_err(|error| Error::NoClient { cause: chain(&error) })?;
         let shown = without_password(base.as_str());
-        Ok(Self { base, shown, http, token: None, proxy })
+        Ok(Self { base, shown, http, token: None, proxy, tell })
     }
 
-    /// The same, asking with this token. A request has one `Authorization`: a URL with a name in it has used that up.
-    pub fn with_token(self, token: Option<String>) -> Result<Self, Failure> {
+    /// The same, asking with this token.
+    ///
+    /// # Errors
+    /// A request has one `Authorization`: a URL with a name in it has used that up.
+    pub fn with_token(self, token: Option<String>) -> Result<Self, Error> {
         if token.is_some() && (!self.base.username().is_empty() || self.base.password().is_some()) {
-            return Err(Failure::usage(
+            return Err(Error::unusable(
                 format!(
                     "{} has a name or password in it, and there is a token too: a request carries one of them",
                     self.shown
                 ),
-                "take the name out of the URL, or leave out --token and P2PNET_TOKEN (`p2pnet config` shows where the token comes from)",
+                "take the name out of the URL, or leave out the token",
             ));
         }
         Ok(Self { token, ..self })
@@ -158,19 +174,19 @@ impl Client {
     }
 
     /// `GET`, read as JSON.
-    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         self.answer(self.send(Method::GET, path, None).await?).await
     }
 
     /// The same, with the relay's time when it answered.
-    pub async fn get_with_time<T: DeserializeOwned>(&self, path: &str) -> Result<(T, Moment), Failure> {
+    async fn get_with_time<T: DeserializeOwned>(&self, path: &str) -> Result<(T, Moment), Error> {
         let response = self.send(Method::GET, path, None).await?;
         let now = time_of(&response);
         Ok((self.answer(response).await?, now))
     }
 
     /// A part of a list.
-    pub async fn page<T: DeserializeOwned>(&self, path: &str) -> Result<Page<T>, Failure> {
+    async fn page<T: DeserializeOwned>(&self, path: &str) -> Result<Page<T>, Error> {
         let response = self.send(Method::GET, path, None).await?;
         let now = time_of(&response);
         let next = response.headers().get("x-next-cursor").and_then(|next| next.to_str().ok()).map(str::to_owned);
@@ -180,13 +196,13 @@ impl Client {
     }
 
     /// `PUT` of bytes, read as JSON.
-    pub async fn put<T: DeserializeOwned>(&self, path: &str, bytes: Vec<u8>) -> Result<T, Failure> {
+    async fn put<T: DeserializeOwned>(&self, path: &str, bytes: Vec<u8>) -> Result<T, Error> {
         let body = Sent { kind: "application/wasm", bytes, key: None };
         self.answer(self.send(Method::PUT, path, Some(body)).await?).await
     }
 
     /// `GET` of JSON that is a `T` and perhaps more, as its text.
-    pub async fn get_text<T: DeserializeOwned>(&self, path: &str) -> Result<String, Failure> {
+    async fn get_text<T: DeserializeOwned>(&self, path: &str) -> Result<String, Error> {
         let response = self.send(Method::GET, path, None).await?;
         let came = self.json(response).await?;
         serde_json::from_slice::<T>(&came.body).map_err(|error| self.not_read(&came, &error))?;
@@ -195,7 +211,7 @@ impl Client {
     }
 
     /// `GET` of bytes, where there are bytes; else of JSON.
-    pub async fn get_bytes<T: DeserializeOwned>(&self, path: &str) -> Result<Given<T>, Failure> {
+    async fn get_bytes<T: DeserializeOwned>(&self, path: &str) -> Result<Given<T>, Error> {
         let request = self.request(Method::GET, path)?;
         let accept = "application/octet-stream, application/json;q=0.5";
         let response = self.checked(request.header(header::ACCEPT, accept), SILENCE).await?;
@@ -211,17 +227,17 @@ impl Client {
     }
 
     /// `POST` of JSON text, read as JSON.
-    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: String, key: Option<&str>) -> Result<T, Failure> {
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: String, key: Option<&str>) -> Result<T, Error> {
         let body = Sent { kind: "application/json", bytes: body.into_bytes(), key };
         self.answer(self.send(Method::POST, path, Some(body)).await?).await
     }
 
     /// `DELETE`, read as JSON.
-    pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+    async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         self.answer(self.send(Method::DELETE, path, None).await?).await
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<Sent<'_>>) -> Result<Response, Failure> {
+    async fn send(&self, method: Method, path: &str, body: Option<Sent<'_>>) -> Result<Response, Error> {
         let mut request = self.request(method, path)?;
         if let Some(Sent { kind, bytes, key }) = body {
             request = request.header(header::CONTENT_TYPE, kind);
@@ -239,8 +255,8 @@ impl Client {
         self.checked(request, SILENCE + held).await
     }
 
-    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
-        let url = self.base.join(path).map_err(|error| Failure::usage(format!("{path:?}: {error}"), ""))?;
+    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Error> {
+        let url = self.base.join(path).map_err(|error| Error::unusable(format!("{path:?}: {error}"), ""))?;
         let request = self.http.request(method, url);
         Ok(match &self.token {
             Some(token) => request.bearer_auth(token),
@@ -249,13 +265,13 @@ impl Client {
     }
 
     /// Sends, and takes any answer but a good one for a failure.
-    async fn checked(&self, request: RequestBuilder, silence: Duration) -> Result<Response, Failure> {
+    async fn checked(&self, request: RequestBuilder, silence: Duration) -> Result<Response, Error> {
         let mut answer = std::pin::pin!(request.send());
         let answer = tokio::select! {
             answer = &mut answer => answer,
             () = sleep(silence) => {
                 let most = ANSWER_TIMEOUT.as_secs() / 60;
-                aside(format_args!("{} has not answered yet; waiting up to {most} minutes (Ctrl-C ends it)", self.shown));
+                (self.tell)(&format!("{} has not answered yet; waiting up to {most} minutes", self.shown));
                 answer.await
             }
         };
@@ -271,16 +287,16 @@ impl Client {
         if came.may_be_json()
             && let Ok(ErrorBody { error }) = serde_json::from_slice(&came.body)
         {
-            return Err(Failure::Refused(in_our_words(error)));
+            return Err(Error::Refused(error));
         }
         Err(match status.as_u16() {
-            401 | 407 | 511 => Failure::Login { url: self.shown.clone(), what: came.told(), proxy: self.proxy.clone() },
+            401 | 407 | 511 => Error::Login { asked: self.asked(), what: came.told() },
             _ => self.no_api(came.told(), true),
         })
     }
 
     /// A redirection, with the URL to give instead where it can be told.
-    fn moved(&self, response: &Response) -> Failure {
+    fn moved(&self, response: &Response) -> Error {
         let location = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
         let asked = response.url();
         let to = location.and_then(|to| asked.join(to).ok());
@@ -293,26 +309,25 @@ impl Client {
             base.set_fragment(None);
             Some(without_password(base.as_str()))
         });
-        Failure::Moved {
-            url: self.shown.clone(),
+        Error::Moved {
+            asked: self.asked(),
             to: to.map_or_else(|| "nowhere".to_owned(), |to| without_password(to.as_str())),
             new_base: new_base.filter(|base| *base != self.shown),
-            proxy: self.proxy.clone(),
         }
     }
 
     /// An answer that was asked for as JSON.
-    async fn answer<T: DeserializeOwned>(&self, response: Response) -> Result<T, Failure> {
+    async fn answer<T: DeserializeOwned>(&self, response: Response) -> Result<T, Error> {
         self.read(&self.json(response).await?)
     }
 
     /// An answer as it came, if it calls itself JSON.
-    async fn json(&self, response: Response) -> Result<Came, Failure> {
+    async fn json(&self, response: Response) -> Result<Came, Error> {
         let came = self.came(response).await?;
         if came.may_be_json() { Ok(came) } else { Err(self.other(came.told())) }
     }
 
-    fn read<T: DeserializeOwned>(&self, came: &Came) -> Result<T, Failure> {
+    fn read<T: DeserializeOwned>(&self, came: &Came) -> Result<T, Error> {
         if !came.may_be_json() {
             return Err(self.other(came.told()));
         }
@@ -324,12 +339,12 @@ impl Client {
     }
 
     /// Every answer but a list is an object; a list would be taken for its fields in their order.
-    fn check_object(&self, is_object: bool) -> Result<(), Failure> {
+    fn check_object(&self, is_object: bool) -> Result<(), Error> {
         if is_object { Ok(()) } else { Err(self.other_json(&serde_json::Error::custom("it is no object"))) }
     }
 
     /// What was expected to be JSON of a certain shape, and is not.
-    fn not_read(&self, came: &Came, error: &serde_json::Error) -> Failure {
+    fn not_read(&self, came: &Came, error: &serde_json::Error) -> Error {
         match error.classify() {
             Category::Data => self.other_json(error),
             Category::Io | Category::Syntax | Category::Eof => self.other(came.told()),
@@ -337,19 +352,19 @@ impl Client {
     }
 
     /// An answer in JSON that is none of a relay, or one of another version's.
-    pub fn other_json(&self, error: &serde_json::Error) -> Failure {
+    fn other_json(&self, error: &serde_json::Error) -> Error {
         self.other(format!("JSON of something else, or of another version ({error})"))
     }
 
-    fn other(&self, what: String) -> Failure {
+    fn other(&self, what: String) -> Error {
         self.no_api(what, false)
     }
 
-    fn no_api(&self, what: String, may_pass: bool) -> Failure {
-        Failure::NoApi { url: self.shown.clone(), what, may_pass, proxy: self.proxy.clone() }
+    fn no_api(&self, what: String, may_pass: bool) -> Error {
+        Error::NoApi { asked: self.asked(), what, may_pass }
     }
 
-    async fn came(&self, response: Response) -> Result<Came, Failure> {
+    async fn came(&self, response: Response) -> Result<Came, Error> {
         let status = response.status();
         let kind = response.headers().get(header::CONTENT_TYPE).map(|kind| {
             let kind = String::from_utf8_lossy(kind.as_bytes()).to_ascii_lowercase();
@@ -360,17 +375,17 @@ impl Client {
     }
 
     /// A request that brought no answer: because it could not even be written down, or because nobody answers.
-    fn unsent(&self, error: &reqwest::Error) -> Failure {
+    fn unsent(&self, error: &reqwest::Error) -> Error {
         if !error.is_builder() {
             return self.unreachable(error);
         }
-        Failure::usage(
+        Error::unusable(
             format!("no request to {} can be made of this: {}", self.shown, chain(error)),
             "leave line ends and other invisible characters out of what is given",
         )
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+    fn unreachable(&self, error: &reqwest::Error) -> Error {
         let mut cause = chain(error);
         let (secure, other) =
             (self.base.scheme() == "https", self.shown.split_once("://").map_or("", |(_, rest)| rest));
@@ -380,63 +395,17 @@ impl Client {
             cause = format!("what answers there does not speak http ({cause}); try https://{other}");
         }
         if cause.to_lowercase().contains("proxy auth") {
-            return Failure::Login { url: self.shown.clone(), what: cause, proxy: self.proxy.clone() };
+            return Error::Login { asked: self.asked(), what: cause };
         }
-        Failure::Unreachable { url: self.shown.clone(), cause, proxy: self.proxy.clone() }
-    }
-}
-
-/// An answer, before anybody knows whether it is a relay's.
-struct Came {
-    status: StatusCode,
-    /// Its content type, in small letters and without parameters.
-    kind: Option<String>,
-    body: Vec<u8>,
-}
-
-impl Came {
-    /// Whether it calls itself JSON, or nothing.
-    fn may_be_json(&self) -> bool {
-        self.kind.as_deref().is_none_or(|kind| kind == "application/json" || kind.ends_with("+json"))
+        self.gone(cause)
     }
 
-    /// Whether it is a web page, by what it calls itself or by how it begins.
-    fn is_page(&self) -> bool {
-        let begins = self.beginning().trim_start().to_ascii_lowercase();
-        let is_marked = self.kind.as_deref().is_some_and(|kind| kind.contains("html"));
-        is_marked || ["<!doctype", "<html", "<head", "<title", "<body", "<h1"].iter().any(|tag| begins.starts_with(tag))
+    fn gone(&self, cause: String) -> Error {
+        Error::Unreachable { asked: self.asked(), cause }
     }
 
-    /// What it is, for a person who expected a relay's answer.
-    fn told(&self) -> String {
-        let (status, text) = (self.status, self.beginning());
-        if self.is_page() {
-            return format!("a web page ({status}{})", title_of(&text));
-        }
-        let kind = self.kind.as_deref().map_or_else(String::new, |kind| format!(", {}", shown(kind)));
-        match shown(&text) {
-            text if text.is_empty() => format!("something else ({status}{kind}, empty)"),
-            text => format!("something else ({status}{kind}: {text:?})"),
-        }
-    }
-
-    fn beginning(&self) -> String {
-        let text = String::from_utf8_lossy(self.body.get(..self.body.len().min(MOST_LOOKED_AT)).unwrap_or_default());
-        without_mark(&text).to_owned()
-    }
-}
-
-/// The first characters of a stranger's text, without those that nobody sees.
-fn shown(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().take(80).collect();
-    words.join(" ").chars().filter(|one| !is_hidden(*one)).take(80).collect()
-}
-
-/// The relay's advice names its API; here the command stands for that.
-fn in_our_words(refusal: Refusal) -> Refusal {
-    match refusal.code {
-        Code::UnknownJob => Refusal { hint: "`p2pnet job list` lists the jobs that you see".into(), ..refusal },
-        _ => refusal,
+    fn asked(&self) -> Asked {
+        Asked { url: self.shown.clone(), proxy: self.proxy.clone() }
     }
 }
 
@@ -502,15 +471,14 @@ fn time_of(response: &Response) -> Moment {
     let date =
         response.headers().get(header::DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
     let millis = date.and_then(|date| date.duration_since(UNIX_EPOCH).ok()).map(|since| since.as_millis());
-    millis.and_then(|millis| u64::try_from(millis).ok()).map_or_else(now, Moment)
+    millis
+        .and_then(|millis| u64::try_from(millis).ok())
+        .map_or_else(|| Moment(u64::try_from(ours()).unwrap_or(0)), Moment)
 }
 
-/// `: "title"` of a web page, if it has one.
-fn title_of(page: &str) -> String {
-    // As long in bytes as in the page, whatever its letters.
-    let start = page.to_ascii_lowercase().find("<title>").map(|at| at + "<title>".len());
-    let title = start.and_then(|start| page.get(start..)?.split('<').next()).map(shown).unwrap_or_default();
-    if title.is_empty() { title } else { format!(", {title:?}") }
+/// This machine's time, in milliseconds.
+fn ours() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis())
 }
 
 /// The innermost reason, which is the one that says something ("connection refused").
@@ -527,15 +495,17 @@ fn chain(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
 
+    fn install_crypto() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+
     #[test]
     fn urls_are_read_leniently_and_refused_clearly() {
-        crate::install_crypto();
+        install_crypto();
         assert_eq!(Client::new("localhost:8080").ok().unwrap().url(), "http://localhost:8080/");
         assert_eq!(Client::new("::1").ok().unwrap().url(), "http://[::1]/");
         assert_eq!(Client::new("[::1]:8080").ok().unwrap().url(), "http://[::1]:8080/");
         assert_eq!(Client::new("https://a.example/p2p").ok().unwrap().url(), "https://a.example/p2p/");
-        assert_eq!(title_of("<html><title> 502 Bad\n Gateway</title>"), ", \"502 Bad Gateway\"");
-        assert_eq!(title_of("<html>"), "");
         assert!(Client::new("ftp://a").is_err() && Client::new("http://").is_err());
         for url in ["http://a/?x=1", "http://a/#part"] {
             assert!(Client::new(url).err().unwrap().to_string().contains("no ? and no #"), "{url}");
@@ -544,7 +514,7 @@ mod tests {
 
     #[test]
     fn passwords_in_urls_are_not_shown_and_tokens_do_not_stand_beside_them() {
-        crate::install_crypto();
+        install_crypto();
         for (url, shown) in [
             ("http://me:secret@a.example:8080/p2p", "http://…@a.example:8080/p2p"),
             ("me:secret@a.example", "…@a.example"),
