@@ -23,11 +23,31 @@ use crate::{
 /// Bytes of the length that precedes a frame.
 const PREFIX: usize = 4;
 
+/// The two streams of a connection, of each side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// For all that is said.
+    Words,
+    /// For parts of blobs, which keep nothing waiting that is said.
+    Blobs,
+}
+
+impl Lane {
+    /// The lane in which a message is sent, where the other side has both.
+    pub fn of(message: &Message) -> Self {
+        if let Message::Chunk { .. } = message { Self::Blobs } else { Self::Words }
+    }
+}
+
 /// What the links of two nodes say to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// This was the last: nothing comes after it in this stream. What follows is said on another connection.
-    End,
+    /// This was the last: nothing comes after it in this stream. What follows is said on another connection. `blobs`: there
+    /// is a stream for blobs besides, which has an end of its own.
+    End {
+        /// Whether there is.
+        blobs: bool,
+    },
     /// First in a stream: it goes on with what was said on another connection up to its [`Mark::End`], since that
     /// beginning.
     GoesOn(u64),
@@ -39,7 +59,7 @@ impl Mark {
     /// The mark's number, and what it says besides.
     fn bytes(self) -> Vec<u8> {
         match self {
-            Self::End => vec![0],
+            Self::End { blobs } => vec![0, u8::from(blobs)],
             Self::GoesOn(beginning) => {
                 let mut bytes = vec![1];
                 bytes.extend(beginning.to_be_bytes());
@@ -59,7 +79,10 @@ impl Mark {
         let (number, rest) = bytes.split_first().ok_or(WireError::Malformed)?;
         let mut words = rest.chunks_exact(8).filter_map(|word| word.try_into().ok()).map(u64::from_be_bytes);
         match (number, rest.len(), words.next(), words.next()) {
-            (0, 0, None, None) => Ok(Self::End),
+            (0, 1, None, None) => match rest {
+                [blobs @ (0 | 1)] => Ok(Self::End { blobs: *blobs == 1 }),
+                _ => Err(WireError::Malformed),
+            },
             (1, 8, Some(beginning), None) => Ok(Self::GoesOn(beginning)),
             (2, 17, Some(mine), Some(yours)) => match rest.last() {
                 Some(lost @ (0 | 1)) => Ok(Self::Begins(Beginning { mine, yours, lost: *lost == 1 })),
@@ -104,7 +127,10 @@ pub enum LinkFact {
     /// [`Mark::Begins`] came.
     Begins(Beginning),
     /// [`Mark::End`] came. That it was read is not acknowledged yet.
-    Whole,
+    Whole {
+        /// Whether there is a stream for blobs besides.
+        blobs: bool,
+    },
     /// The other side has read our stream up to [`Mark::End`].
     Acknowledged,
     /// A frame came that is no message.
@@ -124,8 +150,8 @@ pub enum Ending {
     Garbled,
 }
 
-/// A link fact and its connection.
-pub type LinkEvent = (ConnectionId, LinkFact);
+/// A link fact, its connection, and in which of its streams.
+pub type LinkEvent = ((ConnectionId, Lane), LinkFact);
 
 /// How much waits at a writer and how much it has written.
 #[derive(Debug, Default)]
@@ -218,7 +244,7 @@ impl Outgoing {
 pub async fn write(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     Queue { mut frames, meter }: Queue,
-    connection: ConnectionId,
+    line: (ConnectionId, Lane),
     mut facts: mpsc::Sender<LinkEvent>,
 ) {
     let mut batch = Vec::new();
@@ -233,7 +259,7 @@ pub async fn write(
             }
         }
         if write_metered(&mut stream, &batch, &meter).await.is_err() {
-            let _ = facts.send((connection, LinkFact::Ended(Ending::Closed))).await;
+            let _ = facts.send((line, LinkFact::Ended(Ending::Closed))).await;
             return;
         }
         if batch.capacity() > 4 * limits::WRITE_BATCH {
@@ -244,7 +270,7 @@ pub async fn write(
     if ends {
         // The other side closes its half when it has read ours. If the connection breaks instead, that shows elsewhere.
         let _ = stream.read(&mut [0]).await;
-        let _ = facts.send((connection, LinkFact::Acknowledged)).await;
+        let _ = facts.send((line, LinkFact::Acknowledged)).await;
     }
 }
 
@@ -253,13 +279,14 @@ pub async fn write(
 pub async fn read(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     gate: Gate,
-    connection: ConnectionId,
+    line: (ConnectionId, Lane),
     mut facts: mpsc::Sender<LinkEvent>,
 ) {
     let mut chunk = vec![0; limits::READ_CHUNK];
     let mut pending = Pending::default();
     let mut garbled = 0;
     let mut go = Some(gate.go);
+    let is_blobs = line.1 == Lane::Blobs;
     let ending = 'ending: loop {
         let len = match stream.read(&mut chunk).await {
             Ok(0) | Err(_) => break Ending::Closed,
@@ -278,26 +305,28 @@ pub async fn read(
                 && let Some(go) = go.take()
             {
                 let first = match said {
-                    Said::Message(_) | Said::Mark(Mark::End) => First::Message,
+                    Said::Message(_) | Said::Mark(Mark::End { .. }) => First::Message,
                     Said::Mark(Mark::Begins(_)) => First::Begins,
                     Said::Mark(Mark::GoesOn(beginning)) => First::GoesOn(*beginning),
                 };
-                if facts.send((connection, LinkFact::Began(first))).await.is_err() || go.await.is_err() {
+                if facts.send((line, LinkFact::Began(first))).await.is_err() || go.await.is_err() {
                     return;
                 }
             }
             let fact = match said {
-                Some(Said::Message(message)) => LinkFact::Received(message),
-                Some(Said::Mark(Mark::Begins(beginning))) => LinkFact::Begins(beginning),
-                Some(Said::Mark(Mark::GoesOn(_))) if is_first => continue,
-                Some(Said::Mark(Mark::End)) => {
-                    let told = facts.send((connection, LinkFact::Whole)).await;
+                Some(Said::Message(message)) if !is_blobs || Lane::of(&message) == Lane::Blobs => {
+                    LinkFact::Received(message)
+                }
+                Some(Said::Mark(Mark::Begins(beginning))) if !is_blobs => LinkFact::Begins(beginning),
+                Some(Said::Mark(Mark::GoesOn(_))) if is_first && !is_blobs => continue,
+                Some(Said::Mark(Mark::End { blobs })) => {
+                    let told = facts.send((line, LinkFact::Whole { blobs })).await;
                     if told.is_ok() && gate.acknowledge.await.is_ok() {
                         let _ = stream.close().await;
                     }
                     return;
                 }
-                Some(Said::Mark(Mark::GoesOn(_))) | None => {
+                Some(Said::Message(_) | Said::Mark(Mark::GoesOn(_) | Mark::Begins(_))) | None => {
                     garbled += 1;
                     if garbled > limits::GARBLED_FRAMES {
                         break 'ending Ending::Garbled;
@@ -305,13 +334,13 @@ pub async fn read(
                     LinkFact::Garbled
                 }
             };
-            if facts.send((connection, fact)).await.is_err() {
+            if facts.send((line, fact)).await.is_err() {
                 return;
             }
         }
         pending.compact();
     };
-    let _ = facts.send((connection, LinkFact::Ended(ending))).await;
+    let _ = facts.send((line, LinkFact::Ended(ending))).await;
 }
 
 async fn write_metered(stream: &mut (impl AsyncWrite + Unpin), batch: &[u8], meter: &Meter) -> std::io::Result<()> {
@@ -343,7 +372,7 @@ fn append(batch: &mut Vec<u8>, frame: &Frame) -> bool {
             batch.extend_from_slice(&[0; PREFIX]);
             batch.push(u8::try_from(bytes.len()).unwrap_or(u8::MAX));
             batch.extend_from_slice(&bytes);
-            *mark == Mark::End
+            matches!(mark, Mark::End { .. })
         }
     }
 }
@@ -396,8 +425,10 @@ mod tests {
 
     const BEGINNING: Beginning = Beginning { mine: 1 << 20, yours: 7, lost: true };
 
-    fn connection() -> ConnectionId {
-        ConnectionId::new_unchecked(1)
+    const END: Mark = Mark::End { blobs: true };
+
+    fn words() -> (ConnectionId, Lane) {
+        (ConnectionId::new_unchecked(1), Lane::Words)
     }
 
     /// What a reader tells that is let go on at once, and that may acknowledge.
@@ -407,7 +438,7 @@ mod tests {
             let (mut reader, gate) = Reader::new();
             reader.go();
             reader.acknowledge();
-            let reading = read(Cursor::new(bytes), gate, connection(), sender);
+            let reading = read(Cursor::new(bytes), gate, words(), sender);
             let (_, facts) = futures::join!(reading, receiver.map(|(_, fact)| fact).collect());
             facts
         })
@@ -444,7 +475,7 @@ mod tests {
         drop(outgoing);
         let (sender, _receiver) = mpsc::channel(0);
         let mut out = Cursor::new(Vec::new());
-        block_on(write(&mut out, queue, connection(), sender));
+        block_on(write(&mut out, queue, words(), sender));
         let out = out.into_inner();
         assert_eq!(meter.queued.load(Ordering::Relaxed), 0);
         assert_eq!(meter.written.load(Ordering::Relaxed), out.len() as u64);
@@ -462,15 +493,16 @@ mod tests {
         let (outgoing, queue) = Outgoing::new();
         assert!(outgoing.mark(Mark::GoesOn(3)));
         assert!(outgoing.send(wire::encode(&unknown(1)).unwrap()));
-        assert!(outgoing.mark(Mark::End));
+        assert!(outgoing.mark(END));
         assert!(outgoing.send(wire::encode(&unknown(2)).unwrap()));
         let (sender, mut receiver) = mpsc::channel(0);
         let mut out = Cursor::new(Vec::new());
-        block_on(async { futures::join!(write(&mut out, queue, connection(), sender), receiver.next()).1 }).unwrap();
+        block_on(async { futures::join!(write(&mut out, queue, words(), sender), receiver.next()).1 }).unwrap();
         let out = out.into_inner();
-        assert_eq!(out, [marked(Mark::GoesOn(3)), message(1), marked(Mark::End)].concat());
+        assert_eq!(out, [marked(Mark::GoesOn(3)), message(1), marked(END)].concat());
         let facts = facts_of(out);
-        let [LinkFact::Began(First::GoesOn(3)), LinkFact::Received(_), LinkFact::Whole] = &facts[..] else {
+        let [LinkFact::Began(First::GoesOn(3)), LinkFact::Received(_), LinkFact::Whole { blobs: true }] = &facts[..]
+        else {
             panic!("{facts:?}")
         };
     }
@@ -480,7 +512,7 @@ mod tests {
         let bytes = [message(1), marked(Mark::Begins(BEGINNING)), message(2)].concat();
         let (sender, mut facts) = mpsc::channel(9);
         let (mut reader, gate) = Reader::new();
-        let mut reading = Box::pin(read(Cursor::new(bytes), gate, connection(), sender));
+        let mut reading = Box::pin(read(Cursor::new(bytes), gate, words(), sender));
         assert!((&mut reading).now_or_never().is_none());
         assert!(matches!(facts.next().now_or_never(), Some(Some((_, LinkFact::Began(First::Message))))));
         assert!(facts.next().now_or_never().is_none());
@@ -507,6 +539,22 @@ mod tests {
         let facts = facts_of(bytes);
         assert!(matches!(facts[0], LinkFact::Garbled));
         assert!(matches!(facts[2], LinkFact::Received(_)));
+    }
+
+    #[test]
+    fn nothing_but_parts_of_blobs_is_said_in_their_stream() {
+        let part = Message::Chunk { hash: Hash([1; 32]), offset: 0, total: 1, bytes: vec![1] };
+        let part = framed(&wire::encode(&part).unwrap());
+        let bytes = [part.clone(), message(1), marked(Mark::Begins(BEGINNING)), part].concat();
+        let (sender, receiver) = mpsc::channel(99);
+        let (mut reader, gate) = Reader::new();
+        reader.go();
+        block_on(read(Cursor::new(bytes), gate, (ConnectionId::new_unchecked(1), Lane::Blobs), sender));
+        let facts: Vec<_> = block_on(receiver.map(|(_, fact)| fact).collect());
+        assert!(
+            matches!(facts[1..5], [LinkFact::Received(_), LinkFact::Garbled, LinkFact::Garbled, LinkFact::Received(_)]),
+            "{facts:?}"
+        );
     }
 
     #[test]

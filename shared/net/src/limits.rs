@@ -119,7 +119,7 @@ pub const RESERVATION_RETRY_MILLIS: u64 = 5_000;
 /// Messages from all nodes that wait for the loop; each node may have one more under way. When it is full, the readers
 /// wait, and the senders with them.
 pub const INCOMING_QUEUE: usize = 64;
-/// Bytes that may wait to be sent to one node. A node that reads so slowly that more piles up is hung up on.
+/// Bytes that may wait to be sent to one node, blobs included. A node that reads so slowly that more piles up is hung up on.
 pub const OUTGOING_BYTES: usize = 32 << 20;
 /// Bytes that may wait to be sent to all nodes together. Beyond it, the node with the longest queue is hung up on.
 pub const OUTGOING_BYTES_TOTAL: usize = 512 << 20;
@@ -131,7 +131,7 @@ pub const WRITE_BATCH: usize = 64 << 10;
 pub const READ_CHUNK: usize = 16 << 10;
 /// Frames that are no message after which a node is hung up on.
 pub const GARBLED_FRAMES: u32 = 16;
-/// Streams of our protocol that a node may open on one connection.
+/// Streams of our protocol that a node may open on one connection, and as many for blobs.
 pub const STREAMS_PER_CONNECTION: usize = 1;
 /// Streams of one connection, of both sides together; yamux ends a connection beyond. More than both may have, since yamux lets
 /// go of one that was dropped a little later.

@@ -1,5 +1,6 @@
 //! The stream protocol as a libp2p behaviour: on every connection each side opens one stream for what it says, and
-//! accepts the other's. A stream has one of two names: by the newer one, both sides know marks (`frames::Mark`).
+//! accepts the other's. A stream has one of two names: by the newer one, both sides know marks (`frames::Mark`). Parts of
+//! blobs have a stream of their own, which is opened when the first is to be sent.
 //!
 //! Unlike a general stream behaviour it never dials, never picks a connection by chance and never drops a stream that
 //! arrived while the loop was busy: streams come out tagged with their connection.
@@ -16,18 +17,20 @@ use libp2p::{
     core::{Endpoint, InboundUpgrade, OutboundUpgrade, UpgradeInfo, transport::PortUse},
     swarm::{
         ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
-        SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
-        handler::{ConnectionEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound},
+        NotifyHandler, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+        handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound},
     },
 };
 use p2pnet_shared::wire;
 
-use crate::{limits, node_of};
+use crate::{frames::Lane, limits, node_of};
 
 /// The name of a stream between nodes of which one knows no marks,
 const PLAIN: StreamProtocol = StreamProtocol::new(wire::PROTOCOL);
 /// and between those that know them.
 const MARKED: StreamProtocol = StreamProtocol::new("/p2pnet/node/1.1");
+/// The name of a stream for parts of blobs.
+const BLOBS: StreamProtocol = StreamProtocol::new("/p2pnet/blob/1");
 
 /// What happened to a stream.
 #[derive(Debug)]
@@ -41,6 +44,12 @@ pub enum StreamFact {
     },
     /// The other side opened its own: we may listen.
     Accepted(Stream),
+    /// Ours for blobs is open.
+    BlobsOpened(Stream),
+    /// The other side opened its own for blobs.
+    BlobsAccepted(Stream),
+    /// The other side takes blobs in the other stream only.
+    BlobsRefused,
     /// The other side does not speak our protocol, or the connection broke in between.
     Refused,
 }
@@ -63,34 +72,49 @@ struct NotEd25519;
 #[derive(Default)]
 pub struct Behaviour {
     events: VecDeque<Event>,
+    /// Connections on which a stream for blobs is to be opened.
+    asked: VecDeque<(PeerId, ConnectionId)>,
+    /// Whether it behaves as one of an older build.
+    #[cfg(test)]
+    pub older: bool,
 }
 
 impl Behaviour {
-    fn handler(peer: PeerId) -> Result<Handler, ConnectionDenied> {
-        node_of(&peer).map(|_| Handler::default()).ok_or_else(|| ConnectionDenied::new(NotEd25519))
+    /// Opens a stream for blobs on a connection.
+    pub fn open_blobs(&mut self, peer: PeerId, connection: ConnectionId) {
+        self.asked.push_back((peer, connection));
+    }
+
+    fn handler(&self, peer: PeerId) -> Result<Handler, ConnectionDenied> {
+        let handler = Handler {
+            #[cfg(test)]
+            older: self.older,
+            ..Handler::default()
+        };
+        node_of(&peer).map(|_| handler).ok_or_else(|| ConnectionDenied::new(NotEd25519))
     }
 }
 
-/// Agrees on a name, and does nothing more.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Names;
+/// Agrees on one of these names, and does nothing more.
+#[derive(Clone, Debug)]
+pub struct Names(Vec<StreamProtocol>);
 
 impl UpgradeInfo for Names {
     type Info = StreamProtocol;
-    type InfoIter = [StreamProtocol; 2];
+    type InfoIter = Vec<StreamProtocol>;
 
     fn protocol_info(&self) -> Self::InfoIter {
-        [MARKED, PLAIN]
+        self.0.clone()
     }
 }
 
 impl InboundUpgrade<Stream> for Names {
-    type Output = Stream;
+    type Output = (Stream, StreamProtocol);
     type Error = Infallible;
-    type Future = Ready<Result<Stream, Infallible>>;
+    type Future = Ready<Result<(Stream, StreamProtocol), Infallible>>;
 
-    fn upgrade_inbound(self, stream: Stream, _: StreamProtocol) -> Self::Future {
-        ready(Ok(stream))
+    fn upgrade_inbound(self, stream: Stream, name: StreamProtocol) -> Self::Future {
+        ready(Ok((stream, name)))
     }
 }
 
@@ -115,7 +139,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Self::handler(peer)
+        self.handler(peer)
     }
 
     fn handle_established_outbound_connection(
@@ -126,7 +150,7 @@ impl NetworkBehaviour for Behaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Self::handler(peer)
+        self.handler(peer)
     }
 
     fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
@@ -138,64 +162,120 @@ impl NetworkBehaviour for Behaviour {
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         match self.events.pop_front() {
             Some(event) => Poll::Ready(ToSwarm::GenerateEvent(event)),
-            None => Poll::Pending,
+            None => match self.asked.pop_front() {
+                Some((peer_id, connection)) => Poll::Ready(ToSwarm::NotifyHandler {
+                    peer_id,
+                    handler: NotifyHandler::One(connection),
+                    event: OpenBlobs,
+                }),
+                None => Poll::Pending,
+            },
         }
     }
 }
 
+/// What the behaviour asks of a connection: a stream for blobs.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenBlobs;
+
 /// One connection's streams.
 #[derive(Default)]
 pub struct Handler {
+    /// Streams to be asked for.
+    asks: VecDeque<Lane>,
     asked: bool,
-    accepted: usize,
+    /// Streams taken for messages, and for blobs.
+    accepted: [usize; 2],
     facts: VecDeque<StreamFact>,
+    #[cfg(test)]
+    older: bool,
+}
+
+impl Handler {
+    fn takes(&self) -> Names {
+        #[cfg(test)]
+        if self.older {
+            return Names(vec![PLAIN]);
+        }
+        Names(vec![MARKED, PLAIN, BLOBS])
+    }
+
+    fn opens(&self, lane: Lane) -> Names {
+        #[cfg(test)]
+        if self.older {
+            return match lane {
+                Lane::Words => Names(vec![PLAIN]),
+                Lane::Blobs => Names(vec![]),
+            };
+        }
+        match lane {
+            Lane::Words => Names(vec![MARKED, PLAIN]),
+            Lane::Blobs => Names(vec![BLOBS]),
+        }
+    }
 }
 
 impl ConnectionHandler for Handler {
-    type FromBehaviour = Infallible;
+    type FromBehaviour = OpenBlobs;
     type ToBehaviour = StreamFact;
     type InboundProtocol = Names;
     type OutboundProtocol = Names;
     type InboundOpenInfo = ();
-    type OutboundOpenInfo = ();
+    type OutboundOpenInfo = Lane;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
-        SubstreamProtocol::new(Names, ())
+        SubstreamProtocol::new(self.takes(), ())
     }
 
     fn poll(
         &mut self,
         _: &mut Context<'_>,
-    ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, (), Self::ToBehaviour>> {
+    ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Lane, Self::ToBehaviour>> {
         if let Some(fact) = self.facts.pop_front() {
             return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(fact));
         }
-        if !self.asked {
-            self.asked = true;
-            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest {
-                protocol: SubstreamProtocol::new(Names, ()),
-            });
+        if !std::mem::replace(&mut self.asked, true) {
+            self.asks.push_front(Lane::Words);
         }
-        Poll::Pending
+        match self.asks.pop_front() {
+            Some(lane) => Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest {
+                protocol: SubstreamProtocol::new(self.opens(lane), lane),
+            }),
+            None => Poll::Pending,
+        }
     }
 
-    fn on_behaviour_event(&mut self, event: Self::FromBehaviour) {
-        match event {}
+    fn on_behaviour_event(&mut self, OpenBlobs: Self::FromBehaviour) {
+        self.asks.push_back(Lane::Blobs);
     }
 
-    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol>) {
+    fn on_connection_event(
+        &mut self,
+        event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol, (), Lane>,
+    ) {
         match event {
-            // Beyond the bound the stream is dropped below, which resets it.
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. })
-                if self.accepted < limits::STREAMS_PER_CONNECTION =>
-            {
-                self.accepted += 1;
-                self.facts.push_back(StreamFact::Accepted(stream));
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (stream, name), .. }) => {
+                let lane = if name == BLOBS { Lane::Blobs } else { Lane::Words };
+                let accepted = &mut self.accepted[lane as usize];
+                // Beyond the bound the stream is dropped, which resets it.
+                if *accepted < limits::STREAMS_PER_CONNECTION {
+                    *accepted += 1;
+                    self.facts.push_back(match lane {
+                        Lane::Words => StreamFact::Accepted(stream),
+                        Lane::Blobs => StreamFact::BlobsAccepted(stream),
+                    });
+                }
             }
-            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: (stream, name), .. }) => {
-                self.facts.push_back(StreamFact::Opened { stream, knows_marks: name == MARKED });
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: (stream, name), info }) => {
+                self.facts.push_back(match info {
+                    Lane::Words => StreamFact::Opened { stream, knows_marks: name == MARKED },
+                    Lane::Blobs => StreamFact::BlobsOpened(stream),
+                });
             }
-            ConnectionEvent::DialUpgradeError(_) => self.facts.push_back(StreamFact::Refused),
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info, .. }) => self.facts.push_back(match info {
+                Lane::Words => StreamFact::Refused,
+                Lane::Blobs => StreamFact::BlobsRefused,
+            }),
             // The enum is libp2p's and open-ended.
             _ => {}
         }

@@ -1,5 +1,5 @@
-//! Links to other nodes: this file alone touches libp2p's swarm and the streams. What is decided about them is decided
-//! by plain values beside it, which are told what happened and give orders:
+//! Links to other nodes: this file holds libp2p's swarm and the streams, and carries out orders; `events` hears what happens
+//! there. What is decided is decided by plain values beside them, which are told what happened and give orders:
 //!
 //! | file | decides |
 //! |---|---|
@@ -10,7 +10,11 @@
 //! | [`reach`] | under which addresses this node can be dialled |
 
 mod dials;
+mod events;
+mod line;
 mod liveness;
+#[cfg(test)]
+mod of_tests;
 mod paths;
 mod reach;
 mod reservations;
@@ -19,13 +23,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use futures::{FutureExt, StreamExt, channel::mpsc};
 use libp2p::{
-    Multiaddr, Stream, Swarm,
-    core::ConnectedPoint,
-    ping, relay,
+    Multiaddr, Swarm,
     swarm::{ConnectionId, SwarmEvent, dial_opts::DialOpts, dial_opts::PeerCondition},
 };
 use p2pnet_shared::{
-    api::Path,
     id::NodeId,
     node::Input,
     units::{Millis, Moment},
@@ -35,19 +36,19 @@ use p2pnet_shared::{
 pub use self::paths::{Beginning, First};
 use self::{
     dials::Dials,
-    liveness::{Liveness, Use, Writing},
-    paths::{Made, Paths},
+    line::{Blobs, Line},
+    liveness::{Liveness, Use},
+    paths::Paths,
     reach::Reach,
     reservations::Reservations,
 };
 use crate::{
     address,
     behaviour::{Behaviour, BehaviourEvent},
-    frames::{self, LinkEvent, LinkFact, Mark, Outgoing, Reader},
-    limits, node_of,
+    frames::{self, Lane, LinkEvent, Mark, Reader},
+    limits,
     origin::Origin,
     peer_of, platform,
-    streams::{self, StreamFact},
 };
 
 /// Something happened outside.
@@ -73,23 +74,6 @@ pub struct Links {
     facts: (mpsc::Sender<LinkEvent>, mpsc::Receiver<LinkEvent>),
     inputs: VecDeque<Input>,
     maintained: Moment,
-}
-
-/// What there is of a connection here.
-struct Line {
-    remote: Multiaddr,
-    outgoing: Option<Outgoing>,
-    /// The stream of the other side, while it waits until the node knows of the connection,
-    held: Option<Stream>,
-    /// and when it is read.
-    reader: Option<Reader>,
-}
-
-impl Line {
-    fn writing(&self) -> Writing {
-        let writing = |outgoing: &Outgoing| Writing { queued: outgoing.queued(), written: outgoing.written() };
-        self.outgoing.as_ref().map(writing).unwrap_or_default()
-    }
 }
 
 impl Links {
@@ -141,7 +125,7 @@ impl Links {
     pub fn handle(&mut self, now: Moment, happening: Happening) {
         match happening {
             Happening::Swarm(event) => self.on_swarm_event(now, *event),
-            Happening::Link((connection, fact)) => self.on_link_fact(now, connection, fact),
+            Happening::Link(((connection, lane), fact)) => self.on_link_fact(now, connection, lane, fact),
         }
         self.carry_out(now);
     }
@@ -180,7 +164,6 @@ impl Links {
     /// Says something. To a node that is not connected it is lost, and the node has been told so already.
     pub fn send(&mut self, now: Moment, to: NodeId, message: &Message) {
         let Some(id) = self.paths.active(to) else { return };
-        let Some(outgoing) = self.lines.get(&id).and_then(|line| line.outgoing.as_ref()) else { return };
         let frame = match wire::encode(message) {
             Ok(frame) => frame,
             Err(error) => {
@@ -190,10 +173,20 @@ impl Links {
         };
         self.paths.said(id);
         self.liveness.message(now, id);
-        let queued = outgoing.queued();
+        self.put(id, Lane::of(message), frame);
+    }
+
+    /// Puts a frame behind what waits on a connection.
+    fn put(&mut self, id: ConnectionId, lane: Lane, frame: Vec<u8>) {
+        let (Some(line), Some(node)) = (self.lines.get_mut(&id), self.paths.node(id)) else { return };
+        if let (Lane::Blobs, Blobs::Unasked, Some(peer)) = (lane, &line.blobs, peer_of(node)) {
+            line.blobs = Blobs::Asked(Vec::new());
+            self.swarm.behaviour_mut().streams.open_blobs(peer, id);
+        }
+        let queued = line.writing().queued;
         // Until the connection is closed, more may be said; nothing is put behind what is too much already.
-        if queued > limits::OUTGOING_BYTES || !outgoing.send(frame) {
-            tracing::debug!(%to, queued, "hanging up: it reads too slowly");
+        if queued > limits::OUTGOING_BYTES || !line.send(lane, frame) {
+            tracing::debug!(%node, queued, "hanging up: it reads too slowly");
             self.close(id);
         }
     }
@@ -251,157 +244,6 @@ impl Links {
         self.carry_out(now);
     }
 
-    /// Sends bytes that are no message.
-    #[cfg(test)]
-    pub fn send_raw(&mut self, to: NodeId, frame: Vec<u8>) {
-        let line = self.paths.active(to).and_then(|id| self.lines.get(&id));
-        let outgoing = line.and_then(|line| line.outgoing.as_ref());
-        assert!(outgoing.is_some_and(|outgoing| outgoing.send(frame)));
-    }
-
-    /// Bytes that wait to be sent to a node.
-    #[cfg(test)]
-    pub fn queued(&self, to: NodeId) -> usize {
-        self.paths.active(to).and_then(|id| self.lines.get(&id)).map_or(0, |line| line.writing().queued)
-    }
-
-    /// Dials an address of any kind, also where there is a connection.
-    #[cfg(test)]
-    pub fn dial_beside(&mut self, node: NodeId, address: Multiaddr) {
-        self.attempt(node, vec![address]);
-    }
-
-    fn on_swarm_event(&mut self, now: Moment, event: SwarmEvent<BehaviourEvent>) {
-        match event {
-            SwarmEvent::Behaviour(event) => self.on_behaviour_event(now, event),
-            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                if let Some(node) = node_of(&peer_id) {
-                    self.on_connected(now, node, connection_id, &endpoint);
-                }
-            }
-            SwarmEvent::ConnectionClosed { connection_id, cause, .. } => {
-                tracing::debug!(?connection_id, ?cause, "connection closed");
-                self.on_closed(now, connection_id);
-            }
-            SwarmEvent::OutgoingConnectionError { connection_id, peer_id: Some(peer), error } => {
-                tracing::debug!(%peer, %error, "dial failed");
-                if let Some(node) = node_of(&peer) {
-                    self.dials.attempt_failed(node, connection_id, self.paths.is_connected(node));
-                }
-            }
-            SwarmEvent::NewListenAddr { address, .. } => self.on_listening(address),
-            SwarmEvent::ExpiredListenAddr { address, .. } => {
-                self.reach.expired(&address);
-                self.swarm.remove_external_address(&address);
-                self.addresses_changed();
-            }
-            SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
-                tracing::debug!(?reason, "listener closed");
-                if let Some(seed) = self.reservations.seed_of(listener_id) {
-                    self.reservations.lost(now, seed, self.paths.direct(seed).is_some());
-                }
-            }
-            SwarmEvent::IncomingConnectionError { error, .. } => tracing::debug!(%error, "incoming connection failed"),
-            // The enum is libp2p's and open-ended; the rest only informs.
-            _ => {}
-        }
-    }
-
-    fn on_behaviour_event(&mut self, now: Moment, event: BehaviourEvent) {
-        match event {
-            BehaviourEvent::Streams(streams::Event { connection, fact }) => self.on_stream_fact(now, connection, fact),
-            BehaviourEvent::Ping(ping::Event { peer, connection, result }) => match result {
-                Ok(time) => {
-                    self.liveness.ping_answered(connection);
-                    if let Some(node) = node_of(&peer).filter(|node| self.paths.active(*node) == Some(connection)) {
-                        let millis = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
-                        self.inputs.push_back(Input::RoundTrip { node, millis });
-                    }
-                }
-                Err(ping::Failure::Unsupported) => {}
-                Err(error) => {
-                    tracing::debug!(%peer, %error, "ping failed");
-                    let written = self.lines.get(&connection).map_or(0, |line| line.writing().written);
-                    if self.liveness.ping_failed(connection, written) {
-                        self.close(connection);
-                    }
-                }
-            },
-            BehaviourEvent::RelayClient(relay::client::Event::ReservationReqAccepted { relay_peer_id, .. }) => {
-                if let Some(seed) = node_of(&relay_peer_id) {
-                    self.reservations.accepted(seed);
-                }
-            }
-            BehaviourEvent::RelayClient(_) | BehaviourEvent::RelayServer(_) | BehaviourEvent::Identify(_) => {}
-            BehaviourEvent::Crowd(event) => match event {},
-        }
-    }
-
-    fn on_connected(&mut self, now: Moment, node: NodeId, id: ConnectionId, endpoint: &ConnectedPoint) {
-        let (path, transport) = address::path_of(endpoint);
-        let remote = endpoint.get_remote_address().clone();
-        let direct = path == Path::Direct;
-        self.lines.insert(id, Line { remote, outgoing: None, held: None, reader: None });
-        self.paths.connected(id, Made { node, path, transport, inbound: endpoint.is_listener() });
-        self.liveness.connected(now, id);
-        self.dials.connected(node, id);
-        if direct {
-            self.reservations.connected(now, node);
-        }
-    }
-
-    fn on_stream_fact(&mut self, now: Moment, id: ConnectionId, fact: StreamFact) {
-        let (Some(line), Some(node)) = (self.lines.get_mut(&id), self.paths.node(id)) else { return };
-        match fact {
-            StreamFact::Opened { stream, knows_marks } => {
-                let (outgoing, queue) = Outgoing::new();
-                line.outgoing = Some(outgoing);
-                platform::spawn(frames::write(stream, queue, id, self.facts.0.clone()));
-                self.liveness.opened(now, id);
-                self.paths.opened(id, knows_marks);
-                self.announce(now, node);
-            }
-            StreamFact::Accepted(stream) => {
-                line.held = Some(stream);
-                if self.paths.accepted(id) {
-                    self.listen(id);
-                }
-            }
-            StreamFact::Refused => self.close(id),
-        }
-    }
-
-    fn on_link_fact(&mut self, now: Moment, id: ConnectionId, fact: LinkFact) {
-        let Some(from) = self.paths.node(id) else { return };
-        match fact {
-            LinkFact::Received(message) => {
-                self.liveness.message(now, id);
-                self.paths.received(now, id, message);
-            }
-            LinkFact::Began(first) => self.paths.began(now, id, first),
-            LinkFact::Begins(beginning) => self.paths.begins(now, id, beginning),
-            LinkFact::Whole => self.paths.ended(now, id),
-            LinkFact::Acknowledged => self.paths.acknowledged(id),
-            LinkFact::Garbled => self.inputs.push_back(Input::Garbled { from }),
-            LinkFact::Ended(ending) => {
-                tracing::debug!(%from, ?ending, "stream ended");
-                if ending != frames::Ending::Closed {
-                    self.inputs.push_back(Input::Garbled { from });
-                }
-                self.close(id);
-            }
-        }
-    }
-
-    fn on_closed(&mut self, now: Moment, id: ConnectionId) {
-        let Some(node) = self.paths.node(id) else { return };
-        self.lines.remove(&id);
-        self.liveness.closed(id);
-        self.paths.closed(now, id);
-        self.carry_out(now);
-        self.dials.closed(node, self.paths.is_connected(node));
-    }
-
     /// Tells the node of a connection on which we can speak, if it may hear of it and does not know yet.
     fn announce(&mut self, now: Moment, node: NodeId) {
         if !self.reservations.is_awaited(now, node) {
@@ -441,17 +283,35 @@ impl Links {
             }
             paths::Order::Received { from, message } => self.inputs.push_back(Input::Received { from, message }),
             paths::Order::Listen(id) => self.listen(id),
-            paths::Order::Read(id) => _ = self.reader(id).map(Reader::go),
-            paths::Order::Acknowledge(id) => _ = self.reader(id).map(Reader::acknowledge),
+            paths::Order::Read(id) => _ = self.reader(id, Lane::Words).map(Reader::go),
+            paths::Order::ReadBlobs(id) => _ = self.reader(id, Lane::Blobs).map(Reader::go),
+            paths::Order::Acknowledge(id) => _ = self.reader(id, Lane::Words).map(Reader::acknowledge),
+            paths::Order::AcknowledgeBlobs(id) => _ = self.reader(id, Lane::Blobs).map(Reader::acknowledge),
             paths::Order::SayBegins(id, beginning) => self.mark(id, Mark::Begins(beginning)),
             paths::Order::SayGoesOn(id, beginning) => self.mark(id, Mark::GoesOn(beginning)),
-            paths::Order::End(id) => self.mark(id, Mark::End),
+            paths::Order::End { id, blobs } => self.end(id, blobs),
             paths::Order::Close(id) => self.close(id),
         }
     }
 
-    fn reader(&mut self, id: ConnectionId) -> Option<&mut Reader> {
-        self.lines.get_mut(&id).and_then(|line| line.reader.as_mut())
+    fn reader(&mut self, id: ConnectionId, lane: Lane) -> Option<&mut Reader> {
+        self.lines.get_mut(&id).and_then(|line| line.incoming[lane as usize].reader.as_mut())
+    }
+
+    /// Ends what we say on a connection. What waits there for a stream of blobs goes where we speak now.
+    fn end(&mut self, id: ConnectionId, blobs: bool) {
+        self.mark(id, Mark::End { blobs });
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        let waiting = line.waiting();
+        match &line.blobs {
+            // Its meter is needed as long as it is written.
+            Blobs::Open(outgoing) => _ = outgoing.mark(Mark::End { blobs }),
+            Blobs::Unasked | Blobs::Asked(_) | Blobs::Refused => line.blobs = Blobs::Refused,
+        }
+        let Some(active) = self.paths.node(id).and_then(|node| self.paths.active(node)) else { return };
+        for frame in waiting {
+            self.put(active, Lane::Blobs, frame);
+        }
     }
 
     fn mark(&self, id: ConnectionId, mark: Mark) {
@@ -488,10 +348,12 @@ impl Links {
 
     fn listen(&mut self, id: ConnectionId) {
         let Some(line) = self.lines.get_mut(&id) else { return };
-        if let Some(stream) = line.held.take() {
-            let (reader, gate) = Reader::new();
-            line.reader = Some(reader);
-            platform::spawn(frames::read(stream, gate, id, self.facts.0.clone()));
+        for (incoming, lane) in line.incoming.iter_mut().zip([Lane::Words, Lane::Blobs]) {
+            if let Some(stream) = incoming.held.take() {
+                let (reader, gate) = Reader::new();
+                incoming.reader = Some(reader);
+                platform::spawn(frames::read(stream, gate, (id, lane), self.facts.0.clone()));
+            }
         }
     }
 

@@ -13,11 +13,16 @@
 //! too, if it has not done so already; until it does, what it says is dropped. So one who sees a break that the other
 //! does not see is understood.
 
+mod blobs;
+mod known;
+mod orders;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use libp2p::swarm::ConnectionId;
 use p2pnet_shared::{
-    api::Path,
     id::NodeId,
     units::{Millis, Moment},
     wire::Message,
@@ -25,185 +30,8 @@ use p2pnet_shared::{
 
 use crate::limits;
 
-/// What is to be done.
-#[derive(Debug, PartialEq)]
-pub enum Order {
-    /// Tell the node of a connection on which it can speak.
-    Connected {
-        /// To whom.
-        node: NodeId,
-        /// How.
-        path: Path,
-        /// Over what.
-        transport: &'static str,
-    },
-    /// Tell the node that there is none any more, or that something was lost; [`Paths::announce`] tells it of another.
-    Disconnected {
-        /// To whom.
-        node: NodeId,
-    },
-    /// Tell the node that what it says goes over another connection from now on.
-    Moved {
-        /// To whom.
-        node: NodeId,
-        /// How.
-        path: Path,
-        /// Over what.
-        transport: &'static str,
-    },
-    /// Tell the node what the other said.
-    Received {
-        /// Who.
-        from: NodeId,
-        /// What.
-        message: Message,
-    },
-    /// Take the streams that the other side opens on this connection; each first says how it begins.
-    Listen(ConnectionId),
-    /// Read on, beyond the beginning.
-    Read(ConnectionId),
-    /// Let the other side know that its stream was read to the end.
-    Acknowledge(ConnectionId),
-    /// Say that our node begins anew.
-    SayBegins(ConnectionId, Beginning),
-    /// Say that what follows goes on with what was said on another connection since this beginning of ours.
-    SayGoesOn(ConnectionId, u64),
-    /// End our stream behind what was said.
-    End(ConnectionId),
-    /// Close this connection.
-    Close(ConnectionId),
-}
-
-/// How a node begins to speak to another: the mark before its Hello.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Beginning {
-    /// When it does, in its own milliseconds: each beginning has a larger number than any before.
-    pub mine: u64,
-    /// Which beginning of the other it has heard of last; 0: none.
-    pub yours: u64,
-    /// Whether something may be lost of what followed that.
-    pub lost: bool,
-}
-
-/// What came first in a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum First {
-    /// A message: the other side knows no marks.
-    Message,
-    /// A beginning, which is told next.
-    Begins,
-    /// It goes on with what was said on another connection since that beginning of the other's.
-    GoesOn(u64),
-}
-
-/// A connection as it was made.
-#[derive(Clone, Debug)]
-pub struct Made {
-    /// To whom.
-    pub node: NodeId,
-    /// How it runs.
-    pub path: Path,
-    /// Over what.
-    pub transport: &'static str,
-    /// Whether the other side dialled.
-    pub inbound: bool,
-}
-
-/// Our stream on a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Speaking {
-    /// It is not open yet.
-    NotYet,
-    /// It is open. `said`: something was.
-    Open { said: bool },
-    /// It was ended, and the other side has not read it to the end yet.
-    Ending,
-    /// It was read to its end.
-    Ended,
-}
-
-/// The other side's stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hearing {
-    /// Nothing came.
-    Silent,
-    /// It goes on with that beginning, which we have not read to the end elsewhere, since then.
-    Waits { since: Moment, beginning: u64 },
-    /// We read it. Something came last then.
-    Reads { heard_at: Moment },
-    /// We read it to its end.
-    Ended,
-}
-
-struct Known {
-    made: Made,
-    speaking: Speaking,
-    hearing: Hearing,
-    /// Whether the other side knows marks, as far as our stream tells.
-    knows_marks: bool,
-    /// It is being closed, and what was lost with it has been told: it counts no longer.
-    leaving: bool,
-}
-
-impl Known {
-    fn is_direct(&self) -> bool {
-        self.made.path == Path::Direct
-    }
-
-    /// Whether we can speak on it.
-    fn is_open(&self) -> bool {
-        let open = match self.speaking {
-            Speaking::Open { .. } => true,
-            Speaking::NotYet | Speaking::Ending | Speaking::Ended => false,
-        };
-        open && !self.leaving
-    }
-
-    /// Whether both can speak on it from now on.
-    fn is_usable(&self) -> bool {
-        self.is_open() && self.hearing != Hearing::Ended
-    }
-
-    /// Since when what came waits for what was said elsewhere, and with which beginning it goes on.
-    fn waits(&self) -> Option<(Moment, u64)> {
-        match self.hearing {
-            Hearing::Waits { since, beginning } if !self.leaving => Some((since, beginning)),
-            Hearing::Waits { .. } | Hearing::Silent | Hearing::Reads { .. } | Hearing::Ended => None,
-        }
-    }
-
-    /// Whether neither side has anything more to say or to read on it, if we do not speak on it.
-    fn is_done(&self) -> bool {
-        let spoken = match self.speaking {
-            Speaking::Ended | Speaking::NotYet | Speaking::Open { said: false } => true,
-            Speaking::Ending | Speaking::Open { said: true } => false,
-        };
-        // One who says nothing may have begun to, as long as he has not ended.
-        spoken && self.hearing == Hearing::Ended
-    }
-}
-
-/// What there is between us and a node while there is any connection.
-#[derive(Default)]
-struct Between {
-    /// On which connection we speak; the node knows of it.
-    active: Option<ConnectionId>,
-    /// Whether anything came since something was lost last.
-    heard: bool,
-    /// What comes before the other's next beginning follows on something that was lost, and is dropped.
-    stale: bool,
-    /// Something was lost since our last beginning.
-    lost: bool,
-    /// The other side has said a mark.
-    marked: bool,
-    /// We have moved since our last beginning.
-    moved: bool,
-    /// Since when the other side has told how often that something was lost.
-    losses: (Moment, u32),
-    /// Our last beginning, and the other's.
-    ours: u64,
-    theirs: u64,
-}
+use self::known::{Between, Blobs, Hearing, Known, Speaking};
+pub use self::orders::{Beginning, First, Made, Order};
 
 /// All connections.
 #[derive(Default)]
@@ -220,7 +48,9 @@ impl Paths {
     pub fn connected(&mut self, id: ConnectionId, made: Made) {
         self.between.entry(made.node).or_default();
         let (speaking, hearing) = (Speaking::NotYet, Hearing::Silent);
-        self.known.insert(id, Known { made, speaking, hearing, knows_marks: false, leaving: false });
+        let (sends_blobs, blobs) = (Speaking::NotYet, Blobs::None);
+        let known = Known { made, sends_blobs, blobs, speaking, hearing, knows_marks: false, leaving: false };
+        self.known.insert(id, known);
     }
 
     /// Our stream on a connection is open; whether the other side knows marks. The node hears of it by
@@ -291,6 +121,7 @@ impl Paths {
             (between.stale, between.heard) = (lost, true);
             between.lost |= lost;
         }
+        self.read_blobs(node);
     }
 
     /// The node said something on a connection.
@@ -311,15 +142,27 @@ impl Paths {
         if between.active.is_none() {
             (between.lost, between.stale) = (true, between.marked);
         } else if !between.stale {
-            between.heard = true;
+            let is_first = !std::mem::replace(&mut between.heard, true);
             self.orders.push_back(Order::Received { from, message });
+            if is_first {
+                self.read_blobs(from);
+            }
         }
     }
 
-    /// The other side ended its stream behind its last message, and we have read it.
-    pub fn ended(&mut self, now: Moment, id: ConnectionId) {
+    /// The other side ended its stream behind its last message, and we have read it. `blobs`: it has one for blobs besides.
+    pub fn ended(&mut self, now: Moment, id: ConnectionId, blobs: bool) {
         let Some(known) = self.known.get_mut(&id).filter(|known| !known.leaving) else { return };
         known.hearing = Hearing::Ended;
+        match (blobs, known.blobs) {
+            (true, Blobs::None) => known.blobs = Blobs::Waits { here: false },
+            // It was opened too late for any, and only ends.
+            (false, Blobs::Waits { .. } | Blobs::Reads) => {
+                known.blobs = Blobs::None;
+                self.orders.push_back(Order::ReadBlobs(id));
+            }
+            (true, Blobs::Waits { .. } | Blobs::Reads | Blobs::Ended) | (false, Blobs::None | Blobs::Ended) => {}
+        }
         let node = known.made.node;
         if let Some(between) = self.between.get_mut(&node) {
             between.heard = true;
@@ -345,13 +188,14 @@ impl Paths {
         let node = known.made.node;
         let unread = match known.hearing {
             Hearing::Waits { .. } | Hearing::Reads { .. } => true,
-            Hearing::Silent | Hearing::Ended => false,
+            Hearing::Silent | Hearing::Ended => known.owes_blobs(),
         };
         if self.active(node) == Some(id) || (unread && !known.leaving) {
             self.broke(now, node, true);
         } else {
             self.read_what_waits(now, node, false);
         }
+        self.read_blobs(node);
         if self.of(node).next().is_none() {
             self.between.remove(&node);
         }
@@ -477,13 +321,14 @@ impl Paths {
         if let Some(known) = self.known.get_mut(&old) {
             known.speaking = Speaking::Ending;
         }
+        let blobs = self.end_blobs(old);
         let Some(known) = self.known.get_mut(&new) else { return };
         known.speaking = Speaking::Open { said: true };
         let Made { node, path, transport, .. } = known.made.clone();
         let Some(between) = self.between.get_mut(&node) else { return };
         (between.active, between.moved) = (Some(new), true);
         let goes_on = Order::SayGoesOn(new, between.ours);
-        self.orders.extend([Order::End(old), goes_on, Order::Moved { node, path, transport }]);
+        self.orders.extend([goes_on, Order::End { id: old, blobs }, Order::Moved { node, path, transport }]);
     }
 
     /// Something may be lost: the node is told. `here`: we have seen so, and the other side may not.
@@ -564,7 +409,9 @@ impl Paths {
     fn read(&mut self, now: Moment, id: ConnectionId) {
         if let Some(known) = self.known.get_mut(&id) {
             known.hearing = Hearing::Reads { heard_at: now };
+            let node = known.made.node;
             self.orders.push_back(Order::Read(id));
+            self.read_blobs(node);
         }
     }
 
@@ -575,6 +422,3 @@ impl Paths {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -11,7 +11,7 @@ use std::{
 use libp2p::Multiaddr;
 use p2pnet_shared::{
     api::Path,
-    id::{AttemptId, NodeId},
+    id::{AttemptId, Hash, NodeId},
     node::Input,
     wire::{Message, Payload},
 };
@@ -37,10 +37,16 @@ fn numbered(number: u64) -> Message {
     Message::Deliver { attempt: AttemptId(number), report: Payload::Inline(vec![7; len]) }
 }
 
+/// A part of a blob, which has a stream of its own.
+fn part(number: u64) -> Message {
+    Message::Chunk { hash: Hash([0; 32]), offset: number, total: 0, bytes: vec![5; 30_000] }
+}
+
 /// What one end hears.
 #[derive(Default)]
 struct Heard {
     next: u64,
+    next_part: u64,
     moved: Option<(Path, &'static str)>,
 }
 
@@ -50,6 +56,10 @@ impl Heard {
             Input::Received { message: Message::Deliver { attempt, .. }, .. } => {
                 assert_eq!(attempt.0, self.next, "nothing is lost, doubled or out of order");
                 self.next += 1;
+            }
+            Input::Received { message: Message::Chunk { offset, .. }, .. } => {
+                assert_eq!(offset, self.next_part, "no part of a blob is, either");
+                self.next_part += 1;
             }
             Input::Moved { path, transport, .. } => {
                 assert!(self.moved.is_none());
@@ -61,10 +71,13 @@ impl Heard {
     }
 }
 
-/// A seed, and two that know each other through its circuit. All listen.
-async fn joined() -> (Party, Party, Party) {
+/// A seed, and two that know each other through its circuit. All listen. `older`: the first is of an older build.
+async fn joined(older: bool) -> (Party, Party, Party) {
     let mut seed = Party::new(1, true, everything());
     let mut a = Party::new(2, false, everything());
+    if older {
+        a.act(|links| links.be_older());
+    }
     let mut b = Party::new(3, false, everything());
     let address = seed.address("/tcp/").await;
     join(&mut a, &mut seed, &address).await;
@@ -87,13 +100,16 @@ async fn talk(a: &mut Party, b: &mut Party, middle: impl AsyncFnOnce(&mut Party,
     let (mut at_a, mut at_b) = (Heard::default(), Heard::default());
     let (mut by_a, mut by_b) = (0, 0);
     let mut middle = Some(middle);
-    while at_a.next < MESSAGES || at_b.next < MESSAGES {
-        while by_a < MESSAGES.min(at_b.next + AHEAD) {
+    let is_over = |at: &Heard| at.next == MESSAGES && at.next_part == MESSAGES;
+    while !is_over(&at_a) || !is_over(&at_b) {
+        while by_a < MESSAGES.min(at_b.next.min(at_b.next_part) + AHEAD) {
             a.send(b.me, numbered(by_a));
+            a.send(b.me, part(by_a));
             by_a += 1;
         }
-        while by_b < MESSAGES.min(at_a.next + AHEAD) {
+        while by_b < MESSAGES.min(at_a.next.min(at_a.next_part) + AHEAD) {
             b.send(a.me, numbered(by_b));
+            b.send(a.me, part(by_b));
             by_b += 1;
         }
         if at_a.next > MESSAGES / 4
@@ -122,7 +138,7 @@ async fn has_connections(party: &Party, few: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_direct_connection_takes_over_from_a_circuit_in_the_middle_of_everything() {
-    let (_seed, mut a, mut b) = joined().await;
+    let (_seed, mut a, mut b) = joined(false).await;
     let (at_a, at_b) = talk(&mut a, &mut b, async |a, b| dial_directly(a, b).await).await;
     assert_eq!((at_a.moved, at_b.moved), (Some((Path::Direct, "tcp")), Some((Path::Direct, "tcp"))));
     // The other one is to the seed.
@@ -134,13 +150,20 @@ async fn a_direct_connection_takes_over_from_a_circuit_in_the_middle_of_everythi
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_that_dial_each_other_directly_at_once_lose_nothing_either() {
-    let (_seed, mut a, mut b) = joined().await;
+    let (_seed, mut a, mut b) = joined(false).await;
     let both = async |a: &mut Party, b: &mut Party| {
         dial_directly(a, b).await;
         dial_directly(b, a).await;
     };
     let (at_a, at_b) = talk(&mut a, &mut b, both).await;
     assert!(at_a.moved.is_some() && at_b.moved.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_joined_to_one_of_an_older_build_stays_where_it_is_and_both_are_understood() {
+    let (_seed, mut a, mut b) = joined(true).await;
+    let (at_a, at_b) = talk(&mut a, &mut b, async |a, b| dial_directly(a, b).await).await;
+    assert_eq!((at_a.moved, at_b.moved), (None, None));
 }
 
 /// Something between a node and its seed. It lets all through, until what comes from the node is held back, or it breaks.

@@ -4,7 +4,7 @@
 
 mod two_ends;
 
-use p2pnet_shared::wire::Role;
+use p2pnet_shared::{api::Path, wire::Role};
 
 use super::*;
 
@@ -94,7 +94,7 @@ impl Paths {
         paths.greeted(1);
         paths.orders();
         paths.ready(2, direct(false));
-        assert_eq!(paths.orders(), [Order::End(id(1)), Order::SayGoesOn(id(2), OURS), moved()]);
+        assert_eq!(paths.orders(), [Order::SayGoesOn(id(2), OURS), Order::End { id: id(1), blobs: false }, moved()]);
         assert_eq!(paths.active(NODE), Some(id(2)));
         paths
     }
@@ -206,7 +206,7 @@ fn a_better_path_is_read_after_the_end_of_the_worse_which_is_then_closed() {
     paths.began(START, id(2), First::GoesOn(THEIRS));
     paths.received(START, id(1), Message::Withdraw);
     assert_eq!(paths.orders(), [heard(Message::Withdraw)], "the new one waits");
-    paths.ended(START, id(1));
+    paths.ended(START, id(1), false);
     assert_eq!(paths.orders(), [Order::Acknowledge(id(1)), Order::Read(id(2))]);
     paths.received(START, id(2), hello(9));
     assert_eq!(paths.orders(), [heard(hello(9))]);
@@ -220,7 +220,7 @@ fn a_better_path_is_read_after_the_end_of_the_worse_which_is_then_closed() {
 fn an_old_stream_that_ends_before_the_new_one_begins_and_an_early_acknowledgement_come_to_the_same() {
     let mut paths = Paths::moving();
     paths.acknowledged(id(1));
-    paths.ended(START, id(1));
+    paths.ended(START, id(1), false);
     assert_eq!(paths.orders(), [Order::Acknowledge(id(1)), Order::Close(id(1))]);
     paths.lost(1);
     paths.began(START, id(2), First::GoesOn(THEIRS));
@@ -236,7 +236,7 @@ fn a_new_stream_may_come_before_the_first_word_of_the_old() {
     paths.began(START, id(2), First::GoesOn(THEIRS));
     assert_eq!(paths.orders(), [], "its Hello is on its way");
     paths.greeted(1);
-    paths.ended(START, id(1));
+    paths.ended(START, id(1), false);
     let orders = paths.orders();
     assert_eq!(orders[..2], [Order::Read(id(1)), heard(hello(1))]);
     assert!(orders.contains(&Order::Read(id(2))));
@@ -249,11 +249,11 @@ fn who_has_not_moved_yet_does_so_although_the_other_has_left() {
     paths.said(id(1));
     paths.greeted(1);
     paths.connected(id(2), direct(true));
-    paths.ended(START, id(1));
+    paths.ended(START, id(1), false);
     paths.began(START, id(2), First::GoesOn(THEIRS));
     paths.orders();
     paths.opened(id(2), true);
-    assert_eq!(paths.orders(), [Order::End(id(1)), Order::SayGoesOn(id(2), OURS), moved()]);
+    assert_eq!(paths.orders(), [Order::SayGoesOn(id(2), OURS), Order::End { id: id(1), blobs: false }, moved()]);
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn a_break_of_the_old_before_its_end_is_told_and_what_was_said_before_the_next_b
 fn a_loss_that_only_the_other_sees_is_told_here_too() {
     let mut paths = Paths::moving();
     paths.began(START, id(2), First::GoesOn(THEIRS));
-    paths.ended(START, id(1));
+    paths.ended(START, id(1), false);
     paths.orders();
     paths.lost(1);
     assert_eq!(paths.orders(), [], "for us all is well");
@@ -364,6 +364,88 @@ fn what_goes_on_with_an_earlier_life_of_ours_is_dropped_up_to_a_beginning() {
     assert_eq!(paths.orders(), []);
     paths.tick(START + Millis(limits::MOVE_QUIET_MILLIS));
     assert_eq!(paths.orders(), [Order::Read(id(2)), gone()]);
+}
+
+#[test]
+fn blobs_are_read_in_their_order_across_a_move_and_the_old_connection_stays_until_they_are() {
+    let part = || Message::Chunk { hash: p2pnet_shared::id::Hash([1; 32]), offset: 0, total: 1, bytes: vec![1] };
+    let mut paths = Paths::default();
+    paths.ready(1, relayed(true));
+    paths.said(id(1));
+    paths.greeted(1);
+    assert!(paths.blobs_opened(id(1)));
+    paths.orders();
+    paths.blobs_began(id(1));
+    paths.blob(id(1), part());
+    assert_eq!(paths.orders(), [Order::ReadBlobs(id(1)), heard(part())]);
+    paths.ready(2, direct(false));
+    let ends = Order::End { id: id(1), blobs: true };
+    assert_eq!(paths.orders(), [Order::SayGoesOn(id(2), OURS), ends, moved()]);
+    // Everything is acknowledged, messages have moved, and blobs on the new connection wait for those on the old.
+    paths.acknowledged(id(1));
+    paths.blobs_acknowledged(id(1));
+    paths.began(START, id(2), First::GoesOn(THEIRS));
+    paths.blobs_began(id(2));
+    paths.ended(START, id(1), true);
+    assert_eq!(paths.orders(), [Order::Acknowledge(id(1)), Order::Read(id(2))]);
+    paths.blobs_ended(id(1));
+    assert_eq!(paths.orders(), [Order::AcknowledgeBlobs(id(1)), Order::ReadBlobs(id(2)), Order::Close(id(1))]);
+    paths.lost(1);
+    assert_eq!(paths.orders(), []);
+}
+
+#[test]
+fn blobs_that_are_on_their_way_when_messages_have_moved_are_waited_for_and_lost_with_their_connection() {
+    for arrives in [true, false] {
+        let mut paths = Paths::moving();
+        paths.acknowledged(id(1));
+        paths.began(START, id(2), First::GoesOn(THEIRS));
+        paths.ended(START, id(1), true);
+        assert_eq!(paths.orders(), [Order::Acknowledge(id(1)), Order::Read(id(2))]);
+        paths.blobs_began(id(2));
+        assert_eq!(paths.orders(), []);
+        if arrives {
+            paths.blobs_began(id(1));
+            assert_eq!(paths.orders(), [Order::ReadBlobs(id(1))]);
+        } else {
+            paths.lost(1);
+            assert_eq!(paths.orders()[0], gone());
+        }
+    }
+}
+
+#[test]
+fn a_part_of_a_blob_is_for_nobody_before_its_sender_has_begun() {
+    let part = Message::Chunk { hash: p2pnet_shared::id::Hash([1; 32]), offset: 0, total: 1, bytes: vec![1] };
+    let mut paths = Paths::default();
+    paths.ready(1, direct(true));
+    paths.orders();
+    paths.blobs_began(id(1));
+    assert_eq!(paths.orders(), [], "who sends it is not read yet");
+    paths.began(START, id(1), First::Begins);
+    assert_eq!(paths.orders(), [Order::Read(id(1))]);
+    paths.begins(START, id(1), first());
+    assert_eq!(paths.orders(), [Order::ReadBlobs(id(1))]);
+    paths.blob(id(1), part.clone());
+    assert_eq!(paths.orders(), [heard(part.clone())]);
+    // Nor while the sender does not know that something was lost.
+    paths.ready(2, relayed(true));
+    paths.began(START, id(2), First::GoesOn(THEIRS));
+    paths.lost(2);
+    paths.orders();
+    paths.blob(id(1), part);
+    assert_eq!(paths.orders(), []);
+}
+
+#[test]
+fn a_stream_of_blobs_that_opens_after_the_move_ends_at_once() {
+    let mut paths = Paths::moving();
+    assert!(!paths.blobs_opened(id(1)));
+    paths.acknowledged(id(1));
+    paths.ended(START, id(1), false);
+    paths.orders();
+    paths.blobs_acknowledged(id(1));
+    assert_eq!(paths.orders(), [Order::Close(id(1))]);
 }
 
 #[test]

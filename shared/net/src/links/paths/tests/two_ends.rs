@@ -14,10 +14,17 @@ use crate::limits;
 use libp2p::swarm::ConnectionId;
 use p2pnet_shared::{api::Path, units::Moment, wire::Message};
 
+/// A number in the place of a name.
+fn number(number: u64) -> Hash {
+    let mut hash = [0; 32];
+    hash[..8].copy_from_slice(&number.to_be_bytes());
+    Hash(hash)
+}
+
 #[derive(Clone, Debug)]
 enum Frame {
     Message(Message),
-    End,
+    End(bool),
     Begins(Beginning),
     GoesOn(u64),
 }
@@ -48,6 +55,9 @@ struct Line {
     closed: [bool; 2],
     /// From each end.
     streams: [Stream; 2],
+    /// The same for parts of blobs, and what waits until that is open.
+    blobs: [Stream; 2],
+    waiting: [Option<Vec<Frame>>; 2],
 }
 
 /// A node and its end.
@@ -61,6 +71,10 @@ struct End {
     said: (u64, u64),
     /// The same of what it heard, in this session.
     heard: Option<(u64, u64)>,
+    /// The last part of a blob that it sent, and that it got.
+    sent: u64,
+    got: u64,
+    parts: u64,
 }
 
 struct World {
@@ -81,6 +95,11 @@ enum Step {
     Frame(ConnectionId, usize),
     Acknowledged(ConnectionId, usize),
     Closed(ConnectionId, usize),
+    BlobsOpened(ConnectionId, usize),
+    BlobsAccepted(ConnectionId, usize),
+    Part(ConnectionId, usize),
+    BlobsAcknowledged(ConnectionId, usize),
+    Send(usize),
     Die(ConnectionId),
     Restart(usize),
     Say(usize),
@@ -103,7 +122,7 @@ impl World {
     fn steps(&self, calm: bool) -> Vec<Step> {
         let mut steps = Vec::new();
         if !calm {
-            steps.extend((0..2).map(Step::Say));
+            steps.extend((0..2).flat_map(|end| [Step::Say(end), Step::Send(end)]));
             if self.deaths {
                 steps.extend((0..2).map(Step::Restart));
             }
@@ -141,6 +160,20 @@ impl World {
                 if line.alive && line.streams[end].acknowledged && !line.streams[end].told {
                     steps.push(Step::Acknowledged(*id, end));
                 }
+                let incoming = &line.blobs[1 - end];
+                if line.alive && line.waiting[end].is_some() && !line.blobs[end].offered {
+                    steps.push(Step::BlobsOpened(*id, end));
+                }
+                if incoming.offered && !incoming.accepted {
+                    steps.push(Step::BlobsAccepted(*id, end));
+                }
+                let waits = incoming.began && !incoming.go;
+                if incoming.taken && !waits && !incoming.whole && !incoming.frames.is_empty() {
+                    steps.push(Step::Part(*id, end));
+                }
+                if line.alive && line.blobs[end].acknowledged && !line.blobs[end].told {
+                    steps.push(Step::BlobsAcknowledged(*id, end));
+                }
             }
         }
         steps
@@ -160,6 +193,8 @@ impl World {
                     opened: [false; 2],
                     closed: [false; 2],
                     streams: Default::default(),
+                    blobs: Default::default(),
+                    waiting: Default::default(),
                 };
                 self.lines.insert(id(number), line);
             }
@@ -191,7 +226,7 @@ impl World {
                     let first = match stream.frames.front().unwrap() {
                         Frame::Begins(_) => First::Begins,
                         Frame::GoesOn(beginning) => First::GoesOn(*beginning),
-                        Frame::Message(_) | Frame::End => First::Message,
+                        Frame::Message(_) | Frame::End(_) => First::Message,
                     };
                     if let First::GoesOn(_) = first {
                         stream.frames.pop_front();
@@ -202,9 +237,9 @@ impl World {
                         Frame::Message(message) => paths.received(now, id, message),
                         Frame::Begins(beginning) => paths.begins(now, id, beginning),
                         Frame::GoesOn(_) => panic!("a stream goes on in its middle"),
-                        Frame::End => {
+                        Frame::End(blobs) => {
                             stream.whole = true;
-                            paths.ended(now, id);
+                            paths.ended(now, id, blobs);
                         }
                     }
                 }
@@ -217,6 +252,48 @@ impl World {
                 self.lines.get_mut(&id).unwrap().closed[end] = true;
                 self.ends[end].paths.closed(now, id);
             }
+            Step::BlobsOpened(id, end) => {
+                let stays = self.ends[end].paths.blobs_opened(id);
+                let line = self.lines.get_mut(&id).unwrap();
+                line.blobs[end].offered = true;
+                let waiting = line.waiting[end].replace(Vec::new()).unwrap();
+                assert!(stays || waiting.is_empty(), "what waited has moved");
+                let end_of_all = if stays { None } else { Some(Frame::End(false)) };
+                line.blobs[end].frames.extend(waiting.into_iter().chain(end_of_all));
+            }
+            Step::BlobsAccepted(id, end) => {
+                let taken = self.ends[end].paths.accepted(id);
+                let stream = &mut self.lines.get_mut(&id).unwrap().blobs[1 - end];
+                (stream.accepted, stream.taken) = (true, taken);
+            }
+            Step::Part(id, end) => {
+                let stream = &mut self.lines.get_mut(&id).unwrap().blobs[1 - end];
+                let paths = &mut self.ends[end].paths;
+                if !std::mem::replace(&mut stream.began, true) {
+                    paths.blobs_began(id);
+                } else {
+                    match stream.frames.pop_front().unwrap() {
+                        Frame::Message(message) => paths.blob(id, message),
+                        Frame::End(_) => {
+                            stream.whole = true;
+                            paths.blobs_ended(id);
+                        }
+                        other => panic!("{other:?} among blobs"),
+                    }
+                }
+            }
+            Step::BlobsAcknowledged(id, end) => {
+                self.lines.get_mut(&id).unwrap().blobs[end].told = true;
+                self.ends[end].paths.blobs_acknowledged(id);
+            }
+            Step::Send(end) => {
+                if self.ends[end].connected && self.ends[end].heard.is_some() {
+                    self.ends[end].sent += 1;
+                    let part = Message::Unknown { hash: number(self.ends[end].sent) };
+                    let active = self.ends[end].paths.active([OTHER, NODE][end]).unwrap();
+                    self.send(active, end, Frame::Message(part));
+                }
+            }
             Step::Die(id) => self.die(id),
             Step::Restart(end) => {
                 let ids: Vec<_> = self.lines.keys().copied().collect();
@@ -225,7 +302,7 @@ impl World {
                     self.lines.get_mut(&id).unwrap().closed[end] = true;
                 }
                 let said = (self.ends[end].said.0, 0);
-                self.ends[end] = End { said, ..End::default() };
+                self.ends[end] = End { said, sent: self.ends[end].sent, ..End::default() };
             }
             Step::Say(end) => {
                 if self.ends[end].connected {
@@ -247,6 +324,9 @@ impl World {
             let len = self.lines[&id].streams[end].frames.len();
             let left = self.below(len + 1);
             self.lines.get_mut(&id).unwrap().streams[end].frames.truncate(left);
+            let len = self.lines[&id].blobs[end].frames.len();
+            let left = self.below(len + 1);
+            self.lines.get_mut(&id).unwrap().blobs[end].frames.truncate(left);
         }
         self.lines.get_mut(&id).unwrap().alive = false;
     }
@@ -257,10 +337,35 @@ impl World {
         self.put(active, end, Frame::Message(message));
     }
 
+    /// Sends a part of a blob, or waits until that can be sent.
+    fn send(&mut self, id: ConnectionId, end: usize, frame: Frame) {
+        let line = self.lines.get_mut(&id).unwrap();
+        if !line.blobs[end].offered {
+            line.waiting[end].get_or_insert_default().push(frame);
+        } else if line.alive {
+            assert!(!matches!(line.blobs[end].frames.back(), Some(Frame::End(_))), "something is sent behind the end");
+            line.blobs[end].frames.push_back(frame);
+        }
+    }
+
+    /// Ends what is said on a connection. Parts that wait there go where the end speaks now.
+    fn end(&mut self, id: ConnectionId, end: usize, blobs: bool) {
+        self.put(id, end, Frame::End(blobs));
+        let line = self.lines.get_mut(&id).unwrap();
+        let waiting = line.waiting[end].as_mut().map(std::mem::take).unwrap_or_default();
+        if blobs {
+            self.send(id, end, Frame::End(blobs));
+        }
+        let active = self.ends[end].paths.active([OTHER, NODE][end]).unwrap();
+        for frame in waiting {
+            self.send(active, end, frame);
+        }
+    }
+
     fn put(&mut self, id: ConnectionId, end: usize, frame: Frame) {
         let line = self.lines.get_mut(&id).unwrap();
         let frames = &mut line.streams[end].frames;
-        assert!(!matches!(frames.back(), Some(Frame::End)), "something is said behind the end");
+        assert!(!matches!(frames.back(), Some(Frame::End(_))), "something is said behind the end");
         if line.alive {
             frames.push_back(frame);
         }
@@ -297,14 +402,18 @@ impl World {
             }
             Order::Received { message, .. } => self.ends[end].hear(&message),
             Order::Listen(id) => {
-                let stream = &mut self.lines.get_mut(&id).unwrap().streams[1 - end];
-                stream.taken = stream.accepted;
+                let line = self.lines.get_mut(&id).unwrap();
+                for stream in [&mut line.streams[1 - end], &mut line.blobs[1 - end]] {
+                    stream.taken = stream.accepted;
+                }
             }
             Order::Read(id) => self.lines.get_mut(&id).unwrap().streams[1 - end].go = true,
             Order::Acknowledge(id) => self.lines.get_mut(&id).unwrap().streams[1 - end].acknowledged = true,
+            Order::ReadBlobs(id) => self.lines.get_mut(&id).unwrap().blobs[1 - end].go = true,
+            Order::AcknowledgeBlobs(id) => self.lines.get_mut(&id).unwrap().blobs[1 - end].acknowledged = true,
             Order::SayBegins(id, beginning) => self.put(id, end, Frame::Begins(beginning)),
             Order::SayGoesOn(id, beginning) => self.put(id, end, Frame::GoesOn(beginning)),
-            Order::End(id) => self.put(id, end, Frame::End),
+            Order::End { id, blobs } => self.end(id, end, blobs),
             Order::Close(id) => self.die(id),
         }
     }
@@ -360,6 +469,12 @@ impl End {
                 assert_eq!((*session, *number), (of, last + 1), "nothing is lost, doubled or out of order");
                 self.heard = Some((of, *number));
             }
+            Message::Unknown { hash } => {
+                let got = u64::from_be_bytes(hash.0[..8].try_into().unwrap());
+                assert!(got > self.got, "no part is doubled or out of order");
+                self.got = got;
+                self.parts += 1;
+            }
             other => panic!("{other:?} was never said"),
         }
     }
@@ -392,6 +507,7 @@ fn where_nothing_dies_every_move_loses_nothing_and_leaves_one_connection_of_thos
         assert_eq!((a.breaks, b.breaks), (0, 0), "with {seed}");
         if a.connected || b.connected {
             assert_eq!((a.heard, b.heard), (Some(b.said), Some(a.said)), "with {seed}");
+            assert_eq!((a.parts, b.parts), (b.sent, a.sent), "no part of a blob is lost with {seed}");
         }
         if a.moves + b.moves == 2 {
             assert_eq!(world.lines.values().filter(|line| line.alive).count(), 1, "with {seed}");
