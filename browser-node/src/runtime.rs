@@ -16,6 +16,7 @@ use p2pnet_shared::{
     clock::Mark,
     id::NodeId,
     job::{Job, kinds},
+    kernel::REWRITE_VERSION,
     node::{Keep, NodeConfig},
     refusal::Refusal,
     units::Millis,
@@ -176,6 +177,7 @@ pub async fn start(options: Options) -> Result<NodeRuntime, StartError> {
         seed: seed_bytes,
         keep: KEEP,
         can_rest: pool.can_rest(),
+        rewrite: REWRITE_VERSION,
     };
     let (mut facts, facts_of_host) = mpsc::channel(FACT_QUEUE);
     // Before anything else: it then dials in its first moment, not after the page has drawn that there is a node.

@@ -213,7 +213,8 @@ mod tests {
                 "/ip4/1.2.3.4/udp/5558/webrtc-direct/certhash/uEi".into(),
             ],
             websocket_path: "/p2p".into(),
-            protocol: 1,
+            protocol: 2,
+            protocols: vec!["/p2pnet/node/2".into(), "/p2pnet/node/1".into()],
             version: "0.1.0".into(),
         }
     }

@@ -22,8 +22,11 @@ pub struct WellKnown {
     pub addresses: Vec<String>,
     /// The path of the WebSocket transport on the same HTTP port (`/p2p`).
     pub websocket_path: String,
-    /// Protocol version.
+    /// The newest version of the protocol that it speaks.
     pub protocol: u16,
+    /// All that it speaks, by their libp2p names, the newest first; empty where it does not say.
+    #[serde(default)]
+    pub protocols: Vec<String>,
     /// Software version.
     pub version: String,
 }
@@ -296,6 +299,16 @@ pub struct ProviderView {
     pub busy_micros: u64,
 }
 
+/// How the version of a seed stands to this node's, where the two have none of the protocol in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SeedVersion {
+    /// The seed is newer: this node wants an update, a page to be loaded again.
+    Newer,
+    /// The seed is older: whoever runs it would have to update it.
+    Older,
+}
+
 /// Everything about this node but its jobs: `GET /api/v1/nodes` and the page's Donate and Network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkView {
@@ -305,6 +318,9 @@ pub struct NetworkView {
     pub role: Role,
     /// Whether at least one seed is connected (for a seed: always).
     pub online: bool,
+    /// Present where no seed is connected because one speaks no version of the protocol that this node does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed_version: Option<SeedVersion>,
     /// Connected and offered nodes, by id; at most 1,000.
     pub nodes: Vec<NodeView>,
     /// How many nodes are known in all.

@@ -11,7 +11,7 @@ use crate::{
         battery::BatteryBanner,
         go::Go,
         icon::{Icon, Logo},
-        trouble::{TroubleBanner, use_seed_trouble},
+        trouble::{TroubleBanner, reload, use_seed_trouble},
     },
     testid,
     text::{Language, shell},
@@ -164,12 +164,7 @@ fn ThemeSwitch() -> Html {
 #[component]
 fn BootBanner() -> Html {
     let words = use_words();
-    let reload = Callback::from(|_: MouseEvent| {
-        if let Some(window) = web_sys::window() {
-            // The browser may be closing the page already; nothing is lost then.
-            let _ = window.location().reload();
-        }
-    });
+    let reload = Callback::from(|_: MouseEvent| reload());
     match use_boot() {
         Boot::Starting | Boot::Running(_) => Html::default(),
         Boot::Failed(why) => html! {

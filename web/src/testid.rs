@@ -22,6 +22,8 @@ pub const BATTERY_OVERRIDE: &str = "battery-override";
 pub const CONNECTED: &str = "connected";
 /// This node's id, in full, on Network.
 pub const NODE_ID: &str = "node-id";
+/// The banner of a page that has no version of the protocol in common with its relay.
+pub const OTHER_VERSION: &str = "other-version";
 /// The language switch.
 pub const LANG_SWITCH: &str = "lang-switch";
 /// The theme switch.

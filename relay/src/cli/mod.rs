@@ -16,6 +16,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use p2pnet_client::Client;
+use p2pnet_net::dialects::Dialects;
 
 use crate::{
     config::{Config, Cores, Flags, Percent, read_host, read_port},
@@ -336,7 +337,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
                 keep_mib: args.keep_mib,
                 ..args.lending.into_flags(file)
             };
-            daemon::relay::run(Config::read(&flags)?).await
+            daemon::relay::run(Config::read(&flags)?, Dialects::default()).await
         }
         Command::Node(NodeArgs { command: Some(NodeCommand::List(ask)), join: _ }) => {
             node::list(&ask.client(file)?, ask.json).await

@@ -95,6 +95,9 @@ pub fn waiting(reason: &WaitReason) -> String {
         WaitReason::NoProviders => {
             "no node lends its processor; open the relay's page and press Donate, or run `p2pnet node`".into()
         }
+        WaitReason::OtherVersions { nodes } => {
+            format!("{nodes} node(s) are there, but of another version of p2pnet, which runs kernels differently")
+        }
         WaitReason::NoneMeetsRequirements => "nodes are there, but none meets the job's requirements".into(),
         WaitReason::AllBusy => "all nodes are busy with other work".into(),
         WaitReason::Connecting { nodes } => format!("connecting to {nodes} node(s)"),

@@ -13,11 +13,13 @@ use std::{
 
 use futures::channel::mpsc;
 use p2pnet_net::{
-    Options, Outside, WebRtc, handle::Handle, host::HostFact, host::Start, new_certificate, node_id, start,
+    Options, Outside, WebRtc, dialects::Dialects, handle::Handle, host::HostFact, host::Start, new_certificate,
+    node_id, start,
 };
 use p2pnet_shared::{
     api::ProviderSettings,
     clock::Mark,
+    kernel::REWRITE_VERSION,
     node::{Keep, NodeConfig},
     units::Millis,
     wire::Role,
@@ -94,6 +96,7 @@ impl Running {
                 ..Keep::default()
             },
             can_rest: true,
+            rewrite: REWRITE_VERSION,
         };
         let start_with = Start { secret, config: node_config, restored: records, results, modules };
         let (handle, outside, node_loop) = start(start_with, host, incoming, options).map_err(|error| {
@@ -186,6 +189,7 @@ fn options(host: IpAddr, p2p_port: u16, webrtc_port: u16, certificate: String, e
         quic_port: Some(p2p_port),
         webrtc: Some(WebRtc { port: webrtc_port, certificate }),
         external,
+        dialects: Dialects::default(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use p2pnet_net::{Options, dialects::Dialects};
 use p2pnet_shared::wire::Role;
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -29,8 +30,8 @@ const LISTENING: Duration = Duration::from_secs(5);
 /// Files and sockets that a relay opens when HTTP and the network hold all the connections that they may.
 const OPEN_FILES: u64 = 20_000;
 
-/// Runs until Ctrl-C or SIGTERM.
-pub async fn run(config: Config) -> Result<(), Failure> {
+/// Runs until Ctrl-C or SIGTERM, and speaks these versions of the protocol.
+pub async fn run(config: Config, dialects: Dialects) -> Result<(), Failure> {
     raise_open_files();
     give_large_memory_back();
     let stopping = signals::stop_token();
@@ -47,7 +48,10 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     keep_ports(&folder, ports);
     let external = External::read(&config.external_addresses.value, ports)?;
     let access = access(&config, folder.identity()?)?;
-    let options = options(host, ports.p2p_port, ports.webrtc_port, certificate(&folder)?, external.multiaddresses);
+    let options = Options {
+        dialects,
+        ..options(host, ports.p2p_port, ports.webrtc_port, certificate(&folder)?, external.multiaddresses)
+    };
     let mut node = Running::start(folder, Role::Seed, "relay", &config, options).await?;
     node.lend(&config, config.provider.value).await;
     wait_for_listeners(&mut node).await;

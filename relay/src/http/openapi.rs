@@ -205,7 +205,7 @@ mod tests {
             "me": node, "role": "seed", "online": true, "nodes_total": 1,
             "nodes": [{"node": node, "role": "client", "agent": "a", "path": "direct", "transport": "tcp", "round_trip_millis": 1,
                 "offer": {"node": node, "role": "client", "agent": "a", "cores": 1, "cpu_percent": 1, "memory_mib": 1,
-                    "idle_cores": 1, "addresses": ["/ip4/1.1.1.1/tcp/1"], "made_at": 1}}],
+                    "idle_cores": 1, "addresses": ["/ip4/1.1.1.1/tcp/1"], "made_at": 1, "rewrite": 8}}],
             "provider": {"settings": {"lending": true, "cores": 1, "cpu_percent": 100, "memory_mib": 1, "on_battery": false},
                 "idle": "no_work", "queued": 0, "tasks_done": 1, "gas_done": 1, "busy_micros": 1,
                 "running": [{"requester": node, "job": id, "attempt": 1, "tasks": 1, "state": "running", "since": 1}]}

@@ -14,7 +14,7 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use p2pnet_shared::{api::WellKnown, wire::PROTOCOL_VERSION};
+use p2pnet_shared::{api::WellKnown, wire::Version};
 
 use super::{
     App,
@@ -42,7 +42,8 @@ pub async fn document(
         node: app.handle.me(),
         addresses,
         websocket_path: path,
-        protocol: PROTOCOL_VERSION,
+        protocol: Version::NEWEST.number(),
+        protocols: Version::spoken().map(|version| version.protocol().to_owned()).collect(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()

@@ -2,7 +2,7 @@
 
 use libp2p::{identify, identity::Keypair, ping, relay, swarm::NetworkBehaviour};
 
-use crate::{crowd, limits, platform, streams};
+use crate::{crowd, dialects::Dialects, limits, platform, streams};
 
 /// What identify says about the network; nodes of other networks are told apart by it.
 const NETWORK: &str = "/p2pnet/1";
@@ -23,16 +23,17 @@ pub struct Behaviour {
 }
 
 impl Behaviour {
-    /// The behaviours of a node with this key.
+    /// The behaviours of a node with this key that speaks these versions.
     pub fn new(
         keypair: &Keypair,
         agent: String,
+        dialects: Dialects,
         relay_client: relay::client::Behaviour,
         relay_server: platform::RelayServer,
     ) -> Self {
         Self {
             crowd: crowd::Behaviour::default(),
-            streams: streams::Behaviour::default(),
+            streams: streams::Behaviour::new(dialects),
             ping: ping::Behaviour::new(
                 ping::Config::new().with_interval(limits::PING_INTERVAL).with_timeout(limits::PING_TIMEOUT),
             ),

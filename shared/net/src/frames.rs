@@ -13,7 +13,7 @@ use futures::{
     channel::{mpsc, oneshot},
 };
 use libp2p::swarm::ConnectionId;
-use p2pnet_shared::wire::{self, Message, WireError};
+use p2pnet_shared::wire::{self, Message, Version, WireError};
 
 use crate::{
     limits,
@@ -148,6 +148,8 @@ pub enum Ending {
     TooLong,
     /// Too many frames were no messages.
     Garbled,
+    /// It is a node of the first version whose messages or kernels are not ours.
+    OtherVersion,
 }
 
 /// A link fact, its connection, and in which of its streams.
@@ -162,6 +164,7 @@ pub struct Meter {
 
 /// The loop's end of a writing task.
 pub struct Outgoing {
+    version: Version,
     frames: mpsc::UnboundedSender<Frame>,
     meter: Arc<Meter>,
 }
@@ -205,12 +208,17 @@ impl Reader {
 }
 
 impl Outgoing {
-    /// An end for the loop and what [`write`] needs. The queue's bound is in bytes and the loop's to keep: it asks
+    /// An end for the loop, of a stream in this version, and what [`write`] needs. The queue's bound is in bytes and the loop's to keep: it asks
     /// [`Outgoing::queued`] before it sends.
-    pub fn new() -> (Self, Queue) {
+    pub fn new(version: Version) -> (Self, Queue) {
         let (sender, frames) = mpsc::unbounded();
         let meter = Arc::new(Meter::default());
-        (Self { frames: sender, meter: meter.clone() }, Queue { frames, meter })
+        (Self { version, frames: sender, meter: meter.clone() }, Queue { frames, meter })
+    }
+
+    /// How messages are written to it.
+    pub fn version(&self) -> Version {
+        self.version
     }
 
     /// Bytes that wait.
@@ -278,13 +286,14 @@ pub async fn write(
 /// the loop is behind.
 pub async fn read(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    version: Version,
     gate: Gate,
     line: (ConnectionId, Lane),
     mut facts: mpsc::Sender<LinkEvent>,
 ) {
     let mut chunk = vec![0; limits::READ_CHUNK];
     let mut pending = Pending::default();
-    let mut garbled = 0;
+    let (mut garbled, mut unknown) = (0, 0);
     let mut go = Some(gate.go);
     let is_blobs = line.1 == Lane::Blobs;
     let ending = 'ending: loop {
@@ -294,10 +303,19 @@ pub async fn read(
         };
         pending.bytes.extend_from_slice(&chunk[..len]);
         loop {
-            let said = match pending.next() {
+            let said = match pending.next(version) {
                 Ok(Some(said)) => Some(said),
                 Ok(None) => break,
+                // Of a later build, which may say more than we know.
+                Err(WireError::UnknownKind) => {
+                    unknown += 1;
+                    if unknown > limits::UNKNOWN_FRAMES {
+                        break 'ending Ending::Garbled;
+                    }
+                    continue;
+                }
                 Err(WireError::TooLong(_)) => break 'ending Ending::TooLong,
+                Err(WireError::OtherVersion(_)) => break 'ending Ending::OtherVersion,
                 Err(WireError::Malformed) => None,
             };
             let is_first = go.is_some();
@@ -386,7 +404,7 @@ struct Pending {
 
 impl Pending {
     /// What the next whole frame says; `None` until more bytes come.
-    fn next(&mut self) -> Result<Option<Said>, WireError> {
+    fn next(&mut self, version: Version) -> Result<Option<Said>, WireError> {
         let rest = &self.bytes[self.start..];
         let Some((prefix, rest)) = rest.split_first_chunk::<PREFIX>() else { return Ok(None) };
         let len = u32::from_be_bytes(*prefix) as usize;
@@ -402,7 +420,7 @@ impl Pending {
         }
         let Some(frame) = rest.get(..len) else { return Ok(None) };
         self.start += PREFIX + len;
-        wire::decode(frame).map(|message| Some(Said::Message(message)))
+        wire::decode(version, frame).map(|message| Some(Said::Message(message)))
     }
 
     /// Drops what was read, and the room for a long frame once it is no longer needed.
@@ -438,7 +456,7 @@ mod tests {
             let (mut reader, gate) = Reader::new();
             reader.go();
             reader.acknowledge();
-            let reading = read(Cursor::new(bytes), gate, words(), sender);
+            let reading = read(Cursor::new(bytes), Version::NEWEST, gate, words(), sender);
             let (_, facts) = futures::join!(reading, receiver.map(|(_, fact)| fact).collect());
             facts
         })
@@ -457,7 +475,7 @@ mod tests {
     }
 
     fn message(n: u8) -> Vec<u8> {
-        framed(&wire::encode(&unknown(n)).unwrap())
+        framed(&wire::encode(Version::NEWEST, &unknown(n)).unwrap())
     }
 
     fn unknown(n: u8) -> Message {
@@ -466,9 +484,9 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again_in_order_and_in_few_writes() {
-        let (outgoing, queue) = Outgoing::new();
+        let (outgoing, queue) = Outgoing::new(Version::NEWEST);
         for n in 0..100 {
-            assert!(outgoing.send(wire::encode(&unknown(n)).unwrap()));
+            assert!(outgoing.send(wire::encode(Version::NEWEST, &unknown(n)).unwrap()));
         }
         assert_eq!(outgoing.queued(), 100 * (PREFIX + 33));
         let meter = queue.meter.clone();
@@ -490,11 +508,11 @@ mod tests {
 
     #[test]
     fn nothing_is_written_behind_the_end_and_what_was_read_to_it_is_acknowledged() {
-        let (outgoing, queue) = Outgoing::new();
+        let (outgoing, queue) = Outgoing::new(Version::NEWEST);
         assert!(outgoing.mark(Mark::GoesOn(3)));
-        assert!(outgoing.send(wire::encode(&unknown(1)).unwrap()));
+        assert!(outgoing.send(wire::encode(Version::NEWEST, &unknown(1)).unwrap()));
         assert!(outgoing.mark(END));
-        assert!(outgoing.send(wire::encode(&unknown(2)).unwrap()));
+        assert!(outgoing.send(wire::encode(Version::NEWEST, &unknown(2)).unwrap()));
         let (sender, mut receiver) = mpsc::channel(0);
         let mut out = Cursor::new(Vec::new());
         block_on(async { futures::join!(write(&mut out, queue, words(), sender), receiver.next()).1 }).unwrap();
@@ -512,7 +530,7 @@ mod tests {
         let bytes = [message(1), marked(Mark::Begins(BEGINNING)), message(2)].concat();
         let (sender, mut facts) = mpsc::channel(9);
         let (mut reader, gate) = Reader::new();
-        let mut reading = Box::pin(read(Cursor::new(bytes), gate, words(), sender));
+        let mut reading = Box::pin(read(Cursor::new(bytes), Version::NEWEST, gate, words(), sender));
         assert!((&mut reading).now_or_never().is_none());
         assert!(matches!(facts.next().now_or_never(), Some(Some((_, LinkFact::Began(First::Message))))));
         assert!(facts.next().now_or_never().is_none());
@@ -535,7 +553,7 @@ mod tests {
     #[test]
     fn a_garbled_frame_is_reported_and_the_next_one_is_read() {
         let mut bytes = framed(&[0xff; 9]);
-        bytes.extend(framed(&wire::encode(&unknown(1)).unwrap()));
+        bytes.extend(framed(&wire::encode(Version::NEWEST, &unknown(1)).unwrap()));
         let facts = facts_of(bytes);
         assert!(matches!(facts[0], LinkFact::Garbled));
         assert!(matches!(facts[2], LinkFact::Received(_)));
@@ -544,17 +562,34 @@ mod tests {
     #[test]
     fn nothing_but_parts_of_blobs_is_said_in_their_stream() {
         let part = Message::Chunk { hash: Hash([1; 32]), offset: 0, total: 1, bytes: vec![1] };
-        let part = framed(&wire::encode(&part).unwrap());
+        let part = framed(&wire::encode(Version::NEWEST, &part).unwrap());
         let bytes = [part.clone(), message(1), marked(Mark::Begins(BEGINNING)), part].concat();
         let (sender, receiver) = mpsc::channel(99);
         let (mut reader, gate) = Reader::new();
         reader.go();
-        block_on(read(Cursor::new(bytes), gate, (ConnectionId::new_unchecked(1), Lane::Blobs), sender));
+        block_on(read(
+            Cursor::new(bytes),
+            Version::NEWEST,
+            gate,
+            (ConnectionId::new_unchecked(1), Lane::Blobs),
+            sender,
+        ));
         let facts: Vec<_> = block_on(receiver.map(|(_, fact)| fact).collect());
         assert!(
             matches!(facts[1..5], [LinkFact::Received(_), LinkFact::Garbled, LinkFact::Garbled, LinkFact::Received(_)]),
             "{facts:?}"
         );
+    }
+
+    #[test]
+    fn frames_of_kinds_that_only_later_builds_know_are_passed_over_up_to_a_bound() {
+        let mut bytes = framed(&[99, 1, 2, 3]).repeat(1000);
+        bytes.extend(message(1));
+        let facts = facts_of(bytes);
+        assert!(facts.iter().any(|fact| matches!(fact, LinkFact::Received(_))));
+        assert!(!facts.iter().any(|fact| matches!(fact, LinkFact::Garbled)));
+        let facts = facts_of(framed(&[99, 1, 2, 3]).repeat(2000));
+        assert!(matches!(facts.last(), Some(LinkFact::Ended(Ending::Garbled))));
     }
 
     #[test]
@@ -572,7 +607,7 @@ mod tests {
 
     #[test]
     fn half_a_frame_is_no_message() {
-        let mut bytes = framed(&wire::encode(&unknown(1)).unwrap());
+        let mut bytes = framed(&wire::encode(Version::NEWEST, &unknown(1)).unwrap());
         bytes.pop();
         assert!(matches!(facts_of(bytes)[..], [LinkFact::Ended(Ending::Closed)]));
     }

@@ -15,6 +15,7 @@ mod behaviour;
 #[cfg(not(target_arch = "wasm32"))]
 mod circuits;
 mod crowd;
+pub mod dialects;
 mod frames;
 pub mod handle;
 pub mod host;

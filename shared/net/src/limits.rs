@@ -131,6 +131,11 @@ pub const WRITE_BATCH: usize = 64 << 10;
 pub const READ_CHUNK: usize = 16 << 10;
 /// Frames that are no message after which a node is hung up on.
 pub const GARBLED_FRAMES: u32 = 16;
+/// Frames of kinds that only later builds know after which a node is hung up on: such a build says what we do not know now and
+/// then, not all the time.
+pub const UNKNOWN_FRAMES: u32 = 1_024;
+/// How long a node that speaks no version of ours has to say which it speaks, and then to hear which we speak.
+pub const IDENTIFY_MILLIS: u64 = 3_000;
 /// Streams of our protocol that a node may open on one connection, and as many for blobs.
 pub const STREAMS_PER_CONNECTION: usize = 1;
 /// Streams of one connection, of both sides together; yamux ends a connection beyond. More than both may have, since yamux lets

@@ -1,6 +1,6 @@
 //! The stream protocol as a libp2p behaviour: on every connection each side opens one stream for what it says, and
-//! accepts the other's. A stream has one of two names: by the newer one, both sides know marks (`frames::Mark`). Parts of
-//! blobs have a stream of their own, which is opened when the first is to be sent.
+//! accepts the other's, each in the newest version that both know. Parts of blobs have a stream of their own, which is opened
+//! when the first is to be sent.
 //!
 //! Unlike a general stream behaviour it never dials, never picks a connection by chance and never drops a stream that
 //! arrived while the loop was busy: streams come out tagged with their connection.
@@ -17,40 +17,35 @@ use libp2p::{
     core::{Endpoint, InboundUpgrade, OutboundUpgrade, UpgradeInfo, transport::PortUse},
     swarm::{
         ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
-        NotifyHandler, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+        NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
         handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound},
     },
 };
-use p2pnet_shared::wire;
+use p2pnet_shared::wire::Version;
 
-use crate::{frames::Lane, limits, node_of};
+use crate::{dialects::Dialects, frames::Lane, limits, node_of};
 
-/// The name of a stream between nodes of which one knows no marks,
-const PLAIN: StreamProtocol = StreamProtocol::new(wire::PROTOCOL);
-/// and between those that know them.
-const MARKED: StreamProtocol = StreamProtocol::new("/p2pnet/node/1.1");
-/// The name of a stream for parts of blobs.
+/// How parts of blobs are written in a stream of their own,
+pub const BLOBS_VERSION: Version = Version::V2;
+/// and its name.
 const BLOBS: StreamProtocol = StreamProtocol::new("/p2pnet/blob/1");
 
 /// What happened to a stream.
 #[derive(Debug)]
 pub enum StreamFact {
-    /// Ours is open: we may speak.
-    Opened {
-        /// Ours.
-        stream: Stream,
-        /// Whether the other side knows marks.
-        knows_marks: bool,
-    },
-    /// The other side opened its own: we may listen.
-    Accepted(Stream),
+    /// Ours is open: we may speak, in this version.
+    Opened(Stream, Version),
+    /// The other side opened its own: we may listen, in this version.
+    Accepted(Stream, Version),
     /// Ours for blobs is open.
     BlobsOpened(Stream),
     /// The other side opened its own for blobs.
     BlobsAccepted(Stream),
     /// The other side takes blobs in the other stream only.
     BlobsRefused,
-    /// The other side does not speak our protocol, or the connection broke in between.
+    /// The other side speaks no version that we do.
+    NotUnderstood,
+    /// The connection broke in between, or the other side does not answer.
     Refused,
 }
 
@@ -69,28 +64,34 @@ pub struct Event {
 struct NotEd25519;
 
 /// Opens and accepts streams on every connection.
-#[derive(Default)]
 pub struct Behaviour {
+    dialects: Dialects,
     events: VecDeque<Event>,
     /// Connections on which a stream for blobs is to be opened.
     asked: VecDeque<(PeerId, ConnectionId)>,
-    /// Whether it behaves as one of an older build.
-    #[cfg(test)]
-    pub older: bool,
 }
 
 impl Behaviour {
+    /// Of a node that speaks these versions.
+    pub fn new(dialects: Dialects) -> Self {
+        Self { dialects, events: VecDeque::new(), asked: VecDeque::new() }
+    }
+
+    /// Speaks others on connections that come.
+    #[cfg(test)]
+    pub fn speak(&mut self, dialects: Dialects) {
+        self.dialects = dialects;
+    }
+
     /// Opens a stream for blobs on a connection.
     pub fn open_blobs(&mut self, peer: PeerId, connection: ConnectionId) {
         self.asked.push_back((peer, connection));
     }
 
     fn handler(&self, peer: PeerId) -> Result<Handler, ConnectionDenied> {
-        let handler = Handler {
-            #[cfg(test)]
-            older: self.older,
-            ..Handler::default()
-        };
+        let dialects = self.dialects.clone();
+        let handler =
+            Handler { dialects, asks: VecDeque::new(), asked: false, accepted: [0; 2], facts: VecDeque::new() };
         node_of(&peer).map(|_| handler).ok_or_else(|| ConnectionDenied::new(NotEd25519))
     }
 }
@@ -179,39 +180,26 @@ impl NetworkBehaviour for Behaviour {
 pub struct OpenBlobs;
 
 /// One connection's streams.
-#[derive(Default)]
 pub struct Handler {
+    dialects: Dialects,
     /// Streams to be asked for.
     asks: VecDeque<Lane>,
     asked: bool,
     /// Streams taken for messages, and for blobs.
     accepted: [usize; 2],
     facts: VecDeque<StreamFact>,
-    #[cfg(test)]
-    older: bool,
 }
 
 impl Handler {
     fn takes(&self) -> Names {
-        #[cfg(test)]
-        if self.older {
-            return Names(vec![PLAIN]);
-        }
-        Names(vec![MARKED, PLAIN, BLOBS])
+        Names(self.dialects.names().chain(self.dialects.has_blobs().then_some(BLOBS)).collect())
     }
 
     fn opens(&self, lane: Lane) -> Names {
-        #[cfg(test)]
-        if self.older {
-            return match lane {
-                Lane::Words => Names(vec![PLAIN]),
-                Lane::Blobs => Names(vec![]),
-            };
-        }
-        match lane {
-            Lane::Words => Names(vec![MARKED, PLAIN]),
-            Lane::Blobs => Names(vec![BLOBS]),
-        }
+        Names(match lane {
+            Lane::Words => self.dialects.names().collect(),
+            Lane::Blobs => self.dialects.has_blobs().then_some(BLOBS).into_iter().collect(),
+        })
     }
 }
 
@@ -260,22 +248,28 @@ impl ConnectionHandler for Handler {
                 // Beyond the bound the stream is dropped, which resets it.
                 if *accepted < limits::STREAMS_PER_CONNECTION {
                     *accepted += 1;
-                    self.facts.push_back(match lane {
-                        Lane::Words => StreamFact::Accepted(stream),
-                        Lane::Blobs => StreamFact::BlobsAccepted(stream),
+                    self.facts.push_back(match (lane, self.dialects.version(&name)) {
+                        (Lane::Words, Some(version)) => StreamFact::Accepted(stream, version),
+                        (Lane::Words, None) => StreamFact::NotUnderstood,
+                        (Lane::Blobs, _) => StreamFact::BlobsAccepted(stream),
                     });
                 }
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: (stream, name), info }) => {
-                self.facts.push_back(match info {
-                    Lane::Words => StreamFact::Opened { stream, knows_marks: name == MARKED },
-                    Lane::Blobs => StreamFact::BlobsOpened(stream),
+                self.facts.push_back(match (info, self.dialects.version(&name)) {
+                    (Lane::Words, Some(version)) => StreamFact::Opened(stream, version),
+                    (Lane::Words, None) => StreamFact::NotUnderstood,
+                    (Lane::Blobs, _) => StreamFact::BlobsOpened(stream),
                 });
             }
-            ConnectionEvent::DialUpgradeError(DialUpgradeError { info, .. }) => self.facts.push_back(match info {
-                Lane::Words => StreamFact::Refused,
-                Lane::Blobs => StreamFact::BlobsRefused,
-            }),
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
+                self.facts.push_back(match (info, error) {
+                    (Lane::Words, StreamUpgradeError::NegotiationFailed) => StreamFact::NotUnderstood,
+                    (Lane::Words, StreamUpgradeError::Timeout | StreamUpgradeError::Io(_)) => StreamFact::Refused,
+                    (Lane::Blobs, _) => StreamFact::BlobsRefused,
+                    (Lane::Words, StreamUpgradeError::Apply(never)) => match never {},
+                });
+            }
             // The enum is libp2p's and open-ended.
             _ => {}
         }

@@ -147,6 +147,7 @@ fn node() -> Node {
         seed: [7; 32],
         keep,
         can_rest: true,
+        rewrite: crate::kernel::REWRITE_VERSION,
     })
 }
 

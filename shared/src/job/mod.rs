@@ -270,6 +270,11 @@ pub enum WaitReason {
     NoProviders,
     /// Nodes are there, none meets the requirements.
     NoneMeetsRequirements,
+    /// Nodes are there, but they run kernels as another version of p2pnet does, so that gas might differ.
+    OtherVersions {
+        /// How many.
+        nodes: u32,
+    },
     /// All nodes are busy with other work.
     AllBusy,
     /// Nodes were found and are being connected.

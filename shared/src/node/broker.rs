@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{core::Core, peers::MOST_AGENT_CHARACTERS};
+use super::{audit::holds, core::Core, peers::MOST_AGENT_CHARACTERS};
 use crate::{
     id::NodeId,
     job::Requirements,
@@ -42,6 +42,7 @@ struct Ask {
     query: u64,
     requirements: Requirements,
     limit: u16,
+    rewrite: u16,
     asked_at: Moment,
     answered_at: Moment,
     /// The count of changes up to which the asker knows.
@@ -50,10 +51,22 @@ struct Ask {
     nobody: bool,
 }
 
+/// What a node asks.
+pub(super) struct Question {
+    pub(super) query: u64,
+    pub(super) requirements: Requirements,
+    /// At most so many offers; 0 to ask no longer.
+    pub(super) limit: u16,
+    /// Of nodes that rewrite kernels so.
+    pub(super) rewrite: u16,
+}
+
 /// Offers and open questions.
 #[derive(Default)]
 pub(super) struct Broker {
     offers: BTreeMap<NodeId, Known>,
+    /// How many of them there are of each rewrite.
+    rewrites: BTreeMap<u16, u32>,
     /// Offers by their last change.
     changes: BTreeMap<u64, NodeId>,
     change: u64,
@@ -91,6 +104,7 @@ impl Broker {
                 || old.cpu_percent != offer.cpu_percent
                 || old.memory_mib != offer.memory_mib
                 || old.addresses != offer.addresses
+                || old.rewrite != offer.rewrite
         });
         let mut change = self.offers.get(&node).map_or(0, |known| known.change);
         if interesting {
@@ -100,13 +114,33 @@ impl Broker {
             self.changes.insert(change, node);
             core.network_changed = true;
         }
-        self.offers.insert(node, Known { offer, heard_at: core.now, change });
+        *self.rewrites.entry(offer.rewrite).or_default() += 1;
+        let before = self.offers.insert(node, Known { offer, heard_at: core.now, change });
+        self.discount(before.as_ref());
+    }
+
+    /// An offer holds no longer, so that there is one less of its rewrite.
+    fn discount(&mut self, gone: Option<&Known>) {
+        let Some(rewrite) = gone.map(|known| known.offer.rewrite) else { return };
+        if let Some(count) = self.rewrites.get_mut(&rewrite) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.rewrites.remove(&rewrite);
+            }
+        }
+    }
+
+    /// Offers of a rewrite, and of others.
+    fn count(&self, rewrite: u16) -> (u32, u32) {
+        let known = self.rewrites.get(&rewrite).copied().unwrap_or_default();
+        (known, u32::try_from(self.offers.len()).unwrap_or(u32::MAX).saturating_sub(known))
     }
 
     /// A node lends no longer, or is gone.
     pub(super) fn withdrawn(&mut self, core: &mut Core, node: NodeId) {
         if let Some(known) = self.offers.remove(&node) {
             self.changes.remove(&known.change);
+            self.discount(Some(&known));
             core.network_changed = true;
         }
     }
@@ -117,7 +151,8 @@ impl Broker {
     }
 
     /// A node asks who lends. A limit of 0 closes its question.
-    pub(super) fn asked(&mut self, core: &mut Core, from: NodeId, query: u64, requirements: Requirements, limit: u16) {
+    pub(super) fn asked(&mut self, core: &mut Core, from: NodeId, question: Question) {
+        let Question { query, requirements, limit, rewrite } = question;
         if limit == 0 {
             self.asks.remove(&from);
             return;
@@ -131,19 +166,21 @@ impl Broker {
         }
         let limit = limit.min(MOST_FOUND);
         let asked_at = core.now;
-        let (told, nobody) = (self.change, self.offers.is_empty());
-        self.asks.insert(from, Ask { query, requirements, limit, asked_at, answered_at: asked_at, told, nobody });
+        let (known, others) = self.count(rewrite);
+        let (told, nobody) = (self.change, known == 0);
+        self.asks
+            .insert(from, Ask { query, requirements, limit, rewrite, asked_at, answered_at: asked_at, told, nobody });
         let mut fitting: Vec<&Known> = self
             .offers
             .values()
-            .filter(|known| known.offer.node != from && meets(&known.offer, &requirements))
+            .filter(|known| known.offer.node != from && known.offer.rewrite == rewrite)
+            .filter(|known| meets(&known.offer, &requirements))
             .collect();
         // Each question has its own order, so that requesters do not all crowd the same nodes, and nobody comes first by
         // claiming much.
         fitting.sort_by_key(|known| (known.offer.idle_cores == 0, shuffle(known.offer.node, query), known.change));
         let offers = fitting.into_iter().take(usize::from(limit)).map(|known| known.offer.clone()).collect();
-        let known = u32::try_from(self.offers.len()).unwrap_or(u32::MAX);
-        core.send(from, Message::Found { query, offers, known });
+        core.send(from, Message::Found { query, offers, known, others });
     }
 
     /// Tells those who asked what is new; forgets what is old.
@@ -162,21 +199,24 @@ impl Broker {
                 self.withdrawn(core, node);
             }
         }
-        let total = u32::try_from(self.offers.len()).unwrap_or(u32::MAX);
-        for (asker, ask) in &mut self.asks {
-            let turned = ask.nobody != (total == 0);
-            if (ask.told >= self.change && !turned) || now < ask.answered_at + PUSH_PAUSE {
+        let Self { offers: all, rewrites, changes, change: newest, asks, .. } = self;
+        let total = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        for (asker, ask) in asks {
+            let known = rewrites.get(&ask.rewrite).copied().unwrap_or_default();
+            let turned = ask.nobody != (known == 0);
+            if (ask.told >= *newest && !turned) || now < ask.answered_at + PUSH_PAUSE {
                 continue;
             }
             let mut offers = Vec::new();
-            let mut told = self.change;
-            for (change, node) in self.changes.range(ask.told + 1..) {
+            let mut told = *newest;
+            for (change, node) in changes.range(ask.told + 1..) {
                 if offers.len() >= usize::from(ask.limit) {
                     told = change - 1;
                     break;
                 }
-                if let Some(known) = self.offers.get(node)
+                if let Some(known) = all.get(node)
                     && node != asker
+                    && known.offer.rewrite == ask.rewrite
                     && meets(&known.offer, &ask.requirements)
                 {
                     offers.push(known.offer.clone());
@@ -185,19 +225,36 @@ impl Broker {
             ask.told = told;
             if !offers.is_empty() || turned {
                 ask.answered_at = now;
-                ask.nobody = total == 0;
+                ask.nobody = known == 0;
                 offers.sort_by_key(|offer| (offer.idle_cores == 0, shuffle(offer.node, ask.query)));
-                core.send(*asker, Message::Found { query: ask.query, offers, known: total });
+                core.send(
+                    *asker,
+                    Message::Found { query: ask.query, offers, known, others: total.saturating_sub(known) },
+                );
             }
         }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Moment> {
-        let nobody = self.offers.is_empty();
-        let behind = |ask: &&Ask| ask.told < self.change || ask.nobody != nobody;
+        let behind = |ask: &&Ask| ask.told < self.change || ask.nobody != (self.count(ask.rewrite).0 == 0);
         let push = self.asks.values().filter(behind).map(|ask| ask.answered_at + PUSH_PAUSE).min();
         let sweep = (!self.offers.is_empty() || !self.asks.is_empty()).then(|| self.swept_at + Millis(1_000));
         push.into_iter().chain(sweep).min()
+    }
+
+    /// Looks whether what is counted agrees with what is there.
+    pub(super) fn audit(&self) -> Result<(), String> {
+        let mut rewrites: BTreeMap<u16, u32> = BTreeMap::new();
+        for known in self.offers.values() {
+            *rewrites.entry(known.offer.rewrite).or_default() += 1;
+        }
+        holds(rewrites == self.rewrites, "offers of a rewrite are miscounted")?;
+        let changes = self
+            .changes
+            .iter()
+            .all(|(change, node)| self.offers.get(node).is_some_and(|known| known.change == *change));
+        holds(changes && self.changes.len() == self.offers.len(), "offers and their changes disagree")?;
+        holds(self.offers.len() <= MOST_OFFERS && self.asks.len() <= MOST_ASKS, "a broker knows too much")
     }
 
     /// What nodes offer, by id.

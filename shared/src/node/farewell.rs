@@ -21,6 +21,7 @@ fn node(name: u8, role: Role) -> Node {
         seed: [name; 32],
         keep: Keep::default(),
         can_rest: true,
+        rewrite: crate::kernel::REWRITE_VERSION,
     })
 }
 

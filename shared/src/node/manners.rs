@@ -6,10 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Effect, Node, core::Core, entry::Attempt, provider::WorkState};
+use super::{Effect, Node, core::Core};
 use crate::{
     id::NodeId,
-    job::AttemptState,
     units::{Millis, Moment},
     wire::{Message, RefuseReason},
 };
@@ -213,7 +212,6 @@ impl Node {
 
     /// What a message costs its sender.
     fn price(&self, from: NodeId, message: &Message) -> u32 {
-        let attempt = |id| self.requester.attempts.get(id).filter(|attempt| attempt.node == from);
         let unless = |known: bool| if known { 0 } else { UNKNOWN_NAME };
         match message {
             Message::Hello { .. } => {
@@ -223,26 +221,23 @@ impl Node {
             Message::Offer(_) | Message::Withdraw | Message::Found { .. } => OFFER,
             Message::Find { .. } => FIND,
             Message::Assign(assignment) => {
-                let known = self.provider.works.contains_key(&(from, assignment.attempt));
+                let known = self.provider.has(from, assignment.attempt);
                 if known { ASSIGN_AGAIN } else { ASSIGN }
             }
-            Message::Refuse { attempt: id, .. } => unless(attempt(id).is_some()),
-            Message::Started { attempt: id } => unless(attempt(id).is_some_and(Attempt::may_start)),
-            Message::Resting { attempt: id } => unless(attempt(id).is_some_and(Attempt::may_rest)),
+            Message::Refuse { attempt: id, .. } => unless(self.requester.has(from, *id)),
+            Message::Started { attempt: id } => unless(self.requester.may_start(from, *id)),
+            Message::Resting { attempt: id } => unless(self.requester.may_rest(from, *id)),
             Message::GiveWay { attempt } => {
-                let work = self.provider.works.get(&(from, *attempt));
-                let runs = work.is_some_and(|work| matches!(work.state, WorkState::Running(_)));
-                if runs { GIVE_WAY } else { UNKNOWN_NAME }
+                if self.provider.runs(from, *attempt) {
+                    GIVE_WAY
+                } else {
+                    UNKNOWN_NAME
+                }
             }
-            Message::Deliver { attempt: id, .. } => {
-                unless(attempt(id).is_some_and(|attempt| attempt.state != AttemptState::Delivered))
-            }
-            Message::Settle { attempt } => {
-                let work = self.provider.works.get(&(from, *attempt));
-                unless(work.is_some_and(|work| matches!(work.state, WorkState::Done(_))))
-            }
+            Message::Deliver { attempt: id, .. } => unless(self.requester.awaits(from, *id)),
+            Message::Settle { attempt } => unless(self.provider.has_done(from, *attempt)),
             Message::Cancel { attempts } => {
-                let strange = attempts.iter().filter(|id| !self.provider.works.contains_key(&(from, **id))).count();
+                let strange = attempts.iter().filter(|id| !self.provider.has(from, **id)).count();
                 u32::try_from(strange + 1).unwrap_or(u32::MAX)
             }
             Message::Want { hash, .. } => {

@@ -6,57 +6,33 @@
 //! let wake = node.next_deadline();                 // comes back as Input::Tick
 //! ```
 
-mod attempts;
 mod audit;
-mod batches;
 mod blobs;
 mod broker;
-mod called_off;
-mod candidates;
 mod chance;
 mod core;
-mod dispatch;
-mod entry;
-mod extra;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod farewell;
-mod finished;
-mod hedges;
-mod listing;
 mod manners;
-mod merging;
-mod owners;
 mod peers;
 mod provider;
-mod queue;
-mod regions;
 mod requester;
-mod room;
-mod scheduler;
-mod shares;
-mod store;
-mod stragglers;
-mod trust;
-mod turns;
 mod view;
 
 use std::collections::BTreeMap;
 
-use self::{broker::Broker, core::Core, provider::Provider, requester::Requester};
-pub use self::{
-    finished::Keep,
-    listing::{Listing, Place, Step},
-    merging::{Merge, Merged},
-    store::{held_bytes, is_damaged_line, new_record, read_status},
+pub use self::requester::{
+    Keep, Listing, Merge, Merged, Place, Step, held_bytes, is_damaged_line, new_record, read_status,
 };
+use self::{broker::Broker, core::Core, provider::Provider, requester::Requester};
 use crate::{
     api::{JobStatus, JobSummary, NetworkView, Path, ProviderSettings},
     blob::Blob,
     engine::{Batch, BatchReport},
     id::{Hash, Holder, JobId, NodeId, OwnerId},
-    job::Job,
-    refusal::{Code, Refusal},
+    job::{Job, JobState},
+    refusal::Refusal,
     units::{Millis, Moment},
     wire::{Message, Role},
 };
@@ -141,6 +117,13 @@ pub enum Input {
     Garbled {
         /// From whom.
         from: NodeId,
+    },
+    /// A node that was connected speaks no version of the protocol that this one does; the connection ends.
+    OtherVersion {
+        /// Which.
+        node: NodeId,
+        /// The newest version that it speaks ([`crate::wire::Version::number`]), if it said so.
+        newest: Option<u16>,
     },
     /// A node is a seed of ours: connect to it and stay connected.
     SeedKnown {
@@ -287,6 +270,8 @@ pub struct NodeConfig {
     pub keep: Keep,
     /// Whether the host can set a run aside and let it go on later ([`Effect::Rest`]).
     pub can_rest: bool,
+    /// The rewrite of kernels that the host's engines run: [`crate::kernel::REWRITE_VERSION`].
+    pub rewrite: u16,
 }
 
 /// Reads a job from its source; the second parameter finds kernels that it names by hash.
@@ -308,9 +293,8 @@ impl Node {
     /// A node that knows nobody yet.
     pub fn new(config: NodeConfig) -> Self {
         let mut core = Core::new(config);
-        let mut requester = Requester::default();
         // Names of attempts of an earlier life must not come back: start anywhere, but stay exact in JSON's numbers.
-        requester.next_attempt = core.chance.below(1 << 31) << 20;
+        let requester = Requester::new(core.chance.below(1 << 31) << 20);
         Self { core, broker: Broker::default(), provider: Provider::default(), requester, network_told_at: Moment(0) }
     }
 
@@ -368,12 +352,12 @@ impl Node {
 
     /// Records that could not be read at the start: what they hold is lost to this node, and they are left alone.
     pub fn unreadable(&self) -> &[StoreKey] {
-        &self.requester.unreadable
+        self.requester.unreadable()
     }
 
     /// Jobs of the store that were not over, and that could not be read again at the start: why each failed then.
     pub fn not_resumed(&self) -> &[(JobId, Refusal)] {
-        &self.requester.not_resumed
+        self.requester.not_resumed()
     }
 
     /// A fresh, unguessable name for a job about to be submitted.
@@ -408,30 +392,42 @@ impl Node {
 
     /// One job, as a list shows it. Cheap: asked for at every change.
     pub fn summary(&self, id: JobId) -> Option<JobSummary> {
-        let running = self.requester.jobs.get(&id).map(|entry| self.summarise(entry));
-        running.or_else(|| self.requester.finished.get(id).cloned())
+        self.requester.summary(&self.core, id)
     }
 
     /// One job. The record of one that is over is read by [`read_status`].
     pub fn job(&self, id: JobId) -> Option<Found<JobStatus>> {
-        match self.requester.jobs.get(&id) {
-            Some(entry) => Some(Found::Here(self.status(entry))),
-            None => self.requester.finished.get(id).map(|_| Found::Kept(StoreKey::Job(id))),
-        }
+        self.requester.job(&self.core, id)
     }
 
     /// The record that holds a job's result; else why there is none (yet).
     pub fn result(&self, id: JobId) -> Result<StoreKey, Refusal> {
-        if self.requester.jobs.contains_key(&id) {
-            return Err(Refusal::new(
-                Code::NotFinished,
-                "the job has no result yet",
-                "ask again when its state is completed",
-            ));
-        }
-        let unknown = || Refusal::new(Code::UnknownJob, format!("no job has the id {id}"), "");
-        let job = self.requester.finished.get(id).ok_or_else(unknown)?;
-        store::result_of(job, self.requester.finished.has_result(id))
+        self.requester.result(id)
+    }
+
+    /// The jobs of a list, newest first; `None` when the job that it is to begin behind is not in it.
+    pub fn jobs(&self, listing: &Listing) -> Option<Vec<JobSummary>> {
+        self.list(listing, usize::MAX).map(|step| step.jobs)
+    }
+
+    /// As [`Self::jobs`], as far as one comes who looks at `looks` jobs, which is 1 at least.
+    pub fn list(&self, listing: &Listing, looks: usize) -> Option<Step> {
+        self.requester.list(&self.core, listing, looks)
+    }
+
+    /// How many jobs there are in each state.
+    pub fn states(&self) -> BTreeMap<JobState, usize> {
+        self.requester.states()
+    }
+
+    /// Whether a job is over; `None` when there is none.
+    pub fn is_over(&self, id: JobId) -> Option<bool> {
+        self.requester.is_over(id)
+    }
+
+    /// Whose a job is.
+    pub fn owner(&self, id: JobId) -> Option<OwnerId> {
+        self.requester.owner(id)
     }
 
     /// Connections, offers and the lending side.
@@ -462,7 +458,7 @@ impl Node {
             Input::DialFailed { node } => {
                 if !core.peers.is_connected(node) {
                     core.seed_lost(node, true);
-                    self.requester.candidates.dial_failed(core.now, node);
+                    self.requester.dial_failed(core, node);
                 }
             }
             Input::RoundTrip { node, millis } => core.peers.round_trip(node, millis),
@@ -472,6 +468,7 @@ impl Node {
                 }
             }
             Input::Garbled { from } => core.nonsense(from, 20),
+            Input::OtherVersion { node, newest } => core.speaks_other_version(node, newest),
             Input::SeedKnown { node, addresses } => core.seed_known(node, addresses),
             Input::Reachable { mut addresses } => {
                 addresses.truncate(8);
@@ -495,8 +492,8 @@ impl Node {
     fn receive(&mut self, from: NodeId, message: Message) {
         let core = &mut self.core;
         match message {
-            Message::Hello { version, role, agent, session } => {
-                if core.greeted(from, version, role, agent, session) {
+            Message::Hello { role, agent, session, extensions: _ } => {
+                if core.greeted(from, role, agent, session) {
                     self.provider.greeted(core, from, session);
                     self.requester.greeted(core, from, session);
                 }
@@ -511,16 +508,22 @@ impl Node {
             }
             Message::Withdraw => {
                 self.broker.withdrawn(core, from);
-                self.requester.candidates.withdrawn(from);
+                self.requester.withdrawn(from);
             }
-            Message::Find { query, requirements, limit } => self.broker.asked(core, from, query, requirements, limit),
-            Message::Found { query, offers, known } => self.requester.found(core, from, query, offers, known),
+            Message::Find { query, requirements, limit, rewrite } => {
+                self.broker.asked(core, from, broker::Question { query, requirements, limit, rewrite });
+            }
+            Message::Found { query, offers, known, others } => {
+                self.requester.found(core, from, requester::Answer { query, offers, known, others });
+            }
             Message::Assign(assignment) => self.provider.assigned(core, from, assignment),
             Message::Refuse { attempt, reason } => self.requester.refused(core, from, attempt, reason),
             Message::Started { attempt } => self.requester.started(core, from, attempt),
             Message::GiveWay { attempt } => self.provider.asked_to_give_way(core, from, attempt),
             Message::Resting { attempt } => self.requester.rests(core, from, attempt),
-            Message::Deliver { attempt, report } => self.requester.delivered(core, from, attempt, report),
+            Message::Deliver { attempt, report, extensions: _ } => {
+                self.requester.delivered(core, from, attempt, report)
+            }
             Message::Settle { attempt } => self.provider.settled(core, from, attempt),
             Message::Cancel { attempts } => {
                 if attempts.len() > 1024 {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{Effect, core::Core, manners::Standing};
 use crate::{
-    api::Path,
+    api::{Path, SeedVersion},
     id::NodeId,
     units::{Millis, Moment},
-    wire::{Message, PROTOCOL_VERSION, Role},
+    wire::{Extensions, Message, Role, Version},
 };
 
 /// Connections beyond this are closed again at once.
@@ -16,6 +16,9 @@ const MOST_PEERS: usize = 8192;
 const MOST_SEEDS: usize = 64;
 /// First and longest pause before a lost seed is dialled again.
 const REDIAL_MILLIS: (u64, u64) = (250, 10_000);
+/// Pause before a seed that speaks no version of ours is dialled again, if nothing new is heard of it: somebody may have
+/// brought it up to date, or back.
+const OTHER_VERSION_PAUSE: Millis = Millis(60_000);
 /// An ordered dial that is not answered counts as failed.
 const DIAL_PATIENCE: Millis = Millis(30_000);
 /// Longest text that a node may describe itself with, in characters.
@@ -47,6 +50,8 @@ struct Seed {
     dialled_at: Option<Moment>,
     failures: u32,
     dial_after: Moment,
+    /// It speaks no version of the protocol that this node does.
+    other_version: Option<SeedVersion>,
 }
 
 /// The connection table.
@@ -85,6 +90,12 @@ impl Peers {
         if let Some(peer) = self.connected.get_mut(&node) {
             peer.round_trip_millis = Some(millis);
         }
+    }
+
+    /// What keeps this node from its seeds, if no seed is connected and one of them speaks another version.
+    pub(super) fn seed_version(&self) -> Option<SeedVersion> {
+        let is_alone = self.connected_seeds().next().is_none();
+        is_alone.then(|| self.seeds.values().find_map(|seed| seed.other_version)).flatten()
     }
 
     /// When a seed has to be dialled next.
@@ -126,21 +137,17 @@ impl Core {
         self.peers.connected.insert(node, peer);
         self.network_changed = true;
         let hello = Message::Hello {
-            version: PROTOCOL_VERSION,
             role: self.config.role,
             agent: self.config.agent.chars().take(MOST_AGENT_CHARACTERS).collect(),
             session: self.session,
+            extensions: Extensions::default(),
         };
         self.send(node, hello);
         true
     }
 
     /// A node said who it is. `false` when it cannot be talked with.
-    pub(super) fn greeted(&mut self, from: NodeId, version: u16, role: Role, agent: String, session: u64) -> bool {
-        if version != PROTOCOL_VERSION {
-            self.hang(from);
-            return false;
-        }
+    pub(super) fn greeted(&mut self, from: NodeId, role: Role, agent: String, session: u64) -> bool {
         if agent.chars().count() > MOST_AGENT_CHARACTERS {
             self.nonsense(from, 10);
             return false;
@@ -151,6 +158,7 @@ impl Core {
         }
         if let Some(seed) = self.peers.seeds.get_mut(&from) {
             seed.failures = 0;
+            seed.other_version = None;
         }
         true
     }
@@ -188,7 +196,9 @@ impl Core {
             seed.failures = 0;
             seed.dial_after = now;
         } else if self.peers.seeds.len() < MOST_SEEDS {
-            self.peers.seeds.insert(node, Seed { addresses, dialled_at: None, failures: 0, dial_after: now });
+            self.peers
+                .seeds
+                .insert(node, Seed { addresses, dialled_at: None, failures: 0, dial_after: now, other_version: None });
             self.network_changed = true;
         }
         self.dial_seeds();
@@ -201,8 +211,22 @@ impl Core {
         if let Some(seed) = self.peers.seeds.get_mut(&node) {
             seed.dialled_at = None;
             seed.failures = if failed { seed.failures.saturating_add(1) } else { 0 };
-            let pause = (REDIAL_MILLIS.0 << seed.failures.min(8)).min(REDIAL_MILLIS.1);
+            let pause = match seed.other_version {
+                None => (REDIAL_MILLIS.0 << seed.failures.min(8)).min(REDIAL_MILLIS.1),
+                Some(SeedVersion::Newer | SeedVersion::Older) => OTHER_VERSION_PAUSE.0,
+            };
             seed.dial_after = now + Millis(pause * (1000 + jitter) / 1000);
+        }
+    }
+
+    /// A node speaks no version of the protocol that this one does. Of one that does not say what it speaks, nothing is known
+    /// but that it is not ours: an older one would have understood the first version.
+    pub(super) fn speaks_other_version(&mut self, node: NodeId, newest: Option<u16>) {
+        let is_older = newest.is_some_and(|newest| newest < Version::NEWEST.number());
+        if let Some(seed) = self.peers.seeds.get_mut(&node) {
+            seed.other_version = Some(if is_older { SeedVersion::Older } else { SeedVersion::Newer });
+            self.network_changed = true;
+            self.seed_lost(node, true);
         }
     }
 

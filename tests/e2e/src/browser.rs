@@ -13,7 +13,7 @@ use thirtyfour::{
 use tokio::time::sleep;
 
 use crate::process::{
-    Folder, Process, choose_tls, given, processes_naming, processor_time, signal, threads_time, tree,
+    Folder, Process, choose_tls, given, memory, processes_naming, processor_time, signal, threads_time, tree,
 };
 
 /// How long programs may take to start.
@@ -203,6 +203,11 @@ impl Browser {
     /// The same of its Web Workers alone; of those that live. What the page draws is not in it.
     pub fn workers_time(&self) -> Duration {
         threads_time(&tree(self.chromedriver.id()), WORKER)
+    }
+
+    /// Memory that browser and driver hold, in bytes; what their processes share counts for each.
+    pub fn memory(&self) -> u64 {
+        memory(&tree(self.chromedriver.id()))
     }
 
     /// Its driver's process, of which all others are descendants.

@@ -33,6 +33,11 @@ pub fn hungry_program() -> String {
     STANDARD.encode(p2pnet_test_kernels::programs::ends_as_told())
 }
 
+/// A kernel that puts out so many MiB in no time.
+pub fn large(mebibytes: u16) -> String {
+    STANDARD.encode(p2pnet_test_kernels::large(mebibytes))
+}
+
 /// A kernel that never ends.
 pub fn endless() -> String {
     STANDARD.encode(p2pnet_test_kernels::endless())

@@ -139,7 +139,17 @@ pub fn processor_time(processes: &[u32]) -> Duration {
     Duration::from_millis(10 * processes.iter().filter_map(|id| ticks(&stat(id)?)).sum::<u64>())
 }
 
-/// The same for those of their threads that have a name.
+/// Memory that processes hold, in bytes; what they share counts for each.
+pub fn memory(processes: &[u32]) -> u64 {
+    let held = |id: &u32| -> Option<u64> {
+        let text = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+    };
+    processes.iter().filter_map(held).sum()
+}
+
+/// Time on a processor of those of their threads that have a name.
 pub fn threads_time(processes: &[u32], name: &str) -> Duration {
     let threads = processes.iter().flat_map(|id| fs::read_dir(format!("/proc/{id}/task"))).flatten().flatten();
     let named = threads

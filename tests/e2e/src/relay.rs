@@ -1,6 +1,7 @@
 //! A relay of our own: the built binary on a free port with an empty data folder, and its HTTP API.
 
 use std::{
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -66,8 +67,24 @@ impl Relay {
 
     /// Starts it again after [`Relay::stop`], on the same port with the same data.
     pub fn start_again(&mut self) -> Result<()> {
-        let port = self.url.rsplit(':').next().and_then(|port| port.parse().ok()).context("the URL has no port")?;
-        let (process, url) = launch(port, &self.data, &self.flags)?;
+        let started = launch(self.port()?, &self.data, &self.flags)?;
+        self.is_back(started)
+    }
+
+    /// The same, with a relay that speaks nothing but this protocol, as a later build may.
+    pub fn start_again_speaking(&mut self, protocol: &str) -> Result<()> {
+        let built = Path::new(&given("P2PNET_BIN")?).with_file_name("examples").join("another_version");
+        let mut command = Command::new(built);
+        command.args([protocol, &self.port()?.to_string(), "0", "0"]).arg(self.data.path());
+        let started = Process::start("the other relay", &mut command, START, url_in)?;
+        self.is_back(started)
+    }
+
+    fn port(&self) -> Result<u16> {
+        self.url.rsplit(':').next().and_then(|port| port.parse().ok()).context("the URL has no port")
+    }
+
+    fn is_back(&mut self, (process, url): (Process, String)) -> Result<()> {
         if url != self.url {
             bail!("the relay was at {} and came back at {url}", self.url);
         }

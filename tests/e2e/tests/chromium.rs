@@ -7,6 +7,7 @@
 mod first_moments;
 mod kinds;
 mod new_job;
+mod versions;
 mod workers;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -67,6 +67,14 @@ pub fn upper_case() -> Vec<u8> {
     })
 }
 
+/// Puts out so many MiB of what its memory holds, whatever its input, and takes no time for it.
+pub fn large(mebibytes: u16) -> Vec<u8> {
+    kernel(&[], |run| {
+        run.i32_const(i32::from(mebibytes) * 16).memory_grow(0).drop();
+        run.i64_const(i64::from(mebibytes) << 20);
+    })
+}
+
 /// Counts down from `rounds` and answers nothing; for ever with zero.
 pub fn counting(rounds: i64) -> Vec<u8> {
     const LEFT: u32 = 2;

@@ -11,9 +11,10 @@ use p2pnet_shared::{
     api::{Path, ProviderSettings},
     engine::{BatchReport, CallOutcome, EngineName},
     id::NodeId,
+    kernel::REWRITE_VERSION,
     node::{Effect, Input, Keep, Node, NodeConfig},
     units::{Gas, Moment},
-    wire::{self, Role},
+    wire::{self, Role, Version},
 };
 use p2pnet_sim::plan;
 
@@ -30,6 +31,7 @@ fn node(name: u8) -> Node {
         seed: [name; 32],
         keep: Keep::default(),
         can_rest: true,
+        rewrite: REWRITE_VERSION,
     })
 }
 
@@ -55,7 +57,8 @@ fn main() {
                 match effect {
                     Effect::Send { message, .. } => {
                         messages += 1;
-                        let message = wire::decode(&wire::encode(&message).unwrap()).unwrap();
+                        let message =
+                            wire::decode(Version::NEWEST, &wire::encode(Version::NEWEST, &message).unwrap()).unwrap();
                         nodes[1 - me].handle(now, Input::Received { from: ids[me], message });
                     }
                     Effect::Execute { run, batch, .. } => {

@@ -5,9 +5,10 @@ use p2pnet_shared::{
     engine::Limits,
     id::{AttemptId, Hash, Holder, JobId, NodeId, OwnerId},
     job::{Job, Priority},
+    kernel::REWRITE_VERSION,
     node::{Effect, Input, Keep, Node, NodeConfig, RunId},
     units::{Millis, Moment},
-    wire::{self, Assignment, Message, Offer, PROTOCOL_VERSION, Payload, Role},
+    wire::{self, Assignment, Extensions, Message, Offer, Payload, Role},
 };
 
 use crate::executor;
@@ -66,6 +67,7 @@ impl Bench {
             seed: [5; 32],
             keep: Keep::default(),
             can_rest,
+            rewrite: REWRITE_VERSION,
         };
         let mut bench = Self { node: Node::new(config), now: Moment(1_790_000_000_000) };
         bench.meets(PEER);
@@ -127,7 +129,8 @@ impl Bench {
     /// So it does, in its first life or a later one: after a restart.
     pub fn meets_in_life(&mut self, node: NodeId, session: u64) -> Vec<Did> {
         let mut did = self.feed(Input::Connected { node, path: Path::Direct, transport: "test" });
-        let hello = Message::Hello { version: PROTOCOL_VERSION, role: Role::Client, agent: String::new(), session };
+        let hello =
+            Message::Hello { role: Role::Client, agent: String::new(), session, extensions: Extensions::default() };
         did.extend(self.hears_from(node, hello));
         did
     }
@@ -197,6 +200,8 @@ impl Bench {
             priority: Priority::Normal,
             limits,
             calls,
+            rewrite: REWRITE_VERSION,
+            extensions: Extensions::default(),
         });
         self.hears_from(from, message)
     }
@@ -237,6 +242,8 @@ impl Bench {
             idle_cores: 1,
             addresses: Vec::new(),
             made_at: self.now,
+            rewrite: REWRITE_VERSION,
+            extensions: Extensions::default(),
         };
         self.hears_from(node, Message::Offer(offer))
     }

@@ -7,8 +7,9 @@ use p2pnet_shared::{
     engine::Limits,
     id::{AttemptId, Hash, JobId, NodeId},
     job::{Priority, Requirements},
+    kernel::REWRITE_VERSION,
     units::Moment,
-    wire::{self, Assignment, Message, Offer, PROTOCOL_VERSION, Payload, RefuseReason, Role},
+    wire::{self, Assignment, Extension, Extensions, Message, Offer, Payload, RefuseReason, Role, Version},
 };
 
 use crate::chance::Chance;
@@ -83,7 +84,7 @@ impl Hostile {
         let place = self.chance.below(self.met.len() as u64) as usize;
         let to = self.met.iter().nth(place).copied().unwrap_or(anybody);
         if self.chance.below(20) > 0 && self.greeted.insert(to) {
-            let bytes = wire::encode(&self.hello()).unwrap_or_default();
+            let bytes = wire::encode(Version::NEWEST, &self.hello()).unwrap_or_default();
             return (to, Some(bytes));
         }
         let bytes = match self.chance.below(12) {
@@ -94,7 +95,7 @@ impl Hostile {
             1 => vec![0xff; 17],
             _ => {
                 let message = self.message(me, everybody);
-                wire::encode(&message).unwrap_or_default()
+                wire::encode(Version::NEWEST, &message).unwrap_or_default()
             }
         };
         (to, Some(bytes))
@@ -103,7 +104,8 @@ impl Hostile {
     /// What an honest node says first.
     pub fn hello(&mut self) -> Message {
         let session = self.chance.number();
-        Message::Hello { version: PROTOCOL_VERSION, role: Role::Client, agent: "trust me".to_owned(), session }
+        let extensions = self.extensions();
+        Message::Hello { role: Role::Client, agent: "trust me".to_owned(), session, extensions }
     }
 
     /// Any message, in its own name or in somebody else's.
@@ -112,10 +114,10 @@ impl Hostile {
         let (attempt, hash) = (self.attempt(), self.hash());
         match self.chance.below(17) {
             0 => Message::Hello {
-                version: PROTOCOL_VERSION,
                 role: Role::Seed,
                 agent: "x".repeat(self.chance.below(80) as usize),
                 session: self.chance.number(),
+                extensions: self.extensions(),
             },
             // An offer it cannot keep, in its own name or in somebody else's.
             1 | 2 => {
@@ -127,10 +129,11 @@ impl Hostile {
                 query: self.chance.number(),
                 requirements: Requirements::default(),
                 limit: self.chance.number() as u16,
+                rewrite: self.rewrite(),
             },
             5 => {
                 let offers = (0..self.chance.below(4)).map(|_| self.offer(somebody)).collect();
-                Message::Found { query: self.chance.below(10), offers, known: u32::MAX }
+                Message::Found { query: self.chance.below(10), offers, known: u32::MAX, others: u32::MAX }
             }
             6 | 7 => Message::Assign(self.assignment(attempt, hash)),
             8 => Message::Refuse { attempt, reason: RefuseReason::Busy },
@@ -142,7 +145,7 @@ impl Hostile {
                     1 => Payload::Inline(vec![0, 0xff, 0xff, 0xff, 0xff, 0x0f]),
                     _ => Payload::Blob { hash, len: self.chance.number() },
                 };
-                Message::Deliver { attempt, report }
+                Message::Deliver { attempt, report, extensions: self.extensions() }
             }
             11 => Message::Cancel { attempts: vec![attempt; self.chance.below(2000) as usize] },
             12 => Message::Want { hash, offset: self.chance.number() },
@@ -167,6 +170,8 @@ impl Hostile {
             idle_cores: 1,
             addresses: Vec::new(),
             made_at: Moment(u64::MAX),
+            rewrite: self.rewrite(),
+            extensions: self.extensions(),
         }
     }
 
@@ -185,7 +190,23 @@ impl Hostile {
             priority: Priority::Critical,
             limits,
             calls,
+            rewrite: self.rewrite(),
+            extensions: self.extensions(),
         }
+    }
+
+    /// Its own rewrite mostly, else any.
+    fn rewrite(&mut self) -> u16 {
+        if self.chance.below(4) == 0 { self.chance.number() as u16 } else { REWRITE_VERSION }
+    }
+
+    /// What no build knows.
+    fn extensions(&mut self) -> Extensions {
+        let all = (0..self.chance.below(4)).map(|_| {
+            let len = self.chance.below(64) as usize;
+            Extension { key: self.chance.number() as u16, value: self.chance.bytes(len) }
+        });
+        Extensions::new(all.collect()).unwrap_or_default()
     }
 
     fn attempt(&mut self) -> AttemptId {

@@ -6,9 +6,10 @@ use p2pnet_shared::{
     engine::{BatchReport, CallOutcome, EngineName},
     id::{AttemptId, JobId, NodeId},
     job::Job,
+    kernel::REWRITE_VERSION,
     node::{Found, Input},
     units::{Gas, Millis},
-    wire::{self, Message, Offer, PROTOCOL_VERSION, Payload, Role},
+    wire::{self, Extensions, Message, Offer, Payload, Role},
 };
 
 use crate::{
@@ -59,6 +60,8 @@ pub fn offers(bench: &mut Bench, node: NodeId, cores: u16, idle_cores: u16) -> V
         idle_cores,
         addresses: Vec::new(),
         made_at: bench.now,
+        rewrite: REWRITE_VERSION,
+        extensions: Extensions::default(),
     };
     bench.hears_from(node, Message::Offer(offer))
 }
@@ -68,7 +71,7 @@ pub fn delivers(bench: &mut Bench, node: NodeId, attempt: u64) -> Vec<Did> {
     let outcomes = vec![CallOutcome { output: Ok(vec![0; 8]), gas: Gas(1) }];
     let report = BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 1_000 };
     let report = Payload::Inline(wire::encode_report(&report).unwrap());
-    bench.hears_from(node, Message::Deliver { attempt: AttemptId(attempt), report })
+    bench.hears_from(node, Message::Deliver { attempt: AttemptId(attempt), report, extensions: Extensions::default() })
 }
 
 /// The only two peers have both delivered; the first one's cores are idle, the other's connection is broken.
@@ -85,7 +88,7 @@ pub fn both_proven() -> Bench {
 
 /// A peer says over the same connection that it begins a life.
 pub fn begins_life(bench: &mut Bench, node: NodeId, session: u64) -> Vec<Did> {
-    let hello = Message::Hello { version: PROTOCOL_VERSION, role: Role::Client, agent: String::new(), session };
+    let hello = Message::Hello { role: Role::Client, agent: String::new(), session, extensions: Extensions::default() };
     bench.hears_from(node, hello)
 }
 

@@ -12,9 +12,10 @@ use p2pnet_shared::{
     engine::BatchReport,
     id::{Hash, JobId, NodeId},
     job::Job,
+    kernel::REWRITE_VERSION,
     node::{Effect, Found, Input, Keep, Node, NodeConfig, RunId, StoreKey, read_status},
     units::{Millis, Moment},
-    wire::{self, Message},
+    wire::{self, Message, Version, WireError},
 };
 
 use crate::{
@@ -339,6 +340,7 @@ impl World {
             seed: self.chance.name(),
             keep: Keep::default(),
             can_rest: true,
+            rewrite: REWRITE_VERSION,
         };
         let mut node = Node::new(config);
         let records: Vec<(StoreKey, Vec<u8>)> =
@@ -468,14 +470,17 @@ impl World {
         self.bytes += bytes.len() as u64;
         self.note("message", from, to, bytes);
         let node = self.machines[from].id;
-        match wire::decode(bytes) {
+        match wire::decode(Version::NEWEST, bytes) {
             Ok(message) => {
                 if let Some(hostile) = &mut self.machines[to].hostile {
                     hostile.heard(from, &message);
                 }
                 self.input(to, Input::Received { from: node, message });
             }
-            Err(_) => self.input(to, Input::Garbled { from: node }),
+            Err(WireError::UnknownKind) => {}
+            Err(WireError::TooLong(_) | WireError::Malformed | WireError::OtherVersion(_)) => {
+                self.input(to, Input::Garbled { from: node });
+            }
         }
     }
 
@@ -624,7 +629,7 @@ impl World {
         if let Message::Assign(assignment) = message {
             self.named.insert((from, assignment.job));
         }
-        let bytes = wire::encode(message).expect("a node sends what fits a frame");
+        let bytes = wire::encode(Version::NEWEST, message).expect("a node sends what fits a frame");
         if let Some(to) = self.by_id.get(&to).copied() {
             self.transmit(from, to, bytes);
         }

@@ -9,7 +9,7 @@ use p2pnet_shared::{
     job::{AttemptState, JobState},
     node::{Found, Input},
     units::Millis,
-    wire::{Message, Payload, RefuseReason},
+    wire::{Extensions, Message, Payload, RefuseReason},
 };
 use p2pnet_sim::{
     bench::{Bench, Did, OTHER, PEER},
@@ -342,7 +342,7 @@ fn what_is_done_and_on_its_way_begins_anew_for_nobody() {
     // It does not give way, so that it would have to begin anew.
     say_started(&mut bench, long);
     let report = Payload::Blob { hash: Hash([7; 32]), len: 1 << 20 };
-    bench.hears(Message::Deliver { attempt: AttemptId(long), report });
+    bench.hears(Message::Deliver { attempt: AttemptId(long), report, extensions: Extensions::default() });
     let did = bench.waits(Millis(6_000));
     assert!(!did.contains(&called_off(long)), "{did:?}");
 }
@@ -355,7 +355,7 @@ fn what_is_done_and_on_its_way_is_not_asked_to_give_way_in_place_of_what_has_the
     let (_, did) = bench.submits("long", for_an_hour());
     let long = assigned(&did.into_iter().chain(bench.waits(Millis(2_000))).collect::<Vec<_>>());
     let report = Payload::Blob { hash: Hash([7; 32]), len: 1 << 20 };
-    let mut did = bench.hears(Message::Deliver { attempt: AttemptId(done), report });
+    let mut did = bench.hears(Message::Deliver { attempt: AttemptId(done), report, extensions: Extensions::default() });
     say_started(&mut bench, long);
     bench.submits("small", plan::sum(1));
     did.extend((0..6).flat_map(|_| [bench.is_offered_by(PEER), bench.waits(Millis(1_000))].concat()));

@@ -12,9 +12,10 @@ use p2pnet_shared::{
     engine::Batch,
     id::{AttemptId, JobId, NodeId},
     job::{JobState, Requirements},
+    kernel::REWRITE_VERSION,
     node::{Effect, Input, Keep, Listing, Node, NodeConfig, RunId, StoreKey},
     units::Moment,
-    wire::{self, Message, Role},
+    wire::{self, Extensions, Message, Role, Version},
 };
 use p2pnet_sim::{
     executor::{self, Executor},
@@ -88,6 +89,7 @@ impl Bench {
             seed: bytes,
             keep: Keep::default(),
             can_rest: true,
+            rewrite: REWRITE_VERSION,
         };
         let now = Moment(1_790_000_000_000);
         let mut bench = Self {
@@ -113,8 +115,8 @@ impl Bench {
             assert!(effects <= MOST_EFFECTS, "one fact gives a bounded number of orders");
             if let Effect::Send { to, message } = effect {
                 assert!(PEERS.contains(&to) || to == HONEST);
-                let bytes = wire::encode(&message).unwrap();
-                assert_eq!(wire::decode(&bytes).unwrap(), message);
+                let bytes = wire::encode(Version::NEWEST, &message).unwrap();
+                assert_eq!(wire::decode(Version::NEWEST, &bytes).unwrap(), message);
                 if let Message::Assign(assignment) = &message {
                     self.given.push(assignment.attempt);
                 }
@@ -168,7 +170,8 @@ impl Bench {
         self.feed(Input::Connected { node: HONEST, path: Path::Direct, transport: "test" });
         let message = self.hostile.hello();
         self.feed(Input::Received { from: HONEST, message });
-        let find = Message::Find { query: 5, requirements: Requirements::default(), limit: 8 };
+        let find =
+            Message::Find { query: 5, requirements: Requirements::default(), limit: 8, rewrite: REWRITE_VERSION };
         self.feed(Input::Received { from: HONEST, message: find });
         assert!(self.told.iter().any(|message| matches!(message, Message::Found { query: 5, .. })));
 
@@ -197,12 +200,14 @@ impl Bench {
             Step::Says(peer) => {
                 let message = self.hostile.message(PEERS[peer], &[ME, PEERS[0], PEERS[1], PEERS[2]]);
                 // What a node cannot encode, no node can hear.
-                let heard = wire::encode(&message).ok().and_then(|bytes| wire::decode(&bytes).ok());
+                let heard = wire::encode(Version::NEWEST, &message)
+                    .and_then(|bytes| wire::decode(Version::NEWEST, &bytes))
+                    .ok();
                 if let Some(message) = heard {
                     self.feed(Input::Received { from: PEERS[peer], message });
                 }
             }
-            Step::Frame(peer, bytes) => match wire::decode(&bytes) {
+            Step::Frame(peer, bytes) => match wire::decode(Version::NEWEST, &bytes) {
                 Ok(message) => self.feed(Input::Received { from: PEERS[peer], message }),
                 Err(_) => self.feed(Input::Garbled { from: PEERS[peer] }),
             },
@@ -303,7 +308,7 @@ fn until_hung_up(peer: usize, polite: bool, mut say: impl FnMut(u64) -> Message)
 
 #[test]
 fn a_peer_that_speaks_before_it_says_who_it_is_is_hung_up_on() {
-    let find = Message::Find { query: 1, requirements: Requirements::default(), limit: 1 };
+    let find = Message::Find { query: 1, requirements: Requirements::default(), limit: 1, rewrite: REWRITE_VERSION };
     for message in [find, Message::Withdraw, Message::Cancel { attempts: Vec::new() }] {
         assert_eq!(until_hung_up(1, false, |_| message.clone()), Some(0), "{message:?}");
     }
@@ -333,14 +338,16 @@ fn whatever_a_peer_repeats_for_nothing_it_is_hung_up_on_in_the_end() {
         idle_cores: 4,
         addresses: Vec::new(),
         made_at: Moment(0),
+        rewrite: REWRITE_VERSION,
+        extensions: Extensions::default(),
     };
-    let find = Message::Find { query: 1, requirements: Requirements::default(), limit: 0 };
+    let find = Message::Find { query: 1, requirements: Requirements::default(), limit: 0, rewrite: REWRITE_VERSION };
     let floods: [(&str, Message); 14] = [
         ("Hello", hello),
         ("Offer", Message::Offer(offer)),
         ("Withdraw", Message::Withdraw),
         ("Find", find),
-        ("Found", Message::Found { query: 9, offers: Vec::new(), known: 0 }),
+        ("Found", Message::Found { query: 9, offers: Vec::new(), known: 0, others: 0 }),
         ("Refuse", Message::Refuse { attempt: AttemptId(5), reason: p2pnet_shared::wire::RefuseReason::Busy }),
         ("Started", Message::Started { attempt: AttemptId(5) }),
         ("GiveWay", Message::GiveWay { attempt: AttemptId(5) }),
@@ -360,7 +367,8 @@ fn whatever_a_peer_repeats_for_nothing_it_is_hung_up_on_in_the_end() {
     bench.connect(2, true);
     for round in 0..600 {
         bench.now = Moment(bench.now.0 + 500);
-        let find = Message::Find { query: round, requirements: Requirements::default(), limit: 64 };
+        let find =
+            Message::Find { query: round, requirements: Requirements::default(), limit: 64, rewrite: REWRITE_VERSION };
         bench.feed(Input::Received { from: PEERS[2], message: find });
         for attempt in 0..200 {
             bench.feed(Input::Received { from: PEERS[2], message: Message::Settle { attempt: AttemptId(attempt) } });

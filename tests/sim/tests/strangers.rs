@@ -8,7 +8,7 @@ use p2pnet_shared::{
     job::{Job, JobState},
     node::{Found, Input},
     units::{Gas, Millis},
-    wire::{self, Message, Payload, RefuseReason},
+    wire::{self, Extensions, Message, Payload, RefuseReason},
 };
 use p2pnet_sim::{
     bench::{Bench, Did, OTHER, PEER},
@@ -132,7 +132,7 @@ fn runs_out(bench: &mut Bench, node: NodeId, attempt: u64) {
     let outcomes = vec![CallOutcome { output: Err(Trap::TimedOut), gas: Gas(1) }];
     let report = BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 1_000_000 };
     let report = Payload::Inline(wire::encode_report(&report).unwrap());
-    bench.hears_from(node, Message::Deliver { attempt: AttemptId(attempt), report });
+    bench.hears_from(node, Message::Deliver { attempt: AttemptId(attempt), report, extensions: Extensions::default() });
 }
 
 /// It was the call that took so long; one that says so at once eats what others could do.

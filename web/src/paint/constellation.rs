@@ -182,6 +182,7 @@ mod tests {
             me: NodeId([0; 32]),
             role: Role::Client,
             online: true,
+            seed_version: None,
             nodes_total: count(nodes.len()),
             nodes,
             provider: ProviderView {

@@ -1,12 +1,13 @@
-//! What is wrong with this tab, while something is: it keeps nothing, or cannot compute.
+//! What is wrong with this tab, while something is: it keeps nothing, cannot compute, or is of another version than the relay.
 
 use p2pnet_browser::{SeedSearch, Storage, StoreError};
+use p2pnet_shared::api::SeedVersion;
 use yew::prelude::*;
 
 use crate::{
     look::use_words,
     testid,
-    text::{Words, shell},
+    text::{Text, Words, shell},
     views::use_views,
 };
 
@@ -14,9 +15,17 @@ use crate::{
 #[component]
 pub fn TroubleBanner() -> Html {
     let words = use_words();
-    let Some(health) = use_views().health else { return Html::default() };
+    let views = use_views();
+    let other_version = views.network.as_ref().and_then(|network| network.seed_version);
+    let Some(health) = views.health else { return Html::default() };
     html! {
         <>
+            if let Some(version) = other_version {
+                <div class="banner fault container" role="alert" data-testid={testid::OTHER_VERSION}>
+                    <p>{ words.say(other_version_text(version)) }</p>
+                    <button type="button" onclick={|_: MouseEvent| reload()}>{ words.say(shell::RELOAD) }</button>
+                </div>
+            }
             if let Some(why) = health.workers {
                 <div class="banner fault container" role="alert" data-testid={testid::NO_WORKERS}>
                     <p>{ words.say(shell::NO_WORKERS) }{ " " }<small lang="en">{ why }</small></p>
@@ -28,6 +37,21 @@ pub fn TroubleBanner() -> Html {
                 </div>
             }
         </>
+    }
+}
+
+fn other_version_text(version: SeedVersion) -> Text {
+    match version {
+        SeedVersion::Newer => shell::SEED_NEWER,
+        SeedVersion::Older => shell::SEED_OLDER,
+    }
+}
+
+/// Loads the page anew.
+pub fn reload() {
+    if let Some(window) = web_sys::window() {
+        // The browser may be closing the page already; nothing is lost then.
+        let _ = window.location().reload();
     }
 }
 

@@ -99,6 +99,8 @@ plurals! {
         ["Готово, не удалась {n} часть", "Готово, не удались {n} части", "Готово, не удалось {n} частей"];
     WAIT_CONNECTING: ["Connecting to {n} node.", "Connecting to {n} nodes."],
         ["Соединяемся с {n} узлом.", "Соединяемся с {n} узлами.", "Соединяемся с {n} узлами."];
+    WAIT_OTHER_VERSIONS: ["{n} node is there, but of another version of p2pnet, which runs kernels differently.", "{n} nodes are there, but of another version of p2pnet, which runs kernels differently."],
+        ["Есть {n} узел, но другой версии p2pnet: она выполняет программы иначе.", "Есть {n} узла, но другой версии p2pnet: она выполняет программы иначе.", "Есть {n} узлов, но другой версии p2pnet: она выполняет программы иначе."];
     WAIT_TASKS_RUNNING: ["The last batch is running: {n}.", "The last batches are running: {n}."],
         ["Выполняется последняя {n} порция.", "Выполняются последние {n} порции.", "Выполняются последние {n} порций."];
     BY_NODES: ["on {n} node", "on {n} nodes"], ["на {n} узле", "на {n} узлах", "на {n} узлах"];

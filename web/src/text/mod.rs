@@ -184,6 +184,9 @@ pub fn wait_reason(
         WaitReason::NotConnected => words.say(job::WAIT_NOT_CONNECTED).to_owned(),
         WaitReason::NoProviders => words.say(job::WAIT_NO_PROVIDERS).to_owned(),
         WaitReason::NoneMeetsRequirements => words.say(job::WAIT_NONE_MEETS).to_owned(),
+        WaitReason::OtherVersions { nodes } => {
+            words.plural(job::WAIT_OTHER_VERSIONS, u64::from(*nodes), &shown(u64::from(*nodes)))
+        }
         WaitReason::AllBusy => words.say(job::WAIT_ALL_BUSY).to_owned(),
         WaitReason::Connecting { nodes } => {
             words.plural(job::WAIT_CONNECTING, u64::from(*nodes), &shown(u64::from(*nodes)))

@@ -13,6 +13,10 @@ texts! {
     STARTING: "Starting…", "Запускаемся…";
     CONNECTING_WHY: "No seed node answers yet. The page keeps trying; jobs and settings are safe meanwhile.",
         "Ни один опорный узел пока не отвечает. Страница продолжает попытки; задания и настройки сохраняются.";
+    SEED_NEWER: "The relay speaks a newer version of p2pnet than this page, so the two do not understand each other. What runs here goes on as far as it can without it. Reload to join again.",
+        "Сервер-посредник говорит на более новой версии p2pnet, чем эта страница, и они не понимают друг друга. Начатое здесь продолжается, насколько возможно без него. Перезагрузите страницу, чтобы снова войти в сеть.";
+    SEED_OLDER: "The relay speaks an older version of p2pnet than this page, so the two do not understand each other. Whoever runs it has to update it. Reload to try again.",
+        "Сервер-посредник говорит на более старой версии p2pnet, чем эта страница, и они не понимают друг друга. Его нужно обновить тому, кто его запустил. Перезагрузите страницу, чтобы попробовать снова.";
     NO_WORKERS: "This browser starts no workers, so nothing can be computed in this tab.",
         "Браузер не запускает фоновые потоки, поэтому в этой вкладке ничего нельзя считать.";
     NOTHING_KEPT: "This browser keeps nothing for this page: jobs and settings last only as long as the tab.",

@@ -16,6 +16,7 @@ use libp2p::{
 
 use super::*;
 use crate::{
+    dialects::Dialects,
     streams::{self, StreamFact},
     transport::{closing::Closing, yamux::Multiplexer},
 };
@@ -85,7 +86,7 @@ impl World {
         let keys = Keypair::generate_ed25519();
         let me = keys.public().to_peer_id();
         let (relayed, circuits) = relay::client::new(me);
-        let behaviour = Node { circuits, streams: streams::Behaviour::default() };
+        let behaviour = Node { circuits, streams: streams::Behaviour::new(Dialects::default()) };
         let transport = relayed
             .or_transport(MemoryTransport::default())
             .upgrade(Version::V1)
@@ -163,7 +164,7 @@ impl World {
         let mut all = [Vec::new(), Vec::new()];
         self.until(|happened| {
             if let Happened::Client(node, SwarmEvent::Behaviour(NodeEvent::Streams(event))) = happened
-                && let StreamFact::Opened { stream, .. } | StreamFact::Accepted(stream) = event.fact
+                && let StreamFact::Opened(stream, _) | StreamFact::Accepted(stream, _) = event.fact
             {
                 all[usize::from(node == to)].push(stream);
             }

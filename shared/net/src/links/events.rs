@@ -2,10 +2,10 @@
 
 use libp2p::{
     core::ConnectedPoint,
-    ping, relay,
+    identify, ping, relay,
     swarm::{ConnectionId, SwarmEvent},
 };
-use p2pnet_shared::{api::Path, id::NodeId, node::Input, units::Moment};
+use p2pnet_shared::{api::Path, id::NodeId, node::Input, units::Moment, wire};
 
 use super::{
     Links,
@@ -15,9 +15,9 @@ use super::{
 use crate::{
     address,
     behaviour::BehaviourEvent,
-    frames::{self, Lane, LinkFact, Mark, Outgoing},
+    frames::{self, Ending, Lane, LinkFact, Mark, Outgoing},
     node_of, platform,
-    streams::{self, StreamFact},
+    streams::{self, BLOBS_VERSION, StreamFact},
 };
 
 impl Links {
@@ -82,6 +82,12 @@ impl Links {
                     self.reservations.accepted(seed);
                 }
             }
+            BehaviourEvent::Identify(identify::Event::Received { connection_id, info, .. }) => {
+                if let Some(line) = self.lines.get_mut(&connection_id) {
+                    line.newest = info.protocols.iter().filter_map(|name| wire::number_of(name.as_ref())).max();
+                    self.tell_other_version(now, connection_id);
+                }
+            }
             BehaviourEvent::RelayClient(_) | BehaviourEvent::RelayServer(_) | BehaviourEvent::Identify(_) => {}
             BehaviourEvent::Crowd(event) => match event {},
         }
@@ -91,7 +97,7 @@ impl Links {
         let (path, transport) = address::path_of(endpoint);
         let remote = endpoint.get_remote_address().clone();
         let direct = path == Path::Direct;
-        self.lines.insert(id, Line { remote, outgoing: None, blobs: Blobs::Unasked, incoming: Default::default() });
+        self.lines.insert(id, Line::new(remote));
         self.paths.connected(id, Made { node, path, transport, inbound: endpoint.is_listener() });
         self.liveness.connected(now, id);
         self.dials.connected(node, id);
@@ -103,28 +109,28 @@ impl Links {
     fn on_stream_fact(&mut self, now: Moment, id: ConnectionId, fact: StreamFact) {
         let (Some(line), Some(node)) = (self.lines.get_mut(&id), self.paths.node(id)) else { return };
         match fact {
-            StreamFact::Opened { stream, knows_marks } => {
-                let (outgoing, queue) = Outgoing::new();
+            StreamFact::Opened(stream, version) => {
+                let (outgoing, queue) = Outgoing::new(version);
                 line.outgoing = Some(outgoing);
                 platform::spawn(frames::write(stream, queue, (id, Lane::Words), self.facts.0.clone()));
                 self.liveness.opened(now, id);
-                self.paths.opened(id, knows_marks);
+                self.paths.opened(id, version.knows_marks());
                 self.announce(now, node);
             }
-            StreamFact::Accepted(stream) => {
-                line.incoming[Lane::Words as usize].held = Some(stream);
+            StreamFact::Accepted(stream, version) => {
+                line.incoming[Lane::Words as usize].held = Some((stream, version));
                 if self.paths.accepted(id) {
                     self.listen(id);
                 }
             }
             StreamFact::BlobsAccepted(stream) => {
-                line.incoming[Lane::Blobs as usize].held = Some(stream);
+                line.incoming[Lane::Blobs as usize].held = Some((stream, BLOBS_VERSION));
                 if self.paths.accepted(id) {
                     self.listen(id);
                 }
             }
             StreamFact::BlobsOpened(stream) => {
-                let (outgoing, queue) = Outgoing::new();
+                let (outgoing, queue) = Outgoing::new(BLOBS_VERSION);
                 platform::spawn(frames::write(stream, queue, (id, Lane::Blobs), self.facts.0.clone()));
                 if self.paths.blobs_opened(id) {
                     for frame in line.waiting() {
@@ -141,6 +147,10 @@ impl Links {
                 for frame in waiting {
                     self.put(id, Lane::Blobs, frame);
                 }
+            }
+            StreamFact::NotUnderstood => {
+                line.not_understood_since = Some(now);
+                self.tell_other_version(now, id);
             }
             StreamFact::Refused => self.close(id),
         }
@@ -166,8 +176,13 @@ impl Links {
             (LinkFact::Garbled, _) => self.inputs.push_back(Input::Garbled { from }),
             (LinkFact::Ended(ending), _) => {
                 tracing::debug!(%from, ?ending, "stream ended");
-                if ending != frames::Ending::Closed {
-                    self.inputs.push_back(Input::Garbled { from });
+                match ending {
+                    Ending::Closed => {}
+                    Ending::TooLong | Ending::Garbled => self.inputs.push_back(Input::Garbled { from }),
+                    Ending::OtherVersion => {
+                        let newest = self.lines.get(&id).and_then(|line| line.newest);
+                        self.inputs.push_back(Input::OtherVersion { node: from, newest });
+                    }
                 }
                 self.close(id);
             }
@@ -176,7 +191,10 @@ impl Links {
 
     fn on_closed(&mut self, now: Moment, id: ConnectionId) {
         let Some(node) = self.paths.node(id) else { return };
-        self.lines.remove(&id);
+        // It may have been quicker to close the connection than to say what it speaks.
+        if let Some(Line { not_understood_since: Some(_), newest, .. }) = self.lines.remove(&id) {
+            self.inputs.push_back(Input::OtherVersion { node, newest });
+        }
         self.liveness.closed(id);
         self.paths.closed(now, id);
         self.carry_out(now);

@@ -1,6 +1,7 @@
 //! The streams of one connection, and what waits to be written there.
 
 use libp2p::{Multiaddr, Stream};
+use p2pnet_shared::{units::Moment, wire::Version};
 
 use super::liveness::Writing;
 use crate::frames::{Lane, Outgoing, Reader};
@@ -12,13 +13,19 @@ pub(super) struct Line {
     pub(super) blobs: Blobs,
     /// The streams of the other side: for messages, and for blobs.
     pub(super) incoming: [Incoming; 2],
+    /// The newest version that the other side speaks, once it said so.
+    pub(super) newest: Option<u16>,
+    /// Since when it is known that it speaks none of ours.
+    pub(super) not_understood_since: Option<Moment>,
+    /// When our node was told so.
+    pub(super) told_at: Option<Moment>,
 }
 
 /// A stream of the other side.
 #[derive(Default)]
 pub(super) struct Incoming {
     /// While it waits until the node knows of the connection,
-    pub(super) held: Option<Stream>,
+    pub(super) held: Option<(Stream, Version)>,
     /// and when it is read.
     pub(super) reader: Option<Reader>,
 }
@@ -36,6 +43,24 @@ pub(super) enum Blobs {
 }
 
 impl Line {
+    /// One without streams.
+    pub(super) fn new(remote: Multiaddr) -> Self {
+        Self {
+            remote,
+            outgoing: None,
+            blobs: Blobs::Unasked,
+            incoming: Default::default(),
+            newest: None,
+            not_understood_since: None,
+            told_at: None,
+        }
+    }
+
+    /// The version in which we speak here, once we can.
+    pub(super) fn version(&self) -> Option<Version> {
+        self.outgoing.as_ref().map(Outgoing::version)
+    }
+
     pub(super) fn writing(&self) -> Writing {
         let writing = |outgoing: &Outgoing| Writing { queued: outgoing.queued(), written: outgoing.written() };
         let words = self.outgoing.as_ref().map(writing).unwrap_or_default();

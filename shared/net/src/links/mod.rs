@@ -52,6 +52,7 @@ use crate::{
 };
 
 /// Something happened outside.
+#[allow(clippy::large_enum_variant)] // there is one at a time, and a box would be one more allocation for each message
 pub enum Happening {
     /// In libp2p.
     Swarm(Box<SwarmEvent<BehaviourEvent>>),
@@ -164,7 +165,8 @@ impl Links {
     /// Says something. To a node that is not connected it is lost, and the node has been told so already.
     pub fn send(&mut self, now: Moment, to: NodeId, message: &Message) {
         let Some(id) = self.paths.active(to) else { return };
-        let frame = match wire::encode(message) {
+        let Some(version) = self.lines.get(&id).and_then(Line::version) else { return };
+        let frame = match wire::encode(version, message) {
             Ok(frame) => frame,
             Err(error) => {
                 tracing::error!(%to, %error, "a message of ours cannot be sent");
@@ -234,6 +236,11 @@ impl Links {
         }
         self.maintained = now;
         self.swarm.behaviour_mut().crowd.set_now(now);
+        let ids: Vec<_> = self.lines.keys().copied().collect();
+        for id in ids {
+            self.tell_other_version(now, id);
+            self.close_if_told(now, id);
+        }
         self.close_what_is_useless(now);
         if let Some(id) = liveness::overfull(self.lines.iter().map(|(id, line)| (*id, line.writing().queued))) {
             self.close(id);
@@ -349,10 +356,10 @@ impl Links {
     fn listen(&mut self, id: ConnectionId) {
         let Some(line) = self.lines.get_mut(&id) else { return };
         for (incoming, lane) in line.incoming.iter_mut().zip([Lane::Words, Lane::Blobs]) {
-            if let Some(stream) = incoming.held.take() {
+            if let Some((stream, version)) = incoming.held.take() {
                 let (reader, gate) = Reader::new();
                 incoming.reader = Some(reader);
-                platform::spawn(frames::read(stream, gate, (id, lane), self.facts.0.clone()));
+                platform::spawn(frames::read(stream, version, gate, (id, lane), self.facts.0.clone()));
             }
         }
     }
@@ -395,6 +402,28 @@ impl Links {
         let addresses = self.reach.told();
         if !addresses.is_empty() {
             self.inputs.push_back(Input::Reachable { addresses });
+        }
+    }
+
+    /// Tells the node that another one speaks no version that we do, once it is known what it speaks or the other does not
+    /// say it in time.
+    fn tell_other_version(&mut self, now: Moment, id: ConnectionId) {
+        let (Some(line), Some(node)) = (self.lines.get_mut(&id), self.paths.node(id)) else { return };
+        let Some(since) = line.not_understood_since else { return };
+        if line.newest.is_some() || now >= since + Millis(limits::IDENTIFY_MILLIS) {
+            line.not_understood_since = None;
+            let newest = line.newest;
+            tracing::warn!(%node, ?newest, "it speaks no version of the protocol that this build does");
+            self.inputs.push_back(Input::OtherVersion { node, newest });
+            line.told_at = Some(now);
+        }
+    }
+
+    /// Closes a connection over which nothing can be said. Not at once: the other side is to find out what we speak, too.
+    fn close_if_told(&mut self, now: Moment, id: ConnectionId) {
+        let told_at = self.lines.get(&id).and_then(|line| line.told_at);
+        if told_at.is_some_and(|at| now >= at + Millis(limits::IDENTIFY_MILLIS)) {
+            self.close(id);
         }
     }
 

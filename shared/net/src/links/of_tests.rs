@@ -1,9 +1,10 @@
 //! What tests do with links, and nobody else.
 
 use libp2p::Multiaddr;
-use p2pnet_shared::id::NodeId;
+use p2pnet_shared::{id::NodeId, wire::Version};
 
 use super::Links;
+use crate::dialects::Dialects;
 
 impl Links {
     /// Sends bytes that are no message.
@@ -20,7 +21,7 @@ impl Links {
 
     /// Behaves as one of an older build on connections that come: it knows no marks and no stream for blobs.
     pub fn be_older(&mut self) {
-        self.swarm.behaviour_mut().streams.older = true;
+        self.swarm.behaviour_mut().streams.speak(Dialects::of([Version::V1]));
     }
 
     /// Dials an address of any kind, also where there is a connection.

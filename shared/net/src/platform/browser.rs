@@ -14,6 +14,7 @@ use libp2p::{
 use crate::{
     StartError,
     behaviour::Behaviour,
+    dialects::Dialects,
     limits,
     transport::{bounded::Bounded, webrtc_direct::WebRtcDirect, websocket::WebSockets, yamux::Multiplexer},
 };
@@ -53,7 +54,7 @@ pub fn open(
     let (relay_transport, relay_client) = relay::client::new(keypair.public().to_peer_id());
     let swarm = Swarm::new(
         transport(keypair, relay_transport)?,
-        Behaviour::new(keypair, agent, relay_client, dummy::Behaviour),
+        Behaviour::new(keypair, agent, Dialects::default(), relay_client, dummy::Behaviour),
         keypair.public().to_peer_id(),
         swarm::Config::with_wasm_executor()
             .with_idle_connection_timeout(limits::SILENT_TIMEOUT)

@@ -25,7 +25,9 @@ use tokio::sync::watch;
 use crate::{
     StartError,
     behaviour::Behaviour,
-    circuits, limits,
+    circuits,
+    dialects::Dialects,
+    limits,
     transport::{
         bounded::Bounded,
         closing::Closing,
@@ -58,6 +60,8 @@ pub struct Options {
     pub webrtc: Option<WebRtc>,
     /// Multiaddresses under which others reach this node beside those it listens on: a public name, a proxy.
     pub external: Vec<String>,
+    /// The versions of the protocol that it speaks.
+    pub dialects: Dialects,
 }
 
 /// Where a native node takes WebRTC connections.
@@ -78,6 +82,7 @@ impl Default for Options {
             quic_port: None,
             webrtc: None,
             external: Vec::new(),
+            dialects: Dialects::default(),
         }
     }
 }
@@ -146,7 +151,13 @@ pub fn open(
     let transport = transport(keypair, relay_transport, door_transport, certificate)?;
     let mut swarm = Swarm::new(
         transport,
-        Behaviour::new(keypair, agent, relay_client, relay_server(keypair.public().to_peer_id(), serve)),
+        Behaviour::new(
+            keypair,
+            agent,
+            options.dialects.clone(),
+            relay_client,
+            relay_server(keypair.public().to_peer_id(), serve),
+        ),
         keypair.public().to_peer_id(),
         swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(limits::SILENT_TIMEOUT)

@@ -25,6 +25,11 @@ use crate::{Options, limits};
 /// Bytes of a large message.
 const LARGE: usize = 1 << 19;
 
+/// A frame of a kind that is known, and is none.
+fn garbled() -> Vec<u8> {
+    [vec![1], garbage(100)].concat()
+}
+
 /// Bytes that follow no protocol, the same in every run.
 fn garbage(len: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
@@ -114,7 +119,7 @@ async fn a_node_that_never_reads_is_hung_up_on_before_it_costs_much() {
 async fn a_frame_that_is_no_message_is_reported_and_the_link_goes_on() {
     let (a, mut b) = pair().await;
     let (a_me, b_me) = (a.me, b.me);
-    a.act(move |links| links.send_raw(b_me, garbage(100)));
+    a.act(move |links| links.send_raw(b_me, garbled()));
     a.send(b_me, Message::Withdraw);
     b.until(|input| matches!(input, Input::Garbled { from } if from == a_me).then_some(())).await;
     assert_eq!(b.received().await, Message::Withdraw);
@@ -125,7 +130,7 @@ async fn a_node_that_sends_only_garbage_is_hung_up_on() {
     let (mut a, mut b) = pair().await;
     let b_me = b.me;
     for _ in 0..=limits::GARBLED_FRAMES {
-        a.act(move |links| links.send_raw(b_me, garbage(100)));
+        a.act(move |links| links.send_raw(b_me, garbled()));
     }
     tokio::join!(a.gone(), b.gone());
 }

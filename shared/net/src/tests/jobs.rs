@@ -8,7 +8,7 @@ use p2pnet_shared::{
     engine::{Batch, BatchReport, Engine, EngineName, WasmiEngine},
     id::JobId,
     job::{AttemptState, JobState, kinds},
-    kernel,
+    kernel::{self, REWRITE_VERSION},
     node::{Keep, NodeConfig},
     units::Moment,
     wire::Role,
@@ -87,6 +87,7 @@ fn run(seed: u8, role: Role, options: Options) -> Running {
         seed: [seed; 32],
         keep: Keep::default(),
         can_rest: true,
+        rewrite: REWRITE_VERSION,
     };
     let host = TestHost { facts: facts.clone(), records: MemoryRecords::default() };
     let begin = Start { secret, config, restored: Vec::new(), results: BTreeMap::new(), modules: BTreeMap::new() };

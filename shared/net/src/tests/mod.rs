@@ -9,3 +9,4 @@ mod jobs;
 mod moves;
 mod party;
 mod transports;
+mod versions;

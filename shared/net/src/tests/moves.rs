@@ -13,7 +13,7 @@ use p2pnet_shared::{
     api::Path,
     id::{AttemptId, Hash, NodeId},
     node::Input,
-    wire::{Message, Payload},
+    wire::{Extensions, Message, Payload},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -34,7 +34,11 @@ const AHEAD: u64 = 40;
 
 fn numbered(number: u64) -> Message {
     let len = usize::try_from(number * 7_919 % 40_000).unwrap();
-    Message::Deliver { attempt: AttemptId(number), report: Payload::Inline(vec![7; len]) }
+    Message::Deliver {
+        attempt: AttemptId(number),
+        report: Payload::Inline(vec![7; len]),
+        extensions: Extensions::default(),
+    }
 }
 
 /// A part of a blob, which has a stream of its own.
@@ -270,7 +274,11 @@ async fn an_old_stream_that_never_ends_holds_the_new_one_back_for_a_while_and_co
     a.send(b.me, numbered(0));
     dial_directly(&a, &mut b).await;
     tokio::join!(moved(&mut a), moved(&mut b));
-    let large = Message::Deliver { attempt: AttemptId(0), report: Payload::Inline(vec![7; 1 << 19]) };
+    let large = Message::Deliver {
+        attempt: AttemptId(0),
+        report: Payload::Inline(vec![7; 1 << 19]),
+        extensions: Extensions::default(),
+    };
     for _ in 0..32 {
         a.send(b.me, large.clone());
     }

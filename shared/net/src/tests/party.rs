@@ -49,6 +49,7 @@ pub fn everything() -> Options {
         quic_port: Some(0),
         webrtc: Some(WebRtc { port: 0, certificate: new_certificate().unwrap() }),
         external: Vec::new(),
+        ..Options::default()
     }
 }
 

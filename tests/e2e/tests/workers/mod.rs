@@ -1,6 +1,6 @@
 //! What the workers of a donating tab do, seen by watching them: what they compile, what they are given, how many start.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -202,6 +202,44 @@ async fn in_a_tab_of_one_core_an_endless_call_is_set_aside_for_small_jobs_of_oth
         cancel(stage, &endless).await
     };
     Stage::new(1).await?.play(story).await
+}
+
+/// Sixteen calls fit a batch by the time that they take, and put out half a gigabyte.
+#[tokio::test]
+async fn a_batch_that_puts_out_more_than_can_travel_takes_no_more_of_a_tab_than_one_that_travels() -> Result<()> {
+    const MEBIBYTES: u16 = 32;
+    const CALLS: usize = 40;
+    /// What may travel stands in the worker, in the message to the page, in the page and in what it sends.
+    const MOST: u64 = 600 << 20;
+    let story = async |stage: &mut Stage| {
+        let donor = &stage.people[0];
+        donor.become_donor(stage.relay.url()).await?;
+        donor.slide("cores", 1).await?;
+        let before = donor.memory();
+        let input = STANDARD.encode("a\n".repeat(CALLS));
+        let kernel = kernels::large(MEBIBYTES);
+        let job = json!({"kind":"kernel","kernel":kernel,"input":input,"split":"lines","merge":"concat"});
+        let id = stage.relay.submit(&job).await?;
+        let (began, mut most) = (Instant::now(), before);
+        let ended = loop {
+            most = most.max(donor.memory());
+            let job = stage.relay.job(&id).await?;
+            if job["state"] == "failed" || job["state"] == "completed" {
+                break job;
+            }
+            ensure!(began.elapsed() < JOB, "it does not end: {job:#}");
+            sleep(Duration::from_millis(20)).await;
+        };
+        println!("{} MiB more at the most, {:?}", (most - before) >> 20, ended["error"]);
+        // In all it is more than a job may put out.
+        ensure!(ended["error"]["code"] == "too_large", "{ended:#}");
+        ensure!(most - before < MOST, "{} MiB more at the most", (most - before) >> 20);
+        ensure!(donor.tasks_done().await? > 2, "the tab did none of it");
+        let small = json!({"kind":"map","data":[1,2,3],"map":"x * x"});
+        ensure!(stage.relay.compute(&small, JOB).await? == json!([1, 4, 9]), "a wrong result");
+        Ok(())
+    };
+    Stage::alone(1).await?.play(story).await
 }
 
 #[tokio::test]

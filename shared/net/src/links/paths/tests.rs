@@ -4,7 +4,10 @@
 
 mod two_ends;
 
-use p2pnet_shared::{api::Path, wire::Role};
+use p2pnet_shared::{
+    api::Path,
+    wire::{Extensions, Role},
+};
 
 use super::*;
 
@@ -26,7 +29,7 @@ fn relayed(inbound: bool) -> Made {
 }
 
 fn hello(session: u64) -> Message {
-    Message::Hello { version: 1, role: Role::Client, agent: "test".to_owned(), session }
+    Message::Hello { role: Role::Client, agent: "test".to_owned(), session, extensions: Extensions::default() }
 }
 
 /// The first beginning of the other, and of ours.

@@ -1,0 +1,70 @@
+//! What always holds in a requester's books.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Requester,
+    entry::{Entry, Rest},
+};
+use crate::{
+    id::{AttemptId, NodeId},
+    node::audit::holds,
+};
+
+impl Requester {
+    pub(in crate::node) fn audit(&self) -> Result<(), String> {
+        let open = || self.jobs.values().filter(|entry| !entry.state.is_final());
+        let active: BTreeSet<_> = open().map(Entry::rank).collect();
+        holds(active == self.active, "the jobs that are not over and their list disagree")?;
+        for entry in open() {
+            holds(entry.is_hungry() == entry.waits.is_some(), "a job waits without a place in the line")?;
+            holds(entry.waits.is_none_or(|turn| turn == entry.turn()), "a job's place in the line is an old one")?;
+        }
+        self.owners.audit(
+            open()
+                .map(|entry| (entry.holder, [entry.held_bytes(), entry.booked_bytes], entry.waits))
+                .chain(self.reserved.values().map(|(holder, bytes)| (*holder, [*bytes, 0], None))),
+        )?;
+        let mut outstanding: BTreeMap<NodeId, BTreeSet<AttemptId>> = BTreeMap::new();
+        for (id, attempt) in &self.attempts {
+            let live = self.jobs.get(&attempt.job).is_some_and(|entry| entry.live.contains(id));
+            holds(live, "an attempt belongs to no job")?;
+            outstanding.entry(attempt.node).or_default().insert(*id);
+        }
+        holds(self.candidates.knows_who_delivered(), "a node that has delivered is not known")?;
+        for (node, candidate) in self.candidates.iter() {
+            let known = outstanding.remove(&node).unwrap_or_default();
+            holds(known == candidate.outstanding, "a node's batches and the attempts disagree")?;
+            holds(candidate.owes_what_it_has(), "a node owes what it has not")?;
+            let rests = |id: &AttemptId| self.attempts.get(id).is_some_and(|attempt| attempt.rest != Rest::No);
+            let resting: BTreeSet<AttemptId> = known.into_iter().filter(rests).collect();
+            holds(resting == candidate.resting, "what a node set aside and the attempts disagree")?;
+        }
+        holds(outstanding.is_empty(), "an attempt's node is forgotten")?;
+        self.candidates.records.audit()?;
+        self.called_off.audit()?;
+        let arriving = self.arriving.values().all(|attempts| !attempts.is_empty());
+        holds(arriving, "a blob arrives for nobody")?;
+        self.jobs.values().try_for_each(|entry| self.audit_job(entry))
+    }
+
+    fn audit_job(&self, entry: &Entry) -> Result<(), String> {
+        let spans = entry.live.iter().filter_map(|id| self.attempts.get(id)).map(|attempt| attempt.span.len());
+        holds(entry.issued_units == spans.sum::<u64>(), "the units that are out are miscounted")?;
+        if entry.state.is_final() {
+            return holds(entry.live.is_empty() && entry.issued.is_empty(), "a job that is over has work out");
+        }
+        let mut units = entry.open.units() + entry.done_units;
+        for task in entry.issued.values() {
+            units += task.span.len();
+            let live = task.live.iter().all(|id| entry.live.contains(id));
+            holds(live && !task.live.is_empty(), "a task is out with nobody")?;
+        }
+        units += entry.retries.values().map(|task| task.span.len()).sum::<u64>();
+        holds(units == entry.units, "a job's units are not each in one place")?;
+        holds(
+            entry.done.keys().map(|span| span.len()).sum::<u64>() == entry.done_units,
+            "finished units are miscounted",
+        )
+    }
+}

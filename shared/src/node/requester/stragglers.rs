@@ -1,0 +1,125 @@
+//! The end of a job does not wait for its slowest node: when nothing is left to give out and a core is idle, a task that
+//! would end late goes to a second node. The first delivery wins, the other attempt is called off.
+
+use std::cmp::Reverse;
+
+use super::{Requester, entry::Attempt};
+use crate::{
+    id::JobId,
+    node::core::Core,
+    units::{Millis, Moment},
+    wire::Offer,
+};
+
+/// What another attempt must save to be worth it.
+const GAIN: Millis = Millis(300);
+/// Attempts of one task at once.
+const MOST_ATTEMPTS: usize = 4;
+/// Tasks looked at in one step, the latest first.
+const MOST_LOOKED_AT: usize = 64;
+
+/// A task that is out, and when it will end if nothing is done.
+struct Slow {
+    ends_at: Reverse<Moment>,
+    start: u64,
+    units: u64,
+    planned: Millis,
+}
+
+impl Requester {
+    /// Looks for tasks that another node would finish sooner, and sends them there too.
+    pub(super) fn resend_stragglers(&mut self, core: &mut Core) {
+        let ending: Vec<JobId> = self
+            .active
+            .iter()
+            .filter(|rank| self.jobs.get(&rank.2).is_some_and(|entry| !entry.can_give() && !entry.live.is_empty()))
+            .map(|rank| rank.2)
+            .filter(|job| self.may_repeat(*job))
+            .collect();
+        if ending.is_empty() {
+            return;
+        }
+        let mut idle = self.idle(core);
+        for job in ending {
+            if idle.is_empty() {
+                return;
+            }
+            self.resend_of(core, job, &mut idle);
+        }
+    }
+
+    fn resend_of(&mut self, core: &mut Core, job: JobId, idle: &mut Vec<(Offer, usize)>) {
+        for slow in self.slow_tasks(core, job) {
+            let Some(entry) = self.jobs.get(&job) else { return };
+            let Some(task) = entry.issued.get(&slow.start) else { continue };
+            // The fastest; a node that has not shown its speed may be anything.
+            let best = idle
+                .iter()
+                .enumerate()
+                .filter(|(_, (offer, _))| self.may_copy(core, entry, task, offer))
+                .map(|(place, (offer, _))| {
+                    let takes = entry.paces.duration(offer.node, slow.units);
+                    (takes.unwrap_or(Millis(slow.planned.0.saturating_mul(2))), place)
+                })
+                .min();
+            let Some((takes, place)) = best else { continue };
+            let saved = slow.ends_at.0 - (core.now + takes);
+            if saved.0 <= GAIN.0 + takes.0 / 4 {
+                continue;
+            }
+            let (node, cores) = (idle[place].0.node, self.candidates.cores(core, &idle[place].0));
+            idle[place].1 -= 1;
+            if idle[place].1 == 0 {
+                idle.remove(place);
+            }
+            self.send_copy(core, node, cores, job, slow.start);
+        }
+    }
+
+    /// The tasks of a job that will end last.
+    fn slow_tasks(&self, core: &Core, job: JobId) -> Vec<Slow> {
+        let Some(entry) = self.jobs.get(&job) else { return Vec::new() };
+        let mut slow: Vec<Slow> = entry
+            .issued
+            .values()
+            .filter(|task| task.live.len() < MOST_ATTEMPTS)
+            .filter_map(|task| {
+                let attempts = task.live.iter().filter_map(|id| self.attempts.get(id));
+                let (ends_at, planned) = attempts
+                    .map(|attempt| (self.expected_end(core.now, attempt), attempt.due - attempt.assigned_at))
+                    .min()?;
+                let units = task.span.len();
+                Some(Slow { ends_at: Reverse(ends_at), start: task.span.start, units, planned })
+            })
+            .collect();
+        slow.sort_unstable_by_key(|slow| (slow.ends_at, slow.start));
+        slow.truncate(MOST_LOOKED_AT);
+        slow
+    }
+
+    fn expected_end(&self, now: Moment, attempt: &Attempt) -> Moment {
+        if self.candidates.get(attempt.node).is_none_or(|candidate| candidate.lost_at.is_some()) {
+            Moment(u64::MAX)
+        } else if now <= attempt.due + attempt.aside(now) {
+            attempt.due + attempt.aside(now)
+        } else {
+            // Late already: it may well take as long again.
+            now + (now - (attempt.assigned_at + attempt.aside(now)))
+        }
+    }
+
+    /// Nodes with a core that has none of our work, and how many.
+    fn idle(&self, core: &Core) -> Vec<(Offer, usize)> {
+        self.candidates
+            .reachable(core)
+            .into_iter()
+            .filter_map(|node| {
+                let candidate = self.candidates.get(node)?;
+                let offer = candidate.fresh(core.now)?;
+                let cores = usize::from(self.candidates.cores(core, offer));
+                let spare = cores.saturating_sub(candidate.awake());
+                (spare > 0).then(|| (offer.clone(), spare))
+            })
+            .collect()
+    }
+}

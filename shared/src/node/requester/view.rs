@@ -1,0 +1,180 @@
+//! What a person sees of jobs. Nothing here costs more than the attempts and nodes that it shows.
+
+use std::ops::Bound;
+
+use super::{
+    Requester, cut,
+    entry::{Entry, MOST_SHOWN},
+};
+use crate::{
+    api::{AttemptView, JobStatus, JobSummary, NodeShare, Progress},
+    id::JobId,
+    job::{Elapsed, JobState, WaitReason},
+    node::{broker::meets, core::Core},
+    units::Moment,
+};
+
+/// Bytes of a job's source that are shown.
+pub(super) const MOST_SOURCE_SHOWN: usize = 4 << 10;
+
+impl Requester {
+    pub(super) fn summarise(&self, core: &Core, entry: &Entry) -> JobSummary {
+        entry.summary(core.now, self.waiting(core, entry))
+    }
+
+    pub(super) fn status(&self, core: &Core, entry: &Entry) -> JobStatus {
+        let live = entry.live.iter().filter_map(|id| Some(self.attempts.get(id)?.view(*id)));
+        let mut attempts: Vec<AttemptView> = entry.ended.iter().cloned().chain(live).collect();
+        attempts.sort_by_key(|attempt| attempt.id);
+        attempts.drain(..attempts.len().saturating_sub(MOST_SHOWN));
+        let nodes = most_units_first(entry.shares.values().cloned().collect());
+        JobStatus {
+            summary: self.summarise(core, entry),
+            requirements: entry.requirements,
+            policy: entry.policy,
+            elapsed: entry.elapsed(core.now),
+            source: cut(&entry.source, MOST_SOURCE_SHOWN).to_owned(),
+            attempts,
+            attempts_total: entry.attempts_total,
+            nodes,
+            partial: entry.partial.clone(),
+        }
+    }
+
+    /// Notes jobs that wait for another reason than when they were last told of. A reason costs a look at every offer, so
+    /// each call looks at some jobs only, in turn.
+    pub(super) fn note_reasons(&mut self, core: &Core) {
+        const MOST_LOOKED_AT: usize = 32;
+        let (ahead, behind) = match self.reasons_noted {
+            Some(last) => (Bound::Excluded(last), Some(last)),
+            None => (Bound::Unbounded, None),
+        };
+        let rest = behind.into_iter().flat_map(|last| self.jobs.range(..=last));
+        let looked: Vec<JobId> =
+            self.jobs.range((ahead, Bound::Unbounded)).chain(rest).map(|(id, _)| *id).take(MOST_LOOKED_AT).collect();
+        self.reasons_noted = looked.last().copied();
+        for id in looked {
+            let Some(entry) = self.jobs.get(&id) else { continue };
+            if entry.told_reason != self.waiting(core, entry) {
+                self.changed.insert(id);
+            }
+        }
+    }
+
+    /// Why a job does not move, if it does not.
+    pub(super) fn waiting(&self, core: &Core, entry: &Entry) -> Option<WaitReason> {
+        match entry.state {
+            JobState::Queued | JobState::Running => {}
+            JobState::Verifying | JobState::Completed | JobState::Failed | JobState::Cancelled | JobState::Expired => {
+                return None;
+            }
+        }
+        let now = core.now;
+        if entry.open.is_empty() && !entry.issued.is_empty() {
+            let batches = u32::try_from(entry.issued.len()).unwrap_or(u32::MAX);
+            return Some(WaitReason::TasksRunning { batches });
+        }
+        if !entry.issued.is_empty() {
+            return None;
+        }
+        let paused = entry.retries.values().map(|task| task.not_before).min();
+        if let Some(at) = paused.filter(|at| entry.open.is_empty() && *at > now) {
+            return Some(WaitReason::Retrying { at });
+        }
+        let mut offers = 0u32;
+        let mut fitting = 0u32;
+        let mut reached = 0u32;
+        for (node, candidate) in self.candidates.iter() {
+            let Some(offer) = candidate.fresh(now) else { continue };
+            offers += 1;
+            if meets(offer, &entry.requirements) && !entry.unfit.contains(&node) {
+                fitting += 1;
+                reached += u32::from(core.reaches(node));
+            }
+        }
+        let dialling = u32::try_from(self.candidates.dialling()).unwrap_or(u32::MAX);
+        Some(if reached > 0 {
+            WaitReason::AllBusy
+        } else if fitting > 0 {
+            WaitReason::Connecting { nodes: dialling.max(1) }
+        } else if offers > 0 || (core.is_online() && self.known_offers > 0 && !self.asked.is_empty()) {
+            WaitReason::NoneMeetsRequirements
+        } else if core.is_online() && self.other_offers > 0 && !self.asked.is_empty() {
+            WaitReason::OtherVersions { nodes: self.other_offers }
+        } else if core.is_online() {
+            WaitReason::NoProviders
+        } else {
+            WaitReason::NotConnected
+        })
+    }
+}
+
+impl Entry {
+    /// What a list shows of it.
+    pub(super) fn summary(&self, now: Moment, waiting: Option<WaitReason>) -> JobSummary {
+        JobSummary {
+            id: self.id,
+            holder: self.holder,
+            name: self.metadata.name.clone(),
+            labels: self.metadata.labels.clone(),
+            kind: self.kind.clone(),
+            state: self.state,
+            waiting,
+            error: self.error.clone(),
+            failed_parts: self.failed_parts,
+            progress: self.progress(now),
+            created_at: self.created_at,
+            finished_at: self.finished_at,
+        }
+    }
+
+    fn progress(&self, now: Moment) -> Progress {
+        let left = self.units.saturating_sub(self.done_units);
+        let crowd = self.paces.crowd();
+        let remaining_seconds = if self.state.is_final() || self.done_units == 0 {
+            None
+        } else if crowd > 0 {
+            Some(seconds(u128::from(left) * 1000, u128::from(crowd)))
+        } else {
+            let ran = self.started_at.map_or(0, |at| (now - at).0);
+            Some(seconds(u128::from(left) * u128::from(ran), u128::from(self.done_units) * 1000))
+        };
+        Progress {
+            units_total: self.units,
+            units_done: self.done_units,
+            units_running: self.issued_units.min(left),
+            gas: self.gas,
+            percent: percent(self.done_units, self.units),
+            remaining_seconds,
+        }
+    }
+
+    fn elapsed(&self, now: Moment) -> Elapsed {
+        elapsed(self.created_at, self.started_at, self.finished_at.unwrap_or(now))
+    }
+}
+
+/// Time spent until `end`.
+pub(super) fn elapsed(created_at: Moment, started_at: Option<Moment>, end: Moment) -> Elapsed {
+    Elapsed {
+        waited: started_at.unwrap_or(end) - created_at,
+        ran: started_at.map_or_else(Default::default, |at| end - at),
+    }
+}
+
+/// Whole percent, rounded down.
+pub(super) fn percent(done: u64, units: u64) -> u8 {
+    u8::try_from(u128::from(done) * 100 / u128::from(units.max(1))).unwrap_or(100)
+}
+
+/// Nodes by what they did, as many as are shown.
+pub(super) fn most_units_first(mut nodes: Vec<NodeShare>) -> Vec<NodeShare> {
+    nodes.sort_by_key(|share| std::cmp::Reverse(share.units));
+    nodes.truncate(MOST_SHOWN);
+    nodes
+}
+
+/// A quotient of seconds, rounded up.
+fn seconds(dividend: u128, divisor: u128) -> u64 {
+    u64::try_from(dividend.div_ceil(divisor.max(1))).unwrap_or(u64::MAX)
+}

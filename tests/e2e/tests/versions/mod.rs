@@ -1,0 +1,42 @@
+//! A relay that was brought up to date under an open page.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use p2pnet_e2e::stage::Stage;
+use tokio::time::sleep;
+
+use crate::{JOB, RELAY_AWAY, SOON, seconds_of_work};
+
+/// A tab dials such a relay again once a minute.
+const REDIAL: Duration = Duration::from_secs(100);
+
+#[tokio::test]
+async fn a_page_of_another_version_than_its_relay_says_so_goes_on_with_what_it_has_and_joins_again() -> Result<()> {
+    let story = async |stage: &mut Stage| {
+        stage.expected = RELAY_AWAY;
+        stage.people[0].become_donor(stage.relay.url()).await?;
+        let job = seconds_of_work(8);
+        stage.people[0].submit(&job.source).await?;
+        stage.relay.stop()?;
+        stage.relay.start_again_speaking("/p2pnet/node/99")?;
+        let banner = stage.people[0].text_when("other-version", SOON, |text| !text.is_empty()).await?;
+        ensure!(banner.contains("newer version"), "the banner says {banner:?}");
+        // What the tab can do by itself goes on.
+        ensure!(stage.people[0].job_result(JOB).await? == job.result, "a wrong count");
+
+        stage.relay.stop()?;
+        stage.relay.start_again()?;
+        let began = Instant::now();
+        while stage.people[0]
+            .script("return document.querySelector(\"[data-testid='other-version']\") === null", vec![])
+            .await?
+            != true
+        {
+            ensure!(began.elapsed() < REDIAL, "the banner stays");
+            sleep(Duration::from_millis(500)).await;
+        }
+        stage.people[0].connected().await
+    };
+    Stage::new(1).await?.play(story).await
+}
