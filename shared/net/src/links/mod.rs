@@ -236,8 +236,9 @@ impl Links {
         }
         self.maintained = now;
         self.swarm.behaviour_mut().crowd.set_now(now);
-        let ids: Vec<_> = self.lines.keys().copied().collect();
-        for id in ids {
+        let mute = self.lines.iter().filter(|(_, line)| line.not_understood_since.is_some() || line.told_at.is_some());
+        let mute: Vec<ConnectionId> = mute.map(|(id, _)| *id).collect();
+        for id in mute {
             self.tell_other_version(now, id);
             self.close_if_told(now, id);
         }
