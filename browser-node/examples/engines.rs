@@ -19,10 +19,7 @@ use wasm_bindgen::prelude::*;
 /// Calls that travel together; production's batches of tiny tasks are about so large.
 const BATCH: usize = 4_096;
 
-fn main() {
-    // In the measuring worker that listens in vain: its script takes the messages.
-    p2pnet_browser::run_if_worker();
-}
+fn main() {}
 
 /// A kernel, ready on both engines, rewritten and not.
 #[wasm_bindgen]

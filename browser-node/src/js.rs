@@ -9,12 +9,6 @@ extern "C" {
     #[wasm_bindgen(js_namespace = performance, js_name = now)]
     pub fn monotonic_millis() -> f64;
 
-    type ImportMeta;
-    #[wasm_bindgen(method, getter)]
-    fn url(this: &ImportMeta) -> String;
-    #[wasm_bindgen(thread_local_v2, js_namespace = import, js_name = meta)]
-    static IMPORT_META: ImportMeta;
-
     /// `navigator.locks`; web-sys has it only behind unstable flags.
     pub type LockManager;
     #[wasm_bindgen(method, catch)]
@@ -24,11 +18,6 @@ extern "C" {
         options: &Object,
         granted: &Closure<dyn FnMut(JsValue) -> Promise>,
     ) -> Result<Promise, JsValue>;
-}
-
-/// The address of this binary's own JavaScript, which a worker imports to run the same binary.
-pub fn own_script_url() -> String {
-    IMPORT_META.with(ImportMeta::url)
 }
 
 /// `navigator.locks`, where there is one (secure contexts).

@@ -1,13 +1,10 @@
 //! What only a browser has: Web Workers that run kernels, IndexedDB that keeps a tab's identity and jobs, and the boot
 //! of a node inside a tab. The page (`web`) starts a node here, shows what it says, and holds no logic of the network.
 //!
-//! One wasm binary serves the page and its workers, so `main` begins with a question:
+//! Not all of it is in the page's own binary: see [`pieces`], whose binaries are in `bin/`.
 //!
 //! ```text
 //! fn main() {
-//!     if p2pnet_browser::run_if_worker() {
-//!         return;                                   // this is a worker: it executes batches until it is terminated
-//!     }
 //!     p2pnet_browser::show_panics();                // a bug in the page says so instead of freezing
 //!     let node = p2pnet_browser::start(p2pnet_browser::Options::default()).await?;   // inside spawn_local, before drawing
 //!
@@ -18,7 +15,7 @@
 //!     node.device();                                // cores, battery, online, visible
 //!     node.health();                                // what is wrong: storage, workers, seed
 //!     node.changes();                               // a Stream: settings, device or health changed; read them again
-//!     let job = node.read_job(r#"{"kind":"map",…}"#)?;    // JSON -> Job, or a Refusal that says where it is wrong
+//!     let job = node.read_job(r#"{"kind":"map",…}"#).await?;    // JSON -> Job, or a Refusal that says where it is wrong
 //!     let sample = node.dry_run(source).await?;     // a few units in a worker here: result, gas, speed
 //!     let id = node.handle().submit(job).await?;
 //! }
@@ -32,7 +29,9 @@ mod dry_run;
 pub mod engine;
 mod host;
 mod js;
+pub mod kinds;
 mod panics;
+pub mod pieces;
 mod pool;
 mod reins;
 mod runtime;
@@ -47,11 +46,15 @@ pub use clock::now;
 pub use device::{Battery, Device};
 pub use dry_run::DryRun;
 pub use js::base_path;
+pub use kinds::{Kinds, Readers};
 /// Which jobs a listener hears of.
 pub use p2pnet_net::handle::Hears;
 pub use panics::show_panics;
-pub use pool::{Lane, Pool, PoolRun};
+pub use pool::{
+    Lane, Pool, PoolRun,
+    protocol::{Outcome, decode, encode},
+};
 pub use runtime::{Health, NodeRuntime, Options, SeedSearch, StartError, Storage, start};
 pub use settings::Settings;
 pub use store::StoreError;
-pub use worker::run_if_worker;
+pub use worker::run_in_worker;

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::BTreeSet,
     rc::Rc,
 };
 
@@ -13,12 +13,13 @@ use p2pnet_net::{
 };
 use p2pnet_shared::{
     api::ProviderSettings,
+    blob::Blob,
     clock::Mark,
-    id::NodeId,
-    job::{Job, kinds},
+    id::{Hash, JobId, NodeId},
+    job::Job,
     kernel::REWRITE_VERSION,
-    node::{Keep, NodeConfig},
-    refusal::Refusal,
+    node::{Keep, NodeConfig, StoreKey},
+    refusal::{Code, Refusal},
     units::Millis,
     wire::Role,
 };
@@ -30,6 +31,8 @@ use crate::{
     dry_run::{self, DryRun},
     host::TabHost,
     js,
+    kinds::{Kinds, Readers},
+    pieces,
     pool::Pool,
     seeds::{self, Question},
     settings::Settings,
@@ -99,6 +102,10 @@ pub struct Health {
     pub workers: Option<String>,
     /// Whether workers start, as far as is known: while they do not, nothing is offered to others.
     pub can_compute: bool,
+    /// Why kernels that need the interpreter fail here, while it does not arrive.
+    pub interpreter: Option<String>,
+    /// Why jobs that were kept do not go on, while what reads them does not arrive.
+    pub paused_jobs: Option<String>,
     /// How the search for the relay goes.
     pub seed: SeedSearch,
     /// Which of this browser's nodes this tab is, from 1; absent if its identity ends with the tab.
@@ -125,6 +132,7 @@ struct Shared {
     seed: RefCell<SeedSearch>,
     tab: Cell<Option<u32>>,
     pool: RefCell<Option<Pool>>,
+    paused_jobs: RefCell<Option<String>>,
     store: RefCell<Option<Store>>,
     listeners: RefCell<Vec<mpsc::Sender<()>>>,
 }
@@ -142,6 +150,8 @@ pub async fn start(options: Options) -> Result<NodeRuntime, StartError> {
         })
     };
     let ticker = Ticker::start();
+    // On its way before anything is to be computed.
+    spawn_local(async { drop(pieces::worker_module().await) });
     let pool = Pool::new(changed.clone());
     *shared.pool.borrow_mut() = Some(pool.clone());
     let watch = Watch::new(&window, changed);
@@ -166,6 +176,7 @@ pub async fn start(options: Options) -> Result<NodeRuntime, StartError> {
         (Some(_), Ok(kept)) => kept,
         (None, _) => Kept::default(),
     };
+    let (kept, readers) = readers_for(&shared, kept).await;
 
     let me: NodeId =
         p2pnet_net::node_id(secret).ok_or_else(|| StartError::Network("the identity is invalid".into()))?;
@@ -186,7 +197,11 @@ pub async fn start(options: Options) -> Result<NodeRuntime, StartError> {
     }
     let host = TabHost::new(pool.clone(), store, facts.clone());
     let Kept { records, results } = kept;
-    let start = Start { secret, config, restored: records, results, modules: BTreeMap::new() };
+    let read = Box::new(move |source: &str, find: &dyn Fn(Hash) -> Option<Blob>| match &readers {
+        Some(readers) => readers.read_again(source, find),
+        None => Err(Refusal::new(Code::Internal, "what reads jobs is not here", "reload the page")),
+    });
+    let start = Start { secret, config, restored: records, results, read };
     let (handle, _outside, run) = p2pnet_net::start(start, host, facts_of_host, p2pnet_net::Options::default())
         .map_err(|error| StartError::Network(error.to_string()))?;
     spawn_local(run);
@@ -237,6 +252,8 @@ impl NodeRuntime {
             storage: self.shared.storage.borrow().clone(),
             workers: self.shared.pool.borrow().as_ref().and_then(Pool::trouble),
             can_compute: self.shared.can_compute(),
+            interpreter: self.shared.pool.borrow().as_ref().and_then(Pool::no_interpreter),
+            paused_jobs: self.shared.paused_jobs.borrow().clone(),
             seed: self.shared.seed.borrow().clone(),
             tab: self.shared.tab.get(),
         }
@@ -250,19 +267,24 @@ impl NodeRuntime {
     }
 
     /// Reads, checks and compiles a job from the JSON that a person wrote.
-    pub fn read_job(&self, source: &str) -> Result<Job, Refusal> {
-        kinds::read(source, &|_| None)
+    pub async fn read_job(&self, source: &str) -> Result<Job, Refusal> {
+        Kinds::of_page().readers().await?.read(source)
+    }
+
+    /// Tries to start workers again, after they did not start.
+    pub fn start_workers_again(&self) {
+        if let Some(pool) = self.shared.pool.borrow().as_ref() {
+            pool.try_again();
+        }
     }
 
     /// Runs a few units of a job in a worker of this tab: result, gas, speed. Takes 0.1 to 5 seconds.
     pub async fn dry_run(&self, source: &str) -> Result<DryRun, Refusal> {
-        let job = self.read_job(source)?;
+        let job = self.read_job(source).await?;
         let pool = self.shared.pool.borrow().clone();
         match pool {
             Some(pool) => dry_run::dry_run(&pool, &job).await,
-            None => {
-                Err(Refusal::new(p2pnet_shared::refusal::Code::Internal, "the node is not up yet", "wait a moment"))
-            }
+            None => Err(Refusal::new(Code::Internal, "the node is not up yet", "wait a moment")),
         }
     }
 
@@ -328,6 +350,7 @@ impl Shared {
             seed: RefCell::new(SeedSearch::Asking),
             tab: Cell::new(None),
             pool: RefCell::new(None),
+            paused_jobs: RefCell::new(None),
             store: RefCell::new(None),
             listeners: RefCell::new(Vec::new()),
         })
@@ -413,6 +436,35 @@ async fn records(store: Option<&Store>) -> Result<Kept, StoreError> {
     match store {
         Some(store) => store.node_records().await,
         None => Ok(Kept::default()),
+    }
+}
+
+/// What reads the jobs among the records, if there are any that go on. If it does not arrive, those jobs rest in the store until
+/// the page is opened again, and the rest of the node starts without them.
+async fn readers_for(shared: &Shared, kept: Kept) -> (Kept, Option<Readers>) {
+    let waiting: BTreeSet<JobId> = kept
+        .records
+        .iter()
+        .filter_map(|(key, _)| match key {
+            StoreKey::Job(id) => Some(*id),
+            StoreKey::Span(..) | StoreKey::Result(_) | StoreKey::Finished(_) => None,
+        })
+        .collect();
+    if waiting.is_empty() {
+        return (kept, None);
+    }
+    match Kinds::of_page().readers().await {
+        Ok(readers) => (kept, Some(readers)),
+        Err(refusal) => {
+            *shared.paused_jobs.borrow_mut() = Some(refusal.message);
+            let is_other = |key: &StoreKey| match key {
+                StoreKey::Job(id) | StoreKey::Span(id, _) | StoreKey::Result(id) | StoreKey::Finished(id) => {
+                    !waiting.contains(id)
+                }
+            };
+            let records = kept.records.into_iter().filter(|(key, _)| is_other(key)).collect();
+            (Kept { records, ..kept }, None)
+        }
     }
 }
 

@@ -4,11 +4,16 @@ mod control;
 mod kernels;
 mod pace;
 
-use std::{cell::RefCell, panic, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    panic,
+    rc::Rc,
+    sync::Arc,
+};
 
 use js_sys::{Reflect, WebAssembly::Module};
 use p2pnet_shared::{
-    engine::{CallOutcome, EngineName, Trap, batch::Gathering},
+    engine::{CallOutcome, EngineName, Limits, Trap, batch::Gathering},
     units::Gas,
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
@@ -17,6 +22,7 @@ use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
 
 use self::kernels::Kernels;
 use crate::{
+    engine::{Answer, Interpreter, Loaded},
     js::monotonic_millis,
     pool::{
         envelope,
@@ -31,9 +37,9 @@ const SAY_MILLIS: f64 = 1.0;
 /// A batch of at most so many calls has each of them said.
 const FEW_CALLS: usize = 64;
 
-/// If this program runs in a worker, sets it up to take batches and says `true`; `main` then has nothing more to do.
-pub fn run_if_worker() -> bool {
-    let Some(scope) = scope() else { return false };
+/// Sets this program up to take batches, if it runs in a worker. In a page it does nothing.
+pub fn run_in_worker() {
+    let Some(scope) = scope() else { return };
     panic::set_hook(Box::new(|info| say(&Said::Failed { reason: info.to_string() })));
     // The shim puts what the page sent along where it is found here.
     let reins = Reflect::get(&scope, &"reins".into()).ok().and_then(|buffer| Reins::received(&buffer));
@@ -53,7 +59,6 @@ pub fn run_if_worker() -> bool {
     scope.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
     on_message.forget(); // lives as long as the worker
     say(&Said::Ready);
-    true
 }
 
 async fn execute(kernels: Rc<RefCell<Kernels>>, reins: Option<Reins>, run: Run, module: Option<Module>) {
@@ -69,7 +74,7 @@ async fn execute(kernels: Rc<RefCell<Kernels>>, reins: Option<Reins>, run: Run, 
             for call in &run.calls {
                 control::stand_aside();
                 let outcome = match control::stopped() {
-                    None => kernels.borrow_mut().call(&kernel, &[run.common.as_ref(), call.as_ref()], &run.limits),
+                    None => call_on(&kernels, &kernel, &[run.common.as_ref(), call.as_ref()], &run.limits).await,
                     Some(trap) => unstarted(trap),
                 };
                 let taken = gathering.take(outcome);
@@ -102,6 +107,44 @@ async fn execute(kernels: Rc<RefCell<Kernels>>, reins: Option<Reins>, run: Run, 
         control::rest(millis).await;
     }
     say(&Said::Done { run: id, engine, outcomes: unsaid, busy_micros: control::busy_micros() });
+}
+
+/// One call; the interpreter is fetched if it is the first that needs it.
+async fn call_on(kernels: &RefCell<Kernels>, kernel: &Loaded, input: &[&[u8]], limits: &Limits) -> CallOutcome {
+    let answer = kernels.borrow_mut().call(kernel, input, limits);
+    let instead = match answer {
+        Answer::Outcome(outcome) => return outcome,
+        Answer::AsksInterpreter(instead) => instead,
+    };
+    if let Err(reason) = fetch_interpreter(kernels).await {
+        say(&Said::NoInterpreter { reason: Some(reason) });
+        return instead;
+    }
+    match kernels.borrow_mut().call(kernel, input, limits) {
+        Answer::Outcome(outcome) => outcome,
+        Answer::AsksInterpreter(_) => instead,
+    }
+}
+
+async fn fetch_interpreter(kernels: &RefCell<Kernels>) -> Result<(), String> {
+    thread_local! {
+        static FAILED: Cell<u32> = const { Cell::new(0) };
+    }
+    let tries = FAILED.get();
+    let watch = kernels.borrow().watch();
+    match Interpreter::start(tries, watch).await {
+        Ok(interpreter) => {
+            kernels.borrow_mut().set_interpreter(interpreter);
+            if tries > 0 {
+                say(&Said::NoInterpreter { reason: None });
+            }
+            Ok(())
+        }
+        Err(reason) => {
+            FAILED.set(tries + 1);
+            Err(reason)
+        }
+    }
 }
 
 /// The outcome of a call that was not begun.

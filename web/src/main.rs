@@ -1,4 +1,4 @@
-//! The page: the same binary is the page and its workers. `testid.rs` lists the hooks for browser tests.
+//! The page. What runs in its workers, and what reads jobs, are binaries of `browser-node`. `testid.rs` lists the hooks for browser tests.
 
 mod app;
 mod format;
@@ -15,9 +15,6 @@ use futures::channel::oneshot;
 use wasm_bindgen_futures::spawn_local;
 
 fn main() {
-    if p2pnet_browser::run_if_worker() {
-        return;
-    }
     p2pnet_browser::show_panics();
     // The node first: what it asks the browser for is on its way while the page is drawn.
     let (tell, node) = oneshot::channel();

@@ -90,5 +90,7 @@ pub const TASK_MAP: &str = "task-map";
 pub const NETWORK_NODE: &str = "network-node";
 /// Says that this browser keeps nothing, and why.
 pub const NOTHING_KEPT: &str = "nothing-kept";
+/// Says that a part of the page did not arrive, and offers to try again.
+pub const PIECE_AWAY: &str = "piece-away";
 /// Says that no worker starts here, and why.
 pub const NO_WORKERS: &str = "no-workers";

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     others::Others,
+    page,
     relay::{self, NATIVE},
     shell::{cargo, program, step},
     tools, workspace,
@@ -101,21 +102,22 @@ fn submissions(others: &[String]) -> Result<()> {
 fn engines(args: &[String]) -> Result<()> {
     let browser = tools::browser()?;
     tools::wasm_target()?;
-    tools::page_tools()?;
-    let page = workspace::target_dir().join("bench/engines-page");
-    fs::create_dir_all(&page)?;
-    guests(&page)?;
+    let folder = workspace::target_dir().join("bench/engines-page");
+    fs::create_dir_all(&folder)?;
+    guests(&folder)?;
     let wasm = workspace::target_dir().join("wasm32-unknown-unknown/page/examples/engines.wasm");
     step(
         "building the engines for the browser",
         // Together with the page, so that the dependencies are those that it is built of.
         cargo()
             .args(["build", "--locked", "--quiet", "--profile", "page", "--target", "wasm32-unknown-unknown"])
-            .args(["-p", "p2pnet-web", "-p", "p2pnet-browser", "--example", "engines"]),
+            .args(["-p", "p2pnet-web", "-p", "p2pnet-browser", "--example", "engines", "--bins"]),
     )?;
-    step(
-        "binding them to JavaScript",
-        program("wasm-bindgen").args(["--target", "web", "--no-typescript", "--out-dir"]).arg(&page).arg(wasm),
+    page::bind(&wasm, &folder, "engines")?;
+    page::bind(
+        &workspace::target_dir().join("wasm32-unknown-unknown/page/p2pnet-worker.wasm"),
+        &folder,
+        "p2pnet-worker",
     )?;
     step(
         "building p2pnet-bench-engines",
@@ -127,7 +129,7 @@ fn engines(args: &[String]) -> Result<()> {
             .args(args)
             .env("P2PNET_CHROMIUM", browser.chromium)
             .env("P2PNET_CHROMEDRIVER", browser.chromedriver)
-            .env("P2PNET_BENCH_PAGE", page)
+            .env("P2PNET_BENCH_PAGE", folder)
             .env("P2PNET_OUT", workspace::target_dir()),
     )
 }

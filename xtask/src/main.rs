@@ -107,6 +107,8 @@ fn obey() -> Result<()> {
             nothing_more(&mut args)?;
             referee::build_kept()
         }
+        // For Trunk.
+        "pieces" => page::add_pieces(),
         "screenshots" => bench::screenshots(&rest(&mut args)?),
         "open-when-ready" => relay::open_when_ready(&rest(&mut args)?),
         "help" => {

@@ -261,6 +261,7 @@ fn in_chromium(test: &str, at_once: u32, filter: Option<&str>) -> Result<Command
         .arg(format!("--test-threads={at_once}"))
         .args(filter)
         .env("P2PNET_BIN", workspace::built("p2pnet"))
+        .env("P2PNET_DIST", workspace::dist_dir())
         .env("P2PNET_CHROMIUM", browser.chromium)
         .env("P2PNET_CHROMEDRIVER", browser.chromedriver)
         .env("P2PNET_XVFB", browser.xvfb);

@@ -1,4 +1,4 @@
-//! Gets what the machine lacks: wasm targets, Trunk, wasm-bindgen, Chromium, compilers for WASI.
+//! Gets what the machine lacks: wasm targets, wasm-bindgen, Chromium, compilers for WASI.
 
 use std::path::{Path, PathBuf};
 
@@ -8,9 +8,6 @@ use crate::{
     shell::{answer, cargo, find, program, step},
     workspace,
 };
-
-/// The page's build tool; the newest that this toolchain compiles.
-const TRUNK: &str = "0.21.14";
 
 /// Debian's packages for the tests in a browser. Xvfb carries the test with a visible window.
 const BROWSER_PACKAGES: [&str; 3] = ["chromium", "chromium-driver", "xvfb"];
@@ -190,10 +187,9 @@ pub fn emscripten() -> Result<PathBuf> {
     find("emcc").context("emcc is still not found")
 }
 
-/// Trunk, and the wasm-bindgen that fits the library in `Cargo.lock` to the byte.
-pub fn page_tools() -> Result<()> {
+/// The wasm-bindgen that fits the library in `Cargo.lock` to the byte.
+pub fn wasm_bindgen() -> Result<()> {
     let wasm_bindgen = workspace::locked_version("wasm-bindgen")?;
-    install("trunk", "trunk", TRUNK, &["--no-default-features"])?;
     install("wasm-bindgen", "wasm-bindgen-cli", &wasm_bindgen, &[])
 }
 

@@ -5,13 +5,14 @@ use std::{
     rc::Rc,
 };
 
+use super::InterpretedModule;
 use js_sys::{
     BigInt, Function, Object, Reflect, Uint8Array,
     WebAssembly::{Global, Instance, Memory, Module, RuntimeError, Table},
 };
 use p2pnet_shared::{
     engine::{
-        CallOutcome, Engine, EngineName, Limits, Trap, WasmiEngine, WasmiModule, Watch,
+        CallOutcome, Engine, EngineName, Limits, Trap, Watch,
         drive::{self, Guest, Settings, Stop},
         standing::{Kind, Rewind, Standing, memories_for_each},
     },
@@ -31,10 +32,11 @@ const SLICE: i64 = 2_000_000;
 /// at most.
 const TINY_GAS: Gas = Gas(1_000_000);
 /// Memories that all workers of a tab have together: Chromium sets so many addresses aside for each that some 120 are all that
-/// a tab can have, and the page has one.
-const MEMORIES: usize = 119;
-/// Of those, what a worker needs though nothing stands ready: its own, and the two of a program's fresh instance.
-const MEMORIES_NEEDED: usize = 3;
+/// a tab can have, and the page has one, and two more for its pieces.
+const MEMORIES: usize = 117;
+/// Of those, what a worker needs though nothing stands ready: its own, the interpreter's, and the two of a program's fresh
+/// instance.
+const MEMORIES_NEEDED: usize = 4;
 /// Instances that stand ready in one worker. Each has twice the memories of its kernel and one for marks.
 const MOST_STANDING: usize = 4;
 
@@ -68,8 +70,8 @@ struct Hook {
 pub struct BrowserModule {
     module: Module,
     facts: Facts,
-    /// The same for wasmi, once that was needed.
-    interpreted: OnceCell<Option<WasmiModule>>,
+    /// The same for the interpreter, once that was needed.
+    interpreted: Cell<Option<Result<InterpretedModule, Trap>>>,
     /// The form whose instances can be set back, and how many memories it has, once that was wanted.
     rewindable: OnceCell<Option<(Module, usize)>>,
     /// Tells the modules of an engine apart.
@@ -78,7 +80,7 @@ pub struct BrowserModule {
 
 impl BrowserModule {
     fn new(module: Module, facts: Facts, number: u64) -> Self {
-        Self { module, facts, interpreted: OnceCell::new(), rewindable: OnceCell::new(), number }
+        Self { module, facts, interpreted: Cell::new(None), rewindable: OnceCell::new(), number }
     }
 
     /// What other workers may have.
@@ -91,19 +93,23 @@ impl BrowserModule {
         &self.facts
     }
 
-    /// The same kernel for wasmi, read from the bytes that the module carries.
-    pub fn interpreted(&self, wasmi: &mut WasmiEngine) -> Option<&WasmiModule> {
-        let read = || wasmi.load(&self.rewritten().to_vec()).ok();
-        self.interpreted.get_or_init(read).as_ref()
+    /// Where the same kernel is noted as the interpreter has it.
+    pub(super) fn interpreted(&self) -> &Cell<Option<Result<InterpretedModule, Trap>>> {
+        &self.interpreted
     }
 
-    fn rewritten(&self) -> Uint8Array {
+    /// The rewritten bytes, which the module carries.
+    pub(super) fn rewritten(&self) -> Vec<u8> {
+        self.carried().to_vec()
+    }
+
+    fn carried(&self) -> Uint8Array {
         Uint8Array::new(&Module::custom_sections(&self.module, REWRITTEN).get(0))
     }
 
     fn rewindable(&self) -> Option<&(Module, usize)> {
         let make = || {
-            let rewritten = self.rewritten();
+            let rewritten = self.carried();
             // A larger one is not copied in vain.
             if rewritten.length() as usize > MOST_REWINDABLE_BYTES {
                 return None;

@@ -33,6 +33,11 @@ impl Lanes {
         self.cores = cores;
     }
 
+    /// How many cores are lent.
+    pub fn cores(&self) -> usize {
+        self.cores
+    }
+
     /// A worker has got a run.
     pub fn begin(&mut self, run: u64, lane: Lane) {
         self.running.push(Running { run, lane, rests: false });

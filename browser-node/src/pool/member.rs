@@ -15,13 +15,15 @@ use super::{
     modules::{Advice, Modules},
     protocol::{self, RunRef, Said, SourceRef},
 };
-use crate::reins::Reins;
+use crate::{pieces::Piece, reins::Reins};
 
 /// How many kernels a worker keeps ready.
 const KERNELS_KEPT: usize = 8;
 
 /// What a worker does.
 pub enum Doing {
+    /// It waits for its program.
+    Waiting,
     /// It starts; since when (milliseconds of the monotonic clock).
     Booting(f64),
     /// Nothing.
@@ -54,13 +56,8 @@ pub struct Member {
 }
 
 impl Member {
-    /// Starts a worker on this program's own binary.
-    pub fn start(
-        id: u64,
-        shim_url: &str,
-        now: f64,
-        hear: impl Fn(u64, Heard) + Clone + 'static,
-    ) -> Result<Self, JsValue> {
+    /// Starts a worker, which then waits for its program.
+    pub fn start(id: u64, shim_url: &str, hear: impl Fn(u64, Heard) + Clone + 'static) -> Result<Self, JsValue> {
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);
         options.set_name(&format!("p2pnet {id}"));
@@ -79,18 +76,24 @@ impl Member {
         });
         worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
-        let member = Self {
+        Ok(Self {
             id,
-            doing: Doing::Booting(now),
+            doing: Doing::Waiting,
             worker,
             reins: Reins::new(),
             kernels: Vec::new(),
             _on_message: on_message,
             _on_error: on_error,
-        };
-        let reins = member.reins.as_ref().map_or(JsValue::UNDEFINED, Reins::buffer);
-        member.worker.post_message(&Array::of2(&wasm_bindgen::module(), &reins))?;
-        Ok(member)
+        })
+    }
+
+    /// Gives the worker its program, and where it finds the interpreter should it need that.
+    pub fn boot(&mut self, program: &Module, now: f64) -> Result<(), JsValue> {
+        let reins = self.reins.as_ref().map_or(JsValue::UNDEFINED, Reins::buffer);
+        let interpreter = Piece::Interpreter.address().map_or(JsValue::UNDEFINED, JsValue::from);
+        self.worker.post_message(&Array::of3(program, &reins, &interpreter))?;
+        self.doing = Doing::Booting(now);
+        Ok(())
     }
 
     /// Whether it has a kernel ready.
@@ -149,7 +152,7 @@ impl Member {
                 current.stopping(reason, now);
                 true
             }
-            (Some(_), Doing::Booting(_) | Doing::Idle) | (None, _) => false,
+            (Some(_), Doing::Waiting | Doing::Booting(_) | Doing::Idle) | (None, _) => false,
         }
     }
 
@@ -166,7 +169,7 @@ impl Member {
                 current.set_aside(rests, now);
                 true
             }
-            (Some(_), Doing::Booting(_) | Doing::Idle) | (None, _) => false,
+            (Some(_), Doing::Waiting | Doing::Booting(_) | Doing::Idle) | (None, _) => false,
         }
     }
 }

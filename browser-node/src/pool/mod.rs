@@ -15,6 +15,7 @@ use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc};
 use js_sys::{Array, WebAssembly::Module};
 use p2pnet_shared::engine::{Batch, BatchReport, EngineName, Trap};
 use wasm_bindgen::JsValue;
+use wasm_bindgen_futures::spawn_local;
 use web_sys::{Blob, BlobPropertyBag, Url};
 
 pub use self::{current::micros, lanes::Lane};
@@ -27,6 +28,7 @@ use self::{
 };
 use crate::{
     js::{self, monotonic_millis},
+    pieces::{self, Piece},
     reins,
 };
 
@@ -54,6 +56,7 @@ struct Waiting {
 }
 
 struct State {
+    /// Where workers find their script.
     shim_url: Result<String, String>,
     members: Vec<Member>,
     waiting: VecDeque<Waiting>,
@@ -64,10 +67,12 @@ struct State {
     failed_starts: u32,
     idle_ticks: u32,
     trouble: Option<String>,
+    /// Why workers that need the interpreter do not have it.
+    no_interpreter: Option<String>,
     /// Whether so many starts failed in a row that no further one is tried before there is work.
     given_up: bool,
-    /// What was last told of these two.
-    told: (Option<String>, bool),
+    /// What was last told of trouble.
+    told: (Option<String>, bool, Option<String>),
     /// Which engine workers used last.
     engine: EngineName,
 }
@@ -82,9 +87,11 @@ pub struct Pool {
 impl Pool {
     /// A pool without workers yet; `trouble_changed` is called when [`Pool::trouble`] changes.
     pub fn new(trouble_changed: Rc<dyn Fn()>) -> Self {
-        let shim = SHIM.replace("OWN_SCRIPT", &js::own_script_url());
+        let shim = |script: String| script_url(&SHIM.replace("OWN_SCRIPT", &script));
         let state = State {
-            shim_url: script_url(&shim).map_err(|thrown| js::thrown_text(&thrown)),
+            shim_url: Piece::Worker
+                .address()
+                .and_then(|script| shim(script).map_err(|thrown| js::thrown_text(&thrown))),
             members: Vec::new(),
             waiting: VecDeque::new(),
             modules: Modules::new(),
@@ -93,8 +100,9 @@ impl Pool {
             failed_starts: 0,
             idle_ticks: 0,
             trouble: None,
+            no_interpreter: None,
             given_up: false,
-            told: (None, true),
+            told: (None, true, None),
             engine: EngineName::Browser,
         };
         Self { state: Rc::new(RefCell::new(state)), trouble_changed }
@@ -204,23 +212,32 @@ impl Pool {
         self.state.borrow().trouble.clone()
     }
 
+    /// Why kernels that need the interpreter cannot have it, while that is so.
+    pub fn no_interpreter(&self) -> Option<String> {
+        self.state.borrow().no_interpreter.clone()
+    }
+
     /// Whether something may be offered to others: a worker is up, or none has failed to start.
     pub fn can_compute(&self) -> bool {
         self.state.borrow().can_compute()
     }
 
-    /// Forgets that workers did not start.
+    /// Forgets that workers did not start, and tries to start one if any work is wanted here.
     pub fn try_again(&self) {
         let mut state = self.state.borrow_mut();
         (state.trouble, state.given_up, state.failed_starts) = (None, false, 0);
+        let is_wanted = state.lanes.cores() > 0 && state.members.is_empty();
         drop(state);
+        if is_wanted {
+            self.start_worker();
+        }
         self.tell();
     }
 
     /// Tells of trouble when it begins, ends or has another reason.
     fn tell(&self) {
         let mut state = self.state.borrow_mut();
-        let now = (state.trouble.clone(), state.can_compute());
+        let now = (state.trouble.clone(), state.can_compute(), state.no_interpreter.clone());
         if state.told != now {
             state.told = now;
             drop(state);
@@ -284,15 +301,31 @@ impl Pool {
         };
         let mut state = self.state.borrow_mut();
         let started = match &state.shim_url {
-            Ok(url) => Member::start(id, url, monotonic_millis(), hear).map_err(|thrown| js::thrown_text(&thrown)),
+            Ok(url) => Member::start(id, url, hear).map_err(|thrown| js::thrown_text(&thrown)),
             Err(reason) => Err(reason.clone()),
         };
         match started {
-            Ok(member) => state.members.push(member),
+            Ok(member) => {
+                state.members.push(member);
+                spawn_local(self.clone().bring_program(id));
+            }
             Err(reason) => {
                 state.failed_starts += 1;
                 state.trouble = Some(reason);
             }
+        }
+    }
+
+    /// Gives a worker its program, which the first one has to wait for.
+    async fn bring_program(self, id: u64) {
+        let module = pieces::worker_module().await;
+        let mut state = self.state.borrow_mut();
+        let Some(member) = state.members.iter_mut().find(|member| member.id == id) else { return };
+        let brought = module
+            .and_then(|module| member.boot(&module, monotonic_millis()).map_err(|thrown| js::thrown_text(&thrown)));
+        drop(state);
+        if let Err(reason) = brought {
+            self.hear(id, Heard::Broke(reason));
         }
     }
 
@@ -379,6 +412,10 @@ impl State {
                 }
                 None
             }
+            (Said::NoInterpreter { reason }, _) => {
+                self.no_interpreter = reason;
+                None
+            }
             (Said::NotCompiled { kernel }, _) => {
                 self.modules.not_compiled(kernel, id);
                 None
@@ -439,13 +476,13 @@ impl Member {
     }
 
     fn is_booting(&self) -> bool {
-        matches!(self.doing, Doing::Booting(_))
+        matches!(self.doing, Doing::Waiting | Doing::Booting(_))
     }
 
     fn current_run(&self) -> Option<u64> {
         match &self.doing {
             Doing::Running(current) => Some(current.run),
-            Doing::Booting(_) | Doing::Idle => None,
+            Doing::Waiting | Doing::Booting(_) | Doing::Idle => None,
         }
     }
 
@@ -453,7 +490,7 @@ impl Member {
     fn late(&mut self, now: f64) -> Option<(u64, Trap)> {
         let (reason, was_asked) = match &self.doing {
             Doing::Booting(since) => return (now - since > BOOT_MILLIS).then_some((self.id, Trap::HostFailed)),
-            Doing::Idle => return None,
+            Doing::Waiting | Doing::Idle => return None,
             Doing::Running(current) => current.must_stop(now)?,
         };
         (was_asked || !self.ask_to_stop(reason, now)).then_some((self.id, reason))

@@ -70,6 +70,8 @@ pub enum Said {
     Resting { run: u64, millis: u32 },
     /// The batch is over: the outcomes not yet said.
     Done { run: u64, engine: EngineName, outcomes: Vec<Outcome>, busy_micros: u64 },
+    /// A call needed the interpreter and could not have it, for this reason; or it could, after that.
+    NoInterpreter { reason: Option<String> },
     /// The worker's own code failed; it is of no more use.
     Failed { reason: String },
 }

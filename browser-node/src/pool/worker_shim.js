@@ -1,6 +1,7 @@
 import init from "OWN_SCRIPT";
-self.onmessage = ({ data: [module, reins] }) => {
+self.p2pnetImport = (address) => import(address);
+self.onmessage = ({ data: [module, reins, interpreter] }) => {
   self.onmessage = null;
-  self.reins = reins;
+  Object.assign(self, { reins, interpreter });
   init({ module_or_path: module }).catch((error) => setTimeout(() => { throw error; }));
 };

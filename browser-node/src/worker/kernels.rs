@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use js_sys::WebAssembly::Module;
 use p2pnet_shared::{
-    engine::{CallOutcome, Limits, Trap, Watch},
+    engine::{Limits, Trap, Watch},
     id::Hash,
     kernel,
 };
 
 use crate::{
-    engine::{Engines, Loaded},
+    engine::{Answer, Engines, Interpreter, Loaded},
     pool::protocol::{Said, Source},
 };
 
@@ -18,6 +18,7 @@ use crate::{
 #[derive(Default)]
 pub struct Kernels {
     engines: Engines,
+    watch: Option<Watch>,
     /// Also those that cannot be run, and why: every batch of theirs ends the same way.
     ready: BTreeMap<Hash, Result<Rc<Loaded>, Trap>>,
 }
@@ -25,7 +26,18 @@ pub struct Kernels {
 impl Kernels {
     /// Has `watch` asked in the middle of calls.
     pub fn set_watch(&mut self, watch: Watch) {
+        self.watch = Some(watch.clone());
         self.engines.set_watch(watch);
+    }
+
+    /// What is asked in the middle of calls.
+    pub fn watch(&self) -> Option<Watch> {
+        self.watch.clone()
+    }
+
+    /// Lets what the browser cannot run be interpreted.
+    pub fn set_interpreter(&mut self, interpreter: Interpreter) {
+        self.engines.set_interpreter(interpreter);
     }
 
     /// Drops `forget`, then gives the kernel named `hash`, which is made ready if it is new here. What other workers of
@@ -57,7 +69,7 @@ impl Kernels {
                         let facts = compiled.facts().clone();
                         share(&Said::Compiled { kernel: hash, facts }, Some(compiled.module()));
                     }
-                    Ok(Loaded::Wasmi(_)) | Err(_) => share(&Said::NotCompiled { kernel: hash }, None),
+                    Ok(Loaded::Rewritten(_)) | Err(_) => share(&Said::NotCompiled { kernel: hash }, None),
                 }
                 self.keep(hash, made)
             }
@@ -65,7 +77,7 @@ impl Kernels {
     }
 
     /// One call.
-    pub fn call(&mut self, loaded: &Loaded, input: &[&[u8]], limits: &Limits) -> CallOutcome {
+    pub fn call(&mut self, loaded: &Loaded, input: &[&[u8]], limits: &Limits) -> Answer {
         self.engines.call(loaded, input, limits)
     }
 
@@ -76,7 +88,7 @@ impl Kernels {
         if prepared.hash != hash {
             return Err(Trap::HostFailed);
         }
-        self.engines.load(&prepared.rewritten).map(Rc::new)
+        Ok(Rc::new(self.engines.load(prepared.rewritten)))
     }
 
     fn keep(&mut self, hash: Hash, made: Result<Rc<Loaded>, Trap>) -> Result<Rc<Loaded>, Trap> {

@@ -19,6 +19,7 @@ use p2pnet_net::{
 use p2pnet_shared::{
     api::ProviderSettings,
     clock::Mark,
+    job::kinds,
     kernel::REWRITE_VERSION,
     node::{Keep, NodeConfig},
     units::Millis,
@@ -98,7 +99,15 @@ impl Running {
             can_rest: true,
             rewrite: REWRITE_VERSION,
         };
-        let start_with = Start { secret, config: node_config, restored: records, results, modules };
+        let start_with = Start {
+            secret,
+            config: node_config,
+            restored: records,
+            results,
+            read: Box::new(move |source, find| {
+                kinds::read(source, &|hash| find(hash).or_else(|| modules.get(&hash).cloned()))
+            }),
+        };
         let (handle, outside, node_loop) = start(start_with, host, incoming, options).map_err(|error| {
             Failure::here(
                 format!("the network cannot start: {error}"),

@@ -10,6 +10,7 @@ use p2pnet_shared::{
     blob::Blob,
     engine::{Batch, BatchReport},
     id::{Hash, JobId},
+    job::Job,
     node::{Merge, Merged, NodeConfig, RunId, StoreKey},
     refusal::Refusal,
     units::Moment,
@@ -128,6 +129,9 @@ impl Records for MemoryRecords {
     }
 }
 
+/// Reads a job again that a store held; given are its source, and what finds a module that it names.
+pub type ReadRestored = Box<dyn Fn(&str, &dyn Fn(Hash) -> Option<Blob>) -> Result<Job, Refusal>>;
+
 /// What a node needs to start, the same on every platform.
 pub struct Start {
     /// The Ed25519 secret (32 bytes) behind the node's id. The platform keeps it across restarts.
@@ -138,6 +142,7 @@ pub struct Start {
     pub restored: Vec<(StoreKey, Vec<u8>)>,
     /// Bytes of the results of those jobs whose [`StoreKey::Job`] is in it.
     pub results: BTreeMap<JobId, u64>,
-    /// Modules that jobs among that name, where the platform keeps them by their hash.
-    pub modules: BTreeMap<Hash, Blob>,
+    /// Reads the jobs among that, as [`p2pnet_shared::job::kinds::read`] does: the platform may keep modules by their hash, or
+    /// have the readers of jobs elsewhere.
+    pub read: ReadRestored,
 }

@@ -8,7 +8,7 @@ use libp2p::identity::Keypair;
 use p2pnet_shared::{
     api::ProviderSettings,
     id::{JobId, NodeId},
-    job::{Job, kinds},
+    job::Job,
     node::{Effect, Input, Node, held_bytes},
     refusal::Refusal,
     units::Moment,
@@ -50,10 +50,8 @@ pub fn start<H: Host>(
     let (swarm, outside, inside, external) = platform::open(&keypair, start.config.agent.clone(), serve, options)?;
     let (handle, commands) = Handle::new(me, host.records());
     let mut node = Node::new(start.config);
-    let Start { restored, results, modules, .. } = start;
-    node.restore(host.now(), restored, results, &|source, find| {
-        kinds::read(source, &|hash| find(hash).or_else(|| modules.get(&hash).cloned()))
-    });
+    let Start { restored, results, read, .. } = start;
+    node.restore(host.now(), restored, results, &*read);
     for key in node.unreadable() {
         tracing::error!(?key, "a record of the store is damaged: the job that it holds is lost, and it is left alone");
     }

@@ -201,14 +201,15 @@ fn what_a_node_did_in_1970_is_neither_old_nor_long_once_the_clock_is_set() {
     let restored = |records: &Records| records.clone().into_iter().collect();
     let mut clock = SteadyClock::go_on(&mark, "a", Millis(20_000), Moment(LATER + 10_000));
     let mut second = node();
-    second.handle(clock.read(Millis(20_000), Moment(LATER + 10_000)), Input::Restored(restored(&records)));
+    let now = clock.read(Millis(20_000), Moment(LATER + 10_000));
+    second.restore(now, restored(&records), BTreeMap::new(), &kinds::read);
     saved(&mut second, &mut records);
     check(&second, &clock, &records, 19_000);
 
     let mark = clock.mark("a", Millis(20_000), Moment(LATER + 10_000));
     let mut clock = SteadyClock::go_on(&mark, "b", Millis(5), Moment(2_000));
     let mut third = node();
-    third.handle(clock.read(Millis(5), Moment(2_000)), Input::Restored(restored(&records)));
+    third.restore(clock.read(Millis(5), Moment(2_000)), restored(&records), BTreeMap::new(), &kinds::read);
     third.handle(clock.read(Millis(1_005), Moment(LATER + DAY)), Input::Tick);
     saved(&mut third, &mut records);
     let now = clock.read(Millis(1_005), Moment(LATER + DAY));

@@ -155,6 +155,24 @@ pub fn prepare_program(adapted: &[u8]) -> Result<Prepared, Refusal> {
     prepare(adapted).map_err(of_a_program)
 }
 
+/// What somebody gave that became a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GivenAs {
+    /// The kernel itself.
+    Kernel,
+    /// A program, of which [`crate::job::kinds::command::adapt`] made the kernel.
+    Program,
+}
+
+/// Whether nodes can run a kernel, for whoever takes it from its author and does not run it.
+pub fn check_given(kernel: &[u8], given: GivenAs) -> Result<(), Refusal> {
+    match given {
+        GivenAs::Kernel => prepare_kernel(kernel),
+        GivenAs::Program => prepare_program(kernel),
+    }
+    .map(drop)
+}
+
 /// A refusal of a kernel in the words for whoever gave a program: both sentence forms, "The kernel has …" and "… of the
 /// kernel has …", and what no kernel may.
 pub(crate) fn of_a_program(refusal: Refusal) -> Refusal {

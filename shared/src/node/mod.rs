@@ -67,10 +67,6 @@ pub enum Found<T> {
 pub enum Input {
     /// Time has passed; nothing else happened.
     Tick,
-    /// What the store held when the node started, results included; comes once, before anything else. What cannot be read of
-    /// it is told by [`Node::unreadable`]. Left out may be the [`StoreKey::Job`] of each job whose [`StoreKey::Finished`] is
-    /// there and not damaged ([`is_damaged_line`]), and its result.
-    Restored(Vec<(StoreKey, Vec<u8>)>),
     /// A connection to a node is ready, the first or the first after [`Input::Disconnected`].
     Connected {
         /// To whom.
@@ -315,8 +311,10 @@ impl Node {
         }
     }
 
-    /// The same as [`Input::Restored`], with jobs that something else than [`crate::job::kinds::read`] reads, and without
-    /// results: how many bytes they have is in `results`, at least for the jobs whose [`StoreKey::Job`] is there.
+    /// What the host's store held when the node started, results included or not: how many bytes they have is in `results`, at
+    /// least for the jobs whose [`StoreKey::Job`] is there. Comes once, before anything else; `read` reads jobs, as
+    /// [`crate::job::kinds::read`] does. What cannot be read of it is told by [`Node::unreadable`]. Left out may be the
+    /// [`StoreKey::Job`] of each job whose [`StoreKey::Finished`] is there and not damaged ([`is_damaged_line`]), and its result.
     pub fn restore(
         &mut self,
         now: Moment,
@@ -439,9 +437,6 @@ impl Node {
         let core = &mut self.core;
         match input {
             Input::Tick => {}
-            Input::Restored(records) => {
-                self.requester.restore(core, records, BTreeMap::new(), &crate::job::kinds::read);
-            }
             Input::Connected { node, path, transport } => {
                 if core.connected(node, path, transport) {
                     core.nudge_fetches(Some(node));

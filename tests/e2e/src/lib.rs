@@ -9,3 +9,4 @@ pub mod process;
 pub mod relay;
 pub mod report;
 pub mod stage;
+pub mod weight;

@@ -7,6 +7,7 @@
 mod first_moments;
 mod kinds;
 mod new_job;
+mod pieces;
 mod versions;
 mod workers;
 

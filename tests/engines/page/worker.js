@@ -2,7 +2,7 @@
 import init, { Guests } from "/engines.js";
 
 try {
-  await init(); // it takes this for a worker of the pool and listens for batches; from here on we listen
+  await init();
   const guests = new Guests(new Uint8Array(await (await fetch("/kernels.wasm")).arrayBuffer()));
   self.onmessage = ({ data: [compiled, rewritten, input] }) => {
     try {

@@ -95,6 +95,8 @@ fn site(folder: &Path, tiny: Vec<u8>) -> Result<Router> {
         ("/worker.js", "text/javascript", include_bytes!("../page/worker.js").to_vec()),
         ("/engines.js", "text/javascript", read("engines.js")?),
         ("/engines_bg.wasm", "application/wasm", read("engines_bg.wasm")?),
+        ("/p2pnet-worker.js", "text/javascript", read("p2pnet-worker.js")?),
+        ("/p2pnet-worker_bg.wasm", "application/wasm", read("p2pnet-worker_bg.wasm")?),
         ("/kernels.wasm", "application/wasm", read("kernels.wasm")?),
         ("/tiny.wasm", "application/wasm", tiny),
     ] {

@@ -8,7 +8,7 @@ use crate::{
     look::use_words,
     testid,
     text::{Text, Words, shell},
-    views::use_views,
+    views::{use_node, use_views},
 };
 
 /// A banner for each trouble.
@@ -16,6 +16,12 @@ use crate::{
 pub fn TroubleBanner() -> Html {
     let words = use_words();
     let views = use_views();
+    let node = use_node();
+    let start_workers = Callback::from(move |_: MouseEvent| {
+        if let Some(node) = &node {
+            node.start_workers_again();
+        }
+    });
     let other_version = views.network.as_ref().and_then(|network| network.seed_version);
     let Some(health) = views.health else { return Html::default() };
     html! {
@@ -29,6 +35,18 @@ pub fn TroubleBanner() -> Html {
             if let Some(why) = health.workers {
                 <div class="banner fault container" role="alert" data-testid={testid::NO_WORKERS}>
                     <p>{ words.say(shell::NO_WORKERS) }{ " " }<small lang="en">{ why }</small></p>
+                    <button type="button" onclick={start_workers}>{ words.say(shell::TRY_AGAIN) }</button>
+                </div>
+            }
+            if let Some(why) = health.interpreter {
+                <div class="banner battery container" role="status" data-testid={testid::PIECE_AWAY}>
+                    <p>{ words.say(shell::NO_INTERPRETER) }{ " " }<small lang="en">{ why }</small></p>
+                </div>
+            }
+            if let Some(why) = health.paused_jobs {
+                <div class="banner fault container" role="alert" data-testid={testid::PIECE_AWAY}>
+                    <p>{ words.say(shell::PAUSED_JOBS) }{ " " }<small lang="en">{ why }</small></p>
+                    <button type="button" onclick={|_: MouseEvent| reload()}>{ words.say(shell::RELOAD) }</button>
                 </div>
             }
             if let Storage::MemoryOnly(why) = health.storage {

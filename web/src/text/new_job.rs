@@ -30,6 +30,9 @@ texts! {
     NAMING: "Name and labels", "Имя и метки";
     ADVANCED: "Requirements and policy", "Требования и правила";
     CHECK_OK: "Ready to go.", "Можно отправлять.";
+    READERS_AWAY: "What reads jobs did not arrive, so this one can be neither checked nor sent yet.",
+        "Часть страницы, которая читает задания, не загрузилась: задание пока нельзя ни проверить, ни отправить.";
+    TRY_AGAIN: "Try again", "Попробовать ещё раз";
     CHECKING: "Checking…", "Проверяем…";
     AT_CHARACTER: "at character {n}", "символ {n}";
     PREVIEW: "What will be sent", "Что будет отправлено";

@@ -19,6 +19,11 @@ texts! {
         "Сервер-посредник говорит на более старой версии p2pnet, чем эта страница, и они не понимают друг друга. Его нужно обновить тому, кто его запустил. Перезагрузите страницу, чтобы попробовать снова.";
     NO_WORKERS: "This browser starts no workers, so nothing can be computed in this tab.",
         "Браузер не запускает фоновые потоки, поэтому в этой вкладке ничего нельзя считать.";
+    NO_INTERPRETER: "A part of this page did not arrive, so a few kernels cannot be run in this tab; it is asked for again with the next of them.",
+        "Часть страницы не загрузилась: некоторые модули эта вкладка пока не может выполнять; со следующим из них она попробует снова.";
+    PAUSED_JOBS: "What reads jobs did not arrive, so your unfinished jobs rest in this browser. Reload the page to go on with them.",
+        "Часть страницы, которая читает задания, не загрузилась: незаконченные задания ждут в этом браузере. Перезагрузите страницу, чтобы продолжить их.";
+    TRY_AGAIN: "Try again", "Попробовать ещё раз";
     NOTHING_KEPT: "This browser keeps nothing for this page: jobs and settings last only as long as the tab.",
         "Браузер ничего не сохраняет для этой страницы: задания и настройки живут, пока открыта вкладка.";
     KEPT_BLOCKED: "Another tab of p2pnet is of another version: close it and reload.",

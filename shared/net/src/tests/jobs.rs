@@ -90,7 +90,7 @@ fn run(seed: u8, role: Role, options: Options) -> Running {
         rewrite: REWRITE_VERSION,
     };
     let host = TestHost { facts: facts.clone(), records: MemoryRecords::default() };
-    let begin = Start { secret, config, restored: Vec::new(), results: BTreeMap::new(), modules: BTreeMap::new() };
+    let begin = Start { secret, config, restored: Vec::new(), results: BTreeMap::new(), read: Box::new(kinds::read) };
     let (handle, outside, node_loop) = start(begin, host, incoming, options).unwrap();
     tokio::spawn(node_loop);
     Running { handle, outside, facts }

@@ -14,7 +14,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::de::IgnoredAny;
 
 use super::{
-    Blobs, Known,
+    Known, Modules,
     fields::Fields,
     json::{wide_encoding, without_mark},
     limits::{BATCH_BYTES, BATCH_CALLS, MAX_INPUT_BYTES, MAX_ITEMS, MAX_KERNEL_BYTES, MAX_OUTPUT_BYTES},
@@ -24,6 +24,7 @@ use crate::{
     blob::Blob,
     id::Hash,
     job::{CallShape, Outputs, Plan},
+    kernel::GivenAs,
     refusal::{Code, Refusal},
     units::Span,
 };
@@ -69,7 +70,6 @@ pub static KIND: Kind = Kind {
     }],
     output: Output::Bytes,
     summary: |job| vec![job.text("split"), job.text("merge")],
-    read,
 };
 
 /// The input of a kind that cuts bytes into parts.
@@ -135,26 +135,26 @@ struct Kernel {
     merge_by_kernel: bool,
 }
 
-fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> {
+pub(super) fn read(fields: &mut Fields, modules: &Modules<'_>) -> Result<Box<dyn Plan>, Refusal> {
     let split = read_split(fields)?;
     let merge_by_kernel = fields.choice("merge", &MERGES)?;
-    let kernel = read_module(fields, "kernel", blob)?;
+    let kernel = read_module(fields, "kernel", modules)?;
     let parts = read_parts(fields, split)?;
     if !kernel.sound_as_kernel {
-        crate::kernel::prepare_kernel(&kernel.blob)?;
+        (modules.check)(&kernel.blob, GivenAs::Kernel)?;
     }
     Ok(Box::new(Kernel { kernel: kernel.blob, parts, merge_by_kernel }))
 }
 
 /// A module by base64 or by hash.
-pub fn read_module(fields: &mut Fields, name: &str, blob: Blobs) -> Result<Known, Refusal> {
+pub fn read_module(fields: &mut Fields, name: &str, modules: &Modules<'_>) -> Result<Known, Refusal> {
     let text = fields.needed_text(name)?;
     if let Ok(hash) = text.parse::<Hash>() {
         let unknown = || {
             let message = format!("`{name}`: no kernel {hash} is known here");
             Refusal::new(Code::UnknownKernel, message, "send its bytes: in base64 here, or with PUT /api/v1/kernels")
         };
-        return blob(hash).ok_or_else(unknown);
+        return (modules.find)(hash).ok_or_else(unknown);
     }
     let bytes = decode(&text, name)?;
     if bytes.len() > MAX_KERNEL_BYTES {

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    Modules,
     fields::Fields,
     formulas::{DATA, MAP, REDUCE, WHERE, read_reduce, read_work},
     limits::{BATCH_BYTES, MAX_RESULT_BYTES},
@@ -60,7 +61,6 @@ pub static KIND: Kind = Kind {
     ],
     output: Output::Value,
     summary: |job| vec![Some(job.mapped()), job.items("data"), job.text("where")],
-    read: |fields, _| read(fields),
 };
 
 /// What `map_reduce` says of itself.
@@ -93,7 +93,6 @@ pub static REDUCING_KIND: Kind = Kind {
     ],
     output: Output::Value,
     summary: |job| vec![job.reduced(), job.items("data"), job.text("where")],
-    read: |fields, _| read_reducing(fields),
 };
 
 struct Map {
@@ -103,14 +102,14 @@ struct Map {
     filtered: bool,
 }
 
-fn read(fields: &mut Fields) -> Result<Box<dyn Plan>, Refusal> {
+pub(super) fn read(fields: &mut Fields, _: &Modules<'_>) -> Result<Box<dyn Plan>, Refusal> {
     if !fields.has("map") && !fields.has("where") {
         return Err(fields.missing("map"));
     }
     read_as(fields, Target::Values)
 }
 
-fn read_reducing(fields: &mut Fields) -> Result<Box<dyn Plan>, Refusal> {
+pub(super) fn read_reducing(fields: &mut Fields, _: &Modules<'_>) -> Result<Box<dyn Plan>, Refusal> {
     let reduce = read_reduce(fields)?;
     read_as(fields, Target::Reduce(reduce))
 }

@@ -11,6 +11,7 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use super::{
+    Modules,
     big::Big,
     fields::Fields,
     limits::MAX_RESULT_BYTES,
@@ -84,7 +85,6 @@ pub static KIND: Kind = Kind {
     ],
     output: Output::Value,
     summary: |job| vec![job.text("op"), job.size("a"), job.size("b")],
-    read: |fields, _| read(fields),
 };
 
 /// `kernels/matrix`, compiled.
@@ -121,7 +121,7 @@ struct Matrix {
     primes: Vec<u32>,
 }
 
-fn read(fields: &mut Fields) -> Result<Box<dyn Plan>, Refusal> {
+pub(super) fn read(fields: &mut Fields, _: &Modules<'_>) -> Result<Box<dyn Plan>, Refusal> {
     let operation = fields.choice("op", &OPERATIONS)?;
     let name = OPERATIONS.iter().find(|(_, known)| *known == operation).map_or("", |(choice, _)| choice.name);
     let takes_two = matches!(operation, Operation::Add | Operation::Subtract | Operation::Multiply);

@@ -19,7 +19,7 @@ mod suggest;
 pub mod summary;
 pub mod typed;
 
-pub use self::json::text_of;
+pub use self::json::{text_of, without_mark};
 use self::{
     fields::{Fields, cut, invalid, listed, missing, names},
     schema::{Field, Kind, Long, Output},
@@ -27,8 +27,8 @@ use self::{
 use crate::{
     blob::Blob,
     id::{Hash, Holder},
-    job::{Job, metadata::Metadata},
-    kernel::{Facts, PAGE_BYTES},
+    job::{Job, Plan, metadata::Metadata},
+    kernel::{Facts, GivenAs, PAGE_BYTES, check_given},
     refusal::{Code, Refusal},
 };
 
@@ -49,12 +49,42 @@ impl Known {
     }
 }
 
-/// Finds kernels that are named by hash.
-type Blobs<'a> = &'a dyn Fn(Hash) -> Option<Known>;
+/// What a host does for jobs that bring a module of their own, or name one.
+pub struct Modules<'a> {
+    /// Finds one that is named by its hash.
+    pub find: &'a dyn Fn(Hash) -> Option<Known>,
+    /// Says whether nodes can run the kernel that was given, or made of what was given: [`check_given`], or another program
+    /// that has it.
+    pub check: &'a dyn Fn(&[u8], GivenAs) -> Result<(), Refusal>,
+}
 
-/// Every kind of job.
-pub static ALL: &[&Kind] =
-    &[&range_reduce::KIND, &map::KIND, &map::REDUCING_KIND, &matrix::KIND, &sort::KIND, &kernel::KIND, &command::KIND];
+/// Reads the fields of a job, checks them and makes its plan.
+type Read = fn(&mut Fields<'_>, &Modules<'_>) -> Result<Box<dyn Plan>, Refusal>;
+
+/// Declares the kinds. What reads them stands apart from what they say of themselves: a program that only shows jobs, as
+/// the page does until somebody writes one, has no readers inside.
+macro_rules! kinds {
+    ($($kind:path => $read:path,)*) => {
+        /// Every kind of job.
+        pub static ALL: &[&Kind] = &[$(&$kind),*];
+
+        /// What reads the fields of jobs of this kind.
+        fn reader(kind: &Kind) -> Option<Read> {
+            let readers: &[(&Kind, Read)] = &[$((&$kind, $read)),*];
+            readers.iter().find_map(|(known, read)| (known.name == kind.name).then_some(*read))
+        }
+    };
+}
+
+kinds! {
+    range_reduce::KIND => range_reduce::read,
+    map::KIND => map::read,
+    map::REDUCING_KIND => map::read_reducing,
+    matrix::KIND => matrix::read,
+    sort::KIND => sort::read,
+    kernel::KIND => kernel::read,
+    command::KIND => command::read,
+}
 
 /// The kind of that name.
 pub fn named(name: &str) -> Option<&'static Kind> {
@@ -74,7 +104,12 @@ pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Blob>) -> Result<Job, Re
 }
 
 /// The same for a host that remembers which modules were found sound.
-pub fn read_known(source: &str, blob: &dyn Fn(Hash) -> Option<Known>) -> Result<Job, Refusal> {
+pub fn read_known(source: &str, find: &dyn Fn(Hash) -> Option<Known>) -> Result<Job, Refusal> {
+    read_with(source, &Modules { find, check: &check_given })
+}
+
+/// The same for a host that leaves checking modules to somebody else, too.
+pub fn read_with(source: &str, modules: &Modules<'_>) -> Result<Job, Refusal> {
     let source = json::without_mark(source);
     let mut fields = Fields::read(source)?;
     // Names first: whoever misspells one is told of that, whatever else is wrong.
@@ -88,7 +123,8 @@ pub fn read_known(source: &str, blob: &dyn Fn(Hash) -> Option<Known>) -> Result<
     fields.set_kind(kind);
     let metadata = read_metadata(&mut fields)?;
     let (requirements, policy) = (fields.requirements()?, fields.policy()?);
-    let plan = (kind.read)(&mut fields, blob)?;
+    let read = reader(kind).ok_or_else(|| Refusal::new(Code::Internal, "this kind of job has no reader", ""))?;
+    let plan = read(&mut fields, modules)?;
     fields.end(kind.name)?;
     check_memory(kind.output, plan.kernel(), requirements.memory_mib)?;
     let (holder, source) = (Holder::LOCAL, source.into());

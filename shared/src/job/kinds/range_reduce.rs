@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    Modules,
     fields::Fields,
     formulas::{MAP, REDUCE, WHERE, read_reduce, read_work, reduce_name},
     limits::MAX_RANGE_END,
@@ -91,7 +92,6 @@ pub static KIND: Kind = Kind {
         let range = job.plain("start").zip(job.plain("end"));
         vec![job.reduced(), range.map(|(start, end)| format!("x = {start}…{end}")), job.text("where")]
     },
-    read: |fields, _| read(fields),
 };
 
 const END_TYPE: Type = Type::Integer { least: -MAX_RANGE_END, most: MAX_RANGE_END };
@@ -107,7 +107,7 @@ struct RangeReduce {
     chunk: Option<u64>,
 }
 
-fn read(fields: &mut Fields) -> Result<Box<dyn Plan>, Refusal> {
+pub(super) fn read(fields: &mut Fields, _: &Modules<'_>) -> Result<Box<dyn Plan>, Refusal> {
     let (start, end) = (fields.needed_integer("start")?, fields.needed_integer("end")?);
     let chunk = fields.integer("chunk_size")?.map(i64::unsigned_abs);
     let reduce = read_reduce(fields)?;

@@ -2,8 +2,7 @@
 //! Reading and checking, the page's form, the flags of the command line, OpenAPI and the documents are made from it, so a
 //! kind is described in its own file and nowhere else.
 
-use super::{Blobs, fields::Fields, summary::Brief};
-use crate::{job::Plan, refusal::Refusal};
+use super::summary::Brief;
 
 /// A sentence in every language of the page. `{name}` marks what is filled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,9 +17,6 @@ pub struct Text {
 pub const fn text(english: &'static str, russian: &'static str) -> Text {
     Text { english, russian }
 }
-
-/// Reads the fields of a job, checks them and makes its plan.
-pub(super) type Read = fn(&mut Fields<'_>, Blobs<'_>) -> Result<Box<dyn Plan>, Refusal>;
 
 /// A kind of job.
 #[derive(Debug)]
@@ -39,8 +35,6 @@ pub struct Kind {
     pub output: Output,
     /// The parts of its line in a list of jobs; what a job does not say is left out.
     pub(super) summary: fn(&Brief<'_>) -> Vec<Option<String>>,
-    /// Reads its fields.
-    pub(super) read: Read,
 }
 
 impl Kind {

@@ -13,6 +13,7 @@ mod kernel;
 use std::{cmp::Ordering, collections::BTreeMap, sync::LazyLock};
 
 use super::{
+    Modules,
     fields::Fields,
     formulas::DATA,
     limits::{BATCH_BYTES, MAX_RESULT_BYTES},
@@ -75,7 +76,6 @@ pub static KIND: Kind = Kind {
     ],
     output: Output::Value,
     summary: |job| vec![job.items("data"), job.text("by"), job.text("order")],
-    read: |fields, _| read(fields),
 };
 
 /// What items are compared as.
@@ -112,7 +112,7 @@ struct Sort {
     order: Order,
 }
 
-fn read(fields: &mut Fields) -> Result<Box<dyn Plan>, Refusal> {
+pub(super) fn read(fields: &mut Fields, _: &Modules<'_>) -> Result<Box<dyn Plan>, Refusal> {
     let (key, order) = (fields.choice("by", &KEYS)?, fields.choice("order", &ORDERS)?);
     let items = fields.items("data")?;
     let sort = Sort { items, key, order };

@@ -468,7 +468,7 @@ mod tests {
             (StoreKey::Finished(later), of_later.into_bytes()),
         ];
         let mut node = node();
-        node.handle(Moment(2), Input::Restored(records));
+        node.restore(Moment(2), records, BTreeMap::new(), &crate::job::kinds::read);
         let told: Vec<StoreKey> = node.unreadable().to_vec();
         assert_eq!(told, [StoreKey::Job(damaged), StoreKey::Job(cut), StoreKey::Finished(line)]);
         let mut forgotten = Vec::new();

@@ -3,9 +3,8 @@
 //! Nothing here fails because a figure is bad. Figures of one run share a machine and its load: read the ratios.
 
 use std::{
-    env, fs,
+    env,
     hint::black_box,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -17,6 +16,7 @@ use p2pnet_e2e::{
     process::{given, processor_time, tree},
     relay::{NativeNode, Relay},
     report::{Row, write},
+    weight::Weight,
 };
 use serde_json::json;
 
@@ -179,8 +179,8 @@ async fn page() -> Result<Vec<Row>> {
         let ended = status["finished_at"].as_f64().context("no finished_at")?;
         first_result.push(ended - seen[1].as_f64().context("no timeOrigin")?);
     }
-    let bytes: u64 =
-        fs::read_dir(given("P2PNET_DIST")?)?.map(|entry| packed_size(&entry?.path())).sum::<Result<u64>>()?;
+    let weight = Weight::of(&given("P2PNET_DIST")?)?;
+    let kilobytes = |bytes: u64| bytes as f64 / 1000.0;
     let connected = Row::new("page open → connected, median", "second visit", median(connected), "ms");
     let mut rows = Vec::new();
     if let Some(other) = others::connection()? {
@@ -193,7 +193,10 @@ async fn page() -> Result<Vec<Row>> {
             .beside("as the donor's page shows it"),
         Row::new("page open → first result, median", "second visit", median(first_result), "ms")
             .beside("at the requester"),
-        Row::new("page", "brotli, all of it", bytes as f64 / 1000.0, "KB"),
+        Row::new("page", "brotli, before the first task", kilobytes(weight.before_first_task), "KB")
+            .beside("aim: 600 KB"),
+        Row::new("page", "brotli, in all", kilobytes(weight.all), "KB").beside("aim: 1,000 KB"),
+        Row::new("page", "brotli, examples, each when it is chosen", kilobytes(weight.examples), "KB"),
     ]);
     Ok(rows)
 }
@@ -209,19 +212,6 @@ const WATCH: &str = "
     };
     new MutationObserver(look).observe(document, {subtree: true, childList: true, attributes: true});
 ";
-
-/// What a first visit takes of a file of the page: its compressed form, if it has one.
-fn packed_size(file: &Path) -> Result<u64> {
-    if file.is_dir() {
-        return fs::read_dir(file)?.map(|entry| packed_size(&entry?.path())).sum();
-    }
-    if file.extension().is_some_and(|extension| extension == "br") {
-        return Ok(0);
-    }
-    let mut packed = file.as_os_str().to_owned();
-    packed.push(".br");
-    Ok(fs::metadata(&packed).or_else(|_| fs::metadata(file))?.len())
-}
 
 /// Processor time of a sum, everything between submission and result included, over that of the bare loop.
 async fn cpu() -> Result<Vec<Row>> {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use p2pnet_browser::{DryRun, NodeRuntime};
+use p2pnet_browser::{DryRun, NodeRuntime, Readers};
 use p2pnet_shared::{
     refusal::{Code, Refusal},
     units::{Gas, Millis},
@@ -40,7 +40,7 @@ pub struct Check {
 }
 
 /// Checks a draft. This reads, types and compiles the whole job, as the node itself will.
-pub fn check(draft: &Draft) -> Check {
+pub fn check(draft: &Draft, readers: &Readers) -> Check {
     let json: Rc<str> = match draft.json() {
         Ok(json) => json.into(),
         Err(unreadable) => {
@@ -51,23 +51,19 @@ pub fn check(draft: &Draft) -> Check {
             };
         }
     };
-    let refusal = refusal_of(&json);
-    let faults = refusal.as_ref().map(|refusal| faults(draft, refusal)).unwrap_or_default();
+    let refusal = readers.read(&json).err();
+    let faults = refusal.as_ref().map(|refusal| faults(draft, refusal, readers)).unwrap_or_default();
     Check { json: Some(json), faults, refusal }
-}
-
-fn refusal_of(json: &str) -> Option<Refusal> {
-    p2pnet_shared::job::kinds::read(json, &|_| None).err()
 }
 
 /// A refusal points at a character but not at one of several formulas: without the faulty one it is gone. What is needed
 /// cannot be left out, so a fault that no other formula has is the first one's.
-fn faults(draft: &Draft, refusal: &Refusal) -> Faults {
+fn faults(draft: &Draft, refusal: &Refusal, readers: &Readers) -> Faults {
     let (Code::InvalidFormula, Some(at)) = (refusal.code, refusal.at) else { return Faults::default() };
     let formulas = draft.formulas();
     let Some((first, others)) = formulas.split_first() else { return Faults::default() };
     let is_faulty = |name: &&&'static str| {
-        let without = draft.json_without(name).and_then(|json| refusal_of(&json));
+        let without = draft.json_without(name).and_then(|json| readers.read(&json).err());
         !draft.typed(name).trim().is_empty() && without.is_none_or(|other| other.code != Code::InvalidFormula)
     };
     let name = others.iter().find(is_faulty).unwrap_or(first);

@@ -3,6 +3,7 @@
 mod check;
 mod draft;
 mod forms;
+mod readers;
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -20,7 +21,8 @@ use yew_router::prelude::*;
 use self::{
     check::{Preview, TryHere, Verdict, check},
     draft::{Content, Draft, Tab},
-    forms::{AdvancedForm, Faults, Form},
+    forms::{AdvancedForm, Form},
+    readers::{ReadersAway, Reading, use_readers},
 };
 use super::Route;
 use crate::{
@@ -50,7 +52,7 @@ pub fn open_with(json: &str) {
 
 /// Reads a job and hands it to the node.
 pub async fn submit(node: &NodeRuntime, json: &str) -> Result<JobId, Refusal> {
-    let job = node.read_job(json)?;
+    let job = node.read_job(json).await?;
     node.handle().submit(job).await
 }
 
@@ -90,11 +92,15 @@ pub fn NewJob() -> Html {
         dispatcher.dispatch(change);
     });
     let settled = use_settled(draft.clone(), PAUSE_MILLIS);
-    let checked = use_memo(settled.clone(), |draft| check(draft));
-    let current = settled == draft;
-    let faults = if settled.tab == draft.tab { checked.faults.clone() } else { Faults::default() };
-    let json = checked.json.clone().filter(|_| current);
-    let runnable = json.clone().filter(|_| checked.refusal.is_none());
+    let (readers, try_again) = use_readers();
+    let checked = use_memo((settled.clone(), readers.here()), |(draft, readers)| {
+        readers.as_ref().map(|readers| Rc::new(check(draft, readers)))
+    });
+    let faults = (*checked).as_ref().filter(|_| settled.tab == draft.tab).map(|checked| checked.faults.clone());
+    let faults = faults.unwrap_or_default();
+    let checked = (*checked).clone().filter(|_| settled == draft);
+    let json = checked.as_ref().and_then(|checked| checked.json.clone());
+    let runnable = json.clone().filter(|_| checked.as_ref().is_some_and(|checked| checked.refusal.is_none()));
     html! {
         <>
             <h1>{ words.say(say::TITLE) }</h1>
@@ -112,7 +118,11 @@ pub fn NewJob() -> Html {
                     }
                 </section>
                 <aside class="card" aria-label={words.say(say::SUBMIT)}>
-                    <Verdict check={current.then(|| checked.clone())} tab={draft.tab} />
+                    if let Reading::Missing(why) = readers {
+                        <ReadersAway {why} {try_again} />
+                    } else {
+                        <Verdict check={checked} tab={draft.tab} />
+                    }
                     <Submit draft={draft.clone()} />
                     <TryHere json={runnable} />
                     if let Some(json) = json {

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 pub use self::adapt::adapt;
 
 use super::{
-    Blobs,
+    Modules,
     fields::Fields,
     kernel::{INPUT, Parts, SPLIT, fits_a_result, read_module, read_parts, read_split},
     outcome::foreign,
@@ -33,7 +33,7 @@ use super::{
 use crate::{
     blob::Blob,
     job::{CallShape, Outputs, Plan},
-    kernel::Outline,
+    kernel::{GivenAs, Outline},
     refusal::{Code, Refusal},
     units::Span,
 };
@@ -124,7 +124,6 @@ pub static KIND: Kind = Kind {
     ],
     output: Output::Program,
     summary: |job| vec![job.text("split")],
-    read,
 };
 
 /// A program of 264 bytes for `wasm32-wasip1`: until `fd_read` from standard input gives nothing, it swaps the case of
@@ -145,7 +144,7 @@ struct Command {
     ok: Vec<u32>,
 }
 
-fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> {
+pub(super) fn read(fields: &mut Fields, modules: &Modules<'_>) -> Result<Box<dyn Plan>, Refusal> {
     let common = Blob::new(arguments(&fields.texts("args")?)?);
     let split = read_split(fields)?;
     let ok = fields.integers("ok_exit_codes")?;
@@ -155,11 +154,11 @@ fn read(fields: &mut Fields, blob: Blobs) -> Result<Box<dyn Plan>, Refusal> {
     }
     let ok =
         ok.map_or_else(|| vec![0], |codes| codes.into_iter().filter_map(|code| u32::try_from(code).ok()).collect());
-    let module = read_module(fields, "module", blob)?;
+    let module = read_module(fields, "module", modules)?;
     let parts = read_parts(fields, split)?;
     let kernel = Blob::new(adapt(&module.blob)?);
     if !module.sound_as_command {
-        crate::kernel::prepare_program(&kernel)?;
+        (modules.check)(&kernel, GivenAs::Program)?;
     }
     Ok(Box::new(Command { module: module.blob, kernel, common, parts, ok }))
 }

@@ -1,0 +1,22 @@
+//! JavaScript for the page's programs, by wasm-bindgen.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::{
+    shell::{program, step},
+    tools,
+};
+
+/// Makes a program that was compiled for wasm32 into JavaScript's: `name.js` and `name_bg.wasm` in a folder.
+pub fn bind(compiled: &Path, folder: &Path, name: &str) -> Result<()> {
+    tools::wasm_bindgen()?;
+    step(
+        &format!("binding {name} to JavaScript"),
+        program("wasm-bindgen")
+            .args(["--target", "web", "--no-typescript", "--out-name", name, "--out-dir"])
+            .arg(folder)
+            .arg(compiled),
+    )
+}
