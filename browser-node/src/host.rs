@@ -5,8 +5,9 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
 use futures::{FutureExt as _, channel::mpsc, future::BoxFuture};
 use p2pnet_net::host::{Host, HostFact, HostOrder, MemoryRecords, Records};
 use p2pnet_shared::{
-    node::{RunId, StoreKey},
+    node::RunId,
     refusal::{Code, Refusal},
+    store::StoreKey,
     units::Moment,
 };
 use send_wrapper::SendWrapper;
@@ -74,14 +75,22 @@ impl Host for TabHost {
             HostOrder::Merge { job, merge } => {
                 let _ = self.facts.clone().try_send(HostFact::Merged { job, merged: merge.run() });
             }
-            HostOrder::Save(key, bytes) => match &self.keeper {
-                Keeper::Store(store) => store.save(key, bytes),
-                Keeper::Memory(records) => records.save(key, bytes),
+            HostOrder::Change(changes) => match &self.keeper {
+                Keeper::Store(store) => store.change(changes),
+                Keeper::Memory(records) => records.change(changes),
             },
-            HostOrder::Forget(key) => match &self.keeper {
-                Keeper::Store(store) => store.forget(key),
-                Keeper::Memory(records) => records.forget(key),
-            },
+            HostOrder::Keep { token, changes } => {
+                // As with the end of a run.
+                let mut facts = self.facts.clone();
+                let mut tell = move || _ = facts.try_send(HostFact::Kept { tokens: vec![token] });
+                match &self.keeper {
+                    Keeper::Store(store) => store.keep(changes, tell),
+                    Keeper::Memory(records) => {
+                        records.change(changes);
+                        tell();
+                    }
+                }
+            }
             HostOrder::Cores(cores) => self.pool.set_cores(cores),
         }
     }

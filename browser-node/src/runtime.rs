@@ -37,7 +37,7 @@ use crate::{
     seeds::{self, Question},
     settings::Settings,
     slot,
-    store::{self, Kept, Store, StoreError},
+    store::{self, Restored, Store, StoreError},
     ticker::Ticker,
 };
 
@@ -172,9 +172,9 @@ pub async fn start(options: Options) -> Result<NodeRuntime, StartError> {
     let (secret, store) = secret?;
     *shared.store.borrow_mut() = store.clone();
     let kept = match (&store, kept) {
-        (Some(_), Err(error)) => shared.lost_storage(error, Kept::default()),
+        (Some(_), Err(error)) => shared.lost_storage(error, Restored::default()),
         (Some(_), Ok(kept)) => kept,
-        (None, _) => Kept::default(),
+        (None, _) => Restored::default(),
     };
     let (kept, readers) = readers_for(&shared, kept).await;
 
@@ -196,12 +196,15 @@ pub async fn start(options: Options) -> Result<NodeRuntime, StartError> {
         let _ = facts.try_send(HostFact::SeedKnown { addresses }); // the queue is empty
     }
     let host = TabHost::new(pool.clone(), store, facts.clone());
-    let Kept { records, results } = kept;
+    let Restored { records, lines, unknown } = kept;
     let read = Box::new(move |source: &str, find: &dyn Fn(Hash) -> Option<Blob>| match &readers {
         Some(readers) => readers.read_again(source, find),
         None => Err(Refusal::new(Code::Internal, "what reads jobs is not here", "reload the page")),
     });
-    let start = Start { secret, config, restored: records, results, read };
+    let start = Start { secret, config, restored: records, lines_follow: true, read };
+    for fact in [HostFact::Loaded { lines, is_all: true }, HostFact::UnknownRecords(unknown)] {
+        let _ = facts.try_send(fact); // the queue has room for them
+    }
     let (handle, _outside, run) = p2pnet_net::start(start, host, facts_of_host, p2pnet_net::Options::default())
         .map_err(|error| StartError::Network(error.to_string()))?;
     spawn_local(run);
@@ -432,38 +435,25 @@ async fn secret(shared: &Shared, store: Option<Store>) -> Result<([u8; 32], Opti
     Ok((secret, store))
 }
 
-async fn records(store: Option<&Store>) -> Result<Kept, StoreError> {
+async fn records(store: Option<&Store>) -> Result<Restored, StoreError> {
     match store {
         Some(store) => store.node_records().await,
-        None => Ok(Kept::default()),
+        None => Ok(Restored::default()),
     }
 }
 
 /// What reads the jobs among the records, if there are any that go on. If it does not arrive, those jobs rest in the store until
 /// the page is opened again, and the rest of the node starts without them.
-async fn readers_for(shared: &Shared, kept: Kept) -> (Kept, Option<Readers>) {
-    let waiting: BTreeSet<JobId> = kept
-        .records
-        .iter()
-        .filter_map(|(key, _)| match key {
-            StoreKey::Job(id) => Some(*id),
-            StoreKey::Span(..) | StoreKey::Result(_) | StoreKey::Finished(_) => None,
-        })
-        .collect();
-    if waiting.is_empty() {
+async fn readers_for(shared: &Shared, kept: Restored) -> (Restored, Option<Readers>) {
+    // All that is among the records is of jobs that are not over.
+    if !kept.records.iter().any(|(key, _)| matches!(key, StoreKey::Job(_))) {
         return (kept, None);
     }
     match Kinds::of_page().readers().await {
         Ok(readers) => (kept, Some(readers)),
         Err(refusal) => {
             *shared.paused_jobs.borrow_mut() = Some(refusal.message);
-            let is_other = |key: &StoreKey| match key {
-                StoreKey::Job(id) | StoreKey::Span(id, _) | StoreKey::Result(id) | StoreKey::Finished(id) => {
-                    !waiting.contains(id)
-                }
-            };
-            let records = kept.records.into_iter().filter(|(key, _)| is_other(key)).collect();
-            (Kept { records, ..kept }, None)
+            (Restored { records: Vec::new(), ..kept }, None)
         }
     }
 }

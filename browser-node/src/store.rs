@@ -1,11 +1,15 @@
 //! What a tab keeps in IndexedDB: its identity, its settings, its jobs. Where there is none, it works without and says so.
 //!
-//! One database for all tabs; every record's key begins with the tab's number (see `slot`). Writes are queued and go out
-//! in one transaction after another, so thousands of small records a second cost few transactions and keep their order.
+//! One database for all tabs; every record's key begins with the tab's number (see `slot`). Those of the node go on with the
+//! name that the node gives them, in hexadecimal digits: IndexedDB compares both alike. Writes are queued and go out in one
+//! transaction after another, so thousands of small records a second cost few transactions and keep their order.
+
+mod before;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
+    ops::Range,
     pin::pin,
     rc::Rc,
 };
@@ -14,8 +18,8 @@ use futures::{channel::oneshot, future::Either};
 use gloo::timers::future::TimeoutFuture;
 use js_sys::{Array, Uint8Array};
 use p2pnet_shared::{
-    id::JobId,
-    node::{StoreKey, is_damaged_line},
+    node::{Line, mend_line, read_line},
+    store::{Change, Noun, StoreKey},
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::spawn_local;
@@ -26,8 +30,6 @@ use crate::js;
 const DATABASE: &str = "p2pnet";
 const VERSION: u32 = 1;
 const RECORDS: &str = "records";
-/// Sorts after every character of a key.
-const AFTER_ALL: char = '\u{ffff}';
 
 /// How long the browser may take to open the database, and to read from it, in milliseconds. The page's own timer counts
 /// them: a tab whose workers do not start has no other.
@@ -68,16 +70,20 @@ struct Inner {
 struct Waiting {
     /// The newest order for each key: bytes to keep, or `None` to forget.
     writes: BTreeMap<String, Option<Vec<u8>>>,
+    /// Who hears when they are kept, or when it was told that they are not.
+    kept: Vec<Box<dyn FnOnce()>>,
     writing: bool,
 }
 
 /// What the node had kept when it ended.
 #[derive(Default)]
-pub struct Kept {
-    /// All but results, and the records of jobs that are over.
+pub struct Restored {
+    /// What it needs of jobs that are not over.
     pub records: Vec<(StoreKey, Vec<u8>)>,
-    /// Bytes of the results of those jobs whose [`StoreKey::Job`] is among the records.
-    pub results: BTreeMap<JobId, u64>,
+    /// Those that are over.
+    pub lines: Vec<Line>,
+    /// Records whose names this version does not know.
+    pub unknown: u64,
 }
 
 /// An open database, before the tab knows its number.
@@ -171,70 +177,60 @@ impl Store {
 
     /// Keeps a named record of the tab itself.
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
-        self.inner.clone().order(self.inner.own_key(name), Some(bytes));
+        self.inner.clone().order(vec![(self.inner.own_key(name), Some(bytes))], None);
     }
 
-    /// What the node needs of what it had kept: no results, and of jobs that are over only what lists show, but where that is
-    /// damaged what it can be made anew from.
-    pub async fn node_records(&self) -> Result<Kept, StoreError> {
-        let (finished, spans, jobs) =
-            futures::join!(self.records_of("finished"), self.records_of("span"), self.records_of("job"));
-        let mut records = finished?;
-        let sound = records.iter().filter(|(_, line)| !is_damaged_line(line)).map(|(key, _)| *key);
-        let over: BTreeSet<StoreKey> = sound.collect();
-        records.extend(spans?);
-        let jobs = jobs?.into_iter().filter(|(key, _)| match key {
-            StoreKey::Job(id) => !over.contains(&StoreKey::Finished(*id)),
-            StoreKey::Span(..) | StoreKey::Result(_) | StoreKey::Finished(_) => true,
-        });
-        records.extend(jobs);
-        let results = self.result_bytes(&records).await?;
-        Ok(Kept { records, results })
-    }
-
-    /// How many bytes the results have of those jobs whose [`StoreKey::Job`] is among the records: hardly any has one, since
-    /// they are not over but where a line is damaged.
-    async fn result_bytes(&self, records: &[(StoreKey, Vec<u8>)]) -> Result<BTreeMap<JobId, u64>, StoreError> {
-        let mut results = BTreeMap::new();
-        // Most starts find none, and a question is a way through the browser before the node is up.
-        if !records.iter().any(|(key, _)| matches!(key, StoreKey::Job(_))) {
-            return Ok(results);
-        }
-        for key in self.keys_of("result").await? {
-            if let StoreKey::Result(id) = key
-                && records.iter().any(|(key, _)| *key == StoreKey::Job(id))
-                && let Some(result) = self.node_record(key).await?
-            {
-                results.insert(id, result.len() as u64);
+    /// What the node needs of what it had kept. Records of before are taken over first.
+    pub async fn node_records(&self) -> Result<Restored, StoreError> {
+        let [below, above] = Noun::unknown_names();
+        let (of_before, jobs, spans, lines, below, above) = futures::join!(
+            self.take_over(),
+            self.records_of(Noun::Job.names()),
+            self.records_of(Noun::Span.names()),
+            self.records_of(Noun::Finished.names()),
+            self.names_of(below),
+            self.names_of(above)
+        );
+        let (mut records, mut over) = (Vec::new(), Vec::new());
+        for (key, record) in [of_before?, jobs?, spans?, lines?].concat() {
+            match key {
+                StoreKey::Job(_) | StoreKey::Span(..) => records.push((key, record)),
+                StoreKey::Finished(_) => over.push((key, record)),
+                StoreKey::Over(_) | StoreKey::Result(_) => {}
             }
         }
-        Ok(results)
+        let mut lines = Vec::with_capacity(over.len());
+        for (key, record) in over {
+            lines.push(match read_line(key.job(), &record, true) {
+                Some(line) => line,
+                None => self.mended(key).await?,
+            });
+        }
+        Ok(Restored { records, lines, unknown: (below?.len() + above?.len()) as u64 })
     }
 
-    /// The keys of all records of the node that begin with a noun.
-    async fn keys_of(&self, noun: &str) -> Result<Vec<StoreKey>, StoreError> {
+    /// A line that is damaged, made anew from what else is kept of its job.
+    async fn mended(&self, line: StoreKey) -> Result<Line, StoreError> {
+        let job = line.job();
+        let (over, result) =
+            futures::join!(self.node_record(StoreKey::Over(job)), self.node_record(StoreKey::Result(job)));
+        Ok(mend_line(job, over?.as_deref(), result?.map(|result| result.len() as u64)))
+    }
+
+    /// The names of all records of the node within a range.
+    async fn names_of(&self, names: Range<Vec<u8>>) -> Result<Vec<String>, StoreError> {
         let (_transaction, records) = self.inner.transaction(IdbTransactionMode::Readonly)?;
-        let (prefix, range) = self.inner.range(noun)?;
-        let keys = records.get_all_keys_with_key(&range).map_err(error)?;
+        let keys = records.get_all_keys_with_key(&self.inner.range(&names)?.into()).map_err(error)?;
         let keys: Array = within(READ_MILLIS, answer(&keys)).await.ok_or(StoreError::NoAnswer)??.unchecked_into();
-        Ok(keys.iter().filter_map(|key| read_key(key.as_string()?.strip_prefix(&prefix)?)).collect())
+        Ok(keys.iter().filter_map(|key| key.as_string()).collect())
     }
 
-    /// Every record of the node whose key begins with a noun.
-    async fn records_of(&self, noun: &str) -> Result<Vec<(StoreKey, Vec<u8>)>, StoreError> {
-        let (_transaction, records) = self.inner.transaction(IdbTransactionMode::Readonly)?;
-        let (prefix, range) = self.inner.range(noun)?;
-        // Both requests go out before the first answer is awaited, else the transaction would end in between.
-        let keys = records.get_all_keys_with_key(&range).map_err(error)?;
-        let values = records.get_all_with_key(&range).map_err(error)?;
-        let both = async { futures::join!(answer(&keys), answer(&values)) };
-        let (keys, values) = within(READ_MILLIS, both).await.ok_or(StoreError::NoAnswer)?;
-        let (keys, values): (Array, Array) = (keys?.unchecked_into(), values?.unchecked_into());
-        let restored = keys.iter().zip(values.iter()).filter_map(|(key, value)| {
-            let key = read_key(key.as_string()?.strip_prefix(&prefix)?)?;
-            Some((key, value.dyn_ref::<Uint8Array>()?.to_vec()))
-        });
-        Ok(restored.collect())
+    /// Every record of the node within a range of names.
+    async fn records_of(&self, names: Range<Vec<u8>>) -> Result<Vec<(StoreKey, Vec<u8>)>, StoreError> {
+        let found = self.inner.all(&self.inner.range(&names)?).await?;
+        let prefix = self.inner.node_prefix();
+        let read = |(text, record): (String, Vec<u8>)| Some((read_key(text.strip_prefix(&prefix)?)?, record));
+        Ok(found.into_iter().filter_map(read).collect())
     }
 
     /// A record of the node as it stands after every order so far.
@@ -250,14 +246,16 @@ impl Store {
         Ok(value.dyn_ref::<Uint8Array>().map(Uint8Array::to_vec))
     }
 
-    /// Keeps a record of the node.
-    pub fn save(&self, key: StoreKey, bytes: Vec<u8>) {
-        self.inner.clone().order(self.inner.node_key(key), Some(bytes));
+    /// Changes records of the node, all of them at once.
+    pub fn change(&self, changes: Vec<Change>) {
+        let named = changes.into_iter().map(|(key, record)| (self.inner.node_key(key), record));
+        self.inner.clone().order(named.collect(), None);
     }
 
-    /// Forgets a record of the node.
-    pub fn forget(&self, key: StoreKey) {
-        self.inner.clone().order(self.inner.node_key(key), None);
+    /// The same; `kept` is called once they are kept, or it was told that they are not.
+    pub fn keep(&self, changes: Vec<Change>, kept: impl FnOnce() + 'static) {
+        let named = changes.into_iter().map(|(key, record)| (self.inner.node_key(key), record));
+        self.inner.clone().order(named.collect(), Some(Box::new(kept)));
     }
 }
 
@@ -266,17 +264,32 @@ impl Inner {
         format!("{}tab/{name}", self.prefix)
     }
 
-    /// With what the keys of the node's records begin, and the range of those that go on with a noun.
-    fn range(&self, noun: &str) -> Result<(String, IdbKeyRange), StoreError> {
-        let prefix = format!("{}node/", self.prefix);
-        let first = format!("{prefix}{noun}/");
-        let last = format!("{first}{AFTER_ALL}");
-        let range = IdbKeyRange::bound(&JsValue::from_str(&first), &JsValue::from_str(&last)).map_err(error)?;
-        Ok((prefix, range))
+    /// With what the keys of the node's records begin.
+    fn node_prefix(&self) -> String {
+        format!("{}record/", self.prefix)
+    }
+
+    /// The range of keys within which names lie.
+    fn range(&self, names: &Range<Vec<u8>>) -> Result<IdbKeyRange, StoreError> {
+        let [first, end] = [&names.start, &names.end].map(|name| format!("{}{}", self.node_prefix(), hex(name)));
+        bound(&first, &end)
     }
 
     fn node_key(&self, key: StoreKey) -> String {
-        format!("{}node/{}", self.prefix, key_text(key))
+        format!("{}{}", self.node_prefix(), hex(&key.to_bytes()))
+    }
+
+    /// All records within a range of keys.
+    async fn all(&self, range: &IdbKeyRange) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let (_transaction, records) = self.transaction(IdbTransactionMode::Readonly)?;
+        // Both requests go out before the first answer is awaited, else the transaction would end in between.
+        let keys = records.get_all_keys_with_key(range).map_err(error)?;
+        let values = records.get_all_with_key(range).map_err(error)?;
+        let both = async { futures::join!(answer(&keys), answer(&values)) };
+        let (keys, values) = within(READ_MILLIS, both).await.ok_or(StoreError::NoAnswer)?;
+        let (keys, values): (Array, Array) = (keys?.unchecked_into(), values?.unchecked_into());
+        let read = |(key, value): (JsValue, JsValue)| Some((key.as_string()?, value.dyn_ref::<Uint8Array>()?.to_vec()));
+        Ok(keys.iter().zip(values.iter()).filter_map(read).collect())
     }
 
     fn transaction(&self, mode: IdbTransactionMode) -> Result<(IdbTransaction, web_sys::IdbObjectStore), StoreError> {
@@ -285,9 +298,10 @@ impl Inner {
         Ok((transaction, records))
     }
 
-    fn order(self: Rc<Self>, key: String, write: Option<Vec<u8>>) {
+    fn order(self: Rc<Self>, changes: Vec<(String, Option<Vec<u8>>)>, kept: Option<Box<dyn FnOnce()>>) {
         let mut waiting = self.waiting.borrow_mut();
-        waiting.writes.insert(key, write);
+        waiting.writes.extend(changes);
+        waiting.kept.extend(kept);
         if !std::mem::replace(&mut waiting.writing, true) {
             spawn_local(self.clone().write_all());
         }
@@ -296,14 +310,18 @@ impl Inner {
     /// One transaction after another until nothing waits.
     async fn write_all(self: Rc<Self>) {
         loop {
-            let writes = std::mem::take(&mut self.waiting.borrow_mut().writes);
-            if writes.is_empty() {
+            let (writes, kept) = {
+                let mut waiting = self.waiting.borrow_mut();
+                (std::mem::take(&mut waiting.writes), std::mem::take(&mut waiting.kept))
+            };
+            if writes.is_empty() && kept.is_empty() {
                 self.waiting.borrow_mut().writing = false;
                 return;
             }
             if let Err(error) = self.write(writes).await {
                 (self.failed)(error);
             }
+            kept.into_iter().for_each(|kept| kept());
         }
     }
 
@@ -376,51 +394,52 @@ fn error(thrown: impl Into<JsValue>) -> StoreError {
     StoreError::Failed(js::thrown_text(&thrown.into()))
 }
 
-fn key_text(key: StoreKey) -> String {
-    match key {
-        StoreKey::Job(id) => format!("job/{id}"),
-        StoreKey::Span(id, start) => format!("span/{id}/{start:016x}"),
-        StoreKey::Result(id) => format!("result/{id}"),
-        StoreKey::Finished(id) => format!("finished/{id}"),
-    }
+/// The keys from one on, up to another.
+fn bound(first: &str, end: &str) -> Result<IdbKeyRange, StoreError> {
+    IdbKeyRange::bound_with_lower_open_and_upper_open(&first.into(), &end.into(), false, true).map_err(error)
 }
 
+fn hex(name: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    name.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+/// Reads a name of a record of the node; `None` for those of other versions.
 fn read_key(text: &str) -> Option<StoreKey> {
-    let (noun, name) = text.split_once('/')?;
-    match noun {
-        "job" => name.parse().ok().map(StoreKey::Job),
-        "result" => name.parse().ok().map(StoreKey::Result),
-        "finished" => name.parse().ok().map(StoreKey::Finished),
-        "span" => {
-            let (id, start) = name.split_once('/')?;
-            let id: JobId = id.parse().ok()?;
-            Some(StoreKey::Span(id, u64::from_str_radix(start, 16).ok()?))
-        }
+    let digit = |at: u8| char::from(at).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let byte = |pair: &[u8]| match pair {
+        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
         _ => None,
-    }
+    };
+    StoreKey::read(&text.as_bytes().chunks(2).map(byte).collect::<Option<Vec<u8>>>()?)
 }
 
 #[cfg(test)]
 mod tests {
+    use p2pnet_shared::id::JobId;
+
     use super::*;
 
     #[test]
-    fn every_key_reads_back() {
+    fn every_key_reads_back_and_stands_as_its_name_does() {
         let id = JobId([0x5a; 16]);
-        for key in [
+        let keys = [
             StoreKey::Job(id),
             StoreKey::Span(id, 0),
             StoreKey::Span(id, u64::MAX),
             StoreKey::Result(id),
+            StoreKey::Over(id),
             StoreKey::Finished(id),
-        ] {
-            assert_eq!(read_key(&key_text(key)), Some(key));
+        ];
+        for key in keys {
+            assert_eq!(read_key(&hex(&key.to_bytes())), Some(key));
         }
+        assert!(keys.is_sorted_by_key(|key| hex(&key.to_bytes())));
     }
 
     #[test]
     fn keys_of_other_versions_are_passed_over() {
-        for text in ["", "job", "job/xyz", "span/5a", "offer/5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a"] {
+        for text in ["", "0", "01", "xy", "015a", "06000000000000000000000000000000000", "0\u{e9}"] {
             assert_eq!(read_key(text), None);
         }
     }

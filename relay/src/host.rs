@@ -30,6 +30,7 @@ impl NativeHost {
     /// A host that computes on `executor`, keeps records in `store`, and tells `facts` what came of merges. It lives inside a
     /// tokio runtime.
     pub fn new(executor: Executor, store: Store, facts: mpsc::Sender<HostFact>) -> Self {
+        tokio::spawn(tell_kept(store.clone(), facts.clone()));
         Self { executor, store, facts }
     }
 
@@ -46,6 +47,17 @@ impl NativeHost {
     }
 }
 
+/// Tells the node what is on disk, until either ends.
+async fn tell_kept(store: Store, mut facts: mpsc::Sender<HostFact>) {
+    let Some(mut kept) = store.writer().kept() else { return };
+    drop(store);
+    while let Some(tokens) = kept.recv().await {
+        if facts.send(HostFact::Kept { tokens }).await.is_err() {
+            return;
+        }
+    }
+}
+
 impl Host for NativeHost {
     fn now(&self) -> Moment {
         now()
@@ -59,8 +71,8 @@ impl Host for NativeHost {
             HostOrder::Abort { run } => self.executor.abort(run),
             HostOrder::Rest { run, rests } => self.executor.rest(run, rests),
             HostOrder::Merge { job, merge } => self.merge(job, merge),
-            HostOrder::Save(key, bytes) => self.store.writer().save(key, bytes),
-            HostOrder::Forget(key) => self.store.writer().forget(key),
+            HostOrder::Change(changes) => self.store.writer().change(changes, None),
+            HostOrder::Keep { token, changes } => self.store.writer().change(changes, Some(token)),
             HostOrder::Cores(cores) => self.executor.set_cores(cores),
         }
     }

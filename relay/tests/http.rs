@@ -10,10 +10,13 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
-use p2pnet_shared::id::{Hash, JobId};
+use p2pnet_shared::{
+    id::Hash,
+    store::{self, StoreKey},
+};
 use reqwest::{Client, Method, StatusCode, header, redirect};
 use serde_json::{Value, json};
-use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{Connection as _, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use support::{Folder, Relay, post_job, refusal, wait_for};
 
 const QUICK: &str = r#"{"kind":"map","data":[1,2],"map":"x"}"#;
@@ -87,15 +90,19 @@ async fn a_job_is_found_again_by_its_name_and_labels_over_a_restart() {
     assert_eq!((&status["name"], &status["labels"]), (&json!("nightly"), &json!({"team": "physics"})));
 }
 
-/// Cuts a record of a job short that lies in a relay's folder: its kind is 0 for the job itself, 3 for its line in lists.
-async fn spoil(folder: &Folder, kind: i64, id: &str) {
+/// Changes a record that lies in a relay's folder.
+async fn spoil(folder: &Folder, key: StoreKey, spoilt: impl FnOnce(Vec<u8>) -> Vec<u8>) {
     let options = SqliteConnectOptions::new().filename(folder.path().join("p2pnet.sqlite"));
     let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    let query = sqlx::query("UPDATE records SET bytes = SUBSTR(bytes, 1, 20) WHERE kind = ? AND job = ?");
-    let job: JobId = id.parse().unwrap();
-    let done = query.bind(kind).bind(job.0.to_vec()).execute(&mut connection).await.unwrap();
-    assert_eq!(done.rows_affected(), 1);
+    let query = sqlx::query("SELECT bytes FROM records WHERE key = ?").bind(key.to_bytes());
+    let record: Vec<u8> = query.fetch_one(&mut connection).await.unwrap().get(0);
+    let query = sqlx::query("UPDATE records SET bytes = ? WHERE key = ?").bind(spoilt(record)).bind(key.to_bytes());
+    assert_eq!(query.execute(&mut connection).await.unwrap().rows_affected(), 1);
     connection.close().await.unwrap();
+}
+
+fn cut(record: Vec<u8>) -> Vec<u8> {
+    record[..20].to_vec()
 }
 
 #[tokio::test]
@@ -109,8 +116,8 @@ async fn a_damaged_record_or_line_hides_neither_a_job_that_is_over_nor_its_resul
     let result = relay.get(&format!("/api/v1/jobs/{}/result", jobs[0])).await;
     relay.stop();
     let [of_record, of_line] = &jobs;
-    spoil(&folder, 0, of_record).await;
-    spoil(&folder, 3, of_line).await;
+    spoil(&folder, StoreKey::Over(of_record.parse().unwrap()), cut).await;
+    spoil(&folder, StoreKey::Finished(of_line.parse().unwrap()), cut).await;
     let relay = Relay::start(&folder, &["--no-provider"]);
     assert_eq!(page(&relay, "?state=completed").await.0.len(), 2);
     let details = reqwest::get(relay.at(&format!("/api/v1/jobs/{of_record}"))).await.unwrap();
@@ -122,6 +129,47 @@ async fn a_damaged_record_or_line_hides_neither_a_job_that_is_over_nor_its_resul
         assert_eq!(Client::new().delete(&path).send().await.unwrap().status(), StatusCode::OK);
         assert_eq!(refusal(reqwest::get(path).await.unwrap()).await, (StatusCode::NOT_FOUND, "unknown_job".into()));
     }
+}
+
+#[tokio::test]
+async fn what_a_later_version_wrote_is_told_of_and_kept_until_its_owner_removes_it() {
+    let folder = Folder::new("later-version");
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    let jobs = [post_job(&relay, QUICK).await, post_job(&relay, QUICK).await, post_job(&relay, QUICK).await];
+    let stopped = Client::new().delete(relay.at(&format!("/api/v1/jobs/{}", jobs[1]))).send().await.unwrap();
+    assert_eq!(stopped.status(), StatusCode::OK);
+    relay.stop();
+    let keys = [StoreKey::Job(jobs[0].parse().unwrap()), StoreKey::Finished(jobs[1].parse().unwrap())];
+    for key in keys {
+        let later = |record: Vec<u8>| {
+            let owner = store::open(key, 1, &record).unwrap().owner;
+            store::seal(key, 99, owner, |record| [record, b"told otherwise".to_vec()].concat())
+        };
+        spoil(&folder, key, later).await;
+    }
+    for _ in 0..2 {
+        let relay = Relay::start(&folder, &["--no-provider"]);
+        assert_eq!(page(&relay, "").await.0, std::slice::from_ref(&jobs[2]));
+        for id in &jobs[..2] {
+            let told = reqwest::get(relay.at(&format!("/api/v1/jobs/{id}"))).await.unwrap();
+            let words = told.text().await.unwrap();
+            assert!(
+                words.contains("a later version of p2pnet wrote it") && words.contains("DELETE removes it"),
+                "{words}"
+            );
+        }
+        assert_eq!(relay.get("/api/v1/nodes").await["records_not_understood"], 2);
+        let metrics = reqwest::get(relay.at("/metrics")).await.unwrap().text().await.unwrap();
+        assert!(metrics.contains("p2pnet_store_records_not_understood 2"), "{metrics}");
+        relay.stop();
+    }
+    let relay = Relay::start(&folder, &["--no-provider"]);
+    for id in &jobs[..2] {
+        let path = relay.at(&format!("/api/v1/jobs/{id}"));
+        assert_eq!(Client::new().delete(&path).send().await.unwrap().status(), StatusCode::OK);
+        assert_eq!(refusal(reqwest::get(path).await.unwrap()).await, (StatusCode::NOT_FOUND, "unknown_job".into()));
+    }
+    assert!(relay.get("/api/v1/nodes").await.get("records_not_understood").is_none());
 }
 
 #[tokio::test]

@@ -327,6 +327,9 @@ pub struct NetworkView {
     pub nodes_total: u64,
     /// The lending side.
     pub provider: ProviderView,
+    /// Records of this node's store that are damaged, or that a later version wrote: they are left as they are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub records_not_understood: u64,
 }
 
 impl NetworkView {

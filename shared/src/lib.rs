@@ -18,6 +18,7 @@ pub mod job;
 pub mod kernel;
 pub mod node;
 pub mod refusal;
+pub mod store;
 pub mod units;
 pub mod visible;
 pub mod wire;

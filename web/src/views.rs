@@ -225,7 +225,7 @@ async fn refresh(runtime: &NodeRuntime, views: &mut Views, stale: &mut Stale) {
         views.network = runtime.handle().network().await.map(Rc::new);
     }
     if stale.jobs {
-        let jobs = runtime.handle().jobs(Listing::everything()).await.unwrap_or_default();
+        let jobs = runtime.handle().jobs(Listing::everything()).await.ok().flatten().unwrap_or_default();
         if views.jobs.as_deref() != Some(jobs.as_slice()) {
             read_lines(runtime, views, &jobs).await;
             views.jobs = Some(jobs.into());

@@ -1,4 +1,5 @@
-//! `cargo xtask drill`: more rounds of what `relay/tests/drill.rs` does to the built relay.
+//! `cargo xtask drill`: more rounds of what `relay/tests/drill.rs` does to the built relay, and more jobs for it to start with
+//! (`relay/tests/start.rs`; a round is a thousand of them).
 
 use anyhow::{Result, bail};
 use lexopt::prelude::*;
@@ -8,8 +9,8 @@ use crate::{
     shell::{cargo, step},
 };
 
-/// What the relay goes through.
-const DRILLS: &[&str] = &["kill", "disk"];
+/// What the relay goes through, and the tests in which that is.
+const DRILLS: [(&str, &str); 3] = [("kill", "drill"), ("disk", "drill"), ("start", "start")];
 
 /// Reads the rest of the command line and runs one drill.
 pub fn run(args: &mut lexopt::Parser) -> Result<()> {
@@ -21,13 +22,12 @@ pub fn run(args: &mut lexopt::Parser) -> Result<()> {
             other => return Err(other.unexpected().into()),
         }
     }
-    let Some(drill) = drill.filter(|drill| DRILLS.contains(&drill.as_str())) else {
-        bail!("name a drill: {}", DRILLS.join(" or "))
-    };
+    let known = DRILLS.iter().find(|(name, _)| drill.as_deref() == Some(name));
+    let Some((drill, tests)) = known else { bail!("name a drill: {}", DRILLS.map(|(name, _)| name).join(" or ")) };
     let mut command = cargo();
     // In the selection of all tests: another one would compile the dependencies with other features.
-    command.args(["test", "--locked", "--release", "--test", "drill"]).args(NATIVE);
-    command.args(["--", "--exact", "--nocapture", &drill]);
+    command.args(["test", "--locked", "--release", "--test", tests]).args(NATIVE);
+    command.args(["--", "--exact", "--nocapture", drill]);
     if let Some(rounds) = rounds {
         command.env("P2PNET_DRILL_ROUNDS", rounds.to_string());
     }

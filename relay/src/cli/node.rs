@@ -41,6 +41,12 @@ pub async fn list(client: &Client, json: bool) -> Result<(), Failure> {
         })
         .collect();
     say(format_args!("relay {} ({}), {} node(s) known", view.me, word(&view.role), view.nodes_total))?;
+    if view.records_not_understood > 0 {
+        say(format_args!(
+            "{} record(s) of its store are damaged or of a later version; they are left as they are",
+            view.records_not_understood
+        ))?;
+    }
     let lending = &view.provider.settings;
     if lending.lending {
         say(format_args!("it lends {} core(s), {} % of each", lending.cores, lending.cpu_percent))?;

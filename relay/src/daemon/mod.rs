@@ -43,6 +43,8 @@ use crate::{
 
 /// Facts that may wait for the loop; executors wait beyond that.
 const FACTS: usize = 1_024;
+/// Jobs that are over and kept, each of which takes some hundred bytes of memory; far more take their bytes of the disk before.
+const KEPT_JOBS: u64 = 100_000;
 /// How often it is looked whether a clock was set.
 const LOOK_AT_CLOCKS: Duration = Duration::from_secs(60);
 /// How long the node may take to say goodbye.
@@ -79,9 +81,8 @@ impl Running {
         })?;
         let caches = Caches::of(u64::from(config.keep_mib.value) << 20, folder.compiled());
         let compiled_bytes = caches.compiled_bytes();
-        let (store, mut records) = Store::open(folder.database(), caches).await?;
+        let (store, records) = Store::open(folder.database(), caches).await?;
         let modules = store.kernels_in_use().await?;
-        let results = store.result_bytes(&mut records).await;
         let (facts, incoming) = mpsc::channel(FACTS);
         let executor = Executor::new(facts.clone(), &folder.compiled(), config.sandbox.value, config.memory_mib.value);
         executor.keep_compiled(compiled_bytes);
@@ -94,7 +95,7 @@ impl Running {
             keep: Keep {
                 age: Millis(u64::from(config.keep_days.value) * 24 * 3_600_000),
                 bytes: u64::from(config.keep_mib.value) << 20,
-                ..Keep::default()
+                jobs: KEPT_JOBS,
             },
             can_rest: true,
             rewrite: REWRITE_VERSION,
@@ -103,7 +104,7 @@ impl Running {
             secret,
             config: node_config,
             restored: records,
-            results,
+            lines_follow: true,
             read: Box::new(move |source, find| {
                 kinds::read(source, &|hash| find(hash).or_else(|| modules.get(&hash).cloned()))
             }),
@@ -115,6 +116,8 @@ impl Running {
             )
         })?;
         let node_loop = tokio::spawn(node_loop);
+        let (reads, told) = (store.clone(), facts.clone());
+        tokio::spawn(async move { reads.tell_lines(told).await });
         let folder = Arc::new(folder);
         let time = tokio::spawn(keep_time(folder.clone()));
         Ok(Self { handle, outside, facts, store, node_loop, executor, folder, time })

@@ -11,7 +11,7 @@ use axum::{
 };
 use p2pnet_shared::{
     api::{JobStatus, JobSummary, Submitted},
-    id::JobId,
+    id::{JobId, OwnerId},
     refusal::{Code, Refusal},
 };
 use serde::Serialize;
@@ -66,11 +66,34 @@ pub async fn describe(
     Ok(Json(status))
 }
 
-/// The job with this id as lists show it, if the asker may see it; else as if there were none. It is in memory: whose a job is
-/// can be told, and its result read and itself removed, whatever became of its record.
+/// The job with this id as lists show it, if the asker may see it; else as if there were none.
 pub(super) async fn find(app: &App, asker: Asker, id: JobId) -> Result<JobSummary, Refused> {
-    let summary = app.handle.summary(id).await.filter(|summary| asker.may_open(summary.holder.owner));
-    summary.ok_or_else(|| Refused(unknown(&id.to_string())))
+    if !owner(app, asker, id).await?.is_understood {
+        return Err(not_understood(id));
+    }
+    app.handle.find(id).await?.ok_or_else(|| Refused(unknown(&id.to_string())))
+}
+
+/// Whose the job with this id is, if the asker may see it; else as if there were none. That is known, and the job can be removed,
+/// whatever became of its records.
+async fn owner(app: &App, asker: Asker, id: JobId) -> Result<Owned, Refused> {
+    let found = app.handle.owner(id).await.filter(|(owner, _)| asker.may_open(*owner));
+    let Some((owner, is_understood)) = found else { return Err(Refused(unknown(&id.to_string()))) };
+    Ok(Owned { owner, is_understood })
+}
+
+/// What is known of a job whatever became of its records.
+struct Owned {
+    owner: OwnerId,
+    /// Whether more than that is.
+    is_understood: bool,
+}
+
+/// The refusal of a job of which nothing but its owner is understood.
+fn not_understood(id: JobId) -> Refused {
+    let message = format!("what this relay keeps of the job {id} is damaged, or a later version of p2pnet wrote it");
+    let hint = "it is left as it is; the version that wrote it can read it, and DELETE removes it";
+    Refused(Refusal::new(Code::StoreFailed, message, hint))
 }
 
 /// The job with this id and all that is known of it. What cannot be read now, or is damaged, is no job that is gone.
@@ -95,9 +118,10 @@ pub async fn stop(
     Places(id): Places<String>,
 ) -> Result<Json<Stopped>, Refused> {
     let id = read_id(&id)?;
-    asker.check_stop(find(&app, asker, id).await?.holder.owner)?;
+    asker.check_stop(owner(&app, asker, id).await?.owner)?;
     let (done, state) = match app.handle.is_over(id).await {
-        None => return Err(Refused(unknown(&id.to_string()))),
+        // Of one that is not understood nobody knows whether it is over.
+        None => (app.handle.remove(id).await, "removed"),
         Some(false) if app.handle.cancel(id).await => (true, "cancelled"),
         // It was over, or has ended since it was looked at.
         Some(true | false) => (app.handle.remove(id).await, "removed"),

@@ -181,7 +181,7 @@ pub async fn list(
     // A few at a time: each takes the node's time and, until it is written, some memory.
     let Some(_turn) = app.listings.wait(asker.source, limits::LIST_BYTES).await else { return Err(busy().into()) };
     let (limit, before) = (wanted.limit(), wanted.before);
-    let Some(jobs) = app.handle.jobs(wanted.listing((!asker.is_admin).then_some(asker.listed))).await else {
+    let Some(jobs) = app.handle.jobs(wanted.listing((!asker.is_admin).then_some(asker.listed))).await? else {
         let id = before.map(|id| id.to_string()).unwrap_or_default();
         return refuse(Code::UnknownJob, format!("no job has the id {id}"), "go on with cursor instead of before");
     };

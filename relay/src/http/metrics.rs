@@ -85,6 +85,11 @@ pub async fn text(State(app): State<Arc<App>>) -> Result<Response, Refused> {
     );
     gauge(&mut registry, "store_waiting", "Changes that wait to be written", Some(Unit::Bytes), figures.waiting_bytes);
 
+    let view = app.handle.network().await;
+    let not_understood = view.as_ref().map_or(0, |view| view.records_not_understood);
+    let help = "Records of the store that are damaged or of a later version, and left alone";
+    gauge(&mut registry, "store_records_not_understood", help, None, not_understood);
+
     let jobs: Family<Labels, Gauge> = Family::default();
     for state in STATES {
         jobs.get_or_create(&vec![("state", word(&state))]).set(0);
@@ -93,7 +98,7 @@ pub async fn text(State(app): State<Arc<App>>) -> Result<Response, Refused> {
         jobs.get_or_create(&vec![("state", word(&state))]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
     registry.register("jobs", "Jobs that this relay keeps, by state", jobs);
-    if let Some(view) = app.handle.network().await {
+    if let Some(view) = view {
         network(&mut registry, &view);
     }
 

@@ -202,7 +202,7 @@ mod tests {
         let typed: JobStatus = serde_json::from_value(status).unwrap();
         fits(&serde_json::to_value(&typed).unwrap(), &schema("JobStatus"), &root);
         let network: NetworkView = serde_json::from_value(json!({
-            "me": node, "role": "seed", "online": true, "nodes_total": 1,
+            "me": node, "role": "seed", "online": true, "nodes_total": 1, "records_not_understood": 1,
             "nodes": [{"node": node, "role": "client", "agent": "a", "path": "direct", "transport": "tcp", "round_trip_millis": 1,
                 "offer": {"node": node, "role": "client", "agent": "a", "cores": 1, "cpu_percent": 1, "memory_mib": 1,
                     "idle_cores": 1, "addresses": ["/ip4/1.1.1.1/tcp/1"], "made_at": 1, "rewrite": 8}}],

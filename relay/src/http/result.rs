@@ -22,8 +22,8 @@ use p2pnet_shared::{
         JobState,
         kinds::{output_of, schema::Output},
     },
-    node::StoreKey,
     refusal::{Code, Refusal},
+    store::StoreKey,
 };
 use tokio::task::yield_now;
 

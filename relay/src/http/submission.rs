@@ -12,8 +12,9 @@ use p2pnet_shared::{
         kinds::{limits::MAX_SOURCE_BYTES, schema::Output},
     },
     kernel::MOST_MODULE_BYTES,
-    node::{StoreKey, held_bytes, new_record},
+    node::{held_bytes, new_record},
     refusal::{Code, Refusal},
+    store::StoreKey,
 };
 use tokio::{runtime, task::spawn_blocking, time::timeout_at};
 
@@ -183,7 +184,7 @@ async fn read(
     if let Some((key, hash)) = &key
         && let Some(before) = app.store.key(key).await.map_err(|trouble| trouble.refusal())?
         // The key of a job that was removed makes a new one.
-        && app.handle.is_over(before.job).await.is_some()
+        && app.handle.owner(before.job).await.is_some()
     {
         idempotency::same_body(&before, *hash)?;
         return Ok(Read::Before(before.job));
@@ -324,7 +325,7 @@ fn ready(app: &App, job: Job, names_kernel: bool, place: Reservation, key: Optio
         app.sound.note(&kernel.blob, kinds::output_of(job.kind) == Output::Program);
     }
     let key = key.map(|(key, body)| KeyRecord { key, body, job: id, at });
-    let new = NewJob { id, record: new_record(&job, at), key, kernel, names_kernel };
+    let new = NewJob { id, record: new_record(id, &job, at), key, kernel, names_kernel };
     Ready { job, place, new }
 }
 

@@ -7,50 +7,43 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use p2pnet_shared::{id::JobId, node::StoreKey};
+use p2pnet_shared::{id::JobId, store::StoreKey};
 use sqlx::{
-    ConnectOptions as _, Connection as _, Row as _, SqliteConnection,
+    ConnectOptions as _, Connection as _, Row as _, SqlSafeStr as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
+use sqlx_core::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
 use tokio::sync::Mutex;
 
 use super::{
-    KeyRecord, PART_BYTES, StoreError, columns_of, explain,
+    KeyRecord, PART_BYTES, StoreError, before, explain,
     folder::{close_to_others, private},
     is_in_parts, log, shelf,
     trouble::{ROOM, Trouble, room_at},
     writer::Batch,
 };
 
-/// The version of the tables below; a file with a larger one belongs to a newer p2pnet.
-pub(super) const SCHEMA_VERSION: i64 = 5;
+/// The version of the tables that [`migrations`] make; a file with a larger one belongs to a newer p2pnet.
+pub(super) const SCHEMA_VERSION: i64 = 6;
 
 /// Rows that one statement writes, most first: each statement costs a way to the database's thread and back, and each
 /// number of rows is a statement of its own.
 const ROWS: [usize; 6] = [32, 16, 8, 4, 2, 1];
 
-/// What makes any older file one of this version; each statement changes nothing where it was done before.
-const SCHEMA: &[&str] = &[
-    "CREATE TABLE IF NOT EXISTS records (kind INTEGER NOT NULL, job BLOB NOT NULL, unit INTEGER NOT NULL, \
-     bytes BLOB NOT NULL, PRIMARY KEY (job, kind, unit))",
-    "CREATE INDEX IF NOT EXISTS records_by_kind ON records (kind)",
-    "CREATE TABLE IF NOT EXISTS kernels (hash BLOB PRIMARY KEY, bytes BLOB NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS kernel_holders (network BLOB NOT NULL, household BLOB NOT NULL, hash BLOB NOT NULL, \
-     bytes INTEGER NOT NULL, PRIMARY KEY (network, household, hash))",
-    "CREATE INDEX IF NOT EXISTS kernel_holders_by_hash ON kernel_holders (hash)",
-    "CREATE TABLE IF NOT EXISTS kernel_uses (job BLOB PRIMARY KEY, hash BLOB NOT NULL)",
-    "CREATE INDEX IF NOT EXISTS kernel_uses_by_hash ON kernel_uses (hash)",
-    "INSERT OR IGNORE INTO kernel_holders SELECT zeroblob(16), zeroblob(16), hash, LENGTH(bytes) FROM kernels \
-     WHERE hash NOT IN (SELECT hash FROM kernel_holders)",
-    "CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, body BLOB NOT NULL, job BLOB NOT NULL, at INTEGER NOT NULL)",
-    "CREATE INDEX IF NOT EXISTS keys_by_job ON keys (job)",
-    "CREATE TABLE IF NOT EXISTS room (one INTEGER PRIMARY KEY, bytes BLOB NOT NULL)",
-    "PRAGMA user_version = 5",
-];
+/// Each brings a file to the next version of its tables, in a transaction of its own.
+fn migrations() -> Migrator {
+    let migration = |version, name: &'static str, sql: &'static str| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![
+        migration(1, "as of version 5", include_str!("../../migrations/0001_as_of_version_5.sql")),
+        migration(2, "names of bytes", include_str!("../../migrations/0002_names_of_bytes.sql")),
+    ])
+}
 
-/// Whether a use of a kernel says if the job only names it.
-const TELLS_NAMED: &str = "SELECT COUNT(*) FROM pragma_table_info('kernel_uses') WHERE name = 'is_named'";
+/// Whether uses of kernels are kept, but do not say if the job only names it: so it was in version 4.
+const TELLS_NO_NAMED: &str = "SELECT COUNT(*) > 0 AND SUM(name = 'is_named') = 0 FROM pragma_table_info('kernel_uses')";
 /// Of jobs of before nobody knows: they may.
 const TELL_NAMED: &str = "ALTER TABLE kernel_uses ADD COLUMN is_named INTEGER NOT NULL DEFAULT 1";
 
@@ -112,6 +105,7 @@ pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
             if found < SCHEMA_VERSION {
                 set_up(&mut connection).await.map_err(|cause| explain(path, cause))?;
             }
+            before::take_over(&mut connection).await.map_err(|cause| explain(path, cause))?;
             Ok(Opened { connection, can_write: true })
         }
         Err(error) => open_without_log(path, error).await,
@@ -248,6 +242,7 @@ async fn make(path: &Path) -> Result<(), StoreError> {
     let explain = |cause| explain(path, cause);
     let mut connection = SqliteConnection::connect_with(&options(&beside)).await.map_err(explain)?;
     set_up(&mut connection).await.map_err(explain)?;
+    before::take_over(&mut connection).await.map_err(explain)?;
     connection.close().await.map_err(explain)?;
     let placed = File::open(&beside)
         .and_then(|file| file.sync_all())
@@ -256,16 +251,16 @@ async fn make(path: &Path) -> Result<(), StoreError> {
     placed.map_err(unusable)
 }
 
-/// Brings the tables up to date, all at once.
+/// Brings the tables up to date.
 async fn set_up(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    let mut transaction = connection.begin().await?;
-    for statement in SCHEMA.iter().copied() {
-        sqlx::query(statement).execute(&mut *transaction).await?;
+    // What no file of migrations can say: SQLite adds no column only where there is none.
+    if number(connection, TELLS_NO_NAMED).await? > 0 {
+        sqlx::query(TELL_NAMED).execute(&mut *connection).await?;
     }
-    if number(&mut transaction, TELLS_NAMED).await? == 0 {
-        sqlx::query(TELL_NAMED).execute(&mut *transaction).await?;
-    }
-    transaction.commit().await
+    migrations().run(connection).await.map_err(|error| match error {
+        MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => cause,
+        other => sqlx::Error::Migrate(Box::new(other)),
+    })
 }
 
 /// Bytes of the file that hold nothing, or spans that a batch forgets before it writes the result of their job.
@@ -273,10 +268,11 @@ async fn free_bytes(connection: &mut SqliteConnection, batch: &Batch) -> Result<
     let pages = number(connection, "PRAGMA freelist_count").await?;
     let mut free = pages.saturating_mul(number(connection, "PRAGMA page_size").await?);
     if let Some(job) = batch.ends() {
-        let spans = "SELECT unit, LENGTH(bytes) FROM records WHERE job = ? AND kind = 1";
-        for row in sqlx::query(spans).bind(job.0.to_vec()).fetch_all(&mut *connection).await? {
-            let (unit, bytes): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-            if batch.forgets(StoreKey::Span(job, unit.cast_unsigned())) {
+        let spans = "SELECT key, LENGTH(bytes) FROM records WHERE key >= ? AND key < ?";
+        let names = StoreKey::spans(job);
+        for row in sqlx::query(spans).bind(names.start).bind(names.end).fetch_all(&mut *connection).await? {
+            let (key, bytes): (Vec<u8>, i64) = (row.try_get(0)?, row.try_get(1)?);
+            if StoreKey::read(&key).is_some_and(|key| batch.forgets(key)) {
                 free = free.saturating_add(bytes);
             }
         }
@@ -396,8 +392,9 @@ impl Database {
         let alone = self.alone();
         let _alone = alone.lock().await;
         let Ok(mut connection) = self.take().await else { return u64::MAX };
-        let question = "SELECT COALESCE(SUM(LENGTH(bytes)), 0) FROM records WHERE job = ? AND kind = 1";
-        let found = sqlx::query(question).bind(job.0.to_vec()).fetch_one(&mut connection).await;
+        let question = "SELECT COALESCE(SUM(LENGTH(bytes)), 0) FROM records WHERE key >= ? AND key < ?";
+        let names = StoreKey::spans(job);
+        let found = sqlx::query(question).bind(names.start).bind(names.end).fetch_one(&mut connection).await;
         match found.and_then(|row| row.try_get::<i64, _>(0)) {
             Ok(bytes) => {
                 self.connection = Some(connection);
@@ -533,8 +530,8 @@ fn file_id(_: &Path) -> Option<(u64, u64)> {
 }
 
 static PUT_ROWS: LazyLock<[String; 6]> =
-    LazyLock::new(|| ROWS.map(|rows| format!("{PUT}{}", ", (?, ?, ?, ?)".repeat(rows - 1))));
-const PUT: &str = "INSERT OR REPLACE INTO records (kind, job, unit, bytes) VALUES (?, ?, ?, ?)";
+    LazyLock::new(|| ROWS.map(|rows| format!("{PUT}{}", ", (?, ?, ?)".repeat(rows - 1))));
+const PUT: &str = "INSERT OR REPLACE INTO records (key, part, bytes) VALUES (?, ?, ?)";
 
 async fn transact(
     connection: &mut SqliteConnection,
@@ -546,6 +543,9 @@ async fn transact(
     // First what goes: a key whose job was removed may name a new one.
     for key in batch.forgotten() {
         forget(connection, key).await?;
+    }
+    for job in batch.jobs_that_go() {
+        sqlx::query("DELETE FROM keys WHERE job = ?").bind(job.0.to_vec()).execute(&mut *connection).await?;
     }
     put(connection, &batch.kept().flat_map(|(key, bytes)| rows_of(key, bytes)).collect::<Vec<_>>()).await?;
     for (key, bytes) in batch.kept().filter(|(key, _)| is_in_parts(*key)) {
@@ -570,23 +570,24 @@ async fn transact(
     Ok(())
 }
 
-/// `kind`, `job`, `unit` and `bytes`.
-type Row<'a> = (i64, JobId, i64, &'a [u8]);
+/// `key`, `part` and `bytes`.
+type Row<'a> = (Vec<u8>, i64, &'a [u8]);
 
 /// The rows of a record: one, or one for each part.
 fn rows_of(key: StoreKey, bytes: &[u8]) -> impl Iterator<Item = Row<'_>> {
-    let (kind, job, unit) = columns_of(key);
+    let name = key.to_bytes();
     let most = if is_in_parts(key) { PART_BYTES } else { bytes.len().max(1) };
-    (unit..).zip(bytes.chunks(most)).map(move |(unit, part)| (kind, job, unit, part))
+    (0..).zip(bytes.chunks(most)).map(move |(number, part)| (name.clone(), number, part))
 }
 
-async fn put(connection: &mut SqliteConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
+/// Puts records into their rows.
+pub(super) async fn put(connection: &mut SqliteConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
     let mut rest = rows;
     for (most, statement) in ROWS.into_iter().zip(PUT_ROWS.iter()) {
         while let Some((rows, others)) = rest.split_at_checked(most) {
             let mut query = sqlx::query(statement.as_str());
-            for (kind, job, unit, bytes) in rows {
-                query = query.bind(*kind).bind(job.0.as_slice()).bind(*unit).bind(*bytes);
+            for (key, part, bytes) in rows {
+                query = query.bind(key.as_slice()).bind(*part).bind(*bytes);
             }
             query.execute(&mut *connection).await?;
             rest = others;
@@ -595,31 +596,15 @@ async fn put(connection: &mut SqliteConnection, rows: &[Row<'_>]) -> Result<(), 
     Ok(())
 }
 
-/// A job takes the key that it was sent under along.
 async fn forget(connection: &mut SqliteConnection, key: StoreKey) -> Result<(), sqlx::Error> {
-    if is_in_parts(key) {
-        return forget_parts(connection, key, 0).await;
-    }
-    let (kind, job, unit) = columns_of(key);
-    sqlx::query("DELETE FROM records WHERE job = ? AND kind = ? AND unit = ?")
-        .bind(job.0.to_vec())
-        .bind(kind)
-        .bind(unit)
-        .execute(&mut *connection)
-        .await?;
-    if matches!(key, StoreKey::Job(_)) {
-        sqlx::query("DELETE FROM keys WHERE job = ?").bind(job.0.to_vec()).execute(connection).await?;
-    }
-    Ok(())
+    forget_parts(connection, key, 0).await
 }
 
 /// The parts of a record from this number on.
 async fn forget_parts(connection: &mut SqliteConnection, key: StoreKey, from: usize) -> Result<(), sqlx::Error> {
-    let (kind, job, unit) = columns_of(key);
-    sqlx::query("DELETE FROM records WHERE job = ? AND kind = ? AND unit >= ?")
-        .bind(job.0.to_vec())
-        .bind(kind)
-        .bind(unit.saturating_add(i64::try_from(from).unwrap_or(i64::MAX)))
+    sqlx::query("DELETE FROM records WHERE key = ? AND part >= ?")
+        .bind(key.to_bytes())
+        .bind(i64::try_from(from).unwrap_or(i64::MAX))
         .execute(connection)
         .await?;
     Ok(())

@@ -5,9 +5,11 @@
 //! answer the questions that come while it does: one what is small, the other what large results go on with. What is only kept in case gives way when the disk is full
 //! ([`caches`]).
 
+mod before;
 pub mod caches;
 mod database;
 pub mod folder;
+mod lines;
 mod log;
 mod parts;
 mod shelf;
@@ -15,8 +17,8 @@ pub mod trouble;
 pub mod writer;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    collections::BTreeMap,
+    path::PathBuf,
     sync::{Arc, Mutex as Lock, PoisonError},
 };
 
@@ -26,8 +28,8 @@ use p2pnet_net::host::Records;
 use p2pnet_shared::{
     blob::Blob,
     id::{Hash, JobId},
-    node::{StoreKey, is_damaged_line},
     refusal::Refusal,
+    store::{Noun, StoreKey},
     units::Moment,
 };
 use sqlx::{Connection as _, Row as _, SqliteConnection, sqlite::SqliteRow};
@@ -42,9 +44,6 @@ pub use writer::{Held, KeptKernel, NewJob, Writer};
 
 /// Results are written and read in parts of so many bytes: as much memory as each reader of one takes.
 const PART_BYTES: usize = 256 << 10;
-
-/// Where less is free, nothing is tidied at the start.
-const TIDY_ROOM: u64 = 16 << 20;
 
 /// What the connection for questions is asked.
 type Question<'a> = sqlx::query::Query<'a, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
@@ -175,9 +174,6 @@ impl Store {
     /// Opens or makes the database `path`, and reads the records that the node needs to go on.
     pub async fn open(path: PathBuf, caches: Caches) -> Result<(Self, Vec<(StoreKey, Vec<u8>)>), StoreError> {
         let Opened { mut connection, can_write } = database::open(&path).await?;
-        if can_write {
-            tidy(&mut connection, &path).await;
-        }
         let records = read_records(&mut connection).await.map_err(|cause| explain(&path, cause))?;
         let kernel_bytes = i64::try_from(caches.kernel_bytes()).unwrap_or(i64::MAX);
         let database = Database::new(path.clone(), can_write.then_some(connection), kernel_bytes);
@@ -227,7 +223,7 @@ impl Store {
     pub async fn kernels_in_use(&self) -> Result<BTreeMap<Hash, Blob>, StoreError> {
         let unread = |trouble: Trouble| self.unusable(trouble, "its kernels cannot be read");
         let mut kernels = BTreeMap::new();
-        for name in self.rows(&self.reader, sqlx::query(shelf::NAMED_IN_USE.as_str())).await.map_err(unread)? {
+        for name in self.rows(&self.reader, sqlx::query(shelf::NAMED_IN_USE)).await.map_err(unread)? {
             let damaged = || unread(self.is_damaged());
             let name: Vec<u8> = name.try_get(0).map_err(|_| damaged())?;
             // One after the other: there may be half a gigabyte of them.
@@ -243,37 +239,10 @@ impl Store {
         Ok(kernels)
     }
 
-    /// How many bytes the results have of those jobs whose [`StoreKey::Job`] is among the records: hardly any has one. Where
-    /// that cannot be read, it counts as empty, but the record that a damaged line would be made anew from is taken out, so that
-    /// both are left alone.
-    pub async fn result_bytes(&self, records: &mut Vec<(StoreKey, Vec<u8>)>) -> BTreeMap<JobId, u64> {
-        let with_line: BTreeSet<JobId> = records.iter().filter_map(|(key, _)| line_of(*key)).collect();
-        let (mut results, mut unread) = (BTreeMap::new(), BTreeSet::new());
-        // Each job by itself: no damaged page that it has nothing on is anything to it.
-        for job in records.iter().filter_map(|(key, _)| job_of(*key)) {
-            match self.bytes_of(StoreKey::Result(job)).await {
-                Ok(Some(bytes)) => _ = results.insert(job, bytes),
-                Ok(None) => {}
-                Err(trouble) => {
-                    tracing::warn!(%job, ?trouble, "the result of a job cannot be read");
-                    if with_line.contains(&job) {
-                        unread.insert(job);
-                    } else {
-                        // Its line says that it has one, so that it is there once it can be read.
-                        results.insert(job, 0);
-                    }
-                }
-            }
-        }
-        records.retain(|(key, _)| job_of(*key).is_none_or(|job| !unread.contains(&job)));
-        results
-    }
-
     /// How many bytes a record has on disk.
     async fn bytes_of(&self, key: StoreKey) -> Result<Option<u64>, Trouble> {
-        let (kind, job, _) = columns_of(key);
-        let query = sqlx::query("SELECT SUM(LENGTH(bytes)) FROM records WHERE job = ? AND kind = ?");
-        let row = self.read(query.bind(job.0.to_vec()).bind(kind)).await?;
+        let query = sqlx::query("SELECT SUM(LENGTH(bytes)) FROM records WHERE key = ?");
+        let row = self.read(query.bind(key.to_bytes())).await?;
         let bytes = row.map(|row| row.try_get::<Option<i64>, _>(0).map_err(|_| self.is_damaged())).transpose()?;
         Ok(bytes.flatten().map(i64::cast_unsigned))
     }
@@ -365,9 +334,8 @@ impl Store {
 
     /// One part of a record on disk.
     async fn part(&self, key: StoreKey, part: i64) -> Result<Option<Bytes>, Trouble> {
-        let (kind, job, unit) = columns_of(key);
-        let query = sqlx::query("SELECT bytes FROM records WHERE job = ? AND kind = ? AND unit = ?");
-        let query = query.bind(job.0.to_vec()).bind(kind).bind(unit + part);
+        let query = sqlx::query("SELECT bytes FROM records WHERE key = ? AND part = ?");
+        let query = query.bind(key.to_bytes()).bind(part);
         let reader = if part == 0 { &self.reader } else { &self.part_reader };
         let row = self.rows(reader, query).await?.into_iter().next();
         row.map(|row| row.try_get::<Vec<u8>, _>(0).map(Bytes::from).map_err(|_| self.is_damaged())).transpose()
@@ -466,106 +434,31 @@ impl Records for Store {
         }
         .boxed()
     }
-}
 
-/// Forgets what a kill left of what was being removed: lines and results of jobs whose record is gone, and spans of jobs that
-/// are over. Nothing hangs on it: what cannot be forgotten now is at the next start.
-async fn tidy(connection: &mut SqliteConnection, path: &Path) {
-    // What fails for want of room would leave in the log what it has written.
-    if trouble::room_at(path).is_some_and(|room| room < TIDY_ROOM) {
-        return;
-    }
-    match forget_removed(connection).await {
-        Ok(0) => {}
-        Ok(records) => tracing::info!(records, "what a kill left of removed jobs is gone"),
-        Err(error) => tracing::debug!(path = %path.display(), %error, "the store could not be tidied"),
+    fn read_all(&self, keys: Vec<StoreKey>) -> BoxFuture<'static, Result<Vec<Option<Vec<u8>>>, Refusal>> {
+        let store = self.clone();
+        async move { store.records_of(&keys).await.map_err(|trouble| trouble.refusal_of_a_read()) }.boxed()
     }
 }
 
-async fn forget_removed(connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
-    let mut forgotten = 0;
-    let without_a_record = sqlx::query(
-        "SELECT DISTINCT job FROM records WHERE kind IN (2, 3) AND NOT EXISTS \
-         (SELECT 1 FROM records AS job WHERE job.job = records.job AND job.kind = 0)",
-    );
-    let rows = without_a_record.fetch_all(&mut *connection).await?;
-    let mut removed = rows.iter().map(|row| row.try_get(0)).collect::<Result<BTreeSet<Vec<u8>>, _>>()?;
-    if !removed.is_empty() {
-        // That is what the index of names says, and one wrong bit of it would cost a job its result: the records themselves are
-        // asked, too, which takes longer and is seldom needed.
-        let mut rows =
-            sqlx::query("SELECT job FROM records INDEXED BY records_by_kind WHERE kind = 0").fetch(&mut *connection);
+/// What the node needs to go on: what is kept of jobs that are not over.
+async fn read_records(connection: &mut SqliteConnection) -> Result<Vec<(StoreKey, Vec<u8>)>, sqlx::Error> {
+    let mut records: Vec<(StoreKey, Vec<u8>)> = Vec::new();
+    for noun in [Noun::Job, Noun::Span] {
+        let names = noun.names();
+        let query = sqlx::query("SELECT key, bytes FROM records WHERE key >= ? AND key < ? ORDER BY key");
+        let mut rows = query.bind(names.start).bind(names.end).fetch(&mut *connection);
         while let Some(row) = rows.try_next().await? {
-            if removed.remove(&row.try_get::<Vec<u8>, _>(0)?) {
-                tracing::warn!(
-                    "an index of the store does not find a job that is there; what is kept of it is left alone"
-                );
+            let (key, bytes): (Vec<u8>, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
+            match StoreKey::read(&key) {
+                Some(key) => records.push((key, bytes)),
+                None => tracing::warn!(
+                    "the store holds a record of a name that this version does not know; it is left alone"
+                ),
             }
         }
     }
-    for job in removed {
-        let delete = sqlx::query("DELETE FROM records WHERE job = ? AND kind IN (2, 3)").bind(job);
-        forgotten += delete.execute(&mut *connection).await?.rows_affected();
-    }
-    let spans_of_jobs_that_are_over = sqlx::query(
-        "DELETE FROM records WHERE kind = 1 AND EXISTS \
-         (SELECT 1 FROM records AS line WHERE line.job = records.job AND line.kind = 3)",
-    );
-    Ok(forgotten + spans_of_jobs_that_are_over.execute(connection).await?.rows_affected())
-}
-
-async fn read_records(connection: &mut SqliteConnection) -> Result<Vec<(StoreKey, Vec<u8>)>, sqlx::Error> {
-    // No results; and of jobs that are over only what lists show, so that a full store costs a start little, but where that is
-    // damaged what it can be made anew from.
-    // By the index that tells of which job each is: no page is looked at that holds only records of jobs that are over.
-    let mut rows = sqlx::query(
-        "SELECT kind, job, unit, bytes FROM records WHERE kind = 3 UNION ALL \
-         SELECT kind, job, unit, bytes FROM records INDEXED BY sqlite_autoindex_records_1 \
-         WHERE kind IN (0, 1) AND NOT EXISTS \
-         (SELECT 1 FROM records AS line WHERE line.job = records.job AND line.kind = 3)",
-    )
-    .fetch(&mut *connection);
-    let mut records: Vec<(StoreKey, Vec<u8>)> = Vec::new();
-    while let Some(row) = rows.try_next().await? {
-        let (kind, job, unit) = (row.try_get(0)?, row.try_get::<Vec<u8>, _>(1)?, row.try_get(2)?);
-        let Some(key) = job.try_into().ok().and_then(|job| key_of(kind, JobId(job), unit)) else {
-            tracing::warn!("the store holds a record of a kind that this version does not know; it is left alone");
-            continue;
-        };
-        records.push((key, row.try_get(3)?));
-    }
-    drop(rows);
-    let damaged = records.iter().filter_map(|(key, bytes)| match key {
-        StoreKey::Finished(job) => is_damaged_line(bytes).then_some(*job),
-        StoreKey::Job(_) | StoreKey::Span(..) | StoreKey::Result(_) => None,
-    });
-    for job in damaged.collect::<Vec<JobId>>() {
-        let query = sqlx::query("SELECT bytes FROM records WHERE job = ? AND kind = 0").bind(job.0.to_vec());
-        let found = query.fetch_optional(&mut *connection).await;
-        match found.and_then(|row| row.map(|row| row.try_get(0)).transpose()) {
-            Ok(Some(bytes)) => records.push((StoreKey::Job(job), bytes)),
-            Ok(None) => {}
-            // Then both are left alone.
-            Err(error) => tracing::warn!(%job, %error, "the record of a job whose line is damaged cannot be read"),
-        }
-    }
     Ok(records)
-}
-
-/// Of which job a record says what was submitted and where it stands.
-fn job_of(key: StoreKey) -> Option<JobId> {
-    match key {
-        StoreKey::Job(job) => Some(job),
-        StoreKey::Span(..) | StoreKey::Result(_) | StoreKey::Finished(_) => None,
-    }
-}
-
-/// Of which job it is what a list shows.
-fn line_of(key: StoreKey) -> Option<JobId> {
-    match key {
-        StoreKey::Finished(job) => Some(job),
-        StoreKey::Job(_) | StoreKey::Span(..) | StoreKey::Result(_) => None,
-    }
 }
 
 fn read_key(row: &SqliteRow) -> Option<KeyRecord> {
@@ -583,7 +476,7 @@ fn read_key(row: &SqliteRow) -> Option<KeyRecord> {
 fn is_in_parts(key: StoreKey) -> bool {
     match key {
         StoreKey::Result(_) => true,
-        StoreKey::Job(_) | StoreKey::Span(..) | StoreKey::Finished(_) => false,
+        StoreKey::Job(_) | StoreKey::Span(..) | StoreKey::Over(_) | StoreKey::Finished(_) => false,
     }
 }
 
@@ -591,27 +484,6 @@ fn is_in_parts(key: StoreKey) -> bool {
 fn part_of(whole: &[u8], part: i64) -> &[u8] {
     let number = usize::try_from(part).unwrap_or(usize::MAX);
     whole.chunks(PART_BYTES).nth(number).unwrap_or_default()
-}
-
-/// The columns `kind`, `job` and `unit` of a record, or of its first part.
-fn columns_of(key: StoreKey) -> (i64, JobId, i64) {
-    match key {
-        StoreKey::Job(job) => (0, job, 0),
-        StoreKey::Span(job, unit) => (1, job, unit.cast_signed()),
-        StoreKey::Result(job) => (2, job, 0),
-        StoreKey::Finished(job) => (3, job, 0),
-    }
-}
-
-fn key_of(kind: i64, job: JobId, unit: i64) -> Option<StoreKey> {
-    match kind {
-        0 => Some(StoreKey::Job(job)),
-        1 => Some(StoreKey::Span(job, unit.cast_unsigned())),
-        2 => Some(StoreKey::Result(job)),
-        3 => Some(StoreKey::Finished(job)),
-        // A number from a file, not one of our enums.
-        _ => None,
-    }
 }
 
 /// SQLite's reasons in the words of this program. Result codes: <https://sqlite.org/rescode.html>.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::body::Bytes;
-use p2pnet_shared::node::StoreKey;
+use p2pnet_shared::store::StoreKey;
 
 /// A record, and the number of a part.
 type Name = (StoreKey, i64);

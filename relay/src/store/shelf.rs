@@ -7,10 +7,9 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
-    sync::LazyLock,
 };
 
-use p2pnet_shared::id::Hash;
+use p2pnet_shared::{id::Hash, store::StoreKey};
 use sqlx::{Row as _, SqliteConnection};
 
 use super::writer::{Batch, KeptKernel};
@@ -21,14 +20,12 @@ pub(super) const LEAST_CHARGE: i64 = 64 << 10;
 const ASKED_BYTES: usize = 64 << 10;
 /// The bytes of one kernel.
 pub(super) const BYTES_OF_ONE: &str = "SELECT bytes FROM kernels WHERE hash = ?";
-/// That the job of a row of `kernel_uses` is there and not over: see `columns_of`.
-const GOES_ON: &str = "EXISTS (SELECT 1 FROM records WHERE records.job = kernel_uses.job AND kind = 0 AND unit = 0) AND NOT EXISTS \
-     (SELECT 1 FROM records WHERE records.job = kernel_uses.job AND kind = 3 AND unit = 0)";
-/// The hashes that such jobs name.
-pub(super) static NAMED_IN_USE: LazyLock<String> =
-    LazyLock::new(|| format!("SELECT DISTINCT hash FROM kernel_uses WHERE is_named AND {GOES_ON}"));
+/// The hashes that jobs name which are not over.
+pub(super) const NAMED_IN_USE: &str = "SELECT DISTINCT hash FROM kernel_uses WHERE is_named AND EXISTS \
+     (SELECT 1 FROM records WHERE key = kernel_uses.record AND part = 0)";
 /// That the uses of all others are no more.
-static NOT_IN_USE: LazyLock<String> = LazyLock::new(|| format!("DELETE FROM kernel_uses WHERE NOT ({GOES_ON})"));
+const NOT_IN_USE: &str = "DELETE FROM kernel_uses WHERE NOT EXISTS \
+     (SELECT 1 FROM records WHERE key = kernel_uses.record AND part = 0)";
 /// Who hold something, each module counted for each of its holders: in all, and of one module.
 const MOST_HOLDERS: usize = 4096;
 const MOST_HOLDERS_OF_ONE: usize = 256;
@@ -211,15 +208,15 @@ pub(super) async fn put_kernels(
             .execute(&mut *connection)
             .await?;
         if let Some(job) = job {
-            sqlx::query("INSERT OR REPLACE INTO kernel_uses (job, hash, is_named) VALUES (?, ?, ?)")
-                .bind(job.id.0.to_vec())
+            sqlx::query("INSERT OR REPLACE INTO kernel_uses (record, hash, is_named) VALUES (?, ?, ?)")
+                .bind(StoreKey::Job(job.id).to_bytes())
                 .bind(hash.0.to_vec())
                 .bind(job.names_kernel)
                 .execute(&mut *connection)
                 .await?;
         }
     }
-    sqlx::query(NOT_IN_USE.as_str()).execute(&mut *connection).await?;
+    sqlx::query(NOT_IN_USE).execute(&mut *connection).await?;
     let loose = "SELECT COALESCE(SUM(LENGTH(bytes)), 0) FROM kernels WHERE hash NOT IN (SELECT hash FROM kernel_uses)";
     let mut kept: i64 = sqlx::query(loose).fetch_one(&mut *connection).await?.try_get(0)?;
     let crowded: Vec<Vec<u8>> = sqlx::query("SELECT hash FROM kernel_holders GROUP BY hash HAVING COUNT(*) > ?")
@@ -257,7 +254,7 @@ pub(super) async fn put_kernels(
 
 /// Gives up what no job uses.
 pub(super) async fn give_up(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    sqlx::query(NOT_IN_USE.as_str()).execute(&mut *connection).await?;
+    sqlx::query(NOT_IN_USE).execute(&mut *connection).await?;
     for loose in [
         "DELETE FROM kernel_holders WHERE hash NOT IN (SELECT hash FROM kernel_uses)",
         "DELETE FROM kernels WHERE hash NOT IN (SELECT hash FROM kernel_uses)",

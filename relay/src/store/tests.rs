@@ -1,9 +1,14 @@
 //! The store as the rest of the relay sees it, on a disk of its own.
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
-use p2pnet_shared::id::{Holder, OwnerId};
+use futures::{StreamExt as _, channel::mpsc};
+use p2pnet_net::host::HostFact;
+use p2pnet_shared::{
+    id::{Holder, OwnerId},
+    node::Token,
+};
 use sqlx::sqlite::SqliteConnectOptions;
 
 use super::*;
@@ -34,13 +39,25 @@ fn new_job(n: u8, key: Option<&str>) -> NewJob {
     NewJob { id: job(n), record: vec![n], key, kernel: Some(kernel(0, vec![0, n])), names_kernel: false }
 }
 
-/// What `path` holds now, read by somebody else.
+/// One record at a time.
+trait Save {
+    fn save(&self, key: StoreKey, bytes: Vec<u8>);
+}
+
+impl Save for Writer {
+    fn save(&self, key: StoreKey, bytes: Vec<u8>) {
+        self.change(vec![(key, Some(bytes))], None);
+    }
+}
+
+/// What `path` holds now, read by somebody else, but for results.
 async fn on_disk(path: &std::path::Path) -> Vec<(StoreKey, Vec<u8>)> {
     let options = SqliteConnectOptions::new().filename(path).read_only(true);
     let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    let mut records = read_records(&mut connection).await.unwrap();
-    records.sort();
-    records
+    let rows = sqlx::query("SELECT key, bytes FROM records").fetch_all(&mut connection).await.unwrap();
+    let read = |row: &SqliteRow| (StoreKey::read(&row.get::<Vec<u8>, _>(0)).unwrap(), row.get(1));
+    let records = rows.iter().map(read).filter(|(key, _)| key.noun() != Noun::Result);
+    records.collect()
 }
 
 fn large(n: u8) -> Vec<u8> {
@@ -60,60 +77,6 @@ async fn known(store: &Store, names: impl IntoIterator<Item = u8>) -> Vec<u8> {
         }
     }
     known
-}
-
-#[tokio::test]
-async fn what_a_kill_left_of_what_was_being_removed_is_gone_after_the_next_start() {
-    let folder = new_folder("left-over");
-    let path = folder.join("store.sqlite");
-    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
-    for n in [1, 2] {
-        // Of a later version: nobody knows what else it says, and it is not damaged.
-        store.writer().save(StoreKey::Finished(job(n)), br#"{"version":1000000}"#.to_vec());
-    }
-    // The first one's line is all that there is of it; the other one's spans were not forgotten yet.
-    store.writer().save(StoreKey::Job(job(2)), vec![2]);
-    for n in [2, 3] {
-        store.writer().save(StoreKey::Span(job(n), 0), vec![n]);
-    }
-    store.writer().save(StoreKey::Job(job(3)), vec![3]);
-    // Of the first and of another one the result is left as well.
-    for n in [1, 2, 4] {
-        store.writer().save(StoreKey::Result(job(n)), vec![n; PART_BYTES + 7]);
-    }
-    store.close().await;
-    let (store, records) = Store::open(path.clone(), Caches::default()).await.unwrap();
-    for (n, is_kept) in [(1, false), (2, true), (4, false)] {
-        assert_eq!(store.record(StoreKey::Result(job(n))).await.unwrap().is_some(), is_kept, "{n}");
-    }
-    let keys: BTreeSet<StoreKey> = records.into_iter().map(|(key, _)| key).collect();
-    let expected = [StoreKey::Finished(job(2)), StoreKey::Job(job(3)), StoreKey::Span(job(3), 0)];
-    assert_eq!(keys, BTreeSet::from(expected));
-    assert_eq!(store.record(StoreKey::Span(job(2), 0)).await, Ok(None));
-    assert_eq!(store.record(StoreKey::Job(job(2))).await, Ok(Some(vec![2].into())));
-    store.close().await;
-    let _ = fs::remove_dir_all(folder);
-}
-
-#[tokio::test]
-async fn with_a_damaged_line_comes_the_record_that_it_can_be_made_anew_from_and_how_large_the_result_is() {
-    let folder = new_folder("damaged-line");
-    let path = folder.join("store.sqlite");
-    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
-    for (n, line) in [(1, "{"), (2, r#"{"version":1000000}"#)] {
-        store.writer().save(StoreKey::Result(job(n)), vec![n; PART_BYTES + 7]);
-        store.writer().save(StoreKey::Job(job(n)), vec![n]);
-        store.writer().save(StoreKey::Finished(job(n)), line.into());
-    }
-    store.close().await;
-    let (store, mut records) = Store::open(path.clone(), Caches::default()).await.unwrap();
-    records.sort();
-    let keys: Vec<StoreKey> = records.iter().map(|(key, _)| *key).collect();
-    assert_eq!(keys, [StoreKey::Job(job(1)), StoreKey::Finished(job(1)), StoreKey::Finished(job(2))]);
-    let results = store.result_bytes(&mut records).await;
-    assert_eq!(results, BTreeMap::from([(job(1), PART_BYTES as u64 + 7)]));
-    store.close().await;
-    let _ = fs::remove_dir_all(folder);
 }
 
 #[tokio::test]
@@ -141,7 +104,7 @@ async fn whoever_sends_many_kernels_pushes_out_his_own_oldest_that_no_job_uses()
     }
     assert_eq!(known(&store, [1, 2, 10]).await, [1, 2, 10]);
     // Once the job is over its module is like any other.
-    store.writer().save(StoreKey::Finished(job(10)), vec![1]);
+    store.writer().forget(StoreKey::Job(job(10)));
     put(80, 9).await;
     assert_eq!(known(&store, [1, 2, 10, 80]).await, [1, 2, 80]);
     // Households of one network give for one another before another network gives.
@@ -169,95 +132,6 @@ async fn a_store_that_was_closed_leaves_no_log_though_it_was_read() {
     let _ = fs::remove_dir_all(folder);
 }
 
-#[tokio::test]
-async fn a_wrong_bit_in_the_index_of_names_costs_no_job_its_result() {
-    let path = new_folder("flip").join("p2pnet.sqlite");
-    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
-    for n in [1, 2, 3] {
-        store.writer().save(StoreKey::Job(job(n)), vec![n]);
-        store.writer().save(StoreKey::Finished(job(n)), vec![n]);
-        store.writer().save(StoreKey::Result(job(n)), vec![n]);
-    }
-    store.close().await;
-    let mut bytes = fs::read(&path).unwrap();
-    // The entry of the second job's record: what its four parts are (16 bytes, twice the number 0, a small number), and the first.
-    let entry = [&[44, 8, 8, 1][..], &[2; 16]].concat();
-    let at = bytes.windows(entry.len()).position(|window| *window == entry).unwrap();
-    bytes[at + entry.len() - 1] ^= 1;
-    fs::write(&path, bytes).unwrap();
-    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
-    store.close().await;
-    let options = SqliteConnectOptions::new().filename(&path).read_only(true);
-    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    let kept = sqlx::query("SELECT COUNT(*) FROM records NOT INDEXED WHERE kind = 2 AND job = ?").bind(vec![2; 16]);
-    let count: i64 = kept.fetch_one(&mut connection).await.unwrap().try_get(0).unwrap();
-    assert_eq!(count, 1);
-}
-
-/// Pages of the table that hold hardly anything but this byte of records, zeroed on the disk; how many.
-fn zero_pages_of(path: &Path, byte: u8) -> usize {
-    let mut bytes = fs::read(path).unwrap();
-    let mut zeroed = 0;
-    for page in bytes.chunks_mut(4096) {
-        // The number of a leaf of a table.
-        if page[0] == 0x0d && page.iter().filter(|found| **found == byte).count() > 3000 {
-            page.fill(0);
-            zeroed += 1;
-        }
-    }
-    fs::write(path, bytes).unwrap();
-    zeroed
-}
-
-#[tokio::test]
-async fn a_damaged_page_that_only_results_and_records_behind_damaged_lines_use_keeps_no_store_from_opening() {
-    let folder = new_folder("damaged-results");
-    let path = folder.join("store.sqlite");
-    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
-    let save = async |key: StoreKey, bytes: Vec<u8>| {
-        store.writer().save(key, bytes);
-        store.writer().flush().await.unwrap();
-    };
-    for n in [1, 3, 4] {
-        save(StoreKey::Job(job(n)), vec![n]).await;
-    }
-    let sound = 4 * PART_BYTES;
-    save(StoreKey::Result(job(4)), vec![4; sound]).await;
-    save(StoreKey::Result(job(2)), vec![0xee; 16 * PART_BYTES]).await;
-    save(StoreKey::Result(job(3)), vec![0xee; 16 * PART_BYTES]).await;
-    save(StoreKey::Job(job(5)), vec![0xee; 100_000]).await;
-    save(StoreKey::Result(job(6)), vec![0xee; 16 * PART_BYTES]).await;
-    save(StoreKey::Result(job(7)), vec![7; sound]).await;
-    // A kill may leave it without its line.
-    save(StoreKey::Job(job(9)), vec![9]).await;
-    save(StoreKey::Result(job(9)), vec![0xee; 16 * PART_BYTES]).await;
-    for n in 3..=5 {
-        save(StoreKey::Finished(job(n)), b"{".to_vec()).await;
-    }
-    store.close().await;
-    let mut other = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
-    // Only files of up to 64 MiB are looked through.
-    sqlx::query("CREATE TABLE other AS SELECT zeroblob(70000000)").execute(&mut other).await.unwrap();
-    other.close().await.unwrap();
-    assert!(zero_pages_of(&path, 0xee) > 3);
-    let mut other = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
-    let all = sqlx::query("SELECT SUM(LENGTH(bytes)) FROM records WHERE kind = 2").fetch_one(&mut other).await;
-    assert!(all.is_err(), "nobody can look at all results");
-    other.close().await.unwrap();
-
-    let (store, mut records) = Store::open(path.clone(), Caches::default()).await.unwrap();
-    let results = store.result_bytes(&mut records).await;
-    records.sort();
-    let keys: Vec<StoreKey> = records.iter().map(|(key, _)| *key).collect();
-    let lines = [3, 4, 5].map(|n| StoreKey::Finished(job(n)));
-    assert_eq!(keys, [[1, 4, 9].map(|n| StoreKey::Job(job(n))), lines].concat());
-    assert_eq!(results, BTreeMap::from([(job(4), sound as u64), (job(9), 0)]), "one that cannot be read is one");
-    assert_eq!(store.trouble(), Some(Trouble::Damaged), "monitors hear of it");
-    store.writer().promise(new_job(8, None)).await.unwrap();
-    store.close().await;
-    fs::remove_dir_all(folder).unwrap();
-}
-
 /// The kernels that a start brings, each by its first byte.
 async fn in_use(store: &Store) -> BTreeSet<u8> {
     store.kernels_in_use().await.unwrap().values().map(|kernel| kernel[0]).collect()
@@ -282,55 +156,12 @@ async fn the_kernel_of_a_job_that_goes_on_stays_and_is_there_when_a_job_that_nam
     }
     assert_eq!(known(&store, 1..5).await, [1, 2, 3], "in use");
     assert_eq!(in_use(&store).await, [1, 2].into(), "the third job has its kernel in its source");
-    store.writer().save(StoreKey::Finished(job(2)), vec![1]);
+    store.writer().forget(StoreKey::Job(job(2)));
     store.writer().flush().await.unwrap();
     store.close().await;
     let (store, _) = Store::open(path, room()).await.unwrap();
     assert_eq!(in_use(&store).await, [1].into());
     assert_eq!(store.kernel_bytes(Hash::of(&large(1))).await, Some(PART));
-    store.close().await;
-    let _ = fs::remove_dir_all(folder);
-}
-
-#[tokio::test]
-async fn a_job_of_before_that_may_name_its_kernel_is_read_again_with_it() {
-    let folder = new_folder("old-uses");
-    let path = folder.join("store.sqlite");
-    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
-    store.writer().promise(job_of(1, true)).await.unwrap();
-    store.writer().promise(job_of(2, false)).await.unwrap();
-    store.close().await;
-    let mut old = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
-    sqlx::query("ALTER TABLE kernel_uses DROP COLUMN is_named").execute(&mut old).await.unwrap();
-    sqlx::query("PRAGMA user_version = 4").execute(&mut old).await.unwrap();
-    old.close().await.unwrap();
-    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
-    assert_eq!(in_use(&store).await, [1, 2].into());
-    store.writer().promise(job_of(3, false)).await.unwrap();
-    store.close().await;
-    let (store, _) = Store::open(path, Caches::default()).await.unwrap();
-    assert_eq!(in_use(&store).await, [1, 2].into(), "what is new is told apart");
-    store.close().await;
-    let _ = fs::remove_dir_all(folder);
-}
-
-#[tokio::test]
-async fn kernels_of_before_there_were_shares_stay_and_go_like_others() {
-    let folder = new_folder("old-shelf");
-    let path = folder.join("store.sqlite");
-    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
-    store.writer().promise_kernel(kernel(1, large(1))).await.unwrap();
-    store.close().await;
-    let mut old = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
-    sqlx::query("DROP TABLE kernel_holders").execute(&mut old).await.unwrap();
-    sqlx::query("DROP TABLE kernel_uses").execute(&mut old).await.unwrap();
-    sqlx::query("PRAGMA user_version = 2").execute(&mut old).await.unwrap();
-    old.close().await.unwrap();
-    let (store, _) = Store::open(path, room()).await.unwrap();
-    for n in 2..20 {
-        store.writer().promise_kernel(kernel(n, large(n))).await.unwrap();
-    }
-    assert_eq!(known(&store, 1..20).await.len(), 16, "what nobody is known to hold is a household's like any other");
     store.close().await;
     let _ = fs::remove_dir_all(folder);
 }
@@ -346,10 +177,14 @@ async fn a_job_its_key_and_its_kernel_are_on_disk_when_the_promise_returns() {
     }
     assert_eq!(store.key("7").await.unwrap().unwrap().job, job(7));
     assert_eq!(store.kernel(Hash::of(&[0, 7])).await, Some(vec![0, 7]));
-    // A key goes with its job, and may name the next one.
-    store.writer().forget(StoreKey::Job(job(7)));
+    // A key goes with its job, not when that ends, and may name the next one.
+    end(store.writer(), 7, 10);
     store.writer().flush().await.unwrap();
-    assert_eq!(store.key("7").await, Ok(None));
+    assert_eq!(store.key("7").await.unwrap().unwrap().job, job(7));
+    remove(store.writer(), 7);
+    store.writer().forget(StoreKey::Job(job(8)));
+    store.writer().flush().await.unwrap();
+    assert_eq!((store.key("7").await, store.key("8").await), (Ok(None), Ok(None)));
     store.close().await;
     fs::remove_dir_all(folder).unwrap();
 }
@@ -401,7 +236,7 @@ async fn records_survive_a_restart() {
 async fn refuse_rows(path: &std::path::Path, refuse: bool) {
     let mut connection = SqliteConnection::connect_with(&database::options(path)).await.unwrap();
     let statement = if refuse {
-        "CREATE TRIGGER no BEFORE INSERT ON records WHEN NEW.unit = 0 BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        "CREATE TRIGGER no BEFORE INSERT ON records WHEN NEW.key < x'02' BEGIN SELECT RAISE(ABORT, 'no room'); END"
     } else {
         "DROP TRIGGER no"
     };
@@ -692,31 +527,6 @@ async fn a_damaged_database_beside_a_log_is_named_and_both_are_left_alone() {
 }
 
 #[tokio::test]
-async fn a_large_database_of_before_is_brought_up_to_date() {
-    let folder = new_folder("large-old");
-    let path = folder.join("p2pnet.sqlite");
-    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
-    store.writer().promise(new_job(1, None)).await.unwrap();
-    store.close().await;
-    let mut old = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
-    for statement in [
-        "DROP TABLE kernel_holders",
-        "DROP TABLE kernel_uses",
-        "DROP TABLE keys",
-        "CREATE TABLE other AS SELECT zeroblob(70000000)",
-        "PRAGMA user_version = 1",
-    ] {
-        sqlx::query(statement).execute(&mut old).await.unwrap();
-    }
-    old.close().await.unwrap();
-    let (store, records) = Store::open(path, Caches::default()).await.unwrap();
-    assert_eq!(records.len(), 1);
-    store.writer().promise(new_job(2, Some("a"))).await.unwrap();
-    store.close().await;
-    fs::remove_dir_all(folder).unwrap();
-}
-
-#[tokio::test]
 async fn a_row_that_no_version_writes_is_named_as_damage() {
     let folder = new_folder("row");
     let path = folder.join("p2pnet.sqlite");
@@ -724,7 +534,7 @@ async fn a_row_that_no_version_writes_is_named_as_damage() {
     store.writer().promise(new_job(1, None)).await.unwrap();
     store.close().await;
     let mut other = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
-    sqlx::query("UPDATE records SET unit = x'00'").execute(&mut other).await.unwrap();
+    sqlx::query("UPDATE records SET bytes = 7").execute(&mut other).await.unwrap();
     other.close().await.unwrap();
     let error = Store::open(path, Caches::default()).await.err().unwrap().to_string();
     assert!(error.contains("p2pnet.sqlite is damaged"), "{error}");
@@ -840,11 +650,21 @@ impl Drop for SmallDisk {
     }
 }
 
-/// The three records of a job that is over.
+/// A job ends.
 fn end(writer: &Writer, n: u8, result_bytes: usize) {
-    writer.save(StoreKey::Result(job(n)), vec![n; result_bytes]);
-    writer.save(StoreKey::Job(job(n)), vec![n, 0]);
-    writer.save(StoreKey::Finished(job(n)), vec![n]);
+    let records = [
+        (StoreKey::Job(job(n)), None),
+        (StoreKey::Result(job(n)), Some(vec![n; result_bytes])),
+        (StoreKey::Over(job(n)), Some(vec![n, 0])),
+        (StoreKey::Finished(job(n)), Some(vec![n])),
+    ];
+    writer.change(records.to_vec(), Some(Token(n.into())));
+}
+
+/// One that is over is removed.
+fn remove(writer: &Writer, n: u8) {
+    let records = [StoreKey::Over(job(n)), StoreKey::Result(job(n)), StoreKey::Finished(job(n))];
+    writer.change(records.map(|key| (key, None)).to_vec(), None);
 }
 
 /// The jobs whose end is on disk.
@@ -892,11 +712,9 @@ async fn a_result_that_does_not_fit_leaves_the_store_to_everybody_else_and_is_ke
     assert_eq!(store.record(StoreKey::Result(job(1))).await.unwrap().unwrap().len(), 9 << 20);
     assert_eq!(store.record(StoreKey::Finished(job(1))).await, Ok(Some(vec![1].into())));
     // One that is removed waits no longer.
-    for key in [StoreKey::Result(job(4)), StoreKey::Job(job(4)), StoreKey::Finished(job(4))] {
-        writer.forget(key);
-    }
+    remove(writer, 4);
     assert_eq!(writer.flush().await, Ok(()));
-    assert!(!on_disk(&path).await.iter().any(|(key, _)| *key == StoreKey::Job(job(4))));
+    assert!(!on_disk(&path).await.iter().any(|(key, _)| key.job() == job(4)));
     fs::remove_file(disk.ballast()).unwrap();
     until(async || ended(&path).await == [1, 2, 3]).await;
     until(async || writer.held() == Held::default()).await;
@@ -918,7 +736,7 @@ async fn a_job_that_does_not_fit_empties_nobodys_shelf_and_free_pages_of_the_fil
     }
     end(writer, 9, 4 << 20);
     writer.flush().await.unwrap();
-    writer.forget(StoreKey::Result(job(9)));
+    remove(writer, 9);
     writer.flush().await.unwrap();
     disk.leave(3 << 10);
     let of = |n: u8, bytes: usize| NewJob { record: vec![n; bytes], kernel: None, ..new_job(n, None) };
@@ -1000,7 +818,7 @@ async fn where_a_result_has_no_room_to_the_end_its_job_goes_on_from_its_spans_wh
     end_of_all(writer);
     until(async || ended(&path).await == [1]).await;
     let keys: Vec<StoreKey> = on_disk(&path).await.into_iter().map(|(key, _)| key).collect();
-    assert_eq!(keys, [StoreKey::Job(job(1)), StoreKey::Finished(job(1))], "a line that says nothing, so the record");
+    assert_eq!(keys, [StoreKey::Over(job(1)), StoreKey::Finished(job(1))]);
     store.close().await;
 }
 
@@ -1184,16 +1002,254 @@ async fn a_job_whose_result_waited_and_is_forgotten_is_not_over_without_it() {
     writer.promise(NewJob { kernel: None, ..new_job(1, None) }).await.unwrap();
     end(writer, 1, 9 << 20);
     until(async || writer.held().records == 1).await;
-    // A kill after each of these finds a job that goes on, or none.
-    for (key, left) in [
-        (StoreKey::Result(job(1)), vec![(StoreKey::Job(job(1)), vec![1])]),
-        (StoreKey::Job(job(1)), vec![]),
-        (StoreKey::Finished(job(1)), vec![]),
-    ] {
-        writer.forget(key);
-        writer.flush().await.unwrap();
-        assert_eq!(on_disk(&path).await, left);
-    }
+    assert_eq!(on_disk(&path).await, [(StoreKey::Job(job(1)), vec![1])], "a kill finds a job that goes on");
+    remove(writer, 1);
+    writer.flush().await.unwrap();
+    assert_eq!(on_disk(&path).await, []);
     assert_eq!(writer.held(), Held::default());
     store.close().await;
+}
+
+/// The tables of version 5, as that made them.
+const VERSION_5: [&str; 12] = [
+    "CREATE TABLE records (kind INTEGER NOT NULL, job BLOB NOT NULL, unit INTEGER NOT NULL, \
+     bytes BLOB NOT NULL, PRIMARY KEY (job, kind, unit))",
+    "CREATE INDEX records_by_kind ON records (kind)",
+    "CREATE TABLE kernels (hash BLOB PRIMARY KEY, bytes BLOB NOT NULL)",
+    "CREATE TABLE kernel_holders (network BLOB NOT NULL, household BLOB NOT NULL, hash BLOB NOT NULL, \
+     bytes INTEGER NOT NULL, PRIMARY KEY (network, household, hash))",
+    "CREATE INDEX kernel_holders_by_hash ON kernel_holders (hash)",
+    "CREATE TABLE kernel_uses (job BLOB PRIMARY KEY, hash BLOB NOT NULL)",
+    "CREATE INDEX kernel_uses_by_hash ON kernel_uses (hash)",
+    "CREATE TABLE keys (name TEXT PRIMARY KEY, body BLOB NOT NULL, job BLOB NOT NULL, at INTEGER NOT NULL)",
+    "CREATE INDEX keys_by_job ON keys (job)",
+    "CREATE TABLE room (one INTEGER PRIMARY KEY, bytes BLOB NOT NULL)",
+    "ALTER TABLE kernel_uses ADD COLUMN is_named INTEGER NOT NULL DEFAULT 1",
+    "PRAGMA user_version = 5",
+];
+
+/// The record of a job of version 5, and its line.
+fn record_of_before(n: u8, state: &str) -> Vec<u8> {
+    let owner = OwnerId([n; 16]);
+    format!(
+        r#"{{"version":1,"region":"{owner}","network":"{owner}","household":"{owner}","owner":"{owner}","kind":"map",
+        "metadata":{{}},"source":"{{\"kind\":\"map\",\"data\":[1],\"map\":\"x\"}}","requirements":{{}},"policy":{{}},
+        "state":"{state}","error":null,"failed_parts":0,"created_at":5,"started_at":null,"finished_at":9,"units":1,
+        "done_units":1,"gas":3,"attempts_total":0,"attempts":[],"shares":[],"kernel":null}}"#
+    )
+    .into_bytes()
+}
+
+fn line_of_before(n: u8) -> Vec<u8> {
+    let owner = OwnerId([n; 16]);
+    format!(
+        r#"{{"version":1,"region":"{owner}","network":"{owner}","household":"{owner}","owner":"{owner}","summary":{{
+        "id":"{}","kind":"map","state":"completed","progress":{{"units_total":1,"units_done":1,"units_running":0,
+        "gas":3,"percent":100}},"created_at":5,"finished_at":9}},"bytes":70,"has_result":true}}"#,
+        job(n)
+    )
+    .into_bytes()
+}
+
+/// A database of version 5 with these rows of `kind`, `job`, `unit` and `bytes`.
+async fn of_before(path: &Path, rows: &[(i64, u8, i64, Vec<u8>)]) -> SqliteConnection {
+    let options = database::options(path).create_if_missing(true);
+    let mut old = SqliteConnection::connect_with(&options).await.unwrap();
+    for statement in VERSION_5 {
+        sqlx::query(statement).execute(&mut old).await.unwrap();
+    }
+    for (kind, n, unit, bytes) in rows {
+        let put = sqlx::query("INSERT INTO records (kind, job, unit, bytes) VALUES (?, ?, ?, ?)");
+        let put = put.bind(kind).bind(vec![*n; 16]).bind(unit).bind(bytes.as_slice());
+        put.execute(&mut old).await.unwrap();
+    }
+    old
+}
+
+/// All that a store tells of jobs that are over: how many, and how many records are not understood for their names.
+async fn told(store: &Store) -> (usize, u64) {
+    let (facts, mut heard) = mpsc::channel(1);
+    let store = store.clone();
+    tokio::spawn(async move { store.tell_lines(facts).await });
+    let (mut told, mut unknown) = (0, 0);
+    while let Some(fact) = heard.next().await {
+        match fact {
+            HostFact::Loaded { lines, is_all } => {
+                told += lines.len();
+                if is_all {
+                    return (told, unknown);
+                }
+            }
+            HostFact::UnknownRecords(records) => unknown += records,
+            _ => {}
+        }
+    }
+    (told, unknown)
+}
+
+#[tokio::test]
+async fn a_database_of_version_5_is_taken_over_with_all_that_it_holds() {
+    let folder = new_folder("version-5");
+    let path = folder.join("p2pnet.sqlite");
+    let result: Vec<u8> = (0..=u8::MAX).cycle().take(PART_BYTES + 9).collect();
+    let (first, second) = result.split_at(PART_BYTES);
+    let later = br#"{"version":99}"#.to_vec();
+    let rows = [
+        (0, 1, 0, record_of_before(1, "running")),
+        (1, 1, 0, vec![1, 2, 3]),
+        (1, 1, -1, vec![4; 100_000]),
+        (0, 2, 0, record_of_before(2, "completed")),
+        (2, 2, 0, first.to_vec()),
+        (2, 2, 1, second.to_vec()),
+        (3, 2, 0, line_of_before(2)),
+        (0, 3, 0, later.clone()),
+        (7, 3, 0, vec![7]),
+    ];
+    let mut old = of_before(&path, &rows).await;
+    let other = [
+        "INSERT INTO kernels SELECT x'0505', x'05'",
+        "INSERT INTO kernel_uses VALUES (CAST(x'01010101010101010101010101010101' AS BLOB), x'0505', 1)",
+        "INSERT INTO keys VALUES ('a', zeroblob(32), CAST(x'02020202020202020202020202020202' AS BLOB), 7)",
+    ];
+    for statement in other {
+        sqlx::query(statement).execute(&mut old).await.unwrap();
+    }
+    old.close().await.unwrap();
+    let expected =
+        [StoreKey::Job(job(1)), StoreKey::Job(job(3)), StoreKey::Span(job(1), 0), StoreKey::Span(job(1), u64::MAX)];
+    for _ in 0..2 {
+        let (store, records) = Store::open(path.clone(), Caches::default()).await.unwrap();
+        assert_eq!(records.iter().map(|(key, _)| *key).collect::<Vec<_>>(), expected);
+        assert!(records[1].1.ends_with(&later), "what is not understood lies there as it did");
+        assert_eq!(store.record(StoreKey::Result(job(2))).await, Ok(Some(result.clone().into())));
+        let over = store.record(StoreKey::Over(job(2))).await.unwrap().unwrap();
+        assert!(p2pnet_shared::node::read_status(job(2), &over).is_some());
+        assert_eq!(store.key("a").await.unwrap().unwrap().job, job(2));
+        assert_eq!(told(&store).await, (1, 1), "the record of a kind that no version had is left where it was");
+        store.close().await;
+    }
+    let mut now = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
+    let used: Vec<u8> = sqlx::query("SELECT record FROM kernel_uses").fetch_one(&mut now).await.unwrap().get(0);
+    assert_eq!(StoreKey::read(&used), Some(StoreKey::Job(job(1))));
+    let version: i64 = sqlx::query("PRAGMA user_version").fetch_one(&mut now).await.unwrap().get(0);
+    assert_eq!(version, SCHEMA_VERSION);
+    now.close().await.unwrap();
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn databases_of_every_earlier_version_are_brought_up_to_date_however_large() {
+    for (version, changes) in [
+        (4, &["ALTER TABLE kernel_uses DROP COLUMN is_named"][..]),
+        (2, &["DROP TABLE kernel_holders", "DROP TABLE kernel_uses"]),
+        (1, &["DROP TABLE kernel_holders", "DROP TABLE kernel_uses", "DROP TABLE keys"]),
+    ] {
+        let folder = new_folder(&format!("version-{version}"));
+        let path = folder.join("p2pnet.sqlite");
+        let rows = [(0, 1, 0, record_of_before(1, "queued"))];
+        let mut old = of_before(&path, &rows).await;
+        for statement in changes.iter().copied() {
+            sqlx::query(statement).execute(&mut old).await.unwrap();
+        }
+        sqlx::query("CREATE TABLE other AS SELECT zeroblob(70000000)").execute(&mut old).await.unwrap();
+        let number = format!("PRAGMA user_version = {version}");
+        sqlx::query(sqlx::AssertSqlSafe(number)).execute(&mut old).await.unwrap();
+        old.close().await.unwrap();
+        let (store, records) = Store::open(path.clone(), Caches::default()).await.unwrap();
+        assert_eq!(records.len(), 1, "version {version}");
+        store.writer().promise(new_job(2, Some("a"))).await.unwrap();
+        store.close().await;
+        let mut now = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
+        let left = sqlx::query("SELECT 1 FROM sqlite_master WHERE name = 'records_before'");
+        assert!(left.fetch_optional(&mut now).await.unwrap().is_none(), "nothing of it is left");
+        now.close().await.unwrap();
+        fs::remove_dir_all(folder).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn kernels_of_before_there_were_shares_or_names_of_uses_stay_and_go_like_others() {
+    let folder = new_folder("old-shelf");
+    let path = folder.join("store.sqlite");
+    let mut old = of_before(&path, &[(0, 5, 0, record_of_before(5, "running"))]).await;
+    for n in [1, 5] {
+        let put = sqlx::query("INSERT INTO kernels VALUES (?, ?)").bind(Hash::of(&large(n)).0.to_vec()).bind(large(n));
+        put.execute(&mut old).await.unwrap();
+    }
+    let uses = sqlx::query("INSERT INTO kernel_uses (job, hash) VALUES (?, ?)").bind(vec![5; 16]);
+    uses.bind(Hash::of(&large(5)).0.to_vec()).execute(&mut old).await.unwrap();
+    for statement in ["ALTER TABLE kernel_uses DROP COLUMN is_named", "PRAGMA user_version = 4"] {
+        sqlx::query(statement).execute(&mut old).await.unwrap();
+    }
+    old.close().await.unwrap();
+    let (store, _) = Store::open(path, room()).await.unwrap();
+    assert_eq!(in_use(&store).await, [5].into(), "it may name it");
+    for n in 10..28 {
+        store.writer().promise_kernel(kernel(n, large(n))).await.unwrap();
+    }
+    assert_eq!(known(&store, [5]).await, [5]);
+    let known = known(&store, [1].into_iter().chain(10..28)).await.len();
+    assert_eq!(known, 16, "what nobody is known to hold is a household's like any other");
+    store.close().await;
+    let _ = fs::remove_dir_all(folder);
+}
+
+#[tokio::test]
+async fn a_start_reads_only_what_is_not_over_and_the_rest_comes_afterwards_also_beyond_what_is_not_understood() {
+    let folder = new_folder("lazy");
+    let path = folder.join("p2pnet.sqlite");
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    for n in 1..=3 {
+        store.writer().promise(NewJob { kernel: None, ..new_job(n, None) }).await.unwrap();
+    }
+    for n in 10..=u8::MAX {
+        end(store.writer(), n, 10);
+    }
+    store.close().await;
+    let mut later = SqliteConnection::connect_with(&database::options(&path)).await.unwrap();
+    for name in ["x'00'", "x'0601'", "x'ff'"] {
+        let put = format!("INSERT INTO records VALUES ({name}, 0, x'00')");
+        sqlx::query(sqlx::AssertSqlSafe(put)).execute(&mut later).await.unwrap();
+    }
+    later.close().await.unwrap();
+    let (store, records) = Store::open(path, Caches::default()).await.unwrap();
+    assert_eq!(records.len(), 3);
+    assert_eq!(told(&store).await, (246, 3), "those of no sound envelope are told of, too");
+    let keys: Vec<StoreKey> = (5..=u8::MAX).map(|n| StoreKey::Finished(job(n))).collect();
+    remove(store.writer(), 200);
+    store.writer().save(StoreKey::Finished(job(100)), vec![1, 2]);
+    let read = store.records_of(&keys).await.unwrap();
+    let expected = (5..=u8::MAX).map(|n| match n {
+        ..10 | 200 => None,
+        100 => Some(vec![1, 2]),
+        _ => Some(vec![n]),
+    });
+    assert_eq!(read, expected.collect::<Vec<_>>());
+    store.close().await;
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn what_is_to_be_kept_is_told_when_it_is_on_disk_and_not_while_the_disk_takes_nothing() {
+    let folder = new_folder("kept");
+    let path = folder.join("p2pnet.sqlite");
+    let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
+    let mut kept = store.writer().kept().unwrap();
+    assert!(store.writer().kept().is_none());
+    store.writer().promise(new_job(1, None)).await.unwrap();
+    refuse_rows(&path, true).await;
+    store.writer().save(StoreKey::Job(job(9)), vec![9]);
+    end(store.writer(), 1, 10);
+    store.writer().flush().await.unwrap_err();
+    assert!(kept.try_recv().is_err());
+    end(store.writer(), 2, 10);
+    refuse_rows(&path, false).await;
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        told.extend(kept.recv().await.unwrap());
+        assert!(ended(&path).await.len() >= told.len(), "it is on disk by then");
+    }
+    assert_eq!(told, [Token(1), Token(2)]);
+    store.close().await;
+    fs::remove_dir_all(folder).unwrap();
 }

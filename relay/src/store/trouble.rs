@@ -117,6 +117,11 @@ pub(super) fn primary_code(error: &sqlx::Error) -> Option<i64> {
     Some(code & 0xff)
 }
 
+/// Whether the file holds what no database holds, so that another page of it may be sound.
+pub(super) fn is_damage(error: &sqlx::Error) -> bool {
+    matches!(primary_code(error), Some(11 | 26))
+}
+
 /// Free bytes of the disk that holds `path`, for whoever this process runs as, where the system tells.
 #[cfg(unix)]
 pub(super) fn room_at(path: &Path) -> Option<u64> {

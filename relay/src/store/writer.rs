@@ -2,14 +2,15 @@
 //! transaction, which is on disk before anybody hears of it.
 //!
 //! There are two sorts. A **promise** ([`Writer::promise`]) is a job that somebody waits to hear was taken: it is on disk
-//! when the call returns `Ok`, and nowhere when it returns `Err`. A **change** ([`Writer::save`], [`Writer::forget`]) is
-//! what the node's loop says in passing: it waits until the disk takes it. Changes of the same record replace each other
+//! when the call returns `Ok`, and nowhere when it returns `Err`. A **change** ([`Writer::change`]) is what the node's loop
+//! says in passing: it waits until the disk takes it, and the loop hears of it then where it asked to. Changes of the same record replace each other
 //! while they wait, so that what waits is bounded by what the node itself holds; beyond [`MOST_WAITING_BYTES`] finished
 //! spans are let go, which after a restart only costs their recomputation.
 //!
 //! What is large and has no room on the disk takes none from what is small: a promise is refused, and a change is held in
 //! memory ([`Writer::held`]) while everything else is written. The end of a job whose result is held is held with it, so that
-//! no start finds a job that is over without its result: after a kill it goes on as it was promised.
+//! no start finds a job that is over without its result: after a kill it goes on as it was promised. That one is held counts as
+//! kept for those who ask: it may be long until there is room, they can read it meanwhile, and monitors are told.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -21,11 +22,12 @@ use axum::body::Bytes;
 use p2pnet_shared::{
     blob::Blob,
     id::{Holder, JobId},
-    node::StoreKey,
+    node::Token,
+    store::{Change, StoreKey},
 };
 use tokio::{
     runtime,
-    sync::{Notify, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     time::{Instant, sleep, timeout_at},
 };
 
@@ -58,7 +60,12 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 pub struct Writer {
     shared: Arc<Shared>,
     written: watch::Receiver<Progress>,
+    /// What is kept, for whoever takes it first.
+    kept: Arc<Mutex<Option<Kept>>>,
 }
+
+/// Names of changes that are on disk.
+pub type Kept = mpsc::UnboundedReceiver<Vec<Token>>;
 
 /// A job that is to be kept before anybody is told that it was taken; all of it in one transaction.
 pub struct NewJob {
@@ -104,6 +111,8 @@ struct Shared {
 struct Waiting {
     changes: Changes,
     promises: Vec<Promise>,
+    /// Names of changes that somebody waits to hear are kept.
+    tokens: Vec<Token>,
     /// What is being written now, for those who read it meanwhile.
     flying: Option<Arc<Changes>>,
     /// What is held for want of room: none of it is in `changes`.
@@ -206,10 +215,16 @@ impl Writer {
         // What could not be opened to write is tried at once, so that whoever asks hears how it is.
         let doubt = !database.is_open();
         let (fits, ask_at) = (VecDeque::new(), Instant::now());
-        let task = Task { database, caches, shared: Arc::clone(&shared), progress, doubt, fits, ask_at };
+        let (kept, receiver) = mpsc::unbounded_channel();
+        let task = Task { database, caches, shared: Arc::clone(&shared), progress, kept, doubt, fits, ask_at };
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("store".into()).spawn(move || runtime.block_on(task.run()))?;
-        Ok(Self { shared, written })
+        Ok(Self { shared, written, kept: Arc::new(Mutex::new(Some(receiver))) })
+    }
+
+    /// The names of changes that were given with [`Writer::change`], once those are on disk; for whoever asks first.
+    pub fn kept(&self) -> Option<Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Keeps a job; returns once it is on disk, together with its key and kernel.
@@ -233,29 +248,27 @@ impl Writer {
             return Err(trouble);
         }
         let (kept, answer) = oneshot::channel();
-        let taken = self.change(|waiting| waiting.promises.push(Promise { what, kept }));
+        let taken = self.alter(|waiting| waiting.promises.push(Promise { what, kept }));
         if !taken {
             return Err(Trouble::Closing);
         }
         answer.await.unwrap_or_else(|_| Err(Trouble::Failed("its task has ended".into())))
     }
 
-    /// Keeps a record, replacing what it held.
-    pub fn save(&self, key: StoreKey, bytes: Vec<u8>) {
-        self.change(|waiting| {
-            // What is held takes none of the room of what is small.
-            let held = if bytes.len() > LARGE { waiting.held.spans.bytes } else { 0 };
-            let before = waiting.changes.bytes.saturating_add(held);
-            if is_span(key) && before.saturating_add(bytes.len()) > MOST_WAITING_BYTES {
-                return waiting.let_span_go();
+    /// Changes records, all of them at once: no start finds some of it done and some not. `token` is told when it is on disk, and
+    /// with it all that was changed before.
+    pub fn change(&self, changes: Vec<Change>, token: Option<Token>) {
+        self.alter(|waiting| {
+            for (key, value) in changes {
+                waiting.change(key, value.map(Bytes::from));
             }
-            waiting.put(key, Some(bytes.into()));
+            waiting.tokens.extend(token);
         });
     }
 
     /// Forgets a record.
     pub fn forget(&self, key: StoreKey) {
-        self.change(|waiting| waiting.put(key, None));
+        self.change(vec![(key, None)], None);
     }
 
     /// A record that is not on disk yet: `Some(None)` when it is to be forgotten.
@@ -316,7 +329,7 @@ impl Writer {
     }
 
     /// Whether the change was taken: a closing store takes none.
-    fn change(&self, change: impl FnOnce(&mut Waiting)) -> bool {
+    fn alter(&self, change: impl FnOnce(&mut Waiting)) -> bool {
         let mut waiting = self.shared.lock();
         if waiting.closing {
             return false;
@@ -342,21 +355,9 @@ impl Changes {
         let forgets = value.is_none();
         let Some(Some(old)) = self.records.insert(key, value) else { return };
         self.bytes -= old.len();
-        if !forgets {
-            return;
-        }
-        match key {
-            // A span is written once: one that still waits is not on disk.
-            StoreKey::Span(..) => _ = self.records.remove(&key),
-            // Nor is the end of its job then, which shall not be there without it.
-            StoreKey::Result(job) => {
-                for end in [StoreKey::Job(job), StoreKey::Finished(job)] {
-                    if self.keeps(end) {
-                        self.move_to(&mut Self::default(), end);
-                    }
-                }
-            }
-            StoreKey::Job(_) | StoreKey::Finished(_) => {}
+        // A span is written once: one that still waits is not on disk.
+        if forgets && is_span(key) {
+            self.records.remove(&key);
         }
     }
 
@@ -368,11 +369,7 @@ impl Changes {
     /// Puts what could not be written back under what has come since.
     fn put_below(&mut self, older: &Self) {
         for (key, value) in &older.records {
-            let result = StoreKey::Result(job_of(*key));
-            // The same as when its result is forgotten while both wait.
-            let ends = !is_span(*key) && value.is_some() && older.keeps(result);
-            let is_forgotten = ends && self.records.get(&result).is_some_and(Option::is_none);
-            if !is_forgotten && !self.records.contains_key(key) {
+            if !self.records.contains_key(key) {
                 self.put(*key, value.clone());
             }
         }
@@ -394,10 +391,12 @@ impl Changes {
             StoreKey::Result(job) => {
                 let spans = self.records.range(StoreKey::Span(job, 0)..=StoreKey::Span(job, u64::MAX));
                 let spans: Vec<StoreKey> = spans.map(|(key, _)| *key).collect();
-                let others = [StoreKey::Job(job), record, StoreKey::Finished(job)];
+                let others = [StoreKey::Job(job), record, StoreKey::Over(job), StoreKey::Finished(job)];
                 spans.into_iter().chain(others).for_each(|key| self.move_to(&mut out, key));
             }
-            StoreKey::Job(_) | StoreKey::Span(..) | StoreKey::Finished(_) => self.move_to(&mut out, record),
+            StoreKey::Job(_) | StoreKey::Span(..) | StoreKey::Over(_) | StoreKey::Finished(_) => {
+                self.move_to(&mut out, record);
+            }
         }
         out
     }
@@ -437,10 +436,22 @@ impl HeldChanges {
 }
 
 impl Waiting {
+    fn change(&mut self, key: StoreKey, value: Option<Bytes>) {
+        if let Some(bytes) = value.as_ref().filter(|_| is_span(key)) {
+            // What is held takes none of the room of what is small.
+            let held = if bytes.len() > LARGE { self.held.spans.bytes } else { 0 };
+            let before = self.changes.bytes.saturating_add(held);
+            if before.saturating_add(bytes.len()) > MOST_WAITING_BYTES {
+                return self.let_span_go();
+            }
+        }
+        self.put(key, value);
+    }
+
     /// What comes of a job whose result is held waits with that.
     fn put(&mut self, key: StoreKey, value: Option<Bytes>) {
         let older = self.held.large.contains_key(&key).then(|| self.held.take_out(key));
-        let waits_with_result = self.held.large.contains_key(&StoreKey::Result(job_of(key)));
+        let waits_with_result = self.held.large.contains_key(&StoreKey::Result(key.job()));
         let changes = if waits_with_result { &mut self.held.results } else { &mut self.changes };
         if let Some(older) = older {
             changes.put_below(&older);
@@ -456,14 +467,14 @@ impl Waiting {
     /// Takes everything but what is held.
     fn take(&mut self) -> Batch {
         let changes = std::mem::take(&mut self.changes);
-        let promises = std::mem::take(&mut self.promises);
-        Batch { changes: self.fly(changes), promises, taken: self.taken, was_held: false }
+        let (promises, tokens) = (std::mem::take(&mut self.promises), std::mem::take(&mut self.tokens));
+        Batch { changes: self.fly(changes), promises, tokens, taken: self.taken, was_held: false }
     }
 
     /// Takes something that is held.
     fn take_held(&mut self, record: StoreKey) -> Batch {
         let changes = self.held.take_out(record);
-        Batch { changes: self.fly(changes), promises: Vec::new(), taken: 0, was_held: true }
+        Batch { changes: self.fly(changes), was_held: true, ..Batch::default() }
     }
 
     /// Holds large records of what is being written.
@@ -502,6 +513,7 @@ impl Waiting {
 pub(super) struct Batch {
     changes: Arc<Changes>,
     promises: Vec<Promise>,
+    tokens: Vec<Token>,
     taken: u64,
     /// Whether it was held, and is tried again.
     was_held: bool,
@@ -522,9 +534,20 @@ impl Batch {
         self.changes.records.get(&key).is_some_and(Option::is_none)
     }
 
+    /// Jobs of which nothing stays.
+    pub(super) fn jobs_that_go(&self) -> impl Iterator<Item = JobId> {
+        self.forgotten().filter_map(|key| match key {
+            StoreKey::Over(job) => Some(job),
+            // One that ends stays as one that is over.
+            StoreKey::Job(job) => Some(job).filter(|job| !self.changes.keeps(StoreKey::Over(*job))),
+            StoreKey::Span(..) | StoreKey::Result(_) | StoreKey::Finished(_) => None,
+        })
+    }
+
     /// Records to keep. A promise comes before every change of the same job, which is newer.
     pub(super) fn kept(&self) -> impl Iterator<Item = (StoreKey, &[u8])> {
         let promised = self.jobs().map(|job| (StoreKey::Job(job.id), job.record.as_slice()));
+        let promised = promised.filter(|(key, _)| !self.changes.records.contains_key(key));
         let changed = self.changes.records.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?)));
         promised.chain(changed)
     }
@@ -554,7 +577,7 @@ impl Batch {
         let mut large = self.changes.large().into_keys();
         let first = large.next().filter(|key| !is_span(*key))?;
         let is_alone = large.next().is_none() && !self.promises.iter().any(Promise::is_large);
-        is_alone.then_some(job_of(first))
+        is_alone.then_some(first.job())
     }
 
     fn has_large(&self) -> bool {
@@ -610,6 +633,7 @@ struct Task {
     caches: Caches,
     shared: Arc<Shared>,
     progress: watch::Sender<Progress>,
+    kept: mpsc::UnboundedSender<Vec<Token>>,
     /// The last transaction failed: the next one has to find room too.
     doubt: bool,
     /// What of the held has room, as far as the system told when it was asked last.
@@ -719,7 +743,7 @@ impl Task {
     async fn try_to_write(&mut self, mut batch: Batch) {
         self.leave_out_what_has_no_room(&mut batch).await;
         if batch.is_empty() && !self.doubt {
-            return self.wrote(&batch);
+            return self.wrote(&mut batch);
         }
         let mut written = self.database.write(&batch, self.doubt).await;
         if let Err(trouble) = written.clone()
@@ -734,7 +758,7 @@ impl Task {
             // Where it was not for want of room, only what is small tells whether anything can be written.
             self.doubt |= trouble != Trouble::Full;
             if batch.is_empty() && !self.doubt {
-                return self.wrote(&batch);
+                return self.wrote(&mut batch);
             }
             written = self.database.write(&batch, self.doubt).await;
         }
@@ -742,8 +766,8 @@ impl Task {
             written = self.database.write(&batch, self.doubt).await;
         }
         match &written {
-            Ok(()) => self.succeeded(&batch),
-            Err(trouble) => self.failed(&batch, trouble),
+            Ok(()) => self.succeeded(&mut batch),
+            Err(trouble) => self.failed(&mut batch, trouble),
         }
         let pause = written.is_err() && batch.promises.is_empty();
         batch.answer(&written);
@@ -780,15 +804,16 @@ impl Task {
             if !batch.was_held {
                 tracing::warn!(?record, ?why, "it cannot be written now; it waits, and what is small is written");
             }
-            let frees = if is_span(record) { 0 } else { self.database.span_bytes(job_of(record)).await };
+            let frees = if is_span(record) { 0 } else { self.database.span_bytes(record.job()).await };
             these.insert(record, Large { bytes, frees, at: Instant::now() + again });
         }
         self.shared.lock().hold(batch, &these);
     }
 
     /// There is nothing left to write of it.
-    fn wrote(&self, batch: &Batch) {
+    fn wrote(&self, batch: &mut Batch) {
         self.shared.lock().flying = None;
+        self.tell_kept(batch);
         self.progress.send_if_modified(|progress| {
             let is_news = progress.written < batch.taken;
             progress.written = progress.written.max(batch.taken);
@@ -796,9 +821,17 @@ impl Task {
         });
     }
 
-    fn succeeded(&mut self, batch: &Batch) {
+    /// Nobody may be listening.
+    fn tell_kept(&self, batch: &mut Batch) {
+        if !batch.tokens.is_empty() {
+            let _ = self.kept.send(std::mem::take(&mut batch.tokens));
+        }
+    }
+
+    fn succeeded(&mut self, batch: &mut Batch) {
         self.doubt = false;
         self.shared.lock().flying = None;
+        self.tell_kept(batch);
         if self.progress.borrow().trouble.is_some() {
             tracing::info!("the store can be written again");
         }
@@ -816,12 +849,13 @@ impl Task {
 
     /// A promise may just have been too large for what room there is: only a transaction without one that fails as well
     /// says that nothing can be kept.
-    fn failed(&mut self, batch: &Batch, trouble: &Trouble) {
+    fn failed(&mut self, batch: &mut Batch, trouble: &Trouble) {
         self.doubt = true;
         self.note_damage(trouble);
         {
             let mut waiting = self.shared.lock();
             waiting.changes.put_below(&batch.changes);
+            drop(waiting.tokens.splice(..0, batch.tokens.drain(..)));
             waiting.flying = None;
         }
         if batch.promises.is_empty() {
@@ -846,21 +880,12 @@ fn may_be_for_its_size(trouble: &Trouble) -> bool {
 fn may_be_large(key: StoreKey) -> bool {
     match key {
         StoreKey::Span(..) | StoreKey::Result(_) => true,
-        StoreKey::Job(_) | StoreKey::Finished(_) => false,
-    }
-}
-
-fn job_of(key: StoreKey) -> JobId {
-    match key {
-        StoreKey::Job(job) | StoreKey::Span(job, _) | StoreKey::Result(job) | StoreKey::Finished(job) => job,
+        StoreKey::Job(_) | StoreKey::Over(_) | StoreKey::Finished(_) => false,
     }
 }
 
 fn is_span(key: StoreKey) -> bool {
-    match key {
-        StoreKey::Span(..) => true,
-        StoreKey::Job(_) | StoreKey::Result(_) | StoreKey::Finished(_) => false,
-    }
+    matches!(key, StoreKey::Span(..))
 }
 
 #[cfg(test)]

@@ -8,10 +8,11 @@ use futures::{
 };
 use p2pnet_shared::{
     api::{Event, JobStatus, JobSummary, NetworkView, ProviderSettings},
-    id::{Holder, JobId, NodeId},
+    id::{Holder, JobId, NodeId, OwnerId},
     job::{Job, JobState},
-    node::{Found, Listing, Step, StoreKey, read_status},
+    node::{Found, Listing, NoResult, Step, read_status, read_summary, why_no_result},
     refusal::{Code, Refusal},
+    store::StoreKey,
 };
 
 pub use crate::listeners::{Hears, Teller};
@@ -47,13 +48,15 @@ pub enum Command {
     /// How many jobs there are in each state.
     States(oneshot::Sender<BTreeMap<JobState, usize>>),
     /// One job, as a list shows it.
-    Summary(JobId, oneshot::Sender<Option<Box<JobSummary>>>),
+    Find(JobId, oneshot::Sender<Option<Box<Found<JobSummary>>>>),
+    /// Whose a job is, and whether more than that is understood of it.
+    Owner(JobId, oneshot::Sender<Option<(OwnerId, bool)>>),
     /// Whether a job is over; `None` when there is none.
     IsOver(JobId, oneshot::Sender<Option<bool>>),
     /// One job.
     Job(JobId, oneshot::Sender<Option<Box<Found<JobStatus>>>>),
     /// The record that holds a job's result.
-    JobResult(JobId, oneshot::Sender<Result<StoreKey, Refusal>>),
+    JobResult(JobId, oneshot::Sender<Result<StoreKey, NoResult>>),
     /// Connections, offers, the lending side.
     Network(oneshot::Sender<Box<NetworkView>>),
     /// Change what is lent.
@@ -150,19 +153,49 @@ impl Handle {
     }
 
     /// The jobs of a list, newest first; `None` when the job that it is to begin behind is not in it. It is made in steps,
-    /// between which the loop does what others want.
-    pub async fn jobs(&self, mut listing: Listing) -> Option<Vec<JobSummary>> {
+    /// between which the loop does what others want. Jobs whose lines cannot be understood are left out.
+    ///
+    /// # Errors
+    /// The store cannot be read now ([`Code::StoreFailed`]).
+    pub async fn jobs(&self, mut listing: Listing) -> Result<Option<Vec<JobSummary>>, Refusal> {
         let mut jobs = Vec::new();
-        loop {
+        let most = listing.most;
+        while jobs.len() < most {
+            listing.most = most - jobs.len();
             let asked = listing.clone();
-            let step = self.ask(|reply| Command::Jobs(asked, reply)).await??;
-            listing.most = listing.most.saturating_sub(step.jobs.len());
-            jobs.extend(step.jobs);
-            match step.on {
+            let Some(step) = self.ask(|reply| Command::Jobs(asked, reply)).await.flatten() else { return Ok(None) };
+            let on = step.on;
+            self.read_step(step, &listing, &mut jobs).await?;
+            match on {
                 Some(place) => (listing.before, listing.before_job) = (Some(place), None),
-                None => return Some(jobs),
+                None => break,
             }
         }
+        jobs.truncate(most);
+        Ok(Some(jobs))
+    }
+
+    /// Reads what a step only says where it lies.
+    async fn read_step(&self, step: Step, listing: &Listing, jobs: &mut Vec<JobSummary>) -> Result<(), Refusal> {
+        let kept = step.jobs.iter().filter_map(|found| match found {
+            Found::Here(_) => None,
+            Found::Kept(key) => Some(*key),
+        });
+        let kept: Vec<StoreKey> = kept.collect();
+        let mut records = match kept.len() {
+            0 => Vec::new(),
+            _ => self.records.read_all(kept).await?,
+        }
+        .into_iter();
+        for found in step.jobs {
+            let job = match found {
+                Found::Here(job) => Some(job),
+                // One that is gone was removed meanwhile.
+                Found::Kept(key) => records.next().flatten().and_then(|record| read_summary(key.job(), &record)),
+            };
+            jobs.extend(job.filter(|job| (listing.takes)(job)));
+        }
+        Ok(())
     }
 
     /// How many jobs there are in each state.
@@ -175,9 +208,24 @@ impl Handle {
         self.ask(|reply| Command::IsOver(id, reply)).await.flatten()
     }
 
-    /// One job, as a list shows it, from memory; `None` when there is none.
-    pub async fn summary(&self, id: JobId) -> Option<JobSummary> {
-        self.ask(|reply| Command::Summary(id, reply)).await.flatten().map(|summary| *summary)
+    /// One job, as a list shows it; `None` when there is none.
+    ///
+    /// # Errors
+    /// What is kept of it cannot be read now, or is not understood ([`Code::StoreFailed`]).
+    pub async fn find(&self, id: JobId) -> Result<Option<JobSummary>, Refusal> {
+        match self.ask(|reply| Command::Find(id, reply)).await.flatten().map(|found| *found) {
+            Some(Found::Here(job)) => Ok(Some(job)),
+            Some(Found::Kept(record)) => match self.records.read(record).await? {
+                None => Ok(None),
+                Some(record) => read_summary(id, &record).map(Some).ok_or_else(|| damaged(id)),
+            },
+            None => Ok(None),
+        }
+    }
+
+    /// Whose a job is, and whether more than that is understood of it; `None` when there is none.
+    pub async fn owner(&self, id: JobId) -> Option<(OwnerId, bool)> {
+        self.ask(|reply| Command::Owner(id, reply)).await.flatten()
     }
 
     /// One job; `None` when there is none, or nothing is kept of it.
@@ -205,7 +253,14 @@ impl Handle {
 
     /// The record in which a job's result lies, for those who read it in parts; else why there is none.
     pub async fn result_record(&self, id: JobId) -> Result<StoreKey, Refusal> {
-        self.ask(|reply| Command::JobResult(id, reply)).await.unwrap_or_else(|| Err(stopped()))
+        match self.ask(|reply| Command::JobResult(id, reply)).await.ok_or_else(stopped)? {
+            Ok(record) => Ok(record),
+            Err(NoResult::Because(refusal)) => Err(refusal),
+            Err(NoResult::AsLineSays(record)) => {
+                let line = self.records.read(record).await?.and_then(|record| read_summary(id, &record));
+                Err(line.as_ref().map_or_else(|| damaged(id), why_no_result))
+            }
+        }
     }
 
     /// Connections, offers and the lending side; `None` once the node has stopped.
@@ -272,7 +327,7 @@ fn stopped() -> Refusal {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
-    use p2pnet_shared::{node::StoreKey, refusal::Refusal};
+    use p2pnet_shared::refusal::Refusal;
 
     use super::*;
     use crate::host::MemoryRecords;
@@ -290,12 +345,12 @@ mod tests {
     async fn a_job_whose_record_is_damaged_is_none_that_is_gone() {
         let records = MemoryRecords::default();
         let [damaged, gone] = [1, 2].map(|number| JobId([number; 16]));
-        records.save(StoreKey::Job(damaged), b"{\"version\":1,".to_vec());
+        records.change(vec![(StoreKey::Over(damaged), Some(b"{\"version\":1,".to_vec()))]);
         let (handle, mut commands) = Handle::new(NodeId([1; 32]), Arc::new(records));
         let node = async {
             while let Some(command) = commands.next().await {
                 if let Command::Job(id, reply) = command {
-                    let _ = reply.send(Some(Box::new(Found::Kept(StoreKey::Job(id)))));
+                    let _ = reply.send(Some(Box::new(Found::Kept(StoreKey::Over(id)))));
                 }
             }
         };
@@ -315,7 +370,7 @@ mod tests {
         let node = async {
             while let Some(command) = commands.next().await {
                 if let Command::Job(id, reply) = command {
-                    let _ = reply.send(Some(Box::new(Found::Kept(StoreKey::Job(id)))));
+                    let _ = reply.send(Some(Box::new(Found::Kept(StoreKey::Over(id)))));
                 }
             }
         };

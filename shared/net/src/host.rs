@@ -11,8 +11,9 @@ use p2pnet_shared::{
     engine::{Batch, BatchReport},
     id::{Hash, JobId},
     job::Job,
-    node::{Merge, Merged, NodeConfig, RunId, StoreKey},
+    node::{Line, Merge, Merged, NodeConfig, RunId, Token},
     refusal::Refusal,
+    store::{Change, StoreKey},
     units::Moment,
 };
 
@@ -51,10 +52,15 @@ pub enum HostOrder {
         /// What to do.
         merge: Merge,
     },
-    /// Keep a record.
-    Save(StoreKey, Vec<u8>),
-    /// Forget a record.
-    Forget(StoreKey),
+    /// Change records, all of them at once or none.
+    Change(Vec<Change>),
+    /// The same, and say so by [`HostFact::Kept`] once it outlives this process, or once somebody was told that nothing does.
+    Keep {
+        /// Comes back in the fact.
+        token: Token,
+        /// What to change.
+        changes: Vec<Change>,
+    },
     /// How many batches will run at once from now on (cores lent), 0 while nothing is lent; the host sizes its pool. Runs
     /// already ordered still get their fact.
     Cores(u16),
@@ -77,6 +83,20 @@ pub enum HostFact {
         /// What came of it.
         merged: Merged,
     },
+    /// What [`HostOrder::Keep`] ordered is kept, and all that was ordered before.
+    Kept {
+        /// Which.
+        tokens: Vec<Token>,
+    },
+    /// Jobs of the store that are over, where [`Start::lines_follow`].
+    Loaded {
+        /// Some of their lines.
+        lines: Vec<Line>,
+        /// These are the last ones.
+        is_all: bool,
+    },
+    /// So many records of the store have names that this version does not know.
+    UnknownRecords(u64),
     /// Time has passed. Browsers send it from a worker's timer, since a hidden page's own timers sleep.
     Tick,
     /// Connect to this seed and stay connected. Found by the platform: `/.well-known/p2pnet.json`, configuration.
@@ -102,6 +122,12 @@ pub trait Host {
 pub trait Records: Send + Sync {
     /// A record as it stands after every order so far; `None` when there is none.
     fn read(&self, key: StoreKey) -> BoxFuture<'static, Result<Option<Vec<u8>>, Refusal>>;
+
+    /// Several of them, each as if it were read by itself.
+    fn read_all(&self, keys: Vec<StoreKey>) -> BoxFuture<'static, Result<Vec<Option<Vec<u8>>>, Refusal>> {
+        let reads: Vec<_> = keys.into_iter().map(|key| self.read(key)).collect();
+        futures::future::try_join_all(reads).boxed()
+    }
 }
 
 /// Records in memory, for a host that has no better place; they end with the process.
@@ -111,14 +137,15 @@ pub struct MemoryRecords {
 }
 
 impl MemoryRecords {
-    /// Keeps a record.
-    pub fn save(&self, key: StoreKey, bytes: Vec<u8>) {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner).insert(key, bytes);
-    }
-
-    /// Forgets a record.
-    pub fn forget(&self, key: StoreKey) {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    /// Changes records.
+    pub fn change(&self, changes: Vec<Change>) {
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, record) in changes {
+            match record {
+                Some(record) => _ = records.insert(key, record),
+                None => _ = records.remove(&key),
+            }
+        }
     }
 }
 
@@ -138,10 +165,11 @@ pub struct Start {
     pub secret: [u8; 32],
     /// How the node behaves. `me` must be the id of `secret` (see [`crate::node_id`]).
     pub config: NodeConfig,
-    /// What the store held.
+    /// What the store held of jobs that are not over.
     pub restored: Vec<(StoreKey, Vec<u8>)>,
-    /// Bytes of the results of those jobs whose [`StoreKey::Job`] is in it.
-    pub results: BTreeMap<JobId, u64>,
+    /// Whether the host reads the lines of those that are over while the node is at work already, and tells of them by
+    /// [`HostFact::Loaded`].
+    pub lines_follow: bool,
     /// Reads the jobs among that, as [`p2pnet_shared::job::kinds::read`] does: the platform may keep modules by their hash, or
     /// have the readers of jobs elsewhere.
     pub read: ReadRestored,

@@ -50,11 +50,11 @@ pub fn start<H: Host>(
     let (swarm, outside, inside, external) = platform::open(&keypair, start.config.agent.clone(), serve, options)?;
     let (handle, commands) = Handle::new(me, host.records());
     let mut node = Node::new(start.config);
-    let Start { restored, results, read, .. } = start;
-    node.restore(host.now(), restored, results, &*read);
-    for key in node.unreadable() {
-        tracing::error!(?key, "a record of the store is damaged: the job that it holds is lost, and it is left alone");
+    let Start { restored, lines_follow, read, .. } = start;
+    if lines_follow {
+        node.await_lines();
     }
+    node.restore(host.now(), restored, &*read);
     for (job, refusal) in node.not_resumed() {
         let (code, reason) = (refusal.code, &refusal.message);
         tracing::warn!(%job, ?code, reason, "a job that was not over is not read any more: it failed");
@@ -69,7 +69,9 @@ pub fn start<H: Host>(
         facts: facts.fuse(),
         timer: None,
         stopping: None,
+        waiting: Vec::new(),
     };
+    running.report_damage(0);
     Ok((handle, outside, running.run()))
 }
 
@@ -83,6 +85,8 @@ struct Loop<H> {
     facts: Fuse<mpsc::Receiver<HostFact>>,
     timer: Option<Timer>,
     stopping: Option<Vec<oneshot::Sender<()>>>,
+    /// Questions about jobs that may be over, which wait until all of those are known.
+    waiting: Vec<Command>,
 }
 
 struct Timer {
@@ -198,6 +202,20 @@ impl<H: Host> Loop<H> {
         match fact {
             HostFact::Executed { run, report } => self.node.handle(now, Input::Executed { run, report }),
             HostFact::Merged { job, merged } => self.node.handle(now, Input::Merged { job, merged }),
+            HostFact::Kept { tokens } => {
+                for token in tokens {
+                    self.node.handle(now, Input::Kept { token });
+                }
+            }
+            HostFact::Loaded { lines, is_all } => {
+                let reported = self.node.damaged().len();
+                self.node.handle(now, Input::Loaded { lines, is_all });
+                self.report_damage(reported);
+                if is_all {
+                    self.answer_those_who_waited(now);
+                }
+            }
+            HostFact::UnknownRecords(records) => self.node.handle(now, Input::UnknownRecords(records)),
             HostFact::Tick => self.node.handle(now, Input::Tick),
             HostFact::SeedKnown { addresses } => {
                 self.links.seed_known(now, &addresses);
@@ -206,14 +224,65 @@ impl<H: Host> Loop<H> {
         }
     }
 
+    /// Names damaged records, but for those that were named before.
+    fn report_damage(&self, reported: usize) {
+        for key in &self.node.damaged()[reported..] {
+            tracing::error!(
+                ?key,
+                "a record of the store is damaged: what it holds of its job is lost, and it is left alone"
+            );
+        }
+    }
+
+    fn answer_those_who_waited(&mut self, now: Moment) {
+        if self.node.records_not_understood() > 0 {
+            let records = self.node.records_not_understood();
+            tracing::warn!(
+                records,
+                "records of the store are damaged or of a later version; they are left as they are"
+            );
+        }
+        for command in std::mem::take(&mut self.waiting) {
+            self.on_command(now, command);
+            self.carry_out(now);
+        }
+    }
+
+    /// Whether a question can be answered only once all jobs are known that were over before the start: a moment later.
+    fn has_to_wait(&self, command: &Command) -> bool {
+        match command {
+            _ if self.node.is_loaded() => false,
+            Command::Jobs(..) | Command::States(_) => true,
+            Command::Cancel(id, _)
+            | Command::Remove(id, _)
+            | Command::Find(id, _)
+            | Command::Owner(id, _)
+            | Command::IsOver(id, _)
+            | Command::Job(id, _)
+            | Command::JobResult(id, _) => self.node.owner(*id).is_none(),
+            Command::Submit(..)
+            | Command::Reserve(..)
+            | Command::Release(_)
+            | Command::SubmitKept(..)
+            | Command::Network(_)
+            | Command::Settings(_)
+            | Command::Listen(..)
+            | Command::ListenForEnds(_)
+            | Command::Stop(_) => false,
+        }
+    }
+
     fn on_command(&mut self, now: Moment, command: Command) {
+        if self.has_to_wait(&command) {
+            return self.waiting.push(command);
+        }
         // Whoever asked may have gone: an answer that nobody takes is dropped.
         match command {
             Command::Submit(job, reply) => _ = reply.send(self.submit(now, job)),
             Command::Reserve(id, holder, bytes, reply) => _ = reply.send(self.node.reserve(id, holder, bytes)),
             Command::Release(id) => self.node.release(id),
             Command::SubmitKept(id, job, reply) => {
-                self.node.handle(now, Input::Kept { id, job });
+                self.node.handle(now, Input::Accepted { id, job });
                 _ = reply.send(());
             }
             // What these two order is with the host before the answer goes: who asked may wait for the store then.
@@ -224,12 +293,18 @@ impl<H: Host> Loop<H> {
                 _ = reply.send(running);
             }
             Command::Remove(id, reply) => {
-                let finished = self.node.summary(id).is_some_and(|job| job.state.is_final());
+                let is_over =
+                    self.node.is_over(id).is_some() && self.node.summary(id).is_none_or(|job| job.state.is_final());
+                let finished = is_over || self.node.left_alone(id).is_some();
                 self.node.handle(now, Input::Removed { id });
                 self.carry_out(now);
                 _ = reply.send(finished);
             }
-            Command::Summary(id, reply) => _ = reply.send(self.node.summary(id).map(Box::new)),
+            Command::Find(id, reply) => _ = reply.send(self.node.find(id).map(Box::new)),
+            Command::Owner(id, reply) => {
+                let known = self.node.owner(id).map(|owner| (owner, true));
+                _ = reply.send(known.or_else(|| self.node.left_alone(id).map(|owner| (owner, false))));
+            }
             Command::IsOver(id, reply) => _ = reply.send(self.node.is_over(id)),
             Command::Jobs(listing, reply) => _ = reply.send(self.node.list(&listing, limits::LOOKED_AT)),
             Command::States(reply) => _ = reply.send(self.node.states()),
@@ -268,8 +343,8 @@ impl<H: Host> Loop<H> {
                 Effect::Abort { run } => self.host.carry_out(HostOrder::Abort { run }),
                 Effect::Rest { run, rests } => self.host.carry_out(HostOrder::Rest { run, rests }),
                 Effect::Merge { job, merge } => self.host.carry_out(HostOrder::Merge { job, merge }),
-                Effect::Save(key, bytes) => self.host.carry_out(HostOrder::Save(key, bytes)),
-                Effect::Forget(key) => self.host.carry_out(HostOrder::Forget(key)),
+                Effect::Change(changes) => self.host.carry_out(HostOrder::Change(changes)),
+                Effect::Keep { token, changes } => self.host.carry_out(HostOrder::Keep { token, changes }),
                 Effect::JobChanged(id) => {
                     let is_over = self.node.is_over(id) == Some(true);
                     self.listeners.job_changed(id, self.node.owner(id), is_over);

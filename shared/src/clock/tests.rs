@@ -4,7 +4,8 @@ use super::*;
 use crate::{
     id::{JobId, NodeId},
     job::{JobState, kinds},
-    node::{Effect, Found, Input, Keep, Node, NodeConfig, StoreKey, read_status},
+    node::{Effect, Found, Input, Keep, Node, NodeConfig, read_line, read_status},
+    store::StoreKey,
     wire::Role,
 };
 
@@ -155,10 +156,12 @@ type Records = BTreeMap<StoreKey, Vec<u8>>;
 
 fn saved(node: &mut Node, records: &mut Records) {
     while let Some(effect) = node.poll_effect() {
-        match effect {
-            Effect::Save(key, bytes) => _ = records.insert(key, bytes),
-            Effect::Forget(key) => _ = records.remove(&key),
-            _ => {}
+        let (Effect::Change(changes) | Effect::Keep { changes, .. }) = effect else { continue };
+        for (key, record) in changes {
+            match record {
+                Some(record) => _ = records.insert(key, record),
+                None => _ = records.remove(&key),
+            }
         }
     }
 }
@@ -199,17 +202,26 @@ fn what_a_node_did_in_1970_is_neither_old_nor_long_once_the_clock_is_set() {
     check(&first, &clock, &records, 9_000);
 
     let restored = |records: &Records| records.clone().into_iter().collect();
+    let loaded = |records: &Records| {
+        let lines = records.iter().filter_map(|(key, record)| match key {
+            StoreKey::Finished(id) => read_line(*id, record, false),
+            _ => None,
+        });
+        Input::Loaded { lines: lines.collect(), is_all: true }
+    };
     let mut clock = SteadyClock::go_on(&mark, "a", Millis(20_000), Moment(LATER + 10_000));
     let mut second = node();
     let now = clock.read(Millis(20_000), Moment(LATER + 10_000));
-    second.restore(now, restored(&records), BTreeMap::new(), &kinds::read);
+    second.restore(now, restored(&records), &kinds::read);
+    second.handle(now, loaded(&records));
     saved(&mut second, &mut records);
     check(&second, &clock, &records, 19_000);
 
     let mark = clock.mark("a", Millis(20_000), Moment(LATER + 10_000));
     let mut clock = SteadyClock::go_on(&mark, "b", Millis(5), Moment(2_000));
     let mut third = node();
-    third.restore(clock.read(Millis(5), Moment(2_000)), restored(&records), BTreeMap::new(), &kinds::read);
+    third.restore(clock.read(Millis(5), Moment(2_000)), restored(&records), &kinds::read);
+    third.handle(clock.read(Millis(5), Moment(2_000)), loaded(&records));
     third.handle(clock.read(Millis(1_005), Moment(LATER + DAY)), Input::Tick);
     saved(&mut third, &mut records);
     let now = clock.read(Millis(1_005), Moment(LATER + DAY));

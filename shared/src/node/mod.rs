@@ -23,7 +23,8 @@ mod view;
 use std::collections::BTreeMap;
 
 pub use self::requester::{
-    Keep, Listing, Merge, Merged, Place, Step, held_bytes, is_damaged_line, new_record, read_status,
+    Keep, Line, Listing, Merge, Merged, NoResult, OfBefore, Place, Step, held_bytes, mend_line, new_record, read_line,
+    read_status, read_summary, why_no_result,
 };
 use self::{broker::Broker, core::Core, provider::Provider, requester::Requester};
 use crate::{
@@ -33,6 +34,7 @@ use crate::{
     id::{Hash, Holder, JobId, NodeId, OwnerId},
     job::{Job, JobState},
     refusal::Refusal,
+    store::{Change, StoreKey},
     units::{Millis, Moment},
     wire::{Message, Role},
 };
@@ -41,18 +43,9 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub u64);
 
-/// A record of the host's store.
+/// Names an order to keep something, for the answer that it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum StoreKey {
-    /// A job: what was submitted and where it stands.
-    Job(JobId),
-    /// The outputs of one finished span of a job, by its first unit.
-    Span(JobId, u64),
-    /// The result of a finished job, as JSON text.
-    Result(JobId),
-    /// What a list shows of a finished job.
-    Finished(JobId),
-}
+pub struct Token(pub u64);
 
 /// Something that a node is asked for: it has it, or its host's store does.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +60,21 @@ pub enum Found<T> {
 pub enum Input {
     /// Time has passed; nothing else happened.
     Tick,
+    /// What the store held of jobs that are over: comes any time later, bit by bit, after [`Node::await_lines`].
+    Loaded {
+        /// Made of each [`StoreKey::Finished`].
+        lines: Vec<Line>,
+        /// These are the last ones.
+        is_all: bool,
+    },
+    /// So many records of the store have names that this version does not know; they are left alone.
+    UnknownRecords(u64),
+    /// What an [`Effect::Keep`] ordered is on disk, or wherever it outlives the host; or the host has told the person whose it
+    /// is that it keeps nothing.
+    Kept {
+        /// Which.
+        token: Token,
+    },
     /// A connection to a node is ready, the first or the first after [`Input::Disconnected`].
     Connected {
         /// To whom.
@@ -146,7 +154,7 @@ pub enum Input {
     },
     /// A job was submitted that the host has already put into its store, by its [`new_record`], in room that
     /// [`Node::reserve`] set aside.
-    Kept {
+    Accepted {
         /// Its name, which the host chose.
         id: JobId,
         /// What.
@@ -234,10 +242,15 @@ pub enum Effect {
         /// What to do.
         merge: Merge,
     },
-    /// Keep a record.
-    Save(StoreKey, Vec<u8>),
-    /// Forget a record.
-    Forget(StoreKey),
+    /// Change records, all of them at once or none.
+    Change(Vec<Change>),
+    /// The same, and say so when it is done: something is told only then. What was ordered before is done before.
+    Keep {
+        /// Comes back in [`Input::Kept`].
+        token: Token,
+        /// What to change.
+        changes: Vec<Change>,
+    },
     /// A job changed in a way that a person can see.
     JobChanged(JobId),
     /// A job is gone from the list.
@@ -311,20 +324,23 @@ impl Node {
         }
     }
 
-    /// What the host's store held when the node started, results included or not: how many bytes they have is in `results`, at
-    /// least for the jobs whose [`StoreKey::Job`] is there. Comes once, before anything else; `read` reads jobs, as
-    /// [`crate::job::kinds::read`] does. What cannot be read of it is told by [`Node::unreadable`]. Left out may be the
-    /// [`StoreKey::Job`] of each job whose [`StoreKey::Finished`] is there and not damaged ([`is_damaged_line`]), and its result.
-    pub fn restore(
-        &mut self,
-        now: Moment,
-        records: Vec<(StoreKey, Vec<u8>)>,
-        results: BTreeMap<JobId, u64>,
-        read: ReadJob<'_>,
-    ) {
+    /// What the host's store held of jobs that are not over when the node started: each [`StoreKey::Job`] and
+    /// [`StoreKey::Span`]. Comes once, before anything else; `read` reads jobs, as [`crate::job::kinds::read`] does. What is not
+    /// understood of it is left alone.
+    pub fn restore(&mut self, now: Moment, records: Vec<(StoreKey, Vec<u8>)>, read: ReadJob<'_>) {
         self.core.now = now.max(self.core.now);
-        self.requester.restore(&mut self.core, records, results, read);
+        self.requester.restore(&mut self.core, records, read);
         self.handle(now, Input::Tick);
+    }
+
+    /// Lines of jobs that are over are still to come ([`Input::Loaded`]): until then no job is dropped for another.
+    pub fn await_lines(&mut self) {
+        self.requester.await_lines();
+    }
+
+    /// Whether all jobs of the store are known. Before that, one of which nothing is known here may still be over.
+    pub fn is_loaded(&self) -> bool {
+        self.requester.is_loaded()
     }
 
     /// The next order, until there is none.
@@ -348,9 +364,21 @@ impl Node {
         .min()
     }
 
-    /// Records that could not be read at the start: what they hold is lost to this node, and they are left alone.
-    pub fn unreadable(&self) -> &[StoreKey] {
-        self.requester.unreadable()
+    /// Damaged records that were met so far, for a log: the first of them. What they hold is lost to this node, and they are left
+    /// alone.
+    pub fn damaged(&self) -> &[StoreKey] {
+        self.requester.damaged()
+    }
+
+    /// How many records of the store are not understood: damaged, or of a later version.
+    pub fn records_not_understood(&self) -> u64 {
+        self.requester.records_not_understood()
+    }
+
+    /// Whose a job is of which nothing else is understood ([`OwnerId::LOCAL`] where not even that is): it is left alone until its
+    /// owner removes it.
+    pub fn left_alone(&self, id: JobId) -> Option<OwnerId> {
+        self.requester.left_alone(id)
     }
 
     /// Jobs of the store that were not over, and that could not be read again at the start: why each failed then.
@@ -371,7 +399,7 @@ impl Node {
         self.requester.may_submit(holder, bytes)
     }
 
-    /// Sets room aside for a job that holds so many bytes ([`held_bytes`]), until it comes as [`Input::Kept`] under this
+    /// Sets room aside for a job that holds so many bytes ([`held_bytes`]), until it comes as [`Input::Accepted`] under this
     /// name, which is then taken whatever else came, or [`Node::release`]; else says which bound is in the way
     /// ([`Code::TooManyJobs`]). For a host that keeps a job before it hands it over.
     pub fn reserve(&mut self, id: JobId, holder: Holder, bytes: usize) -> Result<(), Refusal> {
@@ -388,9 +416,14 @@ impl Node {
         self.core.blobs.get(hash)
     }
 
-    /// One job, as a list shows it. Cheap: asked for at every change.
+    /// One job, as a list shows it, unless it ended long ago. Cheap: asked for at every change.
     pub fn summary(&self, id: JobId) -> Option<JobSummary> {
         self.requester.summary(&self.core, id)
+    }
+
+    /// One job, as a list shows it. The record of one that ended long ago is read by [`read_summary`].
+    pub fn find(&self, id: JobId) -> Option<Found<JobSummary>> {
+        self.requester.find(&self.core, id)
     }
 
     /// One job. The record of one that is over is read by [`read_status`].
@@ -399,16 +432,22 @@ impl Node {
     }
 
     /// The record that holds a job's result; else why there is none (yet).
-    pub fn result(&self, id: JobId) -> Result<StoreKey, Refusal> {
+    pub fn result(&self, id: JobId) -> Result<StoreKey, NoResult> {
         self.requester.result(id)
     }
 
-    /// The jobs of a list, newest first; `None` when the job that it is to begin behind is not in it.
+    /// The jobs of a list, newest first, of those whose lines are in memory; `None` when the job that it is to begin behind is not
+    /// in it.
     pub fn jobs(&self, listing: &Listing) -> Option<Vec<JobSummary>> {
-        self.list(listing, usize::MAX).map(|step| step.jobs)
+        let here = |found| match found {
+            Found::Here(job) => Some(job),
+            Found::Kept(_) => None,
+        };
+        self.list(listing, usize::MAX).map(|step| step.jobs.into_iter().filter_map(here).collect())
     }
 
-    /// As [`Self::jobs`], as far as one comes who looks at `looks` jobs, which is 1 at least.
+    /// The jobs of a list, newest first, as far as one comes who looks at `looks` jobs, which is 1 at least; `None` when the job
+    /// that it is to begin behind is not in it.
     pub fn list(&self, listing: &Listing, looks: usize) -> Option<Step> {
         self.requester.list(&self.core, listing, looks)
     }
@@ -418,14 +457,14 @@ impl Node {
         self.requester.states()
     }
 
-    /// Whether a job is over; `None` when there is none.
+    /// Whether a job is over, and that is kept; `None` when there is none.
     pub fn is_over(&self, id: JobId) -> Option<bool> {
         self.requester.is_over(id)
     }
 
     /// Whose a job is.
     pub fn owner(&self, id: JobId) -> Option<OwnerId> {
-        self.requester.owner(id)
+        self.requester.owner_and_time(id).map(|(owner, _)| owner)
     }
 
     /// Connections, offers and the lending side.
@@ -437,6 +476,9 @@ impl Node {
         let core = &mut self.core;
         match input {
             Input::Tick => {}
+            Input::Loaded { lines, is_all } => self.requester.loaded(core, lines, is_all),
+            Input::UnknownRecords(records) => self.requester.leave_unknown(records),
+            Input::Kept { token } => self.requester.kept(core, token),
             Input::Connected { node, path, transport } => {
                 if core.connected(node, path, transport) {
                     core.nudge_fetches(Some(node));
@@ -475,7 +517,7 @@ impl Node {
             Input::Settings(settings) => self.provider.configure(core, settings),
             Input::Leaving => self.provider.leave(core),
             Input::Submitted { id, job } => self.requester.submitted(core, id, *job, false),
-            Input::Kept { id, job } => self.requester.submitted(core, id, *job, true),
+            Input::Accepted { id, job } => self.requester.submitted(core, id, *job, true),
             Input::Cancelled { id } => self.requester.cancel(core, id),
             Input::Removed { id } => self.requester.remove(core, id),
             Input::Executed { run, report } => self.provider.executed(core, run, &report),

@@ -52,6 +52,7 @@ impl Node {
             nodes,
             nodes_total,
             provider: self.provider.view(core),
+            records_not_understood: self.requester.records_not_understood(),
         }
     }
 }

@@ -76,12 +76,12 @@ fn main() {
                     Effect::Merge { job, merge } => {
                         nodes[me].handle(now, Input::Merged { job, merged: merge.run() });
                     }
+                    Effect::Keep { token, .. } => nodes[me].handle(now, Input::Kept { token }),
                     Effect::Dial { .. }
                     | Effect::Hang { .. }
                     | Effect::Abort { .. }
                     | Effect::Rest { .. }
-                    | Effect::Save(..)
-                    | Effect::Forget(_)
+                    | Effect::Change(_)
                     | Effect::JobChanged(_)
                     | Effect::JobRemoved { id: _, owner: _ }
                     | Effect::NetworkChanged => {}

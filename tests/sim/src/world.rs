@@ -13,7 +13,8 @@ use p2pnet_shared::{
     id::{Hash, JobId, NodeId},
     job::Job,
     kernel::REWRITE_VERSION,
-    node::{Effect, Found, Input, Keep, Node, NodeConfig, RunId, StoreKey, read_status},
+    node::{Effect, Found, Input, Keep, Line, Node, NodeConfig, RunId, Token, mend_line, read_line, read_status},
+    store::{Change, Noun, StoreKey},
     units::{Millis, Moment},
     wire::{self, Message, Version, WireError},
 };
@@ -30,6 +31,8 @@ use crate::{
 const BEGINNING: Moment = Moment(1_790_000_000_000);
 /// What a node takes that fails every task at once.
 const BROKEN_MILLIS: u64 = 5;
+/// How long a disk takes to write what it is given, and to read what it has.
+pub const DISK: Millis = Millis(3);
 /// Facts after each of which its node is audited; later, after one in so many. An audit looks at everything.
 const AUDITED: u64 = 3_000;
 const AUDITED_LATER: u64 = 1_000;
@@ -68,7 +71,9 @@ struct Machine {
     life: u64,
     node: Option<Node>,
     hostile: Option<Hostile>,
+    /// What is on its disk, and what will be once that has taken all that was ordered.
     store: BTreeMap<StoreKey, Vec<u8>>,
+    ordered: BTreeMap<StoreKey, Vec<u8>>,
     seeds: Vec<usize>,
     wake_at: Option<Moment>,
     /// Its workers hang.
@@ -84,22 +89,30 @@ struct Machine {
 }
 
 impl Machine {
-    /// What a host gives a node at its start: no results, and of jobs that are over only their lines.
-    fn to_start_with(&self) -> impl Iterator<Item = (&StoreKey, &Vec<u8>)> {
-        self.store.iter().filter(|(key, _)| match key {
-            StoreKey::Finished(_) | StoreKey::Span(..) => true,
-            StoreKey::Job(id) => !self.store.contains_key(&StoreKey::Finished(*id)),
-            StoreKey::Result(_) => false,
-        })
+    /// What a host gives a node at its start: what it keeps of jobs that are not over.
+    fn to_start_with(&self) -> Vec<(StoreKey, Vec<u8>)> {
+        let open = self.store.iter().filter(|(key, _)| matches!(key.noun(), Noun::Job | Noun::Span));
+        open.map(|(key, record)| (*key, record.clone())).collect()
     }
 
-    /// How many bytes the results have that it keeps.
-    fn results(&self) -> BTreeMap<JobId, u64> {
-        let result = |(key, bytes): (&StoreKey, &Vec<u8>)| match key {
-            StoreKey::Result(id) => Some((*id, bytes.len() as u64)),
-            StoreKey::Job(_) | StoreKey::Span(..) | StoreKey::Finished(_) => None,
-        };
-        self.store.iter().filter_map(result).collect()
+    /// What it tells it soon of those that are.
+    fn lines(&self) -> Vec<Line> {
+        let result = |id| self.store.get(&StoreKey::Result(id)).map(|result| result.len() as u64);
+        let over = |id| self.store.get(&StoreKey::Over(id)).map(Vec::as_slice);
+        let finished = self.store.iter().filter(|(key, _)| key.noun() == Noun::Finished);
+        let read =
+            |id, record: &[u8]| read_line(id, record, true).unwrap_or_else(|| mend_line(id, over(id), result(id)));
+        finished.map(|(key, record)| read(key.job(), record)).collect()
+    }
+}
+
+/// Changes what a machine keeps.
+fn change(store: &mut BTreeMap<StoreKey, Vec<u8>>, changes: Vec<Change>) {
+    for (key, record) in changes {
+        match record {
+            Some(record) => _ = store.insert(key, record),
+            None => _ = store.remove(&key),
+        }
     }
 }
 
@@ -112,14 +125,54 @@ struct Link {
 }
 
 enum Event {
-    Wake { machine: usize },
-    Dialled { from: usize, to: usize, life: u64 },
-    Arrive { from: usize, to: usize, epoch: u64, bytes: Vec<u8> },
-    Break { a: usize, b: usize, epoch: u64 },
-    Executed { machine: usize, life: u64, run: RunId, units: u64, report: Box<BatchReport> },
-    Stop { machine: usize, life: u64 },
-    Start { machine: usize },
-    Misbehave { machine: usize },
+    Wake {
+        machine: usize,
+    },
+    Dialled {
+        from: usize,
+        to: usize,
+        life: u64,
+    },
+    Arrive {
+        from: usize,
+        to: usize,
+        epoch: u64,
+        bytes: Vec<u8>,
+    },
+    Break {
+        a: usize,
+        b: usize,
+        epoch: u64,
+    },
+    Executed {
+        machine: usize,
+        life: u64,
+        run: RunId,
+        units: u64,
+        report: Box<BatchReport>,
+    },
+    /// A disk has taken what it was given.
+    Kept {
+        machine: usize,
+        life: u64,
+        token: Option<Token>,
+        changes: Vec<Change>,
+    },
+    /// Jobs that are over are read.
+    Loaded {
+        machine: usize,
+        life: u64,
+    },
+    Stop {
+        machine: usize,
+        life: u64,
+    },
+    Start {
+        machine: usize,
+    },
+    Misbehave {
+        machine: usize,
+    },
 }
 
 /// A network and its time.
@@ -202,6 +255,7 @@ impl World {
             node: None,
             hostile: None,
             store: BTreeMap::new(),
+            ordered: BTreeMap::new(),
             seeds,
             wake_at: None,
             hung: None,
@@ -270,7 +324,7 @@ impl World {
     }
 
     fn record(&self, machine: usize, key: StoreKey) -> &[u8] {
-        self.machines[machine].store.get(&key).expect("the store holds what the node says it does")
+        self.machines[machine].ordered.get(&key).expect("the store holds what the node says it does")
     }
 
     /// Virtual time since the beginning.
@@ -315,6 +369,7 @@ impl World {
         self.machines[machine].life += 1;
         self.machines[machine].running.clear();
         self.machines[machine].resting.clear();
+        self.machines[machine].ordered = self.machines[machine].store.clone();
         let broken: Vec<(usize, usize)> =
             self.links.keys().filter(|(a, b)| *a == machine || *b == machine).copied().collect();
         for (a, b) in broken {
@@ -343,11 +398,11 @@ impl World {
             rewrite: REWRITE_VERSION,
         };
         let mut node = Node::new(config);
-        let records: Vec<(StoreKey, Vec<u8>)> =
-            self.machines[machine].to_start_with().map(|(key, bytes)| (*key, bytes.clone())).collect();
-        let results = self.machines[machine].results();
-        node.restore(self.now, records, results, &plan::read);
+        node.await_lines();
+        node.restore(self.now, self.machines[machine].to_start_with(), &plan::read);
         self.machines[machine].node = Some(node);
+        let loaded = self.now + DISK;
+        self.schedule(loaded, Event::Loaded { machine, life });
         for seed in self.machines[machine].seeds.clone() {
             let node = self.machines[seed].id;
             self.input(machine, Input::SeedKnown { node, addresses: vec![format!("/sim/{seed}")] });
@@ -396,6 +451,21 @@ impl World {
                     self.units += units;
                     self.calls += report.outcomes.len() as u64;
                     self.input(machine, Input::Executed { run, report: *report });
+                }
+            }
+            Event::Kept { machine, life, token, changes } => {
+                // What a machine that stopped had not written is lost.
+                if self.machines[machine].life == life {
+                    change(&mut self.machines[machine].store, changes);
+                    if let Some(token) = token {
+                        self.input(machine, Input::Kept { token });
+                    }
+                }
+            }
+            Event::Loaded { machine, life } => {
+                if self.machines[machine].life == life {
+                    let lines = self.machines[machine].lines();
+                    self.input(machine, Input::Loaded { lines, is_all: true });
                 }
             }
             Event::Stop { machine, life } => {
@@ -522,13 +592,8 @@ impl World {
                 Effect::Abort { run } => self.abort(machine, run),
                 Effect::Rest { run, rests } => self.rest(machine, run, rests),
                 Effect::Merge { job, merge } => self.input(machine, Input::Merged { job, merged: merge.run() }),
-                Effect::Save(key, bytes) => {
-                    self.note("save", machine, machine, &bytes);
-                    self.machines[machine].store.insert(key, bytes);
-                }
-                Effect::Forget(key) => {
-                    self.machines[machine].store.remove(&key);
-                }
+                Effect::Change(changes) => self.keep(machine, None, changes),
+                Effect::Keep { token, changes } => self.keep(machine, Some(token), changes),
                 Effect::JobChanged(id) => {
                     let machine = &mut self.machines[machine];
                     if let Some(summary) = machine.node.as_ref().and_then(|node| node.summary(id)) {
@@ -539,6 +604,16 @@ impl World {
             }
         }
         self.wake(machine);
+    }
+
+    /// Writes changes, which takes a moment, one after the other.
+    fn keep(&mut self, machine: usize, token: Option<Token>, changes: Vec<Change>) {
+        for record in changes.iter().filter_map(|(_, record)| record.as_ref()) {
+            self.note("save", machine, machine, record);
+        }
+        change(&mut self.machines[machine].ordered, changes.clone());
+        let (at, life) = (self.now + DISK, self.machines[machine].life);
+        self.schedule(at, Event::Kept { machine, life, token, changes });
     }
 
     fn execute(

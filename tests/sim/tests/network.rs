@@ -1,14 +1,14 @@
 //! What a network of nodes does with jobs, in fair weather: finding each other, sharing out, waiting with a reason,
 //! stopping when told.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use p2pnet_shared::{
     api::{IdleReason, JobSummary, ProviderSettings},
     id::{Holder, JobId, OwnerId},
     job::{AttemptState, Job, JobState, Policy, Priority, Requirements, WaitReason},
-    node::{Input, Listing, Place},
-    refusal::Code,
+    node::{Found, Input, Listing, NoResult, Place},
+    refusal::{Code, Refusal},
     units::Millis,
 };
 use p2pnet_sim::{actor::Actor, plan, world::World};
@@ -27,6 +27,20 @@ fn network(seed: u64, donors: &[Actor]) -> (World, usize, Vec<usize>) {
 
 fn settings(lending: bool, cores: u16) -> Input {
     Input::Settings(ProviderSettings { lending, cores, ..ProviderSettings::default() })
+}
+
+fn why_no_result(world: &World, me: usize, job: JobId) -> Refusal {
+    match world.node(me).result(job).unwrap_err() {
+        NoResult::Because(refusal) => refusal,
+        NoResult::AsLineSays(record) => panic!("{record:?} is in memory"),
+    }
+}
+
+fn here(found: Found<JobSummary>) -> JobSummary {
+    match found {
+        Found::Here(job) => job,
+        Found::Kept(record) => panic!("{record:?} is in memory"),
+    }
 }
 
 #[test]
@@ -148,7 +162,7 @@ fn cancel_stops_the_donors_at_once() {
     assert!(world.run_until(Millis(100), |world| {
         donors.iter().all(|donor| world.node(*donor).network().provider.running.is_empty())
     }));
-    let refusal = world.node(me).result(job).unwrap_err();
+    let refusal = why_no_result(&world, me, job);
     assert_eq!((refusal.code, refusal.hint.as_str()), (Code::NoResult, "submit it again"));
     world.input(me, Input::Removed { id: job });
     assert!(world.node(me).jobs(&Listing::everything()).unwrap().is_empty());
@@ -382,7 +396,7 @@ fn a_node_takes_only_so_many_jobs_of_one_owner() {
     world.input(me, Input::Cancelled { id: first });
     assert!(world.node(me).may_submit(mine, 100).is_ok());
     assert_eq!(world.node(me).may_submit(mine, 1 << 40).unwrap_err().code, Code::TooManyJobs);
-    assert_eq!(world.node(me).result(first).unwrap_err().code, Code::NoResult);
+    assert_eq!(why_no_result(&world, me, first).code, Code::NoResult);
 }
 
 #[test]
@@ -449,7 +463,7 @@ fn a_list_is_an_owners_own_and_its_pages_neither_repeat_nor_miss_a_job() {
         let (whole, mut steps) = (world.node(me).jobs(&listing).unwrap(), Vec::new());
         while let Some(step) = world.node(me).list(&listing, looks) {
             assert!(step.jobs.len() <= looks);
-            steps.extend(step.jobs);
+            steps.extend(step.jobs.into_iter().map(here));
             listing.before = step.on;
             if step.on.is_none() {
                 break;
@@ -484,8 +498,8 @@ fn a_list_made_in_steps_neither_repeats_nor_misses_a_job_while_jobs_end_come_and
         let mut steps = 0;
         loop {
             let step = world.node(me).list(&listing, looks).unwrap();
-            seen.extend(step.jobs.iter().map(|job| (job.created_at, job.id)));
             listing.most -= step.jobs.len();
+            seen.extend(step.jobs.into_iter().map(here).map(|job| (job.created_at, job.id)));
             let Some(on) = step.on else { break };
             let named = listing.before_job.take();
             listing.before = Some(on);

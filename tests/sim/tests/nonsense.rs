@@ -13,7 +13,8 @@ use p2pnet_shared::{
     id::{AttemptId, JobId, NodeId},
     job::{JobState, Requirements},
     kernel::REWRITE_VERSION,
-    node::{Effect, Input, Keep, Listing, Node, NodeConfig, RunId, StoreKey},
+    node::{Effect, Input, Keep, Listing, Node, NodeConfig, RunId},
+    store::{Change, StoreKey},
     units::Moment,
     wire::{self, Extensions, Message, Role, Version},
 };
@@ -109,7 +110,7 @@ impl Bench {
         self.node.handle(self.now, input);
         assert_eq!(self.node.audit(), Ok(()));
         let mut effects = 0;
-        let (mut hung, mut merges) = (Vec::new(), Vec::new());
+        let (mut hung, mut merges, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(effect) = self.node.poll_effect() {
             effects += 1;
             assert!(effects <= MOST_EFFECTS, "one fact gives a bounded number of orders");
@@ -128,10 +129,11 @@ impl Bench {
                 self.running.push_back((run, kernel, batch));
             } else if let Effect::Merge { job, merge } = effect {
                 merges.push((job, merge));
-            } else if let Effect::Save(key, bytes) = effect {
-                self.store.insert(key, bytes);
-            } else if let Effect::Forget(key) = effect {
-                self.store.remove(&key);
+            } else if let Effect::Change(changes) = effect {
+                self.change(changes);
+            } else if let Effect::Keep { token, changes } = effect {
+                self.change(changes);
+                kept.push(token);
             } else if let Effect::Hang { node, .. } = effect {
                 hung.push(node);
             }
@@ -142,6 +144,18 @@ impl Bench {
         }
         for (job, merge) in merges {
             self.feed(Input::Merged { job, merged: merge.run() });
+        }
+        for token in kept {
+            self.feed(Input::Kept { token });
+        }
+    }
+
+    fn change(&mut self, changes: Vec<Change>) {
+        for (key, record) in changes {
+            match record {
+                Some(record) => _ = self.store.insert(key, record),
+                None => _ = self.store.remove(&key),
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use p2pnet_sim::{
     actor::Actor,
     executor::{BURNS_GAS, FILLS_A_BATCH, NEVER_ENDS},
     plan,
-    world::World,
+    world::{DISK, World},
 };
 use serde_json::{Value, json};
 
@@ -131,6 +131,7 @@ fn a_requester_that_restarts_keeps_what_stands_for_a_line_that_never_ended() {
     let done = |world: &World| world.node(me).summary(job).unwrap().progress.units_done;
     // Everything but the last one that never ends.
     assert!(world.run_until(Millis(120_000), |world| done(world) == 99));
+    world.run_until(DISK, |_| false);
     world.stop(me);
     world.start(me);
     assert!(done(&world) >= 98, "{} are done", done(&world));

@@ -10,7 +10,7 @@ use p2pnet_shared::{
 use p2pnet_sim::{
     actor::Actor,
     plan, scenario,
-    world::{Weather, World},
+    world::{DISK, Weather, World},
 };
 
 const DONOR: Actor = Actor::Donor { cores: 2, units_per_second: 100_000 };
@@ -42,18 +42,21 @@ fn a_requester_that_restarts_resumes_with_what_was_done() {
         let job = world.submit(me, job);
         assert!(world.run_until(Millis(60_000), |world| world.job(me, job).summary.progress.percent >= 30));
         let done = world.job(me, job).summary.progress.units_done;
+        world.run_until(DISK, |_| false);
         world.stop(me);
         world.run_until(Millis(500), |_| false);
         world.start(me);
         let resumed = world.job(me, job).summary;
         assert_eq!(resumed.state, JobState::Running);
-        assert_eq!(resumed.progress.units_done, done, "nothing that was done is lost");
+        assert!(resumed.progress.units_done >= done, "nothing that was done is lost");
         assert!(world.run_until(Millis(60_000), |world| world.is_over(me, job)));
         let expected = if each { plan::expected_squares(units) } else { plan::expected_sum(units) };
         assert_eq!(world.result(me, job), expected);
         // And the finished job is still there after one more restart.
+        world.run_until(DISK, |_| false);
         world.stop(me);
         world.start(me);
+        world.run_until(DISK, |_| false);
         assert_eq!(world.result(me, job), expected);
         assert_eq!(world.job(me, job).summary.progress.percent, 100);
     }
@@ -70,6 +73,7 @@ fn a_job_in_json_resumes_after_a_restart_of_everybody() {
     let job = world.submit(me, plan::read(json, &|_| None).unwrap());
     assert!(world.run_until(Millis(60_000), |world| world.job(me, job).summary.progress.units_done > 20_000));
     let done = world.job(me, job).summary.progress.units_done;
+    world.run_until(DISK, |_| false);
     for machine in [seed, me, donor] {
         world.stop(machine);
     }
@@ -77,7 +81,7 @@ fn a_job_in_json_resumes_after_a_restart_of_everybody() {
     for machine in [me, donor, seed] {
         world.start(machine);
     }
-    assert_eq!(world.job(me, job).summary.progress.units_done, done);
+    assert!(world.job(me, job).summary.progress.units_done >= done);
     assert!(world.run_until(Millis(120_000), |world| world.is_over(me, job)));
     let result: serde_json::Value = serde_json::from_str(&world.result(me, job)).unwrap();
     assert_eq!(result.to_string().trim_matches('"'), (150_000u64 * 150_001).to_string());

@@ -56,6 +56,11 @@ pub fn Network() -> Html {
                 </p>
                 { legend(words) }
             </section>
+            if network.records_not_understood > 0 {
+                <p class="quiet">
+                    { words.count(say::NOT_UNDERSTOOD, network.records_not_understood) }
+                </p>
+            }
             if network.nodes.is_empty() {
                 <section class="empty">
                     <p><strong>{ words.say(say::ALONE) }</strong></p>

@@ -194,6 +194,7 @@ mod tests {
                 gas_done: Gas(0),
                 busy_micros: 0,
             },
+            records_not_understood: 0,
         }
     }
 

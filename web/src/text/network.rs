@@ -38,6 +38,14 @@ texts! {
 }
 
 plurals! {
+    NOT_UNDERSTOOD: [
+        "{n} record of this browser's storage is damaged, or a newer version of this page wrote it. It is left as it is.",
+        "{n} records of this browser's storage are damaged, or a newer version of this page wrote them. They are left as they are."
+    ], [
+        "{n} запись в хранилище этого браузера повреждена или сделана более новой версией страницы. Она оставлена как есть.",
+        "{n} записи в хранилище этого браузера повреждены или сделаны более новой версией страницы. Они оставлены как есть.",
+        "{n} записей в хранилище этого браузера повреждены или сделаны более новой версией страницы. Они оставлены как есть."
+    ];
     NODES: ["{n} node in sight", "{n} nodes in sight"], ["Виден {n} узел", "Видно {n} узла", "Видно {n} узлов"];
     CORES: ["{n} core lent", "{n} cores lent"], ["отдано {n} ядро", "отдано {n} ядра", "отдано {n} ядер"];
 }

@@ -52,8 +52,11 @@ impl Host for TestHost {
                     let _ = futures::executor::block_on(facts.send(HostFact::Merged { job, merged: merge.run() }));
                 });
             }
-            HostOrder::Save(key, bytes) => self.records.save(key, bytes),
-            HostOrder::Forget(key) => self.records.forget(key),
+            HostOrder::Change(changes) => self.records.change(changes),
+            HostOrder::Keep { token, changes } => {
+                self.records.change(changes);
+                let _ = self.facts.clone().try_send(HostFact::Kept { tokens: vec![token] });
+            }
             HostOrder::Abort { .. } | HostOrder::Rest { .. } | HostOrder::Cores(_) => {}
         }
     }
@@ -78,6 +81,10 @@ struct Running {
 }
 
 fn run(seed: u8, role: Role, options: Options) -> Running {
+    run_with(seed, role, options, false)
+}
+
+fn run_with(seed: u8, role: Role, options: Options, lines_follow: bool) -> Running {
     let secret = [seed; 32];
     let (facts, incoming) = mpsc::channel(64);
     let config = NodeConfig {
@@ -90,7 +97,7 @@ fn run(seed: u8, role: Role, options: Options) -> Running {
         rewrite: REWRITE_VERSION,
     };
     let host = TestHost { facts: facts.clone(), records: MemoryRecords::default() };
-    let begin = Start { secret, config, restored: Vec::new(), results: BTreeMap::new(), read: Box::new(kinds::read) };
+    let begin = Start { secret, config, restored: Vec::new(), lines_follow, read: Box::new(kinds::read) };
     let (handle, outside, node_loop) = start(begin, host, incoming, options).unwrap();
     tokio::spawn(node_loop);
     Running { handle, outside, facts }
@@ -223,4 +230,19 @@ async fn a_job_that_began_over_a_circuit_goes_on_over_a_direct_connection_and_lo
     assert_eq!(requester.handle.result(id).await.unwrap(), "1800000030000000");
     let ends: Vec<AttemptState> = status.attempts.iter().map(|attempt| attempt.state).collect();
     assert!(!ends.contains(&AttemptState::Lost), "{ends:?}");
+}
+
+#[tokio::test]
+async fn what_is_asked_of_jobs_that_may_be_over_is_answered_once_all_of_those_are_known() {
+    let mut node = run_with(9, Role::Seed, seed_options(), true);
+    let known = node.handle.submit(kinds::read(r#"{"kind":"map","data":[1],"map":"x"}"#, &|_| None).unwrap()).await;
+    let known = known.unwrap();
+    assert!(node.handle.find(known).await.unwrap().is_some(), "what goes on is answered at once");
+    let asked = node.handle.clone();
+    let unknown = tokio::spawn(async move { (asked.owner(JobId([7; 16])).await, asked.states().await) });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!unknown.is_finished());
+    node.facts.send(HostFact::Loaded { lines: Vec::new(), is_all: true }).await.unwrap();
+    let (owner, states) = unknown.await.unwrap();
+    assert_eq!((owner, states.values().sum::<usize>()), (None, 1));
 }

@@ -43,6 +43,7 @@ impl Requester {
         holds(outstanding.is_empty(), "an attempt's node is forgotten")?;
         self.candidates.records.audit()?;
         self.called_off.audit()?;
+        self.audit_unkept()?;
         let arriving = self.arriving.values().all(|attempts| !attempts.is_empty());
         holds(arriving, "a blob arrives for nobody")?;
         self.jobs.values().try_for_each(|entry| self.audit_job(entry))

@@ -1,9 +1,9 @@
-//! Jobs that are over. Their results and details lie in the host's store and are read when somebody asks; here is what a
-//! list shows of each, and which of them go when there are too many.
+//! Jobs that are over. Their results, details and lines in lists lie in the host's store and are read when somebody asks; here
+//! is what counts for the owner of each, and which of them go when there are too many.
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound,
 };
 
@@ -13,13 +13,17 @@ use super::{cut, listing::Place};
 use crate::{
     api::JobSummary,
     id::{Holder, JobId, OwnerId},
+    job::JobState,
+    store::{StoreKey, Unread, open, seal},
     units::{Millis, Moment},
 };
 
 /// Goes up when a record changes in a way that an older version cannot be read into.
-pub(super) const VERSION: u32 = 1;
-/// What of an error's sentences is held in memory.
+const VERSION: u16 = 1;
+/// What of an error's sentences is kept in lists.
 const MOST_WORDS: usize = 1_000;
+/// Summaries of jobs that ended last that are held in memory: whoever is told of an end asks for it at once.
+const MOST_RECENT: usize = 2_000;
 
 /// Part of all bytes that a region may hold and still gives nothing of for its newest result: others give, who hold most.
 const NEW_PART: u64 = 8;
@@ -43,19 +47,37 @@ impl Default for Keep {
     }
 }
 
-/// A job that is over, as a list shows it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What is held in memory of a job that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Finished {
-    version: u32,
-    /// Whose it is; a summary does not tell.
-    #[serde(flatten)]
-    holder: Holder,
-    pub(super) summary: JobSummary,
+    pub(super) holder: Holder,
+    pub(super) state: JobState,
+    pub(super) created_at: Moment,
+    ended_at: Moment,
     /// What its records take in the store.
     bytes: u64,
     /// Whether one of them is a result; what a failed job put out may be kept, too.
     has_result: bool,
 }
+
+/// The beginning of a line in the store, in postcard: read at the start for every job that is over. Behind it is the summary,
+/// as JSON.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    region: [u8; 16],
+    network: [u8; 16],
+    household: [u8; 16],
+    owner: [u8; 16],
+    /// As in [`STATES`].
+    state: u8,
+    created_at: u64,
+    ended_at: u64,
+    bytes: u64,
+    has_result: bool,
+}
+
+/// The states in which a job is over, by the numbers that they have in the store.
+const STATES: [JobState; 4] = [JobState::Completed, JobState::Failed, JobState::Cancelled, JobState::Expired];
 
 /// What somebody holds: all, of whom regions are members, whose members are networks, then households, then owners.
 #[derive(Default)]
@@ -72,6 +94,10 @@ struct Holding {
 #[derive(Default)]
 pub(super) struct FinishedJobs {
     jobs: BTreeMap<JobId, Finished>,
+    states: BTreeMap<JobState, usize>,
+    /// Those that ended last, as lists show them.
+    recent: BTreeMap<JobId, JobSummary>,
+    recent_order: VecDeque<JobId>,
     by_age: BTreeSet<Ended>,
     /// By when they were submitted, as lists show them.
     by_place: BTreeSet<Place>,
@@ -133,39 +159,94 @@ fn about(amount: u64) -> Reverse<u32> {
     Reverse(u64::BITS - amount.leading_zeros())
 }
 
-impl Finished {
-    /// A line for a job whose records take so many bytes.
-    pub(super) fn new(mut summary: JobSummary, bytes: u64, has_result: bool) -> Self {
-        if let Some(error) = &mut summary.error {
-            error.message = cut(&error.message, MOST_WORDS).to_owned();
-            error.hint = cut(&error.hint, MOST_WORDS).to_owned();
-        }
-        Self { version: VERSION, holder: summary.holder, summary, bytes, has_result }
-    }
-
-    /// Reads a record; `None` when another version wrote it.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        let mut finished = serde_json::from_slice::<Self>(bytes).ok().filter(|finished| finished.version == VERSION)?;
-        finished.summary.holder = finished.holder;
-        Some(finished)
-    }
-
-    fn ended_at(&self) -> Moment {
-        self.summary.finished_at.unwrap_or(self.summary.created_at)
+/// A summary as lists keep it.
+fn shorten(summary: &mut JobSummary) {
+    if let Some(error) = &mut summary.error {
+        error.message = cut(&error.message, MOST_WORDS).to_owned();
+        error.hint = cut(&error.hint, MOST_WORDS).to_owned();
     }
 }
 
+impl Finished {
+    /// A job whose records take so many bytes.
+    pub(super) fn new(summary: &JobSummary, bytes: u64, has_result: bool) -> Self {
+        Self {
+            holder: summary.holder,
+            state: summary.state,
+            created_at: summary.created_at,
+            ended_at: summary.finished_at.unwrap_or(summary.created_at),
+            bytes,
+            has_result,
+        }
+    }
+
+    /// The record of its line.
+    pub(super) fn record(&self, summary: &JobSummary) -> Vec<u8> {
+        let Holder { region, network, household, owner } = self.holder;
+        let state = STATES.iter().position(|state| *state == self.state).and_then(|state| u8::try_from(state).ok());
+        let head = Head {
+            region: region.0,
+            network: network.0,
+            household: household.0,
+            owner: owner.0,
+            state: state.unwrap_or_default(),
+            created_at: self.created_at.0,
+            ended_at: self.ended_at.0,
+            bytes: self.bytes,
+            has_result: self.has_result,
+        };
+        let mut shown = summary.clone();
+        shorten(&mut shown);
+        seal(StoreKey::Finished(summary.id), VERSION, owner, |record| {
+            // Neither can fail: both write to memory, and nothing in them has no form there.
+            let mut record = postcard::to_extend(&head, record).unwrap_or_default();
+            let _ = serde_json::to_writer(&mut record, &shown);
+            record
+        })
+    }
+
+    /// Reads a line: what is held of it in memory, and its summary as [`summary`] reads it.
+    pub(super) fn read(id: JobId, record: &[u8]) -> Result<(Self, &[u8]), Unread> {
+        let body = open(StoreKey::Finished(id), VERSION, record)?.body;
+        let (head, summary) = postcard::take_from_bytes::<Head>(body).map_err(|_| Unread::Damaged)?;
+        let Head { region, network, household, owner, state, created_at, ended_at, bytes, has_result } = head;
+        let [region, network, household, owner] = [region, network, household, owner].map(OwnerId);
+        let finished = Self {
+            holder: Holder { region, network, household, owner },
+            state: STATES.get(usize::from(state)).copied().ok_or(Unread::Damaged)?,
+            created_at: Moment(created_at),
+            ended_at: Moment(ended_at),
+            bytes,
+            has_result,
+        };
+        Ok((finished, summary))
+    }
+}
+
+/// Reads the summary behind the head of a line.
+pub(super) fn summary(finished: &Finished, json: &[u8]) -> Option<JobSummary> {
+    let mut summary = serde_json::from_slice::<JobSummary>(json).ok()?;
+    summary.holder = finished.holder;
+    Some(summary)
+}
+
 impl FinishedJobs {
-    pub(super) fn get(&self, id: JobId) -> Option<&JobSummary> {
-        self.jobs.get(&id).map(|finished| &finished.summary)
+    pub(super) fn get(&self, id: JobId) -> Option<&Finished> {
+        self.jobs.get(&id)
+    }
+
+    /// What lists show of a job that ended not long ago.
+    pub(super) fn recent(&self, id: JobId) -> Option<&JobSummary> {
+        self.recent.get(&id)
     }
 
     pub(super) fn has_result(&self, id: JobId) -> bool {
         self.jobs.get(&id).is_some_and(|finished| finished.has_result)
     }
 
-    pub(super) fn summaries(&self) -> impl Iterator<Item = &JobSummary> {
-        self.jobs.values().map(|finished| &finished.summary)
+    /// How many there are in each state.
+    pub(super) fn states(&self) -> impl Iterator<Item = (JobState, usize)> {
+        self.states.iter().map(|(state, jobs)| (*state, *jobs))
     }
 
     /// Those of an owner, or all, behind a place, newest first.
@@ -178,27 +259,44 @@ impl FinishedJobs {
         places.into_iter().flat_map(move |places| places.range((Bound::Unbounded, end)).rev())
     }
 
-    pub(super) fn insert(&mut self, finished: Finished) {
-        let id = finished.summary.id;
-        self.remove(id);
-        self.by_age.insert((finished.ended_at(), id));
-        let place = (finished.summary.created_at, id);
-        self.by_place.insert(place);
-        self.by_owner.entry(finished.holder.owner).or_default().insert(place);
-        self.held.put(&path(finished.holder), (finished.ended_at(), id), finished.bytes);
-        self.jobs.insert(id, finished);
+    /// Takes one in that ended now.
+    pub(super) fn insert_recent(&mut self, finished: Finished, mut summary: JobSummary) {
+        let id = summary.id;
+        self.insert(id, finished);
+        shorten(&mut summary);
+        self.recent.insert(id, summary);
+        self.recent_order.push_back(id);
+        while self.recent_order.len() > MOST_RECENT {
+            if let Some(id) = self.recent_order.pop_front() {
+                self.recent.remove(&id);
+            }
+        }
     }
 
-    /// Whether it was there.
-    pub(super) fn remove(&mut self, id: JobId) -> bool {
-        self.take(id).is_some()
+    /// Holds what lists show of one that ended before all those that are held, if there is room.
+    pub(super) fn hold(&mut self, summary: JobSummary) {
+        if self.recent_order.len() < MOST_RECENT && self.jobs.contains_key(&summary.id) {
+            self.recent_order.push_front(summary.id);
+            self.recent.insert(summary.id, summary);
+        }
+    }
+
+    pub(super) fn insert(&mut self, id: JobId, finished: Finished) {
+        self.take(id);
+        self.by_age.insert((finished.ended_at, id));
+        let place = (finished.created_at, id);
+        self.by_place.insert(place);
+        self.by_owner.entry(finished.holder.owner).or_default().insert(place);
+        self.held.put(&path(finished.holder), (finished.ended_at, id), finished.bytes);
+        *self.states.entry(finished.state).or_default() += 1;
+        self.jobs.insert(id, finished);
     }
 
     /// Takes one out, if it is there.
     pub(super) fn take(&mut self, id: JobId) -> Option<Finished> {
         let finished = self.jobs.remove(&id)?;
-        self.by_age.remove(&(finished.ended_at(), id));
-        let place = (finished.summary.created_at, id);
+        self.by_age.remove(&(finished.ended_at, id));
+        let place = (finished.created_at, id);
         self.by_place.remove(&place);
         if let Some(places) = self.by_owner.get_mut(&finished.holder.owner) {
             places.remove(&place);
@@ -206,7 +304,16 @@ impl FinishedJobs {
                 self.by_owner.remove(&finished.holder.owner);
             }
         }
-        self.held.take(&path(finished.holder), (finished.ended_at(), id), finished.bytes);
+        self.held.take(&path(finished.holder), (finished.ended_at, id), finished.bytes);
+        if let Some(jobs) = self.states.get_mut(&finished.state) {
+            *jobs -= 1;
+            if *jobs == 0 {
+                self.states.remove(&finished.state);
+            }
+        }
+        if self.recent.remove(&id).is_some() {
+            self.recent_order.retain(|recent| *recent != id);
+        }
         Some(finished)
     }
 
@@ -306,7 +413,7 @@ mod tests {
         JobId(u128::from(number).to_be_bytes())
     }
 
-    fn finished(number: u64, owner: OwnerId, bytes: u64) -> Finished {
+    fn summary_of(number: u64, owner: OwnerId) -> JobSummary {
         let progress = Progress {
             units_total: 1,
             units_done: 1,
@@ -315,7 +422,7 @@ mod tests {
             percent: 100,
             remaining_seconds: None,
         };
-        let summary = JobSummary {
+        JobSummary {
             id: job(number),
             holder: Holder::of(owner),
             name: None,
@@ -328,17 +435,20 @@ mod tests {
             progress,
             created_at: Moment(number),
             finished_at: Some(Moment(number)),
-        };
-        Finished::new(summary, bytes, true)
+        }
+    }
+
+    fn finished(number: u64, owner: OwnerId, bytes: u64) -> (JobId, Finished) {
+        (job(number), Finished::new(&summary_of(number, owner), bytes, true))
     }
 
     /// Ends a job and gives what went for it.
-    fn end(jobs: &mut FinishedJobs, keep: &Keep, finished: Finished) -> Vec<JobId> {
-        let (newest, now) = (finished.summary.id, finished.ended_at());
-        jobs.insert(finished);
+    fn end(jobs: &mut FinishedJobs, keep: &Keep, (newest, finished): (JobId, Finished)) -> Vec<JobId> {
+        let now = finished.ended_at;
+        jobs.insert(newest, finished);
         let mut gone = Vec::new();
         while let Some(id) = jobs.excess(now, keep, Some(newest)) {
-            assert!(jobs.remove(id));
+            assert!(jobs.take(id).is_some());
             gone.push(id);
         }
         gone
@@ -367,7 +477,7 @@ mod tests {
         assert_eq!(end(&mut jobs, &keep, finished(1, STRANGER, 2_000)), []);
         for number in 2..300 {
             let mut made_up = finished(number, STRANGER, 900);
-            made_up.holder.owner = OwnerId(u128::from(number).to_be_bytes());
+            made_up.1.holder.owner = OwnerId(u128::from(number).to_be_bytes());
             let gone = end(&mut jobs, &keep, made_up);
             assert!(!gone.contains(&job(0)), "{gone:?}");
         }
@@ -381,7 +491,7 @@ mod tests {
         assert_eq!(end(&mut jobs, &keep, finished(0, ME, 2_000)), []);
         for number in 1..300 {
             let mut next_door = finished(number, OwnerId(u128::from(number).to_be_bytes()), 1_900);
-            (next_door.holder.region, next_door.holder.network) = (STRANGER, STRANGER);
+            (next_door.1.holder.region, next_door.1.holder.network) = (STRANGER, STRANGER);
             let gone = end(&mut jobs, &keep, next_door);
             assert!(!gone.contains(&job(0)), "{gone:?}");
         }
@@ -398,27 +508,11 @@ mod tests {
         }
         for number in 3..300 {
             let mut nearby = finished(number, OwnerId(u128::from(number).to_be_bytes()), 1_900);
-            nearby.holder.region = STRANGER;
+            nearby.1.holder.region = STRANGER;
             let gone = end(&mut jobs, &keep, nearby);
             assert!(!gone.iter().any(|id| mine.contains(id)), "{gone:?}");
         }
         assert!(mine.iter().all(|id| jobs.get(*id).is_some()));
-    }
-
-    #[test]
-    fn a_line_of_before_there_were_regions_networks_or_households_is_read() {
-        let mut finished = finished(7, ME, 3);
-        finished.holder.region = STRANGER;
-        let mut line = serde_json::to_value(finished).unwrap();
-        let read =
-            |line: &serde_json::Value| Finished::read(&serde_json::to_vec(line).unwrap()).unwrap().summary.holder;
-        assert_eq!(read(&line), Holder { region: STRANGER, ..Holder::of(ME) });
-        line.as_object_mut().unwrap().remove("region");
-        assert_eq!(read(&line), Holder::of(ME));
-        line.as_object_mut().unwrap().remove("network");
-        assert_eq!(read(&line), Holder::of(ME));
-        line.as_object_mut().unwrap().remove("household");
-        assert_eq!(read(&line), Holder { owner: ME, ..Holder::LOCAL });
     }
 
     #[test]
@@ -479,12 +573,15 @@ mod tests {
     fn the_books_are_empty_when_the_jobs_are_gone() {
         let mut jobs = FinishedJobs::default();
         for number in 0..50 {
-            jobs.insert(finished(number, if number % 3 == 0 { ME } else { STRANGER }, number));
-            jobs.insert(finished(number, ME, number));
+            let (id, first) = finished(number, if number % 3 == 0 { ME } else { STRANGER }, number);
+            jobs.insert(id, first);
+            jobs.insert_recent(finished(number, ME, number).1, summary_of(number, ME));
         }
         for number in 0..50 {
-            assert!(jobs.remove(job(number)) && !jobs.remove(job(number)));
+            assert!(jobs.recent(job(number)).is_some());
+            assert!(jobs.take(job(number)).is_some() && jobs.take(job(number)).is_none());
         }
+        assert!(jobs.recent.is_empty() && jobs.recent_order.is_empty() && jobs.states.is_empty());
         assert_eq!((jobs.held.bytes, jobs.held.jobs), (0, 0));
         assert!(jobs.by_place.is_empty() && jobs.by_owner.is_empty());
         assert!(jobs.by_age.is_empty() && jobs.held.members.is_empty());
@@ -493,10 +590,36 @@ mod tests {
     }
 
     #[test]
+    fn of_those_that_ended_last_so_many_are_held_as_lists_show_them_and_of_all_others_what_counts() {
+        let mut jobs = FinishedJobs::default();
+        let last = 3 * MOST_RECENT as u64;
+        for number in 0..last {
+            jobs.insert_recent(finished(number, ME, 1).1, summary_of(number, ME));
+        }
+        assert_eq!((jobs.recent.len(), jobs.recent_order.len()), (MOST_RECENT, MOST_RECENT));
+        assert!(jobs.recent(job(last - 1)).is_some() && jobs.recent(job(0)).is_none());
+        assert!(jobs.get(job(0)).is_some() && jobs.has_result(job(0)));
+        assert_eq!(jobs.states().collect::<Vec<_>>(), [(JobState::Completed, 3 * MOST_RECENT)]);
+    }
+
+    #[test]
     fn a_line_reads_back_from_its_record() {
-        let line = finished(7, ME, 3);
-        let read = Finished::read(&serde_json::to_vec(&line).unwrap()).unwrap();
-        assert_eq!((read.summary, read.bytes), (line.summary, 3));
-        assert!(Finished::read(b"{}").is_none());
+        for state in STATES {
+            let mut shown = summary_of(7, ME);
+            shown.holder.region = STRANGER;
+            shown.state = state;
+            let line = Finished::new(&shown, 3, true);
+            let record = line.record(&shown);
+            let (read, body) = Finished::read(shown.id, &record).unwrap();
+            assert_eq!((read, summary(&read, body)), (line, Some(shown)));
+        }
+        assert_eq!(Finished::read(job(7), b"{}"), Err(Unread::Damaged));
+    }
+
+    #[test]
+    fn the_states_of_jobs_keep_their_numbers_since_stores_hold_them() {
+        let expected = [JobState::Completed, JobState::Failed, JobState::Cancelled, JobState::Expired];
+        assert_eq!(STATES, expected);
+        assert!(STATES.iter().all(|state| state.is_final()));
     }
 }

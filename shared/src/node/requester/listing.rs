@@ -1,9 +1,10 @@
 //! Lists of jobs: of one owner or of all, newest first, a page at a time. A page costs what it shows, however many jobs
-//! others have here; where few of many are wanted, it is made in steps, each of which looks at so many at most.
+//! others have here; where few of many are wanted, it is made in steps, each of which looks at so many at most. Of jobs that
+//! ended long ago a step only says where their lines lie: whoever asked reads them, beside the loop.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
-use super::{Requester, store};
+use super::{Requester, loading::why_no_result};
 use crate::{
     api::{JobStatus, JobSummary},
     id::{JobId, OwnerId},
@@ -34,10 +35,19 @@ pub struct Listing {
 /// A step of a list.
 #[derive(Debug)]
 pub struct Step {
-    /// Newest first.
-    pub jobs: Vec<JobSummary>,
-    /// The last job that was looked at, if others behind it were not yet.
+    /// Newest first. Those of which only the record is known were not asked whether the list takes them.
+    pub jobs: Vec<Found<JobSummary>>,
+    /// The last job that was looked at, if there may be others behind it.
     pub on: Option<Place>,
+}
+
+/// Why a job has no result, or none yet.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NoResult {
+    /// For this reason.
+    Because(Refusal),
+    /// It is over, and what lists show of it says why ([`why_no_result`](super::why_no_result)).
+    AsLineSays(StoreKey),
 }
 
 impl Listing {
@@ -54,8 +64,8 @@ impl Requester {
         let before = match listing.before_job {
             None => listing.before,
             Some(id) => {
-                let job = self.summary(core, id).filter(|job| is_listed(job.holder.owner))?;
-                listing.before.into_iter().chain([(job.created_at, id)]).min()
+                let (_, created_at) = self.owner_and_time(id).filter(|(owner, _)| is_listed(*owner))?;
+                listing.before.into_iter().chain([(created_at, id)]).min()
             }
         };
         let is_behind = |place: Place| before.is_none_or(|before| place < before);
@@ -77,23 +87,29 @@ impl Requester {
         let mut over = self.finished.behind(listing.owner, before).copied().peekable();
         let mut step = Step { jobs: Vec::new(), on: None };
         let mut looked = 0;
-        while step.jobs.len() < listing.most {
+        loop {
             let is_over = over.peek() > open.peek();
             let next = if is_over { over.peek() } else { open.peek() };
             let Some(place) = next.copied() else { break };
-            if looked >= looks.max(1) {
+            if looked >= looks.max(1) || step.jobs.len() >= listing.most {
                 return Some(step);
             }
             looked += 1;
             let (_, id) = place;
-            let summary = if is_over {
+            let found = if is_over {
                 over.next();
-                self.finished.get(id).filter(|job| (listing.takes)(job)).cloned()
+                let recent = self.finished.recent(id);
+                recent.cloned().map_or(Found::Kept(StoreKey::Finished(id)), Found::Here)
             } else {
                 open.next();
-                self.jobs.get(&id).map(|entry| self.summarise(core, entry)).filter(|job| (listing.takes)(job))
+                let Some(entry) = self.jobs.get(&id) else { continue };
+                Found::Here(self.summarise(core, entry))
             };
-            step.jobs.extend(summary);
+            let is_taken = match &found {
+                Found::Here(job) => (listing.takes)(job),
+                Found::Kept(_) => true,
+            };
+            step.jobs.extend(Some(found).filter(|_| is_taken));
             step.on = Some(place);
         }
         step.on = None;
@@ -102,51 +118,56 @@ impl Requester {
 
     /// How many jobs there are in each state.
     pub(in crate::node) fn states(&self) -> BTreeMap<JobState, usize> {
-        let open = self.jobs.values().map(|entry| entry.state);
+        let open = self.jobs.values().map(|entry| (entry.state, 1));
         let mut states = BTreeMap::new();
-        for state in open.chain(self.finished.summaries().map(|job| job.state)) {
-            *states.entry(state).or_default() += 1;
+        for (state, jobs) in open.chain(self.finished.states()) {
+            *states.entry(state).or_default() += jobs;
         }
         states
     }
 
-    /// Whether a job is over; `None` when there is none.
+    /// Whether a job is over, which it is once that is kept; `None` when there is none.
     pub(in crate::node) fn is_over(&self, id: JobId) -> Option<bool> {
         let open = self.jobs.get(&id).map(|entry| entry.state.is_final());
-        open.or_else(|| self.finished.get(id).map(|_| true))
+        open.or_else(|| self.finished.get(id).map(|_| !self.unkept.has_end(id)))
     }
 
-    /// Whose a job is.
-    pub(in crate::node) fn owner(&self, id: JobId) -> Option<OwnerId> {
-        let open = self.jobs.get(&id).map(|entry| entry.holder.owner);
-        open.or_else(|| self.finished.get(id).map(|job| job.holder.owner))
+    /// Whose a job is, and when it was submitted.
+    pub(in crate::node) fn owner_and_time(&self, id: JobId) -> Option<(OwnerId, Moment)> {
+        let open = self.jobs.get(&id).map(|entry| (entry.holder.owner, entry.created_at));
+        open.or_else(|| self.finished.get(id).map(|job| (job.holder.owner, job.created_at)))
     }
 
-    /// One job, as a list shows it.
+    /// One job, as a list shows it, if that is in memory.
     pub(in crate::node) fn summary(&self, core: &Core, id: JobId) -> Option<JobSummary> {
         let open = self.jobs.get(&id).map(|entry| self.summarise(core, entry));
-        open.or_else(|| self.finished.get(id).cloned())
+        open.or_else(|| self.finished.recent(id).cloned())
     }
 
     /// One job; that of one that is over is in its record.
     pub(in crate::node) fn job(&self, core: &Core, id: JobId) -> Option<Found<JobStatus>> {
         match self.jobs.get(&id) {
             Some(entry) => Some(Found::Here(self.status(core, entry))),
-            None => self.finished.get(id).map(|_| Found::Kept(StoreKey::Job(id))),
+            None => self.finished.get(id).map(|_| Found::Kept(StoreKey::Over(id))),
         }
     }
 
     /// The record that holds a job's result; else why there is none (yet).
-    pub(in crate::node) fn result(&self, id: JobId) -> Result<StoreKey, Refusal> {
+    pub(in crate::node) fn result(&self, id: JobId) -> Result<StoreKey, NoResult> {
+        let because = |code, message: String, hint| NoResult::Because(Refusal::new(code, message, hint));
         if self.jobs.contains_key(&id) {
-            return Err(Refusal::new(
-                Code::NotFinished,
-                "the job has no result yet",
-                "ask again when its state is completed",
-            ));
+            let hint = "ask again when its state is completed";
+            return Err(because(Code::NotFinished, "the job has no result yet".to_owned(), hint));
         }
-        let unknown = || Refusal::new(Code::UnknownJob, format!("no job has the id {id}"), "");
-        let job = self.finished.get(id).ok_or_else(unknown)?;
-        store::result_of(job, self.finished.has_result(id))
+        if self.finished.get(id).is_none() {
+            return Err(because(Code::UnknownJob, format!("no job has the id {id}"), ""));
+        }
+        if self.finished.has_result(id) {
+            return Ok(StoreKey::Result(id));
+        }
+        Err(match self.finished.recent(id) {
+            Some(job) => NoResult::Because(why_no_result(job)),
+            None => NoResult::AsLineSays(StoreKey::Finished(id)),
+        })
     }
 }

@@ -278,7 +278,11 @@ mod tests {
         assert!(mine.iter().all(|id| state(&node, *id) == JobState::Completed));
         let error = node.summary(large).unwrap().error.unwrap();
         assert!(error.code == Code::TooLarge && error.message.contains("7 MiB"), "{}", error.message);
-        assert_eq!(node.result(large).unwrap_err().code, Code::NoResult);
+        let no_result = node.result(large).unwrap_err();
+        assert!(
+            matches!(&no_result, crate::node::NoResult::Because(why) if why.code == Code::NoResult),
+            "{no_result:?}"
+        );
         let fits = end(&mut node, 4, other, 1 << 20);
         assert_eq!(state(&node, fits), JobState::Completed);
         // Alone, too, one that is larger than all that is kept.

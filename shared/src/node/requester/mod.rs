@@ -10,7 +10,10 @@ mod entry;
 mod extra;
 mod finished;
 mod hedges;
+mod keeping;
+mod left_alone;
 mod listing;
+mod loading;
 mod merging;
 mod owners;
 mod regions;
@@ -34,20 +37,25 @@ use self::{
     entry::{Attempt, Entry, Rank},
     extra::Extra,
     finished::{Finished, FinishedJobs},
+    keeping::Unkept,
+    left_alone::LeftAlone,
     merging::Merges,
     owners::Owners,
 };
 pub use self::{
     finished::Keep,
-    listing::{Listing, Place, Step},
+    listing::{Listing, NoResult, Place, Step},
+    loading::{Line, mend_line, read_line, read_summary, why_no_result},
     merging::{Merge, Merged},
-    store::{held_bytes, is_damaged_line, new_record, read_status},
+    store::{OfBefore, held_bytes, new_record, read_status},
 };
 use crate::{
+    api::JobSummary,
     id::{AttemptId, Hash, Holder, JobId, NodeId, OwnerId},
     job::{AttemptState, Job, JobState, Requirements},
-    node::{Effect, StoreKey, core::Core},
+    node::{Effect, core::Core},
     refusal::{Code, Refusal},
+    store::{Change, StoreKey},
     units::{Millis, Moment},
     wire::{Message, Offer},
 };
@@ -106,8 +114,12 @@ pub(super) struct Requester {
     other_offers: u32,
     /// Owners with work that waits and nothing under way, and since when.
     kept_out: BTreeMap<Holder, Moment>,
-    /// Records that could not be read at the start.
-    unreadable: Vec<StoreKey>,
+    /// Records that are not understood.
+    left_alone: LeftAlone,
+    /// What is said once it is kept.
+    unkept: Unkept,
+    /// Lines of jobs that are over are still to come.
+    is_loading: bool,
     /// Jobs of the store that were not over and are not read any more, and why.
     not_resumed: Vec<(JobId, Refusal)>,
     /// Jobs with a task that no node would take, and why.
@@ -127,9 +139,9 @@ impl Requester {
 
     // ---- what it knows -------------------------------------------------------------------------------------------
 
-    /// Records that could not be read at the start.
-    pub(super) fn unreadable(&self) -> &[StoreKey] {
-        &self.unreadable
+    /// Damaged records that were met so far, as many as are named.
+    pub(super) fn damaged(&self) -> &[StoreKey] {
+        self.left_alone.damaged()
     }
 
     /// Jobs of the store that were not over and are not read any more, and why.
@@ -246,19 +258,15 @@ impl Requester {
 
     /// Drops a job that is over.
     pub(super) fn remove(&mut self, core: &mut Core, id: JobId) {
-        if let Some(line) = self.finished.take(id) {
-            self.forget_finished(core, id, line.summary.holder.owner);
+        match self.finished.take(id) {
+            Some(line) => self.forget_finished(core, id, line.holder.owner),
+            None => _ = self.remove_left_alone(core, id),
         }
     }
 
     fn forget_finished(&mut self, core: &mut Core, id: JobId, owner: OwnerId) {
-        self.changed.remove(&id);
-        // The record first: what a kill leaves of the rest is known by that, and no job is left that is over and has lost its
-        // result. The line last: as long as there is one, a host knows that the job is over.
-        for key in [StoreKey::Job(id), StoreKey::Result(id), StoreKey::Finished(id)] {
-            core.effects.push_back(Effect::Forget(key));
-        }
-        core.effects.push_back(Effect::JobRemoved { id, owner });
+        let records = vec![StoreKey::Over(id), StoreKey::Result(id), StoreKey::Finished(id)];
+        self.remove_records(core, id, owner, records);
     }
 
     /// Brings the lists up to date with a job.
@@ -356,7 +364,6 @@ impl Requester {
         entry.issued.clear();
         entry.retries.clear();
         entry.open = Default::default();
-        let spans: Vec<u64> = entry.done.keys().map(|span| span.start).collect();
         let live: Vec<AttemptId> = entry.live.iter().copied().collect();
         core.blobs.unpin(entry.kernel);
         if let Some(common) = entry.common {
@@ -367,9 +374,6 @@ impl Requester {
         self.call_off(core, live);
         self.refresh(id);
         self.put_away(core, id, result);
-        for start in spans {
-            core.effects.push_back(Effect::Forget(StoreKey::Span(id, start)));
-        }
         self.trim(core, Some(id));
         if self.active.is_empty() {
             self.stop_looking(core);
@@ -378,37 +382,45 @@ impl Requester {
         }
     }
 
-    /// Takes a job that is over out of memory, all but its line in lists.
+    /// Takes a job that is over out of memory, all but what counts for its owner. Its end is kept all at once: whenever a host
+    /// dies, it finds a job that goes on, or one that is over with all that came of it.
     fn put_away(&mut self, core: &mut Core, id: JobId, result: Option<String>) {
         let Some(mut entry) = self.jobs.remove(&id) else { return };
-        let is_near =
-            |result: &String| self.finished.bytes() + result.len() as u64 + NEAR_THE_BOUND > core.config.keep.bytes;
+        let is_near = |result: &String| {
+            self.is_loaded() && self.finished.bytes() + result.len() as u64 + NEAR_THE_BOUND > core.config.keep.bytes
+        };
         let result = match result {
             Some(result) if is_near(&result) => self.make_room_for_result(core, &mut entry, result),
             result => result,
         };
-        let (mut bytes, has_result) = (0, result.is_some());
-        // In this order: a host that dies in between must find a job that goes on, never one that is over without its
-        // result.
-        if let Some(result) = result {
-            bytes += result.len() as u64;
-            core.effects.push_back(Effect::Save(StoreKey::Result(id), result.into_bytes()));
-        }
-        bytes += store::save_job(core, &entry);
-        self.keep_line(core, Finished::new(entry.summary(core.now, None), bytes, has_result));
-        self.changed.insert(id); // the end is told at once
+        let (summary, record) = (entry.summary(core.now, None), store::over_record(&entry));
+        let bytes = record.len() + result.as_ref().map_or(0, String::len);
+        let line = Finished::new(&summary, bytes as u64, result.is_some());
+        let mut changes: Vec<Change> = vec![(StoreKey::Job(id), None)];
+        changes.extend(result.map(|result| (StoreKey::Result(id), Some(result.into_bytes()))));
+        changes.push((StoreKey::Over(id), Some(record)));
+        changes.push((StoreKey::Finished(id), Some(line.record(&summary))));
+        changes.extend(entry.done.keys().map(|span| (StoreKey::Span(id, span.start), None)));
+        changes.extend(self.left_alone.take_spans(id).map(|key| (key, None)));
+        self.finished.insert_recent(line, summary);
+        self.keep_end(core, id, changes);
     }
 
     /// Makes room for the result of a job among those of others, of whom nobody gives any of what is his share. What is more than
     /// is left then is not kept, and the job fails: nobody shall be told of a result and then look for it in vain.
     fn make_room_for_result(&mut self, core: &mut Core, entry: &mut Entry, result: String) -> Option<String> {
-        let bytes = result.len() as u64 + store::job_bytes(entry);
-        self.finished.insert(Finished::new(entry.summary(core.now, None), bytes, true));
-        let mut gone = Vec::new();
+        let bytes = (result.len() + store::over_record(entry).len()) as u64;
+        self.finished.insert(entry.id, Finished::new(&entry.summary(core.now, None), bytes, true));
+        let mut gone: Vec<(JobId, Finished, Option<JobSummary>)> = Vec::new();
         while let Some(id) = self.finished.excess(core.now, &core.config.keep, Some(entry.id)) {
             if id == entry.id {
-                self.finished.remove(id);
-                gone.into_iter().for_each(|line| self.finished.insert(line));
+                self.finished.take(id);
+                for (id, line, shown) in gone {
+                    self.finished.insert(id, line);
+                    if let Some(shown) = shown {
+                        self.finished.hold(shown);
+                    }
+                }
                 if entry.state == JobState::Completed {
                     entry.state = JobState::Failed;
                     let size = match result.len() {
@@ -422,24 +434,21 @@ impl Requester {
                 }
                 return None;
             }
-            gone.extend(self.finished.take(id));
+            let shown = self.finished.recent(id).cloned();
+            gone.extend(self.finished.take(id).map(|line| (id, line, shown)));
         }
-        self.finished.remove(entry.id);
-        for line in gone {
-            self.forget_finished(core, line.summary.id, line.summary.holder.owner);
+        self.finished.take(entry.id);
+        for (id, line, _) in gone {
+            self.forget_finished(core, id, line.holder.owner);
         }
         Some(result)
     }
 
-    /// Keeps what lists show of a job that is over.
-    fn keep_line(&mut self, core: &mut Core, line: Finished) {
-        store::save_line(core, &line);
-        self.finished.insert(line);
-    }
-
-    /// Drops finished jobs beyond what is kept.
+    /// Drops finished jobs beyond what is kept, once all of them are known.
     fn trim(&mut self, core: &mut Core, newest: Option<JobId>) {
-        while let Some(id) = self.finished.excess(core.now, &core.config.keep, newest) {
+        while self.is_loaded()
+            && let Some(id) = self.finished.excess(core.now, &core.config.keep, newest)
+        {
             self.remove(core, id);
         }
     }
@@ -618,7 +627,7 @@ impl Requester {
         let step = (!self.active.is_empty()).then_some(self.step_at);
         let tell =
             self.changed.iter().filter_map(|id| self.jobs.get(id)).map(|entry| entry.told_at + EVENT_PAUSE).min();
-        let old = self.finished.next_deadline(keep);
+        let old = self.finished.next_deadline(keep).filter(|_| self.is_loaded());
         step.into_iter().chain(tell).chain(old).chain(self.candidates.next_deadline()).min()
     }
 }
@@ -780,7 +789,7 @@ mod tests {
         } {}
         let mut job = kinds::read(r#"{"kind":"map","data":[1,2],"map":"x"}"#, &|_| None).unwrap();
         job.holder = owner;
-        node.handle(Moment(1), Input::Kept { id: JobId([4; 16]), job: Box::new(job) });
+        node.handle(Moment(1), Input::Accepted { id: JobId([4; 16]), job: Box::new(job) });
         assert_eq!(node.summary(JobId([4; 16])).unwrap().state, JobState::Queued);
         assert_eq!(node.audit(), Ok(()));
     }

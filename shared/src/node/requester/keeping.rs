@@ -1,0 +1,83 @@
+//! What is said only once the store holds it: that a job is over, and that it is gone. A host that dies before the records are
+//! kept has told nobody, and goes on from what it had.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Requester;
+use crate::{
+    id::{JobId, OwnerId},
+    node::{Effect, Token, core::Core},
+    store::{Change, StoreKey},
+};
+
+/// What is to be said.
+enum Said {
+    /// A job is over.
+    Ended(JobId),
+    /// A job is gone.
+    Removed { id: JobId, owner: OwnerId },
+}
+
+/// What waits to be said.
+#[derive(Default)]
+pub(super) struct Unkept {
+    waiting: BTreeMap<Token, Said>,
+    /// The jobs among those that are over.
+    ended: BTreeSet<JobId>,
+    last: u64,
+}
+
+impl Unkept {
+    /// Whether the end of a job has yet to be kept.
+    pub(super) fn has_end(&self, id: JobId) -> bool {
+        self.ended.contains(&id)
+    }
+
+    fn add(&mut self, said: Said) -> Token {
+        self.last += 1;
+        self.waiting.insert(Token(self.last), said);
+        Token(self.last)
+    }
+}
+
+impl Requester {
+    /// Keeps the end of a job, and tells of it then.
+    pub(super) fn keep_end(&mut self, core: &mut Core, id: JobId, changes: Vec<Change>) {
+        self.changed.remove(&id);
+        self.unkept.ended.insert(id);
+        let token = self.unkept.add(Said::Ended(id));
+        core.effects.push_back(Effect::Keep { token, changes });
+    }
+
+    /// Forgets the records of a job, and tells then that it is gone.
+    pub(super) fn remove_records(&mut self, core: &mut Core, id: JobId, owner: OwnerId, records: Vec<StoreKey>) {
+        self.changed.remove(&id);
+        let changes = records.into_iter().map(|key| (key, None)).collect();
+        let token = self.unkept.add(Said::Removed { id, owner });
+        core.effects.push_back(Effect::Keep { token, changes });
+    }
+
+    /// The host has kept what an [`Effect::Keep`] ordered.
+    pub(in crate::node) fn kept(&mut self, core: &mut Core, token: Token) {
+        match self.unkept.waiting.remove(&token) {
+            Some(Said::Ended(id)) => {
+                self.unkept.ended.remove(&id);
+                // It may have been removed since.
+                if self.finished.get(id).is_some() {
+                    self.changed.insert(id);
+                }
+            }
+            Some(Said::Removed { id, owner }) => core.effects.push_back(Effect::JobRemoved { id, owner }),
+            None => {}
+        }
+    }
+
+    pub(super) fn audit_unkept(&self) -> Result<(), String> {
+        let ends = self.unkept.waiting.values().filter_map(|said| match said {
+            Said::Ended(id) => Some(*id),
+            Said::Removed { .. } => None,
+        });
+        let agree = ends.collect::<BTreeSet<_>>() == self.unkept.ended;
+        crate::node::audit::holds(agree, "the ends that are not kept and what waits for them disagree")
+    }
+}

@@ -1,0 +1,173 @@
+//! What a requester makes of the records of its store at the start.
+
+use std::collections::BTreeSet;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::{JobRecord, MOST_SOURCE_SHOWN, SPAN_VERSION, SpanRecord, line_of};
+use crate::{
+    api::AttemptView,
+    blob::Blob,
+    id::{AttemptId, Hash, JobId},
+    job::{AttemptState, CallShape, JobState},
+    node::{
+        Effect, ReadJob,
+        core::Core,
+        requester::{Requester, cut, entry::Entry},
+    },
+    refusal::Refusal,
+    store::{Change, StoreKey, Unread, open},
+    units::Moment,
+};
+
+impl Requester {
+    /// Rebuilds the jobs that are not over from the store. What is not understood is left alone and told of: it is what is left
+    /// of promises. Spans that are understood and belong to no job are forgotten.
+    pub(in crate::node) fn restore(&mut self, core: &mut Core, records: Vec<(StoreKey, Vec<u8>)>, read: ReadJob<'_>) {
+        let (mut spans, mut left_alone) = (Vec::new(), BTreeSet::new());
+        for (key, record) in records {
+            match key {
+                StoreKey::Job(id) => {
+                    if let Err(why) = self.restore_job(core, id, &record, read) {
+                        self.left_alone.add(key, why);
+                        left_alone.insert(id);
+                    }
+                }
+                StoreKey::Span(id, _) => spans.push((key, id, record)),
+                // Such a job is over.
+                StoreKey::Result(_) | StoreKey::Over(_) | StoreKey::Finished(_) => {}
+            }
+        }
+        let mut useless: Vec<Change> = Vec::new();
+        for (key, id, record) in spans {
+            if left_alone.contains(&id) {
+                continue;
+            }
+            let is_of_use = match (read_span(key, &record), self.jobs.get_mut(&id)) {
+                (Err(why), _) => {
+                    self.left_alone.add(key, why);
+                    true
+                }
+                (Ok(span), Some(entry)) => entry.restore_span(span),
+                (Ok(_), None) => false,
+            };
+            if !is_of_use {
+                useless.push((key, None));
+            }
+        }
+        if !useless.is_empty() {
+            core.effects.push_back(Effect::Change(useless));
+        }
+        self.go_on(core);
+        self.trim(core, None);
+        self.start_looking(core);
+    }
+
+    /// Has each job from the store go on with what there is of it.
+    pub(in crate::node::requester) fn go_on(&mut self, core: &mut Core) {
+        let ids: Vec<JobId> = self.jobs.keys().copied().collect();
+        for id in ids {
+            self.refresh(id);
+            self.check_restored(core, id);
+        }
+    }
+
+    fn restore_job(&mut self, core: &mut Core, id: JobId, record: &[u8], read: ReadJob<'_>) -> Result<(), Unread> {
+        let record = JobRecord::read(StoreKey::Job(id), record)?;
+        match revive(id, record, core.now, read) {
+            Ok(mut entry) => {
+                entry.chance_at = core.now; // who was connected while this node was down, nobody knows
+                self.admit(core, entry);
+            }
+            Err((record, refusal)) => {
+                self.not_resumed.push((id, refusal));
+                self.fail(core, id, &record);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a job that is not read any more.
+    fn fail(&mut self, core: &mut Core, id: JobId, record: &JobRecord) {
+        let over = record.sealed(StoreKey::Over(id));
+        let Some((finished, line)) = line_of(id, &over, None) else { return };
+        self.finished.insert_recent(finished, record.summary(id));
+        let ends = [(StoreKey::Over(id), Some(over)), (StoreKey::Finished(id), Some(line))];
+        let changes = [(StoreKey::Job(id), None)].into_iter().chain(ends).collect();
+        self.keep_end(core, id, changes);
+    }
+}
+
+fn read_span(key: StoreKey, record: &[u8]) -> Result<SpanRecord, Unread> {
+    postcard::from_bytes(open(key, SPAN_VERSION, record)?.body).map_err(|_| Unread::Damaged)
+}
+
+/// A job that was not over, read again; if that fails, its record and why: it failed now, whenever it was accepted, so that it is
+/// kept for as long as any other and its owner learns of it.
+fn revive(
+    id: JobId,
+    mut record: JobRecord,
+    now: Moment,
+    read: ReadJob<'_>,
+) -> Result<Entry, (Box<JobRecord>, Refusal)> {
+    let kernel = record.kernel.take().and_then(|text| STANDARD.decode(text).ok()).map(Blob::new);
+    let find = |hash: Hash| kernel.clone().filter(|blob| blob.hash() == hash);
+    match read(&record.source, &find) {
+        Ok(mut job) => {
+            job.holder = record.holder;
+            let mut entry = Entry::new(id, job, record.created_at);
+            entry.started_at = record.started_at;
+            entry.attempts_total = record.attempts_total;
+            entry.ended = record.attempts.into();
+            Ok(entry)
+        }
+        Err(refusal) => {
+            record.state = JobState::Failed;
+            record.error = Some(refusal.clone());
+            record.finished_at = Some(now);
+            record.source.truncate(cut(&record.source, MOST_SOURCE_SHOWN).len());
+            Err((Box::new(record), refusal))
+        }
+    }
+}
+
+impl Entry {
+    /// Takes a finished span back in, if it still fits the plan.
+    fn restore_span(&mut self, record: SpanRecord) -> bool {
+        let SpanRecord { span, outputs, node, gas } = record;
+        let calls = match self.shape {
+            CallShape::WholeSpan => 1,
+            CallShape::EachUnit => span.len(),
+        };
+        let fits = self.open.contains(span) && outputs.len() as u64 == calls;
+        let Some(plan) = self.plan.as_ref().filter(|_| fits) else { return false };
+        let instead = outputs.iter().any(|output| plan.is_instead(output));
+        let right = |(call, output): (u64, &Vec<u8>)| plan.check(self.call_span(span, call), output).is_ok();
+        if !instead && !(0u64..).zip(&outputs).all(right) {
+            return false;
+        }
+        self.open.remove(span);
+        self.state = JobState::Running;
+        self.started_at.get_or_insert(self.created_at);
+        if instead {
+            self.keep(span, outputs); // no node's work
+            return true;
+        }
+        let tasks = outputs.len() as u64;
+        self.attempts_total = self.attempts_total.max(self.ended.len() as u64) + 1;
+        self.note(AttemptView {
+            id: AttemptId(self.attempts_total),
+            span,
+            tasks,
+            node,
+            state: AttemptState::Accepted,
+            engine: None,
+            gas,
+            assigned_at: self.created_at,
+            ended_at: Some(self.created_at),
+            error: None,
+        });
+        self.accept(node, span, outputs, gas);
+        true
+    }
+}
