@@ -10,7 +10,7 @@ use p2pnet_browser::{
     engine::{BrowserEngine, BrowserModule},
 };
 use p2pnet_shared::{
-    engine::{Batch, Engine as _, EngineName, Limits, WasmiEngine, WasmiModule},
+    engine::{Batch, Engine as _, EngineName, Input, Limits, WasmiEngine, WasmiModule},
     id::Hash,
     kernel,
 };
@@ -53,8 +53,8 @@ impl Guests {
     pub fn call(&mut self, compiled: bool, rewritten: bool, input: &[u8]) -> Result<String, JsValue> {
         let limits = Limits::default();
         let output = match (compiled, rewritten) {
-            (true, true) => self.browser.call(&self.on_browser, &[input], &limits).output,
-            (false, true) => self.wasmi.call(&self.on_wasmi, &[input], &limits).output,
+            (true, true) => self.browser.call(&self.on_browser, Input::of(input), &limits).output,
+            (false, true) => self.wasmi.call(&self.on_wasmi, Input::of(input), &limits).output,
             (true, false) => Ok(self.bare_browser(input)?),
             (false, false) => Ok(self.bare_wasmi(input).map_err(|error| text(&error))?),
         };
@@ -111,7 +111,7 @@ pub async fn tiny(original: &[u8], tasks: usize) -> Result<f64, JsValue> {
         for _ in 0..batches {
             let batch = Batch {
                 kernel: Hash::of(&kernel),
-                common: Vec::new(),
+                common: None,
                 calls: vec![b"a tiny task".to_vec(); BATCH],
                 limits: Limits::default(),
             };

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use futures::channel::oneshot;
 use p2pnet_shared::{
     engine::{Batch, BatchReport, EngineName, Limits, Trap},
-    job::{CallShape, Job, Plan},
+    job::{CallShape, Done, Job, Plan, Program},
     refusal::{Code, Refusal},
     units::{Gas, Span},
 };
@@ -63,19 +63,23 @@ impl DryRun {
 /// Runs the first units of a job, more of them while that stays short.
 pub async fn dry_run(pool: &Pool, job: &Job) -> Result<DryRun, Refusal> {
     let plan = job.plan.as_ref();
-    let (kernel, hash) = (Arc::clone(plan.kernel().bytes()), plan.kernel().hash());
-    let common = plan.common().map_or_else(Vec::new, |common| common.to_vec());
-    let most = plan.most_units_a_batch(0).clamp(1, plan.units().max(1));
+    let stages = plan.stages();
+    let none = || Refusal::new(Code::Internal, "the job has no stage", "");
+    // What the first stage does: the others need what comes of it.
+    let stage = &stages.iter().next().ok_or_else(none)?.stage;
+    let Program::Wasm(kernel) = &stage.program;
+    let most = plan.most_units_a_batch(0).clamp(1, stage.units.max(1));
     let mut units = FIRST_UNITS.min(most);
     let mut best: Option<DryRun> = None;
     for _ in 0..MOST_RUNS {
         let span = Span { start: 0, end: units };
-        let batch = Batch { kernel: hash, common: common.clone(), calls: plan.inputs(span), limits: limits(job) };
-        let report = run(pool, kernel.clone(), batch).await?;
+        let calls = plan.inputs(span, &Done::new());
+        let batch = Batch { kernel: kernel.hash(), common: stage.common.clone(), calls, limits: limits(job) };
+        let report = run(pool, Arc::clone(kernel.bytes()), batch).await?;
         let was_too_long = ended_in(&report, Trap::TimedOut);
         match (was_too_long, best) {
             (true, Some(shorter)) => return Ok(shorter),
-            (_, _) => best = Some(read(plan, span, report)?),
+            (_, _) => best = Some(read(plan, stage.shape, span, report)?),
         }
         let is_enough = best.as_ref().is_none_or(|run| run.busy_micros >= ENOUGH_MICROS);
         if is_enough || units == most {
@@ -107,13 +111,13 @@ fn ended_in(report: &BatchReport, trap: Trap) -> bool {
     report.outcomes.iter().any(|outcome| outcome.output == Err(trap))
 }
 
-fn read(plan: &dyn Plan, span: Span, report: BatchReport) -> Result<DryRun, Refusal> {
+fn read(plan: &dyn Plan, shape: CallShape, span: Span, report: BatchReport) -> Result<DryRun, Refusal> {
     let BatchReport { engine, outcomes, busy_micros } = report;
     let tasks = outcomes.len() as u64;
     let (mut gas, mut outputs) = (Gas(0), Vec::new());
     for (index, outcome) in (span.start..).zip(outcomes) {
         gas += outcome.gas;
-        let covered = match plan.shape() {
+        let covered = match shape {
             CallShape::WholeSpan => span,
             CallShape::EachUnit => Span { start: index, end: index + 1 },
         };

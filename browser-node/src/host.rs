@@ -3,9 +3,9 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
 
 use futures::{FutureExt as _, channel::mpsc, future::BoxFuture};
-use p2pnet_net::host::{Host, HostFact, HostOrder, MemoryRecords, Records};
+use p2pnet_net::host::{Host, HostFact, MemoryRecords, Records};
 use p2pnet_shared::{
-    node::RunId,
+    node::{HostOrder, RunId},
     refusal::{Code, Refusal},
     store::StoreKey,
     units::Moment,

@@ -3,7 +3,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
     rc::Rc,
 };
 
@@ -11,7 +10,10 @@ use js_sys::{Function, Reflect, Uint8Array};
 use p2pnet_shared::{
     blob::Blob,
     id::{Hash, Holder},
-    job::{CallShape, Job, Outputs, Plan, Policy, Requirements, kinds, metadata::Metadata},
+    job::{
+        CallShape, Done, Feed, Job, Outputs, Plan, Policy, Program, Requirements, Stage, StageId, Stages, kinds,
+        metadata::Metadata,
+    },
     refusal::{Code, Refusal},
     units::Span,
 };
@@ -45,17 +47,11 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     fn about(this: &RemoteJob) -> Result<String, JsValue>;
     #[wasm_bindgen(method, catch)]
-    fn kernel(this: &RemoteJob) -> Result<Vec<u8>, JsValue>;
-    #[wasm_bindgen(method, catch)]
-    fn module(this: &RemoteJob) -> Result<Option<Vec<u8>>, JsValue>;
-    #[wasm_bindgen(method, catch)]
-    fn common(this: &RemoteJob) -> Result<Option<Vec<u8>>, JsValue>;
+    fn blobs(this: &RemoteJob) -> Result<Vec<Uint8Array>, JsValue>;
     #[wasm_bindgen(method, catch)]
     fn most_units_a_batch(this: &RemoteJob, start: u64) -> Result<u64, JsValue>;
     #[wasm_bindgen(method, catch)]
-    fn inputs(this: &RemoteJob, start: u64, end: u64) -> Result<Vec<Uint8Array>, JsValue>;
-    #[wasm_bindgen(method, catch)]
-    fn last_input(this: &RemoteJob, done: &[u8]) -> Result<Vec<u8>, JsValue>;
+    fn inputs(this: &RemoteJob, start: u64, end: u64, done: &[u8]) -> Result<Vec<Uint8Array>, JsValue>;
     #[wasm_bindgen(method, catch)]
     fn check(this: &RemoteJob, start: u64, end: u64, output: &[u8]) -> Result<Option<String>, JsValue>;
     #[wasm_bindgen(method, catch)]
@@ -77,33 +73,79 @@ pub struct About {
     metadata: Metadata,
     requirements: Requirements,
     policy: Policy,
-    units: u64,
-    each_unit: bool,
-    last_step: bool,
+    stages: Vec<AboutStage>,
+    /// Modules that it brought, by their places among its blobs.
+    modules: Vec<usize>,
     partial_result: bool,
 }
 
+/// What does not change about one of its stages. Blobs are named by their places among those of the job.
+#[derive(Debug, Serialize, Deserialize)]
+struct AboutStage {
+    kernel: usize,
+    common: Option<usize>,
+    units: u64,
+    each_unit: bool,
+    needs: Vec<AboutFeed>,
+}
+
+/// The place of a stage that feeds another, and how.
+#[derive(Debug, Serialize, Deserialize)]
+enum AboutFeed {
+    All(usize),
+    Each(usize),
+}
+
 impl About {
-    /// Of a job.
-    pub fn of(job: &Job) -> Self {
-        Self {
+    /// Of a job, and the blobs that it speaks of.
+    pub fn of(job: &Job) -> (Self, Vec<Blob>) {
+        let mut blobs: Vec<Blob> = Vec::new();
+        let mut place = |blob: &Blob| {
+            let known = blobs.iter().position(|other| other.hash() == blob.hash());
+            known.unwrap_or_else(|| {
+                blobs.push(blob.clone());
+                blobs.len() - 1
+            })
+        };
+        let stages = job.plan.stages();
+        let stages = stages.iter().map(|placed| {
+            let Program::Wasm(kernel) = &placed.stage.program;
+            AboutStage {
+                kernel: place(kernel),
+                common: placed.stage.common.as_ref().map(&mut place),
+                units: placed.stage.units,
+                each_unit: match placed.stage.shape {
+                    CallShape::EachUnit => true,
+                    CallShape::WholeSpan => false,
+                },
+                needs: placed.needs.iter().copied().map(AboutFeed::of).collect(),
+            }
+        });
+        let stages = stages.collect();
+        let about = Self {
             kind: job.kind.to_owned(),
             metadata: job.metadata.clone(),
             requirements: job.requirements,
             policy: job.policy,
-            units: job.plan.units(),
-            each_unit: match job.plan.shape() {
-                CallShape::EachUnit => true,
-                CallShape::WholeSpan => false,
-            },
-            last_step: job.plan.has_last_step(),
+            stages,
+            modules: job.plan.modules().into_iter().map(&mut place).collect(),
             partial_result: job.plan.has_partial_result(),
+        };
+        (about, blobs)
+    }
+}
+
+impl AboutFeed {
+    fn of(feed: Feed) -> Self {
+        match feed {
+            Feed::All(stage) => AboutFeed::All(stage.index()),
+            Feed::Each(stage) => AboutFeed::Each(stage.index()),
         }
     }
 }
 
 /// Finished spans on their way into the piece.
-pub type Done = Vec<(Span, Vec<ByteBuf>)>;
+pub type PackedDone = Vec<(Span, Vec<ByteBuf>)>;
 
 /// The readers of jobs, here or not yet. Cheap to clone.
 #[derive(Clone, Default)]
@@ -211,24 +253,30 @@ impl Drop for Remote {
 /// The plan of a job inside the piece.
 struct RemotePlan {
     job: SendWrapper<Remote>,
-    kernel: Blob,
-    module: Option<Blob>,
-    common: Option<Blob>,
-    units: u64,
-    shape: CallShape,
-    last_step: bool,
+    stages: Stages,
+    modules: Vec<Blob>,
     partial_result: bool,
 }
 
 impl RemotePlan {
     fn new(job: Remote, about: &About) -> Result<Self, JsValue> {
+        let blobs: Vec<Blob> = job.0.blobs()?.iter().map(|bytes| Blob::new(bytes.to_vec())).collect();
+        let blob = |place: usize| blobs.get(place).cloned().ok_or(JsValue::UNDEFINED);
+        let (mut stages, mut ids): (Stages, Vec<StageId>) = (Stages::default(), Vec::new());
+        for said in &about.stages {
+            let shape = if said.each_unit { CallShape::EachUnit } else { CallShape::WholeSpan };
+            let common = said.common.map(blob).transpose()?;
+            let needs = said.needs.iter().filter_map(|feed| match feed {
+                AboutFeed::All(stage) => ids.get(*stage).copied().map(Feed::All),
+                AboutFeed::Each(stage) => ids.get(*stage).copied().map(Feed::Each),
+            });
+            let needs: Vec<Feed> = needs.collect();
+            let stage = Stage::of(&blob(said.kernel)?, said.units, shape).with_common(common.as_ref());
+            ids.push(stages.add(stage, &needs));
+        }
         Ok(Self {
-            kernel: Blob::new(job.0.kernel()?),
-            module: job.0.module()?.map(Blob::new),
-            common: job.0.common()?.map(Blob::new),
-            units: about.units,
-            shape: if about.each_unit { CallShape::EachUnit } else { CallShape::WholeSpan },
-            last_step: about.last_step,
+            stages,
+            modules: about.modules.iter().map(|place| blob(*place)).collect::<Result<_, _>>()?,
             partial_result: about.partial_result,
             job: SendWrapper::new(job),
         })
@@ -241,41 +289,22 @@ impl RemotePlan {
 
 // Where the piece itself broke, a call gives what ends the job or its part with a refusal.
 impl Plan for RemotePlan {
-    fn kernel(&self) -> &Blob {
-        &self.kernel
+    fn stages(&self) -> Stages {
+        self.stages.clone()
     }
 
-    fn module(&self) -> Option<&Blob> {
-        self.module.as_ref()
-    }
-
-    fn common(&self) -> Option<&Blob> {
-        self.common.as_ref()
-    }
-
-    fn units(&self) -> u64 {
-        self.units
-    }
-
-    fn shape(&self) -> CallShape {
-        self.shape
+    fn modules(&self) -> Vec<&Blob> {
+        self.modules.iter().collect()
     }
 
     fn most_units_a_batch(&self, start: u64) -> u64 {
         self.job().most_units_a_batch(start).unwrap_or(1)
     }
 
-    fn inputs(&self, span: Span) -> Vec<Vec<u8>> {
-        let inputs = self.job().inputs(span.start, span.end).unwrap_or_default();
+    fn inputs(&self, span: Span, done: &Done) -> Vec<Vec<u8>> {
+        let fed = packed(self.stages.feeding(span, done));
+        let inputs = self.job().inputs(span.start, span.end, &fed).unwrap_or_default();
         inputs.iter().map(Uint8Array::to_vec).collect()
-    }
-
-    fn has_last_step(&self) -> bool {
-        self.last_step
-    }
-
-    fn last_input(&self, done: &BTreeMap<Span, Outputs>) -> Vec<u8> {
-        self.job().last_input(&packed(done)).unwrap_or_default()
     }
 
     fn check(&self, span: Span, output: &[u8]) -> Result<(), Refusal> {
@@ -286,7 +315,7 @@ impl Plan for RemotePlan {
         }
     }
 
-    fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {
+    fn merge(&self, done: &Done) -> Result<String, Refusal> {
         self.job().merge(&packed(done)).map_err(|thrown| refused(&thrown))
     }
 
@@ -298,14 +327,14 @@ impl Plan for RemotePlan {
         self.job().is_instead(output).unwrap_or(false)
     }
 
-    fn failure(&self, done: &BTreeMap<Span, Outputs>) -> Option<Refusal> {
+    fn failure(&self, done: &Done) -> Option<Refusal> {
         match self.job().failure(&packed(done)) {
             Ok(said) => said.map(|refusal| read_refusal(&refusal)),
             Err(thrown) => Some(refused(&thrown)),
         }
     }
 
-    fn failed_parts(&self, done: &BTreeMap<Span, Outputs>) -> u64 {
+    fn failed_parts(&self, done: &Done) -> u64 {
         self.job().failed_parts(&packed(done)).unwrap_or(0)
     }
 
@@ -314,10 +343,10 @@ impl Plan for RemotePlan {
     }
 }
 
-/// [`Done`], without a copy of the outputs.
-fn packed(done: &BTreeMap<Span, Outputs>) -> Vec<u8> {
-    let done: Vec<(Span, Vec<&Bytes>)> =
-        done.iter().map(|(span, outputs)| (*span, outputs.iter().map(|output| Bytes::new(output)).collect())).collect();
+/// [`PackedDone`], without a copy of the outputs.
+fn packed<'a>(done: impl IntoIterator<Item = (&'a Span, &'a Outputs)>) -> Vec<u8> {
+    let outputs = |outputs: &'a Outputs| outputs.iter().map(|output| Bytes::new(output)).collect();
+    let done: Vec<(Span, Vec<&Bytes>)> = done.into_iter().map(|(span, each)| (*span, outputs(each))).collect();
     encode(&done).unwrap_or_default()
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeSet,
     rc::Rc,
 };
 
@@ -15,10 +14,10 @@ use p2pnet_shared::{
     api::ProviderSettings,
     blob::Blob,
     clock::Mark,
-    id::{Hash, JobId, NodeId},
+    id::{Hash, NodeId},
     job::Job,
     kernel::REWRITE_VERSION,
-    node::{Keep, NodeConfig, StoreKey},
+    node::{Keep, NodeConfig},
     refusal::{Code, Refusal},
     units::Millis,
     wire::Role,
@@ -445,14 +444,14 @@ async fn records(store: Option<&Store>) -> Result<Restored, StoreError> {
 /// What reads the jobs among the records, if there are any that go on. If it does not arrive, those jobs rest in the store until
 /// the page is opened again, and the rest of the node starts without them.
 async fn readers_for(shared: &Shared, kept: Restored) -> (Restored, Option<Readers>) {
-    // All that is among the records is of jobs that are not over.
-    if !kept.records.iter().any(|(key, _)| matches!(key, StoreKey::Job(_))) {
+    if kept.records.is_empty() {
         return (kept, None);
     }
     match Kinds::of_page().readers().await {
         Ok(readers) => (kept, Some(readers)),
         Err(refusal) => {
             *shared.paused_jobs.borrow_mut() = Some(refusal.message);
+            // All of them are of jobs that are not over.
             (Restored { records: Vec::new(), ..kept }, None)
         }
     }

@@ -13,7 +13,7 @@ use std::{
 
 use js_sys::{Reflect, WebAssembly::Module};
 use p2pnet_shared::{
-    engine::{CallOutcome, EngineName, Limits, Trap, batch::Gathering},
+    engine::{CallOutcome, Common, EngineName, Input, Limits, Trap, batch::Gathering},
     units::Gas,
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
@@ -69,12 +69,13 @@ async fn execute(kernels: Rc<RefCell<Kernels>>, reins: Option<Reins>, run: Run, 
     let is_short = (2..=FEW_CALLS).contains(&run.calls.len());
     let kernel = kernels.borrow_mut().ready(run.kernel, run.source, module, &run.forget, say_with);
     let mut gathering = Gathering::new(run.calls.len());
+    let common = run.common.as_ref().map(|(name, bytes)| Common { name: *name, bytes });
     let engine = match kernel {
         Ok(kernel) => {
             for call in &run.calls {
                 control::stand_aside();
                 let outcome = match control::stopped() {
-                    None => call_on(&kernels, &kernel, &[run.common.as_ref(), call.as_ref()], &run.limits).await,
+                    None => call_on(&kernels, &kernel, Input { common, own: call.as_ref() }, &run.limits).await,
                     Some(trap) => unstarted(trap),
                 };
                 let taken = gathering.take(outcome);
@@ -110,7 +111,7 @@ async fn execute(kernels: Rc<RefCell<Kernels>>, reins: Option<Reins>, run: Run, 
 }
 
 /// One call; the interpreter is fetched if it is the first that needs it.
-async fn call_on(kernels: &RefCell<Kernels>, kernel: &Loaded, input: &[&[u8]], limits: &Limits) -> CallOutcome {
+async fn call_on(kernels: &RefCell<Kernels>, kernel: &Loaded, input: Input<'_>, limits: &Limits) -> CallOutcome {
     let answer = kernels.borrow_mut().call(kernel, input, limits);
     let instead = match answer {
         Answer::Outcome(outcome) => return outcome,

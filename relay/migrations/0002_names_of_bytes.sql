@@ -5,6 +5,12 @@ DROP INDEX records_by_kind;
 CREATE TABLE records (
     key BLOB NOT NULL, part INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (key, part)
 ) WITHOUT ROWID;
--- The name of the record that is there as long as the job is not over.
-ALTER TABLE kernel_uses RENAME COLUMN job TO record;
+-- By the name of the record that is there as long as the job is not over; a job may bring several kernels.
+CREATE TABLE kernel_uses_now (
+    record BLOB NOT NULL, hash BLOB NOT NULL, is_named INTEGER NOT NULL, PRIMARY KEY (record, hash)
+) WITHOUT ROWID;
+INSERT INTO kernel_uses_now SELECT job, hash, is_named FROM kernel_uses;
+DROP TABLE kernel_uses;
+ALTER TABLE kernel_uses_now RENAME TO kernel_uses;
+CREATE INDEX kernel_uses_by_hash ON kernel_uses (hash);
 PRAGMA user_version = 6;

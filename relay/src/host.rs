@@ -7,11 +7,11 @@ use std::{
 };
 
 use futures::{SinkExt as _, channel::mpsc};
-use p2pnet_net::host::{Host, HostFact, HostOrder, Records};
+use p2pnet_net::host::{Host, HostFact, Records};
 use p2pnet_shared::{
     clock::{Mark, SteadyClock},
     id::JobId,
-    node::{Merge, Merged},
+    node::{HostOrder, Merge, Merged},
     units::{Millis, Moment},
 };
 

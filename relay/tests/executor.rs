@@ -8,6 +8,7 @@ use libtest_mimic::{Arguments, Trial};
 use p2pnet_native::executor::{self, Executor, Sandbox};
 use p2pnet_net::host::HostFact;
 use p2pnet_shared::{
+    blob::Blob,
     engine::{Batch, BatchReport, Limits, Trap},
     id::Hash,
     node::RunId,
@@ -60,8 +61,12 @@ impl Bench {
 
     fn execute(&self, run: u64, kernel: &[u8], calls: usize, time_millis: u64) {
         let limits = Limits { time_millis, ..Limits::default() };
-        let batch =
-            Batch { kernel: Hash::of(kernel), common: b"<".to_vec(), calls: vec![b"x".to_vec(); calls], limits };
+        let batch = Batch {
+            kernel: Hash::of(kernel),
+            common: Some(Blob::new(b"<".to_vec())),
+            calls: vec![b"x".to_vec(); calls],
+            limits,
+        };
         self.executor.execute(RunId(run), kernel.into(), batch, 100);
     }
 

@@ -14,7 +14,7 @@ use p2pnet_shared::{
     id::{Holder, JobId, NodeId},
     job::{Job, kinds},
     kernel::REWRITE_VERSION,
-    node::{Effect, Input, Keep, Node, NodeConfig},
+    node::{Effect, HostOrder, Input, Keep, Node, NodeConfig},
     store::{Change, StoreKey},
     units::Moment,
     wire::Role,
@@ -39,7 +39,7 @@ fn ended(node: &mut Node, number: u64, job: Job, now: Moment) -> Vec<Change> {
     node.handle(now, Input::Cancelled { id: id(number) });
     let (mut kept, mut tokens) = (Vec::new(), Vec::new());
     while let Some(effect) = node.poll_effect() {
-        if let Effect::Keep { token, changes } = effect {
+        if let Effect::Host(HostOrder::Keep { token, changes }) = effect {
             kept.extend(changes);
             tokens.push(token);
         }

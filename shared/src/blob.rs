@@ -26,6 +26,11 @@ impl Blob {
         Self(Arc::new(Named { hash: Hash::of(&bytes), bytes }))
     }
 
+    /// Bytes that were named before.
+    pub(crate) fn held(hash: Hash, bytes: Arc<[u8]>) -> Self {
+        Self(Arc::new(Named { hash, bytes }))
+    }
+
     /// Their name.
     pub fn hash(&self) -> Hash {
         self.0.hash
@@ -59,6 +64,27 @@ impl WeakBlob {
     /// The blob, if somebody still holds it.
     pub fn upgrade(&self) -> Option<Blob> {
         self.named.upgrade().map(Blob)
+    }
+}
+
+/// A blob that goes to another process or worker of the same node, with its name, which is believed:
+/// `#[serde(with = "crate::blob::within_a_host")]`. Nothing of a stranger's is read so.
+pub mod within_a_host {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_bytes::{ByteBuf, Bytes};
+
+    use super::Blob;
+    use crate::id::Hash;
+
+    /// Writes it.
+    pub fn serialize<S: Serializer>(blob: &Option<Blob>, serializer: S) -> Result<S::Ok, S::Error> {
+        blob.as_ref().map(|blob| (blob.hash(), Bytes::new(blob))).serialize(serializer)
+    }
+
+    /// Reads it.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Blob>, D::Error> {
+        let blob = Option::<(Hash, ByteBuf)>::deserialize(deserializer)?;
+        Ok(blob.map(|(hash, bytes)| Blob::held(hash, bytes.into_vec().into())))
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 use p2pnet_shared::{
     engine::{BatchReport, CallOutcome, EngineName, Limits, Trap},
     id::{AttemptId, Hash, JobId, NodeId},
-    job::{Priority, Requirements},
+    job::{Language, Priority, Requirements},
     kernel::REWRITE_VERSION,
     units::{Gas, Moment},
     wire::{
@@ -50,6 +50,7 @@ fn offer() -> Offer {
         addresses: vec!["/ip4/192.0.2.1/tcp/5557".to_owned()],
         made_at: Moment(1_790_000_000_000),
         rewrite: 8,
+        languages: [Language::Wasm].into(),
         extensions: none(),
     }
 }
@@ -59,6 +60,7 @@ fn assignment(common: Option<Hash>, calls: Payload) -> Assignment {
     Assignment {
         attempt: ATTEMPT,
         job: JOB,
+        language: Language::Wasm,
         kernel: HASH,
         common,
         priority: Priority::High,
@@ -115,14 +117,18 @@ fn messages() -> Named {
 /// What version 1 has no words for.
 fn later() -> Named {
     let assignment = assignment(None, Payload::Blob { hash: HASH, len: 1 });
-    let offer = Offer { rewrite: 9, extensions: some(), ..offer() };
+    let offer =
+        Offer { rewrite: 9, languages: [Language::Wasm, Language::Other(7)].into(), extensions: some(), ..offer() };
     let report = Payload::Blob { hash: HASH, len: 1 };
     vec![
         ("hello_extended", hello(some())),
         ("offer_extended", Message::Offer(offer.clone())),
         ("find_other_rewrite", find(9)),
         ("found_extended", Message::Found { query: 1, offers: vec![offer], known: 1, others: 3 }),
-        ("assign_extended", Message::Assign(Assignment { rewrite: 9, extensions: some(), ..assignment })),
+        (
+            "assign_extended",
+            Message::Assign(Assignment { rewrite: 9, language: Language::Other(7), extensions: some(), ..assignment }),
+        ),
         ("refuse_rewrite", Message::Refuse { attempt: ATTEMPT, reason: RefuseReason::OtherRewrite }),
         ("refuse_unknown", Message::Refuse { attempt: ATTEMPT, reason: RefuseReason::Unknown }),
         ("deliver_extended", Message::Deliver { attempt: ATTEMPT, report, extensions: some() }),

@@ -8,7 +8,10 @@ use p2pnet_browser::{
     Outcome, decode, encode,
     engine::{GO_ON, trap_of},
 };
-use p2pnet_shared::engine::{CallOutcome, Engine as _, Limits, Trap, WasmiEngine, WasmiModule};
+use p2pnet_shared::{
+    engine::{CallOutcome, Common, Engine as _, Input, Limits, Trap, WasmiEngine, WasmiModule},
+    id::Hash,
+};
 use send_wrapper::SendWrapper;
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 
@@ -57,9 +60,11 @@ impl Interpreter {
     }
 
     /// One call in a fresh instance, all in postcard.
-    pub fn call(&mut self, module: u32, input: &[u8], limits: &[u8]) -> Vec<u8> {
+    pub fn call(&mut self, module: u32, common: Option<Vec<u8>>, own: &[u8], limits: &[u8]) -> Vec<u8> {
+        // Nothing that is interpreted stands ready, so nobody asks for the name.
+        let common = common.as_deref().map(|bytes| Common { name: Hash([0; 32]), bytes });
         let outcome = match (self.modules.get(&module), decode::<Limits>(limits)) {
-            (Some(module), Some(limits)) => self.wasmi.call(module, &[input], &limits),
+            (Some(module), Some(limits)) => self.wasmi.call(module, Input { common, own }, &limits),
             (Some(_) | None, _) => CallOutcome { output: Err(Trap::HostFailed), gas: p2pnet_shared::units::Gas(0) },
         };
         encode(&Outcome::from(outcome)).unwrap_or_default()

@@ -1,17 +1,15 @@
 //! The piece of the page that reads, cuts and merges jobs, for whoever submits one. The page's side is `kinds.rs`.
 
-use std::collections::BTreeMap;
-
 use js_sys::{Function, Uint8Array};
 use p2pnet_browser::{
     decode,
-    kinds::{About, Done},
+    kinds::{About, PackedDone},
 };
 use p2pnet_shared::{
     blob::Blob,
     id::Hash,
     job::{
-        Job, Outputs, Plan,
+        Done, Job, Plan,
         kinds::{Known, Modules, read_with},
     },
     kernel::GivenAs,
@@ -61,22 +59,12 @@ fn in_json(refusal: &Refusal) -> String {
 impl ReadJob {
     /// What does not change about it, in JSON.
     pub fn about(&self) -> String {
-        serde_json::to_string(&About::of(&self.0)).unwrap_or_default()
+        serde_json::to_string(&About::of(&self.0).0).unwrap_or_default()
     }
 
-    /// See [`Plan::kernel`].
-    pub fn kernel(&self) -> Vec<u8> {
-        self.plan().kernel().to_vec()
-    }
-
-    /// See [`Plan::module`].
-    pub fn module(&self) -> Option<Vec<u8>> {
-        self.plan().module().map(|module| module.to_vec())
-    }
-
-    /// See [`Plan::common`].
-    pub fn common(&self) -> Option<Vec<u8>> {
-        self.plan().common().map(|common| common.to_vec())
+    /// The blobs that [`ReadJob::about`] speaks of by their places.
+    pub fn blobs(&self) -> Vec<Uint8Array> {
+        About::of(&self.0).1.iter().map(|blob| Uint8Array::from(&**blob)).collect()
     }
 
     /// See [`Plan::most_units_a_batch`].
@@ -85,13 +73,9 @@ impl ReadJob {
     }
 
     /// See [`Plan::inputs`].
-    pub fn inputs(&self, start: u64, end: u64) -> Vec<Uint8Array> {
-        self.plan().inputs(Span { start, end }).iter().map(|input| Uint8Array::from(&**input)).collect()
-    }
-
-    /// See [`Plan::last_input`].
-    pub fn last_input(&self, done: &[u8]) -> Result<Vec<u8>, JsError> {
-        Ok(self.plan().last_input(&read_done(done)?))
+    pub fn inputs(&self, start: u64, end: u64, done: &[u8]) -> Result<Vec<Uint8Array>, JsError> {
+        let inputs = self.plan().inputs(Span { start, end }, &read_done(done)?);
+        Ok(inputs.iter().map(|input| Uint8Array::from(&**input)).collect())
     }
 
     /// See [`Plan::check`].
@@ -129,7 +113,7 @@ impl ReadJob {
     }
 }
 
-fn read_done(done: &[u8]) -> Result<BTreeMap<Span, Outputs>, JsError> {
-    let done: Done = decode(done).ok_or_else(|| JsError::new("the page said something unreadable"))?;
+fn read_done(done: &[u8]) -> Result<Done, JsError> {
+    let done: PackedDone = decode(done).ok_or_else(|| JsError::new("the page said something unreadable"))?;
     Ok(done.into_iter().map(|(span, outputs)| (span, outputs.into_iter().map(ByteBuf::into_vec).collect())).collect())
 }

@@ -12,11 +12,11 @@ use js_sys::{
 };
 use p2pnet_shared::{
     engine::{
-        CallOutcome, Engine, EngineName, Limits, Trap, Watch,
-        drive::{self, Guest, Settings, Stop},
+        CallOutcome, Engine, EngineName, Input, Limits, Trap, Watch,
+        drive::{self, Guest, INIT, Settings, Stop},
         standing::{Kind, Rewind, Standing, memories_for_each},
     },
-    kernel::{self, Facts, MOST_REWINDABLE_BYTES, TrapReason, exports},
+    kernel::{self, Facts, TrapReason, exports},
     units::Gas,
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
@@ -111,7 +111,7 @@ impl BrowserModule {
         let make = || {
             let rewritten = self.carried();
             // A larger one is not copied in vain.
-            if rewritten.length() as usize > MOST_REWINDABLE_BYTES {
+            if !kernel::may_rewind(rewritten.length() as usize, &self.facts) {
                 return None;
             }
             let form = kernel::rewindable(&rewritten.to_vec())?;
@@ -151,7 +151,7 @@ impl BrowserEngine {
         &mut self,
         kind: Kind,
         module: &BrowserModule,
-        input: &[&[u8]],
+        input: Input<'_>,
         limits: &Limits,
     ) -> Option<CallOutcome> {
         if !self.standing.is_worthwhile(kind) {
@@ -162,8 +162,10 @@ impl BrowserEngine {
             return None;
         }
         let exhausted = &self.exhausted;
-        self.standing.call(kind, &module.facts, input, limits, || {
-            let guest = BrowserGuest::new(form, None, exhausted).ok()?;
+        let hook = self.hook.as_ref().filter(|_| kind.is_prepared());
+        let slice = hook.map(|_| SLICE);
+        self.standing.call(kind, &module.facts, input, limits, slice, || {
+            let guest = BrowserGuest::new(form, hook, exhausted).ok()?;
             Some(BrowserGuest { memories: *memories, ..guest })
         })
     }
@@ -188,8 +190,8 @@ impl Engine for BrowserEngine {
         Ok(self.adopt(module, facts))
     }
 
-    fn call(&mut self, module: &BrowserModule, input: &[&[u8]], limits: &Limits) -> CallOutcome {
-        let kind = self.standing.kind(module.number, input, limits);
+    fn call(&mut self, module: &BrowserModule, input: Input<'_>, limits: &Limits) -> CallOutcome {
+        let kind = self.standing.kind(module.number, &module.facts, input, limits);
         let outcome = self.call_standing(kind, module, input, limits);
         self.exhausted.set(false);
         if let Some(outcome) = outcome {
@@ -303,6 +305,9 @@ impl BrowserGuest {
 
 impl Guest for BrowserGuest {
     fn set(&mut self, settings: Settings) -> Result<(), Stop> {
+        if let Some(stopped) = &self.stopped {
+            stopped.set(None);
+        }
         self.gas.set_value(&BigInt::from(settings.gas));
         self.reserve.set_value(&BigInt::from(settings.reserve));
         self.slice.set_value(&BigInt::from(settings.slice));
@@ -336,6 +341,12 @@ impl Guest for BrowserGuest {
         let (pointer, length) = (JsValue::from(pointer.cast_signed()), JsValue::from(length.cast_signed()));
         let packed = self.run.call2(&JsValue::UNDEFINED, &pointer, &length).map_err(|error| self.stop(&error))?;
         i64::try_from(packed).map(i64::cast_unsigned).map_err(|_| HOST)
+    }
+
+    fn init(&mut self, pointer: u32, length: u32) -> Result<(), Stop> {
+        let init: Function = export(&self.exports, INIT).map_err(|_| HOST)?;
+        let (pointer, length) = (JsValue::from(pointer.cast_signed()), JsValue::from(length.cast_signed()));
+        init.call2(&JsValue::UNDEFINED, &pointer, &length).map(|_| ()).map_err(|error| self.stop(&error))
     }
 
     fn write(&mut self, pointer: u32, bytes: &[u8]) -> bool {

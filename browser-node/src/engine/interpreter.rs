@@ -3,7 +3,7 @@
 
 use js_sys::Reflect;
 use p2pnet_shared::{
-    engine::{CallOutcome, Limits, Trap, Watch},
+    engine::{CallOutcome, Input, Limits, Trap, Watch},
     units::Gas,
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
@@ -23,7 +23,13 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn forget(this: &Interpreting, module: u32);
     #[wasm_bindgen(method, catch)]
-    fn call(this: &Interpreting, module: u32, input: &[u8], limits: &[u8]) -> Result<Vec<u8>, JsValue>;
+    fn call(
+        this: &Interpreting,
+        module: u32,
+        common: Option<&[u8]>,
+        own: &[u8],
+        limits: &[u8],
+    ) -> Result<Vec<u8>, JsValue>;
 }
 
 /// What the watch gives to go on; anything else is the code of a trap.
@@ -62,9 +68,10 @@ impl Interpreter {
     }
 
     /// One call in a fresh instance.
-    pub fn call(&self, InterpretedModule(module): InterpretedModule, input: &[&[u8]], limits: &Limits) -> CallOutcome {
+    pub fn call(&self, InterpretedModule(module): InterpretedModule, input: Input<'_>, limits: &Limits) -> CallOutcome {
         let said = protocol::encode(limits).and_then(|limits| {
-            let outcome = self.interpreting.call(module, &input.concat(), &limits).ok()?;
+            let common = input.common.map(|common| common.bytes);
+            let outcome = self.interpreting.call(module, common, input.own, &limits).ok()?;
             protocol::decode::<protocol::Outcome>(&outcome)
         });
         said.map_or(CallOutcome { output: Err(Trap::HostFailed), gas: Gas(0) }, CallOutcome::from)

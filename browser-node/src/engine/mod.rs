@@ -10,7 +10,7 @@ pub use browser::{BrowserEngine, BrowserModule};
 pub use interpreter::{GO_ON, InterpretedModule, Interpreter, trap_of};
 use js_sys::WebAssembly::Module;
 use p2pnet_shared::{
-    engine::{CallOutcome, Engine, EngineName, Limits, Trap, Watch},
+    engine::{CallOutcome, Engine, EngineName, Input, Limits, Trap, Watch},
     kernel::Facts,
 };
 
@@ -105,7 +105,7 @@ impl Engines {
 
     /// One call, as in a fresh instance. One that the browser's own stack is too small for, or has no memory for, is made again
     /// on wasmi, whose stack is as large as a kernel's may be; its answer counts.
-    pub fn call(&mut self, loaded: &Loaded, input: &[&[u8]], limits: &Limits) -> Answer {
+    pub fn call(&mut self, loaded: &Loaded, input: Input<'_>, limits: &Limits) -> Answer {
         let outcome = match loaded {
             Loaded::Browser(module) => {
                 let outcome = self.browser.call(module, input, limits);

@@ -127,7 +127,7 @@ impl Member {
             forget: &forget,
             cpu_percent,
             limits: batch.limits,
-            common: Bytes::new(&batch.common),
+            common: batch.common.as_ref().map(|common| (common.hash(), Bytes::new(common))),
             calls: batch.calls.iter().map(|call| Bytes::new(call)).collect(),
         };
         let Some(bytes) = protocol::encode(&message) else { return Err(current) };

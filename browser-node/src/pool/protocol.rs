@@ -19,7 +19,7 @@ pub struct RunRef<'a> {
     pub forget: &'a [Hash],
     pub cpu_percent: u8,
     pub limits: Limits,
-    pub common: &'a Bytes,
+    pub common: Option<(Hash, &'a Bytes)>,
     pub calls: Vec<&'a Bytes>,
 }
 
@@ -51,7 +51,7 @@ pub struct Run {
     pub forget: Vec<Hash>,
     pub cpu_percent: u8,
     pub limits: Limits,
-    pub common: ByteBuf,
+    pub common: Option<(Hash, ByteBuf)>,
     pub calls: Vec<ByteBuf>,
 }
 
@@ -120,13 +120,14 @@ mod tests {
             forget: &[Hash([4; 32])],
             cpu_percent: 25,
             limits: Limits::default(),
-            common: Bytes::new(b"all"),
+            common: Some((Hash([5; 32]), Bytes::new(b"all"))),
             calls: calls.iter().map(|call| Bytes::new(call)).collect(),
         };
         let got: Run = decode(&encode(&sent).unwrap()).unwrap();
         assert_eq!((got.run, got.kernel, got.cpu_percent, got.limits), (9, kernel, 25, Limits::default()));
         assert_eq!(got.source, Source::Original(ByteBuf::from(*b"\0asm")));
-        assert_eq!((got.forget, got.common.as_ref()), (vec![Hash([4; 32])], b"all".as_slice()));
+        assert_eq!(got.forget, [Hash([4; 32])]);
+        assert_eq!(got.common, Some((Hash([5; 32]), ByteBuf::from(*b"all"))));
         assert_eq!(got.calls, calls.map(ByteBuf::from));
     }
 

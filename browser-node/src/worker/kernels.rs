@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use js_sys::WebAssembly::Module;
 use p2pnet_shared::{
-    engine::{Limits, Trap, Watch},
+    engine::{Input, Limits, Trap, Watch},
     id::Hash,
     kernel,
 };
@@ -77,7 +77,7 @@ impl Kernels {
     }
 
     /// One call.
-    pub fn call(&mut self, loaded: &Loaded, input: &[&[u8]], limits: &Limits) -> Answer {
+    pub fn call(&mut self, loaded: &Loaded, input: Input<'_>, limits: &Limits) -> Answer {
         self.engines.call(loaded, input, limits)
     }
 

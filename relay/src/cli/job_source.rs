@@ -158,6 +158,7 @@ mod tests {
     use std::fs;
 
     use clap::{CommandFactory as _, Parser};
+    use p2pnet_shared::job::kinds::{self, schema::Type};
 
     use super::*;
 
@@ -248,6 +249,12 @@ mod tests {
     /// Flags that say nothing of the job itself.
     const BESIDE_THE_JOB: &[&str] = &["kind", "wait", "output", "dry-run", "idempotency-key", "url", "token", "json"];
 
+    /// Whether a flag is for a field that is read from a file.
+    fn is_file(flag: &str) -> bool {
+        let of_flag = kinds::own_fields().into_iter().find(|field| field.name.replace('_', "-") == flag);
+        of_flag.is_some_and(|field| matches!(field.ty, Type::Module | Type::Bytes))
+    }
+
     #[test]
     fn no_flag_is_dropped_beside_json_or_kind() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
@@ -261,7 +268,7 @@ mod tests {
                 "label" => "key=value",
                 "set" => "extra=1",
                 "data" | "a" | "b" => "[1]",
-                "kernel" | "module" | "input" => file,
+                name if is_file(name) => file,
                 _ => "1",
             };
             let flag = format!("--{name}");

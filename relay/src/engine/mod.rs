@@ -18,7 +18,7 @@ use std::{
 };
 
 use p2pnet_shared::{
-    engine::{CallOutcome, Engine, EngineName, Limits, Trap, WasmiEngine, WasmiModule, Watch},
+    engine::{CallOutcome, Engine, EngineName, Input, Limits, Trap, WasmiEngine, WasmiModule, Watch},
     units::Gas,
 };
 
@@ -105,7 +105,7 @@ impl NativeEngines {
     }
 
     /// One call in a fresh instance, and the engine that gave its outcome.
-    pub fn call(&mut self, module: &NativeModule, input: &[&[u8]], limits: &Limits) -> (EngineName, CallOutcome) {
+    pub fn call(&mut self, module: &NativeModule, input: Input<'_>, limits: &Limits) -> (EngineName, CallOutcome) {
         let worthwhile = module.compiled.get().is_some() || module.spent.load(Ordering::Relaxed) > WORTHWHILE_GAS;
         if !worthwhile && self.wasmtime.is_some() {
             let probe = Limits { gas: limits.gas.min(PROBE_GAS), ..*limits };

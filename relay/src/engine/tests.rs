@@ -22,17 +22,17 @@ fn folder(name: &str) -> PathBuf {
 fn tiny_calls_stay_on_wasmi_and_long_ones_go_to_wasmtime_with_the_same_gas() {
     let mut engines = NativeEngines::new(None);
     let tiny = engines.load(&counting(10)).unwrap();
-    let (engine, outcome) = engines.call(&tiny, &[b"x"], &Limits::default());
+    let (engine, outcome) = engines.call(&tiny, Input::of(b"x"), &Limits::default());
     assert_eq!((engine, outcome.output), (EngineName::Wasmi, Ok(Vec::new())));
     let rewritten = counting(1_000_000);
     let long = engines.load(&rewritten).unwrap();
-    let (engine, outcome) = engines.call(&long, &[b"x"], &Limits::default());
+    let (engine, outcome) = engines.call(&long, Input::of(b"x"), &Limits::default());
     assert_eq!(engine, EngineName::Wasmtime);
     let mut wasmi = WasmiEngine::new();
     let referee = wasmi.load(&rewritten).unwrap();
-    assert_eq!(wasmi.call(&referee, &[b"x"], &Limits::default()), outcome);
+    assert_eq!(wasmi.call(&referee, Input::of(b"x"), &Limits::default()), outcome);
     // Many tiny calls add up until compiling pays.
-    let last = (0..1_000_000).map(|_| engines.call(&tiny, &[b"x"], &Limits::default()).0);
+    let last = (0..1_000_000).map(|_| engines.call(&tiny, Input::of(b"x"), &Limits::default()).0);
     assert!(last.into_iter().any(|engine| engine == EngineName::Wasmtime));
 }
 
@@ -45,7 +45,7 @@ fn compiled_code_is_found_again_and_compiled_anew_when_damaged() {
     engine.load(&rewritten).unwrap();
     let mut again = WasmtimeEngine::new(Some(path.clone())).unwrap();
     let kept = again.load_kept(&rewritten).unwrap();
-    assert_eq!(again.call(&kept, &[b""], &Limits::default()).output, Ok(Vec::new()));
+    assert_eq!(again.call(&kept, Input::of(b""), &Limits::default()).output, Ok(Vec::new()));
     let file = std::fs::read_dir(&path).unwrap().next().unwrap().unwrap().path();
     let mut bytes = std::fs::read(&file).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
@@ -64,11 +64,11 @@ fn an_endless_kernel_is_stopped_from_outside_on_both_engines() {
     let mut wasmtime = WasmtimeEngine::new(None).unwrap();
     wasmtime.set_watch(Some(Arc::clone(&watch)));
     let module = wasmtime.load(&rewritten).unwrap();
-    assert_eq!(wasmtime.call(&module, &[b""], &Limits::default()).output, Err(Trap::Cancelled));
+    assert_eq!(wasmtime.call(&module, Input::of(b""), &Limits::default()).output, Err(Trap::Cancelled));
     let mut wasmi = WasmiEngine::new();
     wasmi.set_watch(Some(watch));
     let module = wasmi.load(&rewritten).unwrap();
-    assert_eq!(wasmi.call(&module, &[b""], &Limits::default()).output, Err(Trap::Cancelled));
+    assert_eq!(wasmi.call(&module, Input::of(b""), &Limits::default()).output, Err(Trap::Cancelled));
     assert_eq!(looks.load(Ordering::Relaxed), 8);
 }
 
@@ -81,8 +81,8 @@ fn programs_come_to_the_same_end_with_the_same_gas_on_both_engines() {
         let input = [command::arguments(&[]).unwrap(), command::part_input(0, program.input)].concat();
         let referee = wasmi.load(&rewritten).unwrap();
         let native = wasmtime.load(&rewritten).unwrap();
-        let outcome = wasmtime.call(&native, &[&input], &Limits::default());
-        assert_eq!(wasmi.call(&referee, &[&input], &Limits::default()), outcome, "{}", program.name);
+        let outcome = wasmtime.call(&native, Input::of(&input), &Limits::default());
+        assert_eq!(wasmi.call(&referee, Input::of(&input), &Limits::default()), outcome, "{}", program.name);
         let output = outcome.output.unwrap();
         let ended = command::ended(&output).unwrap();
         assert_eq!(ended.exit_code, program.exit_code, "{}", program.name);
@@ -113,7 +113,7 @@ fn the_other_form_of_a_kernel_is_found_though_it_comes_after_many_calls() {
     let other = engine.clone();
     let mut calls = |module: &WasmtimeModule, calls: usize| {
         let before = engine.stood_ready();
-        (0..calls).for_each(|_| assert!(engine.call(module, &[b"x"], &Limits::default()).output.is_ok()));
+        (0..calls).for_each(|_| assert!(engine.call(module, Input::of(b"x"), &Limits::default()).output.is_ok()));
         engine.stood_ready() - before
     };
     let module = {
@@ -159,11 +159,11 @@ fn code_that_was_compiled_elsewhere_and_cannot_be_read_for_a_moment_is_read_late
             .unwrap()
             .keep(&rewritten, |compiled| assert_eq!(compiled, Compiled::Ready));
         bound(0);
-        let (engine, outcome) = engines.call(&module, &[b""], &Limits::default());
+        let (engine, outcome) = engines.call(&module, Input::of(b""), &Limits::default());
         assert_eq!((engine, outcome.output.as_deref()), (EngineName::Wasmi, Ok(b"data".as_slice())));
         assert!(engines.lacked(), "a process that lacks nothing is to take its place");
         bound(1024);
-        assert_eq!(engines.call(&module, &[b""], &Limits::default()), (EngineName::Wasmtime, outcome));
+        assert_eq!(engines.call(&module, Input::of(b""), &Limits::default()), (EngineName::Wasmtime, outcome));
         assert!(!engines.lacked());
     };
     let test = "engine::tests::code_that_was_compiled_elsewhere_and_cannot_be_read_for_a_moment_is_read_later";
@@ -177,11 +177,11 @@ fn what_this_process_has_no_files_for_is_computed_by_wasmi_with_the_same_gas() {
         let mut engines = NativeEngines::new(None);
         let module = engines.load(&prepare(&wat::parse_str(LONG_WITH_DATA).unwrap()).unwrap().rewritten).unwrap();
         bound(0);
-        let (engine, outcome) = engines.call(&module, &[b""], &Limits::default());
+        let (engine, outcome) = engines.call(&module, Input::of(b""), &Limits::default());
         assert_eq!((engine, outcome.output.as_deref()), (EngineName::Wasmi, Ok(b"data".as_slice())));
         assert!(engines.lacked() && !engines.lacked(), "told once");
         bound(1024);
-        assert_eq!(engines.call(&module, &[b""], &Limits::default()), (EngineName::Wasmtime, outcome));
+        assert_eq!(engines.call(&module, Input::of(b""), &Limits::default()), (EngineName::Wasmtime, outcome));
         assert!(!engines.lacked());
     };
     let test = "engine::tests::what_this_process_has_no_files_for_is_computed_by_wasmi_with_the_same_gas";

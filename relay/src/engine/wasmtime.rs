@@ -6,7 +6,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -14,14 +14,11 @@ use std::{
 
 use p2pnet_shared::{
     engine::{
-        CallOutcome, Engine, EngineName, Limits, Trap, Watch,
-        drive::{self, Guest, Settings, Stop},
+        CallOutcome, Engine, EngineName, Input, Limits, Trap, Watch,
+        drive::{self, Guest, INIT, Settings, Stop},
         standing::{Kind, Rewind, Standing},
     },
-    kernel::{
-        self, Facts, MOST_MEMORIES, MOST_REWINDABLE_BYTES, MOST_TABLE_ELEMENTS, MOST_TABLES, STACK_BYTES, TrapReason,
-        exports,
-    },
+    kernel::{self, Facts, MOST_MEMORIES, MOST_TABLE_ELEMENTS, MOST_TABLES, STACK_BYTES, TrapReason, exports},
     units::Gas,
 };
 use wasmtime::{
@@ -61,7 +58,8 @@ pub const FILES_OF_INSTANCES: u64 = (INSTANCES_OF_ONE_THREAD as u64 + MOST_STAND
 /// Calls between two looks for a form that is not there yet, at first and at most: a look takes as long as some of them.
 const LEAST_CALLS_A_LOOK: u32 = 256;
 const MOST_CALLS_A_LOOK: u32 = 16_384;
-/// A kernel that takes longer to compile is not compiled twice: that would be too much for its bounds.
+/// A kernel that takes longer to compile is not compiled twice: that would be too much for its bounds. One that is prepared
+/// for many calls is, for as long as that may take.
 const SHORT: Duration = Duration::from_secs(5);
 
 /// wasmtime. Cheap to clone.
@@ -69,6 +67,8 @@ pub struct WasmtimeEngine {
     compiler: Compiler,
     folder: Option<Arc<CompiledFolder>>,
     watch: Option<Watch>,
+    /// The same for what stands ready, which outlives it.
+    lasting_watch: Arc<Mutex<Option<Watch>>>,
     /// Makes what stands ready, which lives for long and so needs no pool.
     lasting: Compiler,
     standing: Standing<WasmtimeGuest>,
@@ -172,7 +172,8 @@ impl WasmtimeEngine {
 
     fn made_of(compiler: Compiler, folder: Option<Arc<CompiledFolder>>) -> Result<Self, wasmtime::Error> {
         let lasting = Compiler::new(&config(None))?;
-        Ok(Self { compiler, folder, watch: None, lasting, standing: Standing::new(MOST_STANDING, TINY_GAS) })
+        let (lasting_watch, standing) = (Arc::default(), Standing::new(MOST_STANDING, TINY_GAS));
+        Ok(Self { compiler, folder, watch: None, lasting_watch, lasting, standing })
     }
 
     /// Whether instances come from memory that is kept for them.
@@ -194,8 +195,7 @@ impl WasmtimeEngine {
         let compiled = self.keep_as_is(rewritten);
         told(compiled);
         if compiled == Compiled::Ready
-            && began.elapsed() < SHORT
-            && may_rewind(rewritten)
+            && (began.elapsed() < SHORT || Facts::of(rewritten).is_some_and(|facts| facts.init))
             && let Some(form) = kernel::rewindable(rewritten)
         {
             self.keep_as_is(&form);
@@ -226,6 +226,7 @@ impl WasmtimeEngine {
 
     /// Has `watch` asked while kernels run on this clone, from the next call on.
     pub fn set_watch(&mut self, watch: Option<Watch>) {
+        *self.lasting_watch.lock().unwrap_or_else(PoisonError::into_inner) = watch.clone();
         self.watch = watch;
     }
 
@@ -242,13 +243,16 @@ impl WasmtimeEngine {
 
     fn ready(&self, module: &Module, rewritten: &[u8], may_compile: bool) -> Option<WasmtimeModule> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let facts = Facts::of(rewritten)?;
+        // What is larger is not called for tiny work, and compiling it twice would take long.
+        let may_rewind = kernel::may_rewind(rewritten.len(), &facts);
         Some(WasmtimeModule {
             ready: Linker::new(&self.compiler).instantiate_pre(module).ok()?,
             items: Items::of(module)?,
-            facts: Arc::new(Facts::of(rewritten)?),
+            facts: Arc::new(facts),
             rewindable: Arc::new(Rewindable {
                 number: NUMBER.fetch_add(1, Ordering::Relaxed),
-                rewritten: may_rewind(rewritten).then(|| rewritten.into()),
+                rewritten: may_rewind.then(|| rewritten.into()),
                 may_compile,
                 form: OnceLock::new(),
                 looks: Looks::default(),
@@ -272,7 +276,7 @@ impl WasmtimeEngine {
         &mut self,
         kind: Kind,
         module: &WasmtimeModule,
-        input: &[&[u8]],
+        input: Input<'_>,
         limits: &Limits,
     ) -> Option<CallOutcome> {
         let rewindable = &module.rewindable;
@@ -291,9 +295,17 @@ impl WasmtimeEngine {
             let _ = rewindable.form.set(form);
         }
         let (ready, items) = rewindable.form.get()?;
-        let lasting = &self.lasting;
-        let instantiate = || WasmtimeGuest::new(lasting, ready, items, None);
-        self.standing.call(kind, &module.facts, input, limits, instantiate)
+        let (lasting, watch) = (&self.lasting, Arc::clone(&self.lasting_watch));
+        // Whoever looks into a tiny call would see nothing.
+        let hook = kind.is_prepared().then(|| -> Watch {
+            Arc::new(move || {
+                let watch = watch.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                watch.and_then(|watch| watch())
+            })
+        });
+        let slice = (hook.is_some() && self.watch.is_some()).then_some(SLICE);
+        let instantiate = || WasmtimeGuest::new(lasting, ready, items, hook);
+        self.standing.call(kind, &module.facts, input, limits, slice, instantiate)
     }
 }
 
@@ -304,6 +316,7 @@ impl Clone for WasmtimeEngine {
             compiler: self.compiler.clone(),
             folder: self.folder.clone(),
             watch: self.watch.clone(),
+            lasting_watch: Arc::new(Mutex::new(self.watch.clone())),
             lasting: self.lasting.clone(),
             standing: Standing::new(MOST_STANDING, TINY_GAS),
         }
@@ -328,11 +341,6 @@ impl Items {
     }
 }
 
-/// What is larger is not called for tiny work, and compiling it twice would take long.
-fn may_rewind(rewritten: &[u8]) -> bool {
-    rewritten.len() <= MOST_REWINDABLE_BYTES
-}
-
 impl Engine for WasmtimeEngine {
     type Module = WasmtimeModule;
 
@@ -354,10 +362,10 @@ impl Engine for WasmtimeEngine {
         self.ready(&module, rewritten, true).ok_or(Trap::HostFailed)
     }
 
-    fn call(&mut self, module: &WasmtimeModule, input: &[&[u8]], limits: &Limits) -> CallOutcome {
+    fn call(&mut self, module: &WasmtimeModule, input: Input<'_>, limits: &Limits) -> CallOutcome {
         let slice = self.watch.is_some().then_some(SLICE);
         let call = || {
-            let kind = self.standing.kind(module.rewindable.number, input, limits);
+            let kind = self.standing.kind(module.rewindable.number, &module.facts, input, limits);
             if let Some(outcome) = self.call_standing(kind, module, input, limits) {
                 return outcome;
             }
@@ -500,6 +508,11 @@ impl Guest for WasmtimeGuest {
     fn run(&mut self, pointer: u32, length: u32) -> Result<u64, Stop> {
         let input = (pointer.cast_signed(), length.cast_signed());
         self.run.call(&mut self.store, input).map(i64::cast_unsigned).map_err(|error| stop(&error))
+    }
+
+    fn init(&mut self, pointer: u32, length: u32) -> Result<(), Stop> {
+        let init = self.instance.get_typed_func::<(i32, i32), ()>(&mut self.store, INIT).map_err(|_| HOST)?;
+        init.call(&mut self.store, (pointer.cast_signed(), length.cast_signed())).map_err(|error| stop(&error))
     }
 
     fn write(&mut self, pointer: u32, bytes: &[u8]) -> bool {

@@ -119,12 +119,7 @@ mod tests {
     }
 
     fn batch(calls: usize) -> Batch {
-        Batch {
-            kernel: Hash::of(b"any"),
-            common: Vec::new(),
-            calls: vec![Vec::new(); calls],
-            limits: Limits::default(),
-        }
+        Batch { kernel: Hash::of(b"any"), common: None, calls: vec![Vec::new(); calls], limits: Limits::default() }
     }
 
     #[test]

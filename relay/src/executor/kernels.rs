@@ -68,7 +68,7 @@ fn load(engines: &mut NativeEngines, hash: Hash, original: &[u8]) -> Result<Modu
 mod tests {
     use std::path::Path;
 
-    use p2pnet_shared::engine::{EngineName, Limits};
+    use p2pnet_shared::engine::{EngineName, Input, Limits};
 
     use super::*;
     use crate::{
@@ -111,7 +111,7 @@ mod tests {
                     let module = kernels.get(&mut engines, Hash::of(&original), &original).unwrap();
                     // So many tiny calls that both of its forms are wanted.
                     for _ in 0..600 {
-                        let (engine, outcome) = engines.call(&module, &[b"x"], &Limits::default());
+                        let (engine, outcome) = engines.call(&module, Input::of(b"x"), &Limits::default());
                         assert_eq!(outcome.output.as_deref(), Ok(b"x".as_slice()));
                         last = engine;
                     }

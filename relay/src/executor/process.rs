@@ -571,7 +571,7 @@ mod tests {
         let asked = Arc::new(Asked::default());
         let stop = Stop { asked: Arc::clone(&asked), running: Mutex::default() };
         asked.stop();
-        let batch = Batch { kernel: hash(1), common: Vec::new(), calls: vec![vec![1]], limits: Limits::default() };
+        let batch = Batch { kernel: hash(1), common: None, calls: vec![vec![1]], limits: Limits::default() };
         let order = Order { run: RUN, kernel: Arc::from([1_u8]), batch, cpu_percent: 100, asked };
         let (report, after) = worker.run(&order, &stop, &executor.shared.compilers, || {});
         assert_eq!((report.outcomes[0].output.clone(), after), (Err(Trap::Cancelled), After::GoesOn));

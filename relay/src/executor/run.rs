@@ -9,7 +9,7 @@ use std::{
 };
 
 use p2pnet_shared::{
-    engine::{BatchReport, CallOutcome, EngineName, Trap, batch},
+    engine::{BatchReport, CallOutcome, EngineName, Input, Trap, batch},
     units::Gas,
 };
 
@@ -64,7 +64,7 @@ fn run(engines: &mut NativeEngines, kernels: &Kernels, order: Order) -> Ran {
     report.outcomes = batch::run(&batch.calls, |call| match pace.look() {
         Some(trap) => CallOutcome { output: Err(trap), gas: Gas(0) },
         None => {
-            let (engine, outcome) = engines.call(&module, &[&batch.common, call], &batch.limits);
+            let (engine, outcome) = engines.call(&module, Input::with(batch.common.as_ref(), call), &batch.limits);
             report.engine = report.engine.max(engine);
             outcome
         }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use p2pnet_shared::{engine::Limits, id::Hash};
+use p2pnet_shared::{blob::Blob, engine::Limits, id::Hash};
 use p2pnet_test_kernels as kernels;
 
 use super::*;
@@ -20,7 +20,7 @@ fn endless() -> Arc<[u8]> {
 fn batch(kernel: &[u8], calls: &[&[u8]], limits: Limits) -> Batch {
     Batch {
         kernel: Hash::of(kernel),
-        common: b"<".to_vec(),
+        common: Some(Blob::new(b"<".to_vec())),
         calls: calls.iter().map(|call| call.to_vec()).collect(),
         limits,
     }

@@ -6,6 +6,7 @@ use std::{cell::Cell, sync::Arc, time::Instant};
 use axum::body::Bytes;
 use p2pnet_net::handle::Reservation;
 use p2pnet_shared::{
+    blob::Blob,
     id::{Hash, Holder, JobId},
     job::{
         Job, kinds,
@@ -319,13 +320,14 @@ fn read_tiny(text: &[u8]) -> Option<Result<Job, Refusal>> {
 /// What is to be written of a job. Takes a time in proportion to its bytes.
 fn ready(app: &App, job: Job, names_kernel: bool, place: Reservation, key: Option<(String, Hash)>) -> Ready {
     let (id, at) = (place.id(), now());
-    // A module that came with a job may be named by its hash in later ones.
-    let kernel = job.plan.module().map(|module| KeptKernel { blob: module.clone(), holder: job.holder });
-    if let Some(kernel) = &kernel {
+    // Modules that came with a job may be named by their hash in later ones.
+    let kept = |module: &Blob| KeptKernel { blob: module.clone(), holder: job.holder };
+    let kernels: Vec<KeptKernel> = job.plan.modules().into_iter().map(kept).collect();
+    for kernel in &kernels {
         app.sound.note(&kernel.blob, kinds::output_of(job.kind) == Output::Program);
     }
     let key = key.map(|(key, body)| KeyRecord { key, body, job: id, at });
-    let new = NewJob { id, record: new_record(id, &job, at), key, kernel, names_kernel };
+    let new = NewJob { id, record: new_record(id, &job, at), key, kernels, names_kernel };
     Ready { job, place, new }
 }
 

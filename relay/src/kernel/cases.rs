@@ -4,6 +4,7 @@
 //! | file | holds | without it |
 //! |---|---|---|
 //! | `NAME.in` | the input; names the case | |
+//! | `NAME.common` | what all calls of a kernel share | nothing |
 //! | `NAME.args` | arguments of a command, one a line | none |
 //! | `NAME.out` | the output, or a command's standard output | not looked at |
 //! | `NAME.err` | a command's standard error | not looked at |
@@ -17,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use p2pnet_shared::{engine::Trap, wire::MAX_OUTPUT};
+use p2pnet_shared::{blob::Blob, engine::Trap, wire::MAX_OUTPUT};
 
 use crate::{
     cli::failure::{Failure, word},
@@ -39,6 +40,8 @@ pub struct Case {
     pub name: String,
     /// What the call reads.
     pub input: Vec<u8>,
+    /// What all calls of a kernel share.
+    pub common: Option<Blob>,
     /// Arguments of a command.
     pub args: Vec<String>,
     /// What is expected.
@@ -80,7 +83,7 @@ fn names(folder: &Path) -> Result<BTreeSet<String>, Failure> {
         let (Some(stem), Some(ending)) = (text(path.file_stem()), text(path.extension())) else { continue };
         match ending.as_str() {
             "in" => inputs.insert(stem),
-            "args" | "out" | "err" | "exit" | "trap" => others.insert(stem),
+            "common" | "args" | "out" | "err" | "exit" | "trap" => others.insert(stem),
             _ => false,
         };
         if inputs.len() + others.len() > 2 * MOST_CASES {
@@ -116,7 +119,8 @@ fn read_case(folder: &Path, name: String) -> Result<Case, Failure> {
     };
     let args = lines("args")?.unwrap_or_default().lines().map(str::to_owned).collect();
     let input = read("in")?.unwrap_or_default();
-    Ok(Case { folder: folder.to_owned(), input, args, expected, name })
+    let common = read("common")?.map(Blob::new);
+    Ok(Case { folder: folder.to_owned(), input, common, args, expected, name })
 }
 
 /// The word of a `.trap` file.

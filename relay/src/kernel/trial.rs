@@ -6,7 +6,8 @@ use std::{
 };
 
 use p2pnet_shared::{
-    engine::{CallOutcome, Engine, Limits, Trap, WasmiEngine, Watch},
+    blob::Blob,
+    engine::{CallOutcome, Engine, Input, Limits, Trap, WasmiEngine, Watch},
     job::kinds::command::{self, End},
 };
 
@@ -49,9 +50,9 @@ pub fn test(trial: &Trial) -> Result<(), Failure> {
     let mut tally = Tally::default();
     for case in &cases {
         let (common, own) = input(&ready, case)?;
-        let input = [&common[..], &own];
-        let referee = deadline.time(|| wasmi.call(&on_wasmi, &input, &limits));
-        let native = deadline.time(|| wasmtime.call(&on_wasmtime, &input, &limits));
+        let input = Input::with(common.as_ref(), &own);
+        let referee = deadline.time(|| wasmi.call(&on_wasmi, input, &limits));
+        let native = deadline.time(|| wasmtime.call(&on_wasmtime, input, &limits));
         tally.add(trial, &ready, case, &referee, &native)?;
     }
     tally.end(trial)
@@ -60,12 +61,16 @@ pub fn test(trial: &Trial) -> Result<(), Failure> {
 const REPORT: &str = "this is a bug of p2pnet: please report it with the module and the case";
 
 /// Common bytes and own bytes of a call.
-fn input(ready: &Ready, case: &Case) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+fn input(ready: &Ready, case: &Case) -> Result<(Option<Blob>, Vec<u8>), Failure> {
     if ready.is_command {
-        return Ok((command::arguments(&case.args)?, command::part_input(0, &case.input)));
+        if case.common.is_some() {
+            let message = format!("{}.common: a command's calls share its arguments alone", case.name);
+            return Err(Failure::usage(message, "put what it reads into its input"));
+        }
+        return Ok((Some(Blob::new(command::arguments(&case.args)?)), command::part_input(0, &case.input)));
     }
     if case.args.is_empty() {
-        return Ok((Vec::new(), case.input.clone()));
+        return Ok((case.common.clone(), case.input.clone()));
     }
     Err(Failure::usage(
         format!("{}.args: a kernel takes no arguments", case.name),

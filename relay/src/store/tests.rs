@@ -36,7 +36,7 @@ fn job(n: u8) -> JobId {
 
 fn new_job(n: u8, key: Option<&str>) -> NewJob {
     let key = key.map(|key| KeyRecord { key: key.into(), body: Hash([1; 32]), job: job(n), at: Moment(7) });
-    NewJob { id: job(n), record: vec![n], key, kernel: Some(kernel(0, vec![0, n])), names_kernel: false }
+    NewJob { id: job(n), record: vec![n], key, kernels: vec![kernel(0, vec![0, n])], names_kernel: false }
 }
 
 /// One record at a time.
@@ -90,7 +90,7 @@ async fn whoever_sends_many_kernels_pushes_out_his_own_oldest_that_no_job_uses()
     put(1, 1).await;
     put(2, 1).await;
     // The stranger's first comes with a job that goes on.
-    let with_job = NewJob { kernel: Some(kernel(9, large(10))), ..new_job(10, None) };
+    let with_job = NewJob { kernels: vec![kernel(9, large(10))], ..new_job(10, None) };
     store.writer().promise(with_job).await.unwrap();
     for n in 11..60 {
         put(n, 9).await;
@@ -139,7 +139,7 @@ async fn in_use(store: &Store) -> BTreeSet<u8> {
 
 /// A job that only names a large kernel, or was sent with it.
 fn job_of(n: u8, names_kernel: bool) -> NewJob {
-    NewJob { kernel: Some(kernel(9, large(n))), names_kernel, ..new_job(n, None) }
+    NewJob { kernels: vec![kernel(9, large(n))], names_kernel, ..new_job(n, None) }
 }
 
 #[tokio::test]
@@ -388,7 +388,7 @@ async fn rubbish_in_any_page_of_a_database_is_named_at_the_start_and_left_alone(
     let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
     for n in 0..30 {
         let job =
-            NewJob { kernel: Some(kernel(n, vec![n; 3000])), names_kernel: true, ..new_job(n, Some(&n.to_string())) };
+            NewJob { kernels: vec![kernel(n, vec![n; 3000])], names_kernel: true, ..new_job(n, Some(&n.to_string())) };
         store.writer().promise(job).await.unwrap();
     }
     store.close().await;
@@ -688,14 +688,14 @@ async fn a_result_that_does_not_fit_leaves_the_store_to_everybody_else_and_is_ke
     let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
     let writer = store.writer();
     for n in 1..=4 {
-        writer.promise(NewJob { kernel: None, ..new_job(n, None) }).await.unwrap();
+        writer.promise(NewJob { kernels: Vec::new(), ..new_job(n, None) }).await.unwrap();
     }
     disk.leave(3 << 10);
     end(writer, 1, 9 << 20);
     end(writer, 2, 100);
     assert_eq!(writer.flush().await, Ok(()));
     for n in 5..15 {
-        assert_eq!(writer.promise(NewJob { kernel: None, ..new_job(n, None) }).await, Ok(()));
+        assert_eq!(writer.promise(NewJob { kernels: Vec::new(), ..new_job(n, None) }).await, Ok(()));
         writer.forget(StoreKey::Job(job(n)));
     }
     // One that fits is written though another does not.
@@ -739,7 +739,7 @@ async fn a_job_that_does_not_fit_empties_nobodys_shelf_and_free_pages_of_the_fil
     remove(writer, 9);
     writer.flush().await.unwrap();
     disk.leave(3 << 10);
-    let of = |n: u8, bytes: usize| NewJob { record: vec![n; bytes], kernel: None, ..new_job(n, None) };
+    let of = |n: u8, bytes: usize| NewJob { record: vec![n; bytes], kernels: Vec::new(), ..new_job(n, None) };
     assert_eq!(writer.promise(of(10, 9 << 20)).await, Err(Trouble::Full));
     assert_eq!(known(&store, 1..4).await, [1, 2, 3], "nothing has failed yet");
     assert_eq!(writer.promise(of(11, 5 << 19)).await, Ok(()), "the file does not grow by it");
@@ -754,7 +754,7 @@ async fn of_large_jobs_that_come_together_those_that_fit_are_taken() {
     let writer = store.writer();
     writer.promise(new_job(1, None)).await.unwrap();
     disk.leave(6 << 10);
-    let of = |n: u8, bytes: usize| NewJob { record: vec![n; bytes], kernel: None, ..new_job(n, None) };
+    let of = |n: u8, bytes: usize| NewJob { record: vec![n; bytes], kernels: Vec::new(), ..new_job(n, None) };
     let alone = store.alone.lock().await;
     let jobs = [of(2, 10), of(3, 20 << 20), of(4, 1 << 20), of(5, 4 << 20), of(6, 1 << 20)];
     let kept = futures::future::join_all(jobs.into_iter().map(async |job| {
@@ -794,7 +794,7 @@ async fn where_a_result_has_no_room_to_the_end_its_job_goes_on_from_its_spans_wh
     let path = disk.0.join("p2pnet.sqlite");
     let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
     let mut writer = store.writer();
-    writer.promise(NewJob { kernel: None, ..new_job(1, None) }).await.unwrap();
+    writer.promise(NewJob { kernels: Vec::new(), ..new_job(1, None) }).await.unwrap();
     let spans = [0, 1].map(|unit| StoreKey::Span(job(1), unit));
     for span in spans {
         writer.save(span, vec![1; 2 << 20]);
@@ -834,7 +834,7 @@ async fn what_does_not_fit_although_the_system_tells_of_room_leaves_it_to_everyb
     database.options = bounded;
     let alone = database.alone();
     let writer = &Writer::start(database, Caches::default()).unwrap();
-    let of = |n: u8, bytes: usize| NewJob { record: vec![n; bytes], kernel: None, ..new_job(n, None) };
+    let of = |n: u8, bytes: usize| NewJob { record: vec![n; bytes], kernels: Vec::new(), ..new_job(n, None) };
     let first = alone.lock().await;
     for (n, kib) in [(1, 900), (2, 400), (3, 1), (4, 900)] {
         end(writer, n, kib << 10);
@@ -880,7 +880,7 @@ async fn a_large_job_beyond_a_quota_takes_no_kernel_off_the_shelf() {
         store.writer().promise_kernel(kernel(n, large(n))).await.unwrap();
     }
     let (writer, _) = with_a_quota(&path, 100).await;
-    let of = |n: u8, bytes: usize| NewJob { record: vec![n; bytes], kernel: None, ..new_job(n, None) };
+    let of = |n: u8, bytes: usize| NewJob { record: vec![n; bytes], kernels: Vec::new(), ..new_job(n, None) };
     assert_eq!(writer.promise(of(1, 900 << 10)).await, Err(Trouble::Full));
     assert_eq!(known(&store, 1..4).await, [1, 2, 3]);
     // What is small and finds no room does.
@@ -904,7 +904,7 @@ async fn what_is_large_and_cannot_be_written_for_another_reason_leaves_the_store
                   BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END";
     sqlx::query(refuse).execute(&mut other).await.unwrap();
     let writer = store.writer();
-    let of = |n: u8, bytes: usize| NewJob { record: vec![n; bytes], kernel: None, ..new_job(n, None) };
+    let of = |n: u8, bytes: usize| NewJob { record: vec![n; bytes], kernels: Vec::new(), ..new_job(n, None) };
     end(writer, 1, 1 << 20);
     end(writer, 2, 100);
     assert_eq!((writer.flush().await, writer.trouble()), (Ok(()), None));
@@ -936,7 +936,7 @@ async fn spans_that_have_no_room_shut_no_store_and_are_let_go_beyond_their_bound
     }
     waits(7).await;
     assert_eq!(writer.trouble(), None);
-    writer.promise(NewJob { kernel: None, ..new_job(9, None) }).await.unwrap();
+    writer.promise(NewJob { kernels: Vec::new(), ..new_job(9, None) }).await.unwrap();
     // The first is let go when it comes, those that came while the file could not be written once they are left out.
     let alone = store.alone.lock().await;
     for unit in 10..13 {
@@ -968,7 +968,7 @@ async fn however_much_is_held_what_is_small_is_written_as_fast() {
     let time = async |from: u32| {
         let begun = std::time::Instant::now();
         for n in from..from + 200 {
-            let job = NewJob { id: name(n), record: vec![1], key: None, kernel: None, names_kernel: false };
+            let job = NewJob { id: name(n), record: vec![1], key: None, kernels: Vec::new(), names_kernel: false };
             writer.promise(job).await.unwrap();
         }
         begun.elapsed()
@@ -999,7 +999,7 @@ async fn a_job_whose_result_waited_and_is_forgotten_is_not_over_without_it() {
     let path = disk.0.join("p2pnet.sqlite");
     let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
     let writer = store.writer();
-    writer.promise(NewJob { kernel: None, ..new_job(1, None) }).await.unwrap();
+    writer.promise(NewJob { kernels: Vec::new(), ..new_job(1, None) }).await.unwrap();
     end(writer, 1, 9 << 20);
     until(async || writer.held().records == 1).await;
     assert_eq!(on_disk(&path).await, [(StoreKey::Job(job(1)), vec![1])], "a kill finds a job that goes on");
@@ -1200,7 +1200,7 @@ async fn a_start_reads_only_what_is_not_over_and_the_rest_comes_afterwards_also_
     let path = folder.join("p2pnet.sqlite");
     let (store, _) = Store::open(path.clone(), Caches::default()).await.unwrap();
     for n in 1..=3 {
-        store.writer().promise(NewJob { kernel: None, ..new_job(n, None) }).await.unwrap();
+        store.writer().promise(NewJob { kernels: Vec::new(), ..new_job(n, None) }).await.unwrap();
     }
     for n in 10..=u8::MAX {
         end(store.writer(), n, 10);

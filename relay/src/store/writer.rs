@@ -75,9 +75,9 @@ pub struct NewJob {
     pub record: Vec<u8>,
     /// The idempotency key that it came under.
     pub key: Option<KeyRecord>,
-    /// The kernel that it brought along or named, which later jobs may name.
-    pub kernel: Option<KeptKernel>,
-    /// Whether its source only names that: then it takes it from the store when it is read again.
+    /// The kernels that it brought along or named, which later jobs may name.
+    pub kernels: Vec<KeptKernel>,
+    /// Whether its source only names one of them: then it takes it from the store when it is read again.
     pub names_kernel: bool,
 }
 
@@ -177,7 +177,7 @@ impl Promise {
     fn bytes(&self) -> usize {
         let of_kernel = |kernel: &KeptKernel| kernel.blob.len();
         match &self.what {
-            Promised::Job(job) => job.record.len() + job.kernel.as_ref().map_or(0, of_kernel),
+            Promised::Job(job) => job.record.len() + job.kernels.iter().map(of_kernel).sum::<usize>(),
             Promised::Kernel(kernel) => of_kernel(kernel),
         }
     }
@@ -559,9 +559,12 @@ impl Batch {
 
     /// Kernels to keep, and the job that each came with, if it came with one.
     pub(super) fn kernels(&self) -> impl Iterator<Item = (Option<&NewJob>, &KeptKernel)> {
-        self.promises.iter().filter_map(|promise| match &promise.what {
-            Promised::Job(job) => job.kernel.as_ref().map(|kernel| (Some(job), kernel)),
-            Promised::Kernel(kernel) => Some((None, kernel)),
+        self.promises.iter().flat_map(|promise| {
+            let (job, kernels) = match &promise.what {
+                Promised::Job(job) => (Some(job), job.kernels.as_slice()),
+                Promised::Kernel(kernel) => (None, std::slice::from_ref(kernel)),
+            };
+            kernels.iter().map(move |kernel| (job, kernel))
         })
     }
 

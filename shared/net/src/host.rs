@@ -8,63 +8,14 @@ use std::{
 use futures::{FutureExt, future::BoxFuture};
 use p2pnet_shared::{
     blob::Blob,
-    engine::{Batch, BatchReport},
+    engine::BatchReport,
     id::{Hash, JobId},
     job::Job,
-    node::{Line, Merge, Merged, NodeConfig, RunId, Token},
+    node::{HostOrder, Line, Merged, NodeConfig, RunId, Token},
     refusal::Refusal,
     store::{Change, StoreKey},
     units::Moment,
 };
-
-/// Orders that the loop passes on to the platform. None of them may block: the loop waits for nothing.
-#[derive(Debug)]
-pub enum HostOrder {
-    /// Run a batch; answered by exactly one [`HostFact::Executed`], whatever happens (time over, worker died, aborted).
-    /// The host rewrites the kernel (`p2pnet_shared::kernel::prepare`) and compiles it once per hash, and keeps it.
-    Execute {
-        /// Comes back in the fact.
-        run: RunId,
-        /// The kernel's original bytes.
-        kernel: Arc<[u8]>,
-        /// What to run.
-        batch: Batch,
-        /// Share of the core's time that it may take, 1 to 100 percent.
-        cpu_percent: u8,
-    },
-    /// Stop a run at once (terminate its worker); its fact still comes.
-    Abort {
-        /// Which.
-        run: RunId,
-    },
-    /// Set a run aside where it stands (`rests`), or let it go on. Time set aside counts neither for its limit nor as work.
-    Rest {
-        /// Which.
-        run: RunId,
-        /// Which of the two.
-        rests: bool,
-    },
-    /// Make one result of a job's large outputs ([`Merge::run`]), which takes long, beside the loop where there are threads;
-    /// answered by exactly one [`HostFact::Merged`], whatever happens.
-    Merge {
-        /// Comes back in the fact.
-        job: JobId,
-        /// What to do.
-        merge: Merge,
-    },
-    /// Change records, all of them at once or none.
-    Change(Vec<Change>),
-    /// The same, and say so by [`HostFact::Kept`] once it outlives this process, or once somebody was told that nothing does.
-    Keep {
-        /// Comes back in the fact.
-        token: Token,
-        /// What to change.
-        changes: Vec<Change>,
-    },
-    /// How many batches will run at once from now on (cores lent), 0 while nothing is lent; the host sizes its pool. Runs
-    /// already ordered still get their fact.
-    Cores(u16),
-}
 
 /// What the platform reports to the loop, through the channel given to it at the start.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use p2pnet_shared::{
     api::ProviderSettings,
     id::{JobId, NodeId},
     job::Job,
-    node::{Effect, Input, Node, held_bytes},
+    node::{Effect, Input, NetworkOrder, Node, Notice, held_bytes},
     refusal::Refusal,
     units::Moment,
     wire::Role,
@@ -18,7 +18,7 @@ use p2pnet_shared::{
 use crate::{
     StartError,
     handle::{Command, Handle},
-    host::{Host, HostFact, HostOrder, Start},
+    host::{Host, HostFact, Start},
     limits,
     links::Links,
     listeners::Listeners,
@@ -326,31 +326,27 @@ impl<H: Host> Loop<H> {
     }
 
     fn settings(&mut self, now: Moment, settings: ProviderSettings) {
-        self.host.carry_out(HostOrder::Cores(if settings.lending { settings.cores } else { 0 }));
         self.node.handle(now, Input::Settings(settings));
     }
 
     fn carry_out(&mut self, now: Moment) {
         while let Some(effect) = self.node.poll_effect() {
             match effect {
-                // Its failure, if it fails at once, is the next turn's business.
-                Effect::Dial { node, addresses } => self.links.dial(now, node, &addresses),
-                Effect::Hang { node, banned } => self.links.hang(node, banned),
-                Effect::Send { to, message } => self.links.send(now, to, &message),
-                Effect::Execute { run, kernel, batch, cpu_percent } => {
-                    self.host.carry_out(HostOrder::Execute { run, kernel, batch, cpu_percent });
-                }
-                Effect::Abort { run } => self.host.carry_out(HostOrder::Abort { run }),
-                Effect::Rest { run, rests } => self.host.carry_out(HostOrder::Rest { run, rests }),
-                Effect::Merge { job, merge } => self.host.carry_out(HostOrder::Merge { job, merge }),
-                Effect::Change(changes) => self.host.carry_out(HostOrder::Change(changes)),
-                Effect::Keep { token, changes } => self.host.carry_out(HostOrder::Keep { token, changes }),
-                Effect::JobChanged(id) => {
-                    let is_over = self.node.is_over(id) == Some(true);
-                    self.listeners.job_changed(id, self.node.owner(id), is_over);
-                }
-                Effect::JobRemoved { id, owner } => self.listeners.job_removed(id, owner),
-                Effect::NetworkChanged => self.listeners.network_changed(),
+                Effect::Network(order) => match order {
+                    // Its failure, if it fails at once, is the next turn's business.
+                    NetworkOrder::Dial { node, addresses } => self.links.dial(now, node, &addresses),
+                    NetworkOrder::Hang { node, banned } => self.links.hang(node, banned),
+                    NetworkOrder::Send { to, message } => self.links.send(now, to, &message),
+                },
+                Effect::Host(order) => self.host.carry_out(order),
+                Effect::Tell(notice) => match notice {
+                    Notice::JobChanged(id) => {
+                        let is_over = self.node.is_over(id) == Some(true);
+                        self.listeners.job_changed(id, self.node.owner(id), is_over);
+                    }
+                    Notice::JobRemoved { id, owner } => self.listeners.job_removed(id, owner),
+                    Notice::NetworkChanged => self.listeners.network_changed(),
+                },
             }
         }
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     id::{JobId, NodeId},
     job::{JobState, kinds},
-    node::{Effect, Found, Input, Keep, Node, NodeConfig, read_line, read_status},
+    node::{Effect, Found, HostOrder, Input, Keep, Node, NodeConfig, read_line, read_status},
     store::StoreKey,
     wire::Role,
 };
@@ -156,7 +156,9 @@ type Records = BTreeMap<StoreKey, Vec<u8>>;
 
 fn saved(node: &mut Node, records: &mut Records) {
     while let Some(effect) = node.poll_effect() {
-        let (Effect::Change(changes) | Effect::Keep { changes, .. }) = effect else { continue };
+        let (Effect::Host(HostOrder::Change(changes)) | Effect::Host(HostOrder::Keep { changes, .. })) = effect else {
+            continue;
+        };
         for (key, record) in changes {
             match record {
                 Some(record) => _ = records.insert(key, record),
@@ -220,8 +222,9 @@ fn what_a_node_did_in_1970_is_neither_old_nor_long_once_the_clock_is_set() {
     let mark = clock.mark("a", Millis(20_000), Moment(LATER + 10_000));
     let mut clock = SteadyClock::go_on(&mark, "b", Millis(5), Moment(2_000));
     let mut third = node();
-    third.restore(clock.read(Millis(5), Moment(2_000)), restored(&records), &kinds::read);
-    third.handle(clock.read(Millis(5), Moment(2_000)), loaded(&records));
+    let now = clock.read(Millis(5), Moment(2_000));
+    third.restore(now, restored(&records), &kinds::read);
+    third.handle(now, loaded(&records));
     third.handle(clock.read(Millis(1_005), Moment(LATER + DAY)), Input::Tick);
     saved(&mut third, &mut records);
     let now = clock.read(Millis(1_005), Moment(LATER + DAY));

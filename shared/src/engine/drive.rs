@@ -2,7 +2,7 @@
 //!
 //! An engine only says how to do each step ([`Guest`]); order, checks and what a failure is called are decided here.
 
-use super::{CallOutcome, Limits, Trap};
+use super::{CallOutcome, Input, Limits, Trap};
 use crate::{
     kernel::{Facts, PAGE_BYTES, TrapReason, exports},
     units::Gas,
@@ -24,6 +24,11 @@ pub const TRAP_REASON: &str = "trap_reason";
 /// A kernel that exports a function `() -> i64` of this name gets another body for it: one that answers with the gas used
 /// since it was first called, the same on every engine.
 pub const GAS_USED: &str = "gas_used";
+
+/// A kernel may export a function `(pointer: i32, length: i32) -> ()` of this name. It is called once in an instance, before
+/// any other call but those of `start`, with the bytes that all calls share (as `alloc` placed them); the calls then get
+/// their own bytes alone. What it leaves in memory and globals is there for each call as if nothing had been called between.
+pub const INIT: &str = "init";
 
 /// A function of the kernel did not return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +53,21 @@ pub struct Settings {
     pub pages: i32,
 }
 
+impl Settings {
+    /// Those of a call within limits, with so many pages; gas is handed out in slices, if there is somebody to look.
+    pub(super) fn of(limits: &Limits, slice: Option<i64>, pages: u64) -> Self {
+        let gas = i64::try_from(limits.gas.0).unwrap_or(i64::MAX);
+        let first = slice.unwrap_or(gas).clamp(0, gas);
+        let pages = i32::try_from(pages).unwrap_or(i32::MAX);
+        Self { gas: first, reserve: gas - first, slice: slice.unwrap_or(0), pages }
+    }
+
+    /// What was used where so much is left.
+    fn used(self, left: i64) -> Gas {
+        Gas(self.gas.saturating_add(self.reserve).saturating_sub(left.max(0)).unsigned_abs())
+    }
+}
+
 /// A fresh instance of a rewritten kernel.
 pub trait Guest {
     /// Sets the exported globals.
@@ -62,6 +82,8 @@ pub trait Guest {
     fn alloc(&mut self, length: u32) -> Result<u32, Stop>;
     /// Calls `run`.
     fn run(&mut self, pointer: u32, length: u32) -> Result<u64, Stop>;
+    /// Calls `init`.
+    fn init(&mut self, pointer: u32, length: u32) -> Result<(), Stop>;
     /// Writes to memory; `false` if it would lie outside.
     fn write(&mut self, pointer: u32, bytes: &[u8]) -> bool;
     /// Copies out of memory; `None` if it lies outside.
@@ -71,7 +93,7 @@ pub trait Guest {
 /// Carries out one call. `slice` is the gas after which the guest's hook is called, if it has one. `instantiate` is only asked if the limits allow an instance at all.
 pub fn call<G: Guest>(
     facts: &Facts,
-    input: &[&[u8]],
+    input: Input<'_>,
     limits: &Limits,
     slice: Option<i64>,
     instantiate: impl FnOnce() -> Result<G, Trap>,
@@ -85,14 +107,22 @@ pub fn call<G: Guest>(
         Ok(guest) => guest,
         Err(trap) => return none(trap),
     };
-    let gas = i64::try_from(limits.gas.0).unwrap_or(i64::MAX);
-    let first = slice.unwrap_or(gas).clamp(0, gas);
-    let pages = i32::try_from(pages).unwrap_or(i32::MAX);
-    let settings = Settings { gas: first, reserve: gas - first, slice: slice.unwrap_or(0), pages };
+    let settings = Settings::of(limits, slice, pages);
+    if facts.init
+        && let Err(trap) = prepare(&mut guest, facts, input, settings)
+    {
+        return CallOutcome { output: Err(trap), gas: used(&mut guest, settings) };
+    }
     if guest.set(settings).is_err() {
         return none(Trap::HostFailed);
     }
-    let mut output = steps(&mut guest, facts, input, limits);
+    let output =
+        if facts.init { own(&mut guest, facts, input, limits) } else { steps(&mut guest, facts, input, limits) };
+    outcome(&mut guest, settings, output)
+}
+
+/// What a call came to, with the gas that it used since that was set.
+pub(super) fn outcome<G: Guest>(guest: &mut G, settings: Settings, mut output: Result<Vec<u8>, Trap>) -> CallOutcome {
     let (left, reserve) = guest.gas_left();
     let left = left.saturating_add(reserve);
     // Gas went below zero where nobody looked; whoever gives the same call more gas must not hear of another end.
@@ -110,15 +140,51 @@ pub fn call<G: Guest>(
             Err(Trap::TimedOut | Trap::Cancelled | Trap::HostFailed) => output,
         };
     }
-    CallOutcome { output, gas: Gas(gas.saturating_sub(left.max(0)).unsigned_abs()) }
+    CallOutcome { output, gas: settings.used(left) }
 }
 
-fn steps<G: Guest>(guest: &mut G, facts: &Facts, input: &[&[u8]], limits: &Limits) -> Result<Vec<u8>, Trap> {
+fn used<G: Guest>(guest: &mut G, settings: Settings) -> Gas {
+    let (left, reserve) = guest.gas_left();
+    settings.used(left.saturating_add(reserve))
+}
+
+/// Prepares a fresh instance of a kernel with an `init`, which gets what all calls share. What that takes is none of a call's:
+/// it is the same for a call in an instance that was prepared before.
+pub(super) fn prepare<G: Guest>(
+    guest: &mut G,
+    facts: &Facts,
+    input: Input<'_>,
+    settings: Settings,
+) -> Result<(), Trap> {
+    guest.set(settings).map_err(|_| Trap::HostFailed)?;
     for name in &facts.start {
         guest.start(name).map_err(|stop| trap(guest, stop))?;
     }
-    let total = input.iter().map(|part| part.len() as u64).sum::<u64>();
-    let length = u32::try_from(total).map_err(|_| Trap::OutOfMemory)?;
+    let shared = input.shared();
+    let length = u32::try_from(shared.len()).map_err(|_| Trap::OutOfMemory)?;
+    let pointer = guest.alloc(length).map_err(|stop| trap(guest, stop))?;
+    if !guest.write(pointer, shared) || (pointer == 0 && length > 0) {
+        return Err(Trap::BrokenContract);
+    }
+    guest.init(pointer, length).map_err(|stop| trap(guest, stop))?;
+    let (left, reserve) = guest.gas_left();
+    if left.saturating_add(reserve) < 0 { Err(Trap::OutOfGas) } else { Ok(()) }
+}
+
+/// A call in an instance that is prepared.
+pub(super) fn own<G: Guest>(guest: &mut G, facts: &Facts, input: Input<'_>, limits: &Limits) -> Result<Vec<u8>, Trap> {
+    called(guest, facts, Input::of(input.own), limits)
+}
+
+fn steps<G: Guest>(guest: &mut G, facts: &Facts, input: Input<'_>, limits: &Limits) -> Result<Vec<u8>, Trap> {
+    for name in &facts.start {
+        guest.start(name).map_err(|stop| trap(guest, stop))?;
+    }
+    called(guest, facts, input, limits)
+}
+
+fn called<G: Guest>(guest: &mut G, facts: &Facts, input: Input<'_>, limits: &Limits) -> Result<Vec<u8>, Trap> {
+    let length = u32::try_from(input.length()).map_err(|_| Trap::OutOfMemory)?;
     let pointer = match guest.alloc(length) {
         // Input for which there is no room ends this call like any want of memory.
         Err(Stop::Trap) if goes_on(guest, facts) => return again(guest, facts, (0, 0), limits),
@@ -132,11 +198,11 @@ pub(super) fn go<G: Guest>(
     guest: &mut G,
     facts: &Facts,
     pointer: u32,
-    input: &[&[u8]],
+    input: Input<'_>,
     limits: &Limits,
 ) -> Result<Vec<u8>, Trap> {
     let mut at = pointer;
-    for part in input {
+    for part in [input.shared(), input.own] {
         if !guest.write(at, part) {
             return Err(Trap::BrokenContract);
         }

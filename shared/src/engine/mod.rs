@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::wasmi::{WasmiEngine, WasmiModule};
 
-use crate::{id::Hash, refusal::Code, units::Gas};
+use crate::{blob::Blob, id::Hash, refusal::Code, units::Gas};
 
 /// Which engine ran an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -123,8 +123,56 @@ pub trait Engine {
     /// Makes a kernel ready. `rewritten` has passed [`crate::kernel`]'s rewrite.
     fn load(&mut self, rewritten: &[u8]) -> Result<Self::Module, Trap>;
 
-    /// One call in a fresh instance: `input` is the common bytes followed by the call's own bytes.
-    fn call(&mut self, module: &Self::Module, input: &[&[u8]], limits: &Limits) -> CallOutcome;
+    /// One call, as in a fresh instance.
+    fn call(&mut self, module: &Self::Module, input: Input<'_>, limits: &Limits) -> CallOutcome;
+}
+
+/// What a call gets.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// What all calls of the stage share, if there is any: before the call's own bytes, or for the `init` of a kernel that
+    /// has one ([`drive`]).
+    pub common: Option<Common<'a>>,
+    /// The call's own bytes.
+    pub own: &'a [u8],
+}
+
+/// Bytes that calls share, and their name, by which an engine knows whether an instance was prepared with them.
+#[derive(Clone, Copy, Debug)]
+pub struct Common<'a> {
+    /// Their hash.
+    pub name: Hash,
+    /// The bytes.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Input<'a> {
+    /// That of a call that shares nothing.
+    pub fn of(own: &'a [u8]) -> Self {
+        Self { common: None, own }
+    }
+
+    /// That of a call of a batch.
+    pub fn with(common: Option<&'a Blob>, own: &'a [u8]) -> Self {
+        Self { common: common.map(Common::of), own }
+    }
+
+    /// The bytes that are shared, none if nothing is.
+    pub fn shared(self) -> &'a [u8] {
+        self.common.map_or(&[], |common| common.bytes)
+    }
+
+    /// How many bytes it has in all.
+    pub fn length(self) -> u64 {
+        (self.shared().len() as u64).saturating_add(self.own.len() as u64)
+    }
+}
+
+impl<'a> Common<'a> {
+    /// Those of a blob.
+    pub fn of(blob: &'a Blob) -> Self {
+        Self { name: blob.hash(), bytes: blob }
+    }
 }
 
 /// A batch as the host's executor gets it: the same kernel over several inputs, one call each.
@@ -132,9 +180,9 @@ pub trait Engine {
 pub struct Batch {
     /// Name of the kernel's original bytes.
     pub kernel: Hash,
-    /// Bytes put before every call's own bytes, so that what all tasks share travels once. May be empty.
-    #[serde(with = "serde_bytes")]
-    pub common: Vec<u8>,
+    /// What all calls share, so that it travels once ([`Input::common`]).
+    #[serde(with = "crate::blob::within_a_host")]
+    pub common: Option<Blob>,
     /// One input a call.
     #[serde(with = "crate::bytes::each")]
     pub calls: Vec<Vec<u8>>,

@@ -4,12 +4,16 @@
 //! again, an instance of its [rewindable form](crate::kernel::rewindable) is brought to where its input goes, its state is
 //! saved there, and after each call it is set back to that. What it gives and the gas it takes are those of a fresh
 //! instance; whatever ends in another way than with an output is made again in a fresh one, which then decides.
+//!
+//! A kernel that is [prepared](drive::INIT) with what its calls share stands ready behind that from its first call on, for
+//! input of any length: what a model or a table takes is then paid once a thread. One such stands at a time.
 
 use super::{
-    CallOutcome, Limits,
+    CallOutcome, Input, Limits,
     drive::{self, Guest, Settings},
 };
 use crate::{
+    id::Hash,
     kernel::{Facts, PAGE_BYTES},
     units::Gas,
 };
@@ -60,20 +64,34 @@ pub struct Standing<G> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
     module: u64,
-    length: u64,
+    begins: Begins,
     /// What the kernel can count with: gas at the start, and pages.
     gas: Gas,
     pages: u64,
 }
 
+/// How calls begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begins {
+    /// With room for so many bytes.
+    At { length: u64 },
+    /// In an instance that was prepared with these bytes.
+    Prepared { common: Option<Hash> },
+}
+
 struct Ready<G> {
     kind: Kind,
     guest: G,
-    /// Where input goes.
-    pointer: u32,
-    /// Gas used to get here.
-    used: i64,
+    stands: Stands,
     used_at: u64,
+}
+
+/// Where an instance stands from which its calls go on.
+enum Stands {
+    /// Its input goes there, and so much gas was used to get here.
+    Input { pointer: u32, used: i64 },
+    /// It is prepared, and a call has all before it.
+    Prepared,
 }
 
 struct Counted {
@@ -102,13 +120,14 @@ impl<G: Rewind> Standing<G> {
     }
 
     /// The kind of a call. `module` tells the modules of this thread apart.
-    pub fn kind(&self, module: u64, input: &[&[u8]], limits: &Limits) -> Kind {
-        Kind {
-            module,
-            length: input.iter().map(|part| part.len() as u64).sum(),
-            gas: limits.gas.min(self.most_gas),
-            pages: limits.memory_bytes / PAGE_BYTES,
+    pub fn kind(&self, module: u64, facts: &Facts, input: Input<'_>, limits: &Limits) -> Kind {
+        let pages = limits.memory_bytes / PAGE_BYTES;
+        if facts.init {
+            let begins = Begins::Prepared { common: input.common.map(|common| common.name) };
+            // What is kept to be put back takes as much again.
+            return Kind { module, begins, gas: limits.gas, pages: pages / 2 };
         }
+        Kind { module, begins: Begins::At { length: input.length() }, gas: limits.gas.min(self.most_gas), pages }
     }
 
     /// Whether a guest stands ready for such calls, or there were enough of them to make one.
@@ -119,6 +138,9 @@ impl<G: Rewind> Standing<G> {
             return true;
         }
         let counted = self.counted.iter().find(|counted| counted.kind == kind);
+        if kind.is_prepared() {
+            return counted.is_none_or(|counted| counted.rests_until <= now);
+        }
         counted.is_some_and(|counted| counted.calls >= WORTHWHILE_CALLS && counted.rests_until <= now)
             && (self.guests.len() < self.most || self.guests.iter().any(|ready| ready.is_idle(now)))
     }
@@ -152,7 +174,7 @@ impl<G: Rewind> Standing<G> {
 
     /// Counts a call that a fresh instance made.
     pub fn saw(&mut self, kind: Kind, outcome: &CallOutcome) {
-        let (now, is_tiny) = (self.now, outcome.output.is_ok() && outcome.gas <= self.most_gas);
+        let (now, is_tiny) = (self.now, outcome.output.is_ok() && (kind.is_prepared() || outcome.gas <= self.most_gas));
         if let Some(counted) = self.counted.iter_mut().find(|counted| counted.kind == kind) {
             counted.calls = if is_tiny { counted.calls.saturating_add(1) } else { 0 };
             counted.seen_at = now;
@@ -161,29 +183,29 @@ impl<G: Rewind> Standing<G> {
         if !is_tiny {
             return;
         }
-        if self.counted.len() >= MOST_COUNTED
-            && let Some(oldest) = (0..self.counted.len()).min_by_key(|place| self.counted[*place].seen_at)
-        {
-            self.counted.swap_remove(oldest);
-        }
-        self.counted.push(Counted { kind, calls: 1, rests_until: 0, seen_at: now });
+        self.count(Counted { kind, calls: 1, rests_until: 0, seen_at: now });
     }
 
     /// A call of a kind that is worthwhile, in the guest that stands ready for it, which `instantiate` makes if there is
-    /// none. `None` if that did not end with an output: then a fresh instance is to make the call.
+    /// none. `slice` is the gas after which a guest that is prepared has its hook called, if it has one. `None` if that did not
+    /// end with an output: then a fresh instance is to make the call.
     pub fn call(
         &mut self,
         kind: Kind,
         facts: &Facts,
-        input: &[&[u8]],
+        input: Input<'_>,
         limits: &Limits,
+        slice: Option<i64>,
         instantiate: impl FnOnce() -> Option<G>,
     ) -> Option<CallOutcome> {
         let place = self.guests.iter().position(|ready| ready.kind == kind);
         let ready = place.map(|place| self.guests.swap_remove(place));
-        let ready = ready.or_else(|| Ready::new(kind, facts, instantiate()?));
+        if ready.is_none() && kind.is_prepared() {
+            self.guests.retain(|ready| !ready.kind.is_prepared());
+        }
+        let ready = ready.or_else(|| Ready::new(kind, facts, input, slice, instantiate()?));
         let done = ready.and_then(|mut ready| {
-            let outcome = ready.call(facts, input, limits)?;
+            let outcome = ready.call(facts, input, limits, slice)?;
             Some((ready, outcome))
         });
         let Some((mut ready, outcome)) = done else {
@@ -228,33 +250,72 @@ impl<G: Rewind> Standing<G> {
 
     /// Such calls are left to fresh instances for a while.
     pub fn rest(&mut self, kind: Kind) {
-        if let Some(counted) = self.counted.iter_mut().find(|counted| counted.kind == kind) {
-            counted.rests_until = self.now + REST_CALLS;
+        let (now, rests_until) = (self.now, self.now + REST_CALLS);
+        match self.counted.iter_mut().find(|counted| counted.kind == kind) {
+            Some(counted) => counted.rests_until = rests_until,
+            None => self.count(Counted { kind, calls: 0, rests_until, seen_at: now }),
+        }
+    }
+
+    fn count(&mut self, counted: Counted) {
+        if self.counted.len() >= MOST_COUNTED
+            && let Some(oldest) = (0..self.counted.len()).min_by_key(|place| self.counted[*place].seen_at)
+        {
+            self.counted.swap_remove(oldest);
+        }
+        self.counted.push(counted);
+    }
+}
+
+impl Kind {
+    /// Whether its instances are prepared with what calls share.
+    pub fn is_prepared(self) -> bool {
+        match self.begins {
+            Begins::Prepared { .. } => true,
+            Begins::At { .. } => false,
         }
     }
 }
 
 impl<G: Rewind> Ready<G> {
-    /// Brings a fresh guest to where its input goes.
-    fn new(kind: Kind, facts: &Facts, mut guest: G) -> Option<Self> {
+    /// Brings a fresh guest to where its calls begin to differ.
+    fn new(kind: Kind, facts: &Facts, input: Input<'_>, slice: Option<i64>, mut guest: G) -> Option<Self> {
         let gas = i64::try_from(kind.gas.0).ok()?;
         if facts.initial_pages > kind.pages {
             return None;
         }
-        guest.set(settings(kind, gas)).ok()?;
-        for name in &facts.start {
-            guest.start(name).ok()?;
-        }
-        let pointer = guest.alloc(u32::try_from(kind.length).ok()?).ok()?;
-        let (left, reserve) = guest.gas_left();
-        let used = gas.checked_sub(left.checked_add(reserve)?)?;
-        guest.save().then_some(Self { kind, guest, pointer, used, used_at: 0 })
+        let stands = match kind.begins {
+            Begins::At { length } => {
+                guest.set(settings(kind, gas)).ok()?;
+                for name in &facts.start {
+                    guest.start(name).ok()?;
+                }
+                let pointer = guest.alloc(u32::try_from(length).ok()?).ok()?;
+                let (left, reserve) = guest.gas_left();
+                Stands::Input { pointer, used: gas.checked_sub(left.checked_add(reserve)?)? }
+            }
+            Begins::Prepared { .. } => {
+                drive::prepare(&mut guest, facts, input, sliced(kind, slice)).ok()?;
+                Stands::Prepared
+            }
+        };
+        guest.save().then_some(Self { kind, guest, stands, used_at: 0 })
     }
 
-    fn call(&mut self, facts: &Facts, input: &[&[u8]], limits: &Limits) -> Option<CallOutcome> {
+    fn call(&mut self, facts: &Facts, input: Input<'_>, limits: &Limits, slice: Option<i64>) -> Option<CallOutcome> {
         let gas = i64::try_from(self.kind.gas.0).ok()?;
-        self.guest.set(settings(self.kind, gas.checked_sub(self.used)?)).ok()?;
-        let output = drive::go(&mut self.guest, facts, self.pointer, input, limits).ok()?;
+        let (pointer, used) = match self.stands {
+            Stands::Input { pointer, used } => (pointer, used),
+            Stands::Prepared => {
+                let settings = sliced(self.kind, slice);
+                self.guest.set(settings).ok()?;
+                let output = drive::own(&mut self.guest, facts, input, limits);
+                let outcome = drive::outcome(&mut self.guest, settings, output);
+                return outcome.output.is_ok().then_some(outcome);
+            }
+        };
+        self.guest.set(settings(self.kind, gas.checked_sub(used)?)).ok()?;
+        let output = drive::go(&mut self.guest, facts, pointer, input, limits).ok()?;
         let (left, reserve) = self.guest.gas_left();
         let left = left.checked_add(reserve)?;
         let used = u64::try_from(gas.checked_sub(left)?).ok()?;
@@ -264,6 +325,12 @@ impl<G: Rewind> Ready<G> {
     fn is_idle(&self, now: u64) -> bool {
         now.saturating_sub(self.used_at) > IN_USE_CALLS
     }
+}
+
+/// Gas in slices, since a call of what is prepared may be long.
+fn sliced(kind: Kind, slice: Option<i64>) -> Settings {
+    let limits = Limits { gas: kind.gas, ..Limits::default() };
+    Settings::of(&limits, slice, kind.pages)
 }
 
 /// All of the gas at once: there is so little that nobody need look meanwhile.
@@ -276,6 +343,7 @@ fn settings(kind: Kind, gas: i64) -> Settings {
 mod tests {
     use super::*;
     use crate::{
+        blob::Blob,
         engine::{Engine as _, Trap, WasmiEngine, WasmiModule},
         kernel,
     };
@@ -332,14 +400,14 @@ mod tests {
             make: impl Fn(&Self) -> Option<G>,
         ) -> (CallOutcome, bool) {
             let limits = Limits { gas: Gas(10_000_000), ..Limits::default() };
-            let kind = standing.kind(1, &[input], &limits);
+            let kind = standing.kind(1, &self.facts, Input::of(input), &limits);
             if standing.is_worthwhile(kind)
                 && standing.makes_room(kind, self.memories)
-                && let Some(outcome) = standing.call(kind, &self.facts, &[input], &limits, || make(self))
+                && let Some(outcome) = standing.call(kind, &self.facts, Input::of(input), &limits, None, || make(self))
             {
                 return (outcome, true);
             }
-            let outcome = self.engine.call(&self.fresh, &[input], &limits);
+            let outcome = self.engine.call(&self.fresh, Input::of(input), &limits);
             standing.saw(kind, &outcome);
             (outcome, false)
         }
@@ -353,7 +421,7 @@ mod tests {
         for round in 0..200_u8 {
             let input = [3 + round % 50; 16];
             let (outcome, stood) = here.call(&mut standing, &input, make);
-            let fresh = here.engine.call(&here.fresh, &[&input], &Limits::default());
+            let fresh = here.engine.call(&here.fresh, Input::of(&input), &Limits::default());
             assert_eq!(outcome, fresh, "{round}");
             assert_eq!(outcome.output.unwrap()[16..], [1, 0, 0, 0, 1, 0, 0, 0]);
             ready += u32::from(stood);
@@ -396,7 +464,7 @@ mod tests {
         }
         assert!(made(&mut here, &mut standing, 12));
         assert_eq!(standing.guests.len(), MOST_STANDING);
-        assert!(standing.guests.iter().any(|ready| ready.kind.length == 5));
+        assert!(standing.guests.iter().any(|ready| ready.kind.begins == Begins::At { length: 5 }));
         standing.forget(2);
         assert_eq!(standing.guests.len(), MOST_STANDING);
         standing.forget(1);
@@ -447,6 +515,9 @@ mod tests {
         fn run(&mut self, pointer: u32, length: u32) -> Result<u64, drive::Stop> {
             self.0.run(pointer, length)
         }
+        fn init(&mut self, pointer: u32, length: u32) -> Result<(), drive::Stop> {
+            self.0.init(pointer, length)
+        }
         fn write(&mut self, pointer: u32, bytes: &[u8]) -> bool {
             self.0.write(pointer, bytes)
         }
@@ -483,11 +554,97 @@ mod tests {
         assert!(stands(&mut standing, 2, 3) && !stands(&mut standing, 4, 11));
         assert_eq!(standing.guests.len(), 3, "nothing is given up in vain");
         assert!(stands(&mut standing, 5, 6) && standing.memories() <= 10);
-        assert!(standing.guests.iter().any(|ready| ready.kind.length == 2));
+        assert!(standing.guests.iter().any(|ready| ready.kind.begins == Begins::At { length: 2 }));
         for (most, memories) in [(0, 10), (MOST_STANDING, 0)] {
             let mut none = Standing::new(most, TINY).with_memories(memories);
             assert!(!stands(&mut none, 1, 3) && none.guests.is_empty());
         }
+    }
+
+    /// Is prepared with the first word that calls share, counts how often in memory and in a global, and gives that, the
+    /// word and its own first byte. With that byte 0 it traps, with 1 it never ends.
+    const PREPARED: &str = r#"(module
+        (memory (export "memory") 40)
+        (global $free (mut i32) (i32.const 1024))
+        (global $inits (mut i32) (i32.const 0))
+        (func (export "alloc") (param i32) (result i32)
+            (global.get $free) (global.set $free (i32.add (global.get $free) (local.get 0))))
+        (func (export "init") (param i32 i32)
+            (local $steps i32)
+            (local.set $steps (i32.const 10000))
+            (loop $spend (br_if $spend (local.tee $steps (i32.sub (local.get $steps) (i32.const 1)))))
+            (global.set $inits (i32.add (global.get $inits) (i32.const 1)))
+            (i32.store (i32.const 2600000) (i32.load (local.get 0))))
+        (func (export "run") (param i32 i32) (result i64)
+            (if (i32.eqz (i32.load8_u (local.get 0))) (then (unreachable)))
+            (if (i32.eq (i32.load8_u (local.get 0)) (i32.const 1)) (then (loop $ever (br $ever))))
+            (i32.store8 (i32.const 16) (i32.load8_u (local.get 0)))
+            (i32.store (i32.const 17) (i32.load (i32.const 2600000)))
+            (i32.store (i32.const 21) (i32.add (i32.load (i32.const 25)) (global.get $inits)))
+            (i32.store (i32.const 2600000) (i32.const -1))
+            (i32.store (i32.const 25) (i32.const 7))
+            (i64.const 0x1000000009)))"#;
+
+    #[test]
+    fn what_a_kernel_is_prepared_with_is_there_for_each_call_and_paid_once() {
+        let (mut here, mut standing) = (here(PREPARED), Standing::new(MOST_STANDING, TINY));
+        let blobs = [Blob::new(b"abcd".to_vec()), Blob::new(b"wxyz and more".to_vec())];
+        let limits = Limits { gas: Gas(10_000_000), ..Limits::default() };
+        let mut made = 0;
+        for (round, shared) in [0, 0, 0, 1, 1, 0].into_iter().enumerate() {
+            let own = vec![9 + round as u8; 3 + 50 * round];
+            let input = Input::with(Some(&blobs[shared]), &own);
+            let kind = standing.kind(1, &here.facts, input, &limits);
+            assert!(kind.is_prepared() && standing.is_worthwhile(kind) && standing.makes_room(kind, 0));
+            let make = || {
+                made += 1;
+                here.engine.guest(&here.form)
+            };
+            let outcome = standing.call(kind, &here.facts, input, &limits, None, make).unwrap();
+            let fresh = here.engine.call(&here.fresh, input, &limits);
+            assert_eq!(outcome, fresh, "{round}");
+            assert!(outcome.gas < Gas(5_000), "{} of it is not what preparing took", outcome.gas.0);
+            let word: &[u8] = if shared == 0 { b"abcd" } else { b"wxyz" };
+            assert_eq!(outcome.output.unwrap(), [&own[..1], word, &[1, 0, 0, 0]].concat());
+        }
+        assert_eq!(made, 3, "once for what they share, and one at a time");
+    }
+
+    #[test]
+    fn a_call_that_fails_in_what_is_prepared_is_made_again_and_fails_the_same() {
+        let mut here = here(PREPARED);
+        let limits = Limits { gas: Gas(1_000_000), ..Limits::default() };
+        let blob = Blob::new(b"abcd".to_vec());
+        for byte in [0, 1] {
+            let mut standing = Standing::new(MOST_STANDING, TINY);
+            let own = [byte];
+            let input = Input::with(Some(&blob), &own);
+            let kind = standing.kind(1, &here.facts, input, &limits);
+            let engine = &here.engine;
+            let outcome = standing.call(kind, &here.facts, input, &limits, None, || engine.guest(&here.form));
+            assert!(outcome.is_none() && standing.guests.is_empty() && !standing.is_worthwhile(kind));
+            let fresh = here.engine.call(&here.fresh, input, &limits);
+            assert_eq!(fresh.output.err(), Some(if byte == 0 { Trap::Trapped } else { Trap::OutOfGas }));
+        }
+        // What it is prepared with may be missing, or preparing take more than a call may.
+        let input = Input::of(&[9]);
+        assert_eq!(here.engine.call(&here.fresh, input, &limits).output.unwrap()[1..5], [0; 4]);
+        let short = Limits { gas: Gas(5_000), ..limits };
+        let outcome = here.engine.call(&here.fresh, input, &short);
+        assert_eq!(outcome, CallOutcome { output: Err(Trap::OutOfGas), gas: short.gas });
+    }
+
+    #[test]
+    fn what_is_prepared_has_half_of_the_memory_since_it_is_kept_once_more() {
+        let here = here(PREPARED);
+        fn of<G: Rewind>(_: &Option<G>) -> Standing<G> {
+            Standing::new(MOST_STANDING, TINY)
+        }
+        let standing = of(&here.engine.guest(&here.form));
+        let limits = |pages: u64| Limits { memory_bytes: pages * PAGE_BYTES, ..Limits::default() };
+        let kind = |pages| standing.kind(1, &here.facts, Input::of(&[]), &limits(pages));
+        assert_eq!((kind(100).pages, kind(79).pages), (50, 39));
+        assert!(kind(100) != kind(102) && kind(100) == kind(101));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use wasmi::{
 };
 
 use super::{
-    CallOutcome, Engine, EngineName, Limits, Trap, Watch,
-    drive::{self, Guest, Settings, Stop},
+    CallOutcome, Engine, EngineName, Input, Limits, Trap, Watch,
+    drive::{self, Guest, INIT, Settings, Stop},
 };
 use crate::kernel::{Facts, STACK_BYTES, TrapReason, exports};
 
@@ -84,7 +84,7 @@ impl Engine for WasmiEngine {
         Ok(WasmiModule { module, facts })
     }
 
-    fn call(&mut self, module: &WasmiModule, input: &[&[u8]], limits: &Limits) -> CallOutcome {
+    fn call(&mut self, module: &WasmiModule, input: Input<'_>, limits: &Limits) -> CallOutcome {
         let slice = self.watch.is_some().then_some(self.slice);
         drive::call(&module.facts, input, limits, slice, || {
             WasmiGuest::new(&self.interpreter, &module.module, self.watch.clone()).ok_or(Trap::HostFailed)
@@ -170,6 +170,12 @@ impl Guest for WasmiGuest {
     fn run(&mut self, pointer: u32, length: u32) -> Result<u64, Stop> {
         let input = (pointer.cast_signed(), length.cast_signed());
         self.run.call(&mut self.store, input).map(i64::cast_unsigned).map_err(|error| stop(&error))
+    }
+
+    fn init(&mut self, pointer: u32, length: u32) -> Result<(), Stop> {
+        let init = self.instance.get_typed_func::<(i32, i32), ()>(&self.store, INIT);
+        let init = init.map_err(|_| Stop::Host(Trap::HostFailed))?;
+        init.call(&mut self.store, (pointer.cast_signed(), length.cast_signed())).map_err(|error| stop(&error))
     }
 
     fn write(&mut self, pointer: u32, bytes: &[u8]) -> bool {

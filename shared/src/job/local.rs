@@ -1,10 +1,10 @@
 //! Running (a part of) a job right here, on an engine of this node: the page's dry run, and what tests compare with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
-use super::{CallShape, Job, Outputs};
+use super::{CallShape, Done, Job, Outputs, Program};
 use crate::{
-    engine::{Engine, Limits, batch},
+    engine::{Engine, Input, Limits, batch},
     kernel,
     refusal::{Code, Refusal},
     units::{Gas, Span},
@@ -29,9 +29,11 @@ pub fn run_locally<E: Engine>(job: &Job, engine: &mut E, most_units: u64) -> Res
         let message = format!("this job has {all} units; a dry run takes at most {units}");
         return Err(Refusal::new(Code::TooLarge, message, "try it with less data"));
     }
+    let stages = job.plan.stages();
     let mut start = 0u64;
     let spans = core::iter::from_fn(|| {
-        let end = units.min(start.saturating_add(job.plan.most_units_a_batch(start).max(1)));
+        let of_stage = stages.of_unit(start).map_or(units, |(_, placed)| placed.span.end);
+        let end = units.min(of_stage).min(start.saturating_add(job.plan.most_units_a_batch(start).max(1)));
         let span = Span { start, end };
         start = end;
         (!span.is_empty()).then_some(span)
@@ -45,20 +47,29 @@ pub fn run_spans<E: Engine>(
     engine: &mut E,
     spans: impl IntoIterator<Item = Span>,
 ) -> Result<LocalRun, Refusal> {
-    let prepared = kernel::prepare(job.plan.kernel())?;
-    let module = engine.load(&prepared.rewritten).map_err(|trap| trapped(trap, Span { start: 0, end: 0 }))?;
+    let stages = job.plan.stages();
+    let mut modules = BTreeMap::new();
     let memory_bytes = u64::from(job.requirements.memory_mib) << 20;
     let limits = Limits { memory_bytes, ..Limits::default() };
-    let common: &[u8] = job.plan.common().map_or(&[], |common| common);
-    let (mut done, mut units, mut gas) = (BTreeMap::new(), 0, Gas(0));
+    let (mut done, mut units, mut gas) = (Done::new(), 0, Gas(0));
     for span in spans {
         let mut outputs = Outputs::new();
-        let last = job.plan.has_last_step() && span.start + 1 == job.plan.units();
-        let inputs = if last { vec![job.plan.last_input(&done)] } else { job.plan.inputs(span) };
-        let outcomes = batch::run(&inputs, |input| engine.call(&module, &[common, input], &limits));
+        let none = || Refusal::new(Code::Internal, "the job has no stage", "");
+        let stage = &stages.of_unit(span.start).ok_or_else(none)?.1.stage;
+        let Program::Wasm(kernel) = &stage.program;
+        let module = match modules.entry(kernel.hash()) {
+            Entry::Occupied(loaded) => loaded.into_mut(),
+            Entry::Vacant(place) => {
+                let prepared = kernel::prepare(kernel)?;
+                place.insert(engine.load(&prepared.rewritten).map_err(|trap| trapped(trap, span))?)
+            }
+        };
+        let inputs = job.plan.inputs(span, &done);
+        let outcomes =
+            batch::run(&inputs, |input| engine.call(module, Input::with(stage.common.as_ref(), input), &limits));
         for (call, outcome) in (0..).zip(outcomes) {
             gas += outcome.gas;
-            let covered = match job.plan.shape() {
+            let covered = match stage.shape {
                 CallShape::WholeSpan => span,
                 CallShape::EachUnit => Span { start: span.start + call, end: span.start + call + 1 },
             };

@@ -1,22 +1,28 @@
 //! What a person submits, how it is cut into tasks, and how the outputs become one result.
 //!
-//! A kind of job is a file in `kinds/` and a line in `kinds/mod.rs`. It turns JSON into a [`Plan`]: a kernel, a count of
-//! units, the input for any span of units, and the merge. The scheduler cuts spans as large as a node's measured speed
-//! asks for; it knows nothing else about the kind.
+//! A kind of job is a file in `kinds/` and a line in `kinds/mod.rs`. It turns JSON into a [`Plan`]: stages with a program and
+//! a count of units each, the input for any span of units, and the merge. The scheduler cuts spans as large as a node's
+//! measured speed asks for; it knows nothing else about the kind.
 
+mod agreement;
 pub mod kinds;
 pub mod local;
 pub mod metadata;
+mod plan;
+mod stage;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    agreement::{Agreement, Numbers, Tolerance},
+    plan::{CallShape, Done, Outputs, Plan, outputs},
+    stage::{Feed, Language, MOST_STAGES, Placed, Program, Stage, StageId, Stages},
+};
 use crate::{
-    blob::Blob,
     id::Holder,
-    refusal::Refusal,
-    units::{Millis, Moment, Span},
+    units::{Millis, Moment},
 };
 
 /// Where a job stands.
@@ -149,97 +155,6 @@ impl Default for Policy {
     fn default() -> Self {
         Self { priority: Priority::Normal, retries: 3 }
     }
-}
-
-/// Outputs of one finished span: one output a call.
-pub type Outputs = Vec<Vec<u8>>;
-
-/// How units become calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallShape {
-    /// One call computes a whole span, however long (a range, a list of items).
-    WholeSpan,
-    /// Every unit is a call of its own (a line, a matrix block); a span is a batch of calls.
-    EachUnit,
-}
-
-/// A job that has been read, checked and compiled: everything that the scheduler needs.
-///
-/// A plan is a pure function of the job's JSON, so a requester that restarts builds the same plan again.
-pub trait Plan: Send + Sync {
-    /// The kernel's original bytes.
-    fn kernel(&self) -> &Blob;
-
-    /// The module that the job brought, by whose hash a later job may name it; `None` if it brought none.
-    fn module(&self) -> Option<&Blob> {
-        None
-    }
-
-    /// Bytes that every call's input starts with; sent to a node once. `None`: there are none.
-    fn common(&self) -> Option<&Blob> {
-        None
-    }
-
-    /// How many units there are; at least 1.
-    fn units(&self) -> u64;
-
-    /// How units become calls.
-    fn shape(&self) -> CallShape;
-
-    /// The largest span that may go out at once, from the size of its input and output; at least 1.
-    fn most_units_a_batch(&self, start: u64) -> u64;
-
-    /// The calls' own inputs for a span: one for [`CallShape::WholeSpan`], `span.len()` for [`CallShape::EachUnit`].
-    fn inputs(&self, span: Span) -> Vec<Vec<u8>>;
-
-    /// Whether the last unit is a step over the outputs of all others: it goes out alone, when they are all there, with
-    /// [`Plan::last_input`] as its input.
-    fn has_last_step(&self) -> bool {
-        false
-    }
-
-    /// The input of the last step, from all other units' outputs.
-    fn last_input(&self, done: &BTreeMap<Span, Outputs>) -> Vec<u8> {
-        let _ = done;
-        Vec::new()
-    }
-
-    /// Checks one call's output as it arrives and gives the kernel's own error, if it is one.
-    /// `span` is what that call covered. [`crate::refusal::Code::MergeFailed`] says that this kernel cannot have made the
-    /// output: that is the node's fault, not the job's.
-    fn check(&self, span: Span, output: &[u8]) -> Result<(), Refusal>;
-
-    /// The result's value as JSON text (what stands behind `"result":`), from all spans in order. With gaps (`done` does not cover all units) it is the partial
-    /// result, where the kind has a meaningful one.
-    fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal>;
-
-    /// What stands for the output of a unit that has none and never will, for this reason, where that is the unit's own
-    /// failure and not the job's. `None`: the job fails.
-    fn instead(&self, why: &Refusal) -> Option<Vec<u8>> {
-        let _ = why;
-        None
-    }
-
-    /// Whether an output is one that [`Plan::instead`] makes; [`Plan::check`] takes none of those.
-    fn is_instead(&self, output: &[u8]) -> bool {
-        let _ = output;
-        false
-    }
-
-    /// Why the job counts as failed although every task has delivered, from all spans; its result is kept nevertheless.
-    fn failure(&self, done: &BTreeMap<Span, Outputs>) -> Option<Refusal> {
-        let _ = done;
-        None
-    }
-
-    /// How many parts failed, from all spans, whether or not the job fails with them.
-    fn failed_parts(&self, done: &BTreeMap<Span, Outputs>) -> u64 {
-        let _ = done;
-        0
-    }
-
-    /// Whether [`Plan::merge`] makes sense before everything has arrived.
-    fn has_partial_result(&self) -> bool;
 }
 
 /// A job as its requester keeps it.

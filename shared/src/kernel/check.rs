@@ -9,7 +9,7 @@ use super::{
     rewrite::{within_bounds, within_bounds_of_nodes},
     shape,
 };
-use crate::engine::drive::{ENDS_EARLY, GAS_USED, RECOVERS, TRAP_REASON};
+use crate::engine::drive::{ENDS_EARLY, GAS_USED, INIT, RECOVERS, TRAP_REASON};
 use crate::refusal::{Code, Refusal};
 
 const WRITE_A_KERNEL: &str = "A kernel exports `memory`, `alloc(i32) -> i32` and `run(i32, i32) -> i64`; \
@@ -47,7 +47,7 @@ pub fn contract(original: &[u8]) -> Result<(), Refusal> {
     let broken = |error: wasmparser::BinaryReaderError| features::unreadable(&error);
     let mut types: Vec<FuncType> = Vec::new();
     let mut functions: Vec<u32> = Vec::new();
-    let (mut memory, mut alloc, mut run, mut initialise) = (false, None, None, None);
+    let (mut memory, mut alloc, mut run, mut initialise, mut init) = (false, None, None, None, None);
     let mut services = Vec::new();
     for payload in Parser::new(0).parse_all(original) {
         let payload = payload.map_err(broken)?;
@@ -79,6 +79,7 @@ pub fn contract(original: &[u8]) -> Result<(), Refusal> {
                         ("alloc", ExternalKind::Func) => alloc = Some(export.index),
                         ("run", ExternalKind::Func) => run = Some(export.index),
                         ("_initialize", ExternalKind::Func) => initialise = Some(export.index),
+                        (INIT, ExternalKind::Func) => init = Some(export.index),
                         (name, kind) => {
                             if let Some(service) = SERVICES.iter().find(|service| service.name == name) {
                                 services.push((service, (kind == ExternalKind::Func).then_some(export.index)));
@@ -115,6 +116,9 @@ pub fn contract(original: &[u8]) -> Result<(), Refusal> {
     if initialise.is_some() {
         expect("_initialize", initialise, &[], &[], "() -> ()")?;
     }
+    if init.is_some() {
+        expect(INIT, init, &[ValType::I32, ValType::I32], &[], "(i32, i32) -> ()")?;
+    }
     for (Service { name, results, shape }, index) in services {
         if index.is_none() {
             return Err(invalid(format!("The kernel exports `{name}`, which must be a function if it is there.")));
@@ -145,6 +149,7 @@ pub fn facts(rewritten: &[u8]) -> Option<Facts> {
                     }
                     facts.recovers |= export.kind == ExternalKind::Func && export.name == exports::RECOVER;
                     facts.ends_early |= export.kind == ExternalKind::Func && export.name == ENDS_EARLY;
+                    facts.init |= export.kind == ExternalKind::Func && export.name == INIT;
                     initialise |= export.kind == ExternalKind::Func && export.name == "_initialize";
                 }
             }

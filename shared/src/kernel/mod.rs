@@ -3,7 +3,8 @@
 //! A kernel is a WebAssembly module ([`features`] says of which parts) that imports nothing and exports `memory`,
 //! `alloc(len: i32) -> ptr: i32` and `run(ptr: i32, len: i32) -> i64` (`ptr << 32 | len` of the output). A host makes a
 //! fresh instance, calls `alloc` with the input's length, writes the input there, calls `run`, and copies the output.
-//! If the kernel exports `_initialize()`, that is called first.
+//! If the kernel exports `_initialize()`, that is called first. One that exports `init(ptr: i32, len: i32)` is prepared with the
+//! bytes that all of a job's calls share, once for many calls.
 //!
 //! [`prepare`] checks the module against bounds ([`bounds`]) and the contract ([`check`]), then rewrites every body
 //! ([`body`]), so that output, gas and trap are the same on every engine:
@@ -42,7 +43,7 @@ pub(crate) use features::unreadable_program;
 pub(crate) use imports::{Importer, refusal as refused_import};
 pub use measure::Nans;
 pub use outline::Outline;
-pub use rewindable::{MOST_REWINDABLE_BYTES, MOST_REWINDABLE_PAGES, memories, rewindable};
+pub use rewindable::{MOST_REWINDABLE_PAGES, may_rewind, memories, rewindable};
 pub use rewrite::{rewrite, rewrite_with, within_bounds};
 pub use shape::check as is_module;
 
@@ -197,6 +198,8 @@ pub struct Facts {
     pub ends_early: bool,
     /// Whether it goes on behind every trap of its own: see [`crate::engine::drive::RECOVERS`].
     pub recovers: bool,
+    /// Whether it is prepared once for many calls: see [`crate::engine::drive::INIT`].
+    pub init: bool,
 }
 
 impl Facts {

@@ -15,20 +15,22 @@ use wasm_encoder::{
 };
 use wasmparser::{ExternalKind, FunctionBody, Operator, Parser, Payload};
 
-use super::{PAGE_BYTES, TrapReason, exports, features::encoded};
+use super::{Facts, PAGE_BYTES, TrapReason, exports, features::encoded};
 
 /// Bytes of the longest rewritten kernel that is given such a form: what is called for tiny work is small itself.
-pub const MOST_REWINDABLE_BYTES: usize = 256 << 10;
+const MOST_BYTES: usize = 256 << 10;
+/// The same of a kernel that is prepared for many calls: an interpreter, say.
+const MOST_PREPARED_BYTES: usize = 16 << 20;
 /// Pages that a memory of such an instance may have; a call that wants more ends as if the host had failed, and is made
 /// anew in a fresh instance of the other form.
 pub const MOST_REWINDABLE_PAGES: u64 = 32;
+/// The same of a kernel that is prepared for many calls: a model, say. There are as many once more for the copy.
+const MOST_PREPARED_PAGES: u64 = 8_192;
 
 /// Blocks of memory are so large, as a power of two: small ones are copied back faster, large ones are looked through faster.
 const BLOCK_SHIFT: u32 = 9;
 /// A store that begins in a block may reach so many bytes into the next.
 const OVERHANG: u32 = 15;
-/// Marks of one memory, a byte each.
-const MARKS: u32 = (MOST_REWINDABLE_PAGES * PAGE_BYTES) as u32 >> BLOCK_SHIFT;
 /// Marks that are looked at together: so many eights.
 const AT_ONCE: u32 = 8 * EIGHTS;
 const EIGHTS: u32 = 8;
@@ -39,13 +41,20 @@ const MOST_GLOBALS: usize = 64;
 /// The form of a rewritten kernel whose instances can be set back. `None` for one that changes what is not kept (tables, or
 /// which segments there are) or is too large.
 pub fn rewindable(rewritten: &[u8]) -> Option<Vec<u8>> {
-    if rewritten.len() > MOST_REWINDABLE_BYTES {
+    let facts = Facts::of(rewritten)?;
+    if !may_rewind(rewritten.len(), &facts) {
         return None;
     }
-    let mut form = Form { plan: Plan::of(rewritten)?, body: 0 };
+    let most_pages = if facts.init { MOST_PREPARED_PAGES } else { MOST_REWINDABLE_PAGES };
+    let mut form = Form { plan: Plan::of(rewritten, most_pages)?, body: 0 };
     let mut module = Module::new();
     form.parse_core_module(&mut module, Parser::new(0), rewritten).ok()?;
     Some(module.finish())
+}
+
+/// Whether a rewritten kernel of so many bytes may have such a form.
+pub fn may_rewind(bytes: usize, facts: &Facts) -> bool {
+    bytes <= if facts.init { MOST_PREPARED_BYTES } else { MOST_BYTES }
 }
 
 /// How many memories a module has of its own.
@@ -64,6 +73,8 @@ pub fn memories(module: &[u8]) -> usize {
 
 /// What must be known of a module before it is written again.
 struct Plan {
+    /// Pages that each memory may have.
+    most_pages: u64,
     types: u32,
     /// For each type its number of parameters.
     parameters: Vec<u32>,
@@ -78,8 +89,9 @@ struct Plan {
 }
 
 impl Plan {
-    fn of(rewritten: &[u8]) -> Option<Self> {
+    fn of(rewritten: &[u8], most_pages: u64) -> Option<Self> {
         let mut plan = Plan {
+            most_pages,
             types: 0,
             parameters: Vec::new(),
             functions: Vec::new(),
@@ -107,7 +119,7 @@ impl Plan {
                 }
                 Payload::MemorySection(section) => {
                     for memory in section {
-                        if memory.ok()?.initial > MOST_REWINDABLE_PAGES {
+                        if memory.ok()?.initial > most_pages {
                             return None;
                         }
                         plan.memories += 1;
@@ -147,6 +159,11 @@ impl Plan {
         plan.kept.retain(|(index, _)| !set.contains(index));
         plan.trap = trap?;
         (plan.memories > 0 && plan.kept.len() <= MOST_GLOBALS).then_some(plan)
+    }
+
+    /// Marks of one memory, a byte each.
+    fn marks_each(&self) -> u32 {
+        (self.most_pages * (PAGE_BYTES >> BLOCK_SHIFT)) as u32
     }
 
     /// The memory of marks.
@@ -268,10 +285,10 @@ impl Reencode for Form {
             shared: false,
             page_size_log2: None,
         };
-        let marks = (u64::from(MARKS) * u64::from(self.plan.memories)).div_ceil(PAGE_BYTES);
+        let marks = (u64::from(self.plan.marks_each()) * u64::from(self.plan.memories)).div_ceil(PAGE_BYTES);
         memories.memory(ours(marks, marks));
         for _ in 0..self.plan.memories {
-            memories.memory(ours(0, MOST_REWINDABLE_PAGES));
+            memories.memory(ours(0, self.plan.most_pages));
         }
         Ok(())
     }
@@ -443,7 +460,7 @@ impl Places {
 
 /// The mark of block 0 of a memory, at an alignment of so many bytes as a power of two.
 fn mark(plan: &Plan, memory: u32, align: u32) -> MemArg {
-    let offset = u64::from(MARKS) * u64::from(memory);
+    let offset = u64::from(plan.marks_each()) * u64::from(memory);
     MemArg { offset, align, target: MemArgTarget::Memory(plan.marks()), ordering: None }
 }
 
@@ -457,7 +474,7 @@ fn note(plan: &Plan, memory: u32) -> Function {
     let shift = BLOCK_SHIFT.cast_signed();
     // The marks from the first block's to the last's.
     sink.local_get(START).i32_const(shift).i32_shr_u();
-    sink.i32_const((MARKS * memory).cast_signed()).i32_add();
+    sink.i32_const((plan.marks_each() * memory).cast_signed()).i32_add();
     sink.i32_const(1);
     sink.local_get(START).local_get(LENGTH).i32_add().i32_const(1).i32_sub().i32_const(shift).i32_shr_u();
     sink.local_get(START).i32_const(shift).i32_shr_u().i32_sub().i32_const(1).i32_add();
@@ -469,7 +486,7 @@ fn note(plan: &Plan, memory: u32) -> Function {
 fn grown(plan: &Plan, memory: u32) -> Function {
     let mut function = Function::new([]);
     let mut sink = function.instructions();
-    sink.memory_size(memory).i32_const(MOST_REWINDABLE_PAGES as i32).i32_gt_u().if_(BlockType::Empty);
+    sink.memory_size(memory).i32_const(plan.most_pages as i32).i32_gt_u().if_(BlockType::Empty);
     sink.i32_const(TrapReason::HostFailed.code()).global_set(plan.trap).unreachable().end();
     sink.local_get(0).end();
     function
@@ -487,7 +504,9 @@ fn save(plan: &Plan) -> Function {
         sink.i32_const(0).i32_const(0);
         bytes(&mut sink, memory);
         sink.memory_copy(copy, memory);
-        sink.i32_const((MARKS * memory).cast_signed()).i32_const(0).i32_const(MARKS.cast_signed());
+        sink.i32_const((plan.marks_each() * memory).cast_signed())
+            .i32_const(0)
+            .i32_const(plan.marks_each().cast_signed());
         sink.memory_fill(plan.marks());
     }
     for (place, (global, _)) in (plan.globals..).zip(&plan.kept) {

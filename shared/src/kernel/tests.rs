@@ -16,7 +16,7 @@ mod segments;
 
 use super::*;
 use crate::{
-    engine::{CallOutcome, Engine, Limits, Trap, WasmiEngine},
+    engine::{CallOutcome, Engine, Input, Limits, Trap, WasmiEngine},
     refusal::Code,
     units::Gas,
 };
@@ -42,7 +42,7 @@ fn call(kernel: &[u8], input: &[u8], limits: Limits) -> CallOutcome {
     let mut engine = WasmiEngine::new();
     let prepared = prepare(kernel).unwrap();
     let module = engine.load(&prepared.rewritten).unwrap();
-    engine.call(&module, &[input], &limits)
+    engine.call(&module, Input::of(input), &limits)
 }
 
 fn trap(kernel: &[u8], limits: Limits) -> Trap {
@@ -270,7 +270,7 @@ fn a_watch_sees_a_kernel_run_and_may_end_it_without_changing_the_count() {
     let limits = Limits { gas: Gas(1_000_000_000), ..small() };
     let mut engine = WasmiEngine::new();
     let module = engine.load(&prepared.rewritten).unwrap();
-    let alone = engine.call(&module, &[b""], &limits);
+    let alone = engine.call(&module, Input::of(b""), &limits);
     assert_eq!(alone.output, Ok(Vec::new()));
     let looks = Arc::new(AtomicU32::new(0));
     let seen = looks.clone();
@@ -278,17 +278,20 @@ fn a_watch_sees_a_kernel_run_and_may_end_it_without_changing_the_count() {
         seen.fetch_add(1, Ordering::Relaxed);
         None
     })));
-    assert_eq!(engine.call(&module, &[b""], &limits), alone);
+    assert_eq!(engine.call(&module, Input::of(b""), &limits), alone);
     let most = looks.load(Ordering::Relaxed);
     assert!(most > 3 && most < 100, "{most}");
     // The same gas ends it at the same place, watched or not.
     let short = Limits { gas: Gas(alone.gas.0 - 1), ..limits };
-    assert_eq!(engine.call(&module, &[b""], &short), CallOutcome { output: Err(Trap::OutOfGas), gas: short.gas });
-    assert_eq!(engine.call(&module, &[b""], &Limits { gas: alone.gas, ..limits }), alone);
+    assert_eq!(
+        engine.call(&module, Input::of(b""), &short),
+        CallOutcome { output: Err(Trap::OutOfGas), gas: short.gas }
+    );
+    assert_eq!(engine.call(&module, Input::of(b""), &Limits { gas: alone.gas, ..limits }), alone);
     let seen = looks.clone();
     engine.set_watch(Some(Arc::new(move || (seen.fetch_sub(1, Ordering::Relaxed) < 20).then_some(Trap::Cancelled))));
     looks.store(22, Ordering::Relaxed);
-    let outcome = engine.call(&module, &[b""], &limits);
+    let outcome = engine.call(&module, Input::of(b""), &limits);
     assert_eq!(outcome.output, Err(Trap::Cancelled));
     assert!(outcome.gas < alone.gas);
 }
@@ -394,7 +397,7 @@ fn a_trap_leaves_the_same_gas_whatever_the_slices() {
                 engine.set_watch(Some(Arc::new(|| None)));
             }
             let module = engine.load(&prepared.rewritten).unwrap();
-            engine.call(&module, &[b""], &small())
+            engine.call(&module, Input::of(b""), &small())
         })
         .collect();
     assert_eq!(outcomes[0].output, Err(Trap::Trapped));
@@ -419,7 +422,7 @@ fn calls_in_a_row_without_a_loop_end_with_their_gas() {
         engine
             .set_watch(Some(Arc::new(move || (seen.fetch_add(1, Ordering::Relaxed) == 3).then_some(Trap::Cancelled))));
         let module = engine.load(&prepare(&kernel).unwrap().rewritten).unwrap();
-        let stopped = engine.call(&module, &[b""], &Limits { gas: Gas(1 << 40), ..small() });
+        let stopped = engine.call(&module, Input::of(b""), &Limits { gas: Gas(1 << 40), ..small() });
         assert_eq!(stopped.output, Err(Trap::Cancelled));
         assert_eq!(looks.load(Ordering::Relaxed), 4);
         // With enough, it gets to the end.

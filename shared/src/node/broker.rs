@@ -30,6 +30,8 @@ const ASK_PAUSE: Millis = Millis(20);
 /// Most addresses in an offer, and characters in one.
 const MOST_ADDRESSES: usize = 8;
 const MOST_ADDRESS_BYTES: usize = 256;
+/// Languages of programs that a node runs at most.
+const MOST_LANGUAGES: usize = 16;
 
 struct Known {
     offer: Offer,
@@ -83,6 +85,7 @@ pub(super) fn is_sane(offer: &Offer) -> bool {
         && offer.agent.chars().count() <= MOST_AGENT_CHARACTERS
         && offer.addresses.len() <= MOST_ADDRESSES
         && offer.addresses.iter().all(|address| address.len() <= MOST_ADDRESS_BYTES)
+        && offer.languages.len() <= MOST_LANGUAGES
 }
 
 /// Whether a node that offers this may get tasks with these requirements.

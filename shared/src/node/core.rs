@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::{Effect, NodeConfig, blobs::Blobs, chance::Chance, manners::Manners, peers::Peers};
+use super::{
+    Effect, HostOrder, NetworkOrder, NodeConfig, Notice, blobs::Blobs, chance::Chance, manners::Manners, peers::Peers,
+};
 use crate::{
     id::{JobId, NodeId},
     units::Moment,
@@ -18,7 +20,7 @@ pub(super) struct Core {
     pub(super) session: u64,
     /// The key of the names under which providers know jobs.
     names: [u8; 32],
-    pub(super) effects: VecDeque<Effect>,
+    effects: VecDeque<Effect>,
     /// Messages from this node to itself: it is its own provider, and a seed its own broker.
     pub(super) loopback: VecDeque<Message>,
     pub(super) peers: Peers,
@@ -51,6 +53,11 @@ impl Core {
         }
     }
 
+    /// What is to be done next.
+    pub(super) fn next_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
     pub(super) fn me(&self) -> NodeId {
         self.config.me
     }
@@ -71,12 +78,27 @@ impl Core {
         JobId(name)
     }
 
+    /// Orders something about connections.
+    pub(super) fn network(&mut self, order: NetworkOrder) {
+        self.effects.push_back(Effect::Network(order));
+    }
+
+    /// Orders something of the host.
+    pub(super) fn order(&mut self, order: HostOrder) {
+        self.effects.push_back(Effect::Host(order));
+    }
+
+    /// Has whoever watches told.
+    pub(super) fn tell(&mut self, notice: Notice) {
+        self.effects.push_back(Effect::Tell(notice));
+    }
+
     /// Says something to a node; to nobody, if it is not connected. What matters is said again on reconnection.
     pub(super) fn send(&mut self, to: NodeId, message: Message) {
         if to == self.config.me {
             self.loopback.push_back(message);
         } else if self.peers.is_connected(to) {
-            self.effects.push_back(Effect::Send { to, message });
+            self.network(NetworkOrder::Send { to, message });
         }
     }
 

@@ -4,7 +4,7 @@ use crate::{
     api::{Path, ProviderSettings},
     id::{JobId, NodeId},
     job::{WaitReason, kinds},
-    node::{Effect, Found, Input, Keep, Node, NodeConfig},
+    node::{Effect, Found, Input, Keep, NetworkOrder, Node, NodeConfig},
     units::Moment,
     wire::{Message, RefuseReason, Role},
 };
@@ -36,13 +36,13 @@ fn talk(a: &mut Node, b: &mut Node) -> Vec<Message> {
     loop {
         let (mut to_a, mut to_b) = (Vec::new(), Vec::new());
         while let Some(effect) = a.poll_effect() {
-            if let Effect::Send { to, message } = effect {
+            if let Effect::Network(NetworkOrder::Send { to, message }) = effect {
                 assert_eq!(to, b_me);
                 to_b.push(message);
             }
         }
         while let Some(effect) = b.poll_effect() {
-            if let Effect::Send { to, message } = effect {
+            if let Effect::Network(NetworkOrder::Send { to, message }) = effect {
                 assert_eq!(to, a_me);
                 to_a.push(message);
             }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Effect, Node, core::Core};
+use super::{NetworkOrder, Node, core::Core};
 use crate::{
     id::NodeId,
     units::{Millis, Moment},
@@ -171,7 +171,7 @@ impl Core {
             peer.leaving = true;
             peer.standing = Standing::default();
             self.manners.ban(from, now);
-            self.effects.push_back(Effect::Hang { node: from, banned: true });
+            self.network(NetworkOrder::Hang { node: from, banned: true });
         }
     }
 
@@ -180,7 +180,7 @@ impl Core {
         if let Some(peer) = self.peers.get_mut(node) {
             peer.leaving = true;
         }
-        self.effects.push_back(Effect::Hang { node, banned: false });
+        self.network(NetworkOrder::Hang { node, banned: false });
     }
 }
 

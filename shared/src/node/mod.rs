@@ -11,6 +11,7 @@ mod blobs;
 mod broker;
 mod chance;
 mod core;
+mod effect;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod farewell;
@@ -22,6 +23,7 @@ mod view;
 
 use std::collections::BTreeMap;
 
+pub use self::effect::{Effect, HostOrder, NetworkOrder, Notice};
 pub use self::requester::{
     Keep, Line, Listing, Merge, Merged, NoResult, OfBefore, Place, Step, held_bytes, mend_line, new_record, read_line,
     read_status, read_summary, why_no_result,
@@ -30,11 +32,11 @@ use self::{broker::Broker, core::Core, provider::Provider, requester::Requester}
 use crate::{
     api::{JobStatus, JobSummary, NetworkView, Path, ProviderSettings},
     blob::Blob,
-    engine::{Batch, BatchReport},
+    engine::BatchReport,
     id::{Hash, Holder, JobId, NodeId, OwnerId},
     job::{Job, JobState},
     refusal::Refusal,
-    store::{Change, StoreKey},
+    store::StoreKey,
     units::{Millis, Moment},
     wire::{Message, Role},
 };
@@ -69,7 +71,7 @@ pub enum Input {
     },
     /// So many records of the store have names that this version does not know; they are left alone.
     UnknownRecords(u64),
-    /// What an [`Effect::Keep`] ordered is on disk, or wherever it outlives the host; or the host has told the person whose it
+    /// What an [`HostOrder::Keep`] ordered is on disk, or wherever it outlives the host; or the host has told the person whose it
     /// is that it keeps nothing.
     Kept {
         /// Which.
@@ -177,91 +179,13 @@ pub enum Input {
         /// What came of it.
         report: BatchReport,
     },
-    /// The host is through with an [`Effect::Merge`].
+    /// The host is through with an [`HostOrder::Merge`].
     Merged {
         /// Of which job.
         job: JobId,
         /// What came of it.
         merged: Merged,
     },
-}
-
-/// An order that the host carries out.
-#[derive(Debug)]
-pub enum Effect {
-    /// Connect to a node. Empty addresses: through a circuit of the seeds that are connected.
-    Dial {
-        /// Whom.
-        node: NodeId,
-        /// Where.
-        addresses: Vec<String>,
-    },
-    /// Close all connections to a node.
-    Hang {
-        /// To whom.
-        node: NodeId,
-        /// It misbehaved so much that it is not taken back for a while; the host may hold that against its address, since
-        /// a new name costs nothing.
-        banned: bool,
-    },
-    /// Say something to a connected node.
-    Send {
-        /// To whom.
-        to: NodeId,
-        /// What.
-        message: Message,
-    },
-    /// Run a batch. The host rewrites and compiles the kernel once per hash and keeps it.
-    Execute {
-        /// Comes back in [`Input::Executed`], always, whatever happens.
-        run: RunId,
-        /// The kernel's original bytes.
-        kernel: std::sync::Arc<[u8]>,
-        /// What to run.
-        batch: Batch,
-        /// Share of the core's time that it may take, 1 to 100 percent.
-        cpu_percent: u8,
-    },
-    /// Stop a run at once; its report may still come and says [`crate::engine::Trap::Cancelled`].
-    Abort {
-        /// Which.
-        run: RunId,
-    },
-    /// Set a run aside where it stands (`rests`), or let it go on. Time set aside counts neither for its limit nor as work.
-    /// Only where [`NodeConfig::can_rest`].
-    Rest {
-        /// Which.
-        run: RunId,
-        /// Which of the two.
-        rests: bool,
-    },
-    /// Make one result of a job's large outputs ([`Merge::run`]), beside the node where the host can.
-    Merge {
-        /// Comes back in [`Input::Merged`], always.
-        job: JobId,
-        /// What to do.
-        merge: Merge,
-    },
-    /// Change records, all of them at once or none.
-    Change(Vec<Change>),
-    /// The same, and say so when it is done: something is told only then. What was ordered before is done before.
-    Keep {
-        /// Comes back in [`Input::Kept`].
-        token: Token,
-        /// What to change.
-        changes: Vec<Change>,
-    },
-    /// A job changed in a way that a person can see.
-    JobChanged(JobId),
-    /// A job is gone from the list.
-    JobRemoved {
-        /// Which.
-        id: JobId,
-        /// Whose it was.
-        owner: OwnerId,
-    },
-    /// Connections, offers or the lending side changed in a way that a person can see.
-    NetworkChanged,
 }
 
 /// What a node is told once, at its start.
@@ -277,7 +201,7 @@ pub struct NodeConfig {
     pub seed: [u8; 32],
     /// How much it keeps of jobs that are over.
     pub keep: Keep,
-    /// Whether the host can set a run aside and let it go on later ([`Effect::Rest`]).
+    /// Whether the host can set a run aside and let it go on later ([`HostOrder::Rest`]).
     pub can_rest: bool,
     /// The rewrite of kernels that the host's engines run: [`crate::kernel::REWRITE_VERSION`].
     pub rewrite: u16,
@@ -286,7 +210,7 @@ pub struct NodeConfig {
 /// Reads a job from its source; the second parameter finds kernels that it names by hash.
 pub type ReadJob<'a> = &'a dyn Fn(&str, &dyn Fn(Hash) -> Option<Blob>) -> Result<Job, Refusal>;
 
-/// How soon after one [`Effect::NetworkChanged`] the next may come.
+/// How soon after one [`Notice::NetworkChanged`] the next may come.
 const NETWORK_EVENT_PAUSE: Millis = Millis(200);
 
 /// A participant: all its roles and what they know.
@@ -320,13 +244,13 @@ impl Node {
         if self.core.network_changed && self.core.now >= self.network_told_at + NETWORK_EVENT_PAUSE {
             self.core.network_changed = false;
             self.network_told_at = self.core.now;
-            self.core.effects.push_back(Effect::NetworkChanged);
+            self.core.tell(Notice::NetworkChanged);
         }
     }
 
-    /// What the host's store held of jobs that are not over when the node started: each [`StoreKey::Job`] and
-    /// [`StoreKey::Span`]. Comes once, before anything else; `read` reads jobs, as [`crate::job::kinds::read`] does. What is not
-    /// understood of it is left alone.
+    /// What the store held of jobs that are not over when the node started: each [`StoreKey::Job`] and [`StoreKey::Span`]. Comes
+    /// once, before anything else; `read` reads jobs, as [`crate::job::kinds::read`] does. What is not understood of it is left
+    /// alone.
     pub fn restore(&mut self, now: Moment, records: Vec<(StoreKey, Vec<u8>)>, read: ReadJob<'_>) {
         self.core.now = now.max(self.core.now);
         self.requester.restore(&mut self.core, records, read);
@@ -345,7 +269,7 @@ impl Node {
 
     /// The next order, until there is none.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.core.effects.pop_front()
+        self.core.next_effect()
     }
 
     /// When [`Input::Tick`] is due, if nothing else comes before.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Effect, core::Core, manners::Standing};
+use super::{NetworkOrder, core::Core, manners::Standing};
 use crate::{
     api::{Path, SeedVersion},
     id::NodeId,
@@ -114,7 +114,7 @@ impl Core {
         let banned = self.manners.is_banned(node, self.now);
         let full = self.peers.connected.len() >= MOST_PEERS && !self.peers.is_connected(node);
         if node == self.me() || banned || full {
-            self.effects.push_back(Effect::Hang { node, banned: false });
+            self.network(NetworkOrder::Hang { node, banned: false });
             return false;
         }
         if let Some(seed) = self.peers.seeds.get_mut(&node) {
@@ -243,11 +243,13 @@ impl Core {
         for node in given_up {
             self.seed_lost(node, true);
         }
+        let mut dials = Vec::new();
         for (node, seed) in &mut self.peers.seeds {
             if seed.dialled_at.is_none() && now >= seed.dial_after && !self.peers.connected.contains_key(node) {
                 seed.dialled_at = Some(now);
-                self.effects.push_back(Effect::Dial { node: *node, addresses: seed.addresses.clone() });
+                dials.push(NetworkOrder::Dial { node: *node, addresses: seed.addresses.clone() });
             }
         }
+        dials.into_iter().for_each(|dial| self.network(dial));
     }
 }

@@ -1,12 +1,14 @@
 //! What nodes say to each other, as the node thinks of it. How it stands on the wire is each version's own business.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::Extensions;
 use crate::{
     engine::Limits,
     id::{AttemptId, Hash, JobId, NodeId},
-    job::{Priority, Requirements},
+    job::{Language, Priority, Requirements},
     units::Moment,
 };
 
@@ -51,6 +53,9 @@ pub struct Offer {
     /// The rewrite of kernels that it runs ([`crate::kernel::REWRITE_VERSION`]). Gas may differ between two, so that work
     /// is given to nodes of the same one only.
     pub rewrite: u16,
+    /// What it runs programs in; at most 16.
+    #[serde(skip)]
+    pub languages: BTreeSet<Language>,
     /// What later versions say beside it.
     #[serde(skip)]
     pub extensions: Extensions,
@@ -87,6 +92,8 @@ pub enum RefuseReason {
     Malformed,
     /// It rewrites kernels in another way than the assignment asks for.
     OtherRewrite,
+    /// It does not run what the program is written in.
+    OtherLanguage,
     /// A reason that only later versions know.
     Unknown,
 }
@@ -99,7 +106,9 @@ pub struct Assignment {
     /// The same for all batches of one job of this requester, and not the job's id: whoever knows that may read and stop
     /// a job that has no token.
     pub job: JobId,
-    /// The kernel's name; the requester has it as a blob.
+    /// What the program is written in.
+    pub language: Language,
+    /// The program's name; the requester has it as a blob.
     pub kernel: Hash,
     /// The common bytes, if the job has any; likewise a blob.
     pub common: Option<Hash>,

@@ -10,7 +10,7 @@ use super::{Extensions, WireError, batch::same, message, whole};
 use crate::{
     engine,
     id::{AttemptId, Hash, JobId, NodeId},
-    job,
+    job::{self, Language},
     units::{Gas, Moment},
 };
 
@@ -264,6 +264,7 @@ impl From<message::RefuseReason> for RefuseReason {
             // What it has no word for: not this node.
             message::RefuseReason::TooDemanding
             | message::RefuseReason::OtherRewrite
+            | message::RefuseReason::OtherLanguage
             | message::RefuseReason::Unknown => Self::TooDemanding,
         }
     }
@@ -333,6 +334,7 @@ impl From<Offer<'_>> for message::Offer {
             addresses: offer.addresses.into_iter().map(str::to_owned).collect(),
             made_at: Moment(offer.made_at),
             rewrite: REWRITE,
+            languages: [Language::Wasm].into(),
             extensions: Extensions::default(),
         }
     }
@@ -343,6 +345,7 @@ impl From<Assignment<'_>> for message::Assignment {
         Self {
             attempt: AttemptId(assignment.attempt),
             job: JobId(assignment.job),
+            language: Language::Wasm,
             kernel: Hash(assignment.kernel),
             common: assignment.common.map(Hash),
             priority: assignment.priority.into(),

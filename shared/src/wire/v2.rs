@@ -1,6 +1,7 @@
 //! Version 2, `/p2pnet/node/2`.
 //!
-//! What differs from version 1: the rewrite of kernels is said in question, offer and assignment; Hello, Offer, Assign and
+//! What differs from version 1: the rewrite of kernels is said in question, offer and assignment, and what programs are
+//! written in, in offer and assignment; Hello, Offer, Assign and
 //! Deliver end in what later versions say beside them; a kind of message, a role or a reason that is not known here is no
 //! error. What did not change is version 1's, which is frozen.
 
@@ -14,6 +15,7 @@ use super::{
 };
 use crate::{
     id::{AttemptId, Hash, JobId, NodeId},
+    job::Language,
     units::Moment,
 };
 
@@ -36,6 +38,8 @@ struct Offer<'a> {
     addresses: Vec<&'a str>,
     made_at: u64,
     rewrite: u16,
+    /// In rising order.
+    languages: Vec<u16>,
     extensions: Extensions,
 }
 
@@ -43,6 +47,7 @@ struct Offer<'a> {
 struct Assignment<'a> {
     attempt: u64,
     job: [u8; 16],
+    language: u16,
     kernel: [u8; 32],
     common: Option<[u8; 32]>,
     priority: Priority,
@@ -158,6 +163,7 @@ fn code_of_reason(reason: message::RefuseReason) -> Code {
         message::RefuseReason::InvalidKernel => 4,
         message::RefuseReason::Malformed => 5,
         message::RefuseReason::OtherRewrite => 6,
+        message::RefuseReason::OtherLanguage => 7,
         message::RefuseReason::Unknown => Code::MAX,
     }
 }
@@ -171,7 +177,24 @@ fn reason_of_code(code: Code) -> message::RefuseReason {
         4 => message::RefuseReason::InvalidKernel,
         5 => message::RefuseReason::Malformed,
         6 => message::RefuseReason::OtherRewrite,
+        7 => message::RefuseReason::OtherLanguage,
         _ => message::RefuseReason::Unknown,
+    }
+}
+
+fn number_of_language(language: Language) -> u16 {
+    match language {
+        Language::Wasm => 0,
+        Language::PreparedWasm => 1,
+        Language::Other(number) => number,
+    }
+}
+
+fn language_of_number(number: u16) -> Language {
+    match number {
+        0 => Language::Wasm,
+        1 => Language::PreparedWasm,
+        2.. => Language::Other(number),
     }
 }
 
@@ -230,6 +253,7 @@ impl<'a> From<&'a message::Offer> for Offer<'a> {
             addresses: offer.addresses.iter().map(String::as_str).collect(),
             made_at: offer.made_at.0,
             rewrite: offer.rewrite,
+            languages: offer.languages.iter().copied().map(number_of_language).collect(),
             extensions: offer.extensions.clone(),
         }
     }
@@ -240,6 +264,7 @@ impl<'a> From<&'a message::Assignment> for Assignment<'a> {
         Self {
             attempt: assignment.attempt.0,
             job: assignment.job.0,
+            language: number_of_language(assignment.language),
             kernel: assignment.kernel.0,
             common: assignment.common.map(|hash| hash.0),
             priority: assignment.priority.into(),
@@ -301,6 +326,7 @@ impl From<Offer<'_>> for message::Offer {
             addresses: offer.addresses.into_iter().map(str::to_owned).collect(),
             made_at: Moment(offer.made_at),
             rewrite: offer.rewrite,
+            languages: offer.languages.into_iter().map(language_of_number).collect(),
             extensions: offer.extensions,
         }
     }
@@ -311,6 +337,7 @@ impl From<Assignment<'_>> for message::Assignment {
         Self {
             attempt: AttemptId(assignment.attempt),
             job: JobId(assignment.job),
+            language: language_of_number(assignment.language),
             kernel: Hash(assignment.kernel),
             common: assignment.common.map(Hash),
             priority: assignment.priority.into(),

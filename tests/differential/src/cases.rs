@@ -4,8 +4,12 @@
 use anyhow::{Context, Result, anyhow};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use p2pnet_shared::{
-    engine::Limits,
-    job::kinds::{self, command},
+    engine::{Common, Input, Limits},
+    id::Hash,
+    job::{
+        Done,
+        kinds::{self, command},
+    },
     kernel::{self, PAGE_BYTES},
     units::{Gas, Span},
 };
@@ -118,6 +122,11 @@ pub fn carried_nans(machines: [&dyn Machine; 2], modules: u64) -> Result<usize> 
     Ok(calls)
 }
 
+/// The input of a call of a [`Case`].
+pub fn input<'a>(common: &'a [u8], own: &'a [u8]) -> Input<'a> {
+    Input { common: Some(Common { name: Hash::of(common), bytes: common }), own }
+}
+
 /// Compares two forms of such a module.
 pub fn carried(machines: [&dyn Machine; 2], forms: [&[u8]; 2]) -> Result<usize> {
     let mut calls = 0;
@@ -179,6 +188,29 @@ pub struct Case {
     pub limits: Limits,
 }
 
+/// A kernel that is prepared with a table: it adds up its bytes, in as many rounds as there are, and each call gives that sum,
+/// how often it was asked in this instance, and its own first byte.
+const PREPARED: &str = r#"(module
+    (memory (export "memory") 3)
+    (global $free (mut i32) (i32.const 1024))
+    (global $sum (mut i32) (i32.const 0))
+    (func (export "alloc") (param i32) (result i32)
+        (global.get $free) (global.set $free (i32.add (global.get $free) (local.get 0))))
+    (func (export "init") (param $at i32) (param $len i32)
+        (local $end i32)
+        (local.set $end (i32.add (local.get $at) (local.get $len)))
+        (block $done (loop $next
+            (br_if $done (i32.ge_u (local.get $at) (local.get $end)))
+            (global.set $sum (i32.add (global.get $sum) (i32.load8_u (local.get $at))))
+            (local.set $at (i32.add (local.get $at) (i32.const 1)))
+            (br $next)))
+        (i32.store (i32.const 150000) (global.get $sum)))
+    (func (export "run") (param $at i32) (param $len i32) (result i64)
+        (i32.store (i32.const 150004) (i32.add (i32.load (i32.const 150004)) (i32.const 1)))
+        (i32.store8 (i32.const 150008) (i32.load8_u (local.get $at)))
+        (global.set $sum (i32.const 0))
+        (i64.or (i64.shl (i64.const 150000) (i64.const 32)) (i64.const 9))))"#;
+
 /// Jobs on all kernels of this repository. Each call gives an output.
 pub fn repository() -> Result<Vec<Case>> {
     let commands = COMMANDS.iter().map(|(_, module, arguments, input)| {
@@ -188,17 +220,22 @@ pub fn repository() -> Result<Vec<Case>> {
             STANDARD.encode(input)
         )
     });
-    let jobs = JOBS.iter().map(|source| (*source).to_owned()).chain(commands);
+    let prepared = format!(
+        r#"{{"kind":"kernel","kernel":"{}","common":"{}","input":"{}","split":"bytes:16"}}"#,
+        STANDARD.encode(wat::parse_str(PREPARED)?),
+        STANDARD.encode("a table that is read once"),
+        STANDARD.encode("what is looked up in it, some of it ")
+    );
+    let jobs = JOBS.iter().map(|source| (*source).to_owned()).chain(commands).chain([prepared]);
     jobs.map(|source| {
         let job = kinds::read(&source, &|_| None).map_err(|refusal| anyhow!("{source:.120}: {refusal}"))?;
-        let inputs = job.plan.inputs(Span { start: 0, end: job.plan.units() });
+        let stage = job.plan.stages().iter().next().context("a job without stages")?.stage.clone();
+        let common = stage.common.map_or_else(Vec::new, |common| common.to_vec());
+        let inputs = job.plan.inputs(Span { start: 0, end: stage.units }, &Done::new());
         Ok(Case {
             name: source.chars().take(120).collect(),
-            kernel: job.plan.kernel().to_vec(),
-            inputs: inputs
-                .into_iter()
-                .map(|input| [job.plan.common().map_or_else(Vec::new, |common| common.to_vec()), input])
-                .collect(),
+            kernel: stage.program.blob().to_vec(),
+            inputs: inputs.into_iter().map(|input| [common.clone(), input]).collect(),
             limits: Limits::default(),
         })
     })

@@ -9,7 +9,7 @@ use p2pnet_differential::{
 };
 use p2pnet_native::engine::WasmtimeEngine;
 use p2pnet_shared::{
-    engine::{Engine, Limits, Trap, WasmiEngine},
+    engine::{Engine, Input, Limits, Trap, WasmiEngine},
     kernel::{self, Nans},
     units::Gas,
 };
@@ -57,8 +57,8 @@ fn on_recursion_and_memory_up_to_their_bounds_and_on_what_a_call_leaves_behind()
         let on_wasmi = wasmi.load(&prepared.rewritten).unwrap();
         let on_wasmtime = wasmtime.load(&prepared.rewritten).unwrap();
         for [common, own] in &case.inputs {
-            let outcome = wasmi.call(&on_wasmi, &[common, own], &case.limits);
-            assert_eq!(wasmtime.call(&on_wasmtime, &[common, own], &case.limits), outcome, "{}", case.name);
+            let outcome = wasmi.call(&on_wasmi, cases::input(common, own), &case.limits);
+            assert_eq!(wasmtime.call(&on_wasmtime, cases::input(common, own), &case.limits), outcome, "{}", case.name);
             let expected = if case.name.starts_with("recursion") { Some(Trap::StackOverflow) } else { None };
             assert!(expected.is_none_or(|trap| outcome.output == Err(trap)), "{}: {outcome:?}", case.name);
             if features::features().iter().any(|(name, _)| *name == case.name) {
@@ -99,15 +99,15 @@ fn on_the_kernels_of_this_repository_and_on_what_wasi_promises() {
             (wasmi.load(&prepared.rewritten).unwrap(), wasmtime.load(&prepared.rewritten).unwrap());
         assert!(!case.inputs.is_empty(), "{}", case.name);
         for [common, own] in &case.inputs {
-            let input = [common.as_slice(), own.as_slice()];
-            let outcome = wasmi.call(&on_wasmi, &input, &case.limits);
-            assert_eq!(wasmtime.call(&on_wasmtime, &input, &case.limits), outcome, "{}", case.name);
+            let input = cases::input(common, own);
+            let outcome = wasmi.call(&on_wasmi, input, &case.limits);
+            assert_eq!(wasmtime.call(&on_wasmtime, input, &case.limits), outcome, "{}", case.name);
             assert!(outcome.output.is_ok() && outcome.gas.0 > 0, "{}: {outcome:?}", case.name);
             // With half the gas both end, and at the same count.
             let short = Limits { gas: Gas(outcome.gas.0 / 2), ..case.limits };
-            let ended = wasmi.call(&on_wasmi, &input, &short);
+            let ended = wasmi.call(&on_wasmi, input, &short);
             assert_eq!(ended.output, Err(Trap::OutOfGas), "{}", case.name);
-            assert_eq!(wasmtime.call(&on_wasmtime, &input, &short), ended, "{}", case.name);
+            assert_eq!(wasmtime.call(&on_wasmtime, input, &short), ended, "{}", case.name);
         }
     }
 }
@@ -137,8 +137,8 @@ fn on_calls_in_instances_that_stand_ready() {
             {
                 *byte ^= 1;
             }
-            let outcome = wasmi.call(&on_wasmi, &[&input], &SMALL);
-            assert_eq!(wasmtime.call(&on_wasmtime, &[&input], &SMALL), outcome, "{name}: {round}");
+            let outcome = wasmi.call(&on_wasmi, Input::of(&input), &SMALL);
+            assert_eq!(wasmtime.call(&on_wasmtime, Input::of(&input), &SMALL), outcome, "{name}: {round}");
         }
         if wasmtime.stood_ready() > before {
             most = most.max(wasmtime.stood_ready() - before);

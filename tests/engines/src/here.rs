@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 use p2pnet_e2e::report::Row;
 use p2pnet_native::engine::{WasmtimeEngine, WasmtimeModule};
 use p2pnet_shared::{
-    engine::{Engine as _, Limits, WasmiEngine, WasmiModule},
+    engine::{Engine as _, Input, Limits, WasmiEngine, WasmiModule},
     kernel,
 };
 
@@ -44,8 +44,8 @@ impl Here {
     pub fn call(&mut self, variant: Variant, input: &[u8]) -> Result<Vec<u8>> {
         let limits = Limits::default();
         let outcome = match variant {
-            (Engine::Wasmtime, true) => self.wasmtime.call(&self.on_wasmtime, &[input], &limits),
-            (Engine::Wasmi, true) => self.wasmi.call(&self.on_wasmi, &[input], &limits),
+            (Engine::Wasmtime, true) => self.wasmtime.call(&self.on_wasmtime, Input::of(input), &limits),
+            (Engine::Wasmi, true) => self.wasmi.call(&self.on_wasmi, Input::of(input), &limits),
             (Engine::Wasmtime, false) => return self.bare_wasmtime(input).map_err(|error| anyhow!("{error:?}")),
             (Engine::Wasmi, false) => return self.bare_wasmi(input).map_err(|error| anyhow!("{error}")),
             (Engine::Chromium | Engine::WasmiInChromium, _) => bail!("not an engine of this process"),
@@ -95,7 +95,7 @@ impl Here {
         for _ in 0..2 {
             let began = Instant::now();
             for _ in 0..tasks {
-                let outcome = self.wasmtime.call(&module, &[b"a tiny task"], &limits);
+                let outcome = self.wasmtime.call(&module, Input::of(b"a tiny task"), &limits);
                 ensure!(outcome.output.as_deref() == Ok(b"A TINY TASK"), "a tiny task went wrong: {outcome:?}");
                 gas = outcome.gas.0;
             }

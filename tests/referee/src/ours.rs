@@ -8,7 +8,8 @@ use std::{
 use anyhow::{Result, anyhow, bail};
 use p2pnet_native::engine::{WasmtimeEngine, WasmtimeModule};
 use p2pnet_shared::{
-    engine::{Engine, Limits, Trap, WasmiEngine, WasmiModule, Watch},
+    blob::Blob,
+    engine::{Engine, Input, Limits, Trap, WasmiEngine, WasmiModule, Watch},
     job::kinds::command,
     kernel,
     units::Gas,
@@ -74,14 +75,14 @@ impl Ours {
     /// Runs it. `given` are the arguments behind the program's name. An error is a difference between the engines.
     pub fn run(&mut self, program: &Program, input: &[u8], given: &[String]) -> Result<Ran> {
         let common = command::arguments(given).map_err(|refusal| anyhow!("refused: {}", refusal.message))?;
-        let own = command::part_input(0, input);
-        let input = [common.as_slice(), own.as_slice()];
+        let (common, own) = (Blob::new(common), command::part_input(0, input));
+        let input = Input::with(Some(&common), &own);
         self.wait_anew();
-        let outcome = self.wasmtime.call(&program.wasmtime, &input, &LIMITS);
+        let outcome = self.wasmtime.call(&program.wasmtime, input, &LIMITS);
         let on_both = outcome.gas <= MOST_ON_WASMI;
         if on_both {
             self.wait_anew();
-            let referee = self.wasmi.call(&program.wasmi, &input, &LIMITS);
+            let referee = self.wasmi.call(&program.wasmi, input, &LIMITS);
             if referee != outcome {
                 let short = |gas: Gas, output: &Result<Vec<u8>, Trap>| {
                     format!("{} gas, {:?}", gas.0, output.as_ref().map(Vec::len))

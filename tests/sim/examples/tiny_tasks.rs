@@ -12,7 +12,7 @@ use p2pnet_shared::{
     engine::{BatchReport, CallOutcome, EngineName},
     id::NodeId,
     kernel::REWRITE_VERSION,
-    node::{Effect, Input, Keep, Node, NodeConfig},
+    node::{Effect, HostOrder, Input, Keep, NetworkOrder, Node, NodeConfig, Notice},
     units::{Gas, Moment},
     wire::{self, Role, Version},
 };
@@ -55,13 +55,13 @@ fn main() {
             while let Some(effect) = nodes[me].poll_effect() {
                 quiet = false;
                 match effect {
-                    Effect::Send { message, .. } => {
+                    Effect::Network(NetworkOrder::Send { message, .. }) => {
                         messages += 1;
                         let message =
                             wire::decode(Version::NEWEST, &wire::encode(Version::NEWEST, &message).unwrap()).unwrap();
                         nodes[1 - me].handle(now, Input::Received { from: ids[me], message });
                     }
-                    Effect::Execute { run, batch, .. } => {
+                    Effect::Host(HostOrder::Execute { run, batch, .. }) => {
                         batches += 1;
                         let busy_micros = batch.calls.len() as u64 * MICROS;
                         now = Moment(now.0 + busy_micros / 1000);
@@ -73,18 +73,19 @@ fn main() {
                         let report = BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros };
                         nodes[me].handle(now, Input::Executed { run, report });
                     }
-                    Effect::Merge { job, merge } => {
+                    Effect::Host(HostOrder::Merge { job, merge }) => {
                         nodes[me].handle(now, Input::Merged { job, merged: merge.run() });
                     }
-                    Effect::Keep { token, .. } => nodes[me].handle(now, Input::Kept { token }),
-                    Effect::Dial { .. }
-                    | Effect::Hang { .. }
-                    | Effect::Abort { .. }
-                    | Effect::Rest { .. }
-                    | Effect::Change(_)
-                    | Effect::JobChanged(_)
-                    | Effect::JobRemoved { id: _, owner: _ }
-                    | Effect::NetworkChanged => {}
+                    Effect::Host(HostOrder::Keep { token, .. }) => nodes[me].handle(now, Input::Kept { token }),
+                    Effect::Network(NetworkOrder::Dial { .. })
+                    | Effect::Network(NetworkOrder::Hang { .. })
+                    | Effect::Host(HostOrder::Abort { .. })
+                    | Effect::Host(HostOrder::Rest { .. })
+                    | Effect::Host(HostOrder::Change(_))
+                    | Effect::Tell(Notice::JobChanged(_))
+                    | Effect::Tell(Notice::JobRemoved { id: _, owner: _ })
+                    | Effect::Host(HostOrder::Cores(_))
+                    | Effect::Tell(Notice::NetworkChanged) => {}
                 }
             }
         }

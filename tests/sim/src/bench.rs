@@ -4,9 +4,9 @@ use p2pnet_shared::{
     api::{Path, ProviderSettings},
     engine::Limits,
     id::{AttemptId, Hash, Holder, JobId, NodeId, OwnerId},
-    job::{Job, Priority},
+    job::{Job, Language, Priority},
     kernel::REWRITE_VERSION,
-    node::{Effect, Input, Keep, Node, NodeConfig, RunId},
+    node::{Effect, HostOrder, Input, Keep, NetworkOrder, Node, NodeConfig, RunId},
     units::{Millis, Moment},
     wire::{self, Assignment, Extensions, Message, Offer, Payload, Role},
 };
@@ -98,22 +98,26 @@ impl Bench {
             assert_eq!(self.node.audit(), Ok(()));
             while let Some(effect) = self.node.poll_effect() {
                 match effect {
-                    Effect::Send { to, message: Message::Want { hash, .. } } if hash == Hash::of(KERNEL) => {
+                    Effect::Network(NetworkOrder::Send { to, message: Message::Want { hash, .. } })
+                        if hash == Hash::of(KERNEL) =>
+                    {
                         let chunk =
                             Message::Chunk { hash, offset: 0, total: KERNEL.len() as u64, bytes: KERNEL.to_vec() };
                         inputs.push(Input::Received { from: to, message: chunk });
                     }
-                    Effect::Send { to, message } => {
+                    Effect::Network(NetworkOrder::Send { to, message }) => {
                         if let Message::Deliver { attempt, .. } = message {
                             inputs.push(Input::Received { from: to, message: Message::Settle { attempt } });
                         }
                         did.extend(Did::of(message));
                     }
-                    Effect::Execute { run, .. } => did.push(Did::Executes(run)),
-                    Effect::Rest { run, rests } => did.push(Did::Rests(run, rests)),
-                    Effect::Abort { run } => did.push(Did::Aborts(run)),
-                    Effect::Merge { job, merge } => inputs.push(Input::Merged { job, merged: merge.run() }),
-                    Effect::Hang { node, .. } => did.push(Did::HungUp(node)),
+                    Effect::Host(HostOrder::Execute { run, .. }) => did.push(Did::Executes(run)),
+                    Effect::Host(HostOrder::Rest { run, rests }) => did.push(Did::Rests(run, rests)),
+                    Effect::Host(HostOrder::Abort { run }) => did.push(Did::Aborts(run)),
+                    Effect::Host(HostOrder::Merge { job, merge }) => {
+                        inputs.push(Input::Merged { job, merged: merge.run() })
+                    }
+                    Effect::Network(NetworkOrder::Hang { node, .. }) => did.push(Did::HungUp(node)),
                     _ => {}
                 }
             }
@@ -195,6 +199,7 @@ impl Bench {
         let message = Message::Assign(Assignment {
             attempt: AttemptId(attempt),
             job: JobId([3; 16]),
+            language: Language::Wasm,
             kernel: Hash::of(KERNEL),
             common: None,
             priority: Priority::Normal,
@@ -243,6 +248,7 @@ impl Bench {
             addresses: Vec::new(),
             made_at: self.now,
             rewrite: REWRITE_VERSION,
+            languages: [Language::Wasm].into(),
             extensions: Extensions::default(),
         };
         self.hears_from(node, Message::Offer(offer))

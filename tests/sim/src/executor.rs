@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use p2pnet_shared::{
-    engine::{Batch, BatchReport, CallOutcome, Engine, EngineName, Trap, WasmiEngine, WasmiModule, batch},
+    engine::{Batch, BatchReport, CallOutcome, Engine, EngineName, Input, Trap, WasmiEngine, WasmiModule, batch},
     id::Hash,
     kernel,
     units::Gas,
@@ -29,7 +29,7 @@ impl Executor {
         let mut first = true;
         let outcomes = batch::run(&batch.calls, |call| match (stopped(call, std::mem::take(&mut first)), module) {
             (Some(trap), _) => CallOutcome { output: Err(trap), gas: Gas(1) },
-            (None, Some(module)) => engine.call(module, &[&batch.common, call], &batch.limits),
+            (None, Some(module)) => engine.call(module, Input::with(batch.common.as_ref(), call), &batch.limits),
             (None, None) => CallOutcome { output: Err(Trap::BrokenContract), gas: Gas(0) },
         });
         BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros }

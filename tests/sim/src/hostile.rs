@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use p2pnet_shared::{
     engine::Limits,
     id::{AttemptId, Hash, JobId, NodeId},
-    job::{Priority, Requirements},
+    job::{Language, Priority, Requirements},
     kernel::REWRITE_VERSION,
     units::Moment,
     wire::{self, Assignment, Extension, Extensions, Message, Offer, Payload, RefuseReason, Role, Version},
@@ -171,6 +171,7 @@ impl Hostile {
             addresses: Vec::new(),
             made_at: Moment(u64::MAX),
             rewrite: self.rewrite(),
+            languages: (0..self.chance.below(20)).map(|_| self.language()).collect(),
             extensions: self.extensions(),
         }
     }
@@ -185,6 +186,7 @@ impl Hostile {
         Assignment {
             attempt,
             job: JobId([7; 16]),
+            language: self.language(),
             kernel,
             common: Some(kernel),
             priority: Priority::Critical,
@@ -193,6 +195,11 @@ impl Hostile {
             rewrite: self.rewrite(),
             extensions: self.extensions(),
         }
+    }
+
+    /// One that everybody runs mostly, else any.
+    fn language(&mut self) -> Language {
+        if self.chance.below(4) == 0 { Language::Other(2 + self.chance.below(1_000) as u16) } else { Language::Wasm }
     }
 
     /// Its own rewrite mostly, else any.

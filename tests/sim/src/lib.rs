@@ -21,6 +21,7 @@ pub mod actor;
 pub mod bench;
 pub mod chance;
 pub mod executor;
+pub mod graph;
 pub mod hostile;
 pub mod plan;
 pub mod scenario;

@@ -3,12 +3,12 @@
 //! The kernel takes 16 bytes `start, end` and returns the sum of `start..end` in closed form; or 8 bytes `x` and returns
 //! `x * x + 1`. A unit that is in the plan's list of bad ones makes it trap.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::sync::LazyLock;
 
 use p2pnet_shared::{
     blob::Blob,
     id::{Hash, Holder},
-    job::{CallShape, Job, Outputs, Plan, Policy, Requirements, kinds, metadata::Metadata},
+    job::{CallShape, Done, Job, Plan, Policy, Requirements, Stage, Stages, kinds, metadata::Metadata},
     refusal::{Code, Refusal},
     units::Span,
 };
@@ -16,6 +16,8 @@ use p2pnet_test_kernels::{
     self as kernels, at,
     wasm_encoder::{BlockType, ValType},
 };
+
+use crate::graph;
 
 /// A unit that makes the kernel trap.
 pub const BAD_UNIT: u64 = u64::MAX - 1;
@@ -77,6 +79,9 @@ pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Blob>) -> Result<Job, Re
     }
     let broken = || Refusal::new(Code::InvalidJson, "not a job of the simulator", "");
     let fields: Vec<&str> = source.split(' ').collect();
+    if let ["graph", units] = fields[..] {
+        return Ok(graph::job(units.parse().map_err(|_| broken())?));
+    }
     let [units, each, padding, bad, weight] = fields[..] else { return Err(broken()) };
     Ok(job(Numbers {
         units: units.parse().map_err(|_| broken())?,
@@ -87,7 +92,7 @@ pub fn read(source: &str, blob: &dyn Fn(Hash) -> Option<Blob>) -> Result<Job, Re
     }))
 }
 
-static KERNEL: LazyLock<Blob> = LazyLock::new(|| Blob::new(kernel()));
+pub(crate) static KERNEL: LazyLock<Blob> = LazyLock::new(|| Blob::new(kernel()));
 
 /// The name of this module's kernel.
 pub(crate) fn kernel_hash() -> Hash {
@@ -104,16 +109,8 @@ struct Numbers {
 }
 
 impl Plan for Numbers {
-    fn kernel(&self) -> &Blob {
-        &KERNEL
-    }
-
-    fn units(&self) -> u64 {
-        self.units
-    }
-
-    fn shape(&self) -> CallShape {
-        self.shape
+    fn stages(&self) -> Stages {
+        Stages::one(Stage::of(&KERNEL, self.units, self.shape))
     }
 
     fn most_units_a_batch(&self, _start: u64) -> u64 {
@@ -123,7 +120,7 @@ impl Plan for Numbers {
         }
     }
 
-    fn inputs(&self, span: Span) -> Vec<Vec<u8>> {
+    fn inputs(&self, span: Span, _: &Done) -> Vec<Vec<u8>> {
         match self.shape {
             CallShape::WholeSpan => {
                 vec![[span.start, span.end].map(|unit| (unit * self.weight).to_le_bytes()).concat()]
@@ -144,7 +141,7 @@ impl Plan for Numbers {
         (output.len() == 8).then_some(()).ok_or_else(wrong)
     }
 
-    fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {
+    fn merge(&self, done: &Done) -> Result<String, Refusal> {
         let numbers = done.values().flatten().map(|output| u64::from_le_bytes(output[..8].try_into().unwrap()));
         Ok(numbers.map(u128::from).sum::<u128>().to_string())
     }

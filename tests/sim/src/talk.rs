@@ -5,7 +5,7 @@
 use p2pnet_shared::{
     engine::{BatchReport, CallOutcome, EngineName},
     id::{AttemptId, JobId, NodeId},
-    job::Job,
+    job::{Job, Language},
     kernel::REWRITE_VERSION,
     node::{Found, Input},
     units::{Gas, Millis},
@@ -61,6 +61,7 @@ pub fn offers(bench: &mut Bench, node: NodeId, cores: u16, idle_cores: u16) -> V
         addresses: Vec::new(),
         made_at: bench.now,
         rewrite: REWRITE_VERSION,
+        languages: [Language::Wasm].into(),
         extensions: Extensions::default(),
     };
     bench.hears_from(node, Message::Offer(offer))

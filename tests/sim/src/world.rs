@@ -13,7 +13,10 @@ use p2pnet_shared::{
     id::{Hash, JobId, NodeId},
     job::Job,
     kernel::REWRITE_VERSION,
-    node::{Effect, Found, Input, Keep, Line, Node, NodeConfig, RunId, Token, mend_line, read_line, read_status},
+    node::{
+        Effect, Found, HostOrder, Input, Keep, Line, NetworkOrder, Node, NodeConfig, Notice, RunId, Token, mend_line,
+        read_line, read_status,
+    },
     store::{Change, Noun, StoreKey},
     units::{Millis, Moment},
     wire::{self, Message, Version, WireError},
@@ -573,34 +576,37 @@ impl World {
     fn carry_out(&mut self, machine: usize) {
         while let Some(effect) = self.machines[machine].node.as_mut().and_then(Node::poll_effect) {
             match effect {
-                Effect::Dial { node, .. } => {
+                Effect::Network(NetworkOrder::Dial { node, .. }) => {
                     if let Some(to) = self.by_id.get(&node).copied() {
                         self.dial(machine, to);
                     } else {
                         self.input(machine, Input::DialFailed { node });
                     }
                 }
-                Effect::Hang { node, .. } => {
+                Effect::Network(NetworkOrder::Hang { node, .. }) => {
                     if let Some(to) = self.by_id.get(&node).copied() {
                         self.unlink(machine, to);
                     }
                 }
-                Effect::Send { to, message } => self.send(machine, to, &message),
-                Effect::Execute { run, kernel, batch, cpu_percent } => {
+                Effect::Network(NetworkOrder::Send { to, message }) => self.send(machine, to, &message),
+                Effect::Host(HostOrder::Execute { run, kernel, batch, cpu_percent }) => {
                     self.execute(machine, run, &kernel, &batch, cpu_percent);
                 }
-                Effect::Abort { run } => self.abort(machine, run),
-                Effect::Rest { run, rests } => self.rest(machine, run, rests),
-                Effect::Merge { job, merge } => self.input(machine, Input::Merged { job, merged: merge.run() }),
-                Effect::Change(changes) => self.keep(machine, None, changes),
-                Effect::Keep { token, changes } => self.keep(machine, Some(token), changes),
-                Effect::JobChanged(id) => {
+                Effect::Host(HostOrder::Abort { run }) => self.abort(machine, run),
+                Effect::Host(HostOrder::Rest { run, rests }) => self.rest(machine, run, rests),
+                Effect::Host(HostOrder::Merge { job, merge }) => {
+                    self.input(machine, Input::Merged { job, merged: merge.run() })
+                }
+                Effect::Host(HostOrder::Change(changes)) => self.keep(machine, None, changes),
+                Effect::Host(HostOrder::Keep { token, changes }) => self.keep(machine, Some(token), changes),
+                Effect::Tell(Notice::JobChanged(id)) => {
                     let machine = &mut self.machines[machine];
                     if let Some(summary) = machine.node.as_ref().and_then(|node| node.summary(id)) {
                         machine.told.insert(id, summary);
                     }
                 }
-                Effect::JobRemoved { id: _, owner: _ } | Effect::NetworkChanged => {}
+                Effect::Host(HostOrder::Cores(_))
+                | Effect::Tell(Notice::JobRemoved { id: _, owner: _ } | Notice::NetworkChanged) => {}
             }
         }
         self.wake(machine);

@@ -11,9 +11,9 @@ use p2pnet_shared::{
     api::{Path, ProviderSettings},
     engine::Batch,
     id::{AttemptId, JobId, NodeId},
-    job::{JobState, Requirements},
+    job::{JobState, Language, Requirements},
     kernel::REWRITE_VERSION,
-    node::{Effect, Input, Keep, Listing, Node, NodeConfig, RunId},
+    node::{Effect, HostOrder, Input, Keep, Listing, NetworkOrder, Node, NodeConfig, RunId},
     store::{Change, StoreKey},
     units::Moment,
     wire::{self, Extensions, Message, Role, Version},
@@ -114,7 +114,7 @@ impl Bench {
         while let Some(effect) = self.node.poll_effect() {
             effects += 1;
             assert!(effects <= MOST_EFFECTS, "one fact gives a bounded number of orders");
-            if let Effect::Send { to, message } = effect {
+            if let Effect::Network(NetworkOrder::Send { to, message }) = effect {
                 assert!(PEERS.contains(&to) || to == HONEST);
                 let bytes = wire::encode(Version::NEWEST, &message).unwrap();
                 assert_eq!(wire::decode(Version::NEWEST, &bytes).unwrap(), message);
@@ -125,16 +125,16 @@ impl Bench {
                 if to == HONEST {
                     self.told.push(message);
                 }
-            } else if let Effect::Execute { run, kernel, batch, .. } = effect {
+            } else if let Effect::Host(HostOrder::Execute { run, kernel, batch, .. }) = effect {
                 self.running.push_back((run, kernel, batch));
-            } else if let Effect::Merge { job, merge } = effect {
+            } else if let Effect::Host(HostOrder::Merge { job, merge }) = effect {
                 merges.push((job, merge));
-            } else if let Effect::Change(changes) = effect {
+            } else if let Effect::Host(HostOrder::Change(changes)) = effect {
                 self.change(changes);
-            } else if let Effect::Keep { token, changes } = effect {
+            } else if let Effect::Host(HostOrder::Keep { token, changes }) = effect {
                 self.change(changes);
                 kept.push(token);
-            } else if let Effect::Hang { node, .. } = effect {
+            } else if let Effect::Network(NetworkOrder::Hang { node, .. }) = effect {
                 hung.push(node);
             }
         }
@@ -293,7 +293,9 @@ fn a_peer_that_only_talks_nonsense_is_hung_up_on_and_stays_out_for_a_while() {
     let hangs = |bench: &mut Bench, input| {
         bench.node.handle(bench.now, input);
         let effects: Vec<Effect> = std::iter::from_fn(|| bench.node.poll_effect()).collect();
-        effects.iter().any(|effect| matches!(effect, Effect::Hang { node, .. } if *node == PEERS[1]))
+        effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Network(NetworkOrder::Hang { node, .. }) if *node == PEERS[1]))
     };
     let garbled = (0..20).position(|_| hangs(&mut bench, Input::Garbled { from: PEERS[1] }));
     assert_eq!(garbled, Some(5));
@@ -316,7 +318,8 @@ fn until_hung_up(peer: usize, polite: bool, mut say: impl FnMut(u64) -> Message)
     (0..20_000).position(|number| {
         bench.now = Moment(bench.now.0 + u64::from(number % 20 == 0)); // 20 messages a millisecond
         bench.node.handle(bench.now, Input::Received { from: PEERS[peer], message: say(number) });
-        std::iter::from_fn(|| bench.node.poll_effect()).any(|effect| matches!(effect, Effect::Hang { .. }))
+        std::iter::from_fn(|| bench.node.poll_effect())
+            .any(|effect| matches!(effect, Effect::Network(NetworkOrder::Hang { .. })))
     })
 }
 
@@ -353,6 +356,7 @@ fn whatever_a_peer_repeats_for_nothing_it_is_hung_up_on_in_the_end() {
         addresses: Vec::new(),
         made_at: Moment(0),
         rewrite: REWRITE_VERSION,
+        languages: [Language::Wasm].into(),
         extensions: Extensions::default(),
     };
     let find = Message::Find { query: 1, requirements: Requirements::default(), limit: 0, rewrite: REWRITE_VERSION };

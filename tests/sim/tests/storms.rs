@@ -38,7 +38,8 @@ fn a_requester_that_restarts_resumes_with_what_was_done() {
     world.add(DONOR);
     for job in [plan::sum(2_000_000), plan::squares(100_000, 0)] {
         let units = job.plan.units();
-        let each = job.plan.shape() == p2pnet_shared::job::CallShape::EachUnit;
+        let shape = job.plan.stages().iter().next().unwrap().stage.shape;
+        let each = shape == p2pnet_shared::job::CallShape::EachUnit;
         let job = world.submit(me, job);
         assert!(world.run_until(Millis(60_000), |world| world.job(me, job).summary.progress.percent >= 30));
         let done = world.job(me, job).summary.progress.units_done;

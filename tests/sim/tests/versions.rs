@@ -6,9 +6,9 @@
 use p2pnet_shared::{
     api::{Path, SeedVersion},
     id::{AttemptId, Hash, JobId, NodeId},
-    job::{Priority, Requirements, WaitReason},
+    job::{Language, Priority, Requirements, WaitReason},
     kernel::REWRITE_VERSION,
-    node::{Effect, Found, Input, Node},
+    node::{Effect, Found, Input, NetworkOrder, Node},
     units::{Millis, Moment},
     wire::{Assignment, Extension, Extensions, Message, Offer, Payload, RefuseReason, Role, Version, encode_calls},
 };
@@ -36,6 +36,7 @@ fn offer(node: NodeId, rewrite: u16) -> Offer {
         addresses: Vec::new(),
         made_at: Moment(0),
         rewrite,
+        languages: [Language::Wasm].into(),
         extensions: extended(),
     }
 }
@@ -49,7 +50,7 @@ fn says(bench: &mut Bench, from: NodeId, message: Message) -> Vec<(NodeId, Messa
 fn sent(node: &mut Node) -> Vec<(NodeId, Message)> {
     std::iter::from_fn(|| node.poll_effect())
         .filter_map(|effect| match effect {
-            Effect::Send { to, message } => Some((to, message)),
+            Effect::Network(NetworkOrder::Send { to, message }) => Some((to, message)),
             _ => None,
         })
         .collect()
@@ -84,6 +85,7 @@ fn a_provider_refuses_what_is_to_run_by_another_rewrite() {
     let assignment = |attempt, rewrite| Assignment {
         attempt: AttemptId(attempt),
         job: JobId([3; 16]),
+        language: Language::Wasm,
         kernel: Hash([4; 32]),
         common: None,
         priority: Priority::Normal,
@@ -162,7 +164,7 @@ fn a_seed_of_another_version_is_told_and_dialled_seldom_until_it_understands() {
             bench.now = bench.now + Millis(100);
             bench.node.handle(bench.now, Input::Tick);
             while let Some(effect) = bench.node.poll_effect() {
-                if matches!(effect, Effect::Dial { node, .. } if node == seed) {
+                if matches!(effect, Effect::Network(NetworkOrder::Dial { node, .. }) if node == seed) {
                     count += 1;
                     bench.node.handle(bench.now, Input::OtherVersion { node: seed, newest: Some(99) });
                     bench.node.handle(bench.now, Input::DialFailed { node: seed });

@@ -1,15 +1,15 @@
 //! Whole nodes, from the handle of one to the engine of the other.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use futures::{SinkExt, StreamExt, channel::mpsc};
 use p2pnet_shared::{
     api::{Event, JobStatus, Path, ProviderSettings},
-    engine::{Batch, BatchReport, Engine, EngineName, WasmiEngine},
+    engine::{Batch, BatchReport, Engine, EngineName, Input, WasmiEngine},
     id::JobId,
     job::{AttemptState, JobState, kinds},
     kernel::{self, REWRITE_VERSION},
-    node::{Keep, NodeConfig},
+    node::{HostOrder, Keep, NodeConfig},
     units::Moment,
     wire::Role,
 };
@@ -21,7 +21,7 @@ use super::party::now;
 use crate::{
     Options, Outside,
     handle::Handle,
-    host::{Host, HostFact, HostOrder, MemoryRecords, Records, Start},
+    host::{Host, HostFact, MemoryRecords, Records, Start},
     node_id, start,
 };
 
@@ -70,7 +70,7 @@ fn execute(kernel: &Arc<[u8]>, batch: &Batch) -> BatchReport {
     let mut engine = WasmiEngine::new();
     let prepared = kernel::prepare(kernel).unwrap();
     let module = engine.load(&prepared.rewritten).unwrap();
-    let call = |bytes: &Vec<u8>| engine.call(&module, &[&batch.common, bytes], &batch.limits);
+    let call = |bytes: &Vec<u8>| engine.call(&module, Input::with(batch.common.as_ref(), bytes), &batch.limits);
     BatchReport { engine: EngineName::Wasmi, outcomes: batch.calls.iter().map(call).collect(), busy_micros: 1_000 }
 }
 

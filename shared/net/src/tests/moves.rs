@@ -239,8 +239,8 @@ async fn understand_each_other(a: &mut Party, b: &mut Party) {
         b.send(a.me, numbered(number));
     }
     for number in 5_000..5_100 {
-        assert_eq!(a.received().await, numbered(number));
-        assert_eq!(b.received().await, numbered(number));
+        assert_eq!(a.received_from(b.me).await, numbered(number));
+        assert_eq!(b.received_from(a.me).await, numbered(number));
     }
 }
 

@@ -185,6 +185,16 @@ impl Party {
         .await
     }
 
+    /// What a node says next, whoever else comes and goes meanwhile.
+    pub async fn received_from(&mut self, whom: NodeId) -> Message {
+        self.until(|input| match input {
+            Input::Received { from, message } if from == whom => Some(message),
+            Input::Disconnected { node } if node == whom => panic!("{node} is gone"),
+            _ => None,
+        })
+        .await
+    }
+
     pub async fn received(&mut self) -> Message {
         self.until(|input| match input {
             Input::Received { message, .. } => Some(message),

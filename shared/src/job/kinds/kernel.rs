@@ -7,8 +7,8 @@
 //! `json_items` one item of a JSON list (UTF-8) as its text, `none` (unless said) the whole input. `merge` says what becomes of
 //! the outputs: `concat` (unless said) puts them one after the other in the input's order; `kernel` runs the kernel once
 //! more over that. The result is base64, whatever the bytes are.
-
-use std::collections::BTreeMap;
+//!
+//! `common` is what all calls share: it stands before each part, or is what a kernel's `init` gets, once for many calls.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::de::IgnoredAny;
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     blob::Blob,
     id::Hash,
-    job::{CallShape, Outputs, Plan},
+    job::{CallShape, Done, Feed, Plan, Stage, Stages, outputs},
     kernel::GivenAs,
     refusal::{Code, Refusal},
     units::Span,
@@ -49,6 +49,15 @@ pub static KIND: Kind = Kind {
         ),
         INPUT,
         SPLIT,
+        Field::optional(
+            "common",
+            Type::Bytes,
+            text("What all calls share", "Общее для всех вызовов"),
+            text(
+                "Bytes in base64 that every call gets before its part, sent to a node once: a model, a table. A kernel that exports init is prepared with them once.",
+                "Байты в base64, которые каждый вызов получает перед своей частью и которые передаются узлу один раз: модель, таблица. Модуль с init готовится с ними один раз.",
+            ),
+        ),
         Field::optional(
             "merge",
             Type::Choice(&choices(&MERGES)),
@@ -131,6 +140,7 @@ const UPPER_CASE: &str = "AGFzbQEAAAABDAJgAX8Bf2ACf38BfgMDAgABBQMBAAEGBwF/AUGACA
 
 struct Kernel {
     kernel: Blob,
+    common: Option<Blob>,
     parts: Parts,
     merge_by_kernel: bool,
 }
@@ -139,11 +149,12 @@ pub(super) fn read(fields: &mut Fields, modules: &Modules<'_>) -> Result<Box<dyn
     let split = read_split(fields)?;
     let merge_by_kernel = fields.choice("merge", &MERGES)?;
     let kernel = read_module(fields, "kernel", modules)?;
+    let common = read_bytes(fields, "common")?.map(Blob::new);
     let parts = read_parts(fields, split)?;
     if !kernel.sound_as_kernel {
         (modules.check)(&kernel.blob, GivenAs::Kernel)?;
     }
-    Ok(Box::new(Kernel { kernel: kernel.blob, parts, merge_by_kernel }))
+    Ok(Box::new(Kernel { kernel: kernel.blob, common, parts, merge_by_kernel }))
 }
 
 /// A module by base64 or by hash.
@@ -207,13 +218,20 @@ pub fn read_split(fields: &mut Fields) -> Result<Split, Refusal> {
     })
 }
 
-/// `input`, cut.
-pub fn read_parts(fields: &mut Fields, split: Split) -> Result<Parts, Refusal> {
-    let input = fields.text("input")?.map_or_else(|| Ok(Vec::new()), |text| decode(&text, "input"))?;
-    if input.len() > MAX_INPUT_BYTES {
-        let message = format!("`input` has {} bytes; at most {MAX_INPUT_BYTES} are taken", input.len());
+/// Bytes, if they are given.
+fn read_bytes(fields: &mut Fields, name: &str) -> Result<Option<Vec<u8>>, Refusal> {
+    let Some(text) = fields.text(name)? else { return Ok(None) };
+    let bytes = decode(&text, name)?;
+    if bytes.len() > MAX_INPUT_BYTES {
+        let message = format!("`{name}` has {} bytes; at most {MAX_INPUT_BYTES} are taken", bytes.len());
         return Err(Refusal::new(Code::TooLarge, message, "cut it, and send each piece as a job of its own"));
     }
+    Ok(Some(bytes))
+}
+
+/// `input`, cut.
+pub fn read_parts(fields: &mut Fields, split: Split) -> Result<Parts, Refusal> {
+    let input = read_bytes(fields, "input")?.unwrap_or_default();
     let cut = match split {
         Split::None => Cut::Even(input.len().max(1)),
         Split::Lines => Cut::At(lines(&input)?),
@@ -385,36 +403,29 @@ impl Parts {
 }
 
 impl Plan for Kernel {
-    fn kernel(&self) -> &Blob {
-        &self.kernel
+    fn stages(&self) -> Stages {
+        let mut stages = Stages::default();
+        let stage = |units| Stage::of(&self.kernel, units, CallShape::EachUnit).with_common(self.common.as_ref());
+        let parts = stages.add(stage(self.parts.count()), &[]);
+        if self.merge_by_kernel {
+            stages.add(stage(1), &[Feed::All(parts)]);
+        }
+        stages
     }
 
-    fn module(&self) -> Option<&Blob> {
-        Some(&self.kernel)
-    }
-
-    fn units(&self) -> u64 {
-        self.parts.count() + u64::from(self.merge_by_kernel)
-    }
-
-    fn shape(&self) -> CallShape {
-        CallShape::EachUnit
+    fn modules(&self) -> Vec<&Blob> {
+        vec![&self.kernel]
     }
 
     fn most_units_a_batch(&self, start: u64) -> u64 {
         if start >= self.parts.count() { 1 } else { self.parts.most_a_batch(start) }
     }
 
-    fn inputs(&self, span: Span) -> Vec<Vec<u8>> {
-        (span.start..span.end).map(|part| self.parts.get(part).to_vec()).collect()
-    }
-
-    fn has_last_step(&self) -> bool {
-        self.merge_by_kernel
-    }
-
-    fn last_input(&self, done: &BTreeMap<Span, Outputs>) -> Vec<u8> {
-        done.values().flatten().flatten().copied().collect()
+    fn inputs(&self, span: Span, done: &Done) -> Vec<Vec<u8>> {
+        let parts = self.parts.count();
+        let merged = || outputs(done, Span { start: 0, end: parts }).flatten().copied().collect();
+        let input = |unit| if unit < parts { self.parts.get(unit).to_vec() } else { merged() };
+        (span.start..span.end).map(input).collect()
     }
 
     fn check(&self, span: Span, output: &[u8]) -> Result<(), Refusal> {
@@ -423,13 +434,10 @@ impl Plan for Kernel {
         if is_merged { Ok(()) } else { fits_a_result(output.len()) }
     }
 
-    fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {
-        let last = self.parts.count();
-        let outputs = done
-            .iter()
-            .filter(|(span, _)| !self.merge_by_kernel || span.start >= last)
-            .flat_map(|(_, outputs)| outputs.iter().map(Vec::as_slice));
-        base64_text(outputs)
+    fn merge(&self, done: &Done) -> Result<String, Refusal> {
+        let parts = self.parts.count();
+        let start = if self.merge_by_kernel { parts } else { 0 };
+        base64_text(outputs(done, Span { start, end: parts + 1 }).map(Vec::as_slice))
     }
 
     fn has_partial_result(&self) -> bool {

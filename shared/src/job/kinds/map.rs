@@ -5,8 +5,6 @@
 //! {"kind":"map_reduce","data":[3,1,2],"map":"x*x","where":"x > 1","reduce":"average"}
 //! ```
 
-use std::collections::BTreeMap;
-
 use super::{
     Modules,
     fields::Fields,
@@ -27,7 +25,7 @@ use crate::{
         Subject,
         program::{Target, items_kernel},
     },
-    job::{CallShape, Outputs, Plan},
+    job::{CallShape, Done, Plan, Stage, Stages},
     refusal::{Code, Refusal},
     units::Span,
 };
@@ -135,16 +133,8 @@ fn read_as(fields: &mut Fields, target: Target) -> Result<Box<dyn Plan>, Refusal
 }
 
 impl Plan for Map {
-    fn kernel(&self) -> &Blob {
-        &self.kernel
-    }
-
-    fn units(&self) -> u64 {
-        self.items.count
-    }
-
-    fn shape(&self) -> CallShape {
-        CallShape::WholeSpan
+    fn stages(&self) -> Stages {
+        Stages::one(Stage::of(&self.kernel, self.items.count, CallShape::WholeSpan))
     }
 
     fn most_units_a_batch(&self, start: u64) -> u64 {
@@ -158,7 +148,7 @@ impl Plan for Map {
         end * Items::STRIDE - start
     }
 
-    fn inputs(&self, span: Span) -> Vec<Vec<u8>> {
+    fn inputs(&self, span: Span, _: &Done) -> Vec<Vec<u8>> {
         let bytes = self.items.bytes.get(self.items.offset(span.start)..self.items.offset(span.end));
         vec![bytes.unwrap_or_default().to_vec()]
     }
@@ -186,7 +176,7 @@ impl Plan for Map {
         }
     }
 
-    fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {
+    fn merge(&self, done: &Done) -> Result<String, Refusal> {
         match self.target {
             Target::Reduce(reduce) => {
                 merge_partials(reduce, done, |span| format!("items {} to {}", span.start, span.end.saturating_sub(1)))
@@ -215,7 +205,7 @@ fn count_values(content: &[u8]) -> Option<u64> {
     Some(count)
 }
 
-fn list(done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {
+fn list(done: &Done) -> Result<String, Refusal> {
     let mut json = String::from("[");
     for output in done.values().flatten() {
         let content = content(output).map_err(|_| foreign())?;

@@ -8,7 +8,7 @@
 //! An integer determinant is computed modulo as many primes as Hadamard's bound asks for, each a unit of its own; a
 //! column of the `inverse` is a unit. `lu`, `qr` and `eigenvalues` (of a symmetric matrix) are one task.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::sync::LazyLock;
 
 use super::{
     Modules,
@@ -29,7 +29,7 @@ use crate::{
         Failure,
         grid::{self, Grid, Numbers, Operation},
     },
-    job::{CallShape, Outputs, Plan},
+    job::{CallShape, Done, Plan, Stage, Stages},
     refusal::{Code, Refusal},
     units::Span,
 };
@@ -300,20 +300,8 @@ impl Matrix {
 }
 
 impl Plan for Matrix {
-    fn kernel(&self) -> &Blob {
-        &GUEST
-    }
-
-    fn common(&self) -> Option<&Blob> {
-        self.common.as_ref()
-    }
-
-    fn units(&self) -> u64 {
-        self.units
-    }
-
-    fn shape(&self) -> CallShape {
-        CallShape::WholeSpan
+    fn stages(&self) -> Stages {
+        Stages::one(Stage::of(&GUEST, self.units, CallShape::WholeSpan).with_common(self.common.as_ref()))
     }
 
     fn most_units_a_batch(&self, _: u64) -> u64 {
@@ -333,7 +321,7 @@ impl Plan for Matrix {
         (BAND_BYTES / (widest * number).max(1)).max(1) as u64
     }
 
-    fn inputs(&self, span: Span) -> Vec<Vec<u8>> {
+    fn inputs(&self, span: Span, _: &Done) -> Vec<Vec<u8>> {
         let mut input = Vec::new();
         if self.common.is_none() {
             input.push(self.operation as u8);
@@ -374,7 +362,7 @@ impl Plan for Matrix {
         }
     }
 
-    fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {
+    fn merge(&self, done: &Done) -> Result<String, Refusal> {
         let mut grids = Vec::new();
         for (span, outputs) in done {
             for output in outputs {

@@ -27,7 +27,7 @@ use self::{
 use crate::{
     blob::Blob,
     id::{Hash, Holder},
-    job::{Job, Plan, metadata::Metadata},
+    job::{Job, Plan, Program, metadata::Metadata},
     kernel::{Facts, GivenAs, PAGE_BYTES, check_given},
     refusal::{Code, Refusal},
 };
@@ -49,13 +49,16 @@ impl Known {
     }
 }
 
+/// Says whether nodes can run a kernel that somebody gave.
+pub type Check<'a> = dyn Fn(&[u8], GivenAs) -> Result<(), Refusal> + 'a;
+
 /// What a host does for jobs that bring a module of their own, or name one.
 pub struct Modules<'a> {
     /// Finds one that is named by its hash.
     pub find: &'a dyn Fn(Hash) -> Option<Known>,
     /// Says whether nodes can run the kernel that was given, or made of what was given: [`check_given`], or another program
     /// that has it.
-    pub check: &'a dyn Fn(&[u8], GivenAs) -> Result<(), Refusal>,
+    pub check: &'a Check<'a>,
 }
 
 /// Reads the fields of a job, checks them and makes its plan.
@@ -126,7 +129,11 @@ pub fn read_with(source: &str, modules: &Modules<'_>) -> Result<Job, Refusal> {
     let read = reader(kind).ok_or_else(|| Refusal::new(Code::Internal, "this kind of job has no reader", ""))?;
     let plan = read(&mut fields, modules)?;
     fields.end(kind.name)?;
-    check_memory(kind.output, plan.kernel(), requirements.memory_mib)?;
+    for placed in plan.stages().iter() {
+        match &placed.stage.program {
+            Program::Wasm(kernel) => check_memory(kind.output, kernel, requirements.memory_mib)?,
+        }
+    }
     let (holder, source) = (Holder::LOCAL, source.into());
     Ok(Job { holder, kind: kind.name, metadata, source, requirements, policy, plan })
 }

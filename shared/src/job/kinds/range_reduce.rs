@@ -6,8 +6,6 @@
 //! `end` is part of the range. `map` is `x` and `where` takes everything, unless they are said. `chunk_size` bounds how
 //! many numbers go to a node at once.
 
-use std::collections::BTreeMap;
-
 use super::{
     Modules,
     fields::Fields,
@@ -20,7 +18,7 @@ use crate::{
     blob::Blob,
     exchange::partial::{Partial, Reduce},
     formula::program::{Target, range_kernel},
-    job::{CallShape, Outputs, Plan},
+    job::{CallShape, Done, Plan, Stage, Stages},
     refusal::{Code, Refusal},
     units::Span,
 };
@@ -127,23 +125,15 @@ impl RangeReduce {
 }
 
 impl Plan for RangeReduce {
-    fn kernel(&self) -> &Blob {
-        &self.kernel
-    }
-
-    fn units(&self) -> u64 {
-        self.count
-    }
-
-    fn shape(&self) -> CallShape {
-        CallShape::WholeSpan
+    fn stages(&self) -> Stages {
+        Stages::one(Stage::of(&self.kernel, self.count, CallShape::WholeSpan))
     }
 
     fn most_units_a_batch(&self, start: u64) -> u64 {
         self.chunk.map_or(MOST_A_BATCH, |chunk| chunk - start % chunk)
     }
 
-    fn inputs(&self, span: Span) -> Vec<Vec<u8>> {
+    fn inputs(&self, span: Span, _: &Done) -> Vec<Vec<u8>> {
         let (first, last) = (self.number(span.start), self.number(span.end.saturating_sub(1)));
         vec![[first.to_le_bytes(), last.to_le_bytes()].concat()]
     }
@@ -162,7 +152,7 @@ impl Plan for RangeReduce {
         }
     }
 
-    fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {
+    fn merge(&self, done: &Done) -> Result<String, Refusal> {
         let what = |span: Span| {
             let (first, last) = (self.number(span.start), self.number(span.end.saturating_sub(1)));
             format!("numbers {first} to {last}")
@@ -176,11 +166,7 @@ impl Plan for RangeReduce {
 }
 
 /// One reduction of all parts; `what` names the values of a span where that fails.
-pub fn merge_partials(
-    reduce: Reduce,
-    done: &BTreeMap<Span, Outputs>,
-    what: impl Fn(Span) -> String,
-) -> Result<String, Refusal> {
+pub fn merge_partials(reduce: Reduce, done: &Done, what: impl Fn(Span) -> String) -> Result<String, Refusal> {
     let mut whole = Partial::new();
     for output in done.values().flatten() {
         let part = content(output).ok().and_then(|content| Partial::decode(reduce, content)).ok_or_else(foreign)?;

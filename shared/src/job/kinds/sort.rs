@@ -10,7 +10,7 @@
 
 mod kernel;
 
-use std::{cmp::Ordering, collections::BTreeMap, sync::LazyLock};
+use std::{cmp::Ordering, sync::LazyLock};
 
 use super::{
     Modules,
@@ -27,7 +27,7 @@ use crate::{
         number::compare,
         value::{self, Value},
     },
-    job::{CallShape, Outputs, Plan},
+    job::{CallShape, Done, Plan, Stage, Stages},
     refusal::{Code, Refusal},
     units::Span,
 };
@@ -171,16 +171,8 @@ impl Sort {
 }
 
 impl Plan for Sort {
-    fn kernel(&self) -> &Blob {
-        &KERNEL
-    }
-
-    fn units(&self) -> u64 {
-        self.items.count
-    }
-
-    fn shape(&self) -> CallShape {
-        CallShape::WholeSpan
+    fn stages(&self) -> Stages {
+        Stages::one(Stage::of(&KERNEL, self.items.count, CallShape::WholeSpan))
     }
 
     fn most_units_a_batch(&self, start: u64) -> u64 {
@@ -199,7 +191,7 @@ impl Plan for Sort {
         end * Items::STRIDE - start
     }
 
-    fn inputs(&self, span: Span) -> Vec<Vec<u8>> {
+    fn inputs(&self, span: Span, _: &Done) -> Vec<Vec<u8>> {
         let mut keys = Vec::new();
         let mut ends = Vec::new();
         for value in self.values(span) {
@@ -240,7 +232,7 @@ impl Plan for Sort {
         Ok(())
     }
 
-    fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {
+    fn merge(&self, done: &Done) -> Result<String, Refusal> {
         let mut offsets: Vec<u32> = Vec::with_capacity(usize::try_from(self.items.count).unwrap_or(0));
         let mut at = 0;
         for _ in 0..self.items.count {

@@ -7,7 +7,7 @@ use super::read;
 use crate::{
     engine::WasmiEngine,
     job::{
-        Job,
+        Done, Feed, Job,
         local::{run_locally, run_spans},
     },
     refusal::{Code, Refusal},
@@ -412,7 +412,7 @@ fn every_split_cuts_as_documented_and_loses_nothing() {
         let source = kernel_job(input, split, "concat");
         let job = job(&source).unwrap();
         assert_eq!(job.plan.units(), parts.len() as u64, "{split}");
-        let inputs = job.plan.inputs(Span { start: 0, end: job.plan.units() });
+        let inputs = job.plan.inputs(Span { start: 0, end: job.plan.units() }, &Done::new());
         assert_eq!(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>(), parts, "{split}");
         assert_eq!(result(&source).unwrap(), format!("\"{}\"", STANDARD.encode(parts.concat())), "{split}");
         assert_eq!(result(&kernel_job(input, split, "kernel")).unwrap(), result(&source).unwrap(), "{split}");
@@ -424,15 +424,19 @@ fn every_split_cuts_as_documented_and_loses_nothing() {
 }
 
 #[test]
-fn a_last_step_sees_all_outputs_in_order() {
+fn a_merge_by_the_kernel_is_a_stage_that_sees_all_outputs_in_order() {
     let job = job(&kernel_job(b"a\nb\nc\n", "lines", "kernel")).unwrap();
-    assert!(job.plan.has_last_step());
+    let stages = job.plan.stages();
+    let spans: Vec<(u64, u64)> = stages.iter().map(|placed| (placed.span.start, placed.span.end)).collect();
+    assert_eq!(spans, [(0, 3), (3, 4)]);
+    let fed: Vec<Vec<Feed>> = stages.iter().map(|placed| placed.needs.clone()).collect();
+    assert_eq!(fed, [vec![], vec![Feed::All(stages.of_unit(0).unwrap().0)]]);
     assert_eq!((job.plan.units(), job.plan.most_units_a_batch(0), job.plan.most_units_a_batch(3)), (4, 3, 1));
     let done = [
         (Span { start: 0, end: 2 }, vec![b"1".to_vec(), b"2".to_vec()]),
         (Span { start: 2, end: 3 }, vec![b"3".to_vec()]),
     ];
-    assert_eq!(job.plan.last_input(&done.into()), b"123");
+    assert_eq!(job.plan.inputs(Span { start: 3, end: 4 }, &done.into()), [b"123"]);
 }
 
 /// `kernels/examples/word_count`, compiled.

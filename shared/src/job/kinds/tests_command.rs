@@ -16,7 +16,7 @@ use super::{
     tests::{job, result},
 };
 use crate::{
-    engine::{Engine as _, Limits, WasmiEngine},
+    engine::{Engine as _, Input, Limits, WasmiEngine},
     job::local::run_locally,
     kernel::prepare,
     refusal::{Code, Refusal},
@@ -130,7 +130,7 @@ fn every_program_finds_what_wasi_promises() {
         let mut engine = WasmiEngine::new();
         let module = engine.load(&kernel.rewritten).unwrap();
         let input = [command::arguments(&[]).unwrap(), command::part_input(0, program.input)].concat();
-        let outcome = engine.call(&module, &[&input], &Limits::default());
+        let outcome = engine.call(&module, Input::of(&input), &Limits::default());
         let output = outcome.output.unwrap_or_else(|trap| panic!("{}: {trap:?}", program.name));
         let ended = command::ended(&output).unwrap();
         assert_eq!(ended.exit_code, program.exit_code, "{}", program.name);
@@ -182,11 +182,13 @@ fn failed_parts(lines: &str) -> u64 {
     let text = json!({"kind": "command", "module": module, "input": STANDARD.encode(lines), "split": "lines"});
     let job = job(&text.to_string()).unwrap();
     let mut engine = WasmiEngine::new();
-    let loaded = engine.load(&prepare(job.plan.kernel()).unwrap().rewritten).unwrap();
+    let stage = job.plan.stages().iter().next().unwrap().stage.clone();
+    let loaded = engine.load(&prepare(stage.program.blob()).unwrap().rewritten).unwrap();
     let span = Span { start: 0, end: job.plan.units() };
-    let mut call =
-        |own: Vec<u8>| engine.call(&loaded, &[job.plan.common().unwrap(), &own], &Limits::default()).output.unwrap();
-    let outputs = job.plan.inputs(span).into_iter().map(&mut call).collect();
+    let mut call = |own: Vec<u8>| {
+        engine.call(&loaded, Input::with(stage.common.as_ref(), &own), &Limits::default()).output.unwrap()
+    };
+    let outputs = job.plan.inputs(span, &BTreeMap::new()).into_iter().map(&mut call).collect();
     job.plan.failed_parts(&BTreeMap::from([(span, outputs)]))
 }
 
@@ -271,7 +273,7 @@ fn with_pages(input: &[u8], pages: u64) -> Vec<u8> {
     let module = engine.load(&kernel.rewritten).unwrap();
     let input = [command::arguments(&[]).unwrap(), command::part_input(0, input)].concat();
     let limits = Limits { memory_bytes: pages << 16, ..Limits::default() };
-    engine.call(&module, &[&input], &limits).output.unwrap()
+    engine.call(&module, Input::of(&input), &limits).output.unwrap()
 }
 
 #[test]

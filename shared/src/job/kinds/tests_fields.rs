@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     blob::Blob,
+    job::{Done, Job},
     refusal::{Code, Refusal},
 };
 
@@ -194,7 +195,11 @@ fn name_and_labels_are_read_and_reach_no_kernel() {
     assert_eq!(named.metadata.name.as_deref(), Some("nightly"));
     assert_eq!(named.metadata.labels.get("team").map(String::as_str), Some("physics"));
     let span = crate::units::Span { start: 0, end: 2 };
-    assert_eq!((plain.plan.kernel(), plain.plan.inputs(span)), (named.plan.kernel(), named.plan.inputs(span)));
+    let seen = |job: &Job| {
+        let programs: Vec<_> = job.plan.stages().iter().map(|placed| placed.stage.program.clone()).collect();
+        (programs, job.plan.inputs(span, &Done::new()))
+    };
+    assert_eq!(seen(&plain), seen(&named));
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn a_program_may_have_as_many_of_everything_as_is_said_whatever_is_added_to_it()
         let mut engine = WasmiEngine::new();
         let module = engine.load(&prepared.rewritten).unwrap();
         let input = [command::arguments(&[]).unwrap(), command::part_input(0, b"")].concat();
-        let output = engine.call(&module, &[&input], &Limits::default()).output.unwrap();
+        let output = engine.call(&module, Input::of(&input), &Limits::default()).output.unwrap();
         assert_eq!(command::ended(&output).unwrap().exit_code, 0, "{what}");
         let refusal = take_program(&program(&many(one, most + 1 - in_program))).unwrap_err();
         let said = format!("The program has {} {what}; at most {most} are accepted.", most + 1);

@@ -47,7 +47,7 @@ fn an_endless_chain_of_tail_calls_ends_with_its_gas_and_can_be_stopped() {
         engine.set_slice(10_000);
         engine.set_watch(Some(Arc::new(|| Some(Trap::Cancelled))));
         let module = engine.load(&prepare(&kernel).unwrap().rewritten).unwrap();
-        assert_eq!(engine.call(&module, &[b""], &small()).output, Err(Trap::Cancelled), "{extra}");
+        assert_eq!(engine.call(&module, Input::of(b""), &small()).output, Err(Trap::Cancelled), "{extra}");
     }
 }
 

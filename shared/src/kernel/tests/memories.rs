@@ -94,7 +94,7 @@ fn the_gas_used_is_counted_from_the_first_question_on() {
         engine.set_slice(slice);
         engine.set_watch(Some(Arc::new(|| None)));
         let module = engine.load(&prepare(&asking(1_000)).unwrap().rewritten).unwrap();
-        let sliced = engine.call(&module, &[b""], &Limits { gas: Gas(1 << 40), ..small() });
+        let sliced = engine.call(&module, Input::of(b""), &Limits { gas: Gas(1 << 40), ..small() });
         assert_eq!((sliced.gas, of(sliced.output.unwrap())), (outcome.gas, (0, second)), "{slice}");
     }
 }

@@ -4,9 +4,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Customer, Provider, Work, WorkState, queue::Key, turns::Turn};
 use crate::{
+    blob::Blob,
     engine::{Batch, BatchReport},
     id::{AttemptId, Hash, NodeId},
-    node::{Effect, RunId, core::Core},
+    node::{HostOrder, RunId, core::Core},
     wire::{
         self, Assignment, Extensions, MAX_BLOB, MAX_CALLS, MAX_INLINE, MAX_OUTPUT, MAX_TIME_MILLIS, Message, Payload,
         RefuseReason,
@@ -59,6 +60,9 @@ impl Provider {
         }
         if assignment.rewrite != rewrite {
             return Err(RefuseReason::OtherRewrite);
+        }
+        if !super::LANGUAGES.contains(&assignment.language) {
+            return Err(RefuseReason::OtherLanguage);
         }
         let limits = &assignment.limits;
         if limits.memory_bytes > u64::from(self.settings.memory_mib) << 20
@@ -247,7 +251,7 @@ impl Provider {
             WorkState::Running(run) => {
                 if let Some(known) = self.runs.get_mut(run) {
                     known.wanted = None;
-                    core.effects.push_back(Effect::Abort { run: *run });
+                    core.order(HostOrder::Abort { run: *run });
                 }
             }
             WorkState::Done(payload) => {
@@ -268,8 +272,8 @@ impl Provider {
 pub(super) fn prepare(core: &mut Core, assignment: &mut Assignment) -> Option<(Arc<[u8]>, Batch)> {
     let kernel = core.blobs.get(assignment.kernel)?;
     let common = match assignment.common {
-        Some(hash) => core.blobs.get(hash)?.to_vec(),
-        None => Vec::new(),
+        Some(hash) => Some(Blob::held(hash, core.blobs.get(hash)?)),
+        None => None,
     };
     let calls = match &mut assignment.calls {
         Payload::Inline(bytes) => wire::decode_calls(&std::mem::take(bytes)).ok()?,

@@ -19,13 +19,15 @@ use self::{
 use crate::{
     api::ProviderSettings,
     id::{AttemptId, Hash, NodeId},
-    job::AttemptState,
-    node::{RunId, core::Core},
+    job::{AttemptState, Language},
+    node::{HostOrder, RunId, core::Core},
     refusal::Refusal,
     units::{Gas, Millis, Moment},
     wire::{Assignment, Extensions, Message, Offer, Payload, RefuseReason},
 };
 
+/// What every host runs programs in.
+pub(super) const LANGUAGES: [Language; 2] = [Language::Wasm, Language::PreparedWasm];
 /// How often an offer is repeated, and how soon a change of the idle cores alone is told.
 const OFFER_PERIOD: Millis = Millis(10_000);
 const OFFER_PAUSE: Millis = Millis(500);
@@ -155,6 +157,7 @@ impl Provider {
         settings.cpu_percent = settings.cpu_percent.clamp(1, 100);
         settings.memory_mib = settings.memory_mib.max(1);
         let lent = self.is_lending();
+        core.order(HostOrder::Cores(if settings.lending { settings.cores } else { 0 }));
         self.settings = settings;
         self.lend_cores();
         core.network_changed = true;
@@ -325,6 +328,7 @@ impl Provider {
             addresses: core.addresses.clone(),
             made_at: core.now,
             rewrite: core.config.rewrite,
+            languages: LANGUAGES.into(),
             extensions: Extensions::default(),
         }
     }
@@ -369,6 +373,7 @@ pub(super) fn explain(node: NodeId, reason: RefuseReason) -> Refusal {
         RefuseReason::InvalidKernel => (Code::InvalidKernel, "says that the kernel breaks the contract"),
         RefuseReason::Malformed => (Code::Internal, "could not read the task"),
         RefuseReason::OtherRewrite => (Code::NoProvider, "runs another version of kernels"),
+        RefuseReason::OtherLanguage => (Code::NoProvider, "does not run what the program is written in"),
         RefuseReason::Unknown => (Code::NoProvider, "does not take it, for a reason that only later versions know"),
     };
     Refusal::new(code, format!("node {node} {what}"), "")

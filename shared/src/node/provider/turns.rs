@@ -36,7 +36,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Provider, Run, WorkState};
 use crate::{
     id::{AttemptId, NodeId},
-    node::{Effect, RunId, core::Core},
+    node::{HostOrder, RunId, core::Core},
     units::{Millis, Moment},
     wire::{Message, RefuseReason},
 };
@@ -429,14 +429,14 @@ impl Provider {
         };
         self.runs.insert(run, new);
         core.send(key.0, Message::Started { attempt: key.1 });
-        core.effects.push_back(Effect::Execute { run, kernel, batch, cpu_percent: self.settings.cpu_percent });
+        core.order(HostOrder::Execute { run, kernel, batch, cpu_percent: self.settings.cpu_percent });
         core.network_changed = true;
     }
 
     fn set_aside(&mut self, core: &mut Core, id: RunId, place: Place) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         (run.turn, run.place) = (Turn::Resting(core.now), place);
-        core.effects.push_back(Effect::Rest { run: id, rests: true });
+        core.order(HostOrder::Rest { run: id, rests: true });
         if let Some((node, attempt)) = run.wanted {
             core.send(node, Message::Resting { attempt });
         }
@@ -449,7 +449,7 @@ impl Provider {
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.rested = run.rested_at(core.now);
         (run.turn, run.place) = (Turn::OnCore, place);
-        core.effects.push_back(Effect::Rest { run: id, rests: false });
+        core.order(HostOrder::Rest { run: id, rests: false });
         if let Some((node, attempt)) = run.wanted {
             core.send(node, Message::Started { attempt });
         }

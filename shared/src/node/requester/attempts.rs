@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 
 use super::{
     Requester,
-    entry::{Attempt, Circumstances, Failure, Fate, Task, Verdict},
+    attempt::{Attempt, Ran},
+    batch::{Batch, Circumstances, Failure, Fate},
     hedges::is_whole,
+    over::End,
     room::LONG,
     store,
+    verify::{Broken, Checked, Claim, Decision, contradiction},
 };
 use crate::{
-    engine::{BatchReport, EngineName},
+    engine::BatchReport,
     id::{AttemptId, Hash, JobId, NodeId},
-    job::{AttemptState, CallShape, JobState},
+    job::{Agreement, AttemptState, CallShape},
     node::{core::Core, provider::explain},
     refusal::{Code, Refusal},
     units::{Gas, Millis, Moment},
@@ -60,28 +63,23 @@ impl Requester {
                     let span = attempt.span;
                     self.lose(core, id, explain(from, reason));
                     if let Some(entry) = self.jobs.get_mut(&job) {
-                        entry.most_units = entry.most_units.min(span.len() / 2).max(1);
+                        entry.stages.halve(span);
                         // What met with something before would go out whole again.
-                        if let Some(task) = entry.retries.remove(&span.start) {
-                            entry.open.put(task.span);
+                        if let Some(batch) = entry.retries.remove(&span.start) {
+                            entry.stages.reopen(batch.span);
                         }
                     }
                     self.refresh(job);
                 } else {
                     let hint = "split the job, or let the kernel return less";
                     let refusal = Refusal::new(Code::TooLarge, "the output of a task is too large", hint);
-                    self.reject(
-                        core,
-                        id,
-                        None,
-                        Gas(0),
-                        Failure { node: from, refusal, deterministic: true, placed: false, silent: false },
-                    );
+                    self.reject(core, id, Ran::default(), Failure::of_batch(from, refusal));
                 }
             }
             RefuseReason::TooDemanding
             | RefuseReason::Malformed
             | RefuseReason::OtherRewrite
+            | RefuseReason::OtherLanguage
             | RefuseReason::Unknown => {
                 if let Some(entry) = self.jobs.get_mut(&job)
                     && entry.unfit.len() < 10_000
@@ -92,14 +90,8 @@ impl Requester {
             }
             RefuseReason::MissingBlob | RefuseReason::InvalidKernel => {
                 let deterministic = reason == RefuseReason::InvalidKernel;
-                let refusal = explain(from, reason);
-                self.reject(
-                    core,
-                    id,
-                    None,
-                    Gas(0),
-                    Failure { node: from, refusal, deterministic, placed: false, silent: false },
-                );
+                let failure = Failure { deterministic, ..Failure::of_node(from, explain(from, reason)) };
+                self.reject(core, id, Ran::default(), failure);
             }
         }
         self.fill_all(core);
@@ -121,13 +113,7 @@ impl Requester {
                 attempt.wake(&mut self.candidates, id, core.now);
                 if len > MAX_BLOB || !core.fetch(hash, from) {
                     let refusal = Refusal::new(Code::Internal, "the output could not be fetched", "");
-                    return self.reject(
-                        core,
-                        id,
-                        None,
-                        Gas(0),
-                        Failure { node: from, refusal, deterministic: false, placed: false, silent: false },
-                    );
+                    return self.reject(core, id, Ran::default(), Failure::of_node(from, refusal));
                 }
                 self.arriving.entry(hash).or_default().insert(id);
             }
@@ -143,13 +129,7 @@ impl Requester {
                 Some(bytes) => self.take(core, id, &bytes),
                 None => {
                     let refusal = Refusal::new(Code::Internal, "the output could not be fetched", "");
-                    self.reject(
-                        core,
-                        id,
-                        None,
-                        Gas(0),
-                        Failure { node, refusal, deterministic: false, placed: false, silent: false },
-                    );
+                    self.reject(core, id, Ran::default(), Failure::of_node(node, refusal));
                 }
             }
         }
@@ -167,148 +147,151 @@ impl Requester {
         let Some(report) = report else {
             core.nonsense(node, 20);
             let refusal = Refusal::new(Code::Internal, "the node delivered something that is no report", "");
-            return self.reject(
-                core,
-                id,
-                None,
-                Gas(0),
-                Failure { node, refusal, deterministic: false, placed: false, silent: false },
-            );
+            return self.reject(core, id, Ran::default(), Failure::of_node(node, refusal));
         };
         let Some(entry) = self.jobs.get_mut(&job) else { return };
         entry.begin(core.now);
         let holder = entry.holder;
-        let engine = report.engine;
         let micros = measured_micros(core.now, attempt, &report);
-        let ran = attempt.ran(core.now);
         // A provider's word alone makes nobody owe work: no batch takes longer than it was away.
         let away = (core.now - attempt.assigned_at).0.saturating_add(1).saturating_mul(1000);
+        let took = micros.min(away);
         if let Some(attempt) = self.attempts.get_mut(&id) {
-            attempt.took = Some(micros.min(away));
+            attempt.took = Some(took);
             attempt.is_done = true;
         }
-        let took = micros.min(away);
         let mut gas = Gas(0);
         report.outcomes.iter().for_each(|outcome| gas += outcome.gas);
+        let ran = Ran { engine: Some(report.engine), gas };
         if superseded {
             if is_whole(&report, calls, span) {
-                entry.paces.measured(node, span.len(), micros);
+                entry.measured(node, span, micros);
                 self.candidates.delivered(core.now, node, running);
             }
+            let other = entry.contradicts(span, &report);
             self.extra.spent(holder, took);
-            self.end(core, id, AttemptState::Rejected, Some(engine), gas, None);
+            self.end(core, id, AttemptState::Rejected, ran, other);
             self.refresh(job);
             return self.fill(core, node);
         }
-        match entry.judge(span, calls, report) {
-            Verdict::Good(outputs) => {
-                entry.paces.measured(node, span.len(), micros);
-                self.extra.accepted(holder, took);
+        match entry.check(node, span, calls, report) {
+            Checked::Whole(outputs) => {
+                entry.measured(node, span, micros);
                 self.candidates.delivered(core.now, node, running);
-                store::save_span(core, job, span, &outputs, node, gas);
-                entry.accept(node, span, outputs, gas);
-                entry.long &= ran >= LONG;
-                self.candidates.tried(core.now, node, true);
-                let task = entry.issued.remove(&span.start).unwrap_or_else(|| Task::new(span));
-                self.end(core, id, AttemptState::Accepted, Some(engine), gas, None);
-                self.note_timeouts(core.now, job, &task, took);
-                let others = task.live.into_iter().filter(|other| *other != id).collect();
-                let outrun = self.outrun(core, job, others, took);
-                self.call_off(core, outrun);
-                self.check_done(core, job);
+                self.claimed(core, id, ran, Claim { node, outputs, gas }, took);
             }
-            Verdict::Bad { before, refusal, deterministic, too_much, placed } => {
-                let failure = Failure { node, refusal, deterministic, placed, silent: false };
-                self.salvage(core, id, engine, gas, before, failure, too_much);
-            }
+            Checked::Broken(broken) => self.salvage(core, id, ran, broken),
         }
         self.refresh(job);
         self.fill(core, node);
     }
 
+    /// A node says what came of a whole batch.
+    fn claimed(&mut self, core: &mut Core, id: AttemptId, ran: Ran, claim: Claim, took: u64) {
+        let Some(attempt) = self.attempts.get(&id) else { return };
+        let (job, span, ran_for) = (attempt.job, attempt.span, attempt.ran(core.now));
+        let Some(entry) = self.jobs.get_mut(&job) else { return };
+        let mut batch = entry.issued.remove(&span.start).unwrap_or_else(|| Batch::new(span));
+        batch.live.retain(|other| *other != id);
+        let agreement = entry.stages.of(span.start).map_or(Agreement::Exact, |stage| stage.stage().agreement);
+        let why = match self.verification.decide(agreement, &batch.claims, &claim, batch.live.len()) {
+            Decision::Accept => {
+                let Claim { node, outputs, gas } = claim;
+                self.extra.accepted(entry.holder, took);
+                store::save_span(core, job, span, &outputs, node, gas);
+                let opened = entry.accept(node, span, outputs, gas);
+                entry.long &= ran_for >= LONG;
+                self.candidates.tried(core.now, node, true);
+                self.end(core, id, AttemptState::Accepted, ran, None);
+                self.note_timeouts(core.now, job, &batch, took);
+                let outrun = self.outrun(core, job, batch.live, took);
+                self.call_off(core, outrun);
+                self.check_done(core, job);
+                if opened {
+                    // What has just been fed is for whoever is idle.
+                    self.refresh(job);
+                    self.fill_all(core);
+                }
+                return;
+            }
+            Decision::Wait | Decision::Replicate => None,
+            Decision::Dispute(other) => Some(contradiction(other)),
+        };
+        batch.claims.push(claim);
+        batch.not_before = core.now;
+        let place = if batch.live.is_empty() { &mut entry.retries } else { &mut entry.issued };
+        place.insert(span.start, batch);
+        self.end(core, id, AttemptState::Delivered, ran, why);
+    }
+
     /// A batch failed after some calls: keeps the good part, and narrows the failure down.
-    #[allow(clippy::too_many_arguments)]
-    fn salvage(
-        &mut self,
-        core: &mut Core,
-        id: AttemptId,
-        engine: EngineName,
-        gas: Gas,
-        before: Vec<Vec<u8>>,
-        failure: Failure,
-        too_much: bool,
-    ) {
+    fn salvage(&mut self, core: &mut Core, id: AttemptId, ran: Ran, broken: Broken) {
+        let Broken { before, failure, too_much } = broken;
         let Some(attempt) = self.attempts.get(&id) else { return };
         let (job, span) = (attempt.job, attempt.span);
         let Some(entry) = self.jobs.get_mut(&job) else { return };
         let good = entry.units_of(span, before.len());
-        let alone = entry.issued.get(&span.start).is_some_and(|task| task.live == [id]);
-        let whole = span.len() == 1 || (good == 0 && !too_much && entry.shape == CallShape::WholeSpan);
-        if whole || !alone {
-            return self.reject(core, id, Some(engine), gas, failure);
+        let alone = entry.issued.get(&span.start).is_some_and(|batch| batch.live == [id]);
+        let shape = entry.shape_of(span);
+        let whole = span.len() == 1 || (good == 0 && !too_much && shape == CallShape::WholeSpan);
+        if whole || !alone || !self.verification.is_alone_believed() {
+            return self.reject(core, id, ran, failure);
         }
         let (done, rest) = span.split_at(good);
-        let task = entry.issued.remove(&span.start);
+        let batch = entry.issued.remove(&span.start);
         if good > 0 {
-            store::save_span(core, job, done, &before, failure.node, gas);
-            entry.accept(failure.node, done, before, gas);
+            store::save_span(core, job, done, &before, failure.node, ran.gas);
+            entry.accept(failure.node, done, before, ran.gas);
         }
         let (node, refusal) = (failure.node, failure.refusal.clone());
         let mut fate = Fate::Again;
-        if too_much && good == 0 && entry.shape == CallShape::WholeSpan {
+        if too_much && good == 0 && shape == CallShape::WholeSpan {
             // Nothing says which unit it was: try shorter batches.
-            entry.most_units = entry.most_units.min(span.len() / 2).max(1);
-            entry.open.put(rest);
+            entry.stages.halve(span);
+            entry.stages.reopen(rest);
         } else {
             let (culprit, rest) = rest.split_at(1);
-            entry.open.put(rest);
+            entry.stages.reopen(rest);
             if too_much {
                 // It gets its time alone before it is blamed, also if it was the first: what came before it, such as making
                 // its kernel ready, may have taken some.
-                entry.retries.insert(culprit.start, Task::new(culprit));
+                entry.retries.insert(culprit.start, Batch::new(culprit));
             } else {
-                let mut narrowed = Task::new(culprit);
-                if let Some(task) = task {
-                    (narrowed.failures, narrowed.has_verdict) = (task.failures, task.has_verdict);
+                let mut narrowed = Batch::new(culprit);
+                if let Some(batch) = batch {
+                    (narrowed.failures, narrowed.has_verdict) = (batch.failures, batch.has_verdict);
                 }
                 fate = self.blame(core, job, narrowed, failure, false);
             }
         }
         let state = if good > 0 { AttemptState::Accepted } else { AttemptState::Rejected };
-        self.end(core, id, state, Some(engine), gas, Some(refusal));
+        self.end(core, id, state, ran, Some(refusal));
         self.meet(core, job, node, fate);
     }
 
     // ---- ends of attempts ----------------------------------------------------------------------------------------
 
     /// An attempt failed on its node.
-    pub(super) fn reject(
-        &mut self,
-        core: &mut Core,
-        id: AttemptId,
-        engine: Option<EngineName>,
-        gas: Gas,
-        failure: Failure,
-    ) {
+    pub(super) fn reject(&mut self, core: &mut Core, id: AttemptId, ran: Ran, failure: Failure) {
         let Some(attempt) = self.attempts.get(&id) else { return };
         let (job, start, is_copy) = (attempt.job, attempt.span.start, attempt.copy);
         let (node, refusal) = (failure.node, failure.refusal.clone());
-        // Who fails fast would be idle first and eat every task; what ran out of its own time was its job's doing.
+        // Who fails fast would be idle first and eat every batch; what ran out of its own time was its job's doing.
         let had_its_time = attempt.ran(core.now).0 >= self.jobs.get(&job).map_or(0, |entry| entry.timeout().0 / 2);
         let ran_out = failure.refusal.code == Code::TimedOut && had_its_time;
         if !failure.deterministic && !ran_out {
             self.candidates.tried(core.now, failure.node, false);
         }
-        self.end(core, id, AttemptState::Rejected, engine, gas, Some(refusal));
+        self.end(core, id, AttemptState::Rejected, ran, Some(refusal));
         let Some(entry) = self.jobs.get_mut(&job) else { return };
-        let Some(task) = entry.issued.get_mut(&start) else { return };
-        task.live.retain(|other| *other != id);
-        if !task.live.is_empty() {
-            task.failures.push(failure); // another attempt of it is still out
+        let Some(batch) = entry.issued.get_mut(&start) else { return };
+        batch.live.retain(|other| *other != id);
+        if !batch.live.is_empty() {
+            batch.failures.push(failure); // another attempt of it is still out
             return self.refresh(job);
         }
-        let Some(task) = entry.issued.remove(&start) else { return };
-        let fate = self.blame(core, job, task, failure, is_copy);
+        let Some(batch) = entry.issued.remove(&start) else { return };
+        let fate = self.blame(core, job, batch, failure, is_copy);
         self.meet(core, job, node, fate);
     }
 
@@ -318,13 +301,11 @@ impl Requester {
             core.send(node, Message::Cancel { attempts: some.to_vec() });
         }
         for id in attempts {
-            let refusal = refusal.clone();
-            let failure = Failure { node, refusal, deterministic: false, placed: false, silent: true };
-            self.reject(core, *id, None, Gas(0), failure);
+            self.reject(core, *id, Ran::default(), Failure::of_silence(node, refusal.clone()));
         }
     }
 
-    /// A task of a job failed, last on `node`, and this becomes of it.
+    /// A batch of a job failed, last on `node`, and this becomes of it.
     pub(super) fn meet(&mut self, core: &mut Core, job: JobId, node: NodeId, fate: Fate) {
         match fate {
             Fate::Again => {
@@ -338,23 +319,23 @@ impl Requester {
                 }
                 self.check_done(core, job);
                 if self.jobs.get(&job).is_some_and(|entry| entry.comes_to_nothing()) {
-                    return self.finish(core, job, Err((JobState::Failed, refusal)));
+                    return self.finish(core, job, End::failed(refusal));
                 }
                 self.refresh(job);
             }
-            Fate::Ends(refusal) => self.finish(core, job, Err((JobState::Failed, refusal))),
+            Fate::Ends(refusal) => self.finish(core, job, End::failed(refusal)),
         }
     }
 
-    /// What a failure means for its task; `is_copy`: it was out before, elsewhere.
-    fn blame(&mut self, core: &Core, job: JobId, mut task: Task, failure: Failure, is_copy: bool) -> Fate {
+    /// What a failure means for its batch; `is_copy`: it was out before, elsewhere.
+    fn blame(&mut self, core: &Core, job: JobId, mut batch: Batch, failure: Failure, is_copy: bool) -> Fate {
         let Some(entry) = self.jobs.get_mut(&job) else { return Fate::Again };
         let node = failure.node;
-        task.not_before = core.now;
-        let another = self.candidates.another(core, entry, &task, node, false);
+        batch.not_before = core.now;
+        let another = self.candidates.another(core, entry, &batch, node, false);
         let at_hand = self.candidates.at_hand(core, entry);
         let is_proven = self.candidates.has_delivered(core, node);
-        entry.fail_task(core.now, task, failure, &Circumstances { is_proven, is_copy, another, at_hand })
+        entry.fail_batch(core.now, batch, failure, &Circumstances { is_proven, is_copy, another, at_hand })
     }
 
     /// An attempt is given up without blame; its units are open again.
@@ -363,33 +344,25 @@ impl Requester {
         let (job, start) = (attempt.job, attempt.span.start);
         // Of a stranger's coming and going it waits no longer.
         let waits_anew = attempt.started_at.is_some() && self.candidates.has_delivered(core, attempt.node);
-        self.end(core, id, AttemptState::Lost, None, Gas(0), Some(why));
+        self.end(core, id, AttemptState::Lost, Ran::default(), Some(why));
         if let Some(entry) = self.jobs.get_mut(&job)
-            && let Some(task) = entry.issued.get_mut(&start)
+            && let Some(batch) = entry.issued.get_mut(&start)
         {
-            task.live.retain(|other| *other != id);
+            batch.live.retain(|other| *other != id);
             if waits_anew {
-                task.not_before = core.now;
+                batch.not_before = core.now;
             }
-            if task.live.is_empty()
-                && let Some(task) = entry.issued.remove(&start)
+            if batch.live.is_empty()
+                && let Some(batch) = entry.issued.remove(&start)
             {
-                entry.reopen(task);
+                entry.reopen(batch);
             }
         }
         self.refresh(job);
     }
 
     /// Takes an attempt off the books.
-    fn end(
-        &mut self,
-        core: &mut Core,
-        id: AttemptId,
-        state: AttemptState,
-        engine: Option<EngineName>,
-        gas: Gas,
-        error: Option<Refusal>,
-    ) {
+    fn end(&mut self, core: &mut Core, id: AttemptId, state: AttemptState, ran: Ran, error: Option<Refusal>) {
         let Some(attempt) = self.attempts.remove(&id) else { return };
         let taken = state == AttemptState::Accepted || attempt.started_at.is_some();
         self.candidates.ended(attempt.node, id, taken);
@@ -403,8 +376,10 @@ impl Requester {
         if let Some(entry) = self.jobs.get_mut(&attempt.job) {
             entry.live.remove(&id);
             entry.issued_units = entry.issued_units.saturating_sub(attempt.span.len());
-            entry.paces.ended(attempt.node);
-            entry.note(attempt.end(id, state, engine, gas, core.now, error));
+            if let Some(stage) = entry.stages.of_mut(attempt.span.start) {
+                stage.paces.ended(attempt.node);
+            }
+            entry.note(attempt.end(id, state, ran, core.now, error));
         }
         let ran = attempt.ran(core.now).0.saturating_mul(1000);
         self.charge(attempt.job, attempt.took.unwrap_or(ran), attempt.charged);
@@ -416,7 +391,7 @@ impl Requester {
         for id in attempts {
             if let Some(attempt) = self.attempts.get(&id) {
                 by_node.entry(attempt.node).or_default().push(id);
-                self.end(core, id, AttemptState::Lost, None, Gas(0), None);
+                self.end(core, id, AttemptState::Lost, Ran::default(), None);
             }
         }
         for (node, attempts) in by_node {

@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    Requester,
-    entry::{Entry, Rest},
-};
+use super::{Requester, attempt::Rest, entry::Entry};
 use crate::{
     id::{AttemptId, NodeId},
     node::audit::holds,
@@ -13,15 +10,15 @@ use crate::{
 
 impl Requester {
     pub(in crate::node) fn audit(&self) -> Result<(), String> {
-        let open = || self.jobs.values().filter(|entry| !entry.state.is_final());
-        let active: BTreeSet<_> = open().map(Entry::rank).collect();
+        let active: BTreeSet<_> = self.jobs.values().map(Entry::rank).collect();
         holds(active == self.active, "the jobs that are not over and their list disagree")?;
-        for entry in open() {
+        for entry in self.jobs.values() {
             holds(entry.is_hungry() == entry.waits.is_some(), "a job waits without a place in the line")?;
             holds(entry.waits.is_none_or(|turn| turn == entry.turn()), "a job's place in the line is an old one")?;
         }
         self.owners.audit(
-            open()
+            self.jobs
+                .values()
                 .map(|entry| (entry.holder, [entry.held_bytes(), entry.booked_bytes], entry.waits))
                 .chain(self.reserved.values().map(|(holder, bytes)| (*holder, [*bytes, 0], None))),
         )?;
@@ -52,16 +49,13 @@ impl Requester {
     fn audit_job(&self, entry: &Entry) -> Result<(), String> {
         let spans = entry.live.iter().filter_map(|id| self.attempts.get(id)).map(|attempt| attempt.span.len());
         holds(entry.issued_units == spans.sum::<u64>(), "the units that are out are miscounted")?;
-        if entry.state.is_final() {
-            return holds(entry.live.is_empty() && entry.issued.is_empty(), "a job that is over has work out");
+        let mut units = entry.stages.open_units() + entry.stages.waiting_units() + entry.done_units;
+        for batch in entry.issued.values() {
+            units += batch.span.len();
+            let live = batch.live.iter().all(|id| entry.live.contains(id));
+            holds(live && !batch.live.is_empty(), "a batch is out with nobody")?;
         }
-        let mut units = entry.open.units() + entry.done_units;
-        for task in entry.issued.values() {
-            units += task.span.len();
-            let live = task.live.iter().all(|id| entry.live.contains(id));
-            holds(live && !task.live.is_empty(), "a task is out with nobody")?;
-        }
-        units += entry.retries.values().map(|task| task.span.len()).sum::<u64>();
+        units += entry.retries.values().map(|batch| batch.span.len()).sum::<u64>();
         holds(units == entry.units, "a job's units are not each in one place")?;
         holds(
             entry.done.keys().map(|span| span.len()).sum::<u64>() == entry.done_units,

@@ -3,7 +3,8 @@
 use std::{cmp::Reverse, collections::BTreeMap, collections::BTreeSet};
 
 use super::{
-    entry::{AtHand, Entry, Task},
+    batch::{AtHand, Batch},
+    entry::Entry,
     scheduler::window,
     trust::{Records, Trust},
 };
@@ -11,7 +12,7 @@ use crate::{
     id::{AttemptId, NodeId},
     job::Requirements,
     node::{
-        Effect,
+        NetworkOrder,
         broker::{OFFER_VALIDITY, meets, shuffle},
         core::Core,
     },
@@ -212,19 +213,20 @@ impl Candidates {
         at_hand
     }
 
-    /// Whether a node other than this one, on which a task has not failed, could take it: any, or a proven one. One that has not
+    /// Whether a node other than this one, on which a batch has not failed, could take it: any, or a proven one. One that has not
     /// done so for a while does not count, unless it is proven and works for this requester: it may be busy with others' work
     /// for ever, or out of reach.
-    pub(super) fn another(&self, core: &Core, entry: &Entry, task: &Task, but: NodeId, only_proven: bool) -> bool {
-        let has_waited = task.has_waited(core.now);
-        let counts = |node: NodeId| node != but && !task.has_failed_on(node);
+    pub(super) fn another(&self, core: &Core, entry: &Entry, batch: &Batch, but: NodeId, only_proven: bool) -> bool {
+        let has_waited = batch.has_waited(core.now);
+        let counts = |node: NodeId| node != but && !batch.has_failed_on(node);
         if only_proven || has_waited {
             return self.proven(core, entry).any(|(node, candidate)| {
                 counts(node) && (!has_waited || (candidate.awake() > 0 && core.reaches(node)))
             });
         }
-        let could = |candidate: &Candidate| candidate.fresh(core.now).is_some_and(|o| meets(o, &entry.requirements));
-        self.nodes.iter().any(|(node, candidate)| could(candidate) && counts(*node) && !entry.unfit.contains(node))
+        let could =
+            |candidate: &Candidate| candidate.fresh(core.now).is_some_and(|offer| entry.may_use_for(offer, batch.span));
+        self.nodes.iter().any(|(node, candidate)| could(candidate) && counts(*node))
     }
 
     fn proven<'a>(&'a self, core: &'a Core, entry: &'a Entry) -> impl Iterator<Item = (NodeId, &'a Candidate)> {
@@ -232,8 +234,7 @@ impl Candidates {
         known.filter_map(|node| {
             let candidate = self.nodes.get(node)?;
             let offer = candidate.fresh(core.now)?;
-            let could = meets(offer, &entry.requirements) && !entry.unfit.contains(node);
-            (could && self.is_proven(core, *node)).then_some((*node, candidate))
+            (entry.may_use(offer) && self.is_proven(core, *node)).then_some((*node, candidate))
         })
     }
 
@@ -359,7 +360,7 @@ impl Candidates {
         }
     }
 
-    /// A node failed a task, or did one.
+    /// A node failed a batch, or did one.
     pub(super) fn tried(&mut self, now: Moment, node: NodeId, success: bool) {
         if success { self.records.succeeded(node) } else { self.records.failed(node, now) }
     }
@@ -533,7 +534,7 @@ impl Candidates {
             if let Some(candidate) = self.nodes.get_mut(&node) {
                 candidate.dialled_at = Some(now);
                 let addresses = candidate.offer.as_ref().map(|offer| offer.addresses.clone()).unwrap_or_default();
-                core.effects.push_back(Effect::Dial { node, addresses });
+                core.network(NetworkOrder::Dial { node, addresses });
             }
         }
     }

@@ -4,17 +4,20 @@ use std::collections::BTreeSet;
 
 use super::{
     Requester,
+    attempt::{Attempt, Rest},
     attempts::MOST_CANCELLED,
-    entry::{Attempt, Entry, Rest, Task},
+    batch::Batch,
+    entry::Entry,
     hedges::patience,
     owners::Owners,
     trust::Trust,
 };
 use crate::{
+    blob::Blob,
     id::{AttemptId, Hash, JobId, NodeId},
     job::{AttemptState, CallShape, Priority, Requirements},
     node::{
-        broker::{MOST_FOUND, is_sane, meets},
+        broker::{MOST_FOUND, is_sane},
         core::Core,
     },
     refusal::{Code, Refusal},
@@ -58,10 +61,7 @@ impl Requester {
         self.candidates.offered(core.now, offer, true);
         for rank in &self.active {
             if let Some(entry) = self.jobs.get_mut(&rank.2) {
-                let pace = entry.paces.get(node);
-                if pace.rate.is_some() && pace.cores != cores {
-                    entry.paces.resize(node, cores);
-                }
+                entry.stages.resize(node, cores);
             }
         }
         // Whoever offers most often is not served first for that.
@@ -155,7 +155,7 @@ impl Requester {
         for job in self.owners.turns(&fits) {
             if let Some(entry) = self.jobs.get(&job) {
                 waiting.push(entry.requirements);
-                wanted = wanted.saturating_add(entry.open.units()).saturating_add(entry.retries.len() as u64);
+                wanted = wanted.saturating_add(entry.stages.open_units()).saturating_add(entry.retries.len() as u64);
             }
         }
         let (spare, jobs) = self.spare_connections(core);
@@ -181,7 +181,7 @@ impl Requester {
             if let Some(attempt) = self.attempts.get_mut(&id)
                 && let Some(entry) = self.jobs.get_mut(&attempt.job)
             {
-                entry.paces.present(node, true);
+                entry.stages.present(node, true);
                 let priority = priority(&self.owners, entry);
                 if let Ok(prepared) =
                     prepare(entry, core.cover(node, entry.id), id, attempt.span, priority, core.config.rewrite)
@@ -227,8 +227,8 @@ impl Requester {
         let Some(attempt) = self.attempts.get(&id).filter(|attempt| attempt.started_at.is_some()) else { return false };
         let is_proven = self.candidates.has_delivered(core, attempt.node);
         let Some(entry) = self.jobs.get_mut(&attempt.job) else { return false };
-        let task = entry.issued.get_mut(&attempt.span.start).filter(|task| task.live.contains(&id));
-        let counts = task.is_some_and(|task| task.restarted(core.now, is_proven));
+        let batch = entry.issued.get_mut(&attempt.span.start).filter(|batch| batch.live.contains(&id));
+        let counts = batch.is_some_and(|batch| batch.restarted(core.now, is_proven));
         entry.note_at_hand(core.now, self.candidates.at_hand(core, entry));
         counts
     }
@@ -251,7 +251,7 @@ impl Requester {
     pub(super) fn leave(&mut self, node: NodeId) {
         for rank in &self.active {
             if let Some(entry) = self.jobs.get_mut(&rank.2) {
-                entry.paces.present(node, false);
+                entry.stages.present(node, false);
             }
         }
     }
@@ -289,7 +289,7 @@ impl Requester {
         // Jobs that have nothing for this node now.
         let mut passed: BTreeSet<JobId> = BTreeSet::new();
         while room > 0 {
-            let fits = |job| self.jobs.get(&job).is_some_and(|entry| meets(&offer, &entry.requirements));
+            let fits = |job| self.jobs.get(&job).is_some_and(|entry| entry.may_use(&offer));
             let line: Vec<JobId> = self.owners.turns(&fits).filter(|job| !passed.contains(job)).collect();
             let served = line.into_iter().find(|job| {
                 let issued = self.issue(core, &offer, *job);
@@ -306,49 +306,56 @@ impl Requester {
     pub(super) fn issue(&mut self, core: &mut Core, offer: &Offer, job: JobId) -> bool {
         let may_begin = self.may_begin(core, offer, job);
         let Some(entry) = self.jobs.get_mut(&job) else { return false };
-        if !meets(offer, &entry.requirements) || !may_begin {
+        if !entry.may_use(offer) || !may_begin {
             return false;
         }
         let candidates = &self.candidates;
         let another =
-            |entry: &Entry, task: &Task, only_proven| candidates.another(core, entry, task, offer.node, only_proven);
+            |entry: &Entry, batch: &Batch, only_proven| candidates.another(core, entry, batch, offer.node, only_proven);
         let cores = candidates.cores(core, offer);
         let ramps = cores < offer.cores || candidates.trust(core, offer.node) != Trust::Proven;
         let is_proven = candidates.is_proven(core, offer.node);
-        let Some(task) = entry.next_task(core.now, offer.node, cores, is_proven, ramps, another) else { return false };
+        let Some(batch) = entry.next_batch(core.now, offer, cores, is_proven, ramps, another) else { return false };
         self.owners.serves(entry.holder, entry.work);
-        self.send_task(core, offer.node, cores, job, task)
+        self.send_batch(core, offer.node, cores, job, batch)
     }
 
-    /// A task whose batch no node would take: a shorter one may go, and if there is none, its job ends in the next step.
-    fn cannot_send(&mut self, job: JobId, task: Task, refusal: Refusal) {
+    /// A batch whose batch no node would take: a shorter one may go, and if there is none, its job ends in the next step.
+    fn cannot_send(&mut self, job: JobId, batch: Batch, refusal: Refusal) {
         let Some(entry) = self.jobs.get_mut(&job) else { return };
-        if !task.live.is_empty() {
-            entry.issued.insert(task.span.start, task); // it went out before, and may still come back
+        if !batch.live.is_empty() {
+            entry.issued.insert(batch.span.start, batch); // it went out before, and may still come back
             return;
         }
-        if task.span.len() > 1 && entry.shape == CallShape::EachUnit {
-            entry.most_units = entry.most_units.min(task.span.len() / 2).max(1);
-            entry.open.put(task.span);
+        if batch.span.len() > 1 && entry.shape_of(batch.span) == CallShape::EachUnit {
+            entry.stages.halve(batch.span);
+            entry.stages.reopen(batch.span);
         } else {
-            entry.reopen(task);
+            entry.reopen(batch);
             self.unsendable.entry(job).or_insert(refusal);
         }
         self.refresh(job);
     }
 
-    /// Sends a task to a node and puts it on the books.
-    pub(super) fn send_task(&mut self, core: &mut Core, node: NodeId, cores: u16, job: JobId, mut task: Task) -> bool {
+    /// Sends a batch to a node and puts it on the books.
+    pub(super) fn send_batch(
+        &mut self,
+        core: &mut Core,
+        node: NodeId,
+        cores: u16,
+        job: JobId,
+        mut batch: Batch,
+    ) -> bool {
         let Some(entry) = self.jobs.get_mut(&job) else { return false };
         let id = AttemptId(self.next_attempt);
         self.next_attempt += 1;
-        let span = task.span;
+        let span = batch.span;
         let priority = priority(&self.owners, entry);
         let name = core.cover(node, job);
         let Prepared { assignment, calls, blob } = match prepare(entry, name, id, span, priority, core.config.rewrite) {
             Ok(prepared) => prepared,
             Err(refusal) => {
-                self.cannot_send(job, task, refusal);
+                self.cannot_send(job, batch, refusal);
                 return false;
             }
         };
@@ -357,21 +364,24 @@ impl Requester {
             hash
         });
         core.send(node, Message::Assign(assignment));
-        let known = entry.paces.duration(node, span.len());
+        let Some(stage) = entry.stages.of(span.start) else { return false };
+        let known = stage.paces.duration(node, span.len());
         let duration = known.unwrap_or(UNKNOWN_DURATION);
         let charged = known.unwrap_or(UNKNOWN_WORK).0.saturating_mul(1000);
-        let turns = u64::from(entry.paces.get(node).outstanding) / u64::from(cores.max(1)) + 1;
-        let copy = !task.live.is_empty();
-        let patience = patience(core, &self.candidates, entry, node, span.len(), turns, copy);
+        let turns = u64::from(stage.paces.get(node).outstanding) / u64::from(cores.max(1)) + 1;
+        let copy = !batch.live.is_empty();
+        let patience = patience(core, &self.candidates, stage, node, span.len(), turns, copy);
         let due = core.now + Millis(duration.0.saturating_mul(turns));
-        entry.paces.sent(node, cores);
+        if let Some(stage) = entry.stages.of_mut(span.start) {
+            stage.paces.sent(node, cores);
+        }
         entry.live.insert(id);
         entry.attempts_total += 1;
         entry.issued_units += span.len();
         entry.changed = true;
-        task.live.push(id);
-        task.believe_at = None;
-        entry.issued.insert(span.start, task);
+        batch.live.push(id);
+        batch.believe_at = None;
+        entry.issued.insert(span.start, batch);
         self.candidates.assigned(core.now, node, id);
         let attempt = Attempt {
             job,
@@ -428,9 +438,9 @@ fn prepare(
     priority: Priority,
     rewrite: u16,
 ) -> Result<Prepared, Refusal> {
-    let over = || Refusal::new(Code::Internal, "the job is over", "");
-    let plan = entry.plan.as_ref().ok_or_else(over)?;
-    let inputs = if entry.is_last_step(span) { vec![plan.last_input(&entry.done)] } else { plan.inputs(span) };
+    let none = || Refusal::new(Code::Internal, "the job has no stage", "");
+    let stage = entry.stages.of(span.start).ok_or_else(none)?.stage();
+    let inputs = entry.plan.inputs(span, &entry.done);
     let calls = inputs.len() as u64;
     let too_large = |bytes: usize| {
         let (first, last) = (span.start, span.end.saturating_sub(1));
@@ -459,8 +469,9 @@ fn prepare(
     let assignment = Assignment {
         attempt,
         job: name,
-        kernel: entry.kernel,
-        common: entry.common,
+        language: stage.language,
+        kernel: stage.program.blob().hash(),
+        common: stage.common.as_ref().map(Blob::hash),
         priority,
         limits: entry.limits(),
         calls: payload,

@@ -8,15 +8,18 @@
 
 use super::{
     Requester,
+    attempt::Attempt,
+    batch::{Batch, Failure},
     candidates::Candidates,
-    entry::{Attempt, Entry, Failure, Task},
+    entry::Entry,
+    stages::StageProgress,
     trust::{Records, Trust},
 };
 use crate::{
     api::AttemptView,
     id::{AttemptId, JobId, NodeId},
     job::AttemptState,
-    node::{broker::meets, core::Core},
+    node::core::Core,
     refusal::Code,
     units::{Millis, Moment, Span},
     wire::Offer,
@@ -32,9 +35,9 @@ const COPY: Millis = Millis(100);
 const TIMES: u64 = 3;
 /// Bytes a millisecond at which a kernel and its input should at least reach a node and be made ready.
 const BYTES_A_MILLI: u64 = 1024;
-/// Attempts of one task at once, and tasks hedged in one step.
+/// Attempts of one batch at once, and batches hedged in one step.
 const MOST_COPIES: usize = 32;
-const MOST_TASKS: usize = 64;
+const MOST_BATCHES: usize = 64;
 /// Batches beyond its window that a proven node gets as copies.
 const BEYOND_WINDOW: usize = 2;
 
@@ -42,17 +45,16 @@ const BEYOND_WINDOW: usize = 2;
 pub(super) fn patience(
     core: &Core,
     candidates: &Candidates,
-    entry: &Entry,
+    stage: &StageProgress,
     node: NodeId,
     units: u64,
     turns: u64,
     copy: bool,
 ) -> Millis {
-    let known = entry.paces.duration(node, units);
-    let should = known.or_else(|| entry.paces.duration_elsewhere(units)).unwrap_or_default();
-    let bytes =
-        entry.plan.as_ref().map_or(0, |plan| plan.kernel().len() + plan.common().map_or(0, |common| common.len()))
-            as u64;
+    let known = stage.paces.duration(node, units);
+    let should = known.or_else(|| stage.paces.duration_elsewhere(units)).unwrap_or_default();
+    let common = stage.stage().common.as_ref().map_or(0, |common| common.len());
+    let bytes = (stage.stage().program.blob().len() + common) as u64;
     let (least, ready) = match (candidates.trust(core, node), known) {
         (Trust::Proven, Some(_)) => (PROVEN, 0),
         (Trust::Proven, None) if copy && candidates.is_doubted(core, node) => (PROVEN, bytes / BYTES_A_MILLI),
@@ -81,7 +83,7 @@ impl Requester {
             return;
         }
         let mut free = self.free(core);
-        for (_, job, start) in late.into_iter().take(MOST_TASKS) {
+        for (_, job, start) in late.into_iter().take(MOST_BATCHES) {
             self.copy(core, job, start, &mut free);
         }
     }
@@ -114,15 +116,16 @@ impl Requester {
         }
     }
 
-    /// Tasks all of whose attempts are late; who waits longest comes first.
+    /// Batches all of whose attempts are late; who waits longest comes first.
     fn late(&self) -> Vec<(Moment, JobId, u64)> {
         let mut late = Vec::new();
         for attempt in self.attempts.values().filter(|attempt| attempt.late && !attempt.superseded) {
-            let Some(task) = self.jobs.get(&attempt.job).and_then(|entry| entry.issued.get(&attempt.span.start)) else {
+            let Some(batch) = self.jobs.get(&attempt.job).and_then(|entry| entry.issued.get(&attempt.span.start))
+            else {
                 continue;
             };
-            let all = task.live.iter().all(|id| self.attempts.get(id).is_some_and(|attempt| attempt.late));
-            if all && task.live.len() < MOST_COPIES {
+            let all = batch.live.iter().all(|id| self.attempts.get(id).is_some_and(|attempt| attempt.late));
+            if all && batch.live.len() < MOST_COPIES {
                 late.push((attempt.assigned_at, attempt.job, attempt.span.start));
             }
         }
@@ -147,19 +150,19 @@ impl Requester {
             .collect()
     }
 
-    /// Sends a late task to one proven node, or to several that nobody knows or that may have fallen silent.
+    /// Sends a late batch to one proven node, or to several that nobody knows or that may have fallen silent.
     fn copy(&mut self, core: &mut Core, job: JobId, start: u64, free: &mut Vec<(Offer, bool, usize)>) {
         let mut left = None;
         while left != Some(0) {
             let Some(entry) = self.jobs.get(&job) else { return };
-            let Some(task) = entry.issued.get(&start) else { return };
-            let fits = |(offer, ..): &(Offer, bool, usize)| self.may_copy(core, entry, task, offer);
+            let Some(batch) = entry.issued.get(&start) else { return };
+            let fits = |(offer, ..): &(Offer, bool, usize)| self.may_copy(core, entry, batch, offer);
             let Some(place) = free.iter().position(fits) else { return };
             let (offer, sure, room) = &mut free[place];
             let offer = offer.clone();
             // What is known to deliver gets it alone; of those that did, as many as have had it for nothing.
             let unknown = usize::from(self.candidates.trust(core, offer.node) != Trust::Proven);
-            let many = (task.live.len() + unknown).clamp(1, MOST_COPIES - task.live.len());
+            let many = (batch.live.len() + unknown).clamp(1, MOST_COPIES - batch.live.len());
             let copies = if *sure { 1 } else { left.unwrap_or(many) };
             left = Some(copies - 1);
             *room -= 1;
@@ -171,25 +174,25 @@ impl Requester {
         }
     }
 
-    /// Whether a node may get a copy of a task that is out: it can run it, and neither has nor had it.
-    pub(super) fn may_copy(&self, core: &Core, entry: &Entry, task: &Task, offer: &Offer) -> bool {
+    /// Whether a node may get a copy of a batch that is out: it can run it, and neither has nor had it.
+    pub(super) fn may_copy(&self, core: &Core, entry: &Entry, batch: &Batch, offer: &Offer) -> bool {
         let has = |id: &AttemptId| self.attempts.get(id).is_some_and(|attempt| attempt.node == offer.node);
-        meets(offer, &entry.requirements)
+        entry.may_use_for(offer, batch.span)
             && self.may_begin(core, offer, entry.id)
-            && !entry.unfit.contains(&offer.node)
-            && !task.live.iter().any(has)
-            && !task.failures.iter().any(|failure| failure.node == offer.node)
+            && !batch.has_claim_of(offer.node)
+            && !batch.live.iter().any(has)
+            && !batch.failures.iter().any(|failure| failure.node == offer.node)
     }
 
-    /// Sends a task that is out to one more node.
+    /// Sends a batch that is out to one more node.
     pub(super) fn send_copy(&mut self, core: &mut Core, node: NodeId, cores: u16, job: JobId, start: u64) {
-        let task = self.jobs.get_mut(&job).and_then(|entry| entry.issued.remove(&start));
-        if let Some(task) = task {
-            self.send_task(core, node, cores, job, task);
+        let batch = self.jobs.get_mut(&job).and_then(|entry| entry.issued.remove(&start));
+        if let Some(batch) = batch {
+            self.send_batch(core, node, cores, job, batch);
         }
     }
 
-    /// A delivery was taken: which other attempts of its task to call off, and which may finish, because their nodes have
+    /// A delivery was taken: which other attempts of its batch to call off, and which may finish, because their nodes have
     /// yet to show their pace.
     pub(super) fn outrun(&mut self, core: &Core, job: JobId, others: Vec<AttemptId>, took: u64) -> Vec<AttemptId> {
         let Some(entry) = self.jobs.get(&job) else { return others };
@@ -199,8 +202,8 @@ impl Requester {
             let Some(attempt) = self.attempts.get_mut(&id) else { continue };
             // What took another a fraction of the time: one that owed something before brought nothing again. What has not begun
             // there may wait behind a batch of another requester.
-            let paces = self.jobs.get(&job).map(|entry| &entry.paces);
-            let known = paces.and_then(|paces| paces.duration(attempt.node, attempt.span.len()));
+            let stage = self.jobs.get(&job).and_then(|entry| entry.stages.of(attempt.span.start));
+            let known = stage.and_then(|stage| stage.paces.duration(attempt.node, attempt.span.len()));
             let should = known.unwrap_or_default().0.max(took / 1000).saturating_mul(TIMES);
             let had = (core.now - attempt.assigned_at).0.saturating_sub(attempt.aside(core.now).0);
             let records = &mut self.candidates.records;
@@ -217,7 +220,7 @@ impl Requester {
             } else if silent {
                 records.owes(attempt.node, core.now);
             }
-            let paced = self.jobs.get(&job).is_some_and(|entry| entry.paces.get(attempt.node).rate.is_some());
+            let paced = stage.is_some_and(|stage| stage.paces.get(attempt.node).rate.is_some());
             if goes_on && !paced && self.extra.is_allowed(holder) {
                 attempt.superseded = true;
                 continue;
@@ -231,16 +234,16 @@ impl Requester {
         off
     }
 
-    /// A task was done that others had failed: who ran out of time with what took a fraction of it brought nothing.
-    pub(super) fn note_timeouts(&mut self, now: Moment, job: JobId, task: &Task, took: u64) {
+    /// A batch was done that others had failed: who ran out of time with what took a fraction of it brought nothing.
+    pub(super) fn note_timeouts(&mut self, now: Moment, job: JobId, batch: &Batch, took: u64) {
         let Some(entry) = self.jobs.get(&job) else { return };
         if took.saturating_mul(TIMES) >= entry.timeout().0.saturating_mul(1000) {
             return;
         }
         let ran_out = |failure: &&Failure| failure.refusal.code == Code::TimedOut && !failure.deterministic;
-        for failure in task.failures.iter().filter(ran_out) {
-            let of_task = |ended: &&AttemptView| ended.node == failure.node && ended.span == task.span;
-            let Some(ended) = entry.ended.iter().rev().find(of_task) else { continue };
+        for failure in batch.failures.iter().filter(ran_out) {
+            let of_batch = |ended: &&AttemptView| ended.node == failure.node && ended.span == batch.span;
+            let Some(ended) = entry.ended.iter().rev().find(of_batch) else { continue };
             if !self.candidates.records.has_delivered_after(failure.node, ended.assigned_at) {
                 self.candidates.records.silent(failure.node, ended.assigned_at, now);
             }
@@ -261,8 +264,8 @@ impl Requester {
         let mut wanted = 0u64;
         let mut jobs = Vec::new();
         for (_, job, start) in self.late() {
-            let task = self.jobs.get(&job).and_then(|entry| entry.issued.get(&start));
-            wanted = wanted.saturating_add(task.map_or(0, |task| task.live.len() as u64 + 1));
+            let batch = self.jobs.get(&job).and_then(|entry| entry.issued.get(&start));
+            wanted = wanted.saturating_add(batch.map_or(0, |batch| batch.live.len() as u64 + 1));
             jobs.push(job);
         }
         let unproven = |attempt: &Attempt| self.candidates.trust(core, attempt.node) != Trust::Proven;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Requester;
 use crate::{
     id::{JobId, OwnerId},
-    node::{Effect, Token, core::Core},
+    node::{HostOrder, Notice, Token, core::Core},
     store::{Change, StoreKey},
 };
 
@@ -46,7 +46,7 @@ impl Requester {
         self.changed.remove(&id);
         self.unkept.ended.insert(id);
         let token = self.unkept.add(Said::Ended(id));
-        core.effects.push_back(Effect::Keep { token, changes });
+        core.order(HostOrder::Keep { token, changes });
     }
 
     /// Forgets the records of a job, and tells then that it is gone.
@@ -54,10 +54,10 @@ impl Requester {
         self.changed.remove(&id);
         let changes = records.into_iter().map(|key| (key, None)).collect();
         let token = self.unkept.add(Said::Removed { id, owner });
-        core.effects.push_back(Effect::Keep { token, changes });
+        core.order(HostOrder::Keep { token, changes });
     }
 
-    /// The host has kept what an [`Effect::Keep`] ordered.
+    /// The host has kept what an [`HostOrder::Keep`] ordered.
     pub(in crate::node) fn kept(&mut self, core: &mut Core, token: Token) {
         match self.unkept.waiting.remove(&token) {
             Some(Said::Ended(id)) => {
@@ -67,7 +67,7 @@ impl Requester {
                     self.changed.insert(id);
                 }
             }
-            Some(Said::Removed { id, owner }) => core.effects.push_back(Effect::JobRemoved { id, owner }),
+            Some(Said::Removed { id, owner }) => core.tell(Notice::JobRemoved { id, owner }),
             None => {}
         }
     }

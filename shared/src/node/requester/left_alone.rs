@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Requester;
 use crate::{
     id::{JobId, OwnerId},
-    node::{Effect, core::Core},
+    node::{Notice, core::Core},
     store::{StoreKey, Unread},
 };
 
@@ -87,7 +87,7 @@ impl Requester {
         let spans = self.left_alone.take_spans(id);
         let nouns = [StoreKey::Job(id), StoreKey::Over(id), StoreKey::Result(id), StoreKey::Finished(id)];
         self.remove_records(core, id, owner, nouns.into_iter().chain(spans).collect());
-        core.effects.push_back(Effect::NetworkChanged);
+        core.tell(Notice::NetworkChanged);
         true
     }
 }

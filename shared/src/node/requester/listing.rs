@@ -118,7 +118,7 @@ impl Requester {
 
     /// How many jobs there are in each state.
     pub(in crate::node) fn states(&self) -> BTreeMap<JobState, usize> {
-        let open = self.jobs.values().map(|entry| (entry.state, 1));
+        let open = self.jobs.values().map(|entry| (JobState::from(entry.phase), 1));
         let mut states = BTreeMap::new();
         for (state, jobs) in open.chain(self.finished.states()) {
             *states.entry(state).or_default() += jobs;
@@ -128,7 +128,7 @@ impl Requester {
 
     /// Whether a job is over, which it is once that is kept; `None` when there is none.
     pub(in crate::node) fn is_over(&self, id: JobId) -> Option<bool> {
-        let open = self.jobs.get(&id).map(|entry| entry.state.is_final());
+        let open = self.jobs.get(&id).map(|_| false);
         open.or_else(|| self.finished.get(id).map(|_| !self.unkept.has_end(id)))
     }
 

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     api::JobSummary,
     id::{JobId, OwnerId},
-    node::{Effect, Found, core::Core},
+    node::{Found, HostOrder, core::Core},
     refusal::{Code, Refusal},
     store::{StoreKey, Unread},
 };
@@ -91,7 +91,7 @@ impl Requester {
                     }
                 }
                 Says::Anew(line, record) => {
-                    core.effects.push_back(Effect::Change(vec![(StoreKey::Finished(id), Some(record))]));
+                    core.order(HostOrder::Change(vec![(StoreKey::Finished(id), Some(record))]));
                     self.finished.insert(id, line);
                 }
                 Says::NotUnderstood(why) => self.left_alone.add(StoreKey::Finished(id), why),

@@ -9,13 +9,12 @@ use std::{
     sync::Arc,
 };
 
-use super::Requester;
+use super::{Requester, entry::Phase, over::End};
 use crate::{
     id::{JobId, OwnerId},
-    job::{JobState, Outputs, Plan},
-    node::{Effect, core::Core},
+    job::{Done, Plan},
+    node::{HostOrder, core::Core},
     refusal::{Code, Refusal},
-    units::Span,
 };
 
 /// Bytes of outputs that are merged at once: some milliseconds of work for the kind that takes longest.
@@ -26,11 +25,11 @@ const MOST_OUT: usize = 2;
 /// All that a job's tasks put out, to be made one result.
 pub struct Merge {
     plan: Arc<dyn Plan>,
-    done: Arc<BTreeMap<Span, Outputs>>,
+    done: Arc<Done>,
 }
 
 impl Merge {
-    pub(super) fn new(plan: Arc<dyn Plan>, done: Arc<BTreeMap<Span, Outputs>>) -> Self {
+    pub(super) fn new(plan: Arc<dyn Plan>, done: Arc<Done>) -> Self {
         Self { plan, done }
     }
 
@@ -108,11 +107,11 @@ impl Merges {
 impl Requester {
     /// Makes one result of what a job has gathered, which is everything, or has the host do it.
     pub(super) fn merge(&mut self, core: &mut Core, id: JobId) {
-        let Some(entry) = self.jobs.get_mut(&id).filter(|entry| entry.state != JobState::Verifying) else { return };
-        entry.state = JobState::Verifying;
+        let Some(entry) = self.jobs.get_mut(&id).filter(|entry| entry.phase != Phase::Merging) else { return };
+        entry.phase = Phase::Merging;
         entry.changed = true;
         if entry.done_bytes <= AT_ONCE {
-            let Some(merge) = entry.gathered() else { return };
+            let merge = entry.gathered();
             return self.take_merged(core, id, merge.run());
         }
         self.merges.waiting.push_back((entry.holder.network, id));
@@ -129,10 +128,11 @@ impl Requester {
 
     fn begin_merges(&mut self, core: &mut Core) {
         while let Some(id) = self.merges.begins() {
-            match self.jobs.get_mut(&id).and_then(|entry| Some((entry.gathered()?, entry))) {
-                Some((merge, entry)) => {
+            match self.jobs.get_mut(&id) {
+                Some(entry) => {
+                    let merge = entry.gathered();
                     self.owners.gives_back(entry.holder, std::mem::take(&mut entry.booked_bytes));
-                    core.effects.push_back(Effect::Merge { job: id, merge });
+                    core.order(HostOrder::Merge { job: id, merge });
                 }
                 None => self.merges.through(id),
             }
@@ -140,15 +140,12 @@ impl Requester {
     }
 
     fn take_merged(&mut self, core: &mut Core, id: JobId, merged: Merged) {
-        let Some(entry) = self.jobs.get_mut(&id) else { return };
         let Merged { result, refusal, failed_parts } = merged;
-        entry.failed_parts = failed_parts;
         let end = match (result, refusal) {
-            (Some(result), None) => Ok(result),
+            (Some(result), None) => End { failed_parts, ..End::completed(result) },
             (result, refusal) => {
-                entry.result = result;
                 let nothing = || Refusal::new(Code::Internal, "the job came to nothing", "submit it again");
-                Err((JobState::Failed, refusal.unwrap_or_else(nothing)))
+                End { result, failed_parts, ..End::failed(refusal.unwrap_or_else(nothing)) }
             }
         };
         self.finish(core, id, end);
@@ -163,7 +160,7 @@ mod tests {
     use crate::{
         id::{Holder, JobId, NodeId, OwnerId},
         job::{JobState, kinds},
-        node::{Effect, Input, Keep, Merge, Merged, Node, NodeConfig},
+        node::{Effect, HostOrder, Input, Keep, Merge, Merged, Node, NodeConfig},
         refusal::Code,
         units::{Moment, Span},
         wire::Role,
@@ -200,7 +197,7 @@ mod tests {
     fn complete(node: &mut Node, id: JobId, bytes: usize) {
         let entry = node.requester.jobs.get_mut(&id).unwrap();
         let units = Span { start: 0, end: entry.units };
-        entry.open.remove(units);
+        entry.stages.close(units);
         entry.keep(units, vec![vec![0; bytes]]);
         node.requester.refresh(id);
         node.requester.check_done(&mut node.core, id);
@@ -210,7 +207,7 @@ mod tests {
     fn merges(node: &mut Node) -> Vec<(JobId, Merge)> {
         let mut merges = Vec::new();
         while let Some(effect) = node.poll_effect() {
-            if let Effect::Merge { job, merge } = effect {
+            if let Effect::Host(HostOrder::Merge { job, merge }) = effect {
                 merges.push((job, merge));
             }
         }
@@ -335,7 +332,7 @@ mod tests {
                 let entry = node.requester.jobs.get_mut(&id).unwrap();
                 if id != jobs[2] {
                     let units = Span { start: 0, end: entry.units };
-                    entry.open.remove(units);
+                    entry.stages.close(units);
                     entry.keep(units, vec![vec![0; 1_000]]);
                 }
                 entry.done_bytes = mib << 20;

@@ -1,13 +1,16 @@
 //! The requester: keeps this node's jobs, from submission to their end. What goes out to whom is in `dispatch.rs`, what
 //! comes back in `attempts.rs`.
 
+mod attempt;
 mod attempts;
 mod audit;
+mod batch;
 mod called_off;
 mod candidates;
 mod dispatch;
 mod entry;
 mod extra;
+mod failing;
 mod finished;
 mod hedges;
 mod keeping;
@@ -15,14 +18,17 @@ mod left_alone;
 mod listing;
 mod loading;
 mod merging;
+mod over;
 mod owners;
 mod regions;
 mod room;
 mod scheduler;
 mod shares;
+mod stages;
 mod store;
 mod stragglers;
 mod trust;
+mod verify;
 mod view;
 
 use std::{
@@ -32,15 +38,18 @@ use std::{
 
 pub(super) use self::dispatch::Answer;
 use self::{
+    attempt::Attempt,
     called_off::CalledOff,
     candidates::Candidates,
-    entry::{Attempt, Entry, Rank},
+    entry::{Entry, Phase, Rank},
     extra::Extra,
     finished::{Finished, FinishedJobs},
     keeping::Unkept,
     left_alone::LeftAlone,
     merging::Merges,
+    over::{End, Over},
     owners::Owners,
+    verify::Verification,
 };
 pub use self::{
     finished::Keep,
@@ -53,7 +62,7 @@ use crate::{
     api::JobSummary,
     id::{AttemptId, Hash, Holder, JobId, NodeId, OwnerId},
     job::{AttemptState, Job, JobState, Requirements},
-    node::{Effect, core::Core},
+    node::{Notice, core::Core},
     refusal::{Code, Refusal},
     store::{Change, StoreKey},
     units::{Millis, Moment},
@@ -103,6 +112,8 @@ pub(super) struct Requester {
     merges: Merges,
     /// Work that is done more than once.
     extra: Extra,
+    /// How many nodes must say the same.
+    verification: Verification,
     /// Open questions to brokers: when they were asked.
     asked: BTreeMap<NodeId, (u64, Moment)>,
     next_query: u64,
@@ -231,18 +242,15 @@ impl Requester {
             self.save(core, id);
         }
         match refusal {
-            Some(refusal) => self.finish(core, id, Err((JobState::Failed, refusal))),
+            Some(refusal) => self.finish(core, id, End::failed(refusal)),
             None => self.start_looking(core),
         }
     }
 
     /// Takes a job in, fresh or from the store.
     fn admit(&mut self, core: &mut Core, entry: Entry) {
-        if let Some(plan) = &entry.plan {
-            core.blobs.pin(entry.kernel, || Arc::clone(plan.kernel().bytes()));
-            if let Some(common) = plan.common() {
-                core.blobs.pin(common.hash(), || Arc::clone(common.bytes()));
-            }
+        for blob in entry.stages.iter().flat_map(|stage| stage.blobs()) {
+            core.blobs.pin(blob.hash(), || Arc::clone(blob.bytes()));
         }
         let (id, rank) = (entry.id, entry.rank());
         self.active.insert(rank);
@@ -253,7 +261,7 @@ impl Requester {
 
     pub(super) fn cancel(&mut self, core: &mut Core, id: JobId) {
         let refusal = Refusal::new(Code::NoResult, "the job was cancelled", "submit it again");
-        self.finish(core, id, Err((JobState::Cancelled, refusal)));
+        self.finish(core, id, End::cancelled(refusal));
     }
 
     /// Drops a job that is over.
@@ -315,11 +323,11 @@ impl Requester {
 
     /// Ends a job whose outputs are too large, and has those of one for which everything is there merged.
     fn end_if_done(&mut self, core: &mut Core, id: JobId) {
-        let Some(entry) = self.jobs.get(&id).filter(|entry| !entry.state.is_final()) else { return };
+        let Some(entry) = self.jobs.get(&id) else { return };
         if entry.done_bytes > MOST_OUTPUT_BYTES {
             let message = format!("the outputs of the job are larger than {} MiB", MOST_OUTPUT_BYTES >> 20);
             let refusal = Refusal::new(Code::TooLarge, message, "split the job, or let the kernel return less");
-            self.finish(core, id, Err((JobState::Failed, refusal)));
+            self.finish(core, id, End::failed(refusal));
         } else if entry.done_units == entry.units {
             self.merge(core, id);
         }
@@ -328,7 +336,7 @@ impl Requester {
     /// Books what a job has gathered, and ends one of whoever holds more than there is room for: his largest, but for those
     /// that the host makes results of now.
     fn bound_outputs(&mut self, core: &mut Core, id: JobId) {
-        let Some(entry) = self.jobs.get_mut(&id).filter(|entry| !entry.state.is_final()) else { return };
+        let Some(entry) = self.jobs.get_mut(&id) else { return };
         let bytes = usize::try_from(entry.done_bytes).unwrap_or(usize::MAX);
         let holder = entry.holder;
         self.owners.gathers(holder, bytes.saturating_sub(entry.booked_bytes));
@@ -337,43 +345,29 @@ impl Requester {
             let is_his = |holder: Holder| holder.path() == whose.path();
             let his = self.jobs.values().filter(|entry| is_his(entry.holder) && !self.merges.is_out(entry.id));
             let Some(largest) = his.max_by_key(|entry| entry.booked_bytes).map(|entry| entry.id) else { return };
-            self.finish(core, largest, Err((JobState::Failed, refusal)));
+            self.finish(core, largest, End::failed(refusal));
         }
     }
 
-    /// Ends a job: with its result, or with another state and its reason; what its parts put out may be kept then, too.
-    fn finish(&mut self, core: &mut Core, id: JobId, end: Result<String, (JobState, Refusal)>) {
-        let Some(entry) = self.jobs.get_mut(&id).filter(|entry| !entry.state.is_final()) else { return };
-        let rank = entry.rank();
-        self.owners.leaves(entry.holder, entry.held_bytes(), std::mem::take(&mut entry.booked_bytes));
+    /// Ends a job.
+    fn finish(&mut self, core: &mut Core, id: JobId, end: End) {
+        let Some(entry) = self.jobs.get(&id) else { return };
         self.merges.ended(id);
-        let result = match end {
-            Ok(result) => {
-                entry.state = JobState::Completed;
-                Some(result)
-            }
-            Err((state, refusal)) => {
-                entry.state = state;
-                entry.error = Some(refusal);
-                entry.result.take()
-            }
-        };
-        entry.finished_at = Some(core.now);
-        entry.plan = None;
-        entry.source = cut(&entry.source, view::MOST_SOURCE_SHOWN).into();
-        entry.issued.clear();
-        entry.retries.clear();
-        entry.open = Default::default();
         let live: Vec<AttemptId> = entry.live.iter().copied().collect();
-        core.blobs.unpin(entry.kernel);
-        if let Some(common) = entry.common {
-            core.blobs.unpin(common);
-            core.blobs.discard(common);
-        }
-        self.active.remove(&rank);
         self.call_off(core, live);
-        self.refresh(id);
-        self.put_away(core, id, result);
+        let Some(entry) = self.jobs.remove(&id) else { return };
+        self.active.remove(&entry.rank());
+        self.owners.leaves(entry.holder, entry.held_bytes(), entry.booked_bytes);
+        if let Some(turn) = &entry.waits {
+            self.owners.rests(entry.holder, turn);
+        }
+        for blob in entry.stages.iter().flat_map(|stage| stage.blobs()) {
+            core.blobs.unpin(blob.hash());
+        }
+        for common in entry.stages.iter().filter_map(|stage| stage.stage().common.as_ref()) {
+            core.blobs.discard(common.hash());
+        }
+        self.put_away(core, Over::new(entry, end, core.now));
         self.trim(core, Some(id));
         if self.active.is_empty() {
             self.stop_looking(core);
@@ -384,23 +378,23 @@ impl Requester {
 
     /// Takes a job that is over out of memory, all but what counts for its owner. Its end is kept all at once: whenever a host
     /// dies, it finds a job that goes on, or one that is over with all that came of it.
-    fn put_away(&mut self, core: &mut Core, id: JobId, result: Option<String>) {
-        let Some(mut entry) = self.jobs.remove(&id) else { return };
+    fn put_away(&mut self, core: &mut Core, mut over: Over) {
+        let id = over.entry.id;
         let is_near = |result: &String| {
             self.is_loaded() && self.finished.bytes() + result.len() as u64 + NEAR_THE_BOUND > core.config.keep.bytes
         };
-        let result = match result {
-            Some(result) if is_near(&result) => self.make_room_for_result(core, &mut entry, result),
+        let result = match over.end.result.take() {
+            Some(result) if is_near(&result) => self.make_room_for_result(core, &mut over, result),
             result => result,
         };
-        let (summary, record) = (entry.summary(core.now, None), store::over_record(&entry));
+        let (summary, record) = (over.summary(), store::over_record(&over));
         let bytes = record.len() + result.as_ref().map_or(0, String::len);
         let line = Finished::new(&summary, bytes as u64, result.is_some());
         let mut changes: Vec<Change> = vec![(StoreKey::Job(id), None)];
         changes.extend(result.map(|result| (StoreKey::Result(id), Some(result.into_bytes()))));
         changes.push((StoreKey::Over(id), Some(record)));
         changes.push((StoreKey::Finished(id), Some(line.record(&summary))));
-        changes.extend(entry.done.keys().map(|span| (StoreKey::Span(id, span.start), None)));
+        changes.extend(over.entry.done.keys().map(|span| (StoreKey::Span(id, span.start), None)));
         changes.extend(self.left_alone.take_spans(id).map(|key| (key, None)));
         self.finished.insert_recent(line, summary);
         self.keep_end(core, id, changes);
@@ -408,12 +402,13 @@ impl Requester {
 
     /// Makes room for the result of a job among those of others, of whom nobody gives any of what is his share. What is more than
     /// is left then is not kept, and the job fails: nobody shall be told of a result and then look for it in vain.
-    fn make_room_for_result(&mut self, core: &mut Core, entry: &mut Entry, result: String) -> Option<String> {
-        let bytes = (result.len() + store::over_record(entry).len()) as u64;
-        self.finished.insert(entry.id, Finished::new(&entry.summary(core.now, None), bytes, true));
+    fn make_room_for_result(&mut self, core: &mut Core, over: &mut Over, result: String) -> Option<String> {
+        let bytes = (result.len() + store::over_record(over).len()) as u64;
+        let job = over.entry.id;
+        self.finished.insert(job, Finished::new(&over.summary(), bytes, true));
         let mut gone: Vec<(JobId, Finished, Option<JobSummary>)> = Vec::new();
-        while let Some(id) = self.finished.excess(core.now, &core.config.keep, Some(entry.id)) {
-            if id == entry.id {
+        while let Some(id) = self.finished.excess(core.now, &core.config.keep, Some(job)) {
+            if id == job {
                 self.finished.take(id);
                 for (id, line, shown) in gone {
                     self.finished.insert(id, line);
@@ -421,8 +416,8 @@ impl Requester {
                         self.finished.hold(shown);
                     }
                 }
-                if entry.state == JobState::Completed {
-                    entry.state = JobState::Failed;
+                if over.end.state == JobState::Completed {
+                    over.end.state = JobState::Failed;
                     let size = match result.len() {
                         0..0x10_0000 => format!("{} KiB", result.len().div_ceil(1 << 10)),
                         0x10_0000.. => format!("{} MiB", result.len().div_ceil(1 << 20)),
@@ -430,14 +425,14 @@ impl Requester {
                     let message =
                         format!("the result has {size}, more than this node keeps for one owner at the moment");
                     let hint = "split the job, or submit it to a node that keeps more";
-                    entry.error = Some(Refusal::new(Code::TooLarge, message, hint));
+                    over.end.error = Some(Refusal::new(Code::TooLarge, message, hint));
                 }
                 return None;
             }
             let shown = self.finished.recent(id).cloned();
             gone.extend(self.finished.take(id).map(|line| (id, line, shown)));
         }
-        self.finished.take(entry.id);
+        self.finished.take(job);
         for (id, line, _) in gone {
             self.forget_finished(core, id, line.holder.owner);
         }
@@ -477,7 +472,7 @@ impl Requester {
             self.note_chances(core);
             let unsendable = std::mem::take(&mut self.unsendable);
             let (mut ends, mut fates) = (Vec::new(), Vec::new());
-            ends.extend(unsendable.into_iter().map(|(id, refusal)| (id, JobState::Failed, refusal)));
+            ends.extend(unsendable.into_iter().map(|(id, refusal)| (id, End::failed(refusal))));
             for rank in &self.active {
                 let Some(entry) = self.jobs.get_mut(&rank.2) else { continue };
                 if let Some((fate, node)) = entry.unconfirmed(now) {
@@ -485,7 +480,7 @@ impl Requester {
                 } else if entry.started_at.is_none() && now >= entry.chance_at + EXPIRES {
                     let message = "no node that meets the job's requirements was connected for a day";
                     let refusal = Refusal::new(Code::NoProvider, message, "submit it again later");
-                    ends.push((entry.id, JobState::Expired, refusal));
+                    ends.push((entry.id, End::expired(refusal)));
                 }
                 entry.update_partial(now);
                 if entry.wants_proven() {
@@ -495,8 +490,8 @@ impl Requester {
             for (id, node, fate) in fates {
                 self.meet(core, id, node, fate);
             }
-            for (id, state, refusal) in ends {
-                self.finish(core, id, Err((state, refusal)));
+            for (id, end) in ends {
+                self.finish(core, id, end);
             }
             self.start_looking(core);
             self.hedge(core);
@@ -619,7 +614,7 @@ impl Requester {
                 entry.told_at = now;
                 entry.told_reason = reason;
             }
-            core.effects.push_back(Effect::JobChanged(id));
+            core.tell(Notice::JobChanged(id));
         }
     }
 
@@ -635,13 +630,13 @@ impl Requester {
 impl Entry {
     /// What it counts for in its owner's share, as long as it is not over.
     fn held_bytes(&self) -> usize {
-        self.plan.as_deref().map_or(self.source.len(), |plan| held_bytes(plan, &self.source))
+        held_bytes(&*self.plan, &self.source)
     }
 
     /// Its first task runs.
     fn begin(&mut self, now: Moment) {
-        if self.state == JobState::Queued {
-            self.state = JobState::Running;
+        if self.phase == Phase::Queued {
+            self.phase = Phase::Running;
         }
         self.started_at.get_or_insert(now);
         self.changed = true;
@@ -658,7 +653,7 @@ impl Entry {
         }
         self.partial_at = now;
         let cheap = self.done.len() <= MOST_SPANS && self.done_bytes <= MOST_BYTES;
-        let plan = self.plan.as_ref().filter(|plan| cheap && plan.has_partial_result());
+        let plan = Some(&self.plan).filter(|plan| cheap && plan.has_partial_result());
         self.partial =
             plan.and_then(|plan| plan.merge(&self.done).ok()).filter(|partial| partial.len() <= MOST_SHOWN_BYTES);
     }
@@ -679,7 +674,7 @@ mod tests {
         blob::Blob,
         id::{Hash, Holder, JobId, NodeId, OwnerId},
         job::{JobState, kinds},
-        node::{Effect, Input, Keep, Node, NodeConfig},
+        node::{Effect, HostOrder, Input, Keep, Node, NodeConfig},
         refusal::Code,
         units::{Moment, Span},
         wire::Role,
@@ -811,13 +806,13 @@ mod tests {
         gather(&mut node, complete, 200);
         let entry = node.requester.jobs.get_mut(&complete).unwrap();
         let units = Span { start: 0, end: entry.units };
-        entry.open.remove(units);
+        entry.stages.close(units);
         entry.keep(units, vec![Vec::new()]);
         node.requester.refresh(complete);
         gather(&mut node, complete, 400);
         assert_eq!(node.summary(complete).unwrap().state, JobState::Verifying);
         while let Some(effect) = node.poll_effect() {
-            if let Effect::Merge { job, merge } = effect {
+            if let Effect::Host(HostOrder::Merge { job, merge }) = effect {
                 node.handle(Moment(2), Input::Merged { job, merged: merge.run() });
             }
         }

@@ -18,15 +18,16 @@ use std::{
 
 use super::{
     Requester,
+    attempt::{Attempt, Rest},
     attempts::MOST_CANCELLED,
+    batch::Batch,
     candidates::{Candidate, Candidates},
-    entry::{Attempt, Rest, Task},
     trust::Trust,
 };
 use crate::{
     id::{AttemptId, Holder, JobId, NodeId, OwnerId},
     job::AttemptState,
-    node::{broker::meets, core::Core, provider::STANDS_BY},
+    node::{core::Core, provider::STANDS_BY},
     refusal::{Code, Refusal},
     units::{Millis, Moment},
     wire::{Message, Offer},
@@ -245,10 +246,10 @@ impl Requester {
             .filter(|(id, attempt, _)| {
                 let node = self.candidates.get(attempt.node);
                 let only_so = is_long || node.is_some_and(|node| !node.is_willing(core.now));
-                let task = self.jobs.get(&attempt.job).and_then(|entry| entry.issued.get(&attempt.span.start));
+                let batch = self.jobs.get(&attempt.job).and_then(|entry| entry.issued.get(&attempt.span.start));
                 let protected = |interrupted: u32| Millis(LONG.0 << (2 * interrupted).min(20));
-                let over = |task: &Task| attempt.ran(core.now) >= protected(task.interrupted) && task.live == [*id];
-                only_so && attempt.computes() && task.is_some_and(over)
+                let over = |batch: &Batch| attempt.ran(core.now) >= protected(batch.interrupted) && batch.live == [*id];
+                only_so && attempt.computes() && batch.is_some_and(over)
             })
             .max_by_key(|(id, attempt, _)| (self.held(live, attempt), attempt.ran(core.now), *id))
             .map(|(id, ..)| id)
@@ -278,10 +279,8 @@ impl Requester {
             if attempt.job == wait.job || !live.may_push_aside(wait.holder, other.holder) {
                 return None;
             }
-            let candidate = self.candidates.get(attempt.node).filter(|_| !waiting.unfit.contains(&attempt.node))?;
-            let offer = candidate
-                .fresh(core.now)
-                .filter(|offer| candidate.is_there() && meets(offer, &waiting.requirements))?;
+            let candidate = self.candidates.get(attempt.node)?;
+            let offer = candidate.fresh(core.now).filter(|offer| candidate.is_there() && waiting.may_use(offer))?;
             Some((*id, attempt, offer))
         })
     }
@@ -291,17 +290,17 @@ impl Requester {
     fn may_get_some(&self, core: &Core, job: JobId, node: NodeId) -> bool {
         let Some(entry) = self.jobs.get(&job) else { return false };
         let is_proven = self.candidates.is_proven(core, node);
-        let may_go_to = |task: &Task| {
-            let another = |only_proven| self.candidates.another(core, entry, task, node, only_proven);
-            task.may_go_to(core.now, node, is_proven, entry, another)
+        let may_go_to = |batch: &Batch| {
+            let another = |only_proven| self.candidates.another(core, entry, batch, node, only_proven);
+            batch.may_go_to(core.now, node, is_proven, entry, another)
         };
         let is_out = |id: &AttemptId| self.attempts.get(id).filter(|attempt| attempt.started_at.is_none());
         let mut out = entry.live.iter().filter_map(is_out);
         let here_or_may = |attempt: &Attempt| {
-            let task = entry.issued.get(&attempt.span.start);
-            attempt.node == node || task.is_some_and(may_go_to)
+            let batch = entry.issued.get(&attempt.span.start);
+            attempt.node == node || batch.is_some_and(may_go_to)
         };
-        let may = |task: &Task| core.now >= task.not_before && may_go_to(task);
+        let may = |batch: &Batch| core.now >= batch.not_before && may_go_to(batch);
         entry.can_give() || entry.retries.values().any(may) || out.any(here_or_may)
     }
 
@@ -362,8 +361,8 @@ impl Requester {
     fn interrupt(&mut self, core: &mut Core, id: AttemptId, for_job: JobId, full: &BTreeSet<NodeId>) {
         let Some(attempt) = self.attempts.get(&id) else { return };
         let (job, node, start) = (attempt.job, attempt.node, attempt.span.start);
-        if let Some(task) = self.jobs.get_mut(&job).and_then(|entry| entry.issued.get_mut(&start)) {
-            task.interrupted += 1;
+        if let Some(batch) = self.jobs.get_mut(&job).and_then(|entry| entry.issued.get_mut(&start)) {
+            batch.interrupted += 1;
         }
         // The call last, so that its node does not begin with what is taken back.
         let nodes = self.take_back(core, node, Some(for_job), full, false);

@@ -30,7 +30,8 @@ pub(super) struct SpanSet {
 }
 
 impl SpanSet {
-    /// All units of a job.
+    /// So many units from the first on.
+    #[cfg(test)]
     pub(super) fn full(units: u64) -> Self {
         let mut set = Self::default();
         set.put(Span { start: 0, end: units });
@@ -54,6 +55,14 @@ impl SpanSet {
     pub(super) fn contains(&self, span: Span) -> bool {
         let around = self.spans.range(..=span.start).next_back();
         !span.is_empty() && around.is_some_and(|(_, end)| *end >= span.end)
+    }
+
+    /// What of a span is in it, in order.
+    pub(super) fn within(&self, span: Span) -> Vec<Span> {
+        let before = self.spans.range(..span.start).next_back().map(|(start, end)| (*start, *end));
+        let inside = self.spans.range(span.start..span.end.max(span.start)).map(|(start, end)| (*start, *end));
+        let cut = |(start, end): (u64, u64)| Span { start: start.max(span.start), end: end.min(span.end) };
+        before.into_iter().chain(inside).map(cut).filter(|part| !part.is_empty()).collect()
     }
 
     /// Takes at most `most` units from the front, in one span.
@@ -291,6 +300,10 @@ mod tests {
         set.put(span(5, 10));
         set.put(span(7, 12)); // part of it is there already
         assert_eq!(set.units(), 7);
+        set.put(span(20, 30));
+        assert_eq!(set.within(span(0, 22)), [span(5, 12), span(20, 22)]);
+        assert_eq!((set.within(span(6, 8)), set.within(span(12, 20))), (vec![span(6, 8)], vec![]));
+        set.remove(span(20, 30));
         set.remove(span(6, 11));
         assert_eq!(set.units(), 2);
         assert_eq!((set.take(9), set.take(9), set.take(9)), (Some(span(5, 6)), Some(span(11, 12)), None));

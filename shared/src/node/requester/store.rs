@@ -6,7 +6,7 @@
 mod before;
 mod restoring;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -16,13 +16,15 @@ pub use self::before::OfBefore;
 use super::{
     entry::Entry,
     finished::Finished,
+    over::Over,
     view::{MOST_SOURCE_SHOWN, elapsed, most_units_first, percent},
 };
 use crate::{
     api::{AttemptView, JobStatus, JobSummary, NodeShare, Progress},
+    blob::Blob,
     id::{Holder, JobId, NodeId, OwnerId},
     job::{Job, JobState, Outputs, Plan, Policy, Requirements, metadata::Metadata},
-    node::{Effect, core::Core},
+    node::{HostOrder, core::Core},
     refusal::Refusal,
     store::{StoreKey, Unread, open, seal},
     units::{Gas, Moment, Span},
@@ -60,8 +62,12 @@ struct JobRecord {
     attempts_total: u64,
     attempts: Vec<AttemptView>,
     shares: Vec<NodeShare>,
-    /// The module in base64, where the source only names it and the host does not keep it by its hash.
+    /// The module in base64, in records of before a job could have several.
+    #[serde(default, skip_serializing)]
     kernel: Option<String>,
+    /// The modules in base64 that the source only names and the host does not keep by their hash.
+    #[serde(default)]
+    modules: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -95,6 +101,7 @@ pub fn new_record(id: JobId, job: &Job, now: Moment) -> Vec<u8> {
         attempts: Vec::new(),
         shares: Vec::new(),
         kernel: None,
+        modules: Vec::new(),
     };
     record.sealed(StoreKey::Job(id))
 }
@@ -102,27 +109,34 @@ pub fn new_record(id: JobId, job: &Job, now: Moment) -> Vec<u8> {
 /// Bytes that a job holds as long as it is not over: those of its source and of a module that this only names. One that came
 /// inside the source, in base64, counts once.
 pub fn held_bytes(plan: &dyn Plan, source: &str) -> usize {
-    let module = plan.module().map_or(0, |module| module.len());
+    let module: usize = plan.modules().into_iter().map(|module| module.len()).sum();
     let is_inside = source.len() >= module.div_ceil(3).saturating_mul(4);
     if is_inside { source.len() } else { source.len().saturating_add(module) }
 }
 
-/// The module in base64, if the source only names it; a source that holds the module is longer than it.
-fn named_module(plan: &dyn Plan, source: &str) -> Option<String> {
-    let module = plan.module()?;
-    let named = module.len() > source.len() || source.contains(&module.hash().to_string());
-    named.then(|| STANDARD.encode(&**module))
+/// The modules in base64 that the source only names; a source that holds one is longer than it.
+fn named_modules(plan: &dyn Plan, source: &str) -> Vec<String> {
+    let is_named = |module: &&Blob| module.len() > source.len() || source.contains(&module.hash().to_string());
+    plan.modules().into_iter().filter(is_named).map(|module| STANDARD.encode(&**module)).collect()
 }
 
 /// Keeps a job that is not over as it stands.
 pub(super) fn save_job(core: &mut Core, entry: &Entry) {
     let key = StoreKey::Job(entry.id);
-    core.effects.push_back(Effect::Change(vec![(key, Some(record_of(entry).sealed(key)))]));
+    let record = JobRecord { modules: named_modules(&*entry.plan, &entry.source), ..record_of(entry) };
+    core.order(HostOrder::Change(vec![(key, Some(record.sealed(key)))]));
 }
 
 /// The record of a job that is over.
-pub(super) fn over_record(entry: &Entry) -> Vec<u8> {
-    record_of(entry).sealed(StoreKey::Over(entry.id))
+pub(super) fn over_record(over: &Over) -> Vec<u8> {
+    let record = JobRecord {
+        state: over.end.state,
+        error: over.end.error.clone(),
+        failed_parts: over.end.failed_parts,
+        finished_at: Some(over.finished_at),
+        ..record_of(&over.entry)
+    };
+    record.sealed(StoreKey::Over(over.entry.id))
 }
 
 fn record_of(entry: &Entry) -> JobRecord {
@@ -133,19 +147,20 @@ fn record_of(entry: &Entry) -> JobRecord {
         source: entry.source.to_string(),
         requirements: entry.requirements,
         policy: entry.policy,
-        state: entry.state,
-        error: entry.error.clone(),
-        failed_parts: entry.failed_parts,
+        state: entry.phase.into(),
+        error: None,
+        failed_parts: 0,
         created_at: entry.created_at,
         started_at: entry.started_at,
-        finished_at: entry.finished_at,
+        finished_at: None,
         units: entry.units,
         done_units: entry.done_units,
         gas: entry.gas,
         attempts_total: entry.attempts_total,
         attempts: entry.ended.iter().rev().take(MOST_KEPT).rev().cloned().collect(),
         shares: entry.shares.values().cloned().collect(),
-        kernel: entry.plan.as_deref().and_then(|plan| named_module(plan, &entry.source)),
+        kernel: None,
+        modules: Vec::new(),
     }
 }
 
@@ -165,7 +180,7 @@ pub(super) fn save_span(core: &mut Core, job: JobId, span: Span, outputs: &Outpu
         // Nothing in it can fail to become bytes.
         postcard::to_extend(&Borrowed { span, outputs, node, gas }, record).unwrap_or_default()
     });
-    core.effects.push_back(Effect::Change(vec![(key, Some(record))]));
+    core.order(HostOrder::Change(vec![(key, Some(record))]));
 }
 
 /// A job that is over, from its [`StoreKey::Over`]; `None` when the record cannot be read.

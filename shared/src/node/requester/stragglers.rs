@@ -1,9 +1,9 @@
-//! The end of a job does not wait for its slowest node: when nothing is left to give out and a core is idle, a task that
+//! The end of a job does not wait for its slowest node: when nothing is left to give out and a core is idle, a batch that
 //! would end late goes to a second node. The first delivery wins, the other attempt is called off.
 
 use std::cmp::Reverse;
 
-use super::{Requester, entry::Attempt};
+use super::{Requester, attempt::Attempt};
 use crate::{
     id::JobId,
     node::core::Core,
@@ -13,12 +13,12 @@ use crate::{
 
 /// What another attempt must save to be worth it.
 const GAIN: Millis = Millis(300);
-/// Attempts of one task at once.
+/// Attempts of one batch at once.
 const MOST_ATTEMPTS: usize = 4;
-/// Tasks looked at in one step, the latest first.
+/// Batches looked at in one step, the latest first.
 const MOST_LOOKED_AT: usize = 64;
 
-/// A task that is out, and when it will end if nothing is done.
+/// A batch that is out, and when it will end if nothing is done.
 struct Slow {
     ends_at: Reverse<Moment>,
     start: u64,
@@ -27,7 +27,7 @@ struct Slow {
 }
 
 impl Requester {
-    /// Looks for tasks that another node would finish sooner, and sends them there too.
+    /// Looks for batches that another node would finish sooner, and sends them there too.
     pub(super) fn resend_stragglers(&mut self, core: &mut Core) {
         let ending: Vec<JobId> = self
             .active
@@ -49,16 +49,17 @@ impl Requester {
     }
 
     fn resend_of(&mut self, core: &mut Core, job: JobId, idle: &mut Vec<(Offer, usize)>) {
-        for slow in self.slow_tasks(core, job) {
+        for slow in self.slow_batches(core, job) {
             let Some(entry) = self.jobs.get(&job) else { return };
-            let Some(task) = entry.issued.get(&slow.start) else { continue };
+            let Some(batch) = entry.issued.get(&slow.start) else { continue };
             // The fastest; a node that has not shown its speed may be anything.
             let best = idle
                 .iter()
                 .enumerate()
-                .filter(|(_, (offer, _))| self.may_copy(core, entry, task, offer))
+                .filter(|(_, (offer, _))| self.may_copy(core, entry, batch, offer))
                 .map(|(place, (offer, _))| {
-                    let takes = entry.paces.duration(offer.node, slow.units);
+                    let stage = entry.stages.of(slow.start);
+                    let takes = stage.and_then(|stage| stage.paces.duration(offer.node, slow.units));
                     (takes.unwrap_or(Millis(slow.planned.0.saturating_mul(2))), place)
                 })
                 .min();
@@ -76,20 +77,20 @@ impl Requester {
         }
     }
 
-    /// The tasks of a job that will end last.
-    fn slow_tasks(&self, core: &Core, job: JobId) -> Vec<Slow> {
+    /// The batches of a job that will end last.
+    fn slow_batches(&self, core: &Core, job: JobId) -> Vec<Slow> {
         let Some(entry) = self.jobs.get(&job) else { return Vec::new() };
         let mut slow: Vec<Slow> = entry
             .issued
             .values()
-            .filter(|task| task.live.len() < MOST_ATTEMPTS)
-            .filter_map(|task| {
-                let attempts = task.live.iter().filter_map(|id| self.attempts.get(id));
+            .filter(|batch| batch.live.len() < MOST_ATTEMPTS)
+            .filter_map(|batch| {
+                let attempts = batch.live.iter().filter_map(|id| self.attempts.get(id));
                 let (ends_at, planned) = attempts
                     .map(|attempt| (self.expected_end(core.now, attempt), attempt.due - attempt.assigned_at))
                     .min()?;
-                let units = task.span.len();
-                Some(Slow { ends_at: Reverse(ends_at), start: task.span.start, units, planned })
+                let units = batch.span.len();
+                Some(Slow { ends_at: Reverse(ends_at), start: batch.span.start, units, planned })
             })
             .collect();
         slow.sort_unstable_by_key(|slow| (slow.ends_at, slow.start));

@@ -23,8 +23,8 @@ const MOST: usize = 8192;
 /// Silent attempts in a row after which a node is left alone, and for how long at first and at most.
 const SILENT_OFTEN: u32 = 2;
 const REST_MILLIS: (u64, u64) = (2_000, 600_000);
-/// First and longest pause of a node that failed a task that others may do, or restarted. A broken node fails fast, so it would
-/// be idle first and eat every task.
+/// First and longest pause of a node that failed a batch that others may do, or restarted. A broken node fails fast, so it would
+/// be idle first and eat every batch.
 const FAILED_MILLIS: (u64, u64) = (500, 60_000);
 
 /// What was seen of one node.
@@ -40,7 +40,7 @@ struct Record {
     silent: u32,
     silent_at: Moment,
     rests_until: Moment,
-    /// Tasks that it failed in a row, restarts in the middle of work among them.
+    /// Batches that it failed in a row, restarts in the middle of work among them.
     failures: u32,
     /// It gets nothing before, since it failed.
     paused_until: Moment,
@@ -147,14 +147,14 @@ impl Records {
         self.of.get(&node).map_or(Moment(0), |record| record.paused_until)
     }
 
-    /// A node did a task.
+    /// A node did a batch.
     pub(super) fn succeeded(&mut self, node: NodeId) {
         if let Some(record) = self.of.get_mut(&node) {
             record.failures = 0;
         }
     }
 
-    /// A node failed a task.
+    /// A node failed a batch.
     pub(super) fn failed(&mut self, node: NodeId, now: Moment) {
         let record = self.seen(node, now);
         let pause = (FAILED_MILLIS.0 << record.failures.min(10)).min(FAILED_MILLIS.1);

@@ -4,13 +4,13 @@ use std::ops::Bound;
 
 use super::{
     Requester, cut,
-    entry::{Entry, MOST_SHOWN},
+    entry::{Entry, MOST_SHOWN, Phase},
 };
 use crate::{
     api::{AttemptView, JobStatus, JobSummary, NodeShare, Progress},
     id::JobId,
-    job::{Elapsed, JobState, WaitReason},
-    node::{broker::meets, core::Core},
+    job::{Elapsed, WaitReason},
+    node::core::Core,
     units::Moment,
 };
 
@@ -63,22 +63,20 @@ impl Requester {
 
     /// Why a job does not move, if it does not.
     pub(super) fn waiting(&self, core: &Core, entry: &Entry) -> Option<WaitReason> {
-        match entry.state {
-            JobState::Queued | JobState::Running => {}
-            JobState::Verifying | JobState::Completed | JobState::Failed | JobState::Cancelled | JobState::Expired => {
-                return None;
-            }
+        match entry.phase {
+            Phase::Queued | Phase::Running => {}
+            Phase::Merging => return None,
         }
         let now = core.now;
-        if entry.open.is_empty() && !entry.issued.is_empty() {
+        if entry.stages.none_open() && !entry.issued.is_empty() {
             let batches = u32::try_from(entry.issued.len()).unwrap_or(u32::MAX);
             return Some(WaitReason::TasksRunning { batches });
         }
         if !entry.issued.is_empty() {
             return None;
         }
-        let paused = entry.retries.values().map(|task| task.not_before).min();
-        if let Some(at) = paused.filter(|at| entry.open.is_empty() && *at > now) {
+        let paused = entry.retries.values().map(|batch| batch.not_before).min();
+        if let Some(at) = paused.filter(|at| entry.stages.none_open() && *at > now) {
             return Some(WaitReason::Retrying { at });
         }
         let mut offers = 0u32;
@@ -87,7 +85,7 @@ impl Requester {
         for (node, candidate) in self.candidates.iter() {
             let Some(offer) = candidate.fresh(now) else { continue };
             offers += 1;
-            if meets(offer, &entry.requirements) && !entry.unfit.contains(&node) {
+            if entry.may_use(offer) {
                 fitting += 1;
                 reached += u32::from(core.reaches(node));
             }
@@ -118,26 +116,25 @@ impl Entry {
             name: self.metadata.name.clone(),
             labels: self.metadata.labels.clone(),
             kind: self.kind.clone(),
-            state: self.state,
+            state: self.phase.into(),
             waiting,
-            error: self.error.clone(),
-            failed_parts: self.failed_parts,
+            error: None,
+            failed_parts: 0,
             progress: self.progress(now),
             created_at: self.created_at,
-            finished_at: self.finished_at,
+            finished_at: None,
         }
     }
 
     fn progress(&self, now: Moment) -> Progress {
         let left = self.units.saturating_sub(self.done_units);
-        let crowd = self.paces.crowd();
-        let remaining_seconds = if self.state.is_final() || self.done_units == 0 {
-            None
-        } else if crowd > 0 {
-            Some(seconds(u128::from(left) * 1000, u128::from(crowd)))
-        } else {
-            let ran = self.started_at.map_or(0, |at| (now - at).0);
-            Some(seconds(u128::from(left) * u128::from(ran), u128::from(self.done_units) * 1000))
+        let remaining_seconds = match self.stages.remaining_millis() {
+            _ if self.done_units == 0 => None,
+            Some(millis) => Some(seconds(millis, 1000)),
+            None => {
+                let ran = self.started_at.map_or(0, |at| (now - at).0);
+                Some(seconds(u128::from(left) * u128::from(ran), u128::from(self.done_units) * 1000))
+            }
         };
         Progress {
             units_total: self.units,
@@ -150,7 +147,7 @@ impl Entry {
     }
 
     fn elapsed(&self, now: Moment) -> Elapsed {
-        elapsed(self.created_at, self.started_at, self.finished_at.unwrap_or(now))
+        elapsed(self.created_at, self.started_at, now)
     }
 }
 

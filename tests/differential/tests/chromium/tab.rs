@@ -10,7 +10,7 @@ use p2pnet_e2e::{
     relay::Relay,
 };
 use p2pnet_shared::{
-    engine::{CallOutcome, Engine, EngineName, Limits, Trap, WasmiEngine},
+    engine::{CallOutcome, Engine, EngineName, Input, Limits, Trap, WasmiEngine},
     id::Hash,
     kernel::{self, Facts},
     units::Gas,
@@ -128,7 +128,7 @@ impl Tab {
             forget: &[],
             cpu_percent,
             limits,
-            common: Bytes::new(calls.first().map_or(&[], |[common, _]| common)),
+            common: calls.first().map(|[common, _]| (Hash::of(common), Bytes::new(common))),
             calls: calls.iter().map(|[_, own]| Bytes::new(own)).collect(),
         };
         let message = BASE64_STANDARD.encode(protocol::encode(&message).context("the message is too long")?);
@@ -172,7 +172,7 @@ impl Tab {
         let prepared = kernel::prepare(&case.kernel).map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
         let loaded = wasmi.load(&prepared.rewritten).map_err(|trap| anyhow::anyhow!("{trap:?}"))?;
         let mut call = |limits: &Limits| -> Vec<CallOutcome> {
-            case.inputs.iter().map(|[common, own]| wasmi.call(&loaded, &[common, own], limits)).collect()
+            case.inputs.iter().map(|[common, own]| wasmi.call(&loaded, cases::input(common, own), limits)).collect()
         };
         let whole = call(&case.limits);
         // With half the gas that the first call took, which is where slices and the limit meet somewhere in the middle.
@@ -338,7 +338,7 @@ async fn a_call_that_is_set_aside_stands_still_and_goes_on_to_its_right_result()
         let mut wasmi = WasmiEngine::new();
         let prepared = kernel::prepare(&kernel).map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
         let loaded = wasmi.load(&prepared.rewritten).map_err(|trap| anyhow::anyhow!("{trap:?}"))?;
-        let expected = wasmi.call(&loaded, &[b"", b""], &Limits::default());
+        let expected = wasmi.call(&loaded, Input::of(b""), &Limits::default());
         ensure!(expected.output.is_ok(), "{expected:?}");
         let mut tab = Tab::open(&[], ahead).await?;
         let mut source = SourceRef::Original(Bytes::new(&kernel));

@@ -15,8 +15,6 @@ mod poll;
 mod streams;
 mod text;
 
-use std::collections::BTreeMap;
-
 pub use self::adapt::adapt;
 
 use super::{
@@ -32,7 +30,7 @@ use super::{
 };
 use crate::{
     blob::Blob,
-    job::{CallShape, Outputs, Plan},
+    job::{CallShape, Done, Plan, Stage, Stages},
     kernel::{GivenAs, Outline},
     refusal::{Code, Refusal},
     units::Span,
@@ -246,38 +244,27 @@ pub fn ended(output: &[u8]) -> Option<Ended<'_>> {
 
 impl Command {
     /// Every part's number and run, in the input's order.
-    fn runs<'a>(&self, done: &'a BTreeMap<Span, Outputs>) -> impl Iterator<Item = (u64, Ended<'a>)> {
+    fn runs<'a>(&self, done: &'a Done) -> impl Iterator<Item = (u64, Ended<'a>)> {
         let numbered = done.iter().flat_map(|(span, outputs)| (span.start..).zip(outputs));
         numbered.filter_map(|(part, output)| Some((part, ended(output)?)))
     }
 }
 
 impl Plan for Command {
-    fn kernel(&self) -> &Blob {
-        &self.kernel
+    fn stages(&self) -> Stages {
+        let stage = Stage::of(&self.kernel, self.parts.count(), CallShape::EachUnit);
+        Stages::one(stage.with_common(Some(&self.common)))
     }
 
-    fn module(&self) -> Option<&Blob> {
-        Some(&self.module)
-    }
-
-    fn common(&self) -> Option<&Blob> {
-        Some(&self.common)
-    }
-
-    fn units(&self) -> u64 {
-        self.parts.count()
-    }
-
-    fn shape(&self) -> CallShape {
-        CallShape::EachUnit
+    fn modules(&self) -> Vec<&Blob> {
+        vec![&self.module]
     }
 
     fn most_units_a_batch(&self, start: u64) -> u64 {
         self.parts.most_a_batch(start)
     }
 
-    fn inputs(&self, span: Span) -> Vec<Vec<u8>> {
+    fn inputs(&self, span: Span, _: &Done) -> Vec<Vec<u8>> {
         (span.start..span.end).map(|part| part_input(part, self.parts.get(part))).collect()
     }
 
@@ -298,15 +285,15 @@ impl Plan for Command {
         })
     }
 
-    fn merge(&self, done: &BTreeMap<Span, Outputs>) -> Result<String, Refusal> {
+    fn merge(&self, done: &Done) -> Result<String, Refusal> {
         outcome::result(|| self.runs(done), &self.ok)
     }
 
-    fn failure(&self, done: &BTreeMap<Span, Outputs>) -> Option<Refusal> {
+    fn failure(&self, done: &Done) -> Option<Refusal> {
         outcome::failure(self.runs(done), &self.ok)
     }
 
-    fn failed_parts(&self, done: &BTreeMap<Span, Outputs>) -> u64 {
+    fn failed_parts(&self, done: &Done) -> u64 {
         outcome::failures(self.runs(done), &self.ok)
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::super::tests::{job, result, result_cut};
 use crate::{
     exchange::value::Value,
-    job::local::run_locally,
+    job::{Done, local::run_locally},
     refusal::{Code, Refusal},
     units::Span,
 };
@@ -92,7 +92,7 @@ fn a_batch_stays_within_its_bound_and_a_long_list_is_cut() {
     let (mut start, mut batches) = (0, 0);
     while start < job.plan.units() {
         let end = (start + job.plan.most_units_a_batch(start)).min(job.plan.units());
-        let input = job.plan.inputs(Span { start, end });
+        let input = job.plan.inputs(Span { start, end }, &Done::new());
         assert!(input[0].len() <= super::BATCH_BYTES + 16, "{} bytes", input[0].len());
         (start, batches) = (end, batches + 1);
     }
@@ -122,7 +122,7 @@ proptest! {
     fn keys_stand_to_each_other_as_their_numbers_do(left in number(), right in number()) {
         let list = sort(&format!("[{left},{right}]"), "number", "ascending");
         let job = job(&list).unwrap();
-        let input = job.plan.inputs(Span { start: 0, end: 2 }).remove(0);
+        let input = job.plan.inputs(Span { start: 0, end: 2 }, &Done::new()).remove(0);
         let word = |at: usize| u32::from_le_bytes(input[at..at + 4].try_into().unwrap()) as usize;
         let keys = &input[17..];
         let (first, second) = (&keys[..word(9)], &keys[word(9)..word(13)]);

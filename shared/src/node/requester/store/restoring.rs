@@ -11,9 +11,13 @@ use crate::{
     id::{AttemptId, Hash, JobId},
     job::{AttemptState, CallShape, JobState},
     node::{
-        Effect, ReadJob,
+        HostOrder, ReadJob,
         core::Core,
-        requester::{Requester, cut, entry::Entry},
+        requester::{
+            Requester, cut,
+            entry::{Entry, Phase},
+            verify::call_span,
+        },
     },
     refusal::Refusal,
     store::{Change, StoreKey, Unread, open},
@@ -56,7 +60,7 @@ impl Requester {
             }
         }
         if !useless.is_empty() {
-            core.effects.push_back(Effect::Change(useless));
+            core.order(HostOrder::Change(useless));
         }
         self.go_on(core);
         self.trim(core, None);
@@ -110,8 +114,9 @@ fn revive(
     now: Moment,
     read: ReadJob<'_>,
 ) -> Result<Entry, (Box<JobRecord>, Refusal)> {
-    let kernel = record.kernel.take().and_then(|text| STANDARD.decode(text).ok()).map(Blob::new);
-    let find = |hash: Hash| kernel.clone().filter(|blob| blob.hash() == hash);
+    let texts = std::mem::take(&mut record.modules).into_iter().chain(record.kernel.take());
+    let modules: Vec<Blob> = texts.filter_map(|text| STANDARD.decode(text).ok()).map(Blob::new).collect();
+    let find = |hash: Hash| modules.iter().find(|blob| blob.hash() == hash).cloned();
     match read(&record.source, &find) {
         Ok(mut job) => {
             job.holder = record.holder;
@@ -135,19 +140,22 @@ impl Entry {
     /// Takes a finished span back in, if it still fits the plan.
     fn restore_span(&mut self, record: SpanRecord) -> bool {
         let SpanRecord { span, outputs, node, gas } = record;
-        let calls = match self.shape {
+        let shape = self.shape_of(span);
+        let calls = match shape {
             CallShape::WholeSpan => 1,
             CallShape::EachUnit => span.len(),
         };
-        let fits = self.open.contains(span) && outputs.len() as u64 == calls;
-        let Some(plan) = self.plan.as_ref().filter(|_| fits) else { return false };
+        if !self.stages.is_open(span) || outputs.len() as u64 != calls {
+            return false;
+        }
+        let plan = &self.plan;
         let instead = outputs.iter().any(|output| plan.is_instead(output));
-        let right = |(call, output): (u64, &Vec<u8>)| plan.check(self.call_span(span, call), output).is_ok();
+        let right = |(call, output): (u64, &Vec<u8>)| plan.check(call_span(shape, span, call), output).is_ok();
         if !instead && !(0u64..).zip(&outputs).all(right) {
             return false;
         }
-        self.open.remove(span);
-        self.state = JobState::Running;
+        self.stages.close(span);
+        self.phase = Phase::Running;
         self.started_at.get_or_insert(self.created_at);
         if instead {
             self.keep(span, outputs); // no node's work

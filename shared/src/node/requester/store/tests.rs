@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{super::Line, *};
 use crate::{
     id::OwnerId,
-    node::{Found, Input, Keep, Node, NodeConfig, mend_line, read_line, read_summary},
+    node::{Effect, Found, HostOrder, Input, Keep, Node, NodeConfig, Notice, mend_line, read_line, read_summary},
     refusal::Code,
     units::Millis,
     wire::Role,
@@ -50,13 +50,13 @@ fn carry_out(node: &mut Node, records: &mut Records) -> Vec<String> {
     let mut told = Vec::new();
     while let Some(effect) = node.poll_effect() {
         let (changes, token) = match effect {
-            Effect::Change(changes) => (changes, None),
-            Effect::Keep { token, changes } => (changes, Some(token)),
-            Effect::JobChanged(id) => {
+            Effect::Host(HostOrder::Change(changes)) => (changes, None),
+            Effect::Host(HostOrder::Keep { token, changes }) => (changes, Some(token)),
+            Effect::Tell(Notice::JobChanged(id)) => {
                 told.push(format!("changed {id}"));
                 continue;
             }
-            Effect::JobRemoved { id, owner } => {
+            Effect::Tell(Notice::JobRemoved { id, owner }) => {
                 told.push(format!("removed {id} of {owner}"));
                 continue;
             }
@@ -270,27 +270,32 @@ fn that_a_job_is_over_or_gone_is_told_when_it_is_kept_and_not_before() {
     let orders = |node: &mut Node| std::iter::from_fn(|| node.poll_effect()).collect::<Vec<_>>();
     let tokens = |orders: &[Effect]| {
         let token = |order: &Effect| match order {
-            Effect::Keep { token, .. } => Some(*token),
+            Effect::Host(HostOrder::Keep { token, .. }) => Some(*token),
             _ => None,
         };
         orders.iter().filter_map(token).collect::<Vec<_>>()
     };
     let tells = |orders: &[Effect]| {
-        orders.iter().any(|order| matches!(order, Effect::JobChanged(_) | Effect::JobRemoved { .. }))
+        orders
+            .iter()
+            .any(|order| matches!(order, Effect::Tell(Notice::JobChanged(_)) | Effect::Tell(Notice::JobRemoved { .. })))
     };
     let first = orders(&mut node);
     assert!(!tells(&first) && node.is_over(id(1)) == Some(false));
     node.handle(Moment(5_000), Input::Tick);
     assert!(!tells(&orders(&mut node)));
     node.handle(Moment(5_001), Input::Kept { token: tokens(&first)[0] });
-    assert!(matches!(orders(&mut node)[..], [Effect::JobChanged(job)] if job == id(1)));
+    assert!(matches!(orders(&mut node)[..], [Effect::Tell(Notice::JobChanged(job))] if job == id(1)));
     assert_eq!(node.is_over(id(1)), Some(true));
     node.handle(Moment(6_000), Input::Removed { id: id(1) });
     let second = orders(&mut node);
     assert!(!tells(&second));
     node.handle(Moment(6_001), Input::Kept { token: tokens(&second)[0] });
     let gone = orders(&mut node);
-    assert!(matches!(gone[..], [Effect::JobRemoved { id: job, owner: OWNER }] if job == id(1)), "{gone:?}");
+    assert!(
+        matches!(gone[..], [Effect::Tell(Notice::JobRemoved { id: job, owner: OWNER })] if job == id(1)),
+        "{gone:?}"
+    );
     assert_eq!(node.audit(), Ok(()));
 }
 
@@ -303,9 +308,11 @@ fn the_end_of_a_job_is_one_change_of_all_its_records() {
     while node.poll_effect().is_some() {}
     node.handle(Moment(2), Input::Cancelled { id: id(1) });
     let orders: Vec<Effect> = std::iter::from_fn(|| node.poll_effect()).collect();
-    let changes: Vec<_> =
-        orders.iter().filter(|order| matches!(order, Effect::Change(_) | Effect::Keep { .. })).collect();
-    let [Effect::Keep { changes, .. }] = changes[..] else { panic!("{changes:?}") };
+    let changes: Vec<_> = orders
+        .iter()
+        .filter(|order| matches!(order, Effect::Host(HostOrder::Change(_)) | Effect::Host(HostOrder::Keep { .. })))
+        .collect();
+    let [Effect::Host(HostOrder::Keep { changes, .. })] = changes[..] else { panic!("{changes:?}") };
     let kept: Vec<_> = changes.iter().map(|(key, record)| (*key, record.is_some())).collect();
     assert_eq!(kept, [(StoreKey::Job(id(1)), false), (StoreKey::Over(id(1)), true), (StoreKey::Finished(id(1)), true)]);
 }
