@@ -134,9 +134,14 @@ const MERGES: [(Choice, bool); 2] = [
 ///     …                                                           ;; a - z become A - Z in place
 ///     (i64.or (i64.shl (i64.extend_i32_u (local.get $at)) (i64.const 32)) (i64.extend_i32_u (local.get $len)))))
 /// ```
-const UPPER_CASE: &str = "AGFzbQEAAAABDAJgAX8Bf2ACf38BfgMDAgABBQMBAAEGBwF/AUGACAsHGAMGbWVtb3J5AgAFYWxsb2MAAANydW4AAQp6AjABAX8jACEBIAEgA\
+pub const UPPER_CASE: &str = "AGFzbQEAAAABDAJgAX8Bf2ACf38BfgMDAgABBQMBAAEGBwF/AUGACAsHGAMGbWVtb3J5AgAFYWxsb2MAAANydW4AAQp6AjABAX8jACEBIAEgA\
                           GokAAJAIwA/AEEQdE0NAEF/QQEgAEEQdmpAAEcNAEEADwsgAQtHAQJ/AkADQCACIAFPDQEgACACai0AACEDIANB4QBrQRpJBEAgACACaiA\
                           DQSBrOgAACyACQQFqIQIMAAsLIACtQiCGIAGthAs=";
+
+/// A kernel of 207 bytes that turns its input around, byte by byte, in place.
+pub const REVERSE: &str = "AGFzbQEAAAABDAJgAX8Bf2ACf38BfgMDAgABBQMBAAEGBwF/AUGACAsHGAMGbWVtb3J5AgAFYWxsb2MAAANydW4AAQqJAQI1AQJ/IwAhASABIA\
+                       BqJAAjAEH//wNqQRB2PwBrIQIgAkEASgRAIAJAAEF/RgRAQQAPCwsgAQtRAQN/IAAhAiAAIAFqQQFrIQMCQANAIAIgA04NASACLQAAIQQgAiAD\
+                       LQAAOgAAIAMgBDoAACACQQFqIQIgA0EBayEDDAALCyAArUIghiABrYQL";
 
 struct Kernel {
     kernel: Blob,

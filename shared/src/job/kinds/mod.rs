@@ -12,6 +12,7 @@ mod map;
 mod matrix;
 mod outcome;
 mod packed;
+mod pipeline;
 mod range_reduce;
 pub mod schema;
 mod sort;
@@ -86,6 +87,7 @@ kinds! {
     matrix::KIND => matrix::read,
     sort::KIND => sort::read,
     kernel::KIND => kernel::read,
+    pipeline::KIND => pipeline::read,
     command::KIND => command::read,
 }
 
