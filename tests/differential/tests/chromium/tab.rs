@@ -149,7 +149,7 @@ impl Tab {
             match protocol::decode(&bytes).context("unreadable")? {
                 Said::Ready => bail!("it began anew"),
                 Said::Compiled { facts, .. } => report.compiled = Some(facts),
-                Said::NotCompiled { .. } => {}
+                Said::NotCompiled { .. } | Said::NoInterpreter { .. } => {}
                 Said::Resting { .. } => report.rests += 1,
                 Said::Outcomes { outcomes, .. } => report.outcomes.extend(outcomes.into_iter().map(Into::into)),
                 Said::Done { engine, outcomes, .. } => {
