@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::stage::in_the_same_places;
 pub use self::{
     agreement::{Agreement, Numbers, Tolerance},
     plan::{CallShape, Done, Outputs, Plan, outputs},

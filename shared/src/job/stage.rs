@@ -156,15 +156,12 @@ impl Stages {
     /// Of what is done, that which feeds a span of one stage.
     pub fn feeding<'a>(&self, span: Span, done: &'a Done) -> BTreeMap<&'a Span, &'a Outputs> {
         let Some((_, placed)) = self.of_unit(span.start) else { return BTreeMap::new() };
-        let own = placed.span.start;
+        let own = placed.span;
         let needed = placed.needs.iter().filter_map(|feed| {
             let from = self.get(feed.from())?.span;
             Some(match feed {
                 Feed::All(_) => from,
-                Feed::Each(_) => Span {
-                    start: from.start.saturating_add(span.start.saturating_sub(own)).min(from.end),
-                    end: from.start.saturating_add(span.end.saturating_sub(own)).min(from.end),
-                },
+                Feed::Each(_) => in_the_same_places(span, own, from),
             })
         });
         let mut feeding = BTreeMap::new();
@@ -184,10 +181,10 @@ impl Stages {
     }
 }
 
-impl From<Stages> for Vec<Placed> {
-    fn from(stages: Stages) -> Self {
-        stages.0
-    }
+/// The units of one stage in the same places as these of another, as far as it has any.
+pub(crate) fn in_the_same_places(span: Span, of: Span, within: Span) -> Span {
+    let there = |unit: u64| within.start.saturating_add(unit.saturating_sub(of.start)).min(within.end);
+    Span { start: there(span.start), end: there(span.end) }
 }
 
 impl StageId {

@@ -158,25 +158,12 @@ mod tests {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
 
     use crate::{
-        id::{Holder, JobId, NodeId, OwnerId},
+        id::{Holder, JobId, OwnerId},
         job::{JobState, kinds},
-        node::{Effect, HostOrder, Input, Keep, Merge, Merged, Node, NodeConfig},
+        node::{Effect, HostOrder, Input, Merge, Merged, Node, requester::tests::node},
         refusal::Code,
         units::{Moment, Span},
-        wire::Role,
     };
-
-    fn node() -> Node {
-        Node::new(NodeConfig {
-            me: NodeId([1; 32]),
-            role: Role::Client,
-            agent: String::new(),
-            seed: [7; 32],
-            keep: Keep::default(),
-            can_rest: true,
-            rewrite: crate::kernel::REWRITE_VERSION,
-        })
-    }
 
     /// A kernel job of one part.
     fn submit(node: &mut Node, number: u8, holder: Holder) -> JobId {

@@ -680,6 +680,19 @@ mod tests {
         wire::Role,
     };
 
+    /// One that knows nobody and has no jobs.
+    pub(in crate::node::requester) fn node() -> Node {
+        Node::new(NodeConfig {
+            me: NodeId([1; 32]),
+            role: Role::Client,
+            agent: String::new(),
+            seed: [7; 32],
+            keep: Keep::default(),
+            can_rest: true,
+            rewrite: crate::kernel::REWRITE_VERSION,
+        })
+    }
+
     fn submit(node: &mut Node, number: u8, holder: Holder) -> JobId {
         let mut job = kinds::read(r#"{"kind":"map","data":[1,2],"map":"x"}"#, &|_| None).unwrap();
         job.holder = holder;
@@ -697,16 +710,7 @@ mod tests {
 
     #[test]
     fn outputs_of_many_jobs_of_one_owner_are_bounded_together_and_others_go_on() {
-        let config = NodeConfig {
-            me: NodeId([1; 32]),
-            role: Role::Client,
-            agent: String::new(),
-            seed: [7; 32],
-            keep: Keep::default(),
-            can_rest: true,
-            rewrite: crate::kernel::REWRITE_VERSION,
-        };
-        let mut node = Node::new(config);
+        let mut node = node();
         let [greedy, modest] = [b"greedy", b"modest"].map(|name| Holder::of(OwnerId::of(name)));
         let many: Vec<JobId> = (0..3).map(|number| submit(&mut node, number, greedy)).collect();
         let other = submit(&mut node, 9, modest);
@@ -761,15 +765,7 @@ mod tests {
 
     #[test]
     fn room_that_is_set_aside_counts_until_its_job_comes_and_that_is_taken_whatever_came_since() {
-        let mut node = Node::new(NodeConfig {
-            me: NodeId([1; 32]),
-            role: Role::Client,
-            agent: String::new(),
-            seed: [7; 32],
-            keep: Keep::default(),
-            can_rest: true,
-            rewrite: crate::kernel::REWRITE_VERSION,
-        });
+        let mut node = node();
         let (owner, other) = (Holder::of(OwnerId::of(b"owner")), Holder::of(OwnerId::of(b"other")));
         let large = 30 << 20;
         let admitted: Vec<u8> = (0..10).filter(|n| node.reserve(JobId([*n; 16]), owner, large).is_ok()).collect();
@@ -791,15 +787,7 @@ mod tests {
 
     #[test]
     fn a_job_that_is_complete_ends_with_its_result_whatever_its_owner_holds() {
-        let mut node = Node::new(NodeConfig {
-            me: NodeId([1; 32]),
-            role: Role::Client,
-            agent: String::new(),
-            seed: [7; 32],
-            keep: Keep::default(),
-            can_rest: true,
-            rewrite: crate::kernel::REWRITE_VERSION,
-        });
+        let mut node = node();
         let owner = Holder::of(OwnerId::of(b"owner"));
         let [large, complete] = [1, 2].map(|number| submit(&mut node, number, owner));
         gather(&mut node, large, 500);

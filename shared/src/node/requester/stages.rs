@@ -5,21 +5,21 @@ use super::scheduler::{Paces, SpanSet, probe_units};
 use crate::{
     blob::Blob,
     id::NodeId,
-    job::{CallShape, Feed, Language, Placed, Stage, Stages},
+    job::{CallShape, Feed, Language, Placed, Stage, Stages, in_the_same_places},
     units::{Millis, Span},
     wire::MAX_CALLS,
 };
 
 /// The stages of a job, in their order.
 pub(super) struct Progress {
+    graph: Stages,
+    /// One for each of the graph.
     stages: Vec<StageProgress>,
 }
 
 /// One stage.
 pub(super) struct StageProgress {
     placed: Placed,
-    /// The stages that it feeds, by place.
-    feeds: Vec<(usize, Feed)>,
     /// Units that nobody has, and that could be computed.
     open: SpanSet,
     /// Units that need outputs which are not there yet.
@@ -34,17 +34,8 @@ pub(super) struct StageProgress {
 impl Progress {
     /// Nothing is done yet.
     pub(super) fn new(stages: Stages) -> Self {
-        let feeds: Vec<Vec<(usize, Feed)>> = stages
-            .iter()
-            .map(|placed| {
-                stages
-                    .of_unit(placed.span.start)
-                    .map_or_else(Vec::new, |(id, _)| stages.fed_by(id).map(|(fed, feed)| (fed.index(), feed)).collect())
-            })
-            .collect();
-        let placed: Vec<Placed> = stages.into();
-        let stages = placed.into_iter().zip(feeds).map(|(placed, feeds)| StageProgress::new(placed, feeds)).collect();
-        Self { stages }
+        let each = stages.iter().cloned().map(StageProgress::new).collect();
+        Self { graph: stages, stages: each }
     }
 
     /// The stage of a unit; that of the last, for one beyond all.
@@ -58,8 +49,7 @@ impl Progress {
     }
 
     fn place(&self, unit: u64) -> usize {
-        let behind = self.stages.partition_point(|stage| stage.placed.span.end <= unit);
-        behind.min(self.stages.len().saturating_sub(1))
+        self.graph.of_unit(unit).map_or(0, |(id, _)| id.index())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &StageProgress> {
@@ -113,27 +103,24 @@ impl Progress {
 
     /// The outputs of units of one stage are there: what they feed is open, if that needs nothing else. Whether anything is.
     pub(super) fn done(&mut self, span: Span) -> bool {
-        let place = self.place(span.start);
-        let Some(stage) = self.stages.get_mut(place) else { return false };
+        let Some((id, _)) = self.graph.of_unit(span.start) else { return false };
+        let Some(stage) = self.stages.get_mut(id.index()) else { return false };
         stage.done.put(span);
         let (own, is_complete) = (stage.placed.span, stage.is_complete());
+        let fed: Vec<_> = self.graph.fed_by(id).collect();
         let mut opened = false;
-        for (fed, feed) in stage.feeds.clone() {
-            let Some(whole) = self.stages.get(fed).map(|stage| stage.placed.span) else { continue };
+        for (fed, feed) in fed {
+            let Some(whole) = self.graph.get(fed).map(|placed| placed.span) else { continue };
             let reached = match feed {
                 Feed::All(_) if !is_complete => continue,
                 Feed::All(_) => whole,
-                // In the same places; those beyond the stage that feeds them need nothing of it.
-                Feed::Each(_) => Span {
-                    start: whole.start.saturating_add(span.start - own.start).min(whole.end),
-                    end: if is_complete {
-                        whole.end
-                    } else {
-                        whole.start.saturating_add(span.end - own.start).min(whole.end)
-                    },
-                },
+                Feed::Each(_) => {
+                    let reached = in_the_same_places(span, own, whole);
+                    // Those beyond the stage that feeds them need nothing of it.
+                    if is_complete { Span { end: whole.end, ..reached } } else { reached }
+                }
             };
-            opened |= self.open_fed(fed, reached);
+            opened |= self.open_fed(fed.index(), reached);
         }
         opened
     }
@@ -194,7 +181,7 @@ impl Progress {
 }
 
 impl StageProgress {
-    fn new(placed: Placed, feeds: Vec<(usize, Feed)>) -> Self {
+    fn new(placed: Placed) -> Self {
         let (span, shape) = (placed.span, placed.stage.shape);
         let (mut open, mut waiting) = (SpanSet::default(), SpanSet::default());
         if placed.needs.is_empty() {
@@ -204,7 +191,7 @@ impl StageProgress {
         }
         let probe = probe_units(shape, span.len());
         let (done, most_units, paces) = (SpanSet::default(), u64::MAX, Paces::default());
-        Self { placed, feeds, open, waiting, done, most_units, probe, paces }
+        Self { placed, open, waiting, done, most_units, probe, paces }
     }
 
     /// What it is.
@@ -230,15 +217,9 @@ impl StageProgress {
     /// The parts of a span of another stage that begins at `other.start`, whose places in this one are done, or beyond it.
     fn done_in_place_of(&self, other: Span, span: Span) -> Vec<Span> {
         let own = self.placed.span;
-        let here = |unit: u64| own.start.saturating_add(unit - other.start);
-        let there = |unit: u64| other.start + (unit - own.start);
-        let mut parts: Vec<Span> = self
-            .done
-            .within(Span { start: here(span.start), end: here(span.end).min(own.end) })
-            .into_iter()
-            .map(|part| Span { start: there(part.start), end: there(part.end) })
-            .collect();
-        let beyond = Span { start: span.start.max(there(own.end)), end: span.end };
+        let here = self.done.within(in_the_same_places(span, other, own)).into_iter();
+        let mut parts: Vec<Span> = here.map(|part| in_the_same_places(part, own, other)).collect();
+        let beyond = Span { start: span.start.max(other.start.saturating_add(own.len())), end: span.end };
         if !beyond.is_empty() {
             parts.push(beyond);
         }
