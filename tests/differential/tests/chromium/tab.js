@@ -4,9 +4,11 @@
 window.tab = {
   /** Starts a worker, in place of the one before; `ahead` is code that runs in it before its own. */
   async start(shim, ahead, done, failed, resting) {
-    const script = document.querySelector("link[rel=modulepreload]").href;
-    const binary = document.querySelector("link[rel=preload][type='application/wasm']").href;
-    const module = await WebAssembly.compileStreaming(fetch(binary));
+    const [script, interpreter] = ["worker", "interpreter"].map((piece) => {
+      const named = document.querySelector(`meta[name=p2pnet-${piece}]`);
+      return new URL(named.content, location.origin).href;
+    });
+    const module = await WebAssembly.compileStreaming(fetch(script.replace(/\.js$/, "_bg.wasm")));
     // Imports go first in a module, wherever they stand: what runs ahead is imported before.
     const url = (text) => URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
     const source = `import ${JSON.stringify(url(ahead))};\n${shim.replace("OWN_SCRIPT", script)}`;
@@ -19,7 +21,7 @@ window.tab = {
       this.worker.onmessage = resolve;
       this.worker.onerror = (error) => reject(error.message);
     });
-    this.worker.postMessage([module, this.reins.buffer]);
+    this.worker.postMessage([module, this.reins.buffer, interpreter]);
     await up;
     return true;
   },
