@@ -2,12 +2,10 @@
 //!
 //! The unit is one simple instruction on a compiling engine. Charges are for straight runs of instructions, taken when
 //! a run is entered, so a run that is left in its middle (by a trap) has been paid whole. A short run behind a
-//! conditional branch ([`SHORT_RUN`]) is paid with the run before it, taken or not.
+//! conditional branch ([`SHORT_RUN`]) is paid with the run before it, taken or not. What changes here or in how runs are formed
+//! changes rewritten kernels, and with them [`super::REWRITE_VERSION`].
 
 use wasmparser::Operator;
-
-/// Version of this table and of how runs are formed. Gas of different versions must not be compared.
-pub const COST_VERSION: u32 = 1;
 
 /// Entering a function, beside the cost of the call.
 pub const ENTRY: u64 = 2;
@@ -31,6 +29,7 @@ const BULK: u64 = 16;
 const GROW: u64 = 64;
 
 /// What one execution of `operator` costs, beside what depends on a length.
+#[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
 pub fn of(operator: &Operator<'_>) -> u64 {
     use Operator as O;
     match operator {
@@ -72,26 +71,4 @@ pub fn of(operator: &Operator<'_>) -> u64 {
         // Constants, locals, comparisons, integer and float arithmetic, conversions, vector operations, branches.
         _ => SIMPLE,
     }
-}
-
-/// The table for people: what, and how much gas.
-pub fn table() -> Vec<(&'static str, u64)> {
-    vec![
-        ("any instruction that is not below", SIMPLE),
-        ("block, loop, else, end, nop, drop", 0),
-        ("entering a function", ENTRY),
-        ("going round a loop", LOOP),
-        ("call, return_call", CALL),
-        ("call_indirect, return_call_indirect", CALL_INDIRECT),
-        ("br_table", BRANCH_TABLE),
-        ("global.get, global.set", GLOBAL),
-        ("division, remainder, square root", DIVISION),
-        ("load, store, table.get, table.set, table.size", MEMORY),
-        ("memory.fill, memory.copy, memory.init, and as much again for every 64 bytes", BULK),
-        ("table.fill, table.copy, table.init, and 1 for every element", BULK),
-        ("data.drop, elem.drop", BULK),
-        ("memory.grow, table.grow", GROW),
-        ("every page of memory that memory.grow adds", PAGE.unsigned_abs()),
-        ("every element that table.grow adds", 1),
-    ]
 }

@@ -38,7 +38,6 @@ mod shape;
 mod shelf;
 
 pub use bounds::{MOST_IMPORTS, MOST_MEMORIES, MOST_MODULE_BYTES, MOST_TABLE_ELEMENTS, MOST_TABLES, STACK_BYTES};
-pub use cost::{COST_VERSION, table as cost_table};
 pub(crate) use features::unreadable_program;
 pub(crate) use imports::{Importer, refusal as refused_import};
 pub use measure::Nans;
