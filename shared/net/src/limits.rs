@@ -209,6 +209,8 @@ pub const TURN: usize = 64;
 pub const MAINTENANCE_MILLIS: u64 = 250;
 /// Least time between two rounds of events to listeners, in milliseconds. The first after a quiet time goes at once.
 pub const EVENTS_MILLIS: u64 = 50;
+/// The same where a job has ended, which somebody may wait for.
+pub const ENDS_MILLIS: u64 = 5;
 /// Listeners for events.
 pub const LISTENERS: usize = 1_024;
 /// How long a stopping node waits until its goodbye is written, looking this often, and how long it gives it to arrive.

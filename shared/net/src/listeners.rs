@@ -29,6 +29,8 @@ pub struct Listeners {
     ends: Vec<EndListener>,
     last_round: Moment,
     dirty: bool,
+    /// A job ended, or went, since the last round: somebody may wait for just that.
+    has_end: bool,
 }
 
 /// Which jobs a listener hears of.
@@ -168,6 +170,7 @@ impl Listeners {
     }
 
     fn job_ended(&mut self, id: JobId) {
+        self.has_end = true;
         for listener in &mut self.ends {
             listener.ended.insert(id);
         }
@@ -192,20 +195,22 @@ impl Listeners {
 
     /// When [`Listeners::tell`] has something to do.
     pub fn due(&self) -> Option<Moment> {
-        (self.dirty && !(self.all.is_empty() && self.ends.is_empty()))
-            .then(|| self.last_round + Millis(limits::EVENTS_MILLIS))
+        let pause = if self.has_end { limits::ENDS_MILLIS } else { limits::EVENTS_MILLIS };
+        (self.dirty && !(self.all.is_empty() && self.ends.is_empty())).then(|| self.last_round + Millis(pause))
     }
 
-    /// Tells everybody what they have not heard, as far as they take it. `summary` finds a job.
+    /// Tells everybody what they have not heard, as far as they take it: ends, which somebody waits for, at once to those who
+    /// hear of nothing else. `summary` finds a job.
     pub fn tell(&mut self, now: Moment, summary: impl Fn(JobId) -> Option<JobSummary>) {
+        self.ends.retain_mut(EndListener::tell);
         if self.due().is_none_or(|due| now < due) {
             return;
         }
         self.last_round = now;
+        self.has_end = false;
         let [most, most_together] = platform::LISTENER_BEHIND;
         self.all.retain_mut(|listener| listener.tell(&summary) && listener.behind() <= most);
         self.let_furthest_behind_go(most_together);
-        self.ends.retain_mut(EndListener::tell);
         self.dirty = self.all.iter().any(Listener::is_behind) || self.ends.iter().any(|ends| !ends.ended.is_empty());
     }
 
@@ -414,6 +419,28 @@ mod tests {
         }
         assert_eq!(told[99], 1);
         assert!(told[..20].iter().all(|times| told[0] - times <= 1), "{told:?}");
+    }
+
+    #[test]
+    fn ends_are_told_at_once_to_who_waits_for_them_and_soon_to_everybody() {
+        let mut listeners = Listeners::default();
+        let (teller, mut all) = queue(8);
+        let (sender, mut ends) = mpsc::channel(8);
+        listeners.add(teller, Hears::Everything);
+        listeners.add_for_ends(sender);
+        listeners.tell(Moment(1_000), summary);
+        _ = heard(&mut all);
+        listeners.job_changed(id(1), Some(OwnerId::LOCAL), false);
+        listeners.job_changed(id(2), Some(OwnerId::LOCAL), true);
+        listeners.tell(Moment(1_000), summary);
+        assert_eq!((ends.try_recv().unwrap(), heard(&mut all)), (vec![id(2)], vec![]));
+        let due = listeners.due().unwrap();
+        assert_eq!(due, Moment(1_000 + limits::ENDS_MILLIS));
+        listeners.tell(due, summary);
+        assert_eq!(heard(&mut all).len(), 2);
+        // One that only goes on is not as urgent.
+        listeners.job_changed(id(1), Some(OwnerId::LOCAL), false);
+        assert_eq!(listeners.due(), Some(due + Millis(limits::EVENTS_MILLIS)));
     }
 
     #[test]

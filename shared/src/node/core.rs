@@ -1,12 +1,14 @@
 //! What all roles of a node share: the time, chance, connections, blobs, and the way out for orders.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::{
-    Effect, HostOrder, NetworkOrder, NodeConfig, Notice, blobs::Blobs, chance::Chance, manners::Manners, peers::Peers,
+    Effect, HostOrder, NetworkOrder, NodeConfig, Notice, Token, blobs::Blobs, chance::Chance, manners::Manners,
+    peers::Peers,
 };
 use crate::{
     id::{JobId, NodeId},
+    store::{Change, StoreKey},
     units::Moment,
     wire::{Message, Role},
 };
@@ -86,6 +88,20 @@ impl Core {
     /// Orders something of the host.
     pub(super) fn order(&mut self, order: HostOrder) {
         self.effects.push_back(Effect::Host(order));
+    }
+
+    /// Orders changes of records, and that it is said when they are kept. What was ordered of the same records just before, and
+    /// the host has yet to hear of, it never does: a disk that is at work on that makes everybody wait who waits for this.
+    pub(super) fn keep(&mut self, token: Token, changes: Vec<Change>) {
+        let is_change = |effect: &Effect| matches!(effect, Effect::Host(HostOrder::Change(_)));
+        if self.effects.iter().any(is_change) {
+            let replaced: BTreeSet<StoreKey> = changes.iter().map(|(key, _)| *key).collect();
+            self.effects.retain(|effect| match effect {
+                Effect::Host(HostOrder::Change(before)) => !before.iter().all(|(key, _)| replaced.contains(key)),
+                Effect::Host(_) | Effect::Network(_) | Effect::Tell(_) => true,
+            });
+        }
+        self.order(HostOrder::Keep { token, changes });
     }
 
     /// Has whoever watches told.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Requester;
 use crate::{
     id::{JobId, OwnerId},
-    node::{HostOrder, Notice, Token, core::Core},
+    node::{Notice, Token, core::Core},
     store::{Change, StoreKey},
 };
 
@@ -46,7 +46,7 @@ impl Requester {
         self.changed.remove(&id);
         self.unkept.ended.insert(id);
         let token = self.unkept.add(Said::Ended(id));
-        core.order(HostOrder::Keep { token, changes });
+        core.keep(token, changes);
     }
 
     /// Forgets the records of a job, and tells then that it is gone.
@@ -54,7 +54,7 @@ impl Requester {
         self.changed.remove(&id);
         let changes = records.into_iter().map(|key| (key, None)).collect();
         let token = self.unkept.add(Said::Removed { id, owner });
-        core.order(HostOrder::Keep { token, changes });
+        core.keep(token, changes);
     }
 
     /// The host has kept what an [`HostOrder::Keep`] ordered.

@@ -383,3 +383,20 @@ fn records_of_before_that_were_not_understood_are_kept_as_they_were() {
     let node = start(&mut taken_over(2, of));
     assert_eq!((node.records_not_understood(), node.left_alone(id(2))), (1, Some(OWNER)));
 }
+
+#[test]
+fn what_an_end_replaces_before_the_host_heard_of_it_is_never_written() {
+    let mut node = node();
+    node.handle(Moment(1), Input::Submitted { id: id(1), job: Box::new(job()) });
+    node.handle(Moment(1), Input::Submitted { id: id(2), job: Box::new(job()) });
+    node.handle(Moment(2), Input::Cancelled { id: id(1) });
+    let (mut changed, mut kept) = (Vec::new(), 0);
+    while let Some(effect) = node.poll_effect() {
+        match effect {
+            Effect::Host(HostOrder::Change(changes)) => changed.extend(changes.into_iter().map(|(key, _)| key)),
+            Effect::Host(HostOrder::Keep { .. }) => kept += 1,
+            _ => {}
+        }
+    }
+    assert_eq!((changed, kept), (vec![StoreKey::Job(id(2))], 1));
+}
