@@ -190,7 +190,7 @@ pub fn emscripten() -> Result<PathBuf> {
 /// The wasm-bindgen that fits the library in `Cargo.lock` to the byte.
 pub fn wasm_bindgen() -> Result<()> {
     let wasm_bindgen = workspace::locked_version("wasm-bindgen")?;
-    install("wasm-bindgen", "wasm-bindgen-cli", &wasm_bindgen, &[])
+    install("wasm-bindgen", "wasm-bindgen-cli", &wasm_bindgen, &["--bin", "wasm-bindgen", "--no-default-features"])
 }
 
 /// Chromium and its driver, installed when that is possible without asking.
@@ -240,10 +240,11 @@ fn install(binary: &str, package: &str, version: &str, features: &[&str]) -> Res
             return Ok(());
         }
     }
-    // A tool that runs for a second a build does not deserve minutes of optimisation.
+    // A tool that runs for a second a build does not deserve minutes of optimisation; and cargo shows how far it is, since it
+    // takes some minutes all the same.
     let mut command = cargo();
     command
-        .args(["install", "--locked", "--quiet", package, "--version", version])
+        .args(["install", "--locked", package, "--version", version])
         .args(features)
         .env("CARGO_TARGET_DIR", workspace::target_dir().join("tools-build"))
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
