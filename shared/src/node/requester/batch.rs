@@ -1,6 +1,6 @@
 //! A batch of one job: a span of units that went out, or failed and waits to go out again, and what is known of it.
 
-use super::{entry::Entry, verify::Claim};
+use super::verify::Claim;
 use crate::{
     id::{AttemptId, NodeId},
     job::Outputs,
@@ -116,29 +116,6 @@ impl Batch {
             1 => Self::new(span),
             _ => Self { tries, proven_tries: tries, failures: self.failures.clone(), ..Self::new(span) },
         })
-    }
-
-    /// Whether it may go to a node, by where it failed, and by whether that node is proven. `entry` is its job;
-    /// `another(only_proven)` says whether a node could take it on which it has not failed.
-    pub(super) fn may_go_to(
-        &self,
-        now: Moment,
-        node: NodeId,
-        is_proven: bool,
-        entry: &Entry,
-        another: impl FnOnce(bool) -> bool,
-    ) -> bool {
-        let only_proven = self.wants_proven(entry.policy.retries)
-            && match entry.at_hand {
-                AtHand::Works => true,
-                AtHand::Idles => !self.has_waited(now) || entry.worked_lately(now),
-                AtHand::Nobody => entry.worked_lately(now),
-            };
-        if (only_proven && !is_proven) || self.has_claim_of(node) {
-            return false;
-        }
-        let has_its_turn_again = is_proven && self.has_waited(now);
-        !self.has_failed_on(node) || (self.believe_at.is_none() && (has_its_turn_again || !another(only_proven)))
     }
 
     /// Whether so much went wrong with it that only what a proven node makes of it tells whose fault that is: names cost

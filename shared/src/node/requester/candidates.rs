@@ -1,11 +1,10 @@
 //! The nodes that a requester could give work to: their offers, whether they can be reached, and how they behave.
 
-use std::{cmp::Reverse, collections::BTreeMap, collections::BTreeSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     batch::{AtHand, Batch},
     entry::Entry,
-    scheduler::window,
     trust::{Records, Trust},
 };
 use crate::{
@@ -37,8 +36,6 @@ const SILENCE: Millis = Millis(300_000);
 const SILENCE_STEP: Millis = Millis(60_000);
 /// First and longest pause after a node said that it is busy.
 const BUSY_MILLIS: (u64, u64) = (100, 5_000);
-/// A node that is doubted gets one batch in so long, until it delivers.
-const DOUBTED_PAUSE: Millis = Millis(1_000);
 /// How long a node that did not set a batch aside is not asked to again.
 const UNWILLING: Millis = Millis(60_000);
 
@@ -91,9 +88,24 @@ impl Candidate {
         self.owed.is_subset(&self.outstanding)
     }
 
-    /// Batches it owes that were not set aside.
-    fn owed_awake(&self) -> usize {
-        self.owed.difference(&self.resting).count()
+    /// Whether it has something for too long that was not set aside.
+    pub(super) fn owes(&self) -> bool {
+        self.owed.difference(&self.resting).next().is_some()
+    }
+
+    /// When it was last given a batch.
+    pub(super) fn assigned_at(&self) -> Moment {
+        self.assigned_at
+    }
+
+    /// Whether a connection to it may be opened: none is being opened, and the pause after the last failure is over.
+    pub(super) fn may_be_dialled(&self, now: Moment) -> bool {
+        self.dialled_at.is_none() && now >= self.dial_after
+    }
+
+    /// Dials that failed in a row.
+    pub(super) fn dial_failures(&self) -> u32 {
+        self.dial_failures
     }
 }
 
@@ -130,26 +142,6 @@ impl Candidates {
         self.nodes.iter().map(|(node, candidate)| (*node, candidate))
     }
 
-    /// Nodes that can be given work now: who proved to deliver first; among equals, who owes nothing, who has a core
-    /// without work of ours, who is not doubted, and who is idle.
-    pub(super) fn reachable(&self, core: &Core) -> Vec<NodeId> {
-        let nodes = self.nodes.iter();
-        let mut nodes: Vec<_> = nodes
-            .filter(|(node, candidate)| core.reaches(**node) && core.now >= self.free_at(**node, candidate))
-            .filter_map(|(node, candidate)| {
-                let offer = candidate.fresh(core.now)?;
-                let cores = self.cores(core, offer);
-                let is_full = candidate.awake() >= usize::from(cores);
-                let idle = Reverse(offer.idle_cores.min(cores));
-                let order = (candidate.owed_awake() > 0, is_full, self.is_doubted(core, *node), idle);
-                Some((self.trust(core, *node), order, shuffle(*node, core.session), *node))
-            })
-            .filter(|(trust, ..)| *trust != Trust::Resting)
-            .collect();
-        nodes.sort_unstable();
-        nodes.into_iter().map(|(.., node)| node).collect()
-    }
-
     /// Whether a node is left alone now: it had no room, or failed.
     pub(super) fn is_left_alone(&self, node: NodeId, now: Moment) -> bool {
         self.nodes.get(&node).is_some_and(|candidate| now < self.free_at(node, candidate))
@@ -172,23 +164,6 @@ impl Candidates {
     /// How many cores a node is believed to lend.
     pub(super) fn cores(&self, core: &Core, offer: &Offer) -> u16 {
         if offer.node == core.me() { offer.cores } else { self.records.cores(offer.node, offer.cores) }
-    }
-
-    /// How many more batches a node should get now, `beyond` its window if it is proven. One that is doubted gets one at a
-    /// time, a second after the last, as far as its window goes.
-    pub(super) fn room(&self, core: &Core, offer: &Offer, beyond: usize) -> usize {
-        let candidate = self.nodes.get(&offer.node);
-        let (most, doubted) = match self.trust(core, offer.node) {
-            Trust::Proven => (window(self.cores(core, offer)) + beyond, self.is_doubted(core, offer.node)),
-            Trust::Unknown | Trust::Silent => (1, false),
-            Trust::Resting => (0, false),
-        };
-        let room = most.saturating_sub(candidate.map_or(0, Candidate::awake));
-        match candidate.filter(|_| doubted).map(|candidate| candidate.assigned_at) {
-            Some(at) if core.now < at + DOUBTED_PAUSE => 0,
-            Some(_) => room.min(1),
-            None => room,
-        }
     }
 
     /// Whether a node has delivered before and is not left alone for what came later; this one itself always counts so.
@@ -476,7 +451,7 @@ impl Candidates {
     pub(super) fn has_one_to_dial(&self, core: &Core) -> bool {
         self.nodes.iter().any(|(node, candidate)| {
             let at_hand = || core.reaches(*node) || core.peers.is_seed(*node);
-            candidate.dialled_at.is_some() || (core.now >= candidate.dial_after && !at_hand())
+            candidate.dialled_at.is_some() || (candidate.may_be_dialled(core.now) && !at_hand())
         })
     }
 
@@ -509,28 +484,7 @@ impl Candidates {
             .min(DIALS_A_STEP)
             .min(most_used.saturating_sub(used + dialling))
             .min(usize::try_from(wanted).unwrap_or(usize::MAX));
-        let mut choice: Vec<(bool, Trust, Reverse<u16>, u64, u64, NodeId)> = Vec::new();
-        for (node, candidate) in &self.nodes {
-            // Seeds are kept connected anyway.
-            let at_hand = core.reaches(*node) || core.peers.is_seed(*node);
-            if at_hand || candidate.dialled_at.is_some() || now < candidate.dial_after {
-                continue;
-            }
-            if candidate.lost_at.is_some() {
-                choice.push((false, Trust::Proven, Reverse(0), 0, 0, *node));
-            } else if room > 0
-                && let Some(offer) = candidate.fresh(now)
-                && waiting.iter().any(|requirements| meets(offer, requirements))
-            {
-                let trust = self.trust(core, *node);
-                let idle = Reverse(offer.idle_cores.min(self.cores(core, offer)));
-                let failures = u64::from(candidate.dial_failures);
-                choice.push((true, trust, idle, failures, shuffle(*node, core.session), *node));
-            }
-        }
-        choice.sort_unstable();
-        let lost = choice.iter().filter(|(new, ..)| !new).count();
-        for (.., node) in choice.into_iter().take(lost + room) {
+        for node in self.to_dial(core, room, waiting) {
             if let Some(candidate) = self.nodes.get_mut(&node) {
                 candidate.dialled_at = Some(now);
                 let addresses = candidate.offer.as_ref().map(|offer| offer.addresses.clone()).unwrap_or_default();

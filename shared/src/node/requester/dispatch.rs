@@ -10,6 +10,7 @@ use super::{
     entry::Entry,
     hedges::patience,
     owners::Owners,
+    placement::Purpose,
     trust::Trust,
 };
 use crate::{
@@ -285,7 +286,7 @@ impl Requester {
             return;
         }
         let offer = offer.clone();
-        let mut room = self.candidates.room(core, &offer, 0);
+        let mut room = self.candidates.room(core, &offer, Purpose::Work);
         // Jobs that have nothing for this node now.
         let mut passed: BTreeSet<JobId> = BTreeSet::new();
         while room > 0 {

@@ -236,7 +236,7 @@ impl Entry {
             let another = |only_proven| another(self, batch, only_proven);
             now >= batch.not_before
                 && self.may_use_for(offer, batch.span)
-                && batch.may_go_to(now, node, is_proven, self, another)
+                && batch.unfit(now, node, is_proven, self, another).is_none()
         };
         let retry = self.retries.values().find(may_go).map(|batch| batch.span.start);
         if let Some(batch) = retry.and_then(|start| self.retries.remove(&start)) {

@@ -11,7 +11,7 @@ use super::{
     attempt::Attempt,
     batch::{Batch, Failure},
     candidates::Candidates,
-    entry::Entry,
+    placement::{Place, Purpose},
     stages::StageProgress,
     trust::{Records, Trust},
 };
@@ -22,7 +22,6 @@ use crate::{
     node::core::Core,
     refusal::Code,
     units::{Millis, Moment, Span},
-    wire::Offer,
 };
 
 /// What a node of each trust gets beyond what its batch should take. A proven one may have a slow moment.
@@ -38,8 +37,6 @@ const BYTES_A_MILLI: u64 = 1024;
 /// Attempts of one batch at once, and batches hedged in one step.
 const MOST_COPIES: usize = 32;
 const MOST_BATCHES: usize = 64;
-/// Batches beyond its window that a proven node gets as copies.
-const BEYOND_WINDOW: usize = 2;
 
 /// How long a node gets for a batch until it counts as silent. `turns`: batches of ours that one core of it has before.
 pub(super) fn patience(
@@ -82,7 +79,7 @@ impl Requester {
         if late.is_empty() {
             return;
         }
-        let mut free = self.free(core);
+        let mut free = self.candidates.places(core, Purpose::Hedge);
         for (_, job, start) in late.into_iter().take(MOST_BATCHES) {
             self.copy(core, job, start, &mut free);
         }
@@ -135,53 +132,27 @@ impl Requester {
         late
     }
 
-    /// Nodes that may get a copy, the best first, whether one of it should be enough, and for how many there is room.
-    fn free(&self, core: &Core) -> Vec<(Offer, bool, usize)> {
-        let nodes = self.candidates.reachable(core).into_iter();
-        nodes
-            .filter_map(|node| {
-                let offer = self.candidates.get(node)?.fresh(core.now)?;
-                let trust = self.candidates.trust(core, node);
-                let beyond = if trust == Trust::Proven { BEYOND_WINDOW } else { 0 };
-                let room = self.candidates.room(core, offer, beyond);
-                let sure = trust == Trust::Proven && !self.candidates.is_doubted(core, node);
-                (room > 0).then(|| (offer.clone(), sure, room))
-            })
-            .collect()
-    }
-
     /// Sends a late batch to one proven node, or to several that nobody knows or that may have fallen silent.
-    fn copy(&mut self, core: &mut Core, job: JobId, start: u64, free: &mut Vec<(Offer, bool, usize)>) {
+    fn copy(&mut self, core: &mut Core, job: JobId, start: u64, free: &mut Vec<Place>) {
         let mut left = None;
         while left != Some(0) {
             let Some(entry) = self.jobs.get(&job) else { return };
             let Some(batch) = entry.issued.get(&start) else { return };
-            let fits = |(offer, ..): &(Offer, bool, usize)| self.may_copy(core, entry, batch, offer);
-            let Some(place) = free.iter().position(fits) else { return };
-            let (offer, sure, room) = &mut free[place];
-            let offer = offer.clone();
+            let fits = |place: &Place| self.unfit_for_copy(core, entry, batch, &place.offer).is_none();
+            let Some(index) = free.iter().position(fits) else { return };
+            let place = &mut free[index];
+            let (node, cores) = (place.offer.node, place.cores);
             // What is known to deliver gets it alone; of those that did, as many as have had it for nothing.
-            let unknown = usize::from(self.candidates.trust(core, offer.node) != Trust::Proven);
+            let unknown = usize::from(!place.is_proven);
             let many = (batch.live.len() + unknown).clamp(1, MOST_COPIES - batch.live.len());
-            let copies = if *sure { 1 } else { left.unwrap_or(many) };
+            let copies = if place.is_sure { 1 } else { left.unwrap_or(many) };
             left = Some(copies - 1);
-            *room -= 1;
-            if *room == 0 {
-                free.remove(place);
+            place.room -= 1;
+            if place.room == 0 {
+                free.remove(index);
             }
-            let cores = self.candidates.cores(core, &offer);
-            self.send_copy(core, offer.node, cores, job, start);
+            self.send_copy(core, node, cores, job, start);
         }
-    }
-
-    /// Whether a node may get a copy of a batch that is out: it can run it, and neither has nor had it.
-    pub(super) fn may_copy(&self, core: &Core, entry: &Entry, batch: &Batch, offer: &Offer) -> bool {
-        let has = |id: &AttemptId| self.attempts.get(id).is_some_and(|attempt| attempt.node == offer.node);
-        entry.may_use_for(offer, batch.span)
-            && self.may_begin(core, offer, entry.id)
-            && !batch.has_claim_of(offer.node)
-            && !batch.live.iter().any(has)
-            && !batch.failures.iter().any(|failure| failure.node == offer.node)
     }
 
     /// Sends a batch that is out to one more node.

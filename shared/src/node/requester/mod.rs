@@ -20,6 +20,7 @@ mod loading;
 mod merging;
 mod over;
 mod owners;
+mod placement;
 mod regions;
 mod room;
 mod scheduler;

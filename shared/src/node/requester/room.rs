@@ -292,7 +292,7 @@ impl Requester {
         let is_proven = self.candidates.is_proven(core, node);
         let may_go_to = |batch: &Batch| {
             let another = |only_proven| self.candidates.another(core, entry, batch, node, only_proven);
-            batch.may_go_to(core.now, node, is_proven, entry, another)
+            batch.unfit(core.now, node, is_proven, entry, another).is_none()
         };
         let is_out = |id: &AttemptId| self.attempts.get(id).filter(|attempt| attempt.started_at.is_none());
         let mut out = entry.live.iter().filter_map(is_out);

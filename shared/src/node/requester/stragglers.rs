@@ -3,12 +3,15 @@
 
 use std::cmp::Reverse;
 
-use super::{Requester, attempt::Attempt};
+use super::{
+    Requester,
+    attempt::Attempt,
+    placement::{Place, Purpose},
+};
 use crate::{
     id::JobId,
     node::core::Core,
     units::{Millis, Moment},
-    wire::Offer,
 };
 
 /// What another attempt must save to be worth it.
@@ -39,7 +42,7 @@ impl Requester {
         if ending.is_empty() {
             return;
         }
-        let mut idle = self.idle(core);
+        let mut idle = self.candidates.places(core, Purpose::Straggler);
         for job in ending {
             if idle.is_empty() {
                 return;
@@ -48,7 +51,7 @@ impl Requester {
         }
     }
 
-    fn resend_of(&mut self, core: &mut Core, job: JobId, idle: &mut Vec<(Offer, usize)>) {
+    fn resend_of(&mut self, core: &mut Core, job: JobId, idle: &mut Vec<Place>) {
         for slow in self.slow_batches(core, job) {
             let Some(entry) = self.jobs.get(&job) else { return };
             let Some(batch) = entry.issued.get(&slow.start) else { continue };
@@ -56,22 +59,23 @@ impl Requester {
             let best = idle
                 .iter()
                 .enumerate()
-                .filter(|(_, (offer, _))| self.may_copy(core, entry, batch, offer))
-                .map(|(place, (offer, _))| {
+                .filter(|(_, place)| self.unfit_for_copy(core, entry, batch, &place.offer).is_none())
+                .map(|(index, place)| {
                     let stage = entry.stages.of(slow.start);
-                    let takes = stage.and_then(|stage| stage.paces.duration(offer.node, slow.units));
-                    (takes.unwrap_or(Millis(slow.planned.0.saturating_mul(2))), place)
+                    let takes = stage.and_then(|stage| stage.paces.duration(place.offer.node, slow.units));
+                    (takes.unwrap_or(Millis(slow.planned.0.saturating_mul(2))), index)
                 })
                 .min();
-            let Some((takes, place)) = best else { continue };
+            let Some((takes, index)) = best else { continue };
             let saved = slow.ends_at.0 - (core.now + takes);
             if saved.0 <= GAIN.0 + takes.0 / 4 {
                 continue;
             }
-            let (node, cores) = (idle[place].0.node, self.candidates.cores(core, &idle[place].0));
-            idle[place].1 -= 1;
-            if idle[place].1 == 0 {
-                idle.remove(place);
+            let place = &mut idle[index];
+            let (node, cores) = (place.offer.node, place.cores);
+            place.room -= 1;
+            if place.room == 0 {
+                idle.remove(index);
             }
             self.send_copy(core, node, cores, job, slow.start);
         }
@@ -107,20 +111,5 @@ impl Requester {
             // Late already: it may well take as long again.
             now + (now - (attempt.assigned_at + attempt.aside(now)))
         }
-    }
-
-    /// Nodes with a core that has none of our work, and how many.
-    fn idle(&self, core: &Core) -> Vec<(Offer, usize)> {
-        self.candidates
-            .reachable(core)
-            .into_iter()
-            .filter_map(|node| {
-                let candidate = self.candidates.get(node)?;
-                let offer = candidate.fresh(core.now)?;
-                let cores = usize::from(self.candidates.cores(core, offer));
-                let spare = cores.saturating_sub(candidate.awake());
-                (spare > 0).then(|| (offer.clone(), spare))
-            })
-            .collect()
     }
 }
