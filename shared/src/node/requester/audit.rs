@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Requester, attempt::Rest, entry::Entry};
+use super::{Requester, attempt::Rest, running::Running};
 use crate::{
     id::{AttemptId, NodeId},
     node::audit::holds,
@@ -10,7 +10,7 @@ use crate::{
 
 impl Requester {
     pub(in crate::node) fn audit(&self) -> Result<(), String> {
-        let active: BTreeSet<_> = self.jobs.values().map(Entry::rank).collect();
+        let active: BTreeSet<_> = self.jobs.values().map(Running::rank).collect();
         holds(active == self.active, "the jobs that are not over and their list disagree")?;
         for entry in self.jobs.values() {
             holds(entry.is_hungry() == entry.waits.is_some(), "a job waits without a place in the line")?;
@@ -19,7 +19,7 @@ impl Requester {
         self.owners.audit(
             self.jobs
                 .values()
-                .map(|entry| (entry.holder, [entry.held_bytes(), entry.booked_bytes], entry.waits))
+                .map(|entry| (entry.holder, [entry.held_bytes(), entry.gathered.booked()], entry.waits))
                 .chain(self.reserved.values().map(|(holder, bytes)| (*holder, [*bytes, 0], None))),
         )?;
         let mut outstanding: BTreeMap<NodeId, BTreeSet<AttemptId>> = BTreeMap::new();
@@ -46,10 +46,10 @@ impl Requester {
         self.jobs.values().try_for_each(|entry| self.audit_job(entry))
     }
 
-    fn audit_job(&self, entry: &Entry) -> Result<(), String> {
+    fn audit_job(&self, entry: &Running) -> Result<(), String> {
         let spans = entry.live.iter().filter_map(|id| self.attempts.get(id)).map(|attempt| attempt.span.len());
         holds(entry.issued_units == spans.sum::<u64>(), "the units that are out are miscounted")?;
-        let mut units = entry.stages.open_units() + entry.stages.waiting_units() + entry.done_units;
+        let mut units = entry.stages.open_units() + entry.stages.waiting_units() + entry.gathered.units();
         for batch in entry.issued.values() {
             units += batch.span.len();
             let live = batch.live.iter().all(|id| entry.live.contains(id));
@@ -58,7 +58,7 @@ impl Requester {
         units += entry.retries.values().map(|batch| batch.span.len()).sum::<u64>();
         holds(units == entry.units, "a job's units are not each in one place")?;
         holds(
-            entry.done.keys().map(|span| span.len()).sum::<u64>() == entry.done_units,
+            entry.gathered.outputs().keys().map(|span| span.len()).sum::<u64>() == entry.gathered.units(),
             "finished units are miscounted",
         )
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     batch::{AtHand, Batch},
-    entry::Entry,
+    running::Running,
     trust::{Records, Trust},
 };
 use crate::{
@@ -177,7 +177,7 @@ impl Candidates {
     }
 
     /// Which proven nodes offer what a job requires.
-    pub(super) fn at_hand(&self, core: &Core, entry: &Entry) -> AtHand {
+    pub(super) fn at_hand(&self, core: &Core, entry: &Running) -> AtHand {
         let mut at_hand = AtHand::Nobody;
         for (node, candidate) in self.proven(core, entry) {
             if candidate.awake() > 0 && core.reaches(node) {
@@ -191,7 +191,7 @@ impl Candidates {
     /// Whether a node other than this one, on which a batch has not failed, could take it: any, or a proven one. One that has not
     /// done so for a while does not count, unless it is proven and works for this requester: it may be busy with others' work
     /// for ever, or out of reach.
-    pub(super) fn another(&self, core: &Core, entry: &Entry, batch: &Batch, but: NodeId, only_proven: bool) -> bool {
+    pub(super) fn another(&self, core: &Core, entry: &Running, batch: &Batch, but: NodeId, only_proven: bool) -> bool {
         let has_waited = batch.has_waited(core.now);
         let counts = |node: NodeId| node != but && !batch.has_failed_on(node);
         if only_proven || has_waited {
@@ -204,7 +204,7 @@ impl Candidates {
         self.nodes.iter().any(|(node, candidate)| could(candidate) && counts(*node))
     }
 
-    fn proven<'a>(&'a self, core: &'a Core, entry: &'a Entry) -> impl Iterator<Item = (NodeId, &'a Candidate)> {
+    fn proven<'a>(&'a self, core: &'a Core, entry: &'a Running) -> impl Iterator<Item = (NodeId, &'a Candidate)> {
         let known = self.delivered.iter().chain(std::iter::once(&core.config.me));
         known.filter_map(|node| {
             let candidate = self.nodes.get(node)?;

@@ -7,10 +7,10 @@ use super::{
     attempt::{Attempt, Rest},
     attempts::MOST_CANCELLED,
     batch::Batch,
-    entry::Entry,
     hedges::patience,
     owners::Owners,
     placement::Purpose,
+    running::Running,
     trust::Trust,
 };
 use crate::{
@@ -311,8 +311,9 @@ impl Requester {
             return false;
         }
         let candidates = &self.candidates;
-        let another =
-            |entry: &Entry, batch: &Batch, only_proven| candidates.another(core, entry, batch, offer.node, only_proven);
+        let another = |entry: &Running, batch: &Batch, only_proven| {
+            candidates.another(core, entry, batch, offer.node, only_proven)
+        };
         let cores = candidates.cores(core, offer);
         let ramps = cores < offer.cores || candidates.trust(core, offer.node) != Trust::Proven;
         let is_proven = candidates.is_proven(core, offer.node);
@@ -377,9 +378,9 @@ impl Requester {
             stage.paces.sent(node, cores);
         }
         entry.live.insert(id);
-        entry.attempts_total += 1;
+        entry.history.begins();
         entry.issued_units += span.len();
-        entry.changed = true;
+        entry.told.change();
         batch.live.push(id);
         batch.believe_at = None;
         entry.issued.insert(span.start, batch);
@@ -425,14 +426,14 @@ struct Prepared {
 
 /// The place of a job's batches in a provider's queue. It counts among the batches of this node only, so where several
 /// owners share this node nobody's urgency may hold up another's.
-fn priority(owners: &Owners, entry: &Entry) -> Priority {
+fn priority(owners: &Owners, entry: &Running) -> Priority {
     if owners.count() > 1 { Priority::default() } else { entry.policy.priority }
 }
 
 /// Makes the message for a span of a job, under the job's name for that node. Pure, so that it can be made again for a node
 /// that may not have heard it. An error says what no node would take.
 fn prepare(
-    entry: &Entry,
+    entry: &Running,
     name: JobId,
     attempt: AttemptId,
     span: Span,
@@ -441,7 +442,7 @@ fn prepare(
 ) -> Result<Prepared, Refusal> {
     let none = || Refusal::new(Code::Internal, "the job has no stage", "");
     let stage = entry.stages.of(span.start).ok_or_else(none)?.stage();
-    let inputs = entry.plan.inputs(span, &entry.done);
+    let inputs = entry.plan.inputs(span, entry.gathered.outputs());
     let calls = inputs.len() as u64;
     let too_large = |bytes: usize| {
         let (first, last) = (span.start, span.end.saturating_sub(1));

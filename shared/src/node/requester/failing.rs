@@ -2,7 +2,7 @@
 
 use super::{
     batch::{AtHand, Batch, Circumstances, Failure, Fate},
-    entry::Entry,
+    running::Running,
 };
 use crate::{
     id::NodeId,
@@ -17,7 +17,7 @@ const RETRY_MILLIS: (u64, u64) = (100, 5_000);
 /// How long a failure that every node should come to waits for a second node to confirm it.
 const CONFIRM: Millis = Millis(5_000);
 
-impl Entry {
+impl Running {
     /// Writes a failure into a batch and says when and whether it goes out again.
     pub(super) fn fail_batch(
         &mut self,
@@ -84,7 +84,7 @@ impl Entry {
     /// Whether nothing has come of the job but what stands for outputs, and so often that it is the job's own failure.
     pub(super) fn comes_to_nothing(&self) -> bool {
         let plan = &self.plan;
-        let outputs = || self.done.values().flatten();
+        let outputs = || self.gathered.outputs().values().flatten();
         outputs().nth(MOST_IN_VAIN - 1).is_some() && outputs().all(|output| plan.is_instead(output))
     }
 

@@ -105,7 +105,7 @@ impl Requester {
                 attempt.late = true;
                 self.candidates.overdue(core, attempt.node, *id, attempt.assigned_at);
                 // Of a job of which nobody has delivered anything, it may be the call that takes so long.
-                let is_possible = self.jobs.get(&attempt.job).is_some_and(|entry| entry.done_units > 0);
+                let is_possible = self.jobs.get(&attempt.job).is_some_and(|entry| entry.gathered.units() > 0);
                 if is_possible || !self.candidates.records.has_delivered(attempt.node) {
                     attempt.blame(&mut self.candidates.records, now);
                 }
@@ -167,7 +167,7 @@ impl Requester {
     /// yet to show their pace.
     pub(super) fn outrun(&mut self, core: &Core, job: JobId, others: Vec<AttemptId>, took: u64) -> Vec<AttemptId> {
         let Some(entry) = self.jobs.get(&job) else { return others };
-        let (holder, goes_on) = (entry.holder, entry.done_units < entry.units);
+        let (holder, goes_on) = (entry.holder, entry.gathered.units() < entry.units);
         let mut off = Vec::new();
         for id in others {
             let Some(attempt) = self.attempts.get_mut(&id) else { continue };
@@ -214,7 +214,7 @@ impl Requester {
         let ran_out = |failure: &&Failure| failure.refusal.code == Code::TimedOut && !failure.deterministic;
         for failure in batch.failures.iter().filter(ran_out) {
             let of_batch = |ended: &&AttemptView| ended.node == failure.node && ended.span == batch.span;
-            let Some(ended) = entry.ended.iter().rev().find(of_batch) else { continue };
+            let Some(ended) = entry.history.ended().rev().find(of_batch) else { continue };
             if !self.candidates.records.has_delivered_after(failure.node, ended.assigned_at) {
                 self.candidates.records.silent(failure.node, ended.assigned_at, now);
             }

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Requester, entry::Phase, over::End};
+use super::{Requester, over::End, running::Phase};
 use crate::{
     id::{JobId, OwnerId},
     job::{Done, Plan},
@@ -109,9 +109,9 @@ impl Requester {
     pub(super) fn merge(&mut self, core: &mut Core, id: JobId) {
         let Some(entry) = self.jobs.get_mut(&id).filter(|entry| entry.phase != Phase::Merging) else { return };
         entry.phase = Phase::Merging;
-        entry.changed = true;
-        if entry.done_bytes <= AT_ONCE {
-            let merge = entry.gathered();
+        entry.told.change();
+        if entry.gathered.bytes() <= AT_ONCE {
+            let merge = entry.merge();
             return self.take_merged(core, id, merge.run());
         }
         self.merges.waiting.push_back((entry.holder.network, id));
@@ -130,8 +130,8 @@ impl Requester {
         while let Some(id) = self.merges.begins() {
             match self.jobs.get_mut(&id) {
                 Some(entry) => {
-                    let merge = entry.gathered();
-                    self.owners.gives_back(entry.holder, std::mem::take(&mut entry.booked_bytes));
+                    let merge = entry.merge();
+                    self.owners.gives_back(entry.holder, entry.gathered.unbook());
                     core.order(HostOrder::Merge { job: id, merge });
                 }
                 None => self.merges.through(id),
@@ -288,7 +288,7 @@ mod tests {
         for id in &jobs {
             // As if each had gathered so much.
             let entry = node.requester.jobs.get_mut(id).unwrap();
-            entry.done_bytes = 300 << 20;
+            entry.gathered.weigh(300 << 20);
             complete(&mut node, *id, 1_000);
         }
         let states: Vec<JobState> = jobs.iter().map(|id| state(&node, *id)).collect();
@@ -322,7 +322,7 @@ mod tests {
                     entry.stages.close(units);
                     entry.keep(units, vec![vec![0; 1_000]]);
                 }
-                entry.done_bytes = mib << 20;
+                entry.gathered.weigh(mib << 20);
             }
             node.requester.go_on(&mut node.core);
             assert_eq!(node.audit(), Ok(()));

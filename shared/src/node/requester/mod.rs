@@ -8,11 +8,12 @@ mod batch;
 mod called_off;
 mod candidates;
 mod dispatch;
-mod entry;
 mod extra;
 mod failing;
 mod finished;
+mod gathered;
 mod hedges;
+mod history;
 mod keeping;
 mod left_alone;
 mod listing;
@@ -23,11 +24,13 @@ mod owners;
 mod placement;
 mod regions;
 mod room;
+mod running;
 mod scheduler;
 mod shares;
 mod stages;
 mod store;
 mod stragglers;
+mod told;
 mod trust;
 mod verify;
 mod view;
@@ -42,7 +45,6 @@ use self::{
     attempt::Attempt,
     called_off::CalledOff,
     candidates::Candidates,
-    entry::{Entry, Phase, Rank},
     extra::Extra,
     finished::{Finished, FinishedJobs},
     keeping::Unkept,
@@ -50,6 +52,7 @@ use self::{
     merging::Merges,
     over::{End, Over},
     owners::Owners,
+    running::{Phase, Rank, Running},
     verify::Verification,
 };
 pub use self::{
@@ -82,8 +85,6 @@ const CHANCE_STEP: Millis = Millis(60_000);
 const LOST_GRACE: Millis = Millis(12_000);
 /// How often the requester looks around while it has jobs.
 const STEP: Millis = Millis(100);
-/// Events of one job at most so often.
-const EVENT_PAUSE: Millis = Millis(100);
 /// Beyond its timeout, an attempt that began gets so long until its node says what came of it, and until a large output
 /// is here; one that did not begin waits so long.
 const DELIVERY_SLACK: Millis = Millis(9_000);
@@ -94,7 +95,7 @@ const START_SLACK: Millis = Millis(60_000);
 #[derive(Default)]
 pub(super) struct Requester {
     /// Jobs that are not over.
-    jobs: BTreeMap<JobId, Entry>,
+    jobs: BTreeMap<JobId, Running>,
     /// Jobs that are.
     finished: FinishedJobs,
     /// Jobs that are not over, by rank.
@@ -229,7 +230,7 @@ impl Requester {
         if self.jobs.contains_key(&id) || self.finished.get(id).is_some() {
             return;
         }
-        let entry = Entry::new(id, job, core.now);
+        let entry = Running::new(id, job, core.now);
         let reserved = self.reserved.remove(&id);
         let refusal = match reserved {
             Some(_) => None,
@@ -249,7 +250,7 @@ impl Requester {
     }
 
     /// Takes a job in, fresh or from the store.
-    fn admit(&mut self, core: &mut Core, entry: Entry) {
+    fn admit(&mut self, core: &mut Core, entry: Running) {
         for blob in entry.stages.iter().flat_map(|stage| stage.blobs()) {
             core.blobs.pin(blob.hash(), || Arc::clone(blob.bytes()));
         }
@@ -296,7 +297,7 @@ impl Requester {
         if let Some(turn) = waited.filter(|turn| entry.waits != Some(*turn)) {
             self.owners.rests(entry.holder, &turn);
         }
-        if entry.changed {
+        if entry.told.has_changed() {
             self.changed.insert(id);
         }
     }
@@ -314,7 +315,7 @@ impl Requester {
     /// The same for a job from the store. One for which everything is there is in nobody's books then: those that were out
     /// when the process was killed were in none, others may be out now, and no restart may end a job for that.
     fn check_restored(&mut self, core: &mut Core, id: JobId) {
-        let is_complete = self.jobs.get(&id).is_some_and(|entry| entry.done_units == entry.units);
+        let is_complete = self.jobs.get(&id).is_some_and(|entry| entry.gathered.units() == entry.units);
         if is_complete {
             self.end_if_done(core, id);
         } else {
@@ -325,11 +326,11 @@ impl Requester {
     /// Ends a job whose outputs are too large, and has those of one for which everything is there merged.
     fn end_if_done(&mut self, core: &mut Core, id: JobId) {
         let Some(entry) = self.jobs.get(&id) else { return };
-        if entry.done_bytes > MOST_OUTPUT_BYTES {
+        if entry.gathered.bytes() > MOST_OUTPUT_BYTES {
             let message = format!("the outputs of the job are larger than {} MiB", MOST_OUTPUT_BYTES >> 20);
             let refusal = Refusal::new(Code::TooLarge, message, "split the job, or let the kernel return less");
             self.finish(core, id, End::failed(refusal));
-        } else if entry.done_units == entry.units {
+        } else if entry.gathered.units() == entry.units {
             self.merge(core, id);
         }
     }
@@ -338,14 +339,12 @@ impl Requester {
     /// that the host makes results of now.
     fn bound_outputs(&mut self, core: &mut Core, id: JobId) {
         let Some(entry) = self.jobs.get_mut(&id) else { return };
-        let bytes = usize::try_from(entry.done_bytes).unwrap_or(usize::MAX);
         let holder = entry.holder;
-        self.owners.gathers(holder, bytes.saturating_sub(entry.booked_bytes));
-        entry.booked_bytes = bytes;
+        self.owners.gathers(holder, entry.gathered.book());
         while let Some((whose, refusal)) = self.owners.outputs_beyond(holder) {
             let is_his = |holder: Holder| holder.path() == whose.path();
             let his = self.jobs.values().filter(|entry| is_his(entry.holder) && !self.merges.is_out(entry.id));
-            let Some(largest) = his.max_by_key(|entry| entry.booked_bytes).map(|entry| entry.id) else { return };
+            let Some(largest) = his.max_by_key(|entry| entry.gathered.booked()).map(|entry| entry.id) else { return };
             self.finish(core, largest, End::failed(refusal));
         }
     }
@@ -358,7 +357,7 @@ impl Requester {
         self.call_off(core, live);
         let Some(entry) = self.jobs.remove(&id) else { return };
         self.active.remove(&entry.rank());
-        self.owners.leaves(entry.holder, entry.held_bytes(), entry.booked_bytes);
+        self.owners.leaves(entry.holder, entry.held_bytes(), entry.gathered.booked());
         if let Some(turn) = &entry.waits {
             self.owners.rests(entry.holder, turn);
         }
@@ -395,7 +394,7 @@ impl Requester {
         changes.extend(result.map(|result| (StoreKey::Result(id), Some(result.into_bytes()))));
         changes.push((StoreKey::Over(id), Some(record)));
         changes.push((StoreKey::Finished(id), Some(line.record(&summary))));
-        changes.extend(over.entry.done.keys().map(|span| (StoreKey::Span(id, span.start), None)));
+        changes.extend(over.entry.gathered.outputs().keys().map(|span| (StoreKey::Span(id, span.start), None)));
         changes.extend(self.left_alone.take_spans(id).map(|key| (key, None)));
         self.finished.insert_recent(line, summary);
         self.keep_end(core, id, changes);
@@ -483,7 +482,7 @@ impl Requester {
                     let refusal = Refusal::new(Code::NoProvider, message, "submit it again later");
                     ends.push((entry.id, End::expired(refusal)));
                 }
-                entry.update_partial(now);
+                entry.gathered.update_partial(now, &*entry.plan);
                 if entry.wants_proven() {
                     entry.note_at_hand(now, self.candidates.at_hand(core, entry));
                 }
@@ -548,7 +547,7 @@ impl Requester {
         let now = core.now;
         let (mut late, mut aside) = (Vec::new(), Vec::new());
         for (id, attempt) in &self.attempts {
-            let timeout = self.jobs.get(&attempt.job).map_or(Millis(0), Entry::timeout);
+            let timeout = self.jobs.get(&attempt.job).map_or(Millis(0), Running::timeout);
             let slack = if attempt.state == AttemptState::Delivered { FETCH_SLACK } else { DELIVERY_SLACK };
             let is_late = match attempt.started_at {
                 Some(_) => attempt.ran(now).0 >= timeout.0 + slack.0,
@@ -604,16 +603,14 @@ impl Requester {
         let due: Vec<JobId> = self
             .changed
             .iter()
-            .filter(|id| self.jobs.get(*id).is_none_or(|entry| now >= entry.told_at + EVENT_PAUSE))
+            .filter(|id| self.jobs.get(*id).is_none_or(|entry| now >= entry.told.next()))
             .copied()
             .collect();
         for id in due {
             self.changed.remove(&id);
             let reason = self.jobs.get(&id).and_then(|entry| self.waiting(core, entry));
             if let Some(entry) = self.jobs.get_mut(&id) {
-                entry.changed = false;
-                entry.told_at = now;
-                entry.told_reason = reason;
+                entry.told.tell(now, reason);
             }
             core.tell(Notice::JobChanged(id));
         }
@@ -621,14 +618,13 @@ impl Requester {
 
     pub(super) fn next_deadline(&self, keep: &Keep) -> Option<Moment> {
         let step = (!self.active.is_empty()).then_some(self.step_at);
-        let tell =
-            self.changed.iter().filter_map(|id| self.jobs.get(id)).map(|entry| entry.told_at + EVENT_PAUSE).min();
+        let tell = self.changed.iter().filter_map(|id| self.jobs.get(id)).map(|entry| entry.told.next()).min();
         let old = self.finished.next_deadline(keep).filter(|_| self.is_loaded());
         step.into_iter().chain(tell).chain(old).chain(self.candidates.next_deadline()).min()
     }
 }
 
-impl Entry {
+impl Running {
     /// What it counts for in its owner's share, as long as it is not over.
     fn held_bytes(&self) -> usize {
         held_bytes(&*self.plan, &self.source)
@@ -640,23 +636,7 @@ impl Entry {
             self.phase = Phase::Running;
         }
         self.started_at.get_or_insert(now);
-        self.changed = true;
-    }
-
-    /// Merges what is there, where that makes sense and is cheap: at most once a second.
-    fn update_partial(&mut self, now: Moment) {
-        const PAUSE: Millis = Millis(1_000);
-        const MOST_SPANS: usize = 4096;
-        const MOST_BYTES: u64 = 1 << 20;
-        const MOST_SHOWN_BYTES: usize = 64 << 10;
-        if now < self.partial_at + PAUSE || self.done.is_empty() {
-            return;
-        }
-        self.partial_at = now;
-        let cheap = self.done.len() <= MOST_SPANS && self.done_bytes <= MOST_BYTES;
-        let plan = Some(&self.plan).filter(|plan| cheap && plan.has_partial_result());
-        self.partial =
-            plan.and_then(|plan| plan.merge(&self.done).ok()).filter(|partial| partial.len() <= MOST_SHOWN_BYTES);
+        self.told.change();
     }
 }
 
@@ -704,7 +684,7 @@ mod tests {
 
     /// A job has gathered so many MiB of outputs, and a delivery more.
     fn gather(node: &mut Node, id: JobId, mib: u64) {
-        node.requester.jobs.get_mut(&id).unwrap().done_bytes = mib << 20;
+        node.requester.jobs.get_mut(&id).unwrap().gathered.weigh(mib << 20);
         node.requester.check_done(&mut node.core, id);
         assert_eq!(node.audit(), Ok(()));
     }
@@ -759,7 +739,7 @@ mod tests {
             let source =
                 format!(r#"{{"kind":"map","data":[1,2],"map":"x","requirements":{{"timeout_seconds":{seconds}}}}}"#);
             let job = kinds::read(&source, &|_| None).unwrap();
-            let limits = super::Entry::new(JobId([1; 16]), job, Moment(1)).limits();
+            let limits = super::Running::new(JobId([1; 16]), job, Moment(1)).limits();
             assert!(limits.gas.0 >= FASTEST * seconds && limits.time_millis == 1_000 * seconds, "{seconds}");
         }
     }

@@ -1,6 +1,6 @@
 //! The end of a job: how it came, and what is kept of the job then.
 
-use super::{cut, entry::Entry, view::MOST_SOURCE_SHOWN};
+use super::{cut, running::Running, view::MOST_SOURCE_SHOWN};
 use crate::{api::JobSummary, job::JobState, refusal::Refusal, units::Moment};
 
 /// How a job ends.
@@ -40,13 +40,13 @@ impl End {
 /// A job that is over, until it is put away.
 pub(super) struct Over {
     /// How far it had come; of its source is left what is shown.
-    pub(super) entry: Entry,
+    pub(super) entry: Running,
     pub(super) end: End,
     pub(super) finished_at: Moment,
 }
 
 impl Over {
-    pub(super) fn new(mut entry: Entry, end: End, finished_at: Moment) -> Self {
+    pub(super) fn new(mut entry: Running, end: End, finished_at: Moment) -> Self {
         entry.source = cut(&entry.source, MOST_SOURCE_SHOWN).into();
         Self { entry, end, finished_at }
     }

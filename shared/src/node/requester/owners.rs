@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    entry::Turn,
     regions::{Amount, Region, Regions},
+    running::Turn,
     shares::{Held, HeldByAll, JOBS, Level, OUTPUT_BYTES, SOURCE_BYTES, too_many_jobs, too_much_data},
 };
 use crate::{

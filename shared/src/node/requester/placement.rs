@@ -14,7 +14,7 @@ use super::{
     Requester,
     batch::{AtHand, Batch},
     candidates::{Candidate, Candidates},
-    entry::Entry,
+    running::Running,
     scheduler::window,
     trust::Trust,
 };
@@ -223,7 +223,7 @@ impl Candidates {
 
 impl Requester {
     /// Why a node may not have a copy of a batch that is out.
-    pub(super) fn unfit_for_copy(&self, core: &Core, entry: &Entry, batch: &Batch, offer: &Offer) -> Option<Unfit> {
+    pub(super) fn unfit_for_copy(&self, core: &Core, entry: &Running, batch: &Batch, offer: &Offer) -> Option<Unfit> {
         let has = |id: &AttemptId| self.attempts.get(id).is_some_and(|attempt| attempt.node == offer.node);
         if !entry.may_use_for(offer, batch.span) {
             Some(Unfit::CannotRun)
@@ -247,7 +247,7 @@ impl Batch {
         now: Moment,
         node: NodeId,
         is_proven: bool,
-        entry: &Entry,
+        entry: &Running,
         another: impl FnOnce(bool) -> bool,
     ) -> Option<Unfit> {
         let only_proven = self.wants_proven(entry.policy.retries)
@@ -322,9 +322,9 @@ mod tests {
         assert!(DialRank { idle_cores: Reverse(0), failures: 9, ..new } < DialRank { trust: Trust::Unknown, ..new });
     }
 
-    fn waiting() -> (Entry, Batch) {
+    fn waiting() -> (Running, Batch) {
         let job = kinds::read(r#"{"kind":"map","data":[1,2],"map":"x"}"#, &|_| None).unwrap();
-        (Entry::new(JobId([1; 16]), job, Moment(1)), Batch::new(Span { start: 0, end: 2 }))
+        (Running::new(JobId([1; 16]), job, Moment(1)), Batch::new(Span { start: 0, end: 2 }))
     }
 
     fn failed(node: NodeId) -> Failure {
@@ -353,7 +353,7 @@ mod tests {
     fn what_failed_too_often_goes_to_proven_nodes_while_there_are_some_that_work() {
         let (mut entry, mut batch) = waiting();
         batch.tries = entry.policy.retries + 1;
-        let unfit = |entry: &Entry, now, is_proven| batch.unfit(now, NODE, is_proven, entry, |_| true);
+        let unfit = |entry: &Running, now, is_proven| batch.unfit(now, NODE, is_proven, entry, |_| true);
         let (now, later) = (Moment(2), Moment(2) + super::super::batch::WAITED);
         assert_eq!(unfit(&entry, later, false), None, "there is none");
         entry.note_at_hand(now, AtHand::Idles);

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::before::OfBefore;
 use super::{
-    entry::Entry,
     finished::Finished,
     over::Over,
+    running::Running,
     view::{MOST_SOURCE_SHOWN, elapsed, most_units_first, percent},
 };
 use crate::{
@@ -121,7 +121,7 @@ fn named_modules(plan: &dyn Plan, source: &str) -> Vec<String> {
 }
 
 /// Keeps a job that is not over as it stands.
-pub(super) fn save_job(core: &mut Core, entry: &Entry) {
+pub(super) fn save_job(core: &mut Core, entry: &Running) {
     let key = StoreKey::Job(entry.id);
     let record = JobRecord { modules: named_modules(&*entry.plan, &entry.source), ..record_of(entry) };
     core.order(HostOrder::Change(vec![(key, Some(record.sealed(key)))]));
@@ -139,7 +139,7 @@ pub(super) fn over_record(over: &Over) -> Vec<u8> {
     record.sealed(StoreKey::Over(over.entry.id))
 }
 
-fn record_of(entry: &Entry) -> JobRecord {
+fn record_of(entry: &Running) -> JobRecord {
     JobRecord {
         holder: entry.holder,
         kind: entry.kind.clone(),
@@ -154,11 +154,11 @@ fn record_of(entry: &Entry) -> JobRecord {
         started_at: entry.started_at,
         finished_at: None,
         units: entry.units,
-        done_units: entry.done_units,
-        gas: entry.gas,
-        attempts_total: entry.attempts_total,
-        attempts: entry.ended.iter().rev().take(MOST_KEPT).rev().cloned().collect(),
-        shares: entry.shares.values().cloned().collect(),
+        done_units: entry.gathered.units(),
+        gas: entry.history.gas(),
+        attempts_total: entry.history.attempts(),
+        attempts: entry.history.ended().rev().take(MOST_KEPT).rev().cloned().collect(),
+        shares: entry.history.shares(),
         kernel: None,
         modules: Vec::new(),
     }

@@ -1,6 +1,6 @@
 //! Whether what a node delivered is right: first by what the job's kind can check alone, then by what other nodes say.
 
-use super::{batch::Failure, entry::Entry};
+use super::{batch::Failure, running::Running};
 use crate::{
     engine::{BatchReport, Trap},
     id::NodeId,
@@ -94,10 +94,10 @@ pub(super) fn agree(agreement: Agreement, one: &[Vec<u8>], other: &[Vec<u8>]) ->
     one.len() == other.len() && one.iter().zip(other).all(|(one, other)| agreement.holds(one, other))
 }
 
-impl Entry {
+impl Running {
     /// What is told of a report that came after another node's was taken, if it says otherwise.
     pub(super) fn contradicts(&self, span: Span, report: &BatchReport) -> Option<Refusal> {
-        let taken = self.done.get(&span)?;
+        let taken = self.gathered.outputs().get(&span)?;
         let agreement = self.stages.of(span.start)?.stage().agreement;
         let outputs: Option<Vec<&Vec<u8>>> =
             report.outcomes.iter().map(|outcome| outcome.output.as_ref().ok()).collect();

@@ -4,7 +4,8 @@ use std::ops::Bound;
 
 use super::{
     Requester, cut,
-    entry::{Entry, MOST_SHOWN, Phase},
+    history::MOST_SHOWN,
+    running::{Phase, Running},
 };
 use crate::{
     api::{AttemptView, JobStatus, JobSummary, NodeShare, Progress},
@@ -18,16 +19,16 @@ use crate::{
 pub(super) const MOST_SOURCE_SHOWN: usize = 4 << 10;
 
 impl Requester {
-    pub(super) fn summarise(&self, core: &Core, entry: &Entry) -> JobSummary {
+    pub(super) fn summarise(&self, core: &Core, entry: &Running) -> JobSummary {
         entry.summary(core.now, self.waiting(core, entry))
     }
 
-    pub(super) fn status(&self, core: &Core, entry: &Entry) -> JobStatus {
+    pub(super) fn status(&self, core: &Core, entry: &Running) -> JobStatus {
         let live = entry.live.iter().filter_map(|id| Some(self.attempts.get(id)?.view(*id)));
-        let mut attempts: Vec<AttemptView> = entry.ended.iter().cloned().chain(live).collect();
+        let mut attempts: Vec<AttemptView> = entry.history.ended().cloned().chain(live).collect();
         attempts.sort_by_key(|attempt| attempt.id);
         attempts.drain(..attempts.len().saturating_sub(MOST_SHOWN));
-        let nodes = most_units_first(entry.shares.values().cloned().collect());
+        let nodes = most_units_first(entry.history.shares());
         JobStatus {
             summary: self.summarise(core, entry),
             requirements: entry.requirements,
@@ -35,9 +36,9 @@ impl Requester {
             elapsed: entry.elapsed(core.now),
             source: cut(&entry.source, MOST_SOURCE_SHOWN).to_owned(),
             attempts,
-            attempts_total: entry.attempts_total,
+            attempts_total: entry.history.attempts(),
             nodes,
-            partial: entry.partial.clone(),
+            partial: entry.gathered.partial().cloned(),
         }
     }
 
@@ -55,14 +56,14 @@ impl Requester {
         self.reasons_noted = looked.last().copied();
         for id in looked {
             let Some(entry) = self.jobs.get(&id) else { continue };
-            if entry.told_reason != self.waiting(core, entry) {
+            if entry.told.waits_for_another(self.waiting(core, entry)) {
                 self.changed.insert(id);
             }
         }
     }
 
     /// Why a job does not move, if it does not.
-    pub(super) fn waiting(&self, core: &Core, entry: &Entry) -> Option<WaitReason> {
+    pub(super) fn waiting(&self, core: &Core, entry: &Running) -> Option<WaitReason> {
         match entry.phase {
             Phase::Queued | Phase::Running => {}
             Phase::Merging => return None,
@@ -107,7 +108,7 @@ impl Requester {
     }
 }
 
-impl Entry {
+impl Running {
     /// What a list shows of it.
     pub(super) fn summary(&self, now: Moment, waiting: Option<WaitReason>) -> JobSummary {
         JobSummary {
@@ -127,21 +128,21 @@ impl Entry {
     }
 
     fn progress(&self, now: Moment) -> Progress {
-        let left = self.units.saturating_sub(self.done_units);
+        let left = self.units.saturating_sub(self.gathered.units());
         let remaining_seconds = match self.stages.remaining_millis() {
-            _ if self.done_units == 0 => None,
+            _ if self.gathered.units() == 0 => None,
             Some(millis) => Some(seconds(millis, 1000)),
             None => {
                 let ran = self.started_at.map_or(0, |at| (now - at).0);
-                Some(seconds(u128::from(left) * u128::from(ran), u128::from(self.done_units) * 1000))
+                Some(seconds(u128::from(left) * u128::from(ran), u128::from(self.gathered.units()) * 1000))
             }
         };
         Progress {
             units_total: self.units,
-            units_done: self.done_units,
+            units_done: self.gathered.units(),
             units_running: self.issued_units.min(left),
-            gas: self.gas,
-            percent: percent(self.done_units, self.units),
+            gas: self.history.gas(),
+            percent: percent(self.gathered.units(), self.units),
             remaining_seconds,
         }
     }

@@ -8,14 +8,15 @@ use super::{JobRecord, MOST_SOURCE_SHOWN, SPAN_VERSION, SpanRecord, line_of};
 use crate::{
     api::AttemptView,
     blob::Blob,
-    id::{AttemptId, Hash, JobId},
+    id::{Hash, JobId},
     job::{AttemptState, CallShape, JobState},
     node::{
         HostOrder, ReadJob,
         core::Core,
         requester::{
             Requester, cut,
-            entry::{Entry, Phase},
+            history::History,
+            running::{Phase, Running},
             verify::call_span,
         },
     },
@@ -113,17 +114,16 @@ fn revive(
     mut record: JobRecord,
     now: Moment,
     read: ReadJob<'_>,
-) -> Result<Entry, (Box<JobRecord>, Refusal)> {
+) -> Result<Running, (Box<JobRecord>, Refusal)> {
     let texts = std::mem::take(&mut record.modules).into_iter().chain(record.kernel.take());
     let modules: Vec<Blob> = texts.filter_map(|text| STANDARD.decode(text).ok()).map(Blob::new).collect();
     let find = |hash: Hash| modules.iter().find(|blob| blob.hash() == hash).cloned();
     match read(&record.source, &find) {
         Ok(mut job) => {
             job.holder = record.holder;
-            let mut entry = Entry::new(id, job, record.created_at);
+            let mut entry = Running::new(id, job, record.created_at);
             entry.started_at = record.started_at;
-            entry.attempts_total = record.attempts_total;
-            entry.ended = record.attempts.into();
+            entry.history = History::of_before(record.attempts_total, record.attempts);
             Ok(entry)
         }
         Err(refusal) => {
@@ -136,7 +136,7 @@ fn revive(
     }
 }
 
-impl Entry {
+impl Running {
     /// Takes a finished span back in, if it still fits the plan.
     fn restore_span(&mut self, record: SpanRecord) -> bool {
         let SpanRecord { span, outputs, node, gas } = record;
@@ -162,9 +162,9 @@ impl Entry {
             return true;
         }
         let tasks = outputs.len() as u64;
-        self.attempts_total = self.attempts_total.max(self.ended.len() as u64) + 1;
+        let id = self.history.name_of_before();
         self.note(AttemptView {
-            id: AttemptId(self.attempts_total),
+            id,
             span,
             tasks,
             node,

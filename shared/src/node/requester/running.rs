@@ -2,31 +2,28 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use super::{
     batch::{AtHand, Batch, WAITED},
+    gathered::Gathered,
+    history::History,
     merging::Merge,
     stages::Progress,
+    told::Told,
 };
 use crate::{
-    api::{AttemptView, NodeShare},
+    api::AttemptView,
     engine::Limits,
     id::{AttemptId, Holder, JobId, NodeId},
-    job::{
-        CallShape, Done, Job, JobState, Outputs, Plan, Policy, Priority, Requirements, WaitReason, metadata::Metadata,
-    },
+    job::{CallShape, Job, JobState, Outputs, Plan, Policy, Priority, Requirements, metadata::Metadata},
     node::broker::meets,
     units::{Gas, Millis, Moment, Span},
     wire::{MAX_OUTPUT, Offer},
 };
 
-/// Attempts that are shown after they ended.
-pub(super) const MOST_SHOWN: usize = 1000;
-/// Nodes whose shares are kept by name.
-const MOST_SHARES: usize = 10_000;
 /// Gas that a call gets for each second of its timeout, if that is more than the usual limit: several times what the fastest
 /// engine burns, so that the clock ends what takes too long. Programs in C were seen to burn 1.2e10 a second, and 2.1e10 where
 /// they were compiled without optimising.
@@ -75,7 +72,7 @@ impl From<Phase> for JobState {
 }
 
 /// A job that is not over, and how far it has come.
-pub(super) struct Entry {
+pub(super) struct Running {
     pub(super) id: JobId,
     pub(super) holder: Holder,
     pub(super) kind: String,
@@ -92,26 +89,19 @@ pub(super) struct Entry {
     pub(super) phase: Phase,
     pub(super) created_at: Moment,
     pub(super) started_at: Option<Moment>,
-    pub(super) partial: Option<String>,
-    pub(super) partial_at: Moment,
+    /// What has come of it so far.
+    pub(super) gathered: Gathered,
+    /// What was done for it, and by whom.
+    pub(super) history: History,
+    /// What whoever watches was told of it.
+    pub(super) told: Told,
 
     /// Batches that are out, by first unit.
     pub(super) issued: BTreeMap<u64, Batch>,
     /// Batches that failed and wait, by first unit.
     pub(super) retries: BTreeMap<u64, Batch>,
-    /// Shared with a merge that is under way.
-    pub(super) done: Arc<Done>,
-    pub(super) done_units: u64,
-    pub(super) done_bytes: u64,
-    /// How many of those are in its owner's books.
-    pub(super) booked_bytes: usize,
     pub(super) issued_units: u64,
-    pub(super) gas: Gas,
-
     pub(super) live: BTreeSet<AttemptId>,
-    pub(super) ended: VecDeque<AttemptView>,
-    pub(super) attempts_total: u64,
-    pub(super) shares: BTreeMap<NodeId, NodeShare>,
     /// Nodes that said they cannot run it.
     pub(super) unfit: BTreeSet<NodeId>,
     /// Which proven nodes could take what failed often, when that was last looked at.
@@ -127,15 +117,9 @@ pub(super) struct Entry {
     pub(super) waits: Option<Turn>,
     /// When a node that meets its requirements was last seen connected; before that, when the wait began.
     pub(super) chance_at: Moment,
-
-    /// It changed since its last event.
-    pub(super) changed: bool,
-    pub(super) told_at: Moment,
-    /// Why it waited then.
-    pub(super) told_reason: Option<WaitReason>,
 }
 
-impl Entry {
+impl Running {
     pub(super) fn new(id: JobId, job: Job, now: Moment) -> Self {
         let Job { holder, kind, metadata, source, requirements, policy, plan } = job;
         let stages = plan.stages();
@@ -153,20 +137,13 @@ impl Entry {
             phase: Phase::Queued,
             created_at: now,
             started_at: None,
-            partial: None,
-            partial_at: Moment(0),
+            gathered: Gathered::default(),
+            history: History::default(),
+            told: Told::nothing(),
             issued: BTreeMap::new(),
             retries: BTreeMap::new(),
-            done: Arc::default(),
-            done_units: 0,
-            done_bytes: 0,
-            booked_bytes: 0,
             issued_units: 0,
-            gas: Gas(0),
             live: BTreeSet::new(),
-            ended: VecDeque::new(),
-            attempts_total: 0,
-            shares: BTreeMap::new(),
             unfit: BTreeSet::new(),
             at_hand: AtHand::Nobody,
             worked_at: Moment(0),
@@ -174,9 +151,6 @@ impl Entry {
             long: false,
             waits: None,
             chance_at: now,
-            changed: true,
-            told_at: Moment(0),
-            told_reason: None,
         }
     }
 
@@ -273,16 +247,14 @@ impl Entry {
 
     /// Takes outputs into the result, of whoever made them; whether units of other stages are open through them.
     pub(super) fn keep(&mut self, span: Span, outputs: Outputs) -> bool {
-        self.done_units += span.len();
-        self.done_bytes += outputs.iter().map(|output| output.len() as u64 + 24).sum::<u64>();
-        Arc::make_mut(&mut self.done).insert(span, outputs);
-        self.changed = true;
+        self.gathered.add(span, outputs);
+        self.told.change();
         self.stages.done(span)
     }
 
     /// All that it has gathered, to be merged.
-    pub(super) fn gathered(&self) -> Merge {
-        Merge::new(Arc::clone(&self.plan), Arc::clone(&self.done))
+    pub(super) fn merge(&self) -> Merge {
+        Merge::new(Arc::clone(&self.plan), self.gathered.shared())
     }
 
     /// A node took so long for a span.
@@ -294,14 +266,7 @@ impl Entry {
 
     /// Takes a node's outputs into the result; whether units of other stages are open through them.
     pub(super) fn accept(&mut self, node: NodeId, span: Span, outputs: Outputs, gas: Gas) -> bool {
-        self.gas += gas;
-        let tasks = outputs.len() as u64;
-        if self.shares.len() < MOST_SHARES || self.shares.contains_key(&node) {
-            let share = self.shares.entry(node).or_insert(NodeShare { node, units: 0, tasks: 0, gas: Gas(0) });
-            share.units += span.len();
-            share.tasks += tasks;
-            share.gas += gas;
-        }
+        self.history.took(node, span.len(), outputs.len() as u64, gas);
         self.keep(span, outputs)
     }
 
@@ -336,10 +301,7 @@ impl Entry {
 
     /// Notes an attempt that ended.
     pub(super) fn note(&mut self, view: AttemptView) {
-        if self.ended.len() >= MOST_SHOWN {
-            self.ended.pop_front();
-        }
-        self.ended.push_back(view);
-        self.changed = true;
+        self.history.ends(view);
+        self.told.change();
     }
 }
