@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::{Provider, WorkState, batches::payload_len};
+use super::{AttemptStep, Provider, batches::payload_len};
 use crate::{id::NodeId, node::audit::holds};
 
 impl Provider {
     pub(in crate::node) fn audit(&self) -> Result<(), String> {
         let mut batches: BTreeMap<NodeId, usize> = BTreeMap::new();
         let (mut ready, mut done_bytes) = (0, 0);
-        for ((node, _), work) in &self.works {
+        for ((node, _), attempt) in &self.attempts {
             *batches.entry(*node).or_default() += 1;
-            match &work.state {
-                WorkState::Ready => ready += 1,
-                WorkState::Done(payload) => done_bytes += payload_len(payload),
-                WorkState::Running(run) => holds(self.runs.contains_key(run), "a batch runs that the host has not")?,
-                WorkState::Fetching(missing) => holds(!missing.is_empty(), "a batch waits for nothing")?,
+            match &attempt.state {
+                AttemptStep::Ready => ready += 1,
+                AttemptStep::Done(payload) => done_bytes += payload_len(payload),
+                AttemptStep::Running(run) => holds(self.runs.contains_key(run), "a batch runs that the host has not")?,
+                AttemptStep::Fetching(missing) => holds(!missing.is_empty(), "a batch waits for nothing")?,
             }
         }
         holds(ready == self.queue.len(), "batches that are ready and the queue disagree")?;
@@ -23,7 +23,7 @@ impl Provider {
         let counted =
             self.customers.iter().all(|(node, customer)| customer.batches == batches.get(node).copied().unwrap_or(0));
         holds(counted && batches.keys().all(|node| self.customers.contains_key(node)), "batches of requesters")?;
-        let waiting = self.waiting.values().flatten().all(|key| self.works.contains_key(key));
+        let waiting = self.waiting.values().flatten().all(|key| self.attempts.contains_key(key));
         holds(waiting, "a blob is awaited by a batch that is gone")?;
         self.audit_turns()?;
         Ok(self.queue.audit(self.customers.len())?)

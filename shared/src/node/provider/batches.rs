@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Customer, Provider, Work, WorkState, queue::Key, turns::Turn};
+use super::{Attempt, AttemptStep, Customer, Provider, queue::Key, turns::Turn};
 use crate::{
     blob::Blob,
     engine::{Batch, BatchReport},
@@ -22,12 +22,12 @@ const MOST_REQUESTERS: usize = 1024;
 impl Provider {
     pub(in crate::node) fn assigned(&mut self, core: &mut Core, from: NodeId, assignment: Assignment) {
         let key = (from, assignment.attempt);
-        if let Some(work) = self.works.get(&key) {
+        if let Some(known) = self.attempts.get(&key) {
             // The requester is not sure that it was heard, nor whether it heard everything.
             let attempt = key.1;
-            match &work.state {
-                WorkState::Fetching(_) | WorkState::Ready => {}
-                WorkState::Running(run) => {
+            match &known.state {
+                AttemptStep::Fetching(_) | AttemptStep::Ready => {}
+                AttemptStep::Running(run) => {
                     let rests = self.is_resting(*run);
                     // What its requester asked for before does not count any more.
                     if let Some(run) = self.runs.get_mut(run).filter(|_| !rests) {
@@ -35,7 +35,7 @@ impl Provider {
                     }
                     core.send(from, if rests { Message::Resting { attempt } } else { Message::Started { attempt } });
                 }
-                WorkState::Done(report) => core.send(
+                AttemptStep::Done(report) => core.send(
                     from,
                     Message::Deliver { attempt, report: report.clone(), extensions: Extensions::default() },
                 ),
@@ -84,7 +84,7 @@ impl Provider {
         let of_this = self.customers.get(&from).map_or(0, |customer| customer.batches);
         let stranger = !self.customers.contains_key(&from);
         if of_this >= 2 * cores + 8
-            || self.works.len() >= 8 * cores + 64
+            || self.attempts.len() >= 8 * cores + 64
             || (stranger && self.customers.len() >= MOST_REQUESTERS)
         {
             return Err(RefuseReason::Busy);
@@ -119,8 +119,8 @@ impl Provider {
         customer.batches += 1;
         let priority = assignment.priority;
         let ready = missing.is_empty();
-        let state = if ready { WorkState::Ready } else { WorkState::Fetching(missing) };
-        self.works.insert(key, Work { assignment, state, tasks, since: core.now });
+        let state = if ready { AttemptStep::Ready } else { AttemptStep::Fetching(missing) };
+        self.attempts.insert(key, Attempt { assignment, state, tasks, since: core.now });
         if ready {
             self.queue.push(priority, key);
             self.run_ready(core);
@@ -131,8 +131,8 @@ impl Provider {
     /// A fetch ended.
     pub(in crate::node) fn fetched(&mut self, core: &mut Core, hash: Hash, here: bool) {
         for key in self.waiting.remove(&hash).unwrap_or_default() {
-            let Some(work) = self.works.get_mut(&key) else { continue };
-            let WorkState::Fetching(missing) = &mut work.state else { continue };
+            let Some(attempt) = self.attempts.get_mut(&key) else { continue };
+            let AttemptStep::Fetching(missing) = &mut attempt.state else { continue };
             if !missing.remove(&hash) {
                 continue;
             }
@@ -143,9 +143,9 @@ impl Provider {
             }
             pin_held(core, hash);
             if missing.is_empty() {
-                work.state = WorkState::Ready;
-                work.since = core.now;
-                let priority = work.assignment.priority;
+                attempt.state = AttemptStep::Ready;
+                attempt.since = core.now;
+                let priority = attempt.assignment.priority;
                 self.queue.push(priority, key);
             }
         }
@@ -174,8 +174,8 @@ impl Provider {
         if bytes.len() as u64 > MAX_BLOB {
             return self.refuse(core, key, RefuseReason::TooDemanding);
         }
-        let Some(work) = self.works.get_mut(&key) else { return };
-        release(core, work);
+        let Some(attempt) = self.attempts.get_mut(&key) else { return };
+        release(core, attempt);
         let payload = if bytes.len() > MAX_INLINE {
             let (hash, len) = (Hash::of(&bytes), bytes.len() as u64);
             core.blobs.pin(hash, || bytes.into());
@@ -184,15 +184,15 @@ impl Provider {
             Payload::Inline(bytes)
         };
         self.done_bytes += payload_len(&payload);
-        work.state = WorkState::Done(payload.clone());
-        work.since = core.now;
+        attempt.state = AttemptStep::Done(payload.clone());
+        attempt.since = core.now;
         core.send(key.0, Message::Deliver { attempt: key.1, report: payload, extensions: Extensions::default() });
         while self.done_bytes > DONE_BYTES {
             let oldest = self
-                .works
+                .attempts
                 .iter()
-                .filter(|(_, work)| matches!(work.state, WorkState::Done(_)))
-                .min_by_key(|(_, work)| work.since)
+                .filter(|(_, attempt)| matches!(attempt.state, AttemptStep::Done(_)))
+                .min_by_key(|(_, attempt)| attempt.since)
                 .map(|(key, _)| *key);
             let Some(oldest) = oldest else { break };
             self.forget(core, oldest);
@@ -201,7 +201,8 @@ impl Provider {
 
     /// The requester took a delivery.
     pub(in crate::node) fn settled(&mut self, core: &mut Core, from: NodeId, attempt: AttemptId) {
-        let done = self.works.get(&(from, attempt)).is_some_and(|work| matches!(work.state, WorkState::Done(_)));
+        let done =
+            self.attempts.get(&(from, attempt)).is_some_and(|attempt| matches!(attempt.state, AttemptStep::Done(_)));
         if done {
             self.forget(core, (from, attempt));
         }
@@ -222,7 +223,7 @@ impl Provider {
 
     pub(super) fn forget_works(&mut self, core: &mut Core, node: NodeId) {
         let keys: Vec<Key> =
-            self.works.range((node, AttemptId(0))..=(node, AttemptId(u64::MAX))).map(|(key, _)| *key).collect();
+            self.attempts.range((node, AttemptId(0))..=(node, AttemptId(u64::MAX))).map(|(key, _)| *key).collect();
         for key in keys {
             self.forget(core, key);
         }
@@ -231,13 +232,13 @@ impl Provider {
 
     /// Drops a batch, wherever it stands; a run of it is stopped.
     pub(super) fn forget(&mut self, core: &mut Core, key: Key) {
-        let Some(mut work) = self.works.remove(&key) else { return };
+        let Some(mut attempt) = self.attempts.remove(&key) else { return };
         if let Some(customer) = self.customers.get_mut(&key.0) {
             customer.batches = customer.batches.saturating_sub(1);
         }
         core.network_changed = true;
-        match &work.state {
-            WorkState::Fetching(missing) => {
+        match &attempt.state {
+            AttemptStep::Fetching(missing) => {
                 for hash in missing {
                     if let Some(keys) = self.waiting.get_mut(hash) {
                         keys.remove(&key);
@@ -247,14 +248,14 @@ impl Provider {
                     }
                 }
             }
-            WorkState::Ready => self.queue.remove(work.assignment.priority, key),
-            WorkState::Running(run) => {
+            AttemptStep::Ready => self.queue.remove(attempt.assignment.priority, key),
+            AttemptStep::Running(run) => {
                 if let Some(known) = self.runs.get_mut(run) {
                     known.wanted = None;
                     core.order(HostOrder::Abort { run: *run });
                 }
             }
-            WorkState::Done(payload) => {
+            AttemptStep::Done(payload) => {
                 self.done_bytes = self.done_bytes.saturating_sub(payload_len(payload));
                 if let Some(hash) = blob_of(payload) {
                     core.blobs.unpin(hash);
@@ -263,7 +264,7 @@ impl Provider {
                 return;
             }
         }
-        release(core, &mut work);
+        release(core, &mut attempt);
     }
 }
 
@@ -295,19 +296,19 @@ fn pin_held(core: &mut Core, hash: Hash) {
 }
 
 /// Gives back what a batch pinned. What it still fetches was not pinned yet.
-fn release(core: &mut Core, work: &mut Work) {
-    let missing = match &work.state {
-        WorkState::Fetching(missing) => missing.clone(),
-        WorkState::Ready | WorkState::Running(_) | WorkState::Done(_) => BTreeSet::new(),
+fn release(core: &mut Core, attempt: &mut Attempt) {
+    let missing = match &attempt.state {
+        AttemptStep::Fetching(missing) => missing.clone(),
+        AttemptStep::Ready | AttemptStep::Running(_) | AttemptStep::Done(_) => BTreeSet::new(),
     };
-    let assignment = &work.assignment;
+    let assignment = &attempt.assignment;
     for hash in needs(assignment).difference(&missing) {
         core.blobs.unpin(*hash);
     }
     if let Some(hash) = blob_of(&assignment.calls) {
         core.blobs.discard(hash); // a batch's inputs are of no use to anybody else
     }
-    work.assignment.calls = Payload::Inline(Vec::new());
+    attempt.assignment.calls = Payload::Inline(Vec::new());
 }
 
 fn blob_of(payload: &Payload) -> Option<Hash> {

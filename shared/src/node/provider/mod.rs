@@ -31,39 +31,39 @@ pub(super) const LANGUAGES: [Language; 2] = [Language::Wasm, Language::PreparedW
 /// How often an offer is repeated, and how soon a change of the idle cores alone is told.
 const OFFER_PERIOD: Millis = Millis(10_000);
 const OFFER_PAUSE: Millis = Millis(500);
-/// How long the work of a requester that went away goes on and its results are kept.
+/// How long the attempts of a requester that went away go on and its results are kept.
 const REQUESTER_GRACE: Millis = Millis(30_000);
 /// How long a result waits for its requester's word while that one is connected.
 const UNSETTLED: Millis = Millis(120_000);
-/// A node that sent work within this time gets the offer directly.
+/// A node that sent batches within this time gets the offer directly.
 const CUSTOMER_FOR: Millis = Millis(60_000);
 
-/// One batch that was taken.
-struct Work {
+/// An execution of a batch that was taken on.
+struct Attempt {
     assignment: Assignment,
-    state: WorkState,
+    state: AttemptStep,
     tasks: u64,
     since: Moment,
 }
 
-/// Where a batch stands here.
-enum WorkState {
+/// Where an attempt stands here.
+enum AttemptStep {
     Fetching(BTreeSet<Hash>),
     Ready,
     Running(RunId),
     Done(Payload),
 }
 
-/// One node that sends work.
+/// One node that sends batches.
 struct Customer {
-    /// The life of the requester that the work belongs to.
+    /// The life of the requester that its attempts belong to.
     session: Option<u64>,
     assigned_at: Moment,
     gone_at: Option<Moment>,
     batches: usize,
 }
 
-/// A batch that the host has begun.
+/// An attempt as the host has it, from its beginning on.
 struct Run {
     /// Whose it is.
     of: NodeId,
@@ -84,7 +84,7 @@ struct Run {
 /// The lending side of a node.
 pub(super) struct Provider {
     settings: ProviderSettings,
-    works: BTreeMap<Key, Work>,
+    attempts: BTreeMap<Key, Attempt>,
     queue: Queue,
     customers: BTreeMap<NodeId, Customer>,
     /// Runs that the host has.
@@ -106,7 +106,7 @@ impl Default for Provider {
     fn default() -> Self {
         Self {
             settings: ProviderSettings::default(),
-            works: BTreeMap::new(),
+            attempts: BTreeMap::new(),
             queue: Queue::default(),
             customers: BTreeMap::new(),
             runs: BTreeMap::new(),
@@ -130,24 +130,24 @@ impl Provider {
         self.settings.lending && !self.settings.on_battery
     }
 
-    /// Batches that wait for a core.
+    /// Attempts that wait for a core.
     fn queued(&self) -> usize {
         self.queue.len()
     }
 
-    /// Whether it has a batch of a requester's.
+    /// Whether it has an attempt of a requester's.
     pub(super) fn has(&self, from: NodeId, attempt: AttemptId) -> bool {
-        self.works.contains_key(&(from, attempt))
+        self.attempts.contains_key(&(from, attempt))
     }
 
     /// Whether it runs one.
     pub(super) fn runs(&self, from: NodeId, attempt: AttemptId) -> bool {
-        self.works.get(&(from, attempt)).is_some_and(|work| matches!(work.state, WorkState::Running(_)))
+        self.attempts.get(&(from, attempt)).is_some_and(|attempt| matches!(attempt.state, AttemptStep::Running(_)))
     }
 
     /// Whether it has done one that its requester has not settled.
     pub(super) fn has_done(&self, from: NodeId, attempt: AttemptId) -> bool {
-        self.works.get(&(from, attempt)).is_some_and(|work| matches!(work.state, WorkState::Done(_)))
+        self.attempts.get(&(from, attempt)).is_some_and(|attempt| matches!(attempt.state, AttemptStep::Done(_)))
     }
 
     // ---- what it lends -------------------------------------------------------------------------------------------
@@ -189,12 +189,12 @@ impl Provider {
 
     /// Refuses what is not done yet.
     fn give_back(&mut self, core: &mut Core, whose: impl Fn(NodeId) -> bool) {
-        let open = |work: &Work| !matches!(work.state, WorkState::Done(_));
+        let open = |attempt: &Attempt| !matches!(attempt.state, AttemptStep::Done(_));
         let keys: Vec<Key> =
-            self.works.iter().filter(|(key, work)| whose(key.0) && open(work)).map(|(key, _)| *key).collect();
+            self.attempts.iter().filter(|(key, attempt)| whose(key.0) && open(attempt)).map(|(key, _)| *key).collect();
         for key in keys {
             // What stood behind another is refused with it.
-            if self.works.get(&key).is_some_and(open) {
+            if self.attempts.get(&key).is_some_and(open) {
                 self.refuse(core, key, RefuseReason::NotLending);
             }
         }
@@ -226,11 +226,11 @@ impl Provider {
             core.send(node, Message::Offer(offer));
         }
         let missed: Vec<(AttemptId, Payload)> = self
-            .works
+            .attempts
             .range((node, AttemptId(0))..=(node, AttemptId(u64::MAX)))
-            .filter_map(|((_, attempt), work)| match &work.state {
-                WorkState::Done(report) => Some((*attempt, report.clone())),
-                WorkState::Fetching(_) | WorkState::Ready | WorkState::Running(_) => None,
+            .filter_map(|((_, id), attempt)| match &attempt.state {
+                AttemptStep::Done(report) => Some((*id, report.clone())),
+                AttemptStep::Fetching(_) | AttemptStep::Ready | AttemptStep::Running(_) => None,
             })
             .collect();
         for (attempt, report) in missed {
@@ -271,9 +271,9 @@ impl Provider {
             self.queue.forget(node);
         }
         let unsettled: Vec<Key> = self
-            .works
+            .attempts
             .iter()
-            .filter(|(_, work)| matches!(work.state, WorkState::Done(_)) && now >= work.since + UNSETTLED)
+            .filter(|(_, attempt)| matches!(attempt.state, AttemptStep::Done(_)) && now >= attempt.since + UNSETTLED)
             .map(|(key, _)| *key)
             .collect();
         for key in unsettled {
@@ -291,21 +291,21 @@ impl Provider {
         });
         let gone = self.customers.values().filter_map(|customer| Some(customer.gone_at? + REQUESTER_GRACE)).min();
         let unsettled = self
-            .works
+            .attempts
             .values()
-            .filter(|work| matches!(work.state, WorkState::Done(_)))
-            .map(|work| work.since + UNSETTLED)
+            .filter(|attempt| matches!(attempt.state, AttemptStep::Done(_)))
+            .map(|attempt| attempt.since + UNSETTLED)
             .min();
         offer.into_iter().chain(gone).chain(unsettled).chain(self.next_turn()).min()
     }
 
     /// A batch's state in the words that people see; `None` while it only waits or is over.
-    fn shown(&self, work: &Work) -> Option<AttemptState> {
-        match work.state {
-            WorkState::Fetching(_) => Some(AttemptState::Fetching),
-            WorkState::Running(run) if self.is_resting(run) => Some(AttemptState::Resting),
-            WorkState::Running(_) => Some(AttemptState::Running),
-            WorkState::Ready | WorkState::Done(_) => None,
+    fn shown(&self, attempt: &Attempt) -> Option<AttemptState> {
+        match attempt.state {
+            AttemptStep::Fetching(_) => Some(AttemptState::Fetching),
+            AttemptStep::Running(run) if self.is_resting(run) => Some(AttemptState::Resting),
+            AttemptStep::Running(_) => Some(AttemptState::Running),
+            AttemptStep::Ready | AttemptStep::Done(_) => None,
         }
     }
 

@@ -33,7 +33,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Provider, Run, WorkState};
+use super::{AttemptStep, Provider, Run};
 use crate::{
     id::{AttemptId, NodeId},
     node::{HostOrder, RunId, core::Core},
@@ -104,8 +104,8 @@ enum Successor {
 impl Provider {
     /// The requester has others to go first on the core of one of its batches.
     pub(in crate::node) fn asked_to_give_way(&mut self, core: &mut Core, from: NodeId, attempt: AttemptId) {
-        let Some(work) = self.works.get(&(from, attempt)) else { return };
-        let WorkState::Running(id) = work.state else { return };
+        let Some(known) = self.attempts.get(&(from, attempt)) else { return };
+        let AttemptStep::Running(id) = known.state else { return };
         // With one of his own that rests it can change over.
         let has_place = self.has_room_for_batch(from) || self.first_aside(|run| run.of == from).is_some();
         let can = core.config.can_rest && has_place && self.has_memory_for(id, self.rested(from, core.now));
@@ -216,9 +216,11 @@ impl Provider {
         }
         let has = |node: NodeId| cores.get(&node).copied().unwrap_or(0);
         let has_less = |node: NodeId| node != of && (has(node) == 0 || has(node) < has(of));
-        let works = |node: NodeId| self.queue.waiting(node).filter_map(|key| self.works.get(&key));
-        let in_turn =
-            self.queue.in_turn().find(|node| has_less(*node) && works(*node).any(|work| has_waited(work.since)));
+        let attempts = |node: NodeId| self.queue.waiting(node).filter_map(|key| self.attempts.get(&key));
+        let in_turn = self
+            .queue
+            .in_turn()
+            .find(|node| has_less(*node) && attempts(*node).any(|attempt| has_waited(attempt.since)));
         let owed = || self.owed(|run, since| has_less(run.of) && has_waited(since));
         in_turn.map(Next::InTurn).or_else(|| owed().map(Next::Owed))
     }
@@ -342,8 +344,8 @@ impl Provider {
 
     /// Whether a batch of a requester is here but for what it needs.
     fn fetches(&self, of: NodeId) -> bool {
-        let mut works = self.works.range((of, AttemptId(0))..=(of, AttemptId(u64::MAX)));
-        works.any(|(_, work)| matches!(work.state, WorkState::Fetching(_)))
+        let mut attempts = self.attempts.range((of, AttemptId(0))..=(of, AttemptId(u64::MAX)));
+        attempts.any(|(_, attempt)| matches!(attempt.state, AttemptStep::Fetching(_)))
     }
 
     /// A requester gives a core up for himself.
@@ -407,16 +409,16 @@ impl Provider {
     /// Begins the next batch of a requester.
     fn begin(&mut self, core: &mut Core, of: NodeId, place: Place) {
         let Some((key, counted)) = self.queue.pop(of) else { return };
-        let Some(work) = self.works.get_mut(&key) else { return };
+        let Some(attempt) = self.attempts.get_mut(&key) else { return };
         let run = RunId(self.next_run);
-        let Some((kernel, batch)) = super::batches::prepare(core, &mut work.assignment) else {
+        let Some((kernel, batch)) = super::batches::prepare(core, &mut attempt.assignment) else {
             core.nonsense(key.0, 5);
             return self.refuse(core, key, RefuseReason::Malformed);
         };
         self.next_run += 1;
-        work.tasks = batch.calls.len() as u64;
-        work.state = WorkState::Running(run);
-        work.since = core.now;
+        attempt.tasks = batch.calls.len() as u64;
+        attempt.state = AttemptStep::Running(run);
+        attempt.since = core.now;
         let new = Run {
             of: key.0,
             wanted: Some(key),
@@ -500,8 +502,8 @@ impl Provider {
     /// Whether one more may be set aside, by its memory, beside those that do not go on in its stead.
     fn has_memory_for(&self, id: RunId, goes_on: Option<RunId>) -> bool {
         let bytes = |run: &Run| {
-            let work = run.wanted.and_then(|key| self.works.get(&key));
-            work.map_or(0, |work| work.assignment.limits.memory_bytes)
+            let attempt = run.wanted.and_then(|key| self.attempts.get(&key));
+            attempt.map_or(0, |attempt| attempt.assignment.limits.memory_bytes)
         };
         let others = self.resting().filter(|(_, other, _)| Some(*other) != goes_on);
         let set_aside: u64 = others.map(|(.., run)| bytes(run)).sum();

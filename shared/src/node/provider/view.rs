@@ -1,6 +1,6 @@
 //! What a person sees of the lending side.
 
-use super::{Provider, WorkState};
+use super::{AttemptStep, Provider};
 use crate::{
     api::{IdleReason, ProviderView, RunningView},
     node::core::Core,
@@ -12,16 +12,16 @@ const MOST_SHOWN: usize = 1000;
 impl Provider {
     pub(in crate::node) fn view(&self, core: &Core) -> ProviderView {
         let running: Vec<RunningView> = self
-            .works
+            .attempts
             .iter()
-            .filter_map(|((requester, attempt), work)| {
+            .filter_map(|((requester, id), attempt)| {
                 Some(RunningView {
                     requester: *requester,
-                    job: work.assignment.job,
-                    attempt: *attempt,
-                    tasks: work.tasks,
-                    state: self.shown(work)?,
-                    since: work.since,
+                    job: attempt.assignment.job,
+                    attempt: *id,
+                    tasks: attempt.tasks,
+                    state: self.shown(attempt)?,
+                    since: attempt.since,
                 })
             })
             .take(MOST_SHOWN)
@@ -30,7 +30,7 @@ impl Provider {
             Some(IdleReason::SwitchedOff)
         } else if self.settings.on_battery {
             Some(IdleReason::OnBattery)
-        } else if self.works.values().any(|work| !matches!(work.state, WorkState::Done(_))) {
+        } else if self.attempts.values().any(|attempt| !matches!(attempt.state, AttemptStep::Done(_))) {
             None
         } else if !core.is_online() && core.peers.connected().next().is_none() {
             Some(IdleReason::NotConnected)
