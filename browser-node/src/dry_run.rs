@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use futures::channel::oneshot;
 use p2pnet_shared::{
     engine::{Batch, BatchReport, EngineName, Limits, Trap},
-    job::{CallShape, Done, Job, Plan, Program},
+    job::{CallShape, Done, Job, Program},
     refusal::{Code, Refusal},
     units::{Gas, Span},
 };
@@ -63,10 +63,9 @@ impl DryRun {
 /// Runs the first units of a job, more of them while that stays short.
 pub async fn dry_run(pool: &Pool, job: &Job) -> Result<DryRun, Refusal> {
     let plan = job.plan.as_ref();
-    let stages = plan.stages();
     let none = || Refusal::new(Code::Internal, "the job has no stage", "");
     // What the first stage does: the others need what comes of it.
-    let stage = &stages.iter().next().ok_or_else(none)?.stage;
+    let stage = &job.stages.iter().next().ok_or_else(none)?.stage;
     let Program::Wasm(kernel) = &stage.program;
     let most = plan.most_units_a_batch(0).clamp(1, stage.units.max(1));
     let mut units = FIRST_UNITS.min(most);
@@ -79,7 +78,7 @@ pub async fn dry_run(pool: &Pool, job: &Job) -> Result<DryRun, Refusal> {
         let was_too_long = ended_in(&report, Trap::TimedOut);
         match (was_too_long, best) {
             (true, Some(shorter)) => return Ok(shorter),
-            (_, _) => best = Some(read(plan, stage.shape, span, report)?),
+            (_, _) => best = Some(read(job, stage.shape, span, report)?),
         }
         let is_enough = best.as_ref().is_none_or(|run| run.busy_micros >= ENOUGH_MICROS);
         if is_enough || units == most {
@@ -111,7 +110,8 @@ fn ended_in(report: &BatchReport, trap: Trap) -> bool {
     report.outcomes.iter().any(|outcome| outcome.output == Err(trap))
 }
 
-fn read(plan: &dyn Plan, shape: CallShape, span: Span, report: BatchReport) -> Result<DryRun, Refusal> {
+fn read(job: &Job, shape: CallShape, span: Span, report: BatchReport) -> Result<DryRun, Refusal> {
+    let (plan, units_total) = (&job.plan, job.stages.units());
     let BatchReport { engine, outcomes, busy_micros } = report;
     let tasks = outcomes.len() as u64;
     let (mut gas, mut outputs) = (Gas(0), Vec::new());
@@ -125,14 +125,14 @@ fn read(plan: &dyn Plan, shape: CallShape, span: Span, report: BatchReport) -> R
         plan.check(covered, &output)?;
         outputs.push(output);
     }
-    let is_whole = span.len() == plan.units();
+    let is_whole = span.len() == units_total;
     let says_part = is_whole || plan.has_partial_result();
     let done = BTreeMap::from([(span, outputs)]);
     if let Some(refusal) = plan.failure(&done) {
         return Err(refusal);
     }
     let result = if says_part { Some(plan.merge(&done)?) } else { None };
-    Ok(DryRun { units: span.len(), units_total: plan.units(), tasks, gas, busy_micros, engine, result })
+    Ok(DryRun { units: span.len(), units_total, tasks, gas, busy_micros, engine, result })
 }
 
 fn trapped(trap: Trap, span: Span) -> Refusal {

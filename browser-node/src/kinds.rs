@@ -107,7 +107,7 @@ impl About {
                 blobs.len() - 1
             })
         };
-        let stages = job.plan.stages();
+        let stages = &job.stages;
         let stages = stages.iter().map(|placed| {
             let Program::Wasm(kernel) = &placed.stage.program;
             AboutStage {
@@ -236,6 +236,7 @@ impl Readers {
             source: kinds::without_mark(source).into(),
             requirements: about.requirements,
             policy: about.policy,
+            stages: plan.stages(),
             plan: Box::new(plan),
         })
     }

@@ -2,13 +2,13 @@
 
 mod control;
 mod kernels;
-mod pace;
 
 use std::{
     cell::{Cell, RefCell},
     panic,
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use js_sys::{Reflect, WebAssembly::Module};
@@ -23,7 +23,6 @@ use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
 use self::kernels::Kernels;
 use crate::{
     engine::{Answer, Interpreter, Loaded},
-    js::monotonic_millis,
     pool::{
         envelope,
         protocol::{self, Outcome, Run, Said},
@@ -33,7 +32,7 @@ use crate::{
 
 /// What is done is said as soon as it is so much work. If the worker is stopped, only less than that is lost, and the
 /// stop is charged to the first call not said. (Saying each of a great many tiny calls would take longer than they do.)
-const SAY_MILLIS: f64 = 1.0;
+const SAY_AFTER: Duration = Duration::from_millis(1);
 /// A batch of at most so many calls has each of them said.
 const FEW_CALLS: usize = 64;
 
@@ -65,7 +64,7 @@ async fn execute(kernels: Rc<RefCell<Kernels>>, reins: Option<Reins>, run: Run, 
     let id = run.run;
     control::begin(id, run.cpu_percent, reins);
     let mut unsaid: Vec<Outcome> = Vec::new();
-    let mut said_at = monotonic_millis();
+    let mut said_at = control::seen_at();
     let is_short = (2..=FEW_CALLS).contains(&run.calls.len());
     let kernel = kernels.borrow_mut().ready(run.kernel, run.source, module, &run.forget, say_with);
     let mut gathering = Gathering::new(run.calls.len());
@@ -85,7 +84,7 @@ async fn execute(kernels: Rc<RefCell<Kernels>>, reins: Option<Reins>, run: Run, 
                     break;
                 }
                 let nap = control::work_done();
-                if is_short || nap.is_some() || control::seen_at() - said_at >= SAY_MILLIS {
+                if is_short || nap.is_some() || control::seen_at() - said_at >= SAY_AFTER {
                     said_at = control::seen_at();
                     let outcomes = std::mem::take(&mut unsaid);
                     say(&Said::Outcomes { run: id, engine: kernel.engine(), outcomes });

@@ -9,7 +9,7 @@ use p2pnet_shared::{
     blob::Blob,
     id::Hash,
     job::{
-        Done, Job, Plan,
+        Done, Plan,
         kinds::{Known, Modules, read_with},
     },
     kernel::GivenAs,
@@ -23,7 +23,12 @@ fn main() {}
 
 /// A job that was read.
 #[wasm_bindgen]
-pub struct ReadJob(Job);
+pub struct ReadJob {
+    plan: Box<dyn Plan>,
+    about: About,
+    /// Those that it speaks of by their places.
+    blobs: Vec<Blob>,
+}
 
 /// Reads a job. `find` gives the bytes of a module that is named by its hash, `check` a refusal in JSON of a kernel that
 /// nodes cannot run (`p2pnet-worker.rs`); what is thrown is a refusal in JSON.
@@ -44,7 +49,9 @@ pub fn read(source: &str, find: &Function, check: &Function) -> Result<ReadJob, 
             }
         },
     };
-    read_with(source, &modules).map(ReadJob).map_err(|refusal| in_json(&refusal).into())
+    let job = read_with(source, &modules).map_err(|refusal| in_json(&refusal))?;
+    let (about, blobs) = About::of(&job);
+    Ok(ReadJob { plan: job.plan, about, blobs })
 }
 
 fn unchecked() -> Refusal {
@@ -59,57 +66,53 @@ fn in_json(refusal: &Refusal) -> String {
 impl ReadJob {
     /// What does not change about it, in JSON.
     pub fn about(&self) -> String {
-        serde_json::to_string(&About::of(&self.0).0).unwrap_or_default()
+        serde_json::to_string(&self.about).unwrap_or_default()
     }
 
     /// The blobs that [`ReadJob::about`] speaks of by their places.
     pub fn blobs(&self) -> Vec<Uint8Array> {
-        About::of(&self.0).1.iter().map(|blob| Uint8Array::from(&**blob)).collect()
+        self.blobs.iter().map(|blob| Uint8Array::from(&**blob)).collect()
     }
 
     /// See [`Plan::most_units_a_batch`].
     pub fn most_units_a_batch(&self, start: u64) -> u64 {
-        self.plan().most_units_a_batch(start)
+        self.plan.most_units_a_batch(start)
     }
 
     /// See [`Plan::inputs`].
     pub fn inputs(&self, start: u64, end: u64, done: &[u8]) -> Result<Vec<Uint8Array>, JsError> {
-        let inputs = self.plan().inputs(Span { start, end }, &read_done(done)?);
+        let inputs = self.plan.inputs(Span { start, end }, &read_done(done)?);
         Ok(inputs.iter().map(|input| Uint8Array::from(&**input)).collect())
     }
 
     /// See [`Plan::check`].
     pub fn check(&self, start: u64, end: u64, output: &[u8]) -> Option<String> {
-        self.plan().check(Span { start, end }, output).err().map(|refusal| in_json(&refusal))
+        self.plan.check(Span { start, end }, output).err().map(|refusal| in_json(&refusal))
     }
 
     /// See [`Plan::merge`].
     pub fn merge(&self, done: &[u8]) -> Result<String, JsValue> {
-        self.plan().merge(&read_done(done)?).map_err(|refusal| in_json(&refusal).into())
+        self.plan.merge(&read_done(done)?).map_err(|refusal| in_json(&refusal).into())
     }
 
     /// See [`Plan::instead`].
     pub fn instead(&self, why: &str) -> Option<Vec<u8>> {
-        self.plan().instead(&serde_json::from_str(why).ok()?)
+        self.plan.instead(&serde_json::from_str(why).ok()?)
     }
 
     /// See [`Plan::is_instead`].
     pub fn is_instead(&self, output: &[u8]) -> bool {
-        self.plan().is_instead(output)
+        self.plan.is_instead(output)
     }
 
     /// See [`Plan::failure`].
     pub fn failure(&self, done: &[u8]) -> Result<Option<String>, JsError> {
-        Ok(self.plan().failure(&read_done(done)?).map(|refusal| in_json(&refusal)))
+        Ok(self.plan.failure(&read_done(done)?).map(|refusal| in_json(&refusal)))
     }
 
     /// See [`Plan::failed_parts`].
     pub fn failed_parts(&self, done: &[u8]) -> Result<u64, JsError> {
-        Ok(self.plan().failed_parts(&read_done(done)?))
-    }
-
-    fn plan(&self) -> &dyn Plan {
-        &*self.0.plan
+        Ok(self.plan.failed_parts(&read_done(done)?))
     }
 }
 

@@ -123,7 +123,7 @@ impl Current {
 
 /// Whole microseconds of a span in milliseconds.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates, and is never negative
-pub fn micros(millis: f64) -> u64 {
+fn micros(millis: f64) -> u64 {
     (millis * 1000.0).max(0.0) as u64
 }
 

@@ -18,7 +18,7 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{Blob, BlobPropertyBag, Url};
 
-pub use self::{current::micros, lanes::Lane};
+pub use self::lanes::Lane;
 use self::{
     current::{Current, Finish},
     lanes::Lanes,

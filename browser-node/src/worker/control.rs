@@ -2,16 +2,14 @@
 //!
 //! The engines ask in the middle of long calls ([`look`]), and the worker itself asks between calls.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, time::Duration};
 
-use p2pnet_shared::engine::Trap;
-
-use super::pace::Pace;
-use crate::{
-    js::monotonic_millis,
-    pool::{micros, protocol::Said},
-    reins::Reins,
+use p2pnet_shared::engine::{
+    Trap,
+    pace::{Pace, Rhythm},
 };
+
+use crate::{js::monotonic_millis, pool::protocol::Said, reins::Reins};
 
 thread_local! {
     /// The one batch of this worker; a worker is a thread.
@@ -20,7 +18,7 @@ thread_local! {
 
 /// Takes the reins over from the page, and begins to mind a batch.
 pub fn begin(run: u64, cpu_percent: u8, reins: Option<Reins>) {
-    let control = Control { run, reins, pace: Pace::new(cpu_percent), clock: Stopwatch::start() };
+    let control = Control { run, reins, pace: Pace::new(Rhythm::TAB, cpu_percent, now()) };
     CONTROL.set(Some(control));
 }
 
@@ -58,7 +56,7 @@ pub fn work_done() -> Option<u32> {
 
 /// Milliseconds of rest that are owed at the end of a batch.
 pub fn remainder() -> Option<u32> {
-    with(|control| control.pace.remainder()).flatten()
+    with(|control| control.pace.remainder()).flatten().map(millis)
 }
 
 /// Rests, so that the page can end it at any moment where it has reins. A worker's timers keep time in hidden tabs too.
@@ -77,14 +75,15 @@ pub async fn rest(millis: u32) {
     }
 }
 
-/// When work was last seen to be done (milliseconds of the monotonic clock).
-pub fn seen_at() -> f64 {
-    with(|control| control.clock.last).unwrap_or_default()
+/// When work was last seen to be done.
+pub fn seen_at() -> Duration {
+    with(|control| control.pace.seen_at()).unwrap_or_default()
 }
 
 /// Time at work so far, in microseconds.
 pub fn busy_micros() -> u64 {
-    with(|control| micros(control.clock.busy)).unwrap_or_default()
+    let busy = with(|control| control.pace.busy()).unwrap_or_default();
+    u64::try_from(busy.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn with<T>(ask: impl FnOnce(&mut Control) -> T) -> Option<T> {
@@ -95,7 +94,6 @@ struct Control {
     run: u64,
     reins: Option<Reins>,
     pace: Pace,
-    clock: Stopwatch,
 }
 
 impl Control {
@@ -106,13 +104,14 @@ impl Control {
     /// Waits while the batch is set aside, which is no work, and not the rest that is owed for it.
     fn stand_aside(&mut self) {
         let Some(reins) = self.reins.as_ref().filter(|reins| reins.is_aside(self.run)) else { return };
-        self.pace.worked(self.clock.lap());
+        self.pace.worked(now());
         reins.wait_aside(self.run);
-        self.clock.skip();
+        self.pace.waited(now());
     }
 
     fn work_done(&mut self) -> Option<u32> {
-        self.pace.worked(self.clock.lap())
+        self.pace.worked(now());
+        self.pace.due().map(millis)
     }
 
     fn rest_at_once(&mut self, millis: u32) {
@@ -129,32 +128,16 @@ impl Control {
     }
 
     fn rested(&mut self) {
-        self.pace.rested(self.clock.skip());
+        self.pace.rested(now());
     }
 }
 
-/// Tells time at work from time at rest.
-struct Stopwatch {
-    last: f64,
-    busy: f64,
+/// Time since the worker's beginning.
+fn now() -> Duration {
+    Duration::try_from_secs_f64(monotonic_millis() / 1000.0).unwrap_or_default()
 }
 
-impl Stopwatch {
-    fn start() -> Self {
-        Self { last: monotonic_millis(), busy: 0.0 }
-    }
-
-    /// Milliseconds since the last look, which were work.
-    fn lap(&mut self) -> f64 {
-        let millis = self.skip();
-        self.busy += millis;
-        millis
-    }
-
-    /// Milliseconds since the last look, which were no work.
-    fn skip(&mut self) -> f64 {
-        let now = monotonic_millis();
-        let millis = now - std::mem::replace(&mut self.last, now);
-        millis.max(0.0)
-    }
+/// In whole milliseconds, as timers take them.
+fn millis(rest: Duration) -> u32 {
+    u32::try_from(rest.as_millis()).unwrap_or(u32::MAX)
 }

@@ -83,7 +83,7 @@ fn dry_run(source: &str, json: bool) -> Result<(), Failure> {
         Failure::here(format!("no native compiler on this machine: {error}"), "send the job without --dry-run")
     })?;
     let LocalRun { result, units, gas } = run_locally(&job, &mut engine, DRY_RUN_UNITS)?;
-    let all = job.plan.units();
+    let all = job.stages.units();
     if json {
         say(format_args!("{{\"result\":{result},\"units\":{units},\"units_total\":{all},\"gas\":{}}}", gas.0))?;
         return Ok(());

@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod drive;
+pub mod pace;
 pub mod standing;
 mod wasmi;
 

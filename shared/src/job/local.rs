@@ -23,13 +23,13 @@ pub struct LocalRun {
 
 /// Runs the first `most_units` units of a job. A plan without partial results needs all of them.
 pub fn run_locally<E: Engine>(job: &Job, engine: &mut E, most_units: u64) -> Result<LocalRun, Refusal> {
-    let all = job.plan.units();
+    let all = job.stages.units();
     let units = all.min(most_units.max(1));
     if units < all && !job.plan.has_partial_result() {
         let message = format!("this job has {all} units; a dry run takes at most {units}");
         return Err(Refusal::new(Code::TooLarge, message, "try it with less data"));
     }
-    let stages = job.plan.stages();
+    let stages = &job.stages;
     let mut start = 0u64;
     let spans = core::iter::from_fn(|| {
         let of_stage = stages.of_unit(start).map_or(units, |(_, placed)| placed.span.end);
@@ -47,7 +47,7 @@ pub fn run_spans<E: Engine>(
     engine: &mut E,
     spans: impl IntoIterator<Item = Span>,
 ) -> Result<LocalRun, Refusal> {
-    let stages = job.plan.stages();
+    let stages = &job.stages;
     let mut modules = BTreeMap::new();
     let memory_bytes = u64::from(job.requirements.memory_mib) << 20;
     let limits = Limits { memory_bytes, ..Limits::default() };

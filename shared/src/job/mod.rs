@@ -174,6 +174,8 @@ pub struct Job {
     pub policy: Policy,
     /// What to compute.
     pub plan: Box<dyn Plan>,
+    /// Its stages, as the plan says them ([`Plan::stages`]).
+    pub stages: Stages,
 }
 
 /// Why a job or a node is not moving just now. Always shown; design: "the page always says why something waits".

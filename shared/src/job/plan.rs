@@ -37,7 +37,7 @@ pub enum CallShape {
 ///
 /// A plan is a pure function of the job's JSON, so a requester that restarts builds the same plan again.
 pub trait Plan: Send + Sync {
-    /// The stages: what computes them, how many units each has, and what feeds what. It is asked once a job.
+    /// The stages: what computes them, how many units each has, and what feeds what. It is asked once a job, which then has them ([`super::Job`]).
     fn stages(&self) -> Stages;
 
     /// Modules that the job brought, by whose hash a later job may name them.
@@ -89,13 +89,6 @@ pub trait Plan: Send + Sync {
 
     /// Whether [`Plan::merge`] makes sense before everything has arrived.
     fn has_partial_result(&self) -> bool;
-}
-
-impl dyn Plan + '_ {
-    /// How many units all stages have together.
-    pub fn units(&self) -> u64 {
-        self.stages().units()
-    }
 }
 
 #[cfg(test)]

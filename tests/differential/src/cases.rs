@@ -229,7 +229,7 @@ pub fn repository() -> Result<Vec<Case>> {
     let jobs = JOBS.iter().map(|source| (*source).to_owned()).chain(commands).chain([prepared]);
     jobs.map(|source| {
         let job = kinds::read(&source, &|_| None).map_err(|refusal| anyhow!("{source:.120}: {refusal}"))?;
-        let stage = job.plan.stages().iter().next().context("a job without stages")?.stage.clone();
+        let stage = job.stages.iter().next().context("a job without stages")?.stage.clone();
         let common = stage.common.map_or_else(Vec::new, |common| common.to_vec());
         let inputs = job.plan.inputs(Span { start: 0, end: stage.units }, &Done::new());
         Ok(Case {

@@ -12,6 +12,7 @@ use crate::plan::KERNEL;
 
 /// A graph whose stages have so many units, but for the last, which has one.
 pub fn job(units: u64) -> Job {
+    let plan = Graph { units };
     Job {
         holder: Holder::LOCAL,
         kind: "sim",
@@ -19,7 +20,8 @@ pub fn job(units: u64) -> Job {
         source: format!("graph {units}").into(),
         requirements: Requirements::default(),
         policy: Policy::default(),
-        plan: Box::new(Graph { units }),
+        stages: plan.stages(),
+        plan: Box::new(plan),
     }
 }
 

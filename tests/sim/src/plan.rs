@@ -68,6 +68,7 @@ fn job(plan: Numbers) -> Job {
         .into(),
         requirements: Requirements::default(),
         policy: Policy::default(),
+        stages: plan.stages(),
         plan: Box::new(plan),
     }
 }

@@ -37,8 +37,8 @@ fn a_requester_that_restarts_resumes_with_what_was_done() {
     let me = world.add(Actor::Requester);
     world.add(DONOR);
     for job in [plan::sum(2_000_000), plan::squares(100_000, 0)] {
-        let units = job.plan.units();
-        let shape = job.plan.stages().iter().next().unwrap().stage.shape;
+        let units = job.stages.units();
+        let shape = job.stages.iter().next().unwrap().stage.shape;
         let each = shape == p2pnet_shared::job::CallShape::EachUnit;
         let job = world.submit(me, job);
         assert!(world.run_until(Millis(60_000), |world| world.job(me, job).summary.progress.percent >= 30));

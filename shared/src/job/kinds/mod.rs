@@ -131,13 +131,14 @@ pub fn read_with(source: &str, modules: &Modules<'_>) -> Result<Job, Refusal> {
     let read = reader(kind).ok_or_else(|| Refusal::new(Code::Internal, "this kind of job has no reader", ""))?;
     let plan = read(&mut fields, modules)?;
     fields.end(kind.name)?;
-    for placed in plan.stages().iter() {
+    let stages = plan.stages();
+    for placed in stages.iter() {
         match &placed.stage.program {
             Program::Wasm(kernel) => check_memory(kind.output, kernel, requirements.memory_mib)?,
         }
     }
     let (holder, source) = (Holder::LOCAL, source.into());
-    Ok(Job { holder, kind: kind.name, metadata, source, requirements, policy, plan })
+    Ok(Job { holder, kind: kind.name, metadata, source, requirements, policy, plan, stages })
 }
 
 /// Refuses a job whose kernel has more memory from the start than a task may use: no call of it would begin.

@@ -28,10 +28,10 @@ pub fn result_cut(source: &str, lengths: &[u64]) -> Result<String, Refusal> {
     let mut spans = Vec::new();
     let mut start = 0;
     for length in lengths.iter().cycle() {
-        let end = job.plan.units().min(start + length.min(&job.plan.most_units_a_batch(start)));
+        let end = job.stages.units().min(start + length.min(&job.plan.most_units_a_batch(start)));
         spans.push(Span { start, end });
         start = end;
-        if start == job.plan.units() {
+        if start == job.stages.units() {
             break;
         }
     }
@@ -364,7 +364,7 @@ fn requirements_and_policy_are_read() {
 fn an_output_that_the_kernel_cannot_have_made_is_refused() {
     for source in [range(1, 100, "x", "sum"), range(1, 100, "1/x", "sum"), map("[1, 2, 3]", "x"), map("[\"a\"]", "x")] {
         let job = job(&source).unwrap();
-        let span = Span { start: 0, end: job.plan.units() };
+        let span = Span { start: 0, end: job.stages.units() };
         for output in
             [&[][..], &[9], &[0], &[1], &[1, 200, 0, 0, 0, 0, 0, 0, 0, 0], &[0; 7], &[0xff; 64], &[0, 4, 1, 0xff]]
         {
@@ -411,8 +411,8 @@ fn every_split_cuts_as_documented_and_loses_nothing() {
     for (split, input, parts) in cases {
         let source = kernel_job(input, split, "concat");
         let job = job(&source).unwrap();
-        assert_eq!(job.plan.units(), parts.len() as u64, "{split}");
-        let inputs = job.plan.inputs(Span { start: 0, end: job.plan.units() }, &Done::new());
+        assert_eq!(job.stages.units(), parts.len() as u64, "{split}");
+        let inputs = job.plan.inputs(Span { start: 0, end: job.stages.units() }, &Done::new());
         assert_eq!(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>(), parts, "{split}");
         assert_eq!(result(&source).unwrap(), format!("\"{}\"", STANDARD.encode(parts.concat())), "{split}");
         assert_eq!(result(&kernel_job(input, split, "kernel")).unwrap(), result(&source).unwrap(), "{split}");
@@ -426,12 +426,12 @@ fn every_split_cuts_as_documented_and_loses_nothing() {
 #[test]
 fn a_merge_by_the_kernel_is_a_stage_that_sees_all_outputs_in_order() {
     let job = job(&kernel_job(b"a\nb\nc\n", "lines", "kernel")).unwrap();
-    let stages = job.plan.stages();
+    let stages = &job.stages;
     let spans: Vec<(u64, u64)> = stages.iter().map(|placed| (placed.span.start, placed.span.end)).collect();
     assert_eq!(spans, [(0, 3), (3, 4)]);
     let fed: Vec<Vec<Feed>> = stages.iter().map(|placed| placed.needs.clone()).collect();
     assert_eq!(fed, [vec![], vec![Feed::All(stages.of_unit(0).unwrap().0)]]);
-    assert_eq!((job.plan.units(), job.plan.most_units_a_batch(0), job.plan.most_units_a_batch(3)), (4, 3, 1));
+    assert_eq!((job.stages.units(), job.plan.most_units_a_batch(0), job.plan.most_units_a_batch(3)), (4, 3, 1));
     let done = [
         (Span { start: 0, end: 2 }, vec![b"1".to_vec(), b"2".to_vec()]),
         (Span { start: 2, end: 3 }, vec![b"3".to_vec()]),

@@ -182,9 +182,9 @@ fn failed_parts(lines: &str) -> u64 {
     let text = json!({"kind": "command", "module": module, "input": STANDARD.encode(lines), "split": "lines"});
     let job = job(&text.to_string()).unwrap();
     let mut engine = WasmiEngine::new();
-    let stage = job.plan.stages().iter().next().unwrap().stage.clone();
+    let stage = job.stages.iter().next().unwrap().stage.clone();
     let loaded = engine.load(&prepare(stage.program.blob()).unwrap().rewritten).unwrap();
-    let span = Span { start: 0, end: job.plan.units() };
+    let span = Span { start: 0, end: job.stages.units() };
     let mut call = |own: Vec<u8>| {
         engine.call(&loaded, Input::with(stage.common.as_ref(), &own), &Limits::default()).output.unwrap()
     };

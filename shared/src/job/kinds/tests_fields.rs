@@ -196,7 +196,7 @@ fn name_and_labels_are_read_and_reach_no_kernel() {
     assert_eq!(named.metadata.labels.get("team").map(String::as_str), Some("physics"));
     let span = crate::units::Span { start: 0, end: 2 };
     let seen = |job: &Job| {
-        let programs: Vec<_> = job.plan.stages().iter().map(|placed| placed.stage.program.clone()).collect();
+        let programs: Vec<_> = job.stages.iter().map(|placed| placed.stage.program.clone()).collect();
         (programs, job.plan.inputs(span, &Done::new()))
     };
     assert_eq!(seen(&plain), seen(&named));

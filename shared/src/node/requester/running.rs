@@ -121,8 +121,7 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn new(id: JobId, job: Job, now: Moment) -> Self {
-        let Job { holder, kind, metadata, source, requirements, policy, plan } = job;
-        let stages = plan.stages();
+        let Job { holder, kind, metadata, source, requirements, policy, plan, stages } = job;
         Self {
             id,
             holder,

@@ -94,7 +94,7 @@ pub fn new_record(id: JobId, job: &Job, now: Moment) -> Vec<u8> {
         created_at: now,
         started_at: None,
         finished_at: None,
-        units: job.plan.units(),
+        units: job.stages.units(),
         done_units: 0,
         gas: Gas(0),
         attempts_total: 0,

@@ -90,8 +90,8 @@ fn a_batch_stays_within_its_bound_and_a_long_list_is_cut() {
     let numbers: Vec<String> = (0..100_000_i64).map(|n| ((n * 7_919) % 100_003 - 50_000).to_string()).collect();
     let job = job(&sort(&format!("[{}]", numbers.join(",")), "number", "ascending")).unwrap();
     let (mut start, mut batches) = (0, 0);
-    while start < job.plan.units() {
-        let end = (start + job.plan.most_units_a_batch(start)).min(job.plan.units());
+    while start < job.stages.units() {
+        let end = (start + job.plan.most_units_a_batch(start)).min(job.stages.units());
         let input = job.plan.inputs(Span { start, end }, &Done::new());
         assert!(input[0].len() <= super::BATCH_BYTES + 16, "{} bytes", input[0].len());
         (start, batches) = (end, batches + 1);
