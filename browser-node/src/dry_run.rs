@@ -112,7 +112,7 @@ fn ended_in(report: &BatchReport, trap: Trap) -> bool {
 
 fn read(job: &Job, shape: CallShape, span: Span, report: BatchReport) -> Result<DryRun, Refusal> {
     let (plan, units_total) = (&job.plan, job.stages.units());
-    let BatchReport { engine, outcomes, busy_micros } = report;
+    let BatchReport { engine, outcomes, busy_micros, prepared: _ } = report;
     let tasks = outcomes.len() as u64;
     let (mut gas, mut outputs) = (Gas(0), Vec::new());
     for (index, outcome) in (span.start..).zip(outcomes) {

@@ -17,7 +17,7 @@
 //!     node.changes();                               // a Stream: settings, device or health changed; read them again
 //!     let job = node.read_job(r#"{"kind":"map",…}"#).await?;    // JSON -> Job, or a Refusal that says where it is wrong
 //!     let sample = node.dry_run(source).await?;     // a few units in a worker here: result, gas, speed
-//!     let id = node.handle().submit(job).await?;
+//!     let id = node.submit(job).await?;             // once it is kept
 //! }
 //! ```
 //!

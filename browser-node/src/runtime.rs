@@ -5,7 +5,10 @@ use std::{
     rc::Rc,
 };
 
-use futures::{Stream, channel::mpsc};
+use futures::{
+    Stream,
+    channel::{mpsc, oneshot},
+};
 use p2pnet_net::{
     handle::Handle,
     host::{HostFact, Start},
@@ -14,11 +17,12 @@ use p2pnet_shared::{
     api::ProviderSettings,
     blob::Blob,
     clock::Mark,
-    id::{Hash, NodeId},
+    id::{Hash, JobId, NodeId},
     job::Job,
     kernel::REWRITE_VERSION,
-    node::{Keep, NodeConfig},
+    node::{Keep, NodeConfig, held_bytes, new_record},
     refusal::{Code, Refusal},
+    store::StoreKey,
     units::Millis,
     wire::Role,
 };
@@ -271,6 +275,26 @@ impl NodeRuntime {
     /// Reads, checks and compiles a job from the JSON that a person wrote.
     pub async fn read_job(&self, source: &str) -> Result<Job, Refusal> {
         Kinds::of_page().readers().await?.read(source)
+    }
+
+    /// Hands a job over that was read; answered once it is kept, so that nobody is told of a job that a reload forgets.
+    pub async fn submit(&self, job: Job) -> Result<JobId, Refusal> {
+        let no_chance = || Refusal::new(Code::Internal, StartError::NoRandomness.to_string(), "try another browser");
+        let id = js::random_bytes().map(JobId).ok_or_else(no_chance)?;
+        let place = self.handle.reserve(id, job.holder, held_bytes(&*job.plan, &job.source)).await?;
+        let (key, store) = (StoreKey::Job(id), self.shared.store.borrow().clone());
+        if let Some(store) = &store {
+            let (kept, is_kept) = oneshot::channel();
+            let record = new_record(id, &job, clock::now());
+            store.keep(vec![(key, Some(record))], move || _ = kept.send(()));
+            // Where it could not be kept, the page says so and goes on without.
+            let _ = is_kept.await;
+        }
+        let taken = self.handle.submit_kept(place, job).await;
+        if let (Err(_), Some(store)) = (&taken, store) {
+            store.change(vec![(key, None)]);
+        }
+        taken.map(|()| id)
     }
 
     /// Tries to start workers again, after they did not start.

@@ -106,7 +106,8 @@ async fn execute(kernels: Rc<RefCell<Kernels>>, reins: Option<Reins>, run: Run, 
     {
         control::rest(millis).await;
     }
-    say(&Said::Done { run: id, engine, outcomes: unsaid, busy_micros: control::busy_micros() });
+    let (busy_micros, prepared) = (control::busy_micros(), kernels.borrow_mut().take_prepared());
+    say(&Said::Done { run: id, engine, outcomes: unsaid, busy_micros, prepared });
 }
 
 /// One call; the interpreter is fetched if it is the first that needs it.

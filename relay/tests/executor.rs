@@ -9,12 +9,15 @@ use p2pnet_native::executor::{self, Executor, Sandbox};
 use p2pnet_net::host::HostFact;
 use p2pnet_shared::{
     blob::Blob,
-    engine::{Batch, BatchReport, Limits, Trap},
+    engine::{Batch, BatchReport, EngineName, Limits, Prepared, Trap},
     id::Hash,
     node::RunId,
     units::Gas,
 };
-use p2pnet_test_kernels as kernels;
+use p2pnet_test_kernels::{
+    self as kernels,
+    prepared::{by_table, table},
+};
 
 fn main() -> ExitCode {
     if let Some(code) = executor::worker::run_if_worker().or_else(executor::compiler::run_if_compiler) {
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
         test("a_run_that_rests_again_and_again_ends_as_if_it_had_not", again_and_again),
         test("a_run_that_rests_is_aborted_by_the_worker_itself", abort),
         test("a_run_that_rests_is_stopped_with_everything_else", stop),
+        test("a_kernel_is_prepared_once_and_not_once_a_call_and_what_that_took_is_told", prepared),
         #[cfg(target_os = "linux")]
         test("a_run_whose_worker_ends_while_it_rests_rests_on_in_another_one", takeover),
     ];
@@ -119,6 +123,29 @@ async fn until(mut is_so: impl FnMut() -> bool) {
 
 fn traps(report: &BatchReport) -> Vec<Option<Trap>> {
     report.outcomes.iter().map(|outcome| outcome.output.as_ref().err().copied()).collect()
+}
+
+async fn prepared(mut bench: Bench) {
+    let expected = by_table(b"<", b"x");
+    let (mut last, mut gas_of_one) = (0, None);
+    for run in 1..1_000 {
+        bench.execute(run, &table(), 20, LONG);
+        let (_, report) = bench.next().await;
+        assert!(
+            report.outcomes.len() == 20 && report.outcomes.iter().all(|call| call.output.as_ref() == Ok(&expected))
+        );
+        let Prepared { instances, gas } = report.prepared;
+        if report.engine == EngineName::Wasmtime && instances == 0 {
+            assert!(last > 0, "it was prepared before");
+            return;
+        }
+        // Before its code is there each call is, by the interpreter, and once more where that gave up on it.
+        assert!(instances <= 40, "{instances} instances for 20 calls");
+        let one = (gas.0 / instances, gas.0 % instances);
+        assert_eq!(*gas_of_one.get_or_insert(one), one, "each takes the same");
+        last = instances;
+    }
+    panic!("it is prepared again for every batch: {last} times for the last one");
 }
 
 async fn set_aside(mut bench: Bench) {

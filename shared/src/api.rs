@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    engine::EngineName,
+    engine::{EngineName, Prepared},
     id::{AttemptId, Holder, JobId, NodeId},
     job::{AttemptState, Elapsed, JobState, Policy, Requirements, WaitReason},
     refusal::{Code, Refusal},
@@ -42,6 +42,10 @@ pub struct Progress {
     pub units_running: u64,
     /// Gas used so far by accepted attempts.
     pub gas: Gas,
+    /// What preparing instances for those took beside that, where a kernel has an `init`, as far as their nodes said it since
+    /// the node that leads the job began; absent while that is nothing.
+    #[serde(default, skip_serializing_if = "Prepared::is_nothing")]
+    pub prepared: Prepared,
     /// Whole percent done, rounded down.
     pub percent: u8,
     /// Estimate of what remains, in seconds; absent while unknown.
@@ -65,6 +69,10 @@ pub struct JobSummary {
     pub labels: BTreeMap<String, String>,
     /// Its kind, as in the JSON.
     pub kind: String,
+    /// In one line, what it computes ([`crate::job::kinds::summary`]); absent of a job of more than 4 KiB of JSON, and of one that
+    /// says nothing short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computes: Option<String>,
     /// Where it stands.
     pub state: JobState,
     /// Why it waits, while it does.
@@ -120,6 +128,9 @@ pub struct AttemptView {
     pub engine: Option<EngineName>,
     /// Gas used.
     pub gas: Gas,
+    /// What preparing instances for it took beside that, as its node says; absent where that is nothing.
+    #[serde(default, skip_serializing_if = "Prepared::is_nothing")]
+    pub prepared: Prepared,
     /// When it was sent.
     pub assigned_at: Moment,
     /// When it ended.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use p2pnet_shared::{
-    engine::{BatchReport, CallOutcome, EngineName, Limits, Trap},
+    engine::{BatchReport, CallOutcome, EngineName, Limits, Prepared, Trap},
     id::{AttemptId, Hash, JobId, NodeId},
     job::{Language, Priority, Requirements},
     kernel::REWRITE_VERSION,
@@ -76,7 +76,7 @@ fn report() -> BatchReport {
         CallOutcome { output: Ok(b"forty-two".to_vec()), gas: Gas(1000) },
         CallOutcome { output: Err(Trap::OutOfGas), gas: Gas(2_000_000) },
     ];
-    BatchReport { engine: EngineName::Browser, outcomes, busy_micros: 1_500 }
+    BatchReport { engine: EngineName::Browser, outcomes, busy_micros: 1_500, prepared: Prepared::default() }
 }
 
 fn hello(extensions: Extensions) -> Message {
@@ -120,6 +120,7 @@ fn later() -> Named {
     let offer =
         Offer { rewrite: 9, languages: [Language::Wasm, Language::Other(7)].into(), extensions: some(), ..offer() };
     let report = Payload::Blob { hash: HASH, len: 1 };
+    let prepared = Prepared { instances: 4, gas: Gas(1_000_000) };
     vec![
         ("hello_extended", hello(some())),
         ("offer_extended", Message::Offer(offer.clone())),
@@ -131,7 +132,11 @@ fn later() -> Named {
         ),
         ("refuse_rewrite", Message::Refuse { attempt: ATTEMPT, reason: RefuseReason::OtherRewrite }),
         ("refuse_unknown", Message::Refuse { attempt: ATTEMPT, reason: RefuseReason::Unknown }),
-        ("deliver_extended", Message::Deliver { attempt: ATTEMPT, report, extensions: some() }),
+        ("deliver_extended", Message::Deliver { attempt: ATTEMPT, report: report.clone(), extensions: some() }),
+        (
+            "deliver_prepared",
+            Message::Deliver { attempt: ATTEMPT, report, extensions: Extensions::of_prepared(prepared) },
+        ),
     ]
 }
 
@@ -243,6 +248,9 @@ fn the_first_version_leaves_out_what_it_has_no_words_for() {
     let heard = |message: &Message| wire::decode(Version::V1, &wire::encode(Version::V1, message).unwrap()).unwrap();
     assert_eq!(heard(&hello(some())), hello(none()));
     assert_eq!(heard(&find(9)), find(8));
+    let deliver =
+        |extensions| Message::Deliver { attempt: ATTEMPT, report: Payload::Blob { hash: HASH, len: 1 }, extensions };
+    assert_eq!(heard(&deliver(Extensions::of_prepared(Prepared { instances: 4, gas: Gas(9) }))), deliver(none()));
     let refuse = |reason| Message::Refuse { attempt: ATTEMPT, reason };
     assert_eq!(heard(&refuse(RefuseReason::OtherRewrite)), refuse(RefuseReason::TooDemanding));
     // Its reader would take an offer of another rewrite for one of its own.

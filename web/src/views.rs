@@ -8,7 +8,6 @@ use p2pnet_browser::{Device, Health, Hears, NodeRuntime, Settings, StartError};
 use p2pnet_shared::{
     api::{Event, JobSummary, NetworkView},
     id::JobId,
-    job::kinds::summary,
     node::Listing,
 };
 use wasm_bindgen_futures::spawn_local;
@@ -43,8 +42,6 @@ pub struct Views {
     pub network: Option<Rc<NetworkView>>,
     /// Newest first; absent until the node first answers.
     pub jobs: Option<Rc<[JobSummary]>>,
-    /// Each job in one line, where it can be said so.
-    pub lines: Rc<BTreeMap<JobId, Rc<str>>>,
     /// Goes up when a job changes.
     pub revisions: Rc<BTreeMap<JobId, u64>>,
     /// What the person lends.
@@ -227,25 +224,8 @@ async fn refresh(runtime: &NodeRuntime, views: &mut Views, stale: &mut Stale) {
     if stale.jobs {
         let jobs = runtime.handle().jobs(Listing::everything()).await.ok().flatten().unwrap_or_default();
         if views.jobs.as_deref() != Some(jobs.as_slice()) {
-            read_lines(runtime, views, &jobs).await;
             views.jobs = Some(jobs.into());
         }
     }
     *stale = Stale::default();
-}
-
-/// A list tells a job's kind only; what was submitted is asked for once a job.
-async fn read_lines(runtime: &NodeRuntime, views: &mut Views, jobs: &[JobSummary]) {
-    let listed = |id: &JobId| jobs.iter().any(|job| job.id == *id);
-    if !views.lines.keys().all(listed) {
-        Rc::make_mut(&mut views.lines).retain(|id, _| listed(id));
-    }
-    for job in jobs {
-        if !views.lines.contains_key(&job.id)
-            && let Ok(Some(status)) = runtime.handle().job(job.id).await
-        {
-            let line = summary::of(&status.source).unwrap_or_default();
-            Rc::make_mut(&mut views.lines).insert(job.id, line.into());
-        }
-    }
 }

@@ -59,7 +59,7 @@ impl Interpreter {
         self.modules.remove(&module);
     }
 
-    /// One call in a fresh instance, all in postcard.
+    /// One call in a fresh instance, and what preparing that took, all in postcard.
     pub fn call(&mut self, module: u32, common: Option<Vec<u8>>, own: &[u8], limits: &[u8]) -> Vec<u8> {
         // Nothing that is interpreted stands ready, so nobody asks for the name.
         let common = common.as_deref().map(|bytes| Common { name: Hash([0; 32]), bytes });
@@ -67,6 +67,6 @@ impl Interpreter {
             (Some(module), Some(limits)) => self.wasmi.call(module, Input { common, own }, &limits),
             (Some(_) | None, _) => CallOutcome { output: Err(Trap::HostFailed), gas: p2pnet_shared::units::Gas(0) },
         };
-        encode(&Outcome::from(outcome)).unwrap_or_default()
+        encode(&(Outcome::from(outcome), self.wasmi.take_prepared())).unwrap_or_default()
     }
 }

@@ -12,7 +12,7 @@ use js_sys::{
 };
 use p2pnet_shared::{
     engine::{
-        CallOutcome, Engine, EngineName, Input, Limits, Trap, Watch,
+        CallOutcome, Engine, EngineName, Input, Limits, Prepared, Trap, Watch,
         drive::{self, Guest, INIT, Settings, Stop},
         standing::{Kind, Rewind, Standing, memories_for_each},
     },
@@ -54,6 +54,7 @@ pub struct BrowserEngine {
     hook: Option<Hook>,
     exhausted: Rc<Cell<bool>>,
     standing: Standing<BrowserGuest>,
+    prepared: Prepared,
     /// Of the next module.
     number: u64,
 }
@@ -125,7 +126,8 @@ impl Default for BrowserEngine {
     fn default() -> Self {
         let standing = Standing::new(MOST_STANDING, TINY_GAS);
         let memories = memories_for_each(MEMORIES, most_workers(), MEMORIES_NEEDED);
-        Self { hook: None, exhausted: Rc::default(), standing: standing.with_memories(memories), number: 0 }
+        let (standing, prepared) = (standing.with_memories(memories), Prepared::default());
+        Self { hook: None, exhausted: Rc::default(), standing, prepared, number: 0 }
     }
 }
 
@@ -199,7 +201,7 @@ impl Engine for BrowserEngine {
         }
         let slice = self.hook.as_ref().map(|_| SLICE);
         let (hook, exhausted, standing) = (self.hook.as_ref(), &self.exhausted, &mut self.standing);
-        let outcome = drive::call(&module.facts, input, limits, slice, || {
+        let outcome = drive::call(&module.facts, input, limits, slice, &mut self.prepared, || {
             let fresh = || BrowserGuest::new(&module.module, hook, exhausted);
             // What stands ready may be what there is no room for another beside.
             fresh().or_else(|error| if standing.clear() { fresh() } else { Err(error) }).map_err(|_| {
@@ -209,6 +211,12 @@ impl Engine for BrowserEngine {
         });
         self.standing.saw(kind, &outcome);
         outcome
+    }
+
+    fn take_prepared(&mut self) -> Prepared {
+        let mut prepared = std::mem::take(&mut self.prepared);
+        prepared += self.standing.take_prepared();
+        prepared
     }
 }
 

@@ -3,7 +3,7 @@
 
 use js_sys::Reflect;
 use p2pnet_shared::{
-    engine::{CallOutcome, Input, Limits, Trap, Watch},
+    engine::{CallOutcome, Input, Limits, Prepared, Trap, Watch},
     units::Gas,
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
@@ -67,14 +67,20 @@ impl Interpreter {
         self.interpreting.forget(module);
     }
 
-    /// One call in a fresh instance.
-    pub fn call(&self, InterpretedModule(module): InterpretedModule, input: Input<'_>, limits: &Limits) -> CallOutcome {
+    /// One call in a fresh instance, and what preparing that took.
+    pub fn call(
+        &self,
+        InterpretedModule(module): InterpretedModule,
+        input: Input<'_>,
+        limits: &Limits,
+    ) -> (CallOutcome, Prepared) {
         let said = protocol::encode(limits).and_then(|limits| {
             let common = input.common.map(|common| common.bytes);
             let outcome = self.interpreting.call(module, common, input.own, &limits).ok()?;
-            protocol::decode::<protocol::Outcome>(&outcome)
+            protocol::decode::<(protocol::Outcome, Prepared)>(&outcome)
         });
-        said.map_or(CallOutcome { output: Err(Trap::HostFailed), gas: Gas(0) }, CallOutcome::from)
+        let failed = CallOutcome { output: Err(Trap::HostFailed), gas: Gas(0) };
+        said.map_or((failed, Prepared::default()), |(outcome, prepared)| (outcome.into(), prepared))
     }
 }
 

@@ -10,7 +10,7 @@ pub use browser::{BrowserEngine, BrowserModule};
 pub use interpreter::{GO_ON, InterpretedModule, Interpreter, trap_of};
 use js_sys::WebAssembly::Module;
 use p2pnet_shared::{
-    engine::{CallOutcome, Engine, EngineName, Input, Limits, Trap, Watch},
+    engine::{CallOutcome, Engine, EngineName, Input, Limits, Prepared, Trap, Watch},
     kernel::Facts,
 };
 
@@ -20,6 +20,8 @@ pub struct Engines {
     browser: BrowserEngine,
     /// Once it was needed.
     interpreter: Option<Interpreter>,
+    /// What preparing instances took there.
+    prepared: Prepared,
 }
 
 /// A kernel made ready by the engine that will run it.
@@ -103,6 +105,13 @@ impl Engines {
         }
     }
 
+    /// What preparing instances took since this was last asked.
+    pub fn take_prepared(&mut self) -> Prepared {
+        let mut prepared = std::mem::take(&mut self.prepared);
+        prepared += self.browser.take_prepared();
+        prepared
+    }
+
     /// One call, as in a fresh instance. One that the browser's own stack is too small for, or has no memory for, is made again
     /// on wasmi, whose stack is as large as a kernel's may be; its answer counts.
     pub fn call(&mut self, loaded: &Loaded, input: Input<'_>, limits: &Limits) -> Answer {
@@ -118,7 +127,11 @@ impl Engines {
         };
         match &self.interpreter {
             Some(interpreter) => Answer::Outcome(match loaded.interpreted(interpreter) {
-                Ok(module) => interpreter.call(module, input, limits),
+                Ok(module) => {
+                    let (outcome, prepared) = interpreter.call(module, input, limits);
+                    self.prepared += prepared;
+                    outcome
+                }
                 // What it cannot read says nothing about the kernel.
                 Err(_) => outcome,
             }),

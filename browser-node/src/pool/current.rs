@@ -1,6 +1,6 @@
 //! A batch on its way through a worker: what is known of it so far, and the report that it ends in, whatever happens.
 
-use p2pnet_shared::engine::{BatchReport, CallOutcome, EngineName, Trap, batch::Gathering};
+use p2pnet_shared::engine::{BatchReport, CallOutcome, EngineName, Prepared, Trap, batch::Gathering};
 use p2pnet_shared::units::Gas;
 
 /// A worker that was asked to stop looks within some milliseconds; one that does not is terminated.
@@ -107,8 +107,8 @@ impl Current {
     }
 
     /// The worker said that it is done.
-    pub fn end(self, busy_micros: u64) -> (Finish, BatchReport) {
-        (self.finish, BatchReport { engine: self.engine, outcomes: self.outcomes, busy_micros })
+    pub fn end(self, busy_micros: u64, prepared: Prepared) -> (Finish, BatchReport) {
+        (self.finish, BatchReport { engine: self.engine, outcomes: self.outcomes, busy_micros, prepared })
     }
 
     /// The worker was stopped or died: what was done is kept, and the call that it was in ends in `trap`.
@@ -117,7 +117,9 @@ impl Current {
             self.outcomes.push(CallOutcome { output: Err(trap), gas: Gas(0) });
         }
         let busy_millis = (self.ran_millis(now) - self.rested_millis).max(0.0);
-        (self.finish, BatchReport { engine: self.engine, outcomes: self.outcomes, busy_micros: micros(busy_millis) })
+        // What it prepared, it had yet to say.
+        let (busy_micros, prepared) = (micros(busy_millis), Prepared::default());
+        (self.finish, BatchReport { engine: self.engine, outcomes: self.outcomes, busy_micros, prepared })
     }
 }
 
@@ -227,7 +229,7 @@ mod tests {
     fn a_worker_that_says_too_much_is_not_believed() {
         let mut current = Current::new(1, 1, 100.0, 0.0, EngineName::Wasmi, Box::new(|_| ()));
         current.take(EngineName::Browser, [done(1), done(2)].into_iter());
-        let (_, report) = current.end(5);
+        let (_, report) = current.end(5, Prepared::default());
         assert_eq!(report.outcomes, [done(1)]);
     }
 }

@@ -429,13 +429,15 @@ impl State {
                 current.rest(millis, monotonic_millis());
                 None
             }
-            (Said::Done { run, engine, outcomes, busy_micros }, Doing::Running(current)) if current.run == run => {
+            (Said::Done { run, engine, outcomes, busy_micros, prepared }, Doing::Running(current))
+                if current.run == run =>
+            {
                 self.engine = engine;
                 current.take(engine, outcomes.into_iter().map(Into::into));
                 let Doing::Running(current) = std::mem::replace(&mut member.doing, Doing::Idle) else { return None };
                 self.lanes.end(run);
                 self.modules.abandon(id);
-                Some(current.end(busy_micros))
+                Some(current.end(busy_micros, prepared))
             }
             // Said of a run that is no longer this worker's.
             (Said::Outcomes { .. } | Said::Resting { .. } | Said::Done { .. } | Said::Failed { .. }, _) => None,

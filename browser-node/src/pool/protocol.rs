@@ -1,7 +1,7 @@
 //! What the page and a worker say to each other: postcard in one buffer that changes hands without being copied.
 
 use p2pnet_shared::{
-    engine::{CallOutcome, EngineName, Limits, Trap},
+    engine::{CallOutcome, EngineName, Limits, Prepared, Trap},
     id::Hash,
     kernel::Facts,
     units::Gas,
@@ -69,7 +69,7 @@ pub enum Said {
     /// The worker sleeps to keep to its share of the core; that time is not the kernel's.
     Resting { run: u64, millis: u32 },
     /// The batch is over: the outcomes not yet said.
-    Done { run: u64, engine: EngineName, outcomes: Vec<Outcome>, busy_micros: u64 },
+    Done { run: u64, engine: EngineName, outcomes: Vec<Outcome>, busy_micros: u64, prepared: Prepared },
     /// A call needed the interpreter and could not have it, for this reason; or it could, after that.
     NoInterpreter { reason: Option<String> },
     /// The worker's own code failed; it is of no more use.
@@ -137,7 +137,8 @@ mod tests {
             Outcome::from(CallOutcome { output: Ok(vec![1, 2]), gas: Gas(5) }),
             Outcome::from(CallOutcome { output: Err(Trap::OutOfGas), gas: Gas(6) }),
         ];
-        let said = Said::Done { run: 1, engine: EngineName::Wasmi, outcomes, busy_micros: 77 };
+        let prepared = Prepared { instances: 1, gas: Gas(9) };
+        let said = Said::Done { run: 1, engine: EngineName::Wasmi, outcomes, busy_micros: 77, prepared };
         let bytes = encode(&said).unwrap();
         assert_eq!(decode::<Said>(&bytes).unwrap(), said);
         assert_eq!(decode::<Said>(&bytes[..bytes.len() - 1]), None);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use js_sys::WebAssembly::Module;
 use p2pnet_shared::{
-    engine::{Input, Limits, Trap, Watch},
+    engine::{Input, Limits, Prepared, Trap, Watch},
     id::Hash,
     kernel,
 };
@@ -79,6 +79,11 @@ impl Kernels {
     /// One call.
     pub fn call(&mut self, loaded: &Loaded, input: Input<'_>, limits: &Limits) -> Answer {
         self.engines.call(loaded, input, limits)
+    }
+
+    /// What preparing instances took since this was last asked.
+    pub fn take_prepared(&mut self) -> Prepared {
+        self.engines.take_prepared()
     }
 
     /// Checks, rewrites and compiles.

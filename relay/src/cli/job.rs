@@ -6,6 +6,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use p2pnet_client::{Client, Error, Given};
 use p2pnet_shared::{
     api::JobStatus,
+    engine::Prepared,
     id::{Hash, JobId},
     job::{
         JobState,
@@ -136,6 +137,14 @@ pub async fn describe(client: &Client, id: &str, json: bool) -> Result<(), Failu
         say(format_args!("remains    about {}", text::seconds(seconds)))?;
     }
     say(format_args!("gas        {}", text::grouped(progress.gas.0)))?;
+    if !progress.prepared.is_nothing() {
+        let Prepared { instances, gas } = progress.prepared;
+        say(format_args!(
+            "prepared   {} instances, {} gas beside that",
+            text::grouped(instances),
+            text::grouped(gas.0)
+        ))?;
+    }
     say(format_args!("submitted  {}", text::ago(summary.created_at, now)))?;
     say(format_args!("time       waited {} ms, ran {} ms", elapsed.waited.0, elapsed.ran.0))?;
     say(format_args!(

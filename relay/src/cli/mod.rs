@@ -10,6 +10,7 @@ pub mod json_text;
 pub mod kinds;
 pub mod node;
 pub mod output;
+pub mod terminal;
 pub mod text;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};

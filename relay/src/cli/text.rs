@@ -39,6 +39,14 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
+/// The text, if it has at most so many characters, or its beginning, and a sign that there is more.
+pub fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
 /// `12s ago`, `3h ago`.
 pub fn ago(then: Moment, now: Moment) -> String {
     format!("{} ago", seconds((now - then).0 / 1000))

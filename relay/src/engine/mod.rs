@@ -18,7 +18,7 @@ use std::{
 };
 
 use p2pnet_shared::{
-    engine::{CallOutcome, Engine, EngineName, Input, Limits, Trap, WasmiEngine, WasmiModule, Watch},
+    engine::{CallOutcome, Engine, EngineName, Input, Limits, Prepared, Trap, WasmiEngine, WasmiModule, Watch},
     units::Gas,
 };
 
@@ -92,6 +92,15 @@ impl NativeEngines {
     /// files, memory, addresses. Calls were made on the other one, if that could.
     pub fn lacked(&mut self) -> bool {
         std::mem::take(&mut self.lacked)
+    }
+
+    /// What preparing instances took since this was last asked, on either engine.
+    pub fn take_prepared(&mut self) -> Prepared {
+        let mut prepared = self.wasmi.take_prepared();
+        if let Some(wasmtime) = &mut self.wasmtime {
+            prepared += wasmtime.take_prepared();
+        }
+        prepared
     }
 
     /// Makes a rewritten kernel ready. Share the module among threads.

@@ -14,7 +14,7 @@ use std::{
 
 use p2pnet_shared::{
     engine::{
-        CallOutcome, Engine, EngineName, Input, Limits, Trap, Watch,
+        CallOutcome, Engine, EngineName, Input, Limits, Prepared, Trap, Watch,
         drive::{self, Guest, INIT, Settings, Stop},
         standing::{Kind, Rewind, Standing},
     },
@@ -72,6 +72,7 @@ pub struct WasmtimeEngine {
     /// Makes what stands ready, which lives for long and so needs no pool.
     lasting: Compiler,
     standing: Standing<WasmtimeGuest>,
+    prepared: Prepared,
 }
 
 /// A compiled kernel. Cheap to clone.
@@ -173,7 +174,8 @@ impl WasmtimeEngine {
     fn made_of(compiler: Compiler, folder: Option<Arc<CompiledFolder>>) -> Result<Self, wasmtime::Error> {
         let lasting = Compiler::new(&config(None))?;
         let (lasting_watch, standing) = (Arc::default(), Standing::new(MOST_STANDING, TINY_GAS));
-        Ok(Self { compiler, folder, watch: None, lasting_watch, lasting, standing })
+        let prepared = Prepared::default();
+        Ok(Self { compiler, folder, watch: None, lasting_watch, lasting, standing, prepared })
     }
 
     /// Whether instances come from memory that is kept for them.
@@ -319,6 +321,7 @@ impl Clone for WasmtimeEngine {
             lasting_watch: Arc::new(Mutex::new(self.watch.clone())),
             lasting: self.lasting.clone(),
             standing: Standing::new(MOST_STANDING, TINY_GAS),
+            prepared: Prepared::default(),
         }
     }
 }
@@ -370,7 +373,7 @@ impl Engine for WasmtimeEngine {
                 return outcome;
             }
             let (compiler, watch, standing) = (&self.compiler, &self.watch, &mut self.standing);
-            let outcome = drive::call(&module.facts, input, limits, slice, || {
+            let outcome = drive::call(&module.facts, input, limits, slice, &mut self.prepared, || {
                 let fresh = || WasmtimeGuest::new(compiler, &module.ready, &module.items, watch.clone());
                 // What stands ready may be what there is no room for another beside.
                 fresh().or_else(|| if standing.clear() { fresh() } else { None }).ok_or(Trap::HostFailed)
@@ -381,6 +384,12 @@ impl Engine for WasmtimeEngine {
             outcome
         };
         with_room(call).unwrap_or(CallOutcome { output: Err(Trap::HostFailed), gas: Gas(0) })
+    }
+
+    fn take_prepared(&mut self) -> Prepared {
+        let mut prepared = std::mem::take(&mut self.prepared);
+        prepared += self.standing.take_prepared();
+        prepared
     }
 }
 

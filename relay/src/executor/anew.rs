@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use p2pnet_shared::engine::{Batch, BatchReport, CallOutcome, EngineName, Trap, batch::Gathering};
+use p2pnet_shared::engine::{Batch, BatchReport, CallOutcome, EngineName, Prepared, Trap, batch::Gathering};
 
 use super::{
     Order, Shared, Stop,
@@ -83,6 +83,7 @@ struct Whole {
     outcomes: Vec<CallOutcome>,
     engine: EngineName,
     busy_micros: u64,
+    prepared: Prepared,
 }
 
 impl Whole {
@@ -92,18 +93,21 @@ impl Whole {
             outcomes: Vec::new(),
             engine: EngineName::Wasmi,
             busy_micros: 0,
+            prepared: Prepared::default(),
         }
     }
 
     fn add(&mut self, part: BatchReport) {
         self.engine = self.engine.max(part.engine);
         self.busy_micros = self.busy_micros.saturating_add(part.busy_micros);
+        self.prepared += part.prepared;
         self.outcomes.extend(part.outcomes.into_iter().map_while(|outcome| self.gathering.take(outcome)));
     }
 
     fn with(mut self, last: BatchReport) -> BatchReport {
         self.add(last);
-        BatchReport { engine: self.engine, outcomes: self.outcomes, busy_micros: self.busy_micros }
+        let Self { gathering: _, outcomes, engine, busy_micros, prepared } = self;
+        BatchReport { engine, outcomes, busy_micros, prepared }
     }
 }
 
@@ -115,7 +119,7 @@ mod tests {
 
     fn part(engine: EngineName, outputs: Vec<Result<Vec<u8>, Trap>>) -> BatchReport {
         let outcomes = outputs.into_iter().map(|output| CallOutcome { output, gas: Gas(1) }).collect();
-        BatchReport { engine, outcomes, busy_micros: 5 }
+        BatchReport { engine, outcomes, busy_micros: 5, prepared: Prepared { instances: 1, gas: Gas(7) } }
     }
 
     fn batch(calls: usize) -> Batch {
@@ -128,6 +132,7 @@ mod tests {
         whole.add(part(EngineName::Wasmtime, vec![Ok(vec![1])]));
         let report = whole.with(part(EngineName::Wasmi, vec![Ok(vec![2]), Err(Trap::Trapped)]));
         assert_eq!((report.engine, report.busy_micros), (EngineName::Wasmtime, 10));
+        assert_eq!(report.prepared, Prepared { instances: 2, gas: Gas(14) });
         let outputs: Vec<_> = report.outcomes.into_iter().map(|outcome| outcome.output).collect();
         assert_eq!(outputs, [Ok(vec![1]), Ok(vec![2]), Err(Trap::Trapped)]);
     }

@@ -28,7 +28,7 @@ use std::{
 use futures::channel::mpsc;
 use p2pnet_net::host::HostFact;
 use p2pnet_shared::{
-    engine::{Batch, BatchReport, CallOutcome, EngineName, Trap},
+    engine::{Batch, BatchReport, CallOutcome, EngineName, Prepared, Trap},
     node::RunId,
     units::Gas,
 };
@@ -419,6 +419,7 @@ fn nothing(trap: Trap) -> BatchReport {
         engine: EngineName::Wasmi,
         outcomes: vec![CallOutcome { output: Err(trap), gas: Gas(0) }],
         busy_micros: 0,
+        prepared: Prepared::default(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use p2pnet_shared::{
     engine::{
-        BatchReport, CallOutcome, EngineName, Input, Trap, batch,
+        BatchReport, CallOutcome, EngineName, Input, Prepared, Trap, batch,
         pace::{Pace, Rhythm},
     },
     units::Gas,
@@ -48,7 +48,8 @@ pub fn guarded(engines: &mut NativeEngines, kernels: &Kernels, order: Order) -> 
 
 fn run(engines: &mut NativeEngines, kernels: &Kernels, order: Order) -> Ran {
     let Order { run: _, kernel, batch, cpu_percent, asked } = order;
-    let mut report = BatchReport { engine: EngineName::Wasmi, outcomes: Vec::new(), busy_micros: 0 };
+    let mut report =
+        BatchReport { engine: EngineName::Wasmi, outcomes: Vec::new(), busy_micros: 0, prepared: Prepared::default() };
     let module = match kernels.get(engines, batch.kernel, &kernel) {
         Ok(module) => module,
         Err(trap) => {
@@ -67,6 +68,7 @@ fn run(engines: &mut NativeEngines, kernels: &Kernels, order: Order) -> Ran {
             outcome
         }
     });
+    report.prepared = engines.take_prepared();
     report.busy_micros = u64::try_from(control.busy().as_micros()).unwrap_or(u64::MAX);
     Ran { report, worn: engines.lacked() }
 }

@@ -26,6 +26,7 @@ use super::{
     limits,
     owners::Asker,
     submission::Submission,
+    wait,
 };
 use crate::host;
 
@@ -130,6 +131,8 @@ pub async fn stop(
         return Err(Refused(unknown(&id.to_string())));
     }
     app.store.writer().flush().await.map_err(|trouble| trouble.refusal_of_a_stop(state))?;
+    // The node hears a moment later that it is on disk, and says so of the job from then on.
+    wait::ended(&app, id, limits::TOLD_OF_A_STOP).await;
     Ok(Json(Stopped { id, state }))
 }
 

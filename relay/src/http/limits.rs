@@ -176,6 +176,8 @@ pub const WAITERS: Bounds = Bounds {
 };
 /// The longest that a question waits; whoever wants more asks again.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// How long the node may take to hear that a stop, which is answered then, is on disk.
+pub const TOLD_OF_A_STOP: Duration = Duration::from_secs(5);
 /// Jobs in a list, unless told otherwise, and at most.
 pub const JOBS_IN_A_LIST: usize = 1_000;
 /// Bytes of a list; the jobs behind them are on its next page.

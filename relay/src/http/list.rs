@@ -272,6 +272,7 @@ mod tests {
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
                 .collect::<BTreeMap<_, _>>(),
             kind: "map".to_owned(),
+            computes: None,
             state: JobState::Queued,
             waiting: None,
             error: None,

@@ -179,8 +179,8 @@ mod tests {
         let node = p2pnet_shared::id::NodeId([7; 32]).to_string();
         let refusal = json!({"code": "invalid_formula", "message": "m", "hint": "h", "at": 3});
         let summary = json!({
-            "id": id, "name": "nightly", "labels": {"team": "physics"}, "kind": "map", "state": "running", "waiting": {"code": "connecting", "nodes": 2}, "error": refusal, "failed_parts": 2,
-            "progress": {"units_total": 1, "units_done": 0, "units_running": 1, "gas": 5, "percent": 0, "remaining_seconds": 9},
+            "id": id, "name": "nightly", "labels": {"team": "physics"}, "kind": "map", "computes": "x", "state": "running", "waiting": {"code": "connecting", "nodes": 2}, "error": refusal, "failed_parts": 2,
+            "progress": {"units_total": 1, "units_done": 0, "units_running": 1, "gas": 5, "prepared": {"instances": 1, "gas": 2}, "percent": 0, "remaining_seconds": 9},
             "created_at": 1, "finished_at": 2
         });
         let typed: JobSummary = serde_json::from_value(summary.clone()).unwrap();
@@ -191,7 +191,7 @@ mod tests {
             "policy": {"priority": "high", "retries": 3},
             "elapsed": {"waited": 1, "ran": 2}, "source": "{}", "attempts_total": 1, "partial": "1",
             "attempts": [{"id": 1, "span": {"start": 0, "end": 1}, "tasks": 1, "node": node, "state": "accepted",
-                "engine": EngineName::Wasmtime, "gas": 1, "assigned_at": 1, "ended_at": 2, "error": refusal}],
+                "engine": EngineName::Wasmtime, "gas": 1, "prepared": {"instances": 1, "gas": 2}, "assigned_at": 1, "ended_at": 2, "error": refusal}],
             "nodes": [{"node": node, "units": 1, "tasks": 1, "gas": 1}]
         })
         .as_object()

@@ -111,7 +111,7 @@ pub async fn without_query(request: Request, next: Next) -> Result<Response, Ref
 }
 
 /// Returns when the job has ended or is gone, the time is over, or the relay stops.
-async fn ended(app: &App, id: JobId, patience: Duration) {
+pub(super) async fn ended(app: &App, id: JobId, patience: Duration) {
     let until = Instant::now() + patience;
     // Before the first look: an end between the two is not missed.
     let mut ends = app.ends.0.subscribe();

@@ -105,10 +105,10 @@ fn bytes_of(event: &Event) -> usize {
     let fixed = size_of::<Event>();
     match event {
         Event::Job(summary) => {
-            let JobSummary { name, labels, kind, error, .. } = &**summary;
+            let JobSummary { name, labels, kind, computes, error, .. } = &**summary;
             let of_labels = labels.iter().map(|(key, value)| key.len() + value.len() + 2 * size_of::<String>());
             let of_error = error.iter().map(|refusal| refusal.message.len() + refusal.hint.len());
-            let texts = name.iter().chain([kind]).map(String::len);
+            let texts = name.iter().chain(computes).chain([kind]).map(String::len);
             fixed + size_of::<JobSummary>() + texts.chain(of_labels).chain(of_error).sum::<usize>()
         }
         Event::JobRemoved { id: _ } | Event::Network => fixed,
@@ -324,6 +324,7 @@ mod tests {
             name: None,
             labels: std::collections::BTreeMap::new(),
             kind: "map".to_owned(),
+            computes: None,
             state: JobState::Running,
             waiting: None,
             error: None,

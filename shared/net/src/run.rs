@@ -287,15 +287,13 @@ impl<H: Host> Loop<H> {
             }
             // What these two order is with the host before the answer goes: who asked may wait for the store then.
             Command::Cancel(id, reply) => {
-                let running = self.node.summary(id).is_some_and(|job| !job.state.is_final());
+                let running = self.node.has_ended(id) == Some(false);
                 self.node.handle(now, Input::Cancelled { id });
                 self.carry_out(now);
                 _ = reply.send(running);
             }
             Command::Remove(id, reply) => {
-                let is_over =
-                    self.node.is_over(id).is_some() && self.node.summary(id).is_none_or(|job| job.state.is_final());
-                let finished = is_over || self.node.left_alone(id).is_some();
+                let finished = self.node.has_ended(id) == Some(true) || self.node.left_alone(id).is_some();
                 self.node.handle(now, Input::Removed { id });
                 self.carry_out(now);
                 _ = reply.send(finished);

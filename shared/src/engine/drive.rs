@@ -2,7 +2,7 @@
 //!
 //! An engine only says how to do each step ([`Guest`]); order, checks and what a failure is called are decided here.
 
-use super::{CallOutcome, Input, Limits, Trap};
+use super::{CallOutcome, Input, Limits, Prepared, Trap};
 use crate::{
     kernel::{Facts, PAGE_BYTES, TrapReason, exports},
     units::Gas,
@@ -90,12 +90,14 @@ pub trait Guest {
     fn read(&mut self, pointer: u32, length: u32) -> Option<Vec<u8>>;
 }
 
-/// Carries out one call. `slice` is the gas after which the guest's hook is called, if it has one. `instantiate` is only asked if the limits allow an instance at all.
+/// Carries out one call. `slice` is the gas after which the guest's hook is called, if it has one. `instantiate` is only asked
+/// if the limits allow an instance at all. What preparing that takes is added to `prepared`.
 pub fn call<G: Guest>(
     facts: &Facts,
     input: Input<'_>,
     limits: &Limits,
     slice: Option<i64>,
+    prepared: &mut Prepared,
     instantiate: impl FnOnce() -> Result<G, Trap>,
 ) -> CallOutcome {
     let none = |trap| CallOutcome { output: Err(trap), gas: Gas(0) };
@@ -108,10 +110,11 @@ pub fn call<G: Guest>(
         Err(trap) => return none(trap),
     };
     let settings = Settings::of(limits, slice, pages);
-    if facts.init
-        && let Err(trap) = prepare(&mut guest, facts, input, settings)
-    {
-        return CallOutcome { output: Err(trap), gas: used(&mut guest, settings) };
+    if facts.init {
+        match prepare(&mut guest, facts, input, settings) {
+            Ok(gas) => prepared.add(gas),
+            Err(trap) => return CallOutcome { output: Err(trap), gas: used(&mut guest, settings) },
+        }
     }
     if guest.set(settings).is_err() {
         return none(Trap::HostFailed);
@@ -149,13 +152,13 @@ fn used<G: Guest>(guest: &mut G, settings: Settings) -> Gas {
 }
 
 /// Prepares a fresh instance of a kernel with an `init`, which gets what all calls share. What that takes is none of a call's:
-/// it is the same for a call in an instance that was prepared before.
+/// it is the same for a call in an instance that was prepared before. Gives the gas of it.
 pub(super) fn prepare<G: Guest>(
     guest: &mut G,
     facts: &Facts,
     input: Input<'_>,
     settings: Settings,
-) -> Result<(), Trap> {
+) -> Result<Gas, Trap> {
     guest.set(settings).map_err(|_| Trap::HostFailed)?;
     for name in &facts.start {
         guest.start(name).map_err(|stop| trap(guest, stop))?;
@@ -168,7 +171,8 @@ pub(super) fn prepare<G: Guest>(
     }
     guest.init(pointer, length).map_err(|stop| trap(guest, stop))?;
     let (left, reserve) = guest.gas_left();
-    if left.saturating_add(reserve) < 0 { Err(Trap::OutOfGas) } else { Ok(()) }
+    let left = left.saturating_add(reserve);
+    if left < 0 { Err(Trap::OutOfGas) } else { Ok(settings.used(left)) }
 }
 
 /// A call in an instance that is prepared.

@@ -9,7 +9,7 @@ pub mod pace;
 pub mod standing;
 mod wasmi;
 
-use std::sync::Arc;
+use std::{ops::AddAssign, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +126,38 @@ pub trait Engine {
 
     /// One call, as in a fresh instance.
     fn call(&mut self, module: &Self::Module, input: Input<'_>, limits: &Limits) -> CallOutcome;
+
+    /// What preparing instances took since this was last asked.
+    fn take_prepared(&mut self) -> Prepared;
+}
+
+/// Instances that were prepared by the `init` of a kernel ([`drive::INIT`]), and the gas of that, which is none of any call's:
+/// how many there are depends on who computes, and where a call is made on what stands ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepared {
+    /// How many.
+    pub instances: u64,
+    /// Gas of all of them.
+    pub gas: Gas,
+}
+
+impl Prepared {
+    /// Whether nothing was.
+    pub fn is_nothing(&self) -> bool {
+        self.instances == 0
+    }
+
+    /// One more instance.
+    fn add(&mut self, gas: Gas) {
+        *self += Prepared { instances: 1, gas };
+    }
+}
+
+impl AddAssign for Prepared {
+    fn add_assign(&mut self, more: Prepared) {
+        self.instances = self.instances.saturating_add(more.instances);
+        self.gas += more.gas;
+    }
 }
 
 /// What a call gets.
@@ -200,4 +232,6 @@ pub struct BatchReport {
     pub outcomes: Vec<CallOutcome>,
     /// Processor time used, in microseconds, as the host measured it. Informs sizing; never pays.
     pub busy_micros: u64,
+    /// What preparing instances for it took beside its calls.
+    pub prepared: Prepared,
 }

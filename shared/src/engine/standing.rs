@@ -9,7 +9,7 @@
 //! input of any length: what a model or a table takes is then paid once a thread. One such stands at a time.
 
 use super::{
-    CallOutcome, Input, Limits,
+    CallOutcome, Input, Limits, Prepared,
     drive::{self, Guest, Settings},
 };
 use crate::{
@@ -58,6 +58,7 @@ pub struct Standing<G> {
     now: u64,
     /// Of those, made in what stood ready.
     calls: u64,
+    prepared: Prepared,
 }
 
 /// Calls that begin alike: what they do until their input is written is the same.
@@ -105,7 +106,8 @@ struct Counted {
 impl<G: Rewind> Standing<G> {
     /// None yet; so many at most, for calls of at most so much gas.
     pub fn new(most: usize, most_gas: Gas) -> Self {
-        Self { most, most_memories: usize::MAX, most_gas, guests: Vec::new(), counted: Vec::new(), now: 0, calls: 0 }
+        let (guests, counted, prepared) = (Vec::new(), Vec::new(), Prepared::default());
+        Self { most, most_memories: usize::MAX, most_gas, guests, counted, now: 0, calls: 0, prepared }
     }
 
     /// The same, with so many memories together at most.
@@ -117,6 +119,11 @@ impl<G: Rewind> Standing<G> {
     /// Calls that were made in what stands ready.
     pub fn calls(&self) -> u64 {
         self.calls
+    }
+
+    /// What preparing instances took since this was last asked.
+    pub fn take_prepared(&mut self) -> Prepared {
+        std::mem::take(&mut self.prepared)
     }
 
     /// The kind of a call. `module` tells the modules of this thread apart.
@@ -203,7 +210,7 @@ impl<G: Rewind> Standing<G> {
         if ready.is_none() && kind.is_prepared() {
             self.guests.retain(|ready| !ready.kind.is_prepared());
         }
-        let ready = ready.or_else(|| Ready::new(kind, facts, input, slice, instantiate()?));
+        let ready = ready.or_else(|| Ready::new(kind, facts, input, slice, &mut self.prepared, instantiate()?));
         let done = ready.and_then(|mut ready| {
             let outcome = ready.call(facts, input, limits, slice)?;
             Some((ready, outcome))
@@ -279,7 +286,14 @@ impl Kind {
 
 impl<G: Rewind> Ready<G> {
     /// Brings a fresh guest to where its calls begin to differ.
-    fn new(kind: Kind, facts: &Facts, input: Input<'_>, slice: Option<i64>, mut guest: G) -> Option<Self> {
+    fn new(
+        kind: Kind,
+        facts: &Facts,
+        input: Input<'_>,
+        slice: Option<i64>,
+        prepared: &mut Prepared,
+        mut guest: G,
+    ) -> Option<Self> {
         let gas = i64::try_from(kind.gas.0).ok()?;
         if facts.initial_pages > kind.pages {
             return None;
@@ -295,7 +309,7 @@ impl<G: Rewind> Ready<G> {
                 Stands::Input { pointer, used: gas.checked_sub(left.checked_add(reserve)?)? }
             }
             Begins::Prepared { .. } => {
-                drive::prepare(&mut guest, facts, input, sliced(kind, slice)).ok()?;
+                prepared.add(drive::prepare(&mut guest, facts, input, sliced(kind, slice)).ok()?);
                 Stands::Prepared
             }
         };
@@ -608,6 +622,10 @@ mod tests {
             assert_eq!(outcome.output.unwrap(), [&own[..1], word, &[1, 0, 0, 0]].concat());
         }
         assert_eq!(made, 3, "once for what they share, and one at a time");
+        let (standing, fresh) = (standing.take_prepared(), here.engine.take_prepared());
+        assert_eq!((standing.instances, fresh.instances), (3, 6), "a fresh instance is prepared for each call");
+        assert!(standing.gas.0 > 30_000 && 2 * standing.gas.0 == fresh.gas.0, "{standing:?} and {fresh:?}");
+        assert!(here.engine.take_prepared().is_nothing(), "it is said once");
     }
 
     #[test]
@@ -632,6 +650,8 @@ mod tests {
         let short = Limits { gas: Gas(5_000), ..limits };
         let outcome = here.engine.call(&here.fresh, input, &short);
         assert_eq!(outcome, CallOutcome { output: Err(Trap::OutOfGas), gas: short.gas });
+        let prepared = here.engine.take_prepared().instances;
+        assert_eq!(prepared, 3, "what ended in its midst is the call's own gas");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use wasmi::{
 };
 
 use super::{
-    CallOutcome, Engine, EngineName, Input, Limits, Trap, Watch,
+    CallOutcome, Engine, EngineName, Input, Limits, Prepared, Trap, Watch,
     drive::{self, Guest, INIT, Settings, Stop},
 };
 use crate::kernel::{Facts, STACK_BYTES, TrapReason, exports};
@@ -26,6 +26,7 @@ pub struct WasmiEngine {
     interpreter: Interpreter,
     watch: Option<Watch>,
     slice: i64,
+    prepared: Prepared,
 }
 
 /// A kernel that wasmi has read. Bodies are translated when they are first called.
@@ -46,7 +47,7 @@ impl WasmiEngine {
             .wasm_extended_const(false)
             .wasm_relaxed_simd(false)
             .ignore_custom_sections(true);
-        Self { interpreter: Interpreter::new(&config), watch: None, slice: SLICE }
+        Self { interpreter: Interpreter::new(&config), watch: None, slice: SLICE, prepared: Prepared::default() }
     }
 
     /// The interpreter as it is set up here, for tests that run modules which are no kernels.
@@ -86,9 +87,13 @@ impl Engine for WasmiEngine {
 
     fn call(&mut self, module: &WasmiModule, input: Input<'_>, limits: &Limits) -> CallOutcome {
         let slice = self.watch.is_some().then_some(self.slice);
-        drive::call(&module.facts, input, limits, slice, || {
+        drive::call(&module.facts, input, limits, slice, &mut self.prepared, || {
             WasmiGuest::new(&self.interpreter, &module.module, self.watch.clone()).ok_or(Trap::HostFailed)
         })
+    }
+
+    fn take_prepared(&mut self) -> Prepared {
+        std::mem::take(&mut self.prepared)
     }
 }
 

@@ -381,6 +381,11 @@ impl Node {
         self.requester.states()
     }
 
+    /// Whether nothing more will happen to a job, whether or not that is kept; `None` when there is none.
+    pub fn has_ended(&self, id: JobId) -> Option<bool> {
+        self.requester.has_ended(id)
+    }
+
     /// Whether a job is over, and that is kept; `None` when there is none.
     pub fn is_over(&self, id: JobId) -> Option<bool> {
         self.requester.is_over(id)
@@ -482,8 +487,8 @@ impl Node {
             Message::Started { attempt } => self.requester.started(core, from, attempt),
             Message::GiveWay { attempt } => self.provider.asked_to_give_way(core, from, attempt),
             Message::Resting { attempt } => self.requester.rests(core, from, attempt),
-            Message::Deliver { attempt, report, extensions: _ } => {
-                self.requester.delivered(core, from, attempt, report)
+            Message::Deliver { attempt, report, extensions } => {
+                self.requester.delivered(core, from, attempt, report, extensions.prepared())
             }
             Message::Settle { attempt } => self.provider.settled(core, from, attempt),
             Message::Cancel { attempts } => {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{MAX_CALLS, WireError};
 use crate::{
     bytes,
-    engine::{BatchReport, CallOutcome, EngineName, Trap},
+    engine::{BatchReport, CallOutcome, EngineName, Prepared, Trap},
     units::Gas,
 };
 
@@ -95,7 +95,8 @@ struct OutcomeOut<'a> {
     gas: u64,
 }
 
-/// The bytes of a report, as they stand in a [`super::Payload`].
+/// The bytes of a report, as they stand in a [`super::Payload`]. What preparing took is said beside them
+/// ([`super::Extensions::of_prepared`]).
 ///
 /// # Errors
 /// [`WireError::Malformed`] if postcard cannot write it.
@@ -130,6 +131,7 @@ impl From<Report> for BatchReport {
             engine: report.engine.into(),
             outcomes: report.outcomes.into_iter().map(outcome).collect(),
             busy_micros: report.busy_micros,
+            prepared: Prepared::default(),
         }
     }
 }

@@ -75,6 +75,16 @@ pub enum Payload {
     },
 }
 
+impl Payload {
+    /// The blob in which the bytes lie, unless they stand here.
+    pub fn blob(&self) -> Option<Hash> {
+        match self {
+            Payload::Inline(_) => None,
+            Payload::Blob { hash, .. } => Some(*hash),
+        }
+    }
+}
+
 /// Why a provider does not take a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefuseReason {

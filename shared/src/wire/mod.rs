@@ -7,6 +7,7 @@
 
 mod batch;
 mod extensions;
+mod keys;
 mod message;
 mod v1;
 mod v2;

@@ -8,6 +8,7 @@ mod first_moments;
 mod kinds;
 mod new_job;
 mod pieces;
+mod prepared;
 mod versions;
 mod workers;
 

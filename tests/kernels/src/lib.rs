@@ -3,6 +3,8 @@
 #[cfg(feature = "escape")]
 pub mod escape;
 #[cfg(feature = "programs")]
+pub mod prepared;
+#[cfg(feature = "programs")]
 pub mod programs;
 
 pub use wasm_encoder;

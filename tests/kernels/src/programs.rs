@@ -113,7 +113,7 @@ fn module(wasi: &str, memory: &str, parts: &str) -> Vec<u8> {
 }
 
 #[allow(clippy::panic)] // for tests only, which should say what is wrong with a text
-fn assemble(text: &str) -> Vec<u8> {
+pub(crate) fn assemble(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use p2pnet_shared::{
     api::{Path, ProviderSettings},
-    engine::{BatchReport, CallOutcome, EngineName},
+    engine::{BatchReport, CallOutcome, EngineName, Prepared},
     id::NodeId,
     kernel::REWRITE_VERSION,
     node::{Effect, HostOrder, Input, Keep, NetworkOrder, Node, NodeConfig, Notice},
@@ -70,7 +70,12 @@ fn main() {
                             .into_iter()
                             .map(|call| CallOutcome { output: Ok(call), gas: Gas(10) })
                             .collect();
-                        let report = BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros };
+                        let report = BatchReport {
+                            engine: EngineName::Wasmi,
+                            outcomes,
+                            busy_micros,
+                            prepared: Prepared::default(),
+                        };
                         nodes[me].handle(now, Input::Executed { run, report });
                     }
                     Effect::Host(HostOrder::Merge { job, merge }) => {

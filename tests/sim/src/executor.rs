@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use p2pnet_shared::{
-    engine::{Batch, BatchReport, CallOutcome, Engine, EngineName, Input, Trap, WasmiEngine, WasmiModule, batch},
+    engine::{
+        Batch, BatchReport, CallOutcome, Engine, EngineName, Input, Prepared, Trap, WasmiEngine, WasmiModule, batch,
+    },
     id::Hash,
     kernel,
     units::Gas,
@@ -32,7 +34,7 @@ impl Executor {
             (None, Some(module)) => engine.call(module, Input::with(batch.common.as_ref(), call), &batch.limits),
             (None, None) => CallOutcome { output: Err(Trap::BrokenContract), gas: Gas(0) },
         });
-        BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros }
+        BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros, prepared: engine.take_prepared() }
     }
 }
 
@@ -60,19 +62,23 @@ pub(crate) fn takes_all_its_time(report: &BatchReport) -> bool {
 /// What a run that was stopped comes to.
 pub fn cancelled() -> BatchReport {
     let outcomes = vec![CallOutcome { output: Err(Trap::Cancelled), gas: Gas(0) }];
-    BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 10 }
+    report(outcomes, 10)
 }
 
 /// What a host says whose worker did not answer.
 pub fn timed_out() -> BatchReport {
     let outcomes = vec![CallOutcome { output: Err(Trap::TimedOut), gas: Gas(0) }];
-    BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 10 }
+    report(outcomes, 10)
 }
 
 /// Every call fails, as on a machine whose engine does not work.
 pub fn broken() -> BatchReport {
     let outcomes = vec![CallOutcome { output: Err(Trap::HostFailed), gas: Gas(0) }];
-    BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 10 }
+    report(outcomes, 10)
+}
+
+fn report(outcomes: Vec<CallOutcome>, busy_micros: u64) -> BatchReport {
+    BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros, prepared: Prepared::default() }
 }
 
 /// How many units of [`crate::plan`] a batch covers; of other kernels, how many calls it holds.

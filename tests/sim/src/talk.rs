@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc)]
 
 use p2pnet_shared::{
-    engine::{BatchReport, CallOutcome, EngineName},
+    engine::{BatchReport, CallOutcome, EngineName, Prepared},
     id::{AttemptId, JobId, NodeId},
     job::{Job, Language},
     kernel::REWRITE_VERSION,
@@ -70,7 +70,7 @@ pub fn offers(bench: &mut Bench, node: NodeId, cores: u16, idle_cores: u16) -> V
 /// A peer does all of a batch of one call.
 pub fn delivers(bench: &mut Bench, node: NodeId, attempt: u64) -> Vec<Did> {
     let outcomes = vec![CallOutcome { output: Ok(vec![0; 8]), gas: Gas(1) }];
-    let report = BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 1_000 };
+    let report = BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 1_000, prepared: Prepared::default() };
     let report = Payload::Inline(wire::encode_report(&report).unwrap());
     bench.hears_from(node, Message::Deliver { attempt: AttemptId(attempt), report, extensions: Extensions::default() })
 }

@@ -315,9 +315,9 @@ impl World {
         self.machines[machine].told.get(&job)
     }
 
-    /// Whether nothing more will happen to a job.
+    /// Whether a job is over, and that is kept.
     pub fn is_over(&self, machine: usize, job: JobId) -> bool {
-        self.node(machine).summary(job).is_some_and(|summary| summary.state.is_final())
+        self.node(machine).is_over(job) == Some(true)
     }
 
     /// A completed job's result.

@@ -1,7 +1,14 @@
 //! A requester that dies at any moment: what somebody was told stays so, and what nobody was told of goes on.
 #![allow(clippy::unwrap_used)]
 
-use p2pnet_shared::{id::JobId, node::Input, units::Millis};
+use std::collections::BTreeSet;
+
+use p2pnet_shared::{
+    id::JobId,
+    job::JobState,
+    node::{Found, Input, Listing},
+    units::Millis,
+};
 use p2pnet_sim::{actor::Actor, plan, world::World};
 
 const DONOR: Actor = Actor::Donor { cores: 2, units_per_second: 1_000 };
@@ -19,8 +26,22 @@ fn is_told(world: &World, me: usize, job: JobId) -> bool {
     world.told(me, job).is_some_and(|summary| summary.state.is_final())
 }
 
+/// Whether anybody who asks sees that it is over, in any way of asking.
+fn is_shown(world: &World, me: usize, job: JobId) -> bool {
+    let (node, status) = (world.node(me), world.job(me, job));
+    let listed = node.list(&Listing::everything(), usize::MAX).unwrap().jobs;
+    let found = listed.into_iter().chain(node.find(job)).map(|found| match found {
+        Found::Here(summary) => summary.state,
+        Found::Kept(key) => panic!("{key:?} is in memory"),
+    });
+    let seen: BTreeSet<JobState> =
+        found.chain(node.summary(job).map(|job| job.state)).chain([status.summary.state]).collect();
+    assert_eq!(seen.len(), 1, "{seen:?}: it depends on how one asks");
+    seen.into_iter().all(JobState::is_final)
+}
+
 #[test]
-fn who_was_told_that_a_job_is_over_finds_it_over_whenever_its_node_died() {
+fn who_was_told_or_has_seen_that_a_job_is_over_finds_it_over_whenever_its_node_died() {
     let (mut world, me, job) = begun();
     let began = world.elapsed();
     assert!(world.run_until(PATIENCE, |world| is_told(world, me, job)));
@@ -29,7 +50,8 @@ fn who_was_told_that_a_job_is_over_finds_it_over_whenever_its_node_died() {
     for moment in took.saturating_sub(60)..took {
         let (mut world, me, job) = begun();
         world.run_until(Millis(moment), |_| false);
-        let (was_over, was_told) = (world.is_over(me, job), is_told(&world, me, job));
+        let was_over = world.node(me).has_ended(job) == Some(true);
+        let was_told = is_told(&world, me, job) || is_shown(&world, me, job);
         world.stop(me);
         world.start(me);
         // Jobs that are over are read meanwhile.

@@ -257,6 +257,10 @@ impl Bench {
                     engine: p2pnet_shared::engine::EngineName::Wasmi,
                     outcomes: Vec::new(),
                     busy_micros: u64::MAX,
+                    prepared: p2pnet_shared::engine::Prepared {
+                        instances: u64::MAX,
+                        gas: p2pnet_shared::units::Gas(u64::MAX),
+                    },
                 };
                 self.feed(Input::Executed { run: RunId(run), report });
             }

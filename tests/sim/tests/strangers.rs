@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use p2pnet_shared::{
-    engine::{BatchReport, CallOutcome, EngineName, Trap},
+    engine::{BatchReport, CallOutcome, EngineName, Prepared, Trap},
     id::{AttemptId, JobId, NodeId},
     job::{Job, JobState},
     node::{Found, Input},
@@ -130,7 +130,8 @@ fn what_failed_on_one_node_is_not_kept_from_it_for_ever_by_another_that_does_not
 /// A peer says that a batch of one call ran out of its time.
 fn runs_out(bench: &mut Bench, node: NodeId, attempt: u64) {
     let outcomes = vec![CallOutcome { output: Err(Trap::TimedOut), gas: Gas(1) }];
-    let report = BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 1_000_000 };
+    let report =
+        BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 1_000_000, prepared: Prepared::default() };
     let report = Payload::Inline(wire::encode_report(&report).unwrap());
     bench.hears_from(node, Message::Deliver { attempt: AttemptId(attempt), report, extensions: Extensions::default() });
 }

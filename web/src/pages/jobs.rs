@@ -1,6 +1,6 @@
 //! Jobs: everything that this node leads.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::collections::BTreeMap;
 
 use p2pnet_browser::now;
 use p2pnet_shared::{api::JobSummary, id::JobId, job::kinds};
@@ -63,7 +63,7 @@ pub fn Jobs() -> Html {
                     Some(list) => html! {
                         <ul class="jobs" aria-label={words.say(jobs::LIST)}>
                             { for list.iter().map(|job| html! {
-                                <JobRow key={job.id.to_string()} job={job.clone()} line={views.lines.get(&job.id).cloned()} cancel={cancel.clone()} remove={remove.clone()}
+                                <JobRow key={job.id.to_string()} job={job.clone()} cancel={cancel.clone()} remove={remove.clone()}
                                     beat={views.beat} />
                             }) }
                         </ul>
@@ -77,8 +77,6 @@ pub fn Jobs() -> Html {
 #[derive(Properties, PartialEq)]
 struct JobRowProps {
     job: JobSummary,
-    /// What it computes, in one line.
-    line: Option<Rc<str>>,
     cancel: Callback<JobId>,
     remove: Callback<JobId>,
     /// Only here so that relative times stay true.
@@ -92,7 +90,7 @@ fn JobRow(props: &JobRowProps) -> Html {
     let id = job.id;
     let short: String = id.to_string().chars().take(8).collect();
     let over = job.state.is_final();
-    let line = props.line.as_deref().filter(|line| !line.is_empty()).unwrap_or(&short).to_owned();
+    let line = job.computes.as_ref().unwrap_or(&short).to_owned();
     let (order, word, label, testid) = if over {
         (&props.remove, jobs::REMOVE, jobs::REMOVE_WHICH, testid::REMOVE_JOB)
     } else {

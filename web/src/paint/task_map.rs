@@ -158,6 +158,7 @@ pub fn grid(cells: usize, width: f64, height: f64) -> (usize, f64) {
 mod tests {
     use p2pnet_shared::{
         api::{JobSummary, Progress},
+        engine::Prepared,
         id::{AttemptId, JobId},
         job::{Elapsed, Policy, Requirements},
         units::{Gas, Moment},
@@ -174,6 +175,7 @@ mod tests {
             state,
             engine: None,
             gas: Gas(0),
+            prepared: Prepared::default(),
             assigned_at: Moment(0),
             ended_at: None,
             error: None,
@@ -188,6 +190,7 @@ mod tests {
                 name: None,
                 labels: std::collections::BTreeMap::new(),
                 kind: "map".into(),
+                computes: None,
                 state,
                 waiting: None,
                 error: None,

@@ -39,6 +39,7 @@ texts! {
     WAITED: "waited {time}", "ожидание {time}";
     RAN: "ran {time}", "выполнение {time}";
     GAS: "{gas} gas", "{gas} газа";
+    GAS_TO_PREPARE: "{gas} gas to prepare", "{gas} газа на подготовку";
     RESULT: "Result", "Результат";
     PARTIAL: "Result so far", "Результат на сейчас";
     RESULT_CUT: "The beginning is shown: {shown} of {all}. Copy and download give all of it.",

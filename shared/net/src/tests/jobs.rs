@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 use futures::{SinkExt, StreamExt, channel::mpsc};
 use p2pnet_shared::{
     api::{Event, JobStatus, Path, ProviderSettings},
-    engine::{Batch, BatchReport, Engine, EngineName, Input, WasmiEngine},
+    engine::{Batch, BatchReport, Engine, EngineName, Input, Prepared, WasmiEngine},
     id::JobId,
     job::{AttemptState, JobState, kinds},
     kernel::{self, REWRITE_VERSION},
@@ -71,7 +71,12 @@ fn execute(kernel: &Arc<[u8]>, batch: &Batch) -> BatchReport {
     let prepared = kernel::prepare(kernel).unwrap();
     let module = engine.load(&prepared.rewritten).unwrap();
     let call = |bytes: &Vec<u8>| engine.call(&module, Input::with(batch.common.as_ref(), bytes), &batch.limits);
-    BatchReport { engine: EngineName::Wasmi, outcomes: batch.calls.iter().map(call).collect(), busy_micros: 1_000 }
+    BatchReport {
+        engine: EngineName::Wasmi,
+        outcomes: batch.calls.iter().map(call).collect(),
+        busy_micros: 1_000,
+        prepared: Prepared::default(),
+    }
 }
 
 struct Running {

@@ -418,7 +418,7 @@ fn every_split_cuts_as_documented_and_loses_nothing() {
         assert_eq!(result(&kernel_job(input, split, "kernel")).unwrap(), result(&source).unwrap(), "{split}");
     }
     let tiny = job(&kernel_job("a\n".repeat(1_000_000).as_bytes(), "lines", "concat")).unwrap();
-    assert_eq!((tiny.plan.units(), tiny.plan.most_units_a_batch(0)), (1_000_000, 1 << 16));
+    assert_eq!((tiny.stages.units(), tiny.plan.most_units_a_batch(0)), (1_000_000, 1 << 16));
     let large = job(&kernel_job(&vec![7; 3 << 20], "bytes:100000", "concat")).unwrap();
     assert_eq!((large.plan.most_units_a_batch(0), large.plan.most_units_a_batch(31)), (10, 1));
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{AttemptStep, Provider, batches::payload_len};
+use super::{AttemptStep, Provider};
 use crate::{id::NodeId, node::audit::holds};
 
 impl Provider {
@@ -13,7 +13,7 @@ impl Provider {
             *batches.entry(*node).or_default() += 1;
             match &attempt.state {
                 AttemptStep::Ready => ready += 1,
-                AttemptStep::Done(payload) => done_bytes += payload_len(payload),
+                AttemptStep::Done(delivery) => done_bytes += delivery.len(),
                 AttemptStep::Running(run) => holds(self.runs.contains_key(run), "a batch runs that the host has not")?,
                 AttemptStep::Fetching(missing) => holds(!missing.is_empty(), "a batch waits for nothing")?,
             }

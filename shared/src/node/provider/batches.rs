@@ -2,15 +2,14 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Attempt, AttemptStep, Customer, Provider, queue::Key, turns::Turn};
+use super::{Attempt, AttemptStep, Customer, Provider, delivery::Delivery, queue::Key, turns::Turn};
 use crate::{
     blob::Blob,
     engine::{Batch, BatchReport},
     id::{AttemptId, Hash, NodeId},
     node::{HostOrder, RunId, core::Core},
     wire::{
-        self, Assignment, Extensions, MAX_BLOB, MAX_CALLS, MAX_INLINE, MAX_OUTPUT, MAX_TIME_MILLIS, Message, Payload,
-        RefuseReason,
+        self, Assignment, MAX_BLOB, MAX_CALLS, MAX_INLINE, MAX_OUTPUT, MAX_TIME_MILLIS, Message, Payload, RefuseReason,
     },
 };
 
@@ -35,10 +34,7 @@ impl Provider {
                     }
                     core.send(from, if rests { Message::Resting { attempt } } else { Message::Started { attempt } });
                 }
-                AttemptStep::Done(report) => core.send(
-                    from,
-                    Message::Deliver { attempt, report: report.clone(), extensions: Extensions::default() },
-                ),
+                AttemptStep::Done(delivery) => core.send(from, delivery.message(attempt)),
             }
             return;
         }
@@ -183,10 +179,11 @@ impl Provider {
         } else {
             Payload::Inline(bytes)
         };
-        self.done_bytes += payload_len(&payload);
-        attempt.state = AttemptStep::Done(payload.clone());
+        let delivery = Delivery { report: payload, prepared: report.prepared };
+        self.done_bytes += delivery.len();
+        core.send(key.0, delivery.message(key.1));
+        attempt.state = AttemptStep::Done(delivery);
         attempt.since = core.now;
-        core.send(key.0, Message::Deliver { attempt: key.1, report: payload, extensions: Extensions::default() });
         while self.done_bytes > DONE_BYTES {
             let oldest = self
                 .attempts
@@ -255,9 +252,9 @@ impl Provider {
                     core.order(HostOrder::Abort { run: *run });
                 }
             }
-            AttemptStep::Done(payload) => {
-                self.done_bytes = self.done_bytes.saturating_sub(payload_len(payload));
-                if let Some(hash) = blob_of(payload) {
+            AttemptStep::Done(delivery) => {
+                self.done_bytes = self.done_bytes.saturating_sub(delivery.len());
+                if let Some(hash) = delivery.blob() {
                     core.blobs.unpin(hash);
                     core.blobs.discard(hash);
                 }
@@ -286,7 +283,7 @@ pub(super) fn prepare(core: &mut Core, assignment: &mut Assignment) -> Option<(A
 
 /// The blobs that a batch needs, each once.
 fn needs(assignment: &Assignment) -> BTreeSet<Hash> {
-    [Some(assignment.kernel), assignment.common, blob_of(&assignment.calls)].into_iter().flatten().collect()
+    [Some(assignment.kernel), assignment.common, assignment.calls.blob()].into_iter().flatten().collect()
 }
 
 fn pin_held(core: &mut Core, hash: Hash) {
@@ -305,22 +302,8 @@ fn release(core: &mut Core, attempt: &mut Attempt) {
     for hash in needs(assignment).difference(&missing) {
         core.blobs.unpin(*hash);
     }
-    if let Some(hash) = blob_of(&assignment.calls) {
+    if let Some(hash) = assignment.calls.blob() {
         core.blobs.discard(hash); // a batch's inputs are of no use to anybody else
     }
     attempt.assignment.calls = Payload::Inline(Vec::new());
-}
-
-fn blob_of(payload: &Payload) -> Option<Hash> {
-    match payload {
-        Payload::Inline(_) => None,
-        Payload::Blob { hash, .. } => Some(*hash),
-    }
-}
-
-pub(super) fn payload_len(payload: &Payload) -> u64 {
-    match payload {
-        Payload::Inline(bytes) => bytes.len() as u64,
-        Payload::Blob { len, .. } => *len,
-    }
 }

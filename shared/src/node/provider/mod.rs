@@ -5,6 +5,7 @@
 
 mod audit;
 mod batches;
+mod delivery;
 mod queue;
 mod turns;
 mod view;
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) use self::turns::STANDS_BY;
 use self::{
+    delivery::Delivery,
     queue::{Key, Queue},
     turns::{Lent, Place, Turn},
 };
@@ -23,7 +25,7 @@ use crate::{
     node::{HostOrder, RunId, core::Core},
     refusal::Refusal,
     units::{Gas, Millis, Moment},
-    wire::{Assignment, Extensions, Message, Offer, Payload, RefuseReason},
+    wire::{Assignment, Extensions, Message, Offer, RefuseReason},
 };
 
 /// What every host runs programs in.
@@ -51,7 +53,7 @@ enum AttemptStep {
     Fetching(BTreeSet<Hash>),
     Ready,
     Running(RunId),
-    Done(Payload),
+    Done(Delivery),
 }
 
 /// One node that sends batches.
@@ -225,16 +227,16 @@ impl Provider {
             let offer = self.offer(core);
             core.send(node, Message::Offer(offer));
         }
-        let missed: Vec<(AttemptId, Payload)> = self
+        let missed: Vec<Message> = self
             .attempts
             .range((node, AttemptId(0))..=(node, AttemptId(u64::MAX)))
             .filter_map(|((_, id), attempt)| match &attempt.state {
-                AttemptStep::Done(report) => Some((*id, report.clone())),
+                AttemptStep::Done(delivery) => Some(delivery.message(*id)),
                 AttemptStep::Fetching(_) | AttemptStep::Ready | AttemptStep::Running(_) => None,
             })
             .collect();
-        for (attempt, report) in missed {
-            core.send(node, Message::Deliver { attempt, report, extensions: Extensions::default() });
+        for message in missed {
+            core.send(node, message);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     api::AttemptView,
-    engine::EngineName,
+    engine::{EngineName, Prepared},
     id::{AttemptId, Hash, JobId, NodeId},
     job::AttemptState,
     refusal::Refusal,
@@ -46,6 +46,8 @@ pub(super) struct Attempt {
     pub(super) charged: u64,
     /// What it took in the end, if it was delivered.
     pub(super) took: Option<u64>,
+    /// What its node said that preparing instances for it took, if it was delivered.
+    pub(super) prepared: Prepared,
     /// The blob that holds its calls, pinned.
     pub(super) blob: Option<Hash>,
 }
@@ -66,6 +68,7 @@ pub(super) enum Rest {
 pub(super) struct Ran {
     pub(super) engine: Option<EngineName>,
     pub(super) gas: Gas,
+    pub(super) prepared: Prepared,
 }
 
 impl Attempt {
@@ -79,6 +82,7 @@ impl Attempt {
             state: if matches!(self.rest, Rest::Since(_)) { AttemptState::Resting } else { self.state },
             engine: None,
             gas: Gas(0),
+            prepared: Prepared::default(),
             assigned_at: self.assigned_at,
             ended_at: None,
             error: None,
@@ -94,7 +98,7 @@ impl Attempt {
         now: Moment,
         error: Option<Refusal>,
     ) -> AttemptView {
-        let Ran { engine, gas } = ran;
-        AttemptView { state, engine, gas, ended_at: Some(now), error, ..self.view(id) }
+        let Ran { engine, gas, prepared } = ran;
+        AttemptView { state, engine, gas, prepared, ended_at: Some(now), error, ..self.view(id) }
     }
 }

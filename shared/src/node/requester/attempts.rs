@@ -13,7 +13,7 @@ use super::{
     verify::{Broken, Checked, Claim, Decision, contradiction},
 };
 use crate::{
-    engine::BatchReport,
+    engine::{BatchReport, Prepared},
     id::{AttemptId, Hash, JobId, NodeId},
     job::{Agreement, AttemptState, CallShape},
     node::{core::Core, provider::explain},
@@ -97,11 +97,19 @@ impl Requester {
         self.fill_all(core);
     }
 
-    pub(in crate::node) fn delivered(&mut self, core: &mut Core, from: NodeId, id: AttemptId, report: Payload) {
+    pub(in crate::node) fn delivered(
+        &mut self,
+        core: &mut Core,
+        from: NodeId,
+        id: AttemptId,
+        report: Payload,
+        prepared: Prepared,
+    ) {
         self.called_off.done(from, id);
         let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| attempt.node == from) else {
             return core.send(from, Message::Settle { attempt: id });
         };
+        attempt.prepared = prepared;
         match report {
             Payload::Inline(bytes) => self.take(core, id, &bytes),
             Payload::Blob { hash, len } => {
@@ -140,7 +148,7 @@ impl Requester {
     fn take(&mut self, core: &mut Core, id: AttemptId, bytes: &[u8]) {
         let Some(attempt) = self.attempts.get(&id) else { return };
         let (node, job, span, calls) = (attempt.node, attempt.job, attempt.span, attempt.calls);
-        let superseded = attempt.superseded;
+        let (superseded, prepared) = (attempt.superseded, attempt.prepared);
         let running = self.running(node);
         core.send(node, Message::Settle { attempt: id });
         let report = wire::decode_report(bytes).ok().filter(|report| report.outcomes.len() as u64 <= calls);
@@ -162,7 +170,7 @@ impl Requester {
         }
         let mut gas = Gas(0);
         report.outcomes.iter().for_each(|outcome| gas += outcome.gas);
-        let ran = Ran { engine: Some(report.engine), gas };
+        let ran = Ran { engine: Some(report.engine), gas, prepared };
         if superseded {
             if is_whole(&report, calls, span) {
                 entry.measured(node, span, micros);

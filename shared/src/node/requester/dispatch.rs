@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     blob::Blob,
+    engine,
     id::{AttemptId, Hash, JobId, NodeId},
     job::{AttemptState, CallShape, Priority, Requirements},
     node::{
@@ -408,6 +409,7 @@ impl Requester {
             superseded: false,
             charged,
             took: None,
+            prepared: engine::Prepared::default(),
             blob,
         };
         self.attempts.insert(id, attempt);

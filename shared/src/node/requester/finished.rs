@@ -420,7 +420,7 @@ mod tests {
             units_running: 0,
             gas: Gas(1),
             percent: 100,
-            remaining_seconds: None,
+            ..Progress::default()
         };
         JobSummary {
             id: job(number),
@@ -428,6 +428,7 @@ mod tests {
             name: None,
             labels: BTreeMap::new(),
             kind: "map".into(),
+            computes: None,
             state: JobState::Completed,
             waiting: None,
             error: None,

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     api::{AttemptView, NodeShare},
+    engine::Prepared,
     id::{AttemptId, NodeId},
+    job::AttemptState,
     units::Gas,
 };
 
@@ -22,6 +24,8 @@ pub(super) struct History {
     attempts: u64,
     shares: BTreeMap<NodeId, NodeShare>,
     gas: Gas,
+    /// What nodes said that preparing instances took for what was accepted.
+    prepared: Prepared,
 }
 
 impl History {
@@ -39,6 +43,9 @@ impl History {
     pub(super) fn ends(&mut self, view: AttemptView) {
         if self.ended.len() >= MOST_SHOWN {
             self.ended.pop_front();
+        }
+        if view.state == AttemptState::Accepted {
+            self.prepared += view.prepared;
         }
         self.ended.push_back(view);
     }
@@ -73,6 +80,11 @@ impl History {
     /// What came of each node.
     pub(super) fn shares(&self) -> Vec<NodeShare> {
         self.shares.values().cloned().collect()
+    }
+
+    /// What preparing instances took beside the gas of calls.
+    pub(super) fn prepared(&self) -> Prepared {
+        self.prepared
     }
 
     /// What all that was taken burned.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Requester;
 use crate::{
+    api::JobStatus,
     id::{JobId, OwnerId},
     node::{Notice, Token, core::Core},
     store::{Change, StoreKey},
@@ -22,15 +23,20 @@ enum Said {
 #[derive(Default)]
 pub(super) struct Unkept {
     waiting: BTreeMap<Token, Said>,
-    /// The jobs among those that are over.
-    ended: BTreeSet<JobId>,
+    /// The jobs among those that are over, as they stood before, which is what is shown of them.
+    ended: BTreeMap<JobId, JobStatus>,
     last: u64,
 }
 
 impl Unkept {
     /// Whether the end of a job has yet to be kept.
     pub(super) fn has_end(&self, id: JobId) -> bool {
-        self.ended.contains(&id)
+        self.ended.contains_key(&id)
+    }
+
+    /// How a job stood before its end, while that has yet to be kept.
+    pub(super) fn before_its_end(&self, id: JobId) -> Option<&JobStatus> {
+        self.ended.get(&id)
     }
 
     fn add(&mut self, said: Said) -> Token {
@@ -41,10 +47,11 @@ impl Unkept {
 }
 
 impl Requester {
-    /// Keeps the end of a job, and tells of it then.
-    pub(super) fn keep_end(&mut self, core: &mut Core, id: JobId, changes: Vec<Change>) {
+    /// Keeps the end of a job that stood so before, and tells of it then.
+    pub(super) fn keep_end(&mut self, core: &mut Core, before: JobStatus, changes: Vec<Change>) {
+        let id = before.summary.id;
         self.changed.remove(&id);
-        self.unkept.ended.insert(id);
+        self.unkept.ended.insert(id, before);
         let token = self.unkept.add(Said::Ended(id));
         core.keep(token, changes);
     }
@@ -77,7 +84,7 @@ impl Requester {
             Said::Ended(id) => Some(*id),
             Said::Removed { .. } => None,
         });
-        let agree = ends.collect::<BTreeSet<_>>() == self.unkept.ended;
+        let agree = ends.collect::<BTreeSet<_>>().iter().eq(self.unkept.ended.keys());
         crate::node::audit::holds(agree, "the ends that are not kept and what waits for them disagree")
     }
 }

@@ -98,8 +98,7 @@ impl Requester {
             let (_, id) = place;
             let found = if is_over {
                 over.next();
-                let recent = self.finished.recent(id);
-                recent.cloned().map_or(Found::Kept(StoreKey::Finished(id)), Found::Here)
+                self.shown(id).cloned().map_or(Found::Kept(StoreKey::Finished(id)), Found::Here)
             } else {
                 open.next();
                 let Some(entry) = self.jobs.get(&id) else { continue };
@@ -141,15 +140,29 @@ impl Requester {
     /// One job, as a list shows it, if that is in memory.
     pub(in crate::node) fn summary(&self, core: &Core, id: JobId) -> Option<JobSummary> {
         let open = self.jobs.get(&id).map(|entry| self.summarise(core, entry));
-        open.or_else(|| self.finished.recent(id).cloned())
+        open.or_else(|| self.shown(id).cloned())
     }
 
-    /// One job; that of one that is over is in its record.
+    /// What is shown of a job that is over, if that is in memory: that it is, once that is kept.
+    fn shown(&self, id: JobId) -> Option<&JobSummary> {
+        self.finished.get(id)?;
+        self.unkept.before_its_end(id).map(|before| &before.summary).or_else(|| self.finished.recent(id))
+    }
+
+    /// One job; that of one that is over is in its record, once that is kept.
     pub(in crate::node) fn job(&self, core: &Core, id: JobId) -> Option<Found<JobStatus>> {
-        match self.jobs.get(&id) {
-            Some(entry) => Some(Found::Here(self.status(core, entry))),
-            None => self.finished.get(id).map(|_| Found::Kept(StoreKey::Over(id))),
+        if let Some(entry) = self.jobs.get(&id) {
+            return Some(Found::Here(self.status(core, entry)));
         }
+        self.finished.get(id)?;
+        let before = self.unkept.before_its_end(id).cloned();
+        Some(before.map_or(Found::Kept(StoreKey::Over(id)), Found::Here))
+    }
+
+    /// Whether nothing more will happen to a job, whether or not that is kept; `None` when there is none.
+    pub(in crate::node) fn has_ended(&self, id: JobId) -> Option<bool> {
+        let open = self.jobs.get(&id).map(|_| false);
+        open.or_else(|| self.finished.get(id).map(|_| true))
     }
 
     /// The record that holds a job's result; else why there is none (yet).

@@ -397,7 +397,8 @@ impl Requester {
         changes.extend(over.entry.gathered.outputs().keys().map(|span| (StoreKey::Span(id, span.start), None)));
         changes.extend(self.left_alone.take_spans(id).map(|key| (key, None)));
         self.finished.insert_recent(line, summary);
-        self.keep_end(core, id, changes);
+        let before = over.entry.status(core.now, None, std::iter::empty());
+        self.keep_end(core, before, changes);
     }
 
     /// Makes room for the result of a job among those of others, of whom nobody gives any of what is his share. What is more than

@@ -13,6 +13,7 @@ use super::{
     merging::Merge,
     stages::Progress,
     told::Told,
+    view::computes,
 };
 use crate::{
     api::AttemptView,
@@ -77,6 +78,8 @@ pub(super) struct Running {
     pub(super) holder: Holder,
     pub(super) kind: String,
     pub(super) metadata: Metadata,
+    /// In one line, what it computes.
+    pub(super) computes: Option<String>,
     pub(super) source: Arc<str>,
     pub(super) requirements: Requirements,
     pub(super) policy: Policy,
@@ -127,6 +130,7 @@ impl Running {
             holder,
             kind: kind.to_owned(),
             metadata,
+            computes: computes(&source),
             source,
             requirements,
             policy,

@@ -17,11 +17,12 @@ use super::{
     finished::Finished,
     over::Over,
     running::Running,
-    view::{MOST_SOURCE_SHOWN, elapsed, most_units_first, percent},
+    view::{MOST_SOURCE_SHOWN, computes, elapsed, most_units_first, percent},
 };
 use crate::{
     api::{AttemptView, JobStatus, JobSummary, NodeShare, Progress},
     blob::Blob,
+    engine::Prepared,
     id::{Holder, JobId, NodeId, OwnerId},
     job::{Job, JobState, Outputs, Plan, Policy, Requirements, metadata::Metadata},
     node::{HostOrder, core::Core},
@@ -59,6 +60,9 @@ struct JobRecord {
     units: u64,
     done_units: u64,
     gas: Gas,
+    /// Absent in records of before it was counted.
+    #[serde(default)]
+    prepared: Prepared,
     attempts_total: u64,
     attempts: Vec<AttemptView>,
     shares: Vec<NodeShare>,
@@ -97,6 +101,7 @@ pub fn new_record(id: JobId, job: &Job, now: Moment) -> Vec<u8> {
         units: job.stages.units(),
         done_units: 0,
         gas: Gas(0),
+        prepared: Prepared::default(),
         attempts_total: 0,
         attempts: Vec::new(),
         shares: Vec::new(),
@@ -156,6 +161,7 @@ fn record_of(entry: &Running) -> JobRecord {
         units: entry.units,
         done_units: entry.gathered.units(),
         gas: entry.history.gas(),
+        prepared: entry.history.prepared(),
         attempts_total: entry.history.attempts(),
         attempts: entry.history.ended().rev().take(MOST_KEPT).rev().cloned().collect(),
         shares: entry.history.shares(),
@@ -185,19 +191,7 @@ pub(super) fn save_span(core: &mut Core, job: JobId, span: Span, outputs: &Outpu
 
 /// A job that is over, from its [`StoreKey::Over`]; `None` when the record cannot be read.
 pub fn read_status(id: JobId, record: &[u8]) -> Option<JobStatus> {
-    let record = JobRecord::read(StoreKey::Over(id), record).ok()?;
-    let summary = record.summary(id);
-    Some(JobStatus {
-        elapsed: elapsed(record.created_at, record.started_at, summary.finished_at.unwrap_or(record.created_at)),
-        summary,
-        requirements: record.requirements,
-        policy: record.policy,
-        source: record.source,
-        attempts: record.attempts,
-        attempts_total: record.attempts_total,
-        nodes: most_units_first(record.shares),
-        partial: None,
-    })
+    JobRecord::read(StoreKey::Over(id), record).ok().map(|record| record.status(id))
 }
 
 /// The line of a job that is over, and its record, made from the [`StoreKey::Over`] of the job.
@@ -225,6 +219,21 @@ impl JobRecord {
         serde_json::from_slice(open(key, newest, record)?.body).map_err(|_| Unread::Damaged)
     }
 
+    fn status(&self, id: JobId) -> JobStatus {
+        let summary = self.summary(id);
+        JobStatus {
+            elapsed: elapsed(self.created_at, self.started_at, summary.finished_at.unwrap_or(self.created_at)),
+            summary,
+            requirements: self.requirements,
+            policy: self.policy,
+            source: self.source.clone(),
+            attempts: self.attempts.clone(),
+            attempts_total: self.attempts_total,
+            nodes: most_units_first(self.shares.clone()),
+            partial: None,
+        }
+    }
+
     fn summary(&self, id: JobId) -> JobSummary {
         JobSummary {
             id,
@@ -232,6 +241,7 @@ impl JobRecord {
             name: self.metadata.name.clone(),
             labels: self.metadata.labels.clone(),
             kind: self.kind.clone(),
+            computes: computes(&self.source),
             state: self.state,
             waiting: None,
             error: self.error.clone(),
@@ -241,6 +251,7 @@ impl JobRecord {
                 units_done: self.done_units,
                 units_running: 0,
                 gas: self.gas,
+                prepared: self.prepared,
                 percent: percent(self.done_units, self.units),
                 remaining_seconds: None,
             },

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     api::{AttemptView, JobStatus, JobSummary, NodeShare, Progress},
     id::JobId,
-    job::{Elapsed, WaitReason},
+    job::{Elapsed, WaitReason, kinds::summary},
     node::core::Core,
     units::Moment,
 };
@@ -25,21 +25,7 @@ impl Requester {
 
     pub(super) fn status(&self, core: &Core, entry: &Running) -> JobStatus {
         let live = entry.live.iter().filter_map(|id| Some(self.attempts.get(id)?.view(*id)));
-        let mut attempts: Vec<AttemptView> = entry.history.ended().cloned().chain(live).collect();
-        attempts.sort_by_key(|attempt| attempt.id);
-        attempts.drain(..attempts.len().saturating_sub(MOST_SHOWN));
-        let nodes = most_units_first(entry.history.shares());
-        JobStatus {
-            summary: self.summarise(core, entry),
-            requirements: entry.requirements,
-            policy: entry.policy,
-            elapsed: entry.elapsed(core.now),
-            source: cut(&entry.source, MOST_SOURCE_SHOWN).to_owned(),
-            attempts,
-            attempts_total: entry.history.attempts(),
-            nodes,
-            partial: entry.gathered.partial().cloned(),
-        }
+        entry.status(core.now, self.waiting(core, entry), live)
     }
 
     /// Notes jobs that wait for another reason than when they were last told of. A reason costs a look at every offer, so
@@ -117,6 +103,7 @@ impl Running {
             name: self.metadata.name.clone(),
             labels: self.metadata.labels.clone(),
             kind: self.kind.clone(),
+            computes: self.computes.clone(),
             state: self.phase.into(),
             waiting,
             error: None,
@@ -124,6 +111,29 @@ impl Running {
             progress: self.progress(now),
             created_at: self.created_at,
             finished_at: None,
+        }
+    }
+
+    /// All that is shown of it. `live` are its attempts that have not ended.
+    pub(super) fn status(
+        &self,
+        now: Moment,
+        waiting: Option<WaitReason>,
+        live: impl Iterator<Item = AttemptView>,
+    ) -> JobStatus {
+        let mut attempts: Vec<AttemptView> = self.history.ended().cloned().chain(live).collect();
+        attempts.sort_by_key(|attempt| attempt.id);
+        attempts.drain(..attempts.len().saturating_sub(MOST_SHOWN));
+        JobStatus {
+            summary: self.summary(now, waiting),
+            requirements: self.requirements,
+            policy: self.policy,
+            elapsed: self.elapsed(now),
+            source: cut(&self.source, MOST_SOURCE_SHOWN).to_owned(),
+            attempts,
+            attempts_total: self.history.attempts(),
+            nodes: most_units_first(self.history.shares()),
+            partial: self.gathered.partial().cloned(),
         }
     }
 
@@ -142,6 +152,7 @@ impl Running {
             units_done: self.gathered.units(),
             units_running: self.issued_units.min(left),
             gas: self.history.gas(),
+            prepared: self.history.prepared(),
             percent: percent(self.gathered.units(), self.units),
             remaining_seconds,
         }
@@ -150,6 +161,11 @@ impl Running {
     fn elapsed(&self, now: Moment) -> Elapsed {
         elapsed(self.created_at, self.started_at, now)
     }
+}
+
+/// What a job computes, in one line; nothing of one that is longer than what is shown of it.
+pub(super) fn computes(source: &str) -> Option<String> {
+    if source.len() > MOST_SOURCE_SHOWN { None } else { summary::of(source) }
 }
 
 /// Time spent until `end`.

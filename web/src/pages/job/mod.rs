@@ -287,6 +287,8 @@ fn facts(words: Words, status: &JobStatus, elapsed: Elapsed) -> Html {
     let waited = words.fill(say::WAITED, &[("time", &words.duration(elapsed.waited))]);
     let ran = words.fill(say::RAN, &[("time", &words.duration(elapsed.ran))]);
     let gas = words.fill(say::GAS, &[("gas", &words.gas(progress.gas))]);
+    let prepared = progress.prepared;
+    let to_prepare = words.fill(say::GAS_TO_PREPARE, &[("gas", &words.gas(prepared.gas))]);
     let by = words.count(say::BY_NODES, u64::try_from(status.nodes.len()).unwrap_or(u64::MAX));
     html! {
         <>
@@ -301,6 +303,7 @@ fn facts(words: Words, status: &JobStatus, elapsed: Elapsed) -> Html {
                 <span>{ waited }</span>
                 <span>{ ran }</span>
                 <span title={words.number(progress.gas.0)}>{ gas }</span>
+                if !prepared.is_nothing() { <span title={words.number(prepared.gas.0)}>{ to_prepare }</span> }
                 if !status.nodes.is_empty() { <span>{ by }</span> }
             </p>
         </>

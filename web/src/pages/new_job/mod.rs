@@ -53,7 +53,7 @@ pub fn open_with(json: &str) {
 /// Reads a job and hands it to the node.
 pub async fn submit(node: &NodeRuntime, json: &str) -> Result<JobId, Refusal> {
     let job = node.read_job(json).await?;
-    node.handle().submit(job).await
+    node.submit(job).await
 }
 
 fn kept() -> Rc<Draft> {

@@ -6,8 +6,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{JobRecord, MOST_SOURCE_SHOWN, SPAN_VERSION, SpanRecord, line_of};
 use crate::{
-    api::AttemptView,
+    api::{AttemptView, JobSummary},
     blob::Blob,
+    engine::Prepared,
     id::{Hash, JobId},
     job::{AttemptState, CallShape, JobState},
     node::{
@@ -97,9 +98,11 @@ impl Requester {
         let over = record.sealed(StoreKey::Over(id));
         let Some((finished, line)) = line_of(id, &over, None) else { return };
         self.finished.insert_recent(finished, record.summary(id));
+        let mut before = record.status(id);
+        before.summary = JobSummary { state: JobState::Queued, error: None, finished_at: None, ..before.summary };
         let ends = [(StoreKey::Over(id), Some(over)), (StoreKey::Finished(id), Some(line))];
         let changes = [(StoreKey::Job(id), None)].into_iter().chain(ends).collect();
-        self.keep_end(core, id, changes);
+        self.keep_end(core, before, changes);
     }
 }
 
@@ -171,6 +174,7 @@ impl Running {
             state: AttemptState::Accepted,
             engine: None,
             gas,
+            prepared: Prepared::default(),
             assigned_at: self.created_at,
             ended_at: Some(self.created_at),
             error: None,
