@@ -93,7 +93,6 @@ fn cargo(kernels: &Path, root: &Path, target: &Path) -> io::Result<Command> {
     Ok(cargo)
 }
 
-#[allow(clippy::disallowed_methods)] // a build script is a host, and cargo speaks to it through the environment
 fn variable(name: &str) -> io::Result<String> {
     env::var(name).map_err(|error| io::Error::other(format!("{name}: {error}")))
 }

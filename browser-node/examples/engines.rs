@@ -63,7 +63,7 @@ impl Guests {
 }
 
 impl Guests {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 32-bit addresses
+    // 32-bit addresses.
     fn bare_browser(&self, input: &[u8]) -> Result<Vec<u8>, JsValue> {
         let exports = WebAssembly::Instance::new(&self.bare_browser, &Object::new())?.exports();
         let export = |name: &str| Reflect::get(&exports, &name.into());
@@ -79,7 +79,7 @@ impl Guests {
         Ok(Uint8Array::new(&memory.buffer()).subarray(start, start + length).to_vec())
     }
 
-    #[allow(clippy::cast_possible_truncation)] // 32-bit addresses
+    // 32-bit addresses.
     fn bare_wasmi(&self, input: &[u8]) -> Result<Vec<u8>, wasmi::Error> {
         let missing = || wasmi::Error::new("an export of the kernel is missing, or lies outside memory");
         let interpreter = self.wasmi.interpreter();
@@ -136,7 +136,7 @@ pub async fn tiny(original: &[u8], tasks: usize) -> Result<f64, JsValue> {
     let clock = web_sys::window().and_then(|window| window.performance()).ok_or_else(|| text(&"no clock"))?;
     let began = clock.now();
     let calls = run(tasks.div_ceil(BATCH)).await?;
-    #[allow(clippy::cast_precision_loss)] // far below 2^53
+    // Far below 2^53.
     let rate = calls as f64 / (clock.now() - began) * 1000.0;
     Ok(rate)
 }

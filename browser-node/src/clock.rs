@@ -21,12 +21,12 @@ pub fn now() -> Moment {
 }
 
 /// Goes on from what an earlier page of the same node kept.
-pub fn go_on(mark: &Mark) {
+pub(crate) fn go_on(mark: &Mark) {
     CLOCK.with_borrow_mut(|clock| *clock = SteadyClock::go_on(mark, BOOT, monotonic(), wall()));
 }
 
 /// What a later page of the same node needs to go on from here.
-pub fn mark() -> Mark {
+pub(crate) fn mark() -> Mark {
     CLOCK.with_borrow_mut(|clock| clock.mark(BOOT, monotonic(), wall()))
 }
 
@@ -34,12 +34,12 @@ pub fn mark() -> Mark {
 const BOOT: &str = "";
 
 /// The wall clock, which may jump: for what pages of one browser tell each other.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // milliseconds since 1970 fit until the year 285000
-pub fn wall() -> Moment {
+// Milliseconds since 1970 fit until the year 285000.
+pub(crate) fn wall() -> Moment {
     Moment(js_sys::Date::now().max(0.0) as u64)
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // milliseconds since the page was opened
+// Milliseconds since the page was opened.
 fn monotonic() -> Millis {
     Millis(js::monotonic_millis().max(0.0) as u64)
 }

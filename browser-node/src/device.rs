@@ -39,14 +39,14 @@ impl Default for Device {
 }
 
 /// Watches the device for as long as it lives.
-pub struct Watch {
+pub(crate) struct Watch {
     state: Rc<RefCell<Device>>,
     _listeners: Rc<RefCell<Vec<EventListener>>>,
 }
 
 impl Watch {
     /// Begins to watch; `changed` is called after every change.
-    pub fn new(window: &Window, changed: Rc<dyn Fn()>) -> Self {
+    pub(crate) fn new(window: &Window, changed: Rc<dyn Fn()>) -> Self {
         let state = Rc::new(RefCell::new(read(window)));
         let listeners = Rc::new(RefCell::new(Vec::new()));
         let mut targets: Vec<(EventTarget, &'static str)> =
@@ -75,12 +75,12 @@ impl Watch {
     }
 
     /// What is known now.
-    pub fn now(&self) -> Device {
+    pub(crate) fn now(&self) -> Device {
         *self.state.borrow()
     }
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped before the cast
+// Clamped before the cast.
 fn read(window: &Window) -> Device {
     let navigator = window.navigator();
     let memory = Reflect::get(&navigator, &"deviceMemory".into()).ok().and_then(|value| value.as_f64());
@@ -119,7 +119,7 @@ fn watch_battery(
     }
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped before the cast
+// Clamped before the cast.
 fn read_battery(manager: &JsValue) -> Option<Battery> {
     let charging = Reflect::get(manager, &"charging".into()).ok()?.as_bool()?;
     let level = Reflect::get(manager, &"level".into()).ok()?.as_f64()?;

@@ -7,7 +7,7 @@ use p2pnet_shared::{
     engine::{Batch, BatchReport, EngineName, Limits, Trap},
     job::{CallShape, Done, Job, Program},
     refusal::{Code, Refusal},
-    units::{Gas, Span},
+    units::{Gas, Millis, Span},
 };
 
 use crate::pool::{Lane, Pool};
@@ -15,7 +15,7 @@ use crate::pool::{Lane, Pool};
 /// A dry run goes on doubling its span until a run takes so long.
 const ENOUGH_MICROS: u64 = 100_000;
 /// No run of a dry run may take longer.
-const MOST_MILLIS: u64 = 5_000;
+const MOST_TIME: Millis = Millis(5_000);
 /// The first span, in units.
 const FIRST_UNITS: u64 = 8;
 /// How often the span grows, at most.
@@ -48,20 +48,20 @@ impl DryRun {
     }
 
     /// Units a second on one core of this device; absent when the run was too short to tell.
-    #[allow(clippy::cast_precision_loss)] // an estimate for people
+    // An estimate for people.
     pub fn units_per_second(&self) -> Option<f64> {
         (self.busy_micros > 0).then(|| self.units as f64 * 1e6 / self.busy_micros as f64)
     }
 
     /// Gas that the whole job will take, if its other units are like these.
-    #[allow(clippy::cast_precision_loss)] // an estimate for people
+    // An estimate for people.
     pub fn gas_estimate(&self) -> f64 {
         self.gas.0 as f64 * (self.units_total as f64 / self.units.max(1) as f64)
     }
 }
 
 /// Runs the first units of a job, more of them while that stays short.
-pub async fn dry_run(pool: &Pool, job: &Job) -> Result<DryRun, Refusal> {
+pub(crate) async fn dry_run(pool: &Pool, job: &Job) -> Result<DryRun, Refusal> {
     let plan = job.plan.as_ref();
     let none = || Refusal::new(Code::Internal, "the job has no stage", "");
     // What the first stage does: the others need what comes of it.
@@ -93,7 +93,7 @@ fn limits(job: &Job) -> Limits {
     let own = u64::from(job.requirements.timeout_seconds).saturating_mul(1_000);
     Limits {
         memory_bytes: u64::from(job.requirements.memory_mib) << 20,
-        time_millis: own.min(MOST_MILLIS),
+        time_millis: own.min(MOST_TIME.0),
         ..Limits::default()
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Carries out the orders of one node.
-pub struct TabHost {
+pub(crate) struct TabHost {
     pool: Pool,
     keeper: Keeper,
     facts: mpsc::Sender<HostFact>,
@@ -35,7 +35,7 @@ enum Keeper {
 
 impl TabHost {
     /// A host whose facts go to `facts`.
-    pub fn new(pool: Pool, store: Option<Store>, facts: mpsc::Sender<HostFact>) -> Self {
+    pub(crate) fn new(pool: Pool, store: Option<Store>, facts: mpsc::Sender<HostFact>) -> Self {
         let keeper = store.map_or_else(|| Keeper::Memory(MemoryRecords::default()), Keeper::Store);
         Self { pool, keeper, facts, runs: Rc::default() }
     }

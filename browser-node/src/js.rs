@@ -21,7 +21,7 @@ extern "C" {
 }
 
 /// `navigator.locks`, where there is one (secure contexts).
-pub fn locks() -> Option<LockManager> {
+pub(crate) fn locks() -> Option<LockManager> {
     let navigator = web_sys::window()?.navigator();
     let locks = Reflect::get(&navigator, &"locks".into()).ok()?;
     (!locks.is_undefined() && !locks.is_null()).then(|| locks.unchecked_into())
@@ -37,7 +37,7 @@ pub fn base_path() -> String {
 }
 
 /// The text of whatever was thrown, at most 300 characters.
-pub fn thrown_text(thrown: &JsValue) -> String {
+pub(crate) fn thrown_text(thrown: &JsValue) -> String {
     let text = match thrown.dyn_ref::<js_sys::Error>() {
         Some(error) => String::from(error.to_string()),
         None => thrown.as_string().unwrap_or_else(|| format!("{thrown:?}")),
@@ -46,7 +46,7 @@ pub fn thrown_text(thrown: &JsValue) -> String {
 }
 
 /// Bytes from the system's source of randomness; `None` where the browser has none.
-pub fn random_bytes<const N: usize>() -> Option<[u8; N]> {
+pub(crate) fn random_bytes<const N: usize>() -> Option<[u8; N]> {
     let mut bytes = [0; N];
     web_sys::window()?.crypto().ok()?.get_random_values_with_u8_array(&mut bytes).ok()?;
     Some(bytes)

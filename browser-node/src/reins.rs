@@ -24,28 +24,28 @@ const REASONS: [Trap; 2] = [Trap::Cancelled, Trap::TimedOut];
 
 /// One worker's reins, as page and worker hold them.
 #[derive(Clone, Debug)]
-pub struct Reins {
+pub(crate) struct Reins {
     words: Int32Array,
 }
 
 impl Reins {
     /// New ones; absent where memory cannot be shared.
-    pub fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         has_shared_memory().then(|| Self { words: Int32Array::new(&SharedArrayBuffer::new(4 * WORDS)) })
     }
 
     /// Those that the page sent.
-    pub fn received(buffer: &JsValue) -> Option<Self> {
+    pub(crate) fn received(buffer: &JsValue) -> Option<Self> {
         buffer.dyn_ref::<SharedArrayBuffer>().map(|buffer| Self { words: Int32Array::new(buffer) })
     }
 
     /// What is sent to the worker.
-    pub fn buffer(&self) -> JsValue {
+    pub(crate) fn buffer(&self) -> JsValue {
         self.words.buffer().into()
     }
 
     /// The page: has `run` end in `reason`, soon, and only that run.
-    pub fn stop(&self, run: u64, reason: Trap) {
+    pub(crate) fn stop(&self, run: u64, reason: Trap) {
         let code = REASONS.iter().position(|known| *known == reason).and_then(|code| i32::try_from(code).ok());
         let _ = Atomics::store(&self.words, REASON, code.unwrap_or(0));
         let _ = Atomics::store(&self.words, RUN, word(run));
@@ -53,19 +53,19 @@ impl Reins {
     }
 
     /// The page: has `run`, and only that run, rest from soon on until it may go on or is to stop.
-    pub fn set_aside(&self, run: u64) {
+    pub(crate) fn set_aside(&self, run: u64) {
         let _ = Atomics::store(&self.words, ASIDE, word(run));
         self.ordered();
     }
 
     /// The page: lets what was set aside go on.
-    pub fn go_on(&self) {
+    pub(crate) fn go_on(&self) {
         let _ = Atomics::store(&self.words, ASIDE, 0);
         self.ordered();
     }
 
     /// The worker: why `run` is to stop, if it is.
-    pub fn stopped(&self, run: u64) -> Option<Trap> {
+    pub(crate) fn stopped(&self, run: u64) -> Option<Trap> {
         if self.load(RUN)? != word(run) {
             return None;
         }
@@ -74,12 +74,12 @@ impl Reins {
     }
 
     /// The worker: whether `run` is to rest until it may go on. What is to stop is not.
-    pub fn is_aside(&self, run: u64) -> bool {
+    pub(crate) fn is_aside(&self, run: u64) -> bool {
         self.load(ASIDE) == Some(word(run)) && self.stopped(run).is_none()
     }
 
     /// The worker: sleeps for as long as `run` is set aside.
-    pub fn wait_aside(&self, run: u64) {
+    pub(crate) fn wait_aside(&self, run: u64) {
         while let Some(orders) = self.load(ORDERS)
             && self.is_aside(run)
         {
@@ -90,7 +90,7 @@ impl Reins {
     }
 
     /// The worker: sleeps, no longer than until something is ordered, such as to stop.
-    pub fn rest(&self, run: u64, millis: u32) {
+    pub(crate) fn rest(&self, run: u64, millis: u32) {
         let Some(orders) = self.load(ORDERS) else { return };
         if self.stopped(run).is_none() {
             let _ = Atomics::wait_with_timeout(&self.words, ORDERS, orders, f64::from(millis));
@@ -109,12 +109,11 @@ impl Reins {
 }
 
 /// Whether page and workers can have memory in common here.
-pub fn has_shared_memory() -> bool {
+pub(crate) fn has_shared_memory() -> bool {
     Reflect::get(&js_sys::global(), &"crossOriginIsolated".into()).is_ok_and(|isolated| isolated.is_truthy())
 }
 
 /// Runs are told apart by their last 32 bits.
-#[allow(clippy::cast_possible_truncation)]
 fn word(run: u64) -> i32 {
     (run as u32).cast_signed()
 }

@@ -27,7 +27,7 @@ const ANSWER_MILLIS: f64 = 8_000.0;
 
 /// A question to the relay that served the page: how is it reached? Dropped, it is taken back: a browser opens few
 /// connections to one host, and questions that nobody answers must not use them up.
-pub struct Question {
+pub(crate) struct Question {
     answer: oneshot::Receiver<Result<WellKnown, String>>,
     heard: Option<Result<WellKnown, String>>,
     abort: Option<AbortController>,
@@ -35,7 +35,7 @@ pub struct Question {
 
 impl Question {
     /// The first one: `index.html` has the browser ask it while the program is still on its way. No node waits for it.
-    pub fn ask_early() -> Self {
+    pub(crate) fn ask_early() -> Self {
         Self::ask(RequestCache::Default)
     }
 
@@ -51,7 +51,7 @@ impl Question {
     }
 
     /// How the relay is reached, if it has said so by now.
-    pub fn known_by_now(&mut self) -> Option<Vec<String>> {
+    pub(crate) fn known_by_now(&mut self) -> Option<Vec<String>> {
         if self.heard.is_none() {
             self.heard = self.answer.try_recv().ok().flatten();
         }
@@ -104,7 +104,7 @@ async fn read(sent: Result<JsFuture, String>) -> Result<WellKnown, String> {
 }
 
 /// How the page itself was reached: the relay's WebSocket runs on the same host and port.
-pub struct Place {
+pub(crate) struct Place {
     /// Whether over TLS.
     pub secure: bool,
     /// Name or address; an IPv6 address may stand in brackets.
@@ -129,7 +129,7 @@ impl Place {
 
 /// The addresses to try, all at once: the page's own way first, then what the relay says of itself, as far as a browser
 /// can use it.
-pub fn addresses(known: &WellKnown, place: Option<&Place>) -> Vec<String> {
+pub(crate) fn addresses(known: &WellKnown, place: Option<&Place>) -> Vec<String> {
     let mut addresses: Vec<String> = place.map(|place| place.address(known)).into_iter().collect();
     for address in &known.addresses {
         let is_usable =
@@ -143,7 +143,7 @@ pub fn addresses(known: &WellKnown, place: Option<&Place>) -> Vec<String> {
 
 /// Finds the relay, and finds it again whenever the node has lost it, for as long as the tab lives. `first` was
 /// asked before the node was up. `tried` hears of every failed try, and of success.
-pub async fn keep_finding(
+pub(crate) async fn keep_finding(
     first: Question,
     handle: Handle,
     mut facts: mpsc::Sender<HostFact>,

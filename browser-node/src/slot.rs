@@ -8,7 +8,7 @@ use std::{cell::RefCell, rc::Rc};
 
 use futures::channel::oneshot;
 use js_sys::{Object, Promise, Reflect};
-use p2pnet_shared::units::Moment;
+use p2pnet_shared::units::{Millis, Moment};
 use wasm_bindgen::{JsValue, closure::Closure};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::Storage;
@@ -29,11 +29,11 @@ const RELOAD_WAIT_MILLIS: u32 = 20;
 const LOCK_MILLIS: u32 = 4_000;
 /// A lease that was not renewed for so long is free. Longer than a device's short sleeps would matter little: the
 /// owner sees that its lease is gone and keeps working, only its next reload takes another number.
-const LEASE_MILLIS: u64 = 5_000;
+const LEASE: Millis = Millis(5_000);
 const NOTE: &str = "p2pnet.tab";
 
 /// Takes a number for this tab, or says why there is none: all are taken, or nothing can be remembered.
-pub async fn take(ticker: &Ticker) -> Result<u32, StoreError> {
+pub(crate) async fn take(ticker: &Ticker) -> Result<u32, StoreError> {
     let session = web_sys::window().and_then(|window| window.session_storage().ok().flatten());
     let noted: Option<u32> =
         session.as_ref().and_then(|storage| storage.get_item(NOTE).ok().flatten()).and_then(|text| text.parse().ok());
@@ -137,12 +137,12 @@ struct Lease {
 
 impl Lease {
     fn new(mark: u64, now: Moment) -> Self {
-        Self { mark, until: Moment(now.0.saturating_add(LEASE_MILLIS)) }
+        Self { mark, until: now + LEASE }
     }
 
     /// A lease that reaches further than any lease may was written under another clock: it counts for nothing.
     fn is_held(self, now: Moment) -> bool {
-        self.until > now && self.until.0 - now.0 <= LEASE_MILLIS
+        self.until > now && self.until - now <= LEASE
     }
 
     fn to_text(self) -> String {
@@ -164,7 +164,7 @@ fn read_lease(storage: &Storage, slot: u32) -> Option<Lease> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -173,7 +173,7 @@ mod tests {
         let lease = Lease::new(7, Moment(1_000));
         assert_eq!(Lease::from_text(&lease.to_text()).unwrap(), lease);
         assert!(lease.is_held(Moment(1_001)));
-        assert!(!lease.is_held(Moment(1_000 + LEASE_MILLIS)));
+        assert!(!lease.is_held(Moment(1_000 + LEASE.0)));
     }
 
     #[test]

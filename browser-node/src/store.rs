@@ -55,7 +55,7 @@ pub enum StoreError {
 
 /// The records of one tab.
 #[derive(Clone)]
-pub struct Store {
+pub(crate) struct Store {
     inner: Rc<Inner>,
 }
 
@@ -77,7 +77,7 @@ struct Waiting {
 
 /// What the node had kept when it ended.
 #[derive(Default)]
-pub struct Restored {
+pub(crate) struct Restored {
     /// What it needs of jobs that are not over.
     pub records: Vec<(StoreKey, Vec<u8>)>,
     /// Those that are over.
@@ -87,10 +87,10 @@ pub struct Restored {
 }
 
 /// An open database, before the tab knows its number.
-pub struct Opened(IdbDatabase);
+pub(crate) struct Opened(IdbDatabase);
 
 /// Opens the database, making it if need be.
-pub async fn open() -> Result<Opened, StoreError> {
+pub(crate) async fn open() -> Result<Opened, StoreError> {
     let window = web_sys::window().ok_or_else(|| StoreError::Failed("there is no window".into()))?;
     let factory = window
         .indexed_db()
@@ -124,7 +124,7 @@ pub async fn open() -> Result<Opened, StoreError> {
 }
 
 /// What a future gives, if it gives it in time (milliseconds of the page's own timer).
-pub async fn within<T>(millis: u32, future: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn within<T>(millis: u32, future: impl Future<Output = T>) -> Option<T> {
     match futures::future::select(pin!(future), TimeoutFuture::new(millis)).await {
         Either::Left((given, _)) => Some(given),
         Either::Right(((), _)) => None,
@@ -154,7 +154,7 @@ fn close_when_open(request: &IdbOpenDbRequest) {
 
 impl Opened {
     /// The records of tab number `slot`. `failed` hears of writes that did not go through.
-    pub fn for_slot(self, slot: u32, failed: impl Fn(StoreError) + 'static) -> Store {
+    pub(crate) fn for_slot(self, slot: u32, failed: impl Fn(StoreError) + 'static) -> Store {
         let inner = Inner {
             database: self.0,
             prefix: format!("{slot}/"),
@@ -167,7 +167,7 @@ impl Opened {
 
 impl Store {
     /// One named record of the tab itself (its secret, its settings).
-    pub async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let (_transaction, records) = self.inner.transaction(IdbTransactionMode::Readonly)?;
         let key = JsValue::from_str(&self.inner.own_key(name));
         let request = records.get(&key).map_err(error)?;
@@ -176,12 +176,12 @@ impl Store {
     }
 
     /// Keeps a named record of the tab itself.
-    pub fn put(&self, name: &str, bytes: Vec<u8>) {
+    pub(crate) fn put(&self, name: &str, bytes: Vec<u8>) {
         self.inner.clone().order(vec![(self.inner.own_key(name), Some(bytes))], None);
     }
 
     /// What the node needs of what it had kept. Records of before are taken over first.
-    pub async fn node_records(&self) -> Result<Restored, StoreError> {
+    pub(crate) async fn node_records(&self) -> Result<Restored, StoreError> {
         let [below, above] = Noun::unknown_names();
         let (of_before, jobs, spans, lines, below, above) = futures::join!(
             self.take_over(),
@@ -234,7 +234,7 @@ impl Store {
     }
 
     /// A record of the node as it stands after every order so far.
-    pub async fn node_record(&self, key: StoreKey) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) async fn node_record(&self, key: StoreKey) -> Result<Option<Vec<u8>>, StoreError> {
         let text = self.inner.node_key(key);
         // What waits is in no transaction yet; what is being written comes before any read that begins now.
         if let Some(waiting) = self.inner.waiting.borrow().writes.get(&text) {
@@ -247,13 +247,13 @@ impl Store {
     }
 
     /// Changes records of the node, all of them at once.
-    pub fn change(&self, changes: Vec<Change>) {
+    pub(crate) fn change(&self, changes: Vec<Change>) {
         let named = changes.into_iter().map(|(key, record)| (self.inner.node_key(key), record));
         self.inner.clone().order(named.collect(), None);
     }
 
     /// The same; `kept` is called once they are kept, or it was told that they are not.
-    pub fn keep(&self, changes: Vec<Change>, kept: impl FnOnce() + 'static) {
+    pub(crate) fn keep(&self, changes: Vec<Change>, kept: impl FnOnce() + 'static) {
         let named = changes.into_iter().map(|(key, record)| (self.inner.node_key(key), record));
         self.inner.clone().order(named.collect(), Some(Box::new(kept)));
     }

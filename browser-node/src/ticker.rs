@@ -12,7 +12,7 @@ use web_sys::{MessageEvent, Worker};
 use crate::{js::monotonic_millis, pool::script_url};
 
 /// Milliseconds between two ticks.
-pub const TICK_MILLIS: f64 = 250.0;
+pub(crate) const TICK_MILLIS: f64 = 250.0;
 
 const SCRIPT: &str = "setInterval(() => postMessage(0), 250);";
 
@@ -26,13 +26,13 @@ struct State {
 
 /// The tab's clockwork.
 #[derive(Clone)]
-pub struct Ticker {
+pub(crate) struct Ticker {
     state: Rc<RefCell<State>>,
 }
 
 impl Ticker {
     /// Starts the ticking worker; without workers the page's own (throttled) timer ticks.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let ticker = Self { state: Rc::default() };
         if ticker.start_worker().is_err() {
             ticker.use_the_page();
@@ -46,12 +46,12 @@ impl Ticker {
     }
 
     /// Calls `listener` at every tick, for as long as the tab lives.
-    pub fn each(&self, listener: impl Fn() + 'static) {
+    pub(crate) fn each(&self, listener: impl Fn() + 'static) {
         self.state.borrow_mut().listeners.push(Rc::new(listener));
     }
 
     /// Ready after at least `millis`, and at most one tick later.
-    pub async fn sleep(&self, millis: f64) {
+    pub(crate) async fn sleep(&self, millis: f64) {
         let (done, wait) = oneshot::channel();
         self.state.borrow_mut().waiters.push((monotonic_millis() + millis, done));
         let _ = wait.await;

@@ -10,7 +10,7 @@ const MOST_LOOKED_AT: usize = 64 << 10;
 const MOST_TOLD: usize = 80;
 
 /// An answer as it came.
-pub struct Came {
+pub(crate) struct Came {
     /// Its status.
     pub status: StatusCode,
     /// Its content type, in small letters and without parameters.
@@ -21,12 +21,12 @@ pub struct Came {
 
 impl Came {
     /// Whether it calls itself JSON, or nothing.
-    pub fn may_be_json(&self) -> bool {
+    pub(crate) fn may_be_json(&self) -> bool {
         self.kind.as_deref().is_none_or(|kind| kind == "application/json" || kind.ends_with("+json"))
     }
 
     /// What it is, for a person who expected a relay's answer.
-    pub fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         let (status, text) = (self.status, self.beginning());
         if self.is_page() {
             return format!("a web page ({status}{})", title_of(&text));

@@ -2,7 +2,6 @@
 //! of. For the tests of what people see then. It holds no page.
 //!
 //! `another_version PROTOCOL PORT P2P_PORT WEBRTC_PORT DATA_DIR`
-#![allow(missing_docs)]
 
 use std::{env, path::PathBuf, process::ExitCode};
 
@@ -35,7 +34,7 @@ fn run() -> Result<(), Failure> {
         port: Some(port_of(port)?),
         p2p_port: Some(port_of(p2p_port)?),
         webrtc_port: Some(port_of(webrtc_port)?),
-        data_dir: Some(PathBuf::from(data)),
+        data_dir: Some(Some(PathBuf::from(data))),
         provider: Some(false),
         ..Flags::default()
     };

@@ -1,7 +1,7 @@
 //! Measures how many jobs a second a relay takes, and on Linux how much processor time each costs it: small ones, over many
 //! connections that stay open. Run it by `cargo xtask bench submissions`; further relays on the command line are measured in
 //! turn with the built one, which is the only way to compare two on a machine that others use too.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![expect(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     env, fs,

@@ -1,5 +1,5 @@
 //! Tests of what holds for a whole process and for ever, such as fences and limits, each in a process of its own.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+#![expect(clippy::unwrap_used)]
 
 use std::{env, fs, path::Path, process::Command};
 
@@ -8,7 +8,7 @@ const FOLDER: &str = "P2PNET_TEST_APART";
 
 /// Does `inside` in a process of its own, which is the test called `test` started again, with an empty folder; `afterwards`
 /// then looks at what is left in that. To be all that the test does.
-pub fn run(test: &str, inside: impl FnOnce(&Path), afterwards: impl FnOnce(&Path)) {
+pub(crate) fn run(test: &str, inside: impl FnOnce(&Path), afterwards: impl FnOnce(&Path)) {
     if let Some(folder) = env::var_os(FOLDER) {
         return inside(Path::new(&folder));
     }

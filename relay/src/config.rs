@@ -4,29 +4,29 @@
 
 use std::{
     env, fmt,
-    net::IpAddr,
     num::NonZeroU16,
     path::{Path, PathBuf},
     str::FromStr,
     thread,
 };
 
-use p2pnet_client::without_password;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
     cli::output::aside,
-    executor::Sandbox,
     files,
-    http::{address::Base, browsers::Pages, owners, source::Trust},
+    http::{browsers::Pages, owners, source::Trust},
 };
 
 mod environment;
 mod misspelt;
+mod table;
 mod values;
 
 use environment::{Environment, person_folder};
-use values::{list, truth, whole_number, within};
+use table::Written;
+pub use table::{Config, Flags};
+use values::within;
 pub use values::{read_host, read_port};
 
 /// The most cores that a node says it lends.
@@ -198,124 +198,6 @@ impl fmt::Display for Percent {
     }
 }
 
-/// What the command line said; the same shape for every command, with the settings that the command has.
-#[derive(Clone, Debug, Default)]
-pub struct Flags {
-    /// `--config`: the file to read instead of the default one.
-    pub config: Option<PathBuf>,
-    /// `--host`
-    pub host: Option<IpAddr>,
-    /// `--base-path`
-    pub base_path: Option<Base>,
-    /// `--port`
-    pub port: Option<u16>,
-    /// `--p2p-port`
-    pub p2p_port: Option<u16>,
-    /// `--webrtc-port`
-    pub webrtc_port: Option<u16>,
-    /// `--external-address`, several times
-    pub external_addresses: Option<Vec<String>>,
-    /// `--host-name`, several times
-    pub host_names: Option<Vec<String>>,
-    /// `--allow-origin`, several times
-    pub allow_origins: Option<Vec<String>>,
-    /// `--trust-proxy`, several times
-    pub trusted_proxies: Option<Vec<String>>,
-    /// `--admin-token`
-    pub admin_token: Option<String>,
-    /// `--token`
-    pub token: Option<String>,
-    /// `--data-dir`
-    pub data_dir: Option<PathBuf>,
-    /// `--no-provider` says `false`
-    pub provider: Option<bool>,
-    /// `--cores`
-    pub cores: Option<Cores>,
-    /// `--cpu-percent`
-    pub cpu_percent: Option<Percent>,
-    /// `--memory-mib`
-    pub memory_mib: Option<u32>,
-    /// `--sandbox`
-    pub sandbox: Option<Sandbox>,
-    /// `--keep-days`
-    pub keep_days: Option<u32>,
-    /// `--keep-mib`
-    pub keep_mib: Option<u32>,
-    /// `--relay`, `--url`
-    pub url: Option<String>,
-}
-
-/// The file's keys.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    host: Option<String>,
-    base_path: Option<Base>,
-    port: Option<u16>,
-    p2p_port: Option<u16>,
-    webrtc_port: Option<u16>,
-    external_addresses: Option<Vec<String>>,
-    host_names: Option<Vec<String>>,
-    allow_origins: Option<Vec<String>>,
-    trusted_proxies: Option<Vec<String>>,
-    admin_token: Option<String>,
-    token: Option<String>,
-    data_dir: Option<PathBuf>,
-    provider: Option<bool>,
-    cores: Option<Cores>,
-    cpu_percent: Option<Percent>,
-    memory_mib: Option<u32>,
-    sandbox: Option<Sandbox>,
-    keep_days: Option<u32>,
-    keep_mib: Option<u32>,
-    url: Option<String>,
-}
-
-/// Every setting, with its source.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Address that HTTP and libp2p listen on.
-    pub host: Setting<IpAddr>,
-    /// The path below which page and API stand.
-    pub base_path: Setting<Base>,
-    /// HTTP port; 0 picks a free one and keeps it in the data folder.
-    pub port: Setting<u16>,
-    /// TCP and QUIC port of libp2p; 0 likewise.
-    pub p2p_port: Setting<u16>,
-    /// UDP port of webrtc-direct; 0 likewise.
-    pub webrtc_port: Setting<u16>,
-    /// IP addresses, host names or multiaddresses under which others reach this relay, beyond its own interfaces.
-    pub external_addresses: Setting<Vec<String>>,
-    /// Names by which this relay is asked where only its own network reaches it, as behind a proxy.
-    pub host_names: Setting<Vec<String>>,
-    /// Origins whose web pages may use the API; `*` is every one.
-    pub allow_origins: Setting<Vec<String>>,
-    /// Addresses and networks of proxies that are believed when they say for whom they ask; `none` is nobody.
-    pub trusted_proxies: Setting<Vec<String>>,
-    /// With this token one sees and stops every job.
-    pub admin_token: Setting<Option<String>>,
-    /// Whose jobs the command line sends and sees: those with this token.
-    pub token: Setting<Option<String>>,
-    /// The data folder; `None` means the default of the command.
-    pub data_dir: Setting<Option<PathBuf>>,
-    /// Whether a relay lends its own processor too.
-    pub provider: Setting<bool>,
-    /// Cores to lend.
-    pub cores: Setting<Cores>,
-    /// Share of each core's time.
-    pub cpu_percent: Setting<Percent>,
-    /// Memory that a task may use, in MiB; 16 to 65536.
-    pub memory_mib: Setting<u32>,
-    /// Where kernels run.
-    pub sandbox: Setting<Sandbox>,
-    /// For how many days results are kept; 1 to 36500.
-    pub keep_days: Setting<u32>,
-    /// How much disk finished jobs and their results may take in all, in MiB; 1 to 16777216.
-    pub keep_mib: Setting<u32>,
-    /// The relay that `node` joins and that `job` and `node list` ask.
-    pub url: Setting<String>,
-}
-
 /// One line of `p2pnet config`.
 #[derive(Debug, Serialize)]
 pub struct Line {
@@ -348,83 +230,18 @@ impl Config {
             Some(path) => (read_file(&path, named.is_some())?, path),
             None => (Written::default(), PathBuf::new()),
         };
-        let written_host = written
-            .host
-            .map(|text| read_host(&text).map_err(|why| ConfigError::Value { name: "host".into(), value: text, why }));
-        let written_host = written_host.transpose()?;
-        let layers = Layers { environment, path: &path };
-        let memory_mib = layers.pick("memory_mib", flags.memory_mib, written.memory_mib, 1024, whole_number)?;
-        within("memory_mib", memory_mib.value, 16..=65_536, "MiB")?;
-        let keep_days = layers.pick("keep_days", flags.keep_days, written.keep_days, 7, whole_number)?;
-        within("keep_days", keep_days.value, 1..=36_500, "days")?;
-        let keep_mib = layers.pick("keep_mib", flags.keep_mib, written.keep_mib, 1024, whole_number)?;
-        within("keep_mib", keep_mib.value, 1..=16_777_216, "MiB")?;
-        let config = Self {
-            host: layers.pick("host", flags.host, written_host, IpAddr::from([0, 0, 0, 0]), read_host)?,
-            base_path: layers.pick(
-                "base_path",
-                flags.base_path.clone(),
-                written.base_path,
-                Base::default(),
-                str::parse,
-            )?,
-            port: layers.pick("port", flags.port, written.port, 8080, read_port)?,
-            p2p_port: layers.pick("p2p_port", flags.p2p_port, written.p2p_port, 5557, read_port)?,
-            webrtc_port: layers.pick("webrtc_port", flags.webrtc_port, written.webrtc_port, 5558, read_port)?,
-            external_addresses: layers.pick(
-                "external_addresses",
-                flags.external_addresses.clone(),
-                written.external_addresses,
-                Vec::new(),
-                list,
-            )?,
-            host_names: layers.pick("host_names", flags.host_names.clone(), written.host_names, Vec::new(), list)?,
-            allow_origins: layers.pick(
-                "allow_origins",
-                flags.allow_origins.clone(),
-                written.allow_origins,
-                Vec::new(),
-                list,
-            )?,
-            trusted_proxies: layers.pick(
-                "trusted_proxies",
-                flags.trusted_proxies.clone(),
-                written.trusted_proxies,
-                vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()],
-                list,
-            )?,
-            admin_token: layers.pick_token("admin_token", flags.admin_token.clone(), written.admin_token)?,
-            token: layers.pick_token("token", flags.token.clone(), written.token)?,
-            data_dir: layers.pick(
-                "data_dir",
-                flags.data_dir.clone().map(Some),
-                written.data_dir.map(Some),
-                None,
-                |text| Ok(Some(PathBuf::from(text))),
-            )?,
-            provider: layers.pick("provider", flags.provider, written.provider, true, truth)?,
-            cores: layers.pick("cores", flags.cores, written.cores, Cores::Auto, str::parse)?,
-            cpu_percent: layers.pick(
-                "cpu_percent",
-                flags.cpu_percent,
-                written.cpu_percent,
-                Percent(100),
-                str::parse,
-            )?,
-            memory_mib,
-            sandbox: layers.pick("sandbox", flags.sandbox, written.sandbox, Sandbox::Process, str::parse)?,
-            keep_days,
-            keep_mib,
-            url: layers.pick("url", flags.url.clone(), written.url, "http://localhost:8080".to_owned(), |text| {
-                Ok(text.to_owned())
-            })?,
-        };
+        let config = Self::of(flags, &Layers { environment, path: &path }, written)?;
         config.check()?;
         Ok(config)
     }
 
-    /// Refuses lists with something in them that the relay could not use.
+    /// Refuses what can be read and not be used.
     fn check(&self) -> Result<(), ConfigError> {
+        within("memory_mib", self.memory_mib.value, 16..=65_536, "MiB")?;
+        within("keep_days", self.keep_days.value, 1..=36_500, "days")?;
+        within("keep_mib", self.keep_mib.value, 1..=16_777_216, "MiB")?;
+        is_token("admin_token", &self.admin_token)?;
+        is_token("token", &self.token)?;
         let refused = |name: &str, setting: &Setting<Vec<String>>, why: String| ConfigError::Value {
             name: format!("{name} ({})", setting.source),
             value: setting.value.join(","),
@@ -445,48 +262,19 @@ impl Config {
 
     /// The data folder of a command (`relay`, `node`): as told, else below the person's own data folder.
     pub fn data_folder(&self, command: &str) -> PathBuf {
-        match &self.data_dir.value {
-            Some(path) => path.clone(),
-            None => person_folder(&|name| env::var_os(name), "XDG_DATA_HOME", ".local/share").join(command),
-        }
+        data_folder(self.data_dir.value.as_deref(), command)
     }
+}
 
-    /// Every setting as text, for a person.
-    pub fn lines(&self) -> Vec<Line> {
-        fn line<T>(name: &'static str, setting: &Setting<T>, value: String) -> Line {
-            Line { name, value, source: setting.source.to_string() }
-        }
-        let folder = match &self.data_dir.value {
-            Some(path) => path.display().to_string(),
-            None => format!(
-                "{} (relay), {} (node)",
-                self.data_folder("relay").display(),
-                self.data_folder("node").display()
-            ),
-        };
-        vec![
-            line("host", &self.host, self.host.value.to_string()),
-            line("base_path", &self.base_path, self.base_path.value.to_string()),
-            line("port", &self.port, self.port.value.to_string()),
-            line("p2p_port", &self.p2p_port, self.p2p_port.value.to_string()),
-            line("webrtc_port", &self.webrtc_port, self.webrtc_port.value.to_string()),
-            line("external_addresses", &self.external_addresses, self.external_addresses.value.join(",")),
-            line("host_names", &self.host_names, self.host_names.value.join(",")),
-            line("allow_origins", &self.allow_origins, self.allow_origins.value.join(",")),
-            line("trusted_proxies", &self.trusted_proxies, self.trusted_proxies.value.join(",")),
-            line("admin_token", &self.admin_token, hidden(&self.admin_token.value)),
-            line("token", &self.token, hidden(&self.token.value)),
-            line("data_dir", &self.data_dir, folder),
-            line("provider", &self.provider, self.provider.value.to_string()),
-            line("cores", &self.cores, format!("{} ({})", self.cores.value, self.cores.value.count())),
-            line("cpu_percent", &self.cpu_percent, self.cpu_percent.value.to_string()),
-            line("memory_mib", &self.memory_mib, self.memory_mib.value.to_string()),
-            line("sandbox", &self.sandbox, self.sandbox.value.to_string()),
-            line("keep_days", &self.keep_days, self.keep_days.value.to_string()),
-            line("keep_mib", &self.keep_mib, self.keep_mib.value.to_string()),
-            line("url", &self.url, without_password(&self.url.value)),
-        ]
-    }
+fn data_folder(told: Option<&Path>, command: &str) -> PathBuf {
+    let own = || person_folder(&|name| env::var_os(name), "XDG_DATA_HOME", ".local/share").join(command);
+    told.map_or_else(own, Path::to_path_buf)
+}
+
+/// The folder that was told, or those of both commands.
+fn data_folders(told: &Option<PathBuf>) -> String {
+    let folder = |command| data_folder(told.as_deref(), command).display().to_string();
+    if told.is_some() { folder("relay") } else { format!("{} (relay), {} (node)", folder("relay"), folder("node")) }
 }
 
 /// What lies below the command line.
@@ -501,7 +289,7 @@ impl Layers<'_> {
         name: &str,
         flag: Option<T>,
         written: Option<T>,
-        default: T,
+        default: impl FnOnce() -> T,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Setting<T>, ConfigError> {
         if let Some(value) = flag {
@@ -516,38 +304,22 @@ impl Layers<'_> {
         }
         Ok(match written {
             Some(value) => Setting { value, source: Source::File(self.path.to_path_buf()) },
-            None => Setting { value: default, source: Source::Default },
+            None => Setting { value: default(), source: Source::Default },
         })
     }
 }
 
-impl Layers<'_> {
-    /// A secret, which no message repeats.
-    fn pick_token(
-        &self,
-        name: &str,
-        flag: Option<String>,
-        written: Option<String>,
-    ) -> Result<Setting<Option<String>>, ConfigError> {
-        let setting = self.pick(name, flag.map(Some), written.map(Some), None, |text| Ok(Some(text.to_owned())))?;
-        if setting.value.as_deref().is_some_and(|token| !owners::is_token(token)) {
-            return Err(ConfigError::Value {
-                name: format!("{name} ({})", setting.source),
-                value: "…".into(),
-                why: format!(
-                    "expected {} to {} visible ASCII characters without spaces",
-                    owners::TOKEN_BYTES.start(),
-                    owners::TOKEN_BYTES.end()
-                ),
-            });
-        }
-        Ok(setting)
+/// Refuses a secret that nobody could send, and does not repeat it.
+fn is_token(name: &str, setting: &Setting<Option<String>>) -> Result<(), ConfigError> {
+    if setting.value.as_deref().is_none_or(owners::is_token) {
+        return Ok(());
     }
-}
-
-/// What is shown of a secret.
-fn hidden(secret: &Option<String>) -> String {
-    secret.as_ref().map(|_| "(set)".to_owned()).unwrap_or_default()
+    let (least, most) = (owners::TOKEN_BYTES.start(), owners::TOKEN_BYTES.end());
+    Err(ConfigError::Value {
+        name: format!("{name} ({})", setting.source),
+        value: "…".into(),
+        why: format!("expected {least} to {most} visible ASCII characters without spaces"),
+    })
 }
 
 fn read_file(path: &Path, must_exist: bool) -> Result<Written, ConfigError> {
@@ -571,7 +343,7 @@ fn default_file(environment: Environment<'_>) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use std::{ffi::OsString, fs};
 

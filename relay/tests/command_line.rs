@@ -1,5 +1,5 @@
 //! The command line among other programs: readers that leave, proxies, web pages in place of answers, large modules.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![expect(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! The example commands of `kernels/commands` as their user has them: tested on both engines by `p2pnet kernel test`,
 //! run as jobs by a relay; and kernels that try to escape, refused at the door.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![expect(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 

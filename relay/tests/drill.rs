@@ -1,7 +1,7 @@
 //! Drills on the built relay: it is killed at any moment, and its disk fills up. What it promised must hold.
 //!
 //! `cargo xtask drill kill|disk --rounds N` runs more rounds than the tests do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
@@ -345,23 +345,7 @@ async fn disk() {
             next += 1;
         }
         disk.fill(&relay);
-        // What still fits into the file is taken, and then nothing is.
-        let mut refusals = 0;
-        while refusals < 20 {
-            let key = format!("key-{next}");
-            let answer = http.post(relay.at("/api/v1/jobs")).header("idempotency-key", &key).body(body(next));
-            let answer = answer.send().await.unwrap();
-            if answer.status() == StatusCode::ACCEPTED {
-                let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
-                ledger.accepted.insert(answer["id"].as_str().unwrap().to_owned(), next);
-                ledger.keys.insert(next, key);
-            } else {
-                assert_eq!(refusal(answer).await, (StatusCode::INSUFFICIENT_STORAGE, "store_full".into()));
-                refused.insert(next);
-                refusals += 1;
-            }
-            next += 1;
-        }
+        send_until_refused(&http, &relay, &mut ledger, &mut refused, &mut next).await;
         // Who was promised a job hears so again.
         if let Some((number, key)) = ledger.keys.last_key_value() {
             let (status, said) = send(&http, relay.url(), *number, Some(key)).await.unwrap();
@@ -399,6 +383,32 @@ async fn disk() {
         nothing_refused_is_there(&http, &relay, &refused).await;
         drop(relay);
         audit_round(&disk, &mut ledger, &refused, round, rounds).await;
+    }
+}
+
+/// Sends jobs: what still fits into the file is taken, and then nothing is.
+async fn send_until_refused(
+    http: &Client,
+    relay: &Relay,
+    ledger: &mut Ledger,
+    refused: &mut BTreeSet<u64>,
+    next: &mut u64,
+) {
+    let mut refusals = 0;
+    while refusals < 20 {
+        let key = format!("key-{next}");
+        let answer = http.post(relay.at("/api/v1/jobs")).header("idempotency-key", &key).body(body(*next));
+        let answer = answer.send().await.unwrap();
+        if answer.status() == StatusCode::ACCEPTED {
+            let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+            ledger.accepted.insert(answer["id"].as_str().unwrap().to_owned(), *next);
+            ledger.keys.insert(*next, key);
+        } else {
+            assert_eq!(refusal(answer).await, (StatusCode::INSUFFICIENT_STORAGE, "store_full".into()));
+            refused.insert(*next);
+            refusals += 1;
+        }
+        *next += 1;
     }
 }
 

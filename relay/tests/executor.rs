@@ -1,5 +1,5 @@
 //! The executor with its real workers. They are this very program, which therefore has a `main` of its own.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![expect(clippy::unwrap_used, clippy::panic)]
 
 use std::{env, fs, path::PathBuf, process::ExitCode, time::Duration};
 

@@ -1,5 +1,5 @@
 //! No client shuts others out, and no web page uses a relay that is not its own: the built binary, over raw sockets.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 

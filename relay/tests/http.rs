@@ -1,5 +1,5 @@
 //! What programs that speak HTTP ask of a relay: pages of lists, waiting, compression, modules on their own, a base path.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 

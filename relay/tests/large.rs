@@ -1,7 +1,7 @@
 //! Inputs and outputs of tens of megabytes: what is promised works, by HTTP and by the command line, and what is beyond it is
 //! refused at once and by a name.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![expect(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! What readers cost a relay: the memory of its process while many of them read one large result slowly.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![expect(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! The built binary from the outside: every address, every refusal, the command line, a restart.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
@@ -15,27 +15,29 @@ use support::{Folder, Relay, cli, post_job, refusal, wait_for};
 
 const SUM: &str = r#"{"kind":"range_reduce","start":1,"end":1000,"map":"x","where":"x % 2 == 0","reduce":"sum"}"#;
 
+/// Bodies of jobs, and why each is refused.
+const REFUSED_JOBS: [(&str, &str); 12] = [
+    ("not json", "invalid_json"),
+    ("[]", "invalid_json"),
+    ("{}", "missing_field"),
+    (r#"{"kind":"dance"}"#, "unknown_kind"),
+    (r#"{"kind":"map","data":[1],"map":"x","colour":"red"}"#, "unknown_field"),
+    (r#"{"kind":"map","data":[1]}"#, "missing_field"),
+    (r#"{"kind":"map","data":7,"map":"x"}"#, "invalid_field"),
+    (r#"{"kind":"map","data":[1],"map":"x +"}"#, "invalid_formula"),
+    (r#"{"kind":"map","data":[],"map":"x"}"#, "empty_input"),
+    (r#"{"kind":"matrix","op":"transpose","a":[[1,2],[3]]}"#, "ragged_matrix"),
+    (r#"{"kind":"matrix","op":"multiply","a":[[1,2]],"b":[[1,2]]}"#, "mismatched_matrix"),
+    (r#"{"kind":"kernel","kernel":"AAAA","input":"","split":"none","merge":"concat"}"#, "invalid_kernel"),
+];
+
 #[tokio::test]
 async fn every_refusal_of_the_api_has_its_code_and_a_hint() {
     let folder = Folder::new("refusals");
     let relay = Relay::start(&folder, &["--no-provider"]);
     let http = Client::new();
     let gone = "/api/v1/jobs/00000000000000000000000000000000";
-    let posts = [
-        ("not json", "invalid_json"),
-        ("[]", "invalid_json"),
-        ("{}", "missing_field"),
-        (r#"{"kind":"dance"}"#, "unknown_kind"),
-        (r#"{"kind":"map","data":[1],"map":"x","colour":"red"}"#, "unknown_field"),
-        (r#"{"kind":"map","data":[1]}"#, "missing_field"),
-        (r#"{"kind":"map","data":7,"map":"x"}"#, "invalid_field"),
-        (r#"{"kind":"map","data":[1],"map":"x +"}"#, "invalid_formula"),
-        (r#"{"kind":"map","data":[],"map":"x"}"#, "empty_input"),
-        (r#"{"kind":"matrix","op":"transpose","a":[[1,2],[3]]}"#, "ragged_matrix"),
-        (r#"{"kind":"matrix","op":"multiply","a":[[1,2]],"b":[[1,2]]}"#, "mismatched_matrix"),
-        (r#"{"kind":"kernel","kernel":"AAAA","input":"","split":"none","merge":"concat"}"#, "invalid_kernel"),
-    ];
-    for (body, code) in posts {
+    for (body, code) in REFUSED_JOBS {
         let answer = http.post(relay.at("/api/v1/jobs")).body(body).send().await.unwrap();
         assert_eq!(refusal(answer).await, (StatusCode::BAD_REQUEST, code.to_owned()), "{body}");
     }

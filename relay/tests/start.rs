@@ -1,7 +1,7 @@
 //! A relay that keeps many jobs that are over: it starts as soon as one that keeps none, and knows them all.
 //!
 //! `cargo xtask drill start --rounds N` does it with so many thousand jobs, and prints what that takes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
+#![expect(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 

@@ -105,7 +105,6 @@ impl JobSummary {
     }
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }

@@ -129,5 +129,5 @@ fn distance(later: Moment, earlier: Moment) -> i64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests;

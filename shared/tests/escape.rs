@@ -1,6 +1,6 @@
 //! Kernels and commands that try to escape are refused by their code, in bounded time and memory; and what is merely
 //! costly to check stays within what its length allows.
-#![allow(clippy::unwrap_used, clippy::disallowed_types, missing_docs)]
+#![expect(clippy::unwrap_used, clippy::disallowed_types)]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},

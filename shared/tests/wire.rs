@@ -3,7 +3,7 @@
 //!
 //! `P2PNET_WRITE_GOLDEN=1 cargo test -p p2pnet-shared --test wire` writes files that are missing.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![expect(clippy::unwrap_used, clippy::panic)]
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use p2pnet_shared::{
     kernel::REWRITE_VERSION,
     units::{Gas, Moment},
     wire::{
-        self, Assignment, Extension, Extensions, MAX_EXTENSIONS, Message, Offer, Payload, RefuseReason, Role, Version,
+        self, Assignment, Extension, Extensions, MOST_EXTENSIONS, Message, Offer, Payload, RefuseReason, Role, Version,
         WireError,
     },
 };
@@ -217,8 +217,8 @@ fn a_message_has_one_spelling_and_no_tail() {
             assert_eq!(wire::decode(version, &bytes), Err(WireError::Malformed), "{folder} {name} cut short");
         }
         assert_eq!(wire::decode(version, &[]), Err(WireError::Malformed));
-        let long = vec![0; wire::MAX_FRAME + 1];
-        assert_eq!(wire::decode(version, &long), Err(WireError::TooLong(wire::MAX_FRAME + 1)));
+        let long = vec![0; wire::MOST_FRAME + 1];
+        assert_eq!(wire::decode(version, &long), Err(WireError::TooLong(wire::MOST_FRAME + 1)));
     }
 }
 
@@ -293,8 +293,8 @@ fn extensions_beyond_their_bounds_are_refused_before_they_unfold() {
         (0..len).for_each(|key| bytes.extend([u8::try_from(key).unwrap(), 0]));
         bytes
     };
-    assert!(with(&list(MAX_EXTENSIONS)).is_ok());
-    assert_eq!(with(&list(MAX_EXTENSIONS + 1)), Err(WireError::Malformed));
+    assert!(with(&list(MOST_EXTENSIONS)).is_ok());
+    assert_eq!(with(&list(MOST_EXTENSIONS + 1)), Err(WireError::Malformed));
     assert_eq!(with(&[2, 5, 0, 4, 0]), Err(WireError::Malformed), "keys out of order");
     assert_eq!(with(&[2, 5, 0, 5, 0]), Err(WireError::Malformed), "a key twice");
     assert_eq!(with(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Err(WireError::Malformed), "a count without extensions");
@@ -308,7 +308,7 @@ fn calls_and_reports_read_back_and_huge_counts_are_refused_before_they_unfold() 
     assert_eq!(wire::decode_calls(&bytes).unwrap(), calls);
     assert_eq!(wire::decode_report(&wire::encode_report(&report()).unwrap()).unwrap(), report());
 
-    let many = wire::encode_calls(&vec![Vec::new(); usize::try_from(wire::MAX_CALLS).unwrap() + 1]).unwrap();
+    let many = wire::encode_calls(&vec![Vec::new(); usize::try_from(wire::MOST_CALLS).unwrap() + 1]).unwrap();
     assert_eq!(wire::decode_calls(&many), Err(WireError::Malformed));
     assert_eq!(wire::decode_calls(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Err(WireError::Malformed));
     assert_eq!(wire::decode_report(&[0, 0xff, 0xff, 0xff, 0xff, 0x0f]), Err(WireError::Malformed));

@@ -94,7 +94,6 @@ impl Words {
 }
 
 /// For showing only: above 2^53 the last digits are rounded.
-#[allow(clippy::cast_precision_loss)]
 pub fn to_float(number: u64) -> f64 {
     number as f64
 }

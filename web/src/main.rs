@@ -1,5 +1,10 @@
 //! The page. What runs in its workers, and what reads jobs, are binaries of `browser-node`. `testid.rs` lists the hooks for browser tests.
 
+#![expect(
+    unreachable_pub,
+    reason = "a program has no outside, and what yew makes of components wants their properties public"
+)]
+
 mod app;
 mod format;
 mod look;

@@ -22,7 +22,7 @@ const ENGINES: &str = "engines";
 const SUBMISSIONS: &str = "submissions";
 
 /// `cargo xtask bench [name]`; behind `engines`, the name of one of its programs shows that one only.
-pub fn run(names: &[String]) -> Result<()> {
+pub(crate) fn run(names: &[String]) -> Result<()> {
     match names {
         [first, rest @ ..] if first == ENGINES => engines(rest),
         [first, others @ ..] if first == SUBMISSIONS => submissions(others),
@@ -47,7 +47,7 @@ fn outside(names: &[String]) -> Result<()> {
 }
 
 /// `cargo xtask screenshots`.
-pub fn screenshots(args: &[String]) -> Result<()> {
+pub(crate) fn screenshots(args: &[String]) -> Result<()> {
     measure("p2pnet-screenshots", "taking screenshots", args, |_| ())
 }
 

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A program that was started and is waited for later. What it prints is kept until then.
-pub struct Beside {
+pub(crate) struct Beside {
     what: String,
     process: u32,
     ending: Option<JoinHandle<io::Result<(ExitStatus, Duration)>>>,
@@ -28,7 +28,7 @@ pub struct Beside {
 
 impl Beside {
     /// Starts a program; `what` says what it does and names the file below the build's folder that it prints to.
-    pub fn start(what: &str, command: &mut Command) -> Result<Self> {
+    pub(crate) fn start(what: &str, command: &mut Command) -> Result<Self> {
         let folder = workspace::target_dir().join("beside");
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let printed = folder.join(format!("{}.txt", what.replace([' ', '/'], "-")));
@@ -48,12 +48,12 @@ impl Beside {
     }
 
     /// Starts a command of this program.
-    pub fn start_own(what: &str, words: &[&str]) -> Result<Self> {
+    pub(crate) fn start_own(what: &str, words: &[&str]) -> Result<Self> {
         Self::start(what, Command::new(env::current_exe()?).args(words).envs(lint::told()))
     }
 
     /// Waits for its end, hands over every line that it printed, and fails if it did.
-    pub fn finish(mut self, mut line: impl FnMut(&str)) -> Result<()> {
+    pub(crate) fn finish(mut self, mut line: impl FnMut(&str)) -> Result<()> {
         eprintln!("=> waiting for: {}", self.what);
         let Some(ending) = self.ending.take() else { bail!("{}: it was waited for already", self.what) };
         let (status, time) = ending.join().unwrap_or_else(|_| Err(io::Error::other("nobody waited for it")))?;

@@ -12,7 +12,7 @@ const WRITE: &str = "P2PNET_WRITE_DOCS";
 const TEST: &str = "the_documents_of_kinds_are_what_kinds_say";
 
 /// Writes them.
-pub fn run() -> Result<()> {
+pub(crate) fn run() -> Result<()> {
     let mut write = cargo();
     write.args(["test", "--locked", "--release", "--lib"]).args(NATIVE).args(["--", TEST]).env(WRITE, "1");
     step("writing docs/kinds.md and the README's table of kinds", &mut write)

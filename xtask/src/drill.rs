@@ -13,13 +13,13 @@ use crate::{
 const DRILLS: [(&str, &str); 3] = [("kill", "drill"), ("disk", "drill"), ("start", "start")];
 
 /// Reads the rest of the command line and runs one drill.
-pub fn run(args: &mut lexopt::Parser) -> Result<()> {
+pub(crate) fn run(args: &mut lexopt::Parser) -> Result<()> {
     let (mut drill, mut rounds) = (None, None);
     while let Some(arg) = args.next()? {
         match arg {
             Value(word) if drill.is_none() => drill = Some(word.string()?),
             Long("rounds") => rounds = Some(args.value()?.parse::<u64>()?),
-            other => return Err(other.unexpected().into()),
+            other @ (Short(_) | Long(_) | Value(_)) => return Err(other.unexpected().into()),
         }
     }
     let known = DRILLS.iter().find(|(name, _)| drill.as_deref() == Some(name));

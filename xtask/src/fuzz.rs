@@ -15,7 +15,7 @@ use crate::{
 const IN_TESTS: [&str; 4] = ["--modules", "2000", "--seed", "1"];
 
 /// Builds the fuzzer and hands it `words`. Of a time, programs for WASI get a third; `--programs` asks for them alone.
-pub fn run(words: &[String]) -> Result<()> {
+pub(crate) fn run(words: &[String]) -> Result<()> {
     if words.iter().any(|word| word == "--programs") {
         let words: Vec<String> = words.iter().map(|word| word.replace("--programs", "--random")).collect();
         return referee::random(&words);
@@ -36,7 +36,7 @@ pub fn run(words: &[String]) -> Result<()> {
 }
 
 /// Starts the comparison that belongs to the tests, behind everything else in the queue for a processor.
-pub fn start() -> Result<Beside> {
+pub(crate) fn start() -> Result<Beside> {
     build()?;
     let fuzzer = workspace::built("fuzz");
     let mut command = if find("nice").is_some() {

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 const MADE_FROM: &str = "MADE_FROM";
 
 /// Programs that are kept below a folder.
-pub struct Kept<'a> {
+pub(crate) struct Kept<'a> {
     /// Where the note lies; the files are named from here.
     pub folder: PathBuf,
     /// Sources and what was built from them, every one of which must be there.
@@ -22,13 +22,13 @@ pub struct Kept<'a> {
 
 impl Kept<'_> {
     /// Notes from which sources the built files were made.
-    pub fn note(&self) -> Result<()> {
+    pub(crate) fn note(&self) -> Result<()> {
         let note = self.folder.join(MADE_FROM);
         fs::write(&note, self.made_from()?).with_context(|| format!("cannot write {}", note.display()))
     }
 
     /// Fails where a source or a built file is missing or another than was noted.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if fs::read_to_string(self.folder.join(MADE_FROM)).unwrap_or_default().replace('\r', "") == self.made_from()? {
             return Ok(());
         }
@@ -61,7 +61,7 @@ fn fingerprint(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![expect(clippy::unwrap_used)]
 
     use super::*;
 

@@ -46,7 +46,7 @@ const KERNELS: &[(&str, &str)] = &[("echo", "echo"), ("upper", "upper"), ("word-
 const WASI: &str = "wasm32-wasip1";
 
 /// `cargo xtask commands`: builds the kept commands anew.
-pub fn build_commands() -> Result<()> {
+pub(crate) fn build_commands() -> Result<()> {
     let zig = tools::zig()?;
     for example in COMMANDS {
         build(example, &built_dir(), Some(&zig))?;
@@ -55,7 +55,7 @@ pub fn build_commands() -> Result<()> {
 }
 
 /// Tests the guests. Those without a standard library run as kernels only, in the tests of `shared`. `line` gets every line that their test programs print.
-pub fn test(mut line: impl FnMut(&str)) -> Result<()> {
+pub(crate) fn test(mut line: impl FnMut(&str)) -> Result<()> {
     let binary = workspace::built("p2pnet");
     let target = workspace::target_dir().join("kernels");
     let rust = COMMANDS.iter().filter(|example| example.language == Language::Rust).map(|example| example.name);

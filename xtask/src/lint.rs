@@ -31,7 +31,7 @@ static TOLD: OnceLock<[(&str, PathBuf); 2]> = OnceLock::new();
 const NOT_PAGE: &[&str] = &["--workspace", "--exclude", "p2pnet-web", "--exclude", "p2pnet-browser"];
 
 /// Lints with cargo's command.
-pub fn run() -> Result<()> {
+pub(crate) fn run() -> Result<()> {
     let deny = ["--", "-D", "warnings"];
     // `--all-targets` leaves out what `cargo test` leaves out: the tests in Chromium.
     for targets in [&["--all-targets"][..], &["--test", "chromium", "--test", "compilers"]] {
@@ -50,7 +50,7 @@ pub fn run() -> Result<()> {
 }
 
 /// From now on, has what is compiled linted as well; then it compiles only without a warning.
-pub fn as_it_compiles() -> Result<()> {
+pub(crate) fn as_it_compiles() -> Result<()> {
     let left = workspace::target_dir().join("lints");
     fs::create_dir_all(&left).with_context(|| format!("cannot make {}", left.display()))?;
     let this = env::current_exe().context("where is this program?")?;
@@ -62,12 +62,12 @@ pub fn as_it_compiles() -> Result<()> {
 }
 
 /// What is told to every cargo, for the environment of what starts one.
-pub fn told() -> impl Iterator<Item = (&'static str, &'static Path)> {
+pub(crate) fn told() -> impl Iterator<Item = (&'static str, &'static Path)> {
     TOLD.get().into_iter().flatten().map(|(name, value)| (*name, value.as_path()))
 }
 
 /// If cargo started this program in the place of the compiler: lints the crate, and compiles it if nothing is wrong.
-pub fn compile_if_asked() -> Option<ExitCode> {
+pub(crate) fn compile_if_asked() -> Option<ExitCode> {
     let left = env::var_os(LEFT)?;
     let mut words = env::args_os().skip(1);
     let compiler = PathBuf::from(words.next()?);

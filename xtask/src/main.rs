@@ -5,6 +5,8 @@
 
 mod bench;
 mod beside;
+#[cfg(test)]
+mod deny;
 mod docs;
 mod drill;
 mod fuzz;
@@ -17,6 +19,7 @@ mod referee;
 mod relay;
 mod shell;
 mod test;
+mod tidy;
 mod tools;
 mod workspace;
 
@@ -132,7 +135,7 @@ fn run_options(args: &mut lexopt::Parser) -> Result<relay::Options> {
             Long("no-provider") => options.provider = false,
             Long("data-dir") => options.data_dir = PathBuf::from(args.value()?),
             Long("open") => options.open = true,
-            other => return Err(other.unexpected().into()),
+            other @ (Short(_) | Long(_) | Value(_)) => return Err(other.unexpected().into()),
         }
     }
     Ok(options)
@@ -147,7 +150,7 @@ fn test_options(args: &mut lexopt::Parser) -> Result<test::Options> {
             Long("part-of-run") => options.part_of_run = true,
             Long("filter") => options.filter = Some(args.value()?.string()?),
             Long("cold") => options.cold = true,
-            other => return Err(other.unexpected().into()),
+            other @ (Short(_) | Long(_) | Value(_)) => return Err(other.unexpected().into()),
         }
     }
     if options.cold && !options.parts.is_empty() {

@@ -16,7 +16,7 @@ const OF_NODE: [&str; 5] =
     ["libp2p@3", "@libp2p/websockets@10", "@chainsafe/libp2p-noise@17", "@chainsafe/libp2p-yamux@8", "node@24"];
 
 /// What could be got; what could not is left out of the measurement, which says so.
-pub struct Others {
+pub(crate) struct Others {
     /// A Python with Ray and Dask.
     pub python: Option<PathBuf>,
     /// A folder of npm's packages.
@@ -25,7 +25,7 @@ pub struct Others {
 
 impl Others {
     /// Installs them below `target`, once.
-    pub fn get() -> Self {
+    pub(crate) fn get() -> Self {
         let told = |what: &str, got: Result<PathBuf>| {
             got.inspect_err(|error| eprintln!("   {what} will not be measured beside: {error:#}")).ok()
         };

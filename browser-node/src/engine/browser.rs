@@ -305,7 +305,7 @@ impl BrowserGuest {
         let length = u32::try_from(length).ok()?;
         let end = u64::from(pointer) + u64::from(length);
         // A memory of 4 GiB is one byte longer than a u32 can say: its length is asked as a float.
-        #[allow(clippy::cast_precision_loss)] // below 2^33
+        // Below 2^33.
         let inside = (end as f64) <= byte_length(&buffer);
         inside.then(|| Uint8Array::new_with_byte_offset_and_length(&buffer, pointer, length))
     }
@@ -328,7 +328,7 @@ impl Guest for BrowserGuest {
         (read(&self.gas), read(&self.reserve))
     }
 
-    #[allow(clippy::cast_possible_truncation)] // an i32 global
+    // An i32 global.
     fn trap_reason(&mut self) -> TrapReason {
         TrapReason::from_code(self.trap.value().as_f64().unwrap_or(0.0) as i32)
     }
@@ -338,7 +338,7 @@ impl Guest for BrowserGuest {
         function.call0(&JsValue::UNDEFINED).map(|_| ()).map_err(|error| self.stop(&error))
     }
 
-    #[allow(clippy::cast_possible_truncation)] // an i32 result
+    // An i32 result.
     fn alloc(&mut self, length: u32) -> Result<u32, Stop> {
         let length = JsValue::from(length.cast_signed());
         let pointer = self.alloc.call1(&JsValue::UNDEFINED, &length).map_err(|error| self.stop(&error))?;
@@ -391,7 +391,7 @@ fn most_workers() -> usize {
     let navigator = Reflect::get(&js_sys::global(), &"navigator".into());
     let cores = navigator.and_then(|navigator| Reflect::get(&navigator, &"hardwareConcurrency".into()));
     let cores = cores.ok().and_then(|cores| cores.as_f64()).unwrap_or(1.0);
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a small number
+    // A small number.
     (cores.max(1.0) as usize).saturating_add(1)
 }
 

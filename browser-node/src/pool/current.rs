@@ -7,10 +7,10 @@ use p2pnet_shared::units::Gas;
 const STOP_GRACE_MILLIS: f64 = 200.0;
 
 /// Receives the one report of a run.
-pub type Finish = Box<dyn FnOnce(BatchReport)>;
+pub(super) type Finish = Box<dyn FnOnce(BatchReport)>;
 
 /// A batch that a worker executes. Times are milliseconds of the page's monotonic clock.
-pub struct Current {
+pub(super) struct Current {
     /// Names the run between page and worker.
     pub run: u64,
     gathering: Gathering,
@@ -32,7 +32,7 @@ pub struct Current {
 
 impl Current {
     /// A run of `calls` calls that begins now and may take `limit_millis`, on `engine` as far as is known yet.
-    pub fn new(run: u64, calls: usize, limit_millis: f64, now: f64, engine: EngineName, finish: Finish) -> Self {
+    pub(super) fn new(run: u64, calls: usize, limit_millis: f64, now: f64, engine: EngineName, finish: Finish) -> Self {
         Self {
             run,
             gathering: Gathering::new(calls),
@@ -62,7 +62,7 @@ impl Current {
     }
 
     /// It is set aside from now on (`rests`), or goes on.
-    pub fn set_aside(&mut self, rests: bool, now: f64) {
+    pub(super) fn set_aside(&mut self, rests: bool, now: f64) {
         match (rests, self.aside_since) {
             (true, None) => {
                 // The worker's rest ends here: it takes what is left of it later, and says so then.
@@ -79,13 +79,13 @@ impl Current {
     }
 
     /// The worker was asked to stop. The first reason counts.
-    pub fn stopping(&mut self, reason: Trap, now: f64) {
+    pub(super) fn stopping(&mut self, reason: Trap, now: f64) {
         self.stopping.get_or_insert((reason, now));
     }
 
     /// Why the worker must be stopped now, if it must: it ran over its time, or did not stop when it was asked to.
     /// Gives also whether it was asked before.
-    pub fn must_stop(&self, now: f64) -> Option<(Trap, bool)> {
+    pub(super) fn must_stop(&self, now: f64) -> Option<(Trap, bool)> {
         match self.stopping {
             Some((reason, since)) => (now - since > STOP_GRACE_MILLIS).then_some((reason, true)),
             None => self.is_over(now).then_some((Trap::TimedOut, false)),
@@ -93,7 +93,7 @@ impl Current {
     }
 
     /// The worker rests, from now on. If that is heard while the run is set aside, it counts already.
-    pub fn rest(&mut self, millis: u32, now: f64) {
+    pub(super) fn rest(&mut self, millis: u32, now: f64) {
         if self.aside_since.is_none() {
             self.rested_millis += f64::from(millis);
             self.rests_until = now + f64::from(millis);
@@ -101,18 +101,18 @@ impl Current {
     }
 
     /// Some calls are done.
-    pub fn take(&mut self, engine: EngineName, outcomes: impl Iterator<Item = CallOutcome>) {
+    pub(super) fn take(&mut self, engine: EngineName, outcomes: impl Iterator<Item = CallOutcome>) {
         self.engine = engine;
         self.outcomes.extend(outcomes.filter_map(|outcome| self.gathering.take(outcome)));
     }
 
     /// The worker said that it is done.
-    pub fn end(self, busy_micros: u64, prepared: Prepared) -> (Finish, BatchReport) {
+    pub(super) fn end(self, busy_micros: u64, prepared: Prepared) -> (Finish, BatchReport) {
         (self.finish, BatchReport { engine: self.engine, outcomes: self.outcomes, busy_micros, prepared })
     }
 
     /// The worker was stopped or died: what was done is kept, and the call that it was in ends in `trap`.
-    pub fn cut_off(mut self, trap: Trap, now: f64) -> (Finish, BatchReport) {
+    pub(super) fn cut_off(mut self, trap: Trap, now: f64) -> (Finish, BatchReport) {
         if !self.gathering.is_over() || self.outcomes.is_empty() {
             self.outcomes.push(CallOutcome { output: Err(trap), gas: Gas(0) });
         }
@@ -124,7 +124,7 @@ impl Current {
 }
 
 /// Whole microseconds of a span in milliseconds.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates, and is never negative
+// Saturates, and is never negative.
 fn micros(millis: f64) -> u64 {
     (millis * 1000.0).max(0.0) as u64
 }

@@ -5,7 +5,7 @@ use js_sys::{Array, Uint8Array, WebAssembly::Module};
 use wasm_bindgen::{JsCast, JsValue};
 
 /// Hands bytes, which are not copied again, and a module to `post`.
-pub fn post<T>(bytes: &[u8], module: Option<&Module>, post: impl FnOnce(&JsValue, &JsValue) -> T) -> T {
+pub(crate) fn post<T>(bytes: &[u8], module: Option<&Module>, post: impl FnOnce(&JsValue, &JsValue) -> T) -> T {
     let bytes = Uint8Array::from(bytes);
     let transfer = Array::of1(&bytes.buffer());
     match module {
@@ -15,7 +15,7 @@ pub fn post<T>(bytes: &[u8], module: Option<&Module>, post: impl FnOnce(&JsValue
 }
 
 /// What is received; no bytes if it is something else.
-pub fn unpack(data: &JsValue) -> (Option<Vec<u8>>, Option<Module>) {
+pub(crate) fn unpack(data: &JsValue) -> (Option<Vec<u8>>, Option<Module>) {
     let (bytes, module) = match data.dyn_ref::<Array>() {
         Some(both) => (both.get(0), both.get(1).dyn_into().ok()),
         None => (data.clone(), None),

@@ -17,59 +17,59 @@ struct Running {
 }
 
 /// The runs that workers have.
-pub struct Lanes {
+pub(super) struct Lanes {
     cores: usize,
     running: Vec<Running>,
 }
 
 impl Lanes {
     /// None yet, and no core lent.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { cores: 0, running: Vec::new() }
     }
 
     /// So many cores are lent from now on.
-    pub fn set_cores(&mut self, cores: usize) {
+    pub(super) fn set_cores(&mut self, cores: usize) {
         self.cores = cores;
     }
 
     /// How many cores are lent.
-    pub fn cores(&self) -> usize {
+    pub(super) fn cores(&self) -> usize {
         self.cores
     }
 
     /// A worker has got a run.
-    pub fn begin(&mut self, run: u64, lane: Lane) {
+    pub(super) fn begin(&mut self, run: u64, lane: Lane) {
         self.running.push(Running { run, lane, rests: false });
     }
 
     /// A run ended.
-    pub fn end(&mut self, run: u64) {
+    pub(super) fn end(&mut self, run: u64) {
         self.running.retain(|running| running.run != run);
     }
 
     /// A run is set aside (`rests`) or goes on.
-    pub fn rest(&mut self, run: u64, rests: bool) {
+    pub(super) fn rest(&mut self, run: u64, rests: bool) {
         self.running.iter_mut().filter(|running| running.run == run).for_each(|running| running.rests = rests);
     }
 
     /// Whether a worker has `run`.
-    pub fn has(&self, run: u64) -> bool {
+    pub(super) fn has(&self, run: u64) -> bool {
         self.running.iter().any(|running| running.run == run)
     }
 
     /// Whether no worker has anything.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.running.is_empty()
     }
 
     /// How many runs are set aside, whose workers do nothing.
-    pub fn resting(&self) -> usize {
+    pub(super) fn resting(&self) -> usize {
         self.running.iter().filter(|running| running.rests).count()
     }
 
     /// How many more runs may begin now. What is set aside takes no room.
-    pub fn room(&self, lane: Lane) -> usize {
+    pub(super) fn room(&self, lane: Lane) -> usize {
         let most = match lane {
             Lane::Node => self.cores.max(1),
             Lane::Person => 1,

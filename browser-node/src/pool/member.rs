@@ -21,7 +21,7 @@ use crate::{pieces::Piece, reins::Reins};
 const KERNELS_KEPT: usize = 8;
 
 /// What a worker does.
-pub enum Doing {
+pub(super) enum Doing {
     /// It waits for its program.
     Waiting,
     /// It starts; since when (milliseconds of the monotonic clock).
@@ -33,7 +33,7 @@ pub enum Doing {
 }
 
 /// What the page hears from a worker.
-pub enum Heard {
+pub(super) enum Heard {
     /// A message, and the module that came beside it.
     Said(Said, Option<Module>),
     /// The worker failed outside its own code's reach: it could not load, or ran out of memory.
@@ -41,7 +41,7 @@ pub enum Heard {
 }
 
 /// A worker. Dropping it terminates it.
-pub struct Member {
+pub(super) struct Member {
     /// Names it in the pool.
     pub id: u64,
     /// What it does.
@@ -57,7 +57,7 @@ pub struct Member {
 
 impl Member {
     /// Starts a worker, which then waits for its program.
-    pub fn start(id: u64, shim_url: &str, hear: impl Fn(u64, Heard) + Clone + 'static) -> Result<Self, JsValue> {
+    pub(super) fn start(id: u64, shim_url: &str, hear: impl Fn(u64, Heard) + Clone + 'static) -> Result<Self, JsValue> {
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);
         options.set_name(&format!("p2pnet {id}"));
@@ -88,7 +88,7 @@ impl Member {
     }
 
     /// Gives the worker its program, and where it finds the interpreter should it need that.
-    pub fn boot(&mut self, program: &Module, now: f64) -> Result<(), JsValue> {
+    pub(super) fn boot(&mut self, program: &Module, now: f64) -> Result<(), JsValue> {
         let reins = self.reins.as_ref().map_or(JsValue::UNDEFINED, Reins::buffer);
         let interpreter = Piece::Interpreter.address().map_or(JsValue::UNDEFINED, JsValue::from);
         self.worker.post_message(&Array::of3(program, &reins, &interpreter))?;
@@ -97,12 +97,12 @@ impl Member {
     }
 
     /// Whether it has a kernel ready.
-    pub fn has(&self, kernel: Hash) -> bool {
+    pub(super) fn has(&self, kernel: Hash) -> bool {
         self.kernels.contains(&kernel)
     }
 
     /// Hands a batch to the worker; it must be idle, and have the batch's kernel or be one that need not wait for it.
-    pub fn run(
+    pub(super) fn run(
         &mut self,
         current: Current,
         kernel: &[u8],
@@ -145,7 +145,7 @@ impl Member {
     }
 
     /// Has the worker end what it runs, as soon as it looks. `false` if it cannot be told, and must be terminated.
-    pub fn ask_to_stop(&mut self, reason: Trap, now: f64) -> bool {
+    pub(super) fn ask_to_stop(&mut self, reason: Trap, now: f64) -> bool {
         match (&self.reins, &mut self.doing) {
             (Some(reins), Doing::Running(current)) => {
                 reins.stop(current.run, reason);
@@ -158,7 +158,7 @@ impl Member {
 
     /// Has the worker set aside what it runs (`rests`), as soon as it looks, or go on with it. `false` if it cannot be
     /// told, or runs nothing.
-    pub fn rest(&mut self, rests: bool, now: f64) -> bool {
+    pub(super) fn rest(&mut self, rests: bool, now: f64) -> bool {
         match (&self.reins, &mut self.doing) {
             (Some(reins), Doing::Running(current)) => {
                 if rests {

@@ -4,11 +4,11 @@
 //! Every batch handed in ends in exactly one report, whatever becomes of its worker.
 
 mod current;
-pub mod envelope;
+pub(crate) mod envelope;
 mod lanes;
 mod member;
-pub mod modules;
-pub mod protocol;
+pub(crate) mod modules;
+pub(crate) mod protocol;
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc};
 
@@ -385,7 +385,7 @@ impl State {
     fn assign(&mut self, place: usize, member: usize) -> Option<(Finish, BatchReport)> {
         let waiting = self.waiting.remove(place)?;
         let Waiting { run, lane, kernel, batch, cpu_percent, rests: _, finish } = waiting;
-        #[allow(clippy::cast_precision_loss)] // a limit in milliseconds is far below 2^53
+        // A limit in milliseconds is far below 2^53.
         let limit = batch.limits.time_millis as f64;
         let current = Current::new(run, batch.calls.len(), limit, monotonic_millis(), self.engine, finish);
         match self.members.get_mut(member)?.run(current, &kernel, &batch, cpu_percent, &mut self.modules) {
@@ -507,7 +507,7 @@ fn report(ended: impl IntoIterator<Item = (Finish, BatchReport)>) {
 }
 
 /// An address under which a worker finds `script`.
-pub fn script_url(script: &str) -> Result<String, JsValue> {
+pub(crate) fn script_url(script: &str) -> Result<String, JsValue> {
     let kind = BlobPropertyBag::new();
     kind.set_type("text/javascript");
     let blob = Blob::new_with_str_sequence_and_options(&Array::of1(&JsValue::from_str(script)), &kind)?;

@@ -7,7 +7,7 @@ use p2pnet_shared::{id::Hash, kernel::Facts};
 const MODULES_KEPT: usize = 8;
 
 /// Kernels that workers of this tab have met, least recently used first.
-pub struct Modules<M = Module> {
+pub(crate) struct Modules<M = Module> {
     known: Vec<(Hash, State<M>)>,
 }
 
@@ -22,7 +22,7 @@ enum State<M> {
 
 /// What a worker that is new to a kernel is to do.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Advice<'a, M = Module> {
+pub(crate) enum Advice<'a, M = Module> {
     /// Make it ready itself, and say what came of that if it is the first.
     Make,
     /// Wait: another worker compiles it now.
@@ -33,12 +33,12 @@ pub enum Advice<'a, M = Module> {
 
 impl<M> Modules<M> {
     /// None yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { known: Vec::new() }
     }
 
     /// What a worker that does not have `kernel` is to do.
-    pub fn advice(&self, kernel: Hash) -> Advice<'_, M> {
+    pub(crate) fn advice(&self, kernel: Hash) -> Advice<'_, M> {
         match self.state(kernel) {
             Some(State::Compiling(_)) => Advice::Wait,
             Some(State::Compiled(module, facts)) => Advice::Take(module, facts),
@@ -47,14 +47,14 @@ impl<M> Modules<M> {
     }
 
     /// A worker gets the kernel's bytes; it compiles for all if it is the first.
-    pub fn begin(&mut self, kernel: Hash, worker: u64) {
+    pub(crate) fn begin(&mut self, kernel: Hash, worker: u64) {
         if self.state(kernel).is_none() {
             self.put(kernel, State::Compiling(worker));
         }
     }
 
     /// A kernel is used: it is kept longest.
-    pub fn used(&mut self, kernel: Hash) {
+    pub(crate) fn used(&mut self, kernel: Hash) {
         if let Some(place) = self.known.iter().position(|(known, _)| *known == kernel) {
             let entry = self.known.remove(place);
             self.known.push(entry);
@@ -62,21 +62,21 @@ impl<M> Modules<M> {
     }
 
     /// A worker has compiled a kernel.
-    pub fn compiled(&mut self, kernel: Hash, worker: u64, module: M, facts: Facts) {
+    pub(crate) fn compiled(&mut self, kernel: Hash, worker: u64, module: M, facts: Facts) {
         if self.is_compiling(kernel, worker) {
             self.put(kernel, State::Compiled(module, facts));
         }
     }
 
     /// A worker found that a kernel cannot be compiled.
-    pub fn not_compiled(&mut self, kernel: Hash, worker: u64) {
+    pub(crate) fn not_compiled(&mut self, kernel: Hash, worker: u64) {
         if self.is_compiling(kernel, worker) {
             self.put(kernel, State::NotCompiled);
         }
     }
 
     /// A worker is done or gone: what it has not said by now, it will not say.
-    pub fn abandon(&mut self, worker: u64) {
+    pub(crate) fn abandon(&mut self, worker: u64) {
         self.known.retain(|(_, state)| !matches!(state, State::Compiling(by) if *by == worker));
     }
 

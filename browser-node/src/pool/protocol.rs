@@ -11,7 +11,7 @@ use serde_bytes::{ByteBuf, Bytes};
 
 /// Page to worker: run a batch. Borrowed on the way out.
 #[derive(Debug, Serialize)]
-pub struct RunRef<'a> {
+pub(crate) struct RunRef<'a> {
     pub run: u64,
     pub kernel: Hash,
     pub source: SourceRef<'a>,
@@ -25,7 +25,7 @@ pub struct RunRef<'a> {
 
 /// Where a worker has a batch's kernel from.
 #[derive(Debug, Serialize)]
-pub enum SourceRef<'a> {
+pub(crate) enum SourceRef<'a> {
     /// It has it.
     Ready,
     /// The kernel's original bytes.
@@ -36,7 +36,7 @@ pub enum SourceRef<'a> {
 
 /// The same as the worker reads it.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
-pub enum Source {
+pub(crate) enum Source {
     Ready,
     Original(ByteBuf),
     Compiled(Facts),
@@ -44,7 +44,7 @@ pub enum Source {
 
 /// The same as the worker reads it.
 #[derive(Debug, Deserialize)]
-pub struct Run {
+pub(crate) struct Run {
     pub run: u64,
     pub kernel: Hash,
     pub source: Source,
@@ -57,7 +57,7 @@ pub struct Run {
 
 /// Worker to page.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Said {
+pub(crate) enum Said {
     /// The worker is up and takes batches.
     Ready,
     /// A kernel new to the tab is compiled: the module is sent beside the message, for the other workers.
@@ -106,7 +106,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

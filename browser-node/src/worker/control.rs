@@ -17,14 +17,14 @@ thread_local! {
 }
 
 /// Takes the reins over from the page, and begins to mind a batch.
-pub fn begin(run: u64, cpu_percent: u8, reins: Option<Reins>) {
+pub(super) fn begin(run: u64, cpu_percent: u8, reins: Option<Reins>) {
     let control = Control { run, reins, pace: Pace::new(Rhythm::TAB, cpu_percent, now()) };
     CONTROL.set(Some(control));
 }
 
 /// For the engines, in the middle of a call: waits while the batch is set aside, rests if that is due, and says why to
 /// stop.
-pub fn look() -> Option<Trap> {
+pub(super) fn look() -> Option<Trap> {
     with(|control| {
         control.stand_aside();
         if let Some(trap) = control.stopped() {
@@ -40,27 +40,27 @@ pub fn look() -> Option<Trap> {
 }
 
 /// Between calls: waits while the batch is set aside.
-pub fn stand_aside() {
+pub(super) fn stand_aside() {
     with(Control::stand_aside);
 }
 
 /// Why the batch is to stop.
-pub fn stopped() -> Option<Trap> {
+pub(super) fn stopped() -> Option<Trap> {
     with(|control| control.stopped()).flatten()
 }
 
 /// Some work is done; gives the milliseconds to rest now, if that is due.
-pub fn work_done() -> Option<u32> {
+pub(super) fn work_done() -> Option<u32> {
     with(Control::work_done).flatten()
 }
 
 /// Milliseconds of rest that are owed at the end of a batch.
-pub fn remainder() -> Option<u32> {
+pub(super) fn remainder() -> Option<u32> {
     with(|control| control.pace.remainder()).flatten().map(millis)
 }
 
 /// Rests, so that the page can end it at any moment where it has reins. A worker's timers keep time in hidden tabs too.
-pub async fn rest(millis: u32) {
+pub(super) async fn rest(millis: u32) {
     let has_reins = with(|control| {
         if control.reins.is_some() {
             control.rest_at_once(millis);
@@ -76,12 +76,12 @@ pub async fn rest(millis: u32) {
 }
 
 /// When work was last seen to be done.
-pub fn seen_at() -> Duration {
+pub(super) fn seen_at() -> Duration {
     with(|control| control.pace.seen_at()).unwrap_or_default()
 }
 
 /// Time at work so far, in microseconds.
-pub fn busy_micros() -> u64 {
+pub(super) fn busy_micros() -> u64 {
     let busy = with(|control| control.pace.busy()).unwrap_or_default();
     u64::try_from(busy.as_micros()).unwrap_or(u64::MAX)
 }

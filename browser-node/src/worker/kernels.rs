@@ -16,7 +16,7 @@ use crate::{
 
 /// All kernels of a worker. The page bounds their number.
 #[derive(Default)]
-pub struct Kernels {
+pub(super) struct Kernels {
     engines: Engines,
     watch: Option<Watch>,
     /// Also those that cannot be run, and why: every batch of theirs ends the same way.
@@ -25,24 +25,24 @@ pub struct Kernels {
 
 impl Kernels {
     /// Has `watch` asked in the middle of calls.
-    pub fn set_watch(&mut self, watch: Watch) {
+    pub(super) fn set_watch(&mut self, watch: Watch) {
         self.watch = Some(watch.clone());
         self.engines.set_watch(watch);
     }
 
     /// What is asked in the middle of calls.
-    pub fn watch(&self) -> Option<Watch> {
+    pub(super) fn watch(&self) -> Option<Watch> {
         self.watch.clone()
     }
 
     /// Lets what the browser cannot run be interpreted.
-    pub fn set_interpreter(&mut self, interpreter: Interpreter) {
+    pub(super) fn set_interpreter(&mut self, interpreter: Interpreter) {
         self.engines.set_interpreter(interpreter);
     }
 
     /// Drops `forget`, then gives the kernel named `hash`, which is made ready if it is new here. What other workers of
     /// the tab may use of that goes to `share`.
-    pub fn ready(
+    pub(super) fn ready(
         &mut self,
         hash: Hash,
         source: Source,
@@ -77,12 +77,12 @@ impl Kernels {
     }
 
     /// One call.
-    pub fn call(&mut self, loaded: &Loaded, input: Input<'_>, limits: &Limits) -> Answer {
+    pub(super) fn call(&mut self, loaded: &Loaded, input: Input<'_>, limits: &Limits) -> Answer {
         self.engines.call(loaded, input, limits)
     }
 
     /// What preparing instances took since this was last asked.
-    pub fn take_prepared(&mut self) -> Prepared {
+    pub(super) fn take_prepared(&mut self) -> Prepared {
         self.engines.take_prepared()
     }
 

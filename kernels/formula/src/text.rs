@@ -5,7 +5,7 @@ use core::{cmp::Ordering, slice, str};
 
 use crate::{
     RESULT,
-    exchange::{Failure, MAX_TEXT_BYTES},
+    exchange::{Failure, MOST_TEXT_BYTES},
 };
 
 /// # Safety
@@ -25,7 +25,7 @@ fn give(text: &[u8]) -> i32 {
 }
 
 fn give_new(text: String) -> i32 {
-    if text.len() > MAX_TEXT_BYTES { Failure::TextTooLong as i32 } else { give(text.leak().as_bytes()) }
+    if text.len() > MOST_TEXT_BYTES { Failure::TextTooLong as i32 } else { give(text.leak().as_bytes()) }
 }
 
 /// Characters.
@@ -73,18 +73,18 @@ unsafe extern "C" fn text_replace(
         replaced.extend_from_slice(&rest[..at]);
         replaced.extend_from_slice(to);
         rest = &rest[at + from.len()..];
-        if replaced.len() > MAX_TEXT_BYTES {
+        if replaced.len() > MOST_TEXT_BYTES {
             return Failure::TextTooLong as i32;
         }
     }
     replaced.extend_from_slice(rest);
-    if replaced.len() > MAX_TEXT_BYTES { Failure::TextTooLong as i32 } else { give(replaced.leak()) }
+    if replaced.len() > MOST_TEXT_BYTES { Failure::TextTooLong as i32 } else { give(replaced.leak()) }
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn text_concatenate(a: *const u8, a_len: usize, b: *const u8, b_len: usize) -> i32 {
     let (a, b) = unsafe { (bytes(a, a_len), bytes(b, b_len)) };
-    if a.len() + b.len() > MAX_TEXT_BYTES {
+    if a.len() + b.len() > MOST_TEXT_BYTES {
         return Failure::TextTooLong as i32;
     }
     let mut both = Vec::with_capacity(a.len() + b.len());

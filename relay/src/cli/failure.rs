@@ -98,6 +98,7 @@ impl Failure {
     }
 
     /// A file, or standard input, that cannot be read; one that is too long is refused as the relay would.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the system has ever more kinds of errors")]
     pub fn unread(what: impl fmt::Display, error: &io::Error, hint: impl Into<String>) -> Self {
         match error.kind() {
             io::ErrorKind::FileTooLarge => {
@@ -202,10 +203,10 @@ impl From<Error> for Failure {
 
 /// The relay's advice names its API; here the command stands for that.
 fn in_our_words(refusal: Refusal) -> Refusal {
-    match refusal.code {
-        Code::UnknownJob => Refusal { hint: "`p2pnet job list` lists the jobs that you see".into(), ..refusal },
-        _ => refusal,
+    if refusal.code == Code::UnknownJob {
+        return Refusal { hint: "`p2pnet job list` lists the jobs that you see".into(), ..refusal };
     }
+    refusal
 }
 
 impl From<ConfigError> for Failure {

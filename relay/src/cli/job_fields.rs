@@ -8,7 +8,7 @@ use p2pnet_shared::{
     id::Hash,
     job::kinds::{
         common, kinds_with,
-        limits::{MAX_INPUT_BYTES, MAX_KERNEL_BYTES, MAX_SOURCE_BYTES},
+        limits::{MOST_INPUT_BYTES, MOST_KERNEL_BYTES, MOST_SOURCE_BYTES},
         own_fields,
         schema::{Field, Type},
         text_of,
@@ -224,7 +224,7 @@ fn json_of(field: &Field, values: &[String]) -> Result<String, Failure> {
         Type::Module => hash_or_file(one)?,
         Type::Bytes => {
             let hint = format!("give --{} a file, or - for standard input", long_of(field));
-            base64(read_bytes(one, MAX_INPUT_BYTES, &hint)?)
+            base64(read_bytes(one, MOST_INPUT_BYTES, &hint)?)
         }
         Type::Texts { .. } => Value::from(values).to_string(),
         Type::Integers { .. } => {
@@ -267,7 +267,7 @@ fn json_or_file(name: &str, text: &str) -> Result<String, Failure> {
     let hint = "give a JSON list, or a file that holds one";
     let is_json = without_mark(text).trim_start().starts_with(['[', '{', '"']);
     if !is_json && Path::new(text).exists() {
-        let json = read_text(text, MAX_SOURCE_BYTES, hint)?;
+        let json = read_text(text, MOST_SOURCE_BYTES, hint)?;
         let broken = |error| Failure::usage(format!("the file {text} of --{name} is no JSON: {error}"), hint);
         return checked(&json).map(str::to_owned).map_err(broken);
     }
@@ -286,7 +286,7 @@ fn hash_or_file(text: &str) -> Result<String, Failure> {
     if text.parse::<Hash>().is_ok() {
         return Ok(Value::from(text).to_string());
     }
-    read_bytes(text, MAX_KERNEL_BYTES, "give a WebAssembly file, or the hash of one that the relay has").map(base64)
+    read_bytes(text, MOST_KERNEL_BYTES, "give a WebAssembly file, or the hash of one that the relay has").map(base64)
 }
 
 /// JSON has no word for the others.

@@ -115,7 +115,7 @@ impl ListArgs {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use serde_json::json;
 

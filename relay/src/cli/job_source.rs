@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use p2pnet_shared::job::kinds::{
     self,
-    limits::{MAX_KERNEL_BYTES, MAX_SOURCE_BYTES},
+    limits::{MOST_KERNEL_BYTES, MOST_SOURCE_BYTES},
 };
 use serde_json::{Map, Value};
 
@@ -18,7 +18,7 @@ use super::{
 };
 
 /// The longest text of a job: the longest that a relay reads, and beside it a module in base64, which is sent on its own.
-const MOST_JOB_BYTES: usize = MAX_SOURCE_BYTES + MAX_KERNEL_BYTES.div_ceil(3) * 4;
+const MOST_JOB_BYTES: usize = MOST_SOURCE_BYTES + MOST_KERNEL_BYTES.div_ceil(3) * 4;
 
 /// `p2pnet job run`
 #[derive(Debug, Args)]
@@ -153,7 +153,7 @@ fn read_source(source: &str) -> Result<String, Failure> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use std::fs;
 

@@ -2,7 +2,7 @@
 
 use p2pnet_shared::job::kinds::{
     ALL,
-    limits::{MAX_CELLS, MAX_INPUT_BYTES, MAX_ITEMS},
+    limits::{MOST_CELLS, MOST_INPUT_BYTES, MOST_ITEMS},
     named,
     schema::{Choice, Example, Field, Kind, Presence, Type},
     typed,
@@ -76,10 +76,10 @@ fn value_of(field: &Field) -> String {
         Type::Choice(choices) => choices.iter().map(word_of).collect::<Vec<_>>().join(", "),
         Type::Line { most } => format!("a text of at most {most} characters"),
         Type::Labels { most } => format!("an object of at most {most} texts"),
-        Type::Items => format!("a list of at most {} numbers and texts", text::grouped(MAX_ITEMS)),
-        Type::Matrix => format!("a list of rows, at most {} numbers in all", text::grouped(MAX_CELLS as u64)),
+        Type::Items => format!("a list of at most {} numbers and texts", text::grouped(MOST_ITEMS)),
+        Type::Matrix => format!("a list of rows, at most {} numbers in all", text::grouped(MOST_CELLS as u64)),
         Type::Module => "a module in base64, or its hash".to_owned(),
-        Type::Bytes => format!("at most {} MiB in base64", MAX_INPUT_BYTES >> 20),
+        Type::Bytes => format!("at most {} MiB in base64", MOST_INPUT_BYTES >> 20),
         Type::Texts { most } => format!("a list of texts, at most {} KiB in all", most >> 10),
         Type::Integers { least, most, longest } => format!("1 to {longest} integers from {least} to {most}"),
         Type::Object(_) => "an object".to_owned(),
@@ -105,10 +105,10 @@ fn presence_of(field: &Field) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod documents;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -331,8 +331,8 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
                 host_names: Some(args.host_names).filter(|list| !list.is_empty()),
                 allow_origins: Some(args.allow_origins).filter(|list| !list.is_empty()),
                 trusted_proxies: Some(args.trusted_proxies).filter(|list| !list.is_empty()),
-                admin_token: args.admin_token,
-                data_dir: args.data_dir,
+                admin_token: args.admin_token.map(Some),
+                data_dir: args.data_dir.map(Some),
                 provider: args.no_provider.then_some(false),
                 keep_days: args.keep_days,
                 keep_mib: args.keep_mib,
@@ -344,7 +344,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             node::list(&ask.client(file)?, ask.json).await
         }
         Command::Node(NodeArgs { command: None, join }) => {
-            let flags = Flags { url: join.relay, data_dir: join.data_dir, ..join.lending.into_flags(file) };
+            let flags = Flags { url: join.relay, data_dir: join.data_dir.map(Some), ..join.lending.into_flags(file) };
             daemon::provider::run(Config::read(&flags)?).await
         }
         Command::Job(JobArgs { command }) => match command {
@@ -384,14 +384,14 @@ impl LendingArgs {
 
 impl AskArgs {
     fn client(&self, file: Flags) -> Result<Client, Failure> {
-        let flags = Flags { url: self.url.clone(), token: self.token.clone(), ..file };
+        let flags = Flags { url: self.url.clone(), token: self.token.clone().map(Some), ..file };
         let config = Config::read(&flags)?;
         Ok(Client::telling(&config.url.value, |line| output::aside(line))?.with_token(config.token.value)?)
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use clap::CommandFactory;
 

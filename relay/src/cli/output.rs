@@ -49,6 +49,7 @@ fn write(text: std::fmt::Arguments<'_>) -> Result<(), Failure> {
     ended(out.write_fmt(text).and_then(|()| out.flush()))
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system has ever more kinds of errors")]
 fn ended(written: io::Result<()>) -> Result<(), Failure> {
     written.map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::ReaderLeft,

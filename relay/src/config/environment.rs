@@ -10,20 +10,20 @@ use std::{
 use super::ConfigError;
 
 /// Gives the value of a variable that is set.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// The value of a setting's variable. One that is set to nothing says nothing.
 ///
 /// # Errors
 /// It is not UTF-8.
-pub fn setting(environment: Environment<'_>, variable: &str) -> Result<Option<String>, ConfigError> {
+pub(super) fn setting(environment: Environment<'_>, variable: &str) -> Result<Option<String>, ConfigError> {
     let value = environment(variable).filter(|value| !value.is_empty());
     let text = value.map(OsString::into_string).transpose();
     text.map_err(|_| ConfigError::NoText { name: variable.to_owned() })
 }
 
 /// `$XDG…/p2pnet`, else a folder in the home of the person, else one here.
-pub fn person_folder(environment: Environment<'_>, variable: &str, below_home: &str) -> PathBuf {
+pub(super) fn person_folder(environment: Environment<'_>, variable: &str, below_home: &str) -> PathBuf {
     if let Some(folder) = environment(variable).filter(|folder| Path::new(folder).is_absolute()) {
         return PathBuf::from(folder).join("p2pnet");
     }
@@ -37,7 +37,7 @@ pub fn person_folder(environment: Environment<'_>, variable: &str, below_home: &
 }
 
 #[cfg(all(test, unix))]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use std::os::unix::ffi::OsStringExt as _;
 

@@ -4,7 +4,7 @@ const PREFIX: &str = "P2PNET_";
 
 /// A warning for each variable whose name is near to a setting's. Others that begin like ours may be anybody's: a
 /// container that is called p2pnet gets several.
-pub fn warnings(variables: impl Iterator<Item = String>, settings: &[&str]) -> Vec<String> {
+pub(super) fn warnings(variables: impl Iterator<Item = String>, settings: &[&str]) -> Vec<String> {
     let known: Vec<String> = settings.iter().chain(&["config"]).map(|name| name.to_uppercase()).collect();
     let warning = |variable: String| {
         let name = variable.strip_prefix(PREFIX).filter(|name| !known.iter().any(|known| known == name))?;

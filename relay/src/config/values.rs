@@ -3,17 +3,20 @@
 use std::{
     net::{IpAddr, ToSocketAddrs as _},
     ops::RangeInclusive,
+    path::PathBuf,
 };
+
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::ConfigError;
 
 /// Commas in the environment.
-pub fn list(text: &str) -> Result<Vec<String>, String> {
+pub(super) fn list(text: &str) -> Result<Vec<String>, String> {
     Ok(text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect())
 }
 
 /// Refuses a number outside of what makes sense.
-pub fn within(name: &str, value: u32, range: RangeInclusive<u32>, unit: &str) -> Result<(), ConfigError> {
+pub(super) fn within(name: &str, value: u32, range: RangeInclusive<u32>, unit: &str) -> Result<(), ConfigError> {
     if range.contains(&value) {
         return Ok(());
     }
@@ -25,13 +28,33 @@ pub fn within(name: &str, value: u32, range: RangeInclusive<u32>, unit: &str) ->
 }
 
 /// A number of days or of MiB.
-pub fn whole_number(text: &str) -> Result<u32, String> {
+pub(super) fn whole_number(text: &str) -> Result<u32, String> {
     text.trim().parse().map_err(|_| "expected a whole number, as in 1024".to_owned())
 }
 
 /// Yes or no.
-pub fn truth(text: &str) -> Result<bool, String> {
+pub(super) fn truth(text: &str) -> Result<bool, String> {
     text.trim().parse().map_err(|_| "expected true or false".to_owned())
+}
+
+/// A text that there may be.
+pub(super) fn some(text: &str) -> Result<Option<String>, String> {
+    Ok(Some(text.to_owned()))
+}
+
+/// A folder that there may be.
+pub(super) fn path(text: &str) -> Result<Option<PathBuf>, String> {
+    Ok(Some(PathBuf::from(text)))
+}
+
+/// What is shown of a secret.
+pub(super) fn hidden(secret: &Option<String>) -> String {
+    secret.as_ref().map(|_| "(set)".to_owned()).unwrap_or_default()
+}
+
+/// The host in the file, in the forms of [`read_host`].
+pub(super) fn host_in_file<'de, D: Deserializer<'de>>(file: D) -> Result<Option<IpAddr>, D::Error> {
+    read_host(&String::deserialize(file)?).map(Some).map_err(D::Error::custom)
 }
 
 /// A port; 0 picks a free one.

@@ -75,7 +75,7 @@ impl Running {
         if let Some(mark) = folder.clock() {
             host::go_on(&mark);
         }
-        let secret = folder.identity()?;
+        let secret = folder.identity()?.bytes();
         let me = node_id(secret).ok_or_else(|| {
             Failure::here("the identity in the data folder is no key", "move the file `identity` away")
         })?;
@@ -193,7 +193,7 @@ fn options(host: IpAddr, p2p_port: u16, webrtc_port: u16, certificate: String, e
     let interfaces = match host {
         // Everywhere means on IPv6 too, where there is any.
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Options::default().interfaces,
-        one => vec![one],
+        one @ (IpAddr::V4(_) | IpAddr::V6(_)) => vec![one],
     };
     Options {
         interfaces,
@@ -260,7 +260,7 @@ impl From<StoreError> for Failure {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -47,7 +47,7 @@ pub async fn run(config: Config, dialects: Dialects) -> Result<(), Failure> {
     };
     keep_ports(&folder, ports);
     let external = External::read(&config.external_addresses.value, ports)?;
-    let access = access(&config, folder.identity()?)?;
+    let access = access(&config, folder.identity()?.bytes())?;
     let options = Options {
         dialects,
         ..options(host, ports.p2p_port, ports.webrtc_port, certificate(&folder)?, external.multiaddresses)
@@ -160,6 +160,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system has ever more kinds of errors")]
 fn listen(host: IpAddr, wanted: u16, last: u16) -> Result<TcpListener, Failure> {
     if wanted == 0
         && last != 0
@@ -225,7 +226,7 @@ impl External {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -1,5 +1,5 @@
 //! What the native engines promise beside what every engine does (`tests/differential` compares those).
-#![allow(clippy::unwrap_used)]
+#![expect(clippy::unwrap_used)]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

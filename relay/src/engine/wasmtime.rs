@@ -34,7 +34,7 @@ use super::{
 /// Gas between two looks at the watch: some milliseconds.
 const SLICE: i64 = 20_000_000;
 /// wasmtime's stack in bytes: above what the rewrite's bound lets through, and below what a thread has ([`super::room`]).
-pub const MOST_STACK_BYTES: usize = 4 * STACK_BYTES as usize;
+pub(super) const MOST_STACK_BYTES: usize = 4 * STACK_BYTES as usize;
 /// Instances at once, where nothing else is said; each thread that runs kernels needs one.
 const MOST_INSTANCES: u32 = 128;
 /// The same where one thread runs kernels, and a little over.

@@ -113,7 +113,7 @@ impl Whole {
 
 #[cfg(test)]
 mod tests {
-    use p2pnet_shared::{engine::Limits, id::Hash, units::Gas, wire::MAX_BLOB};
+    use p2pnet_shared::{engine::Limits, id::Hash, units::Gas, wire::MOST_BLOB};
 
     use super::*;
 
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn parts_that_together_are_too_much_end_as_one_part_would() {
-        let most = usize::try_from(MAX_BLOB).unwrap_or(usize::MAX);
+        let most = usize::try_from(MOST_BLOB).unwrap_or(usize::MAX);
         let mut whole = Whole::of(&batch(3));
         whole.add(part(EngineName::Wasmtime, vec![Ok(vec![0; most])]));
         let report = whole.with(part(EngineName::Wasmtime, vec![Ok(vec![0]), Ok(vec![0])]));

@@ -13,7 +13,7 @@ use super::lock;
 
 /// What is asked of a run.
 #[derive(Default)]
-pub struct Asked {
+pub(super) struct Asked {
     stopped: AtomicBool,
     rest: Mutex<Rest>,
     news: Condvar,
@@ -36,7 +36,7 @@ impl Rest {
 
 impl Asked {
     /// Asks it to end.
-    pub fn stop(&self) {
+    pub(super) fn stop(&self) {
         // Under the lock, so that a run which is about to wait hears it.
         let rest = lock(&self.rest);
         self.stopped.store(true, Ordering::Relaxed);
@@ -45,12 +45,12 @@ impl Asked {
     }
 
     /// Whether it is to end.
-    pub fn is_stopped(&self) -> bool {
+    pub(super) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
 
     /// Asks it to rest, or to go on, from `now` on. Whether that is anything new.
-    pub fn rest(&self, rests: bool, now: Instant) -> bool {
+    pub(super) fn rest(&self, rests: bool, now: Instant) -> bool {
         let mut rest = lock(&self.rest);
         if rests == rest.since.is_some() {
             return false;
@@ -62,12 +62,12 @@ impl Asked {
     }
 
     /// Whether it is to rest.
-    pub fn rests(&self) -> bool {
+    pub(super) fn rests(&self) -> bool {
         lock(&self.rest).since.is_some()
     }
 
     /// Waits until it may go on, or is to end.
-    pub fn wait(&self) {
+    pub(super) fn wait(&self) {
         let mut rest = lock(&self.rest);
         while rest.since.is_some() && !self.is_stopped() {
             rest = self.news.wait(rest).unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +81,7 @@ impl Asked {
 
 /// Time of a run, or of a part of it. The time that it was asked to rest is none of it.
 #[derive(Clone)]
-pub struct Clock {
+pub(super) struct Clock {
     asked: Arc<Asked>,
     start: Instant,
     rested_before: Duration,
@@ -89,18 +89,18 @@ pub struct Clock {
 
 impl Clock {
     /// Begins at `start`.
-    pub fn new(asked: &Arc<Asked>, start: Instant) -> Self {
+    pub(super) fn new(asked: &Arc<Asked>, start: Instant) -> Self {
         Self { asked: Arc::clone(asked), start, rested_before: asked.rested(start) }
     }
 
     /// Time until `now`.
-    pub fn elapsed(&self, now: Instant) -> Duration {
+    pub(super) fn elapsed(&self, now: Instant) -> Duration {
         let rested = self.asked.rested(now).saturating_sub(self.rested_before);
         now.saturating_duration_since(self.start).saturating_sub(rested)
     }
 
     /// When it will be `most`, if the run goes on; `None` while it rests.
-    pub fn end(&self, most: Duration, now: Instant) -> Option<Instant> {
+    pub(super) fn end(&self, most: Duration, now: Instant) -> Option<Instant> {
         (!self.asked.rests()).then(|| now + most.saturating_sub(self.elapsed(now)))
     }
 }

@@ -12,13 +12,13 @@ use p2pnet_shared::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The longest order: a kernel, what its calls share, and their inputs.
-pub const MOST_ORDER_BYTES: usize = 256 << 20;
+pub(super) const MOST_ORDER_BYTES: usize = 256 << 20;
 /// The longest answer: the outputs of a batch. A worker that says more is not trusted.
-pub const MOST_ANSWER_BYTES: usize = 160 << 20;
+pub(super) const MOST_ANSWER_BYTES: usize = 160 << 20;
 
 /// An order to a worker.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum ToWorker<'a> {
+pub(super) enum ToWorker<'a> {
     /// Run a batch; answered by [`FromWorker::Done`].
     Run {
         /// Comes back in the answer.
@@ -58,7 +58,7 @@ pub enum ToWorker<'a> {
 
 /// What a worker says.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum FromWorker {
+pub(super) enum FromWorker {
     /// It is ready, behind these fences.
     Ready {
         /// Names of what keeps it in.
@@ -83,7 +83,7 @@ pub enum FromWorker {
 }
 
 /// Writes one message.
-pub fn write(to: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
+pub(super) fn write(to: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
     let mut bytes = vec![0; 4];
     bytes = postcard::to_extend(message, bytes).map_err(io::Error::other)?;
     let len = u32::try_from(bytes.len() - 4).map_err(io::Error::other)?;
@@ -93,7 +93,7 @@ pub fn write(to: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
 }
 
 /// Reads one message of at most `most` bytes.
-pub fn read<T: DeserializeOwned>(from: &mut impl Read, most: usize) -> io::Result<T> {
+pub(super) fn read<T: DeserializeOwned>(from: &mut impl Read, most: usize) -> io::Result<T> {
     let mut len = [0; 4];
     from.read_exact(&mut len)?;
     let len = usize::try_from(u32::from_be_bytes(len)).map_err(io::Error::other)?;
@@ -110,7 +110,7 @@ pub fn read<T: DeserializeOwned>(from: &mut impl Read, most: usize) -> io::Resul
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

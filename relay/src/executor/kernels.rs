@@ -16,25 +16,25 @@ const MOST_KERNELS: usize = 64;
 const MOST_BYTES: usize = 64 << 20;
 /// Files that kernels hold open in a process with one thread for them, whatever kernels come: those that are kept, and one
 /// that comes before another goes.
-pub const MOST_FILES: u64 = (MOST_KERNELS as u64 + 1) * engine::FILES_OF_A_KERNEL + engine::FILES_OF_INSTANCES;
+pub(super) const MOST_FILES: u64 = (MOST_KERNELS as u64 + 1) * engine::FILES_OF_A_KERNEL + engine::FILES_OF_INSTANCES;
 
 type Slot = Arc<OnceLock<Result<Module, Trap>>>;
 
 /// The kernels used last.
 #[derive(Default)]
-pub struct Kernels {
+pub(super) struct Kernels {
     /// Used last at the back.
     kept: Mutex<VecDeque<(Hash, usize, Slot)>>,
 }
 
 impl Kernels {
     /// The kernel, made ready if need be. Threads that ask for the same one at the same time wait for the first.
-    pub fn get(&self, engines: &mut NativeEngines, hash: Hash, original: &[u8]) -> Result<Module, Trap> {
+    pub(super) fn get(&self, engines: &mut NativeEngines, hash: Hash, original: &[u8]) -> Result<Module, Trap> {
         self.slot(hash, original.len()).get_or_init(|| load(engines, hash, original)).clone()
     }
 
     /// Lets all of them go, for what they hold.
-    pub fn clear(&self) {
+    pub(super) fn clear(&self) {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
@@ -64,7 +64,7 @@ fn load(engines: &mut NativeEngines, hash: Hash, original: &[u8]) -> Result<Modu
 }
 
 #[cfg(all(test, target_os = "linux"))]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use std::path::Path;
 

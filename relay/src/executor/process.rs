@@ -17,7 +17,7 @@ use std::{
 use p2pnet_shared::{
     engine::{BatchReport, Trap},
     id::Hash,
-    wire::MAX_BLOB,
+    wire::MOST_BLOB,
 };
 
 use super::{
@@ -45,7 +45,7 @@ const TELL_AGAIN: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// A worker process and what it knows.
-pub struct Worker {
+pub(super) struct Worker {
     remote: Remote,
     output: BufReader<ChildStdout>,
     /// Kernels whose bytes it has.
@@ -56,7 +56,7 @@ pub struct Worker {
 
 /// What becomes of a worker behind a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
+pub(super) enum After {
     /// It can be given the next one.
     GoesOn,
     /// It lacked something that a fresh one may have.
@@ -71,7 +71,7 @@ struct Known(VecDeque<(Hash, usize)>);
 
 /// What is needed to stop a worker from another thread.
 #[derive(Clone)]
-pub struct Remote {
+pub(super) struct Remote {
     input: Arc<Mutex<ChildStdin>>,
     child: Arc<Mutex<Child>>,
     /// Whether we ended it.
@@ -84,7 +84,7 @@ impl Remote {
     }
 
     /// Asks it to stop a run. Waits for nothing: a worker that does not read would hold up whoever ends it.
-    pub fn tell_to_stop(&self, run: u64) {
+    pub(super) fn tell_to_stop(&self, run: u64) {
         let this = self.clone();
         let telling = thread::Builder::new().name("kernels-tell".into());
         if let Err(error) = telling.spawn(move || this.tell(&ToWorker::Stop { run })) {
@@ -125,7 +125,7 @@ impl Remote {
     }
 
     /// Ends the process.
-    pub fn kill(&self) {
+    pub(super) fn kill(&self) {
         self.ended.store(true, Ordering::Relaxed);
         let mut child = lock(&self.child);
         let _ = child.kill();
@@ -158,7 +158,7 @@ impl Remote {
 }
 
 /// A run in a process, for whoever watches it.
-pub struct Running {
+pub(super) struct Running {
     remote: Remote,
     clock: Clock,
     /// Time of the run after which the process is ended if it has not answered.
@@ -193,12 +193,12 @@ impl Running {
     }
 
     /// Ends the process.
-    pub fn kill(&self) {
+    pub(super) fn kill(&self) {
         self.remote.kill();
     }
 
     /// Tells the process what is asked of its run, and ends it if it is late. When to look again, if there is a time.
-    pub fn look(&mut self, run: u64, asked: &Arc<Asked>, now: Instant) -> Option<Instant> {
+    pub(super) fn look(&mut self, run: u64, asked: &Arc<Asked>, now: Instant) -> Option<Instant> {
         if self.end(now).is_some_and(|end| now >= end) {
             self.kill();
             return None;
@@ -221,7 +221,7 @@ impl Running {
 
 impl Worker {
     /// Starts a worker that runs kernels from the folder `compiled` and may have `memory_mib` of them in memory.
-    pub fn start(compiled: &Path, memory_mib: u32) -> io::Result<Self> {
+    pub(super) fn start(compiled: &Path, memory_mib: u32) -> io::Result<Self> {
         let mut child = Command::new(this_program()?)
             .arg(worker::ARGUMENT)
             .arg(std::path::absolute(compiled)?)
@@ -248,7 +248,7 @@ impl Worker {
     }
 
     /// Whether it is there to be given work. Between two runs it may have come to its end, whoever ended it.
-    pub fn is_there(&self) -> bool {
+    pub(super) fn is_there(&self) -> bool {
         let Some(why) = self.remote.end() else { return true };
         tracing::warn!(why, "a worker ended between two runs; another one takes its place");
         false
@@ -256,7 +256,13 @@ impl Worker {
 
     /// Runs a batch; the report of it, and whether this worker can be given another one. `told` is called when
     /// whoever stops runs, or sets them aside, is to look.
-    pub fn run(&mut self, order: &Order, stop: &Stop, compilers: &Compilers, told: impl Fn()) -> (BatchReport, After) {
+    pub(super) fn run(
+        &mut self,
+        order: &Order,
+        stop: &Stop,
+        compilers: &Compilers,
+        told: impl Fn(),
+    ) -> (BatchReport, After) {
         let run = order.run.0;
         let patience = Duration::from_millis(order.batch.limits.time_millis) + PATIENCE;
         let clock = Clock::new(&order.asked, Instant::now());
@@ -342,12 +348,12 @@ impl Worker {
     }
 
     /// Whether no other kernel has run in it yet, as far as it is known.
-    pub fn is_fresh_for(&self, kernel: Hash) -> bool {
+    pub(super) fn is_fresh_for(&self, kernel: Hash) -> bool {
         self.known.0.iter().all(|(known, _)| *known == kernel)
     }
 
     /// Whether it has worked for so long that a new one should take its place.
-    pub fn is_old(&self) -> bool {
+    pub(super) fn is_old(&self) -> bool {
         self.busy >= OLD
     }
 }
@@ -383,11 +389,11 @@ impl Drop for Worker {
 fn is_sound(report: &BatchReport, calls: usize) -> bool {
     let bytes: u64 = report.outcomes.iter().map(|outcome| outcome.output.as_ref().map_or(0, Vec::len) as u64).sum();
     let cut_short = report.outcomes.last().is_some_and(|outcome| outcome.output.is_err());
-    bytes <= MAX_BLOB && (report.outcomes.len() == calls || (report.outcomes.len() < calls && cut_short))
+    bytes <= MOST_BLOB && (report.outcomes.len() == calls || (report.outcomes.len() < calls && cut_short))
 }
 
 /// This very binary, also when a newer one has taken its place on disk.
-pub fn this_program() -> io::Result<std::path::PathBuf> {
+pub(super) fn this_program() -> io::Result<std::path::PathBuf> {
     if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
 }
 
@@ -406,7 +412,7 @@ fn say_once(fences: &[String], missing: &[String]) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use std::sync::mpsc;
 

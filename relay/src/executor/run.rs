@@ -25,10 +25,10 @@ use super::{
 use crate::engine::{NativeEngines, NativeModule};
 
 /// A kernel that is ready.
-pub type Module = Arc<NativeModule>;
+pub(super) type Module = Arc<NativeModule>;
 
 /// What came of a batch on this thread.
-pub struct Ran {
+pub(super) struct Ran {
     /// What its requester hears.
     pub report: BatchReport,
     /// Whether the process lacked something for it that a fresh one may have.
@@ -36,7 +36,7 @@ pub struct Ran {
 }
 
 /// Runs a batch; `None` when something in it panicked.
-pub fn guarded(engines: &mut NativeEngines, kernels: &Kernels, order: Order) -> Option<Ran> {
+pub(super) fn guarded(engines: &mut NativeEngines, kernels: &Kernels, order: Order) -> Option<Ran> {
     catch_unwind(AssertUnwindSafe(|| {
         let ran = run(engines, kernels, order);
         engines.set_watch(None);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// What a process behind the fences may use.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub(super) struct Bounds {
     /// Bytes of its own data: heap, stacks, memories of kernels. Address space that is only reserved does not count.
     pub data_bytes: u64,
     /// Seconds of processor time in all its life.
@@ -16,7 +16,7 @@ pub struct Bounds {
 }
 
 /// What keeps this process in from now on.
-pub struct Fenced {
+pub(super) struct Fenced {
     /// Fences that stand.
     pub fences: Vec<String>,
     /// Fences that this system does not give.
@@ -31,7 +31,7 @@ pub struct Fenced {
 /// what the process needs of itself and could not open any more: it is called without privileges, and before files are
 /// fenced.
 #[cfg(target_os = "linux")]
-pub fn enter(folder: Option<&Path>, bounds: Bounds, open: impl FnOnce()) -> Fenced {
+pub(super) fn enter(folder: Option<&Path>, bounds: Bounds, open: impl FnOnce()) -> Fenced {
     linux::enter(folder, bounds, open)
 }
 
@@ -44,7 +44,7 @@ pub fn enter(folder: Option<&Path>, _bounds: Bounds, open: impl FnOnce()) -> Fen
 }
 
 /// From now on this process starts no thread any more. For when it has all that it needs.
-pub fn no_more_threads() {
+pub(super) fn no_more_threads() {
     #[cfg(target_os = "linux")]
     linux::no_more_threads();
 }
@@ -80,7 +80,7 @@ mod linux {
     /// Linux's bound on mappings, 65,530, is as far: a few for each of those and for each form of a kept kernel.
     const MOST_ADDRESS_BYTES: u64 = 4 << 40;
 
-    pub fn enter(folder: Option<&Path>, bounds: Bounds, open: impl FnOnce()) -> Fenced {
+    pub(super) fn enter(folder: Option<&Path>, bounds: Bounds, open: impl FnOnce()) -> Fenced {
         let mut fenced = Fenced { fences: Vec::new(), missing: Vec::new(), folder: None };
         // Made and entered now: behind the fences it could not be.
         let folder = folder
@@ -226,7 +226,7 @@ mod linux {
     }
 
     /// See [`super::no_more_threads`].
-    pub fn no_more_threads() {
+    pub(super) fn no_more_threads() {
         if let Err(error) = answer(&[libc::SYS_clone, libc::SYS_seccomp], libc::EPERM, true) {
             tracing::debug!(%error, "threads can still be started");
         }
@@ -326,7 +326,7 @@ mod linux {
 }
 
 #[cfg(all(test, target_os = "linux"))]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
+#[expect(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use std::{env, fs, io, net::UdpSocket, process::Command};
 
@@ -348,7 +348,7 @@ mod tests {
             assert!(fs::File::open("/proc/self/pagemap").is_ok(), "here it can be opened");
             crate::engine::watch_written_pages();
         });
-        #[allow(clippy::print_stdout)]
+        #[expect(clippy::print_stdout, reason = "what is missing here is to be seen in the output of the tests")]
         {
             println!("{:?}, missing {:?}", fenced.fences, fenced.missing);
         }

@@ -1,5 +1,5 @@
 //! The executor with kernels written here by hand.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![expect(clippy::unwrap_used, clippy::panic)]
 
 use std::time::Duration;
 

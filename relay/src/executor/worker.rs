@@ -55,7 +55,7 @@ pub fn run_if_worker() -> Option<ExitCode> {
 }
 
 /// What a worker may use whose kernels have `memory_mib` of memory.
-pub fn bounds(memory_mib: u32) -> Bounds {
+pub(super) fn bounds(memory_mib: u32) -> Bounds {
     Bounds {
         data_bytes: (u64::from(memory_mib) << 20) + OWN_BYTES,
         cpu_seconds: CPU_SECONDS,

@@ -153,14 +153,13 @@ fn said_length(body: &[u8]) -> usize {
     body.last_chunk::<4>().map_or(0, |last| u32::from_le_bytes(*last) as usize)
 }
 
-#[allow(clippy::needless_pass_by_value)] // as `map_err` hands it over
 fn broken(error: std::io::Error) -> Refusal {
     let hint = "send it again, or without Content-Encoding";
     Refusal::new(Code::InvalidJson, format!("the body is no whole gzip: {error}"), hint)
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use std::io::Write as _;
 

@@ -157,7 +157,7 @@ pub fn key_of(value: &[u8]) -> Result<&str, Refusal> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use futures::FutureExt as _;
     use p2pnet_shared::{id::JobId, units::Moment};

@@ -179,7 +179,7 @@ fn check(encoding: Encoding, body: Bytes) -> Result<(Blob, bool), Refusal> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use futures::{FutureExt as _, poll};
     use p2pnet_shared::id::OwnerId;

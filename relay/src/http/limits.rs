@@ -184,10 +184,10 @@ pub const JOBS_IN_A_LIST: usize = 1_000;
 pub const LIST_BYTES: usize = 1 << 20;
 
 const _: () = {
-    use p2pnet_shared::job::kinds::limits::{MAX_INPUT_BYTES, MAX_SOURCE_BYTES};
+    use p2pnet_shared::job::kinds::limits::{MOST_INPUT_BYTES, MOST_SOURCE_BYTES};
     // An input in base64 leaves the job's JSON room for other fields, and in gzip, with one part in fifty lost to it, the body.
-    assert!(MAX_INPUT_BYTES.div_ceil(3) * 4 + (1 << 20) <= MAX_SOURCE_BYTES);
-    assert!(MAX_INPUT_BYTES / 50 * 51 + (1 << 20) <= MOST_PACKED_BYTES);
+    assert!(MOST_INPUT_BYTES.div_ceil(3) * 4 + (1 << 20) <= MOST_SOURCE_BYTES);
+    assert!(MOST_INPUT_BYTES / 50 * 51 + (1 << 20) <= MOST_PACKED_BYTES);
     assert!(MOST_PACKED_BYTES <= BODY_BYTES_PER_ADDRESS && p2pnet_shared::kernel::MOST_MODULE_BYTES <= MOST_BODY_BYTES);
 };
 
@@ -240,7 +240,7 @@ fn filled(buckets: &mut BTreeMap<IpAddr, Bucket>, whose: IpAddr, times: f64, now
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

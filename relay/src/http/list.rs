@@ -254,7 +254,7 @@ fn link(base: &Base, pairs: &[(String, String)], next: Cursor) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use std::collections::BTreeMap;
 

@@ -320,7 +320,7 @@ impl AsyncWrite for Connection {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use std::sync::atomic::AtomicUsize;
 

@@ -33,7 +33,7 @@ pub async fn document() -> Response {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
+#[expect(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use p2pnet_shared::{
         api::{JobStatus, JobSummary, NetworkView},

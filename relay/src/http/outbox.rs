@@ -249,7 +249,7 @@ impl Drop for Held {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use std::time::Duration;
 

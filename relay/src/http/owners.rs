@@ -178,7 +178,7 @@ fn token(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -30,14 +30,12 @@ fn read(text: &str) -> Option<Wish> {
 /// A weight in thousandths; one that cannot be read asks for nothing.
 fn weight(text: &str) -> u16 {
     let weight = text.parse::<f64>().ok().filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(0.0);
-    // Between 0 and 1000. The least that is more than nothing stays so.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let thousandths = (weight * 1_000.0).ceil() as u16;
-    thousandths
+    // The least that is more than nothing stays so.
+    (weight * 1_000.0).ceil() as u16
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use axum::http::header::ACCEPT;
 

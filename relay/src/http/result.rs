@@ -276,7 +276,7 @@ impl Surveyed {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use futures::TryStreamExt as _;
 

@@ -25,10 +25,10 @@ impl Source {
     /// The source that `address` belongs to.
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
-            address if address == IpAddr::V6(Ipv6Addr::LOCALHOST) => Self::of(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(Ipv6Addr::LOCALHOST) => Self::of(Ipv4Addr::LOCALHOST.into()),
             IpAddr::V4(v4) if v4.is_loopback() => Self { address: v4.into(), network: v4.into() },
             IpAddr::V6(v6) if is_nobodys(v6) => Self { address: v6.into(), network: v6.into() },
-            address => {
+            address @ (IpAddr::V4(_) | IpAddr::V6(_)) => {
                 let groups = Groups::of(address);
                 Self { address: groups.address().first(), network: groups.network().first() }
             }
@@ -173,7 +173,7 @@ fn in_its_own_family(network: IpNet) -> IpNet {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

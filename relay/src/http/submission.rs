@@ -10,7 +10,7 @@ use p2pnet_shared::{
     id::{Hash, Holder, JobId},
     job::{
         Job, kinds,
-        kinds::{limits::MAX_SOURCE_BYTES, schema::Output},
+        kinds::{limits::MOST_SOURCE_BYTES, schema::Output},
     },
     kernel::MOST_MODULE_BYTES,
     node::{held_bytes, new_record},
@@ -74,7 +74,7 @@ impl Submission {
         let small = self.encoding.unfold_small(&self.body.bytes, limits::SMALL_WORK_BYTES);
         let weight = match &small {
             Some(text) => weight(app, text).await,
-            None => self.encoding.weight(&self.body.bytes, MAX_SOURCE_BYTES),
+            None => self.encoding.weight(&self.body.bytes, MOST_SOURCE_BYTES),
         };
         Weighed { weight, small }
     }
@@ -243,7 +243,7 @@ struct Text {
 /// Unfolds a body that may be large, on a thread of its own.
 async fn unfolded(encoding: Encoding, body: Bytes, is_hashed: bool) -> Result<Text, Refused> {
     let unfold = move || {
-        let text = encoding.unfold(body, MAX_SOURCE_BYTES, SPLIT)?;
+        let text = encoding.unfold(body, MOST_SOURCE_BYTES, SPLIT)?;
         Ok(Text { hash: is_hashed.then(|| Hash::of(&text)), text })
     };
     match spawn_blocking(unfold).await {
@@ -345,7 +345,7 @@ async fn keep(app: &App, Ready { job, place, new }: Ready) -> Result<JobId, Refu
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
+#[expect(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use std::time::Duration;
 

@@ -184,7 +184,7 @@ fn check_names(uri: &Uri, known: &[&str]) -> Result<(), Refusal> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

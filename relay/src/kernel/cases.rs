@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use p2pnet_shared::{blob::Blob, engine::Trap, wire::MAX_OUTPUT};
+use p2pnet_shared::{blob::Blob, engine::Trap, wire::MOST_OUTPUT};
 
 use crate::{
     cli::failure::{Failure, word},
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The largest file of a case: no call puts out more, and none reads as much.
-const MOST_BYTES: usize = MAX_OUTPUT as usize;
+const MOST_BYTES: usize = MOST_OUTPUT as usize;
 /// How a call may end without an output, wherever it runs.
 const ENDS: [Trap; 6] =
     [Trap::Trapped, Trap::OutOfGas, Trap::OutOfMemory, Trap::StackOverflow, Trap::BrokenContract, Trap::OutputTooLarge];
@@ -34,7 +34,7 @@ const ENDS: [Trap; 6] =
 const MOST_CASES: usize = 10_000;
 
 /// One call and what should come of it.
-pub struct Case {
+pub(super) struct Case {
     folder: PathBuf,
     /// Its files' name without the ending.
     pub name: String,
@@ -50,7 +50,7 @@ pub struct Case {
 
 /// What came, or should come, of a call. What is `None` is not there, or not looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Came {
+pub(super) struct Came {
     /// Output, or standard output.
     pub output: Option<Vec<u8>>,
     /// Standard error.
@@ -62,7 +62,7 @@ pub struct Came {
 }
 
 /// The folder's cases in the order of their names.
-pub fn read(folder: &Path) -> Result<Vec<Case>, Failure> {
+pub(super) fn read(folder: &Path) -> Result<Vec<Case>, Failure> {
     let names = names(folder)?;
     if names.is_empty() {
         let message = format!("{} holds no case", folder.display());
@@ -136,7 +136,7 @@ fn end(name: &str, said: &str) -> Result<String, Failure> {
 
 impl Came {
     /// Whether nothing is said.
-    pub fn is_unsaid(&self) -> bool {
+    pub(super) fn is_unsaid(&self) -> bool {
         let Self { output, errors, exit, trap } = self;
         output.is_none() && errors.is_none() && exit.is_none() && trap.is_none()
     }
@@ -144,7 +144,7 @@ impl Came {
 
 impl Case {
     /// Writes down what came where nothing was said; gives the names of the files.
-    pub fn write(&self, came: &Came) -> Result<Vec<String>, Failure> {
+    pub(super) fn write(&self, came: &Came) -> Result<Vec<String>, Failure> {
         let said = &self.expected;
         let exit = came.exit.filter(|code| *code != 0).map(|code| format!("{code}\n").into_bytes());
         let trap = came.trap.as_ref().map(|word| format!("{word}\n").into_bytes());

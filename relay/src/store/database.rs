@@ -252,6 +252,7 @@ async fn make(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Brings the tables up to date.
+#[expect(clippy::wildcard_enum_match_arm, reason = "sqlx may add errors")]
 async fn set_up(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     // What no file of migrations can say: SQLite adds no column only where there is none.
     if number(connection, TELLS_NO_NAMED).await? > 0 {

@@ -1,6 +1,7 @@
 //! The data folder: who may use it, and the small files in it that make a node the same node after a restart.
 
 use std::{
+    fmt,
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -14,6 +15,33 @@ use crate::files;
 
 /// The longest of the small files.
 const MOST_FILE_BYTES: usize = 64 << 10;
+
+/// The secret behind a node's id. Nothing shows it: it has no `Display`, and its `Debug` says only that there is one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Secret([u8; 32]);
+
+impl Secret {
+    /// Itself, for keys to be made of.
+    pub fn bytes(self) -> [u8; 32] {
+        self.0
+    }
+
+    /// Reads 64 hexadecimal digits, which a hash has too; an editor may have added a line end.
+    fn read(text: &str) -> Option<Self> {
+        text.trim().parse::<Hash>().ok().map(|digits| Self(digits.0))
+    }
+
+    /// What [`Self::read`] reads.
+    fn written(self) -> String {
+        Hash(self.0).to_string()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
 
 /// An open data folder; held by this process until it is dropped.
 #[derive(Debug)]
@@ -72,19 +100,14 @@ impl DataFolder {
     }
 
     /// The secret behind the node's id; made at the first start. Readable by the owner only.
-    pub fn identity(&self) -> Result<[u8; 32], StoreError> {
+    pub fn identity(&self) -> Result<Secret, StoreError> {
         let path = self.path.join("identity");
         match self.read(&path)? {
-            // 64 hexadecimal digits, as a hash has; an editor may have added a line end. What is there instead is not
-            // said: it may be most of a secret.
-            Some(text) => text
-                .trim()
-                .parse::<Hash>()
-                .map(|secret| secret.0)
-                .map_err(|_| damaged(&path, "it should hold 64 hexadecimal digits")),
+            // What is there instead is not said: it may be most of a secret.
+            Some(text) => Secret::read(&text).ok_or_else(|| damaged(&path, "it should hold 64 hexadecimal digits")),
             None => {
-                let secret: [u8; 32] = rand::random();
-                self.write(&path, Hash(secret).to_string().as_bytes())?;
+                let secret = Secret(rand::random());
+                self.write(&path, secret.written().as_bytes())?;
                 Ok(secret)
             }
         }
@@ -229,7 +252,7 @@ pub(super) fn close_to_others(path: &Path, mode: u32) {
 pub(super) fn close_to_others(_: &Path, _: u32) {}
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

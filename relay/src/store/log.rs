@@ -206,5 +206,5 @@ fn native_word(bytes: &[u8], at: usize) -> u32 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests;

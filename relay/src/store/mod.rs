@@ -124,6 +124,7 @@ pub enum StoreError {
 }
 
 /// Why a folder cannot be used, and what to do about it.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system has ever more kinds of errors")]
 fn why_unusable(cause: &std::io::Error) -> String {
     use std::io::ErrorKind;
     match cause.kind() {

@@ -13,7 +13,7 @@ type Name = (StoreKey, i64);
 
 /// Parts that somebody holds. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct SharedParts(Arc<Mutex<BTreeMap<Name, Weak<[u8]>>>>);
+pub(super) struct SharedParts(Arc<Mutex<BTreeMap<Name, Weak<[u8]>>>>);
 
 /// A part, for one of those who hold it.
 struct Held {
@@ -24,13 +24,13 @@ struct Held {
 
 impl SharedParts {
     /// A part that somebody else holds now.
-    pub fn get(&self, name: Name) -> Option<Bytes> {
+    pub(super) fn get(&self, name: Name) -> Option<Bytes> {
         let bytes = self.lock().get(&name)?.upgrade()?;
         Some(self.held(name, bytes))
     }
 
     /// A part that was just read, for others to share.
-    pub fn share(&self, name: Name, bytes: &[u8]) -> Bytes {
+    pub(super) fn share(&self, name: Name, bytes: &[u8]) -> Bytes {
         let mut parts = self.lock();
         let bytes = parts.get(&name).and_then(Weak::upgrade).unwrap_or_else(|| {
             let bytes: Arc<[u8]> = bytes.into();

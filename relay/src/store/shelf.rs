@@ -218,7 +218,7 @@ pub(super) async fn put_kernels(
     }
     sqlx::query(NOT_IN_USE).execute(&mut *connection).await?;
     let loose = "SELECT COALESCE(SUM(LENGTH(bytes)), 0) FROM kernels WHERE hash NOT IN (SELECT hash FROM kernel_uses)";
-    let mut kept: i64 = sqlx::query(loose).fetch_one(&mut *connection).await?.try_get(0)?;
+    let kept: i64 = sqlx::query(loose).fetch_one(&mut *connection).await?.try_get(0)?;
     let crowded: Vec<Vec<u8>> = sqlx::query("SELECT hash FROM kernel_holders GROUP BY hash HAVING COUNT(*) > ?")
         .bind(i64::try_from(MOST_HOLDERS_OF_ONE).unwrap_or(i64::MAX))
         .fetch_all(&mut *connection)
@@ -231,23 +231,33 @@ pub(super) async fn put_kernels(
     if kept <= most_bytes && crowded.is_empty() && usize::try_from(holders).is_ok_and(|n| n <= MOST_HOLDERS) {
         return Ok(());
     }
-    let mut shelf = Shelf::read(connection, before).await?;
+    let shelf = Shelf::read(connection, before).await?;
+    make_room(connection, shelf, crowded, kept - most_bytes).await
+}
+
+/// Lets holders of crowded kernels go, then any that are too many, then those whose kernels take the bytes beyond what is kept.
+async fn make_room(
+    connection: &mut SqliteConnection,
+    mut shelf: Shelf,
+    crowded: Vec<Vec<u8>>,
+    mut beyond: i64,
+) -> Result<(), sqlx::Error> {
     for hash in crowded {
         while shelf.holders.get(&hash).is_some_and(|holders| holders.len() > MOST_HOLDERS_OF_ONE)
             && let Some(row) = shelf.pick_holder(&hash)
         {
-            kept -= let_go(connection, &mut shelf, row).await?;
+            beyond -= let_go(connection, &mut shelf, row).await?;
         }
     }
     while shelf.rows.len() > MOST_HOLDERS
         && let Some(row) = shelf.pick(Over::Holders)
     {
-        kept -= let_go(connection, &mut shelf, row).await?;
+        beyond -= let_go(connection, &mut shelf, row).await?;
     }
-    while kept > most_bytes
+    while beyond > 0
         && let Some(row) = shelf.pick(Over::Room)
     {
-        kept -= let_go(connection, &mut shelf, row).await?;
+        beyond -= let_go(connection, &mut shelf, row).await?;
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! The store as the rest of the relay sees it, on a disk of its own.
-#![allow(clippy::unwrap_used)]
+#![expect(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -618,7 +618,7 @@ struct SmallDisk(PathBuf);
 
 #[cfg(unix)]
 impl SmallDisk {
-    #[allow(clippy::print_stdout)] // whoever runs the tests is to know
+    #[expect(clippy::print_stdout, reason = "whoever runs the tests is to know")]
     fn new(name: &str, mib: u64) -> Option<Self> {
         let folder = new_folder(name);
         let mut mount = std::process::Command::new("mount");

@@ -41,6 +41,7 @@ impl Trouble {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the system has ever more kinds of errors")]
     fn of_file(cause: &io::Error) -> Self {
         match cause.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Trouble::Full,
@@ -137,10 +138,15 @@ pub(super) fn room_at(path: &Path) -> Option<u64> {
     // SAFETY: it takes nothing and cannot fail.
     let is_privileged = unsafe { libc::geteuid() } == 0;
     let free = if is_privileged { found.f_bfree } else { found.f_bavail };
-    #[allow(clippy::useless_conversion, clippy::unnecessary_cast)] // their widths differ between systems
-    let room = (free as u64).saturating_mul(found.f_frsize as u64);
+    let room = wide(free).saturating_mul(wide(found.f_frsize));
     // A file system without blocks does not tell.
     (found.f_blocks > 0).then_some(room)
+}
+
+/// A number of the system's, whose width differs between systems.
+#[cfg(unix)]
+fn wide(number: impl Into<u64>) -> u64 {
+    number.into()
 }
 
 /// Only the system's refusal tells there.

@@ -17,10 +17,10 @@ const BINARY: &str = env!("CARGO_BIN_EXE_p2pnet");
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A folder that is removed at the end.
-pub struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         // For the HTTP client of the tests themselves.
         p2pnet_native::install_crypto();
         let path = env::temp_dir().join(format!("p2pnet-test-{name}-{}", std::process::id()));
@@ -29,7 +29,7 @@ impl Folder {
         Self(path)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -41,7 +41,7 @@ impl Drop for Folder {
 }
 
 /// The binary, free of what this machine is set to.
-pub fn command() -> Command {
+pub(crate) fn command() -> Command {
     clean(Command::new(BINARY))
 }
 
@@ -77,7 +77,7 @@ fn node_command(relay: &Relay, folder: &Folder) -> Command {
 }
 
 /// A process that ends with the test.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     first_line: String,
 }
@@ -96,28 +96,28 @@ impl Process {
         Self { child, first_line }
     }
 
-    pub fn node(relay: &Relay, folder: &Folder) -> Self {
+    pub(crate) fn node(relay: &Relay, folder: &Folder) -> Self {
         Self::run(&mut node_command(relay, folder))
     }
 
     /// The same with a log of everything that goes there.
-    pub fn node_logging_to(log: Stdio, relay: &Relay, folder: &Folder) -> Self {
+    pub(crate) fn node_logging_to(log: Stdio, relay: &Relay, folder: &Folder) -> Self {
         Self::run_logging_to(node_command(relay, folder).env("RUST_LOG", EVERYTHING), log)
     }
 
     /// The same with outputs that nobody looks at.
-    pub fn node_unheard(output: Stdio, log: Stdio, relay: &Relay, folder: &Folder) -> Self {
+    pub(crate) fn node_unheard(output: Stdio, log: Stdio, relay: &Relay, folder: &Folder) -> Self {
         let child = node_command(relay, folder).env("RUST_LOG", EVERYTHING).stdout(output).stderr(log).spawn().unwrap();
         Self { child, first_line: String::new() }
     }
 
     /// `node <id> lends …`
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         self.first_line.split_whitespace().nth(1).unwrap().to_owned()
     }
 
     /// As Ctrl-C in a terminal would; must end well.
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         let status = self.child.wait().unwrap();
@@ -133,24 +133,24 @@ impl Drop for Process {
 }
 
 /// A running relay on free ports.
-pub struct Relay(Process);
+pub(crate) struct Relay(Process);
 
 impl Relay {
-    pub fn start(folder: &Folder, more: &[&str]) -> Self {
+    pub(crate) fn start(folder: &Folder, more: &[&str]) -> Self {
         Self::start_in(folder.path(), more)
     }
 
-    pub fn start_in(folder: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start_in(folder: &Path, more: &[&str]) -> Self {
         Self(Process::run(&mut relay_command(folder, more)))
     }
 
     /// The same with a log of everything that goes there.
-    pub fn start_logging_to(log: Stdio, folder: &Folder, more: &[&str]) -> Self {
+    pub(crate) fn start_logging_to(log: Stdio, folder: &Folder, more: &[&str]) -> Self {
         Self(Process::run_logging_to(relay_command(folder.path(), more).env("RUST_LOG", EVERYTHING), log))
     }
 
     /// As from a shell that said `first` before.
-    pub fn start_after(first: &str, folder: &Folder) -> Self {
+    pub(crate) fn start_after(first: &str, folder: &Folder) -> Self {
         let dir = folder.path().to_str().unwrap();
         let args =
             ["relay", "--data-dir", dir, "--port", "0", "--p2p-port", "0", "--webrtc-port", "0", "--no-provider"];
@@ -160,32 +160,32 @@ impl Relay {
         ))
     }
 
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.0.first_line
     }
 
-    pub fn at(&self, path: &str) -> String {
+    pub(crate) fn at(&self, path: &str) -> String {
         format!("{}{path}", self.url().trim_end_matches('/'))
     }
 
     /// `GET`, which must succeed, as JSON.
-    pub async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let answer = reqwest::get(self.at(path)).await.unwrap();
         assert!(answer.status().is_success(), "{path}: {}", answer.status());
         serde_json::from_str(&answer.text().await.unwrap()).unwrap()
     }
 
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         self.0.stop();
     }
 
     /// Its process id.
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.0.child.id()
     }
 
     /// Process ids of its workers.
-    pub fn children(&self) -> Vec<u32> {
+    pub(crate) fn children(&self) -> Vec<u32> {
         let parent = self.0.child.id().to_string();
         // `pid (name) state parent …`: the name may hold anything, so the fields are counted behind its last bracket.
         let is_child =
@@ -200,7 +200,7 @@ impl Relay {
 }
 
 /// Checks that an answer is one that the API's own document names for its address.
-pub fn documented(path: &str, status: u16) {
+pub(crate) fn documented(path: &str, status: u16) {
     let document: Value = serde_json::from_str(p2pnet_native::http::openapi::text()).unwrap();
     let fits = |template: &str| {
         let (template, path) = (template.split('/'), path.trim_end_matches('/').split('/'));
@@ -215,7 +215,7 @@ pub fn documented(path: &str, status: u16) {
 }
 
 /// The answer's code, after checking that it is a whole refusal, and a documented one.
-pub async fn refusal(response: reqwest::Response) -> (reqwest::StatusCode, String) {
+pub(crate) async fn refusal(response: reqwest::Response) -> (reqwest::StatusCode, String) {
     let status = response.status();
     documented(response.url().path(), status.as_u16());
     let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
@@ -226,7 +226,7 @@ pub async fn refusal(response: reqwest::Response) -> (reqwest::StatusCode, Strin
 }
 
 /// Sends a job and gives its id.
-pub async fn post_job(relay: &Relay, job: impl Into<reqwest::Body>) -> String {
+pub(crate) async fn post_job(relay: &Relay, job: impl Into<reqwest::Body>) -> String {
     let answer = reqwest::Client::new().post(relay.at("/api/v1/jobs")).body(job).send().await.unwrap();
     assert_eq!(answer.status(), 202);
     documented(answer.url().path(), 202);
@@ -235,7 +235,7 @@ pub async fn post_job(relay: &Relay, job: impl Into<reqwest::Body>) -> String {
 }
 
 /// Waits until a job is in this state and gives its status; any other final state fails.
-pub async fn wait_for(relay: &Relay, id: &str, state: &str) -> Value {
+pub(crate) async fn wait_for(relay: &Relay, id: &str, state: &str) -> Value {
     let path = format!("/api/v1/jobs/{id}");
     let wait = async {
         loop {
@@ -252,7 +252,7 @@ pub async fn wait_for(relay: &Relay, id: &str, state: &str) -> Value {
 }
 
 /// Waits until `condition` holds.
-pub async fn until(condition: impl AsyncFn() -> bool) {
+pub(crate) async fn until(condition: impl AsyncFn() -> bool) {
     let wait = async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -262,7 +262,7 @@ pub async fn until(condition: impl AsyncFn() -> bool) {
 }
 
 /// Runs a command to its end: exit code, standard output, standard error.
-pub fn cli(args: &[&str], input: &str) -> (i32, String, String) {
+pub(crate) fn cli(args: &[&str], input: &str) -> (i32, String, String) {
     let mut child =
         command().args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // A command that does not read may have ended already.

@@ -73,6 +73,7 @@ pub fn is_relayed(address: &Multiaddr) -> bool {
 }
 
 /// Whether only this machine can dial it.
+#[expect(clippy::wildcard_enum_match_arm, reason = "multiaddr may add protocols")]
 pub fn is_loopback(address: &Multiaddr) -> bool {
     address.iter().any(|part| match part {
         Protocol::Ip4(ip) => ip.is_loopback(),
@@ -82,6 +83,7 @@ pub fn is_loopback(address: &Multiaddr) -> bool {
 }
 
 /// How a connection runs, and over what.
+#[expect(clippy::wildcard_enum_match_arm, reason = "multiaddr may add protocols")]
 pub fn path_of(endpoint: &ConnectedPoint) -> (Path, &'static str) {
     // Of a circuit, the dialler's address and the listener's own name the relay.
     let address = match endpoint {
@@ -121,7 +123,7 @@ fn split_node(address: &Multiaddr) -> (Option<NodeId>, Multiaddr) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

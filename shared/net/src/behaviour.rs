@@ -9,7 +9,7 @@ const NETWORK: &str = "/p2pnet/1";
 
 /// All behaviours of a node.
 #[derive(NetworkBehaviour)]
-pub struct Behaviour {
+pub(crate) struct Behaviour {
     /// Bounds connections and dials. First, so that it refuses a connection before the others prepare for it.
     pub crowd: crowd::Behaviour,
     /// Our own protocol.
@@ -24,7 +24,7 @@ pub struct Behaviour {
 
 impl Behaviour {
     /// The behaviours of a node with this key that speaks these versions.
-    pub fn new(
+    pub(crate) fn new(
         keypair: &Keypair,
         agent: String,
         dialects: Dialects,

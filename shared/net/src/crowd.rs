@@ -17,7 +17,7 @@ use libp2p::{
         THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
     },
 };
-use p2pnet_shared::units::{Millis, Moment};
+use p2pnet_shared::units::Moment;
 
 use crate::{
     limits,
@@ -76,7 +76,7 @@ enum Way {
 
 /// Counts connections by where they come from, and dials. What ends leaves nothing behind but strikes, which are bounded.
 #[derive(Default)]
-pub struct Behaviour {
+pub(crate) struct Behaviour {
     now: Moment,
     dials: BTreeSet<ConnectionId>,
     held: BTreeMap<ConnectionId, Held>,
@@ -93,12 +93,12 @@ pub struct Behaviour {
 
 impl Behaviour {
     /// What time it is.
-    pub fn set_now(&mut self, now: Moment) {
+    pub(crate) fn set_now(&mut self, now: Moment) {
         self.now = self.now.max(now);
     }
 
     /// A node from there was hung up on for nonsense, and is not taken back under that name.
-    pub fn strike(&mut self, origin: Origin) {
+    pub(crate) fn strike(&mut self, origin: Origin) {
         // Whoever sits behind a proxy on this machine has no address of its own to be known by.
         if origin.is_here() {
             return;
@@ -181,7 +181,7 @@ impl Behaviour {
         let now = self.now;
         if let Some(strikes) = self.strikes.get_mut(&origin.prefix) {
             strikes.fade(now);
-            if strikes.count >= limits::STRIKES && now < strikes.taken_at + Millis(limits::STRUCK_PAUSE_MILLIS) {
+            if strikes.count >= limits::STRIKES && now < strikes.taken_at + limits::STRUCK_PAUSE {
                 return Err(Crowded::Struck);
             }
         }
@@ -206,7 +206,7 @@ impl Behaviour {
 
 impl Strikes {
     fn fade(&mut self, now: Moment) {
-        let faded = (now - self.faded_at).0 / limits::STRIKE_FADES_MILLIS;
+        let faded = (now - self.faded_at).0 / limits::STRIKE_FADES.0;
         if faded > 0 {
             self.count = self.count.saturating_sub(u32::try_from(faded).unwrap_or(u32::MAX));
             self.faded_at = now;
@@ -256,6 +256,7 @@ impl NetworkBehaviour for Behaviour {
         Ok(dummy::ConnectionHandler)
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "libp2p may add events")]
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. }) => self.forget(connection_id),
@@ -284,7 +285,7 @@ impl NetworkBehaviour for Behaviour {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use libp2p::{
         core::ConnectedPoint,
@@ -453,14 +454,14 @@ mod tests {
             assert!(crowd.judge(origin("192.0.2.9")).is_ok());
             crowd.strike(origin(&format!("192.0.2.{neighbour}")));
         }
-        crowd.set_now(Moment(1_000_000 + limits::STRUCK_PAUSE_MILLIS));
+        crowd.set_now(Moment(1_000_000 + limits::STRUCK_PAUSE.0));
         assert!(crowd.judge(origin("192.0.2.200")).is_ok());
         assert!(matches!(crowd.judge(origin("192.0.2.201")), Err(Crowded::Struck)));
         assert!(crowd.judge(origin("192.0.3.1")).is_ok());
-        crowd.set_now(Moment(1_000_000 + 2 * limits::STRUCK_PAUSE_MILLIS));
+        crowd.set_now(Moment(1_000_000 + 2 * limits::STRUCK_PAUSE.0));
         assert!(crowd.judge(origin("192.0.2.201")).is_ok());
         // What was done fades; a proxy on this machine is not blamed for those behind it.
-        crowd.set_now(Moment(1_000_000 + 100 * limits::STRIKE_FADES_MILLIS));
+        crowd.set_now(Moment(1_000_000 + 100 * limits::STRIKE_FADES.0));
         assert!((0..3).all(|_| crowd.judge(origin("192.0.2.201")).is_ok()));
         (0..100).for_each(|_| crowd.strike(origin("127.0.0.1")));
         assert!((0..3).all(|_| crowd.judge(origin("127.0.0.1")).is_ok()));

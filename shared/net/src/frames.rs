@@ -25,7 +25,7 @@ const PREFIX: usize = 4;
 
 /// The two streams of a connection, of each side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
+pub(crate) enum Lane {
     /// For all that is said.
     Words,
     /// For parts of blobs, which keep nothing waiting that is said.
@@ -34,14 +34,14 @@ pub enum Lane {
 
 impl Lane {
     /// The lane in which a message is sent, where the other side has both.
-    pub fn of(message: &Message) -> Self {
+    pub(crate) fn of(message: &Message) -> Self {
         if let Message::Chunk { .. } = message { Self::Blobs } else { Self::Words }
     }
 }
 
 /// What the links of two nodes say to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
+pub(crate) enum Mark {
     /// This was the last: nothing comes after it in this stream. What follows is said on another connection. `blobs`: there
     /// is a stream for blobs besides, which has an end of its own.
     End {
@@ -119,7 +119,7 @@ enum Said {
 
 /// What the tasks tell the loop.
 #[derive(Debug)]
-pub enum LinkFact {
+pub(crate) enum LinkFact {
     /// The first frame came, and waits.
     Began(First),
     /// A message came.
@@ -141,7 +141,7 @@ pub enum LinkFact {
 
 /// Why a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// The other side closed it, or the connection broke.
     Closed,
     /// A frame longer than the protocol allows was announced.
@@ -153,56 +153,56 @@ pub enum Ending {
 }
 
 /// A link fact, its connection, and in which of its streams.
-pub type LinkEvent = ((ConnectionId, Lane), LinkFact);
+pub(crate) type LinkEvent = ((ConnectionId, Lane), LinkFact);
 
 /// How much waits at a writer and how much it has written.
 #[derive(Debug, Default)]
-pub struct Meter {
+pub(crate) struct Meter {
     queued: AtomicUsize,
     written: AtomicU64,
 }
 
 /// The loop's end of a writing task.
-pub struct Outgoing {
+pub(crate) struct Outgoing {
     version: Version,
     frames: mpsc::UnboundedSender<Frame>,
     meter: Arc<Meter>,
 }
 
 /// What a writing task needs.
-pub struct Queue {
+pub(crate) struct Queue {
     frames: mpsc::UnboundedReceiver<Frame>,
     meter: Arc<Meter>,
 }
 
 /// The loop's end of a reading task.
-pub struct Reader {
+pub(crate) struct Reader {
     go: Option<oneshot::Sender<()>>,
     acknowledge: Option<oneshot::Sender<()>>,
 }
 
 /// What a reading task waits for.
-pub struct Gate {
+pub(crate) struct Gate {
     go: oneshot::Receiver<()>,
     acknowledge: oneshot::Receiver<()>,
 }
 
 impl Reader {
     /// An end for the loop and what [`read`] needs.
-    pub fn new() -> (Self, Gate) {
+    pub(crate) fn new() -> (Self, Gate) {
         let (go, gone) = oneshot::channel();
         let (acknowledge, acknowledged) = oneshot::channel();
         (Self { go: Some(go), acknowledge: Some(acknowledge) }, Gate { go: gone, acknowledge: acknowledged })
     }
 
     /// Lets it read beyond the first frame.
-    pub fn go(&mut self) {
+    pub(crate) fn go(&mut self) {
         // An error means that the task is over.
         let _ = self.go.take().map(|go| go.send(()));
     }
 
     /// Lets the other side know that its stream was read up to [`Mark::End`].
-    pub fn acknowledge(&mut self) {
+    pub(crate) fn acknowledge(&mut self) {
         let _ = self.acknowledge.take().map(|acknowledge| acknowledge.send(()));
     }
 }
@@ -210,34 +210,34 @@ impl Reader {
 impl Outgoing {
     /// An end for the loop, of a stream in this version, and what [`write`] needs. The queue's bound is in bytes and the loop's to keep: it asks
     /// [`Outgoing::queued`] before it sends.
-    pub fn new(version: Version) -> (Self, Queue) {
+    pub(crate) fn new(version: Version) -> (Self, Queue) {
         let (sender, frames) = mpsc::unbounded();
         let meter = Arc::new(Meter::default());
         (Self { version, frames: sender, meter: meter.clone() }, Queue { frames, meter })
     }
 
     /// How messages are written to it.
-    pub fn version(&self) -> Version {
+    pub(crate) fn version(&self) -> Version {
         self.version
     }
 
     /// Bytes that wait.
-    pub fn queued(&self) -> usize {
+    pub(crate) fn queued(&self) -> usize {
         self.meter.queued.load(Ordering::Relaxed)
     }
 
     /// Bytes that the connection has taken since it was opened.
-    pub fn written(&self) -> u64 {
+    pub(crate) fn written(&self) -> u64 {
         self.meter.written.load(Ordering::Relaxed)
     }
 
     /// Puts a message's frame (without its length) behind what waits; `false` when the writer is gone.
-    pub fn send(&self, frame: Vec<u8>) -> bool {
+    pub(crate) fn send(&self, frame: Vec<u8>) -> bool {
         self.put(Frame::Message(frame))
     }
 
     /// Puts a mark behind what waits; after [`Mark::End`] nothing more is written. `false` when the writer is gone.
-    pub fn mark(&self, mark: Mark) -> bool {
+    pub(crate) fn mark(&self, mark: Mark) -> bool {
         self.put(Frame::Mark(mark))
     }
 
@@ -249,7 +249,7 @@ impl Outgoing {
 
 /// Writes frames until the loop drops its [`Outgoing`] or the stream breaks; or up to [`Mark::End`], and then waits until
 /// the other side has read that.
-pub async fn write(
+pub(crate) async fn write(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     Queue { mut frames, meter }: Queue,
     line: (ConnectionId, Lane),
@@ -284,7 +284,7 @@ pub async fn write(
 
 /// Reads frames until the stream ends or the loop is gone. Waits after the first until the loop lets it go on, and while
 /// the loop is behind.
-pub async fn read(
+pub(crate) async fn read(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     version: Version,
     gate: Gate,
@@ -379,7 +379,7 @@ async fn write_metered(stream: &mut (impl AsyncWrite + Unpin), batch: &[u8], met
 fn append(batch: &mut Vec<u8>, frame: &Frame) -> bool {
     match frame {
         Frame::Message(bytes) => {
-            // `wire::encode` keeps frames below MAX_FRAME, far from what 32 bits hold.
+            // `wire::encode` keeps frames below MOST_FRAME, far from what 32 bits hold.
             let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             batch.extend_from_slice(&len.to_be_bytes());
             batch.extend_from_slice(bytes);
@@ -408,7 +408,7 @@ impl Pending {
         let rest = &self.bytes[self.start..];
         let Some((prefix, rest)) = rest.split_first_chunk::<PREFIX>() else { return Ok(None) };
         let len = u32::from_be_bytes(*prefix) as usize;
-        if len > wire::MAX_FRAME {
+        if len > wire::MOST_FRAME {
             return Err(WireError::TooLong(len));
         }
         // No message is empty.
@@ -434,7 +434,7 @@ impl Pending {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
+#[expect(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use futures::{executor::block_on, io::Cursor};
     use p2pnet_shared::id::Hash;

@@ -22,7 +22,7 @@ use crate::{host::Records, listeners};
 pub const COMMAND_QUEUE: usize = 256;
 
 /// How many events may wait for a listener; one that is further behind gets the newest state of each job later, not
-/// every step. They go in once in a while ([`crate::limits::EVENTS_MILLIS`]), so there is room for what a busy relay does
+/// every step. They go in once in a while ([`crate::limits::EVENTS_INTERVAL`]), so there is room for what a busy relay does
 /// meanwhile; what bounds long ones are their bytes.
 pub const EVENT_QUEUE: usize = 1_024;
 
@@ -324,7 +324,7 @@ fn stopped() -> Refusal {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
     use p2pnet_shared::refusal::Refusal;

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use p2pnet_shared::units::Millis;
+
 // Connections.
 
 /// Connections that a native node holds at once. When all are taken, whoever holds most gives one up for those who hold less.
@@ -61,10 +63,10 @@ pub const WEBRTC_REFUSED: usize = 1 << 18;
 pub const WEBRTC_REOPEN_PAUSE: Duration = Duration::from_secs(1);
 /// Nodes of one prefix that were hung up on for nonsense, after which connections from there are taken one at a time.
 pub const STRIKES: u32 = 8;
-/// How many milliseconds lie between those.
-pub const STRUCK_PAUSE_MILLIS: u64 = 1_000;
-/// After how many milliseconds one of those nodes is forgotten.
-pub const STRIKE_FADES_MILLIS: u64 = 60_000;
+/// How long lies between those.
+pub const STRUCK_PAUSE: Millis = Millis(1_000);
+/// After how long one of those nodes is forgotten.
+pub const STRIKE_FADES: Millis = Millis(60_000);
 /// Prefixes remembered for that.
 pub const STRUCK_PREFIXES: usize = 4_096;
 /// Dials under way at once.
@@ -75,21 +77,21 @@ pub const DOOR_QUEUE: usize = 128;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection on which nobody speaks our protocol is closed after this.
 pub const SILENT_TIMEOUT: Duration = Duration::from_secs(30);
-/// A connection to a node that is no seed of ours, and whose seed we are not, is closed after so many milliseconds
-/// without a message in either direction.
-pub const IDLE_MILLIS: u64 = 5 * 60_000;
-/// A second connection to a node that has carried nothing for so many milliseconds is closed.
-pub const SPARE_MILLIS: u64 = 30_000;
+/// A connection to a node that is no seed of ours, and whose seed we are not, is closed after so long without a message
+/// in either direction.
+pub const IDLE_TIME: Millis = Millis(5 * 60_000);
+/// A second connection to a node that has carried nothing for so long is closed.
+pub const SPARE_TIME: Millis = Millis(30_000);
 /// A node that goes on over a better connection ends what it said over the old one first. While it says nothing more there for
-/// so many milliseconds and does not, the old connection is closed,
-pub const MOVE_QUIET_MILLIS: u64 = 30_000;
-/// and after so many in any case. What it says on the new one is not read meanwhile.
-pub const MOVE_MILLIS: u64 = 5 * 60_000;
-/// How often a node may say within [`LOSSES_MILLIS`] that something was lost to it. Beyond, its connection is closed, and it has
+/// so long and does not, the old connection is closed,
+pub const MOVE_QUIET: Millis = Millis(30_000);
+/// and after so long in any case. What it says on the new one is not read meanwhile.
+pub const MOVE_TIME: Millis = Millis(5 * 60_000);
+/// How often a node may say within [`LOSSES_TIME`] that something was lost to it. Beyond, its connection is closed, and it has
 /// to come back on a new one.
 pub const LOSSES: u32 = 16;
 /// See [`LOSSES`].
-pub const LOSSES_MILLIS: u64 = 60_000;
+pub const LOSSES_TIME: Millis = Millis(60_000);
 /// How often a connection is asked for a sign of life.
 pub const PING_INTERVAL: Duration = Duration::from_secs(8);
 /// A ping without an answer for so long has failed.
@@ -106,15 +108,15 @@ pub const ADDRESSES_PER_NODE: usize = 8;
 pub const SEEDS: usize = 64;
 /// Seeds whose circuits are tried for one node.
 pub const CIRCUITS_PER_DIAL: usize = 4;
-/// How long direct addresses are tried alone before circuits are tried beside them, in milliseconds.
-pub const DIRECT_HEAD_START_MILLIS: u64 = 1_000;
-/// A node counts as connected to its seed only once the seed accepted its reservation, or after so many milliseconds:
+/// How long direct addresses are tried alone before circuits are tried beside them.
+pub const DIRECT_HEAD_START: Millis = Millis(1_000);
+/// A node counts as connected to its seed only once the seed accepted its reservation, or after so long:
 /// whoever hears of the node from the seed can then reach it.
-pub const RESERVATION_WAIT_MILLIS: u64 = 1_500;
-/// A reservation that was refused or lost is asked for again after so many milliseconds.
-pub const RESERVATION_RETRY_MILLIS: u64 = 5_000;
+pub const RESERVATION_WAIT: Millis = Millis(1_500);
+/// A reservation that was refused or lost is asked for again after so long.
+pub const RESERVATION_RETRY: Millis = Millis(5_000);
 
-// Messages. The longest frame is `p2pnet_shared::wire::MAX_FRAME` (1 MiB).
+// Messages. The longest frame is `p2pnet_shared::wire::MOST_FRAME` (1 MiB).
 
 /// Messages from all nodes that wait for the loop; each node may have one more under way. When it is full, the readers
 /// wait, and the senders with them.
@@ -123,8 +125,8 @@ pub const INCOMING_QUEUE: usize = 64;
 pub const OUTGOING_BYTES: usize = 32 << 20;
 /// Bytes that may wait to be sent to all nodes together. Beyond it, the node with the longest queue is hung up on.
 pub const OUTGOING_BYTES_TOTAL: usize = 512 << 20;
-/// A node that takes none of what waits for it for so many milliseconds is hung up on.
-pub const STALLED_MILLIS: u64 = 30_000;
+/// A node that takes none of what waits for it for so long is hung up on.
+pub const STALLED_TIME: Millis = Millis(30_000);
 /// Small frames are written together up to so many bytes.
 pub const WRITE_BATCH: usize = 64 << 10;
 /// How much is read from a stream at once.
@@ -135,7 +137,7 @@ pub const GARBLED_FRAMES: u32 = 16;
 /// then, not all the time.
 pub const UNKNOWN_FRAMES: u32 = 1_024;
 /// How long a node that speaks no version of ours has to say which it speaks, and then to hear which we speak.
-pub const IDENTIFY_MILLIS: u64 = 3_000;
+pub const IDENTIFY_TIME: Millis = Millis(3_000);
 /// Streams of our protocol that a node may open on one connection, and as many for blobs.
 pub const STREAMS_PER_CONNECTION: usize = 1;
 /// Streams of one connection, of both sides together; yamux ends a connection beyond. More than both may have, since yamux lets
@@ -205,12 +207,12 @@ pub const WEBSOCKET_LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Inputs that the loop takes from one source before it looks at the others.
 pub const TURN: usize = 64;
-/// How often, in milliseconds, the loop looks for stalled, idle and spare connections.
-pub const MAINTENANCE_MILLIS: u64 = 250;
-/// Least time between two rounds of events to listeners, in milliseconds. The first after a quiet time goes at once.
-pub const EVENTS_MILLIS: u64 = 50;
+/// How often the loop looks for stalled, idle and spare connections.
+pub const MAINTENANCE_INTERVAL: Millis = Millis(250);
+/// Least time between two rounds of events to listeners. The first after a quiet time goes at once.
+pub const EVENTS_INTERVAL: Millis = Millis(50);
 /// The same where a job has ended, which somebody may wait for.
-pub const ENDS_MILLIS: u64 = 5;
+pub const ENDS_INTERVAL: Millis = Millis(5);
 /// Listeners for events.
 pub const LISTENERS: usize = 1_024;
 /// How long a stopping node waits until its goodbye is written, looking this often, and how long it gives it to arrive.

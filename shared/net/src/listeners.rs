@@ -17,14 +17,14 @@ use futures::{Stream, StreamExt, channel::mpsc};
 use p2pnet_shared::{
     api::{Event, JobSummary},
     id::{JobId, OwnerId},
-    units::{Millis, Moment},
+    units::Moment,
 };
 
 use crate::{limits, platform};
 
 /// All listeners.
 #[derive(Default)]
-pub struct Listeners {
+pub(crate) struct Listeners {
     all: Vec<Listener>,
     ends: Vec<EndListener>,
     last_round: Moment,
@@ -52,7 +52,7 @@ impl Hears {
 }
 
 /// A queue for so many events of one listener, which holds few of them when they are long.
-pub fn queue(events: usize) -> (Teller, Told) {
+pub(crate) fn queue(events: usize) -> (Teller, Told) {
     let (sender, receiver) = mpsc::channel(events);
     let bytes = Arc::new(AtomicUsize::new(0));
     (Teller { events: sender, bytes: Arc::clone(&bytes) }, Told { events: receiver, bytes })
@@ -66,7 +66,7 @@ pub struct Teller {
 }
 
 /// The end that the listener takes them from.
-pub struct Told {
+pub(crate) struct Told {
     events: mpsc::Receiver<Event>,
     bytes: Arc<AtomicUsize>,
 }
@@ -135,7 +135,7 @@ struct EndListener {
 impl Listeners {
     /// One more. It hears of the network at once: what changed between its last look and now would else be missed.
     /// Beyond the bound it is dropped, which ends its stream.
-    pub fn add(&mut self, teller: Teller, hears: Hears) {
+    pub(crate) fn add(&mut self, teller: Teller, hears: Hears) {
         self.all.retain(|listener| !listener.teller.events.is_closed());
         if self.all.len() < limits::LISTENERS {
             self.all.push(Listener {
@@ -151,7 +151,7 @@ impl Listeners {
     }
 
     /// One more who hears of the ends of all jobs, those of each round at once. Beyond the bound it is dropped.
-    pub fn add_for_ends(&mut self, events: mpsc::Sender<Vec<JobId>>) {
+    pub(crate) fn add_for_ends(&mut self, events: mpsc::Sender<Vec<JobId>>) {
         self.ends.retain(|listener| !listener.events.is_closed());
         if self.ends.len() < limits::LISTENERS {
             self.ends.push(EndListener { events, ended: BTreeSet::new() });
@@ -159,7 +159,7 @@ impl Listeners {
     }
 
     /// A job of an owner changed; `is_over` if that was its end.
-    pub fn job_changed(&mut self, id: JobId, owner: Option<OwnerId>, is_over: bool) {
+    pub(crate) fn job_changed(&mut self, id: JobId, owner: Option<OwnerId>, is_over: bool) {
         for listener in self.all.iter_mut().filter(|listener| listener.hears.takes(owner)) {
             listener.change(id);
         }
@@ -177,7 +177,7 @@ impl Listeners {
     }
 
     /// A job of an owner is gone from the list.
-    pub fn job_removed(&mut self, id: JobId, owner: OwnerId) {
+    pub(crate) fn job_removed(&mut self, id: JobId, owner: OwnerId) {
         for listener in self.all.iter_mut().filter(|listener| listener.hears.takes(Some(owner))) {
             listener.remove(id);
         }
@@ -186,7 +186,7 @@ impl Listeners {
     }
 
     /// The network or the lending side changed.
-    pub fn network_changed(&mut self) {
+    pub(crate) fn network_changed(&mut self) {
         for listener in &mut self.all {
             listener.network = true;
         }
@@ -194,14 +194,14 @@ impl Listeners {
     }
 
     /// When [`Listeners::tell`] has something to do.
-    pub fn due(&self) -> Option<Moment> {
-        let pause = if self.has_end { limits::ENDS_MILLIS } else { limits::EVENTS_MILLIS };
-        (self.dirty && !(self.all.is_empty() && self.ends.is_empty())).then(|| self.last_round + Millis(pause))
+    pub(crate) fn due(&self) -> Option<Moment> {
+        let pause = if self.has_end { limits::ENDS_INTERVAL } else { limits::EVENTS_INTERVAL };
+        (self.dirty && !(self.all.is_empty() && self.ends.is_empty())).then(|| self.last_round + pause)
     }
 
     /// Tells everybody what they have not heard, as far as they take it: ends, which somebody waits for, at once to those who
     /// hear of nothing else. `summary` finds a job.
-    pub fn tell(&mut self, now: Moment, summary: impl Fn(JobId) -> Option<JobSummary>) {
+    pub(crate) fn tell(&mut self, now: Moment, summary: impl Fn(JobId) -> Option<JobSummary>) {
         self.ends.retain_mut(EndListener::tell);
         if self.due().is_none_or(|due| now < due) {
             return;
@@ -306,7 +306,7 @@ impl Listener {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use futures::FutureExt as _;
     use p2pnet_shared::{api::Progress, job::JobState};
@@ -393,7 +393,7 @@ mod tests {
                 listeners.job_removed(many(next + 1), OwnerId::LOCAL);
                 next += 2;
             }
-            listeners.tell(Moment(round * limits::EVENTS_MILLIS), summary);
+            listeners.tell(Moment(round * limits::EVENTS_INTERVAL.0), summary);
             count += heard(&mut told).iter().filter(|event| **event != Event::Network).count();
             assert_eq!((count, listeners.all.len()), (usize::try_from(next).unwrap(), 1), "in round {round}");
         }
@@ -436,12 +436,12 @@ mod tests {
         listeners.tell(Moment(1_000), summary);
         assert_eq!((ends.try_recv().unwrap(), heard(&mut all)), (vec![id(2)], vec![]));
         let due = listeners.due().unwrap();
-        assert_eq!(due, Moment(1_000 + limits::ENDS_MILLIS));
+        assert_eq!(due, Moment(1_000 + limits::ENDS_INTERVAL.0));
         listeners.tell(due, summary);
         assert_eq!(heard(&mut all).len(), 2);
         // One that only goes on is not as urgent.
         listeners.job_changed(id(1), Some(OwnerId::LOCAL), false);
-        assert_eq!(listeners.due(), Some(due + Millis(limits::EVENTS_MILLIS)));
+        assert_eq!(listeners.due(), Some(due + limits::EVENTS_INTERVAL));
     }
 
     #[test]

@@ -8,11 +8,11 @@ use libp2p::{Multiaddr, multiaddr::Protocol};
 use crate::shares::{Group, Groups};
 
 /// The network that an address belongs to: IPv4 by /24, IPv6 by /48.
-pub type Prefix = Group;
+pub(crate) type Prefix = Group;
 
 /// An address, and what is around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// The address; IPv4 inside IPv6 is IPv4.
     pub address: IpAddr,
     /// The IPv4 address or IPv6 /64: what one machine gets, which has as many of the latter's addresses as it likes.
@@ -24,7 +24,8 @@ pub struct Origin {
 impl Origin {
     /// Where a multiaddress leads; `None` when it names no IP address, or leads through a circuit: then the address is
     /// the relay's.
-    pub fn of(address: &Multiaddr) -> Option<Self> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "multiaddr may add protocols")]
+    pub(crate) fn of(address: &Multiaddr) -> Option<Self> {
         let mut ip = None;
         for part in address {
             match part {
@@ -40,13 +41,13 @@ impl Origin {
     }
 
     /// Whether it is this machine itself, which is all that is known of whoever comes through a proxy on it.
-    pub fn is_here(&self) -> bool {
+    pub(crate) fn is_here(&self) -> bool {
         self.address.is_loopback()
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

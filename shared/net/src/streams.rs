@@ -26,13 +26,13 @@ use p2pnet_shared::wire::Version;
 use crate::{dialects::Dialects, frames::Lane, limits, node_of};
 
 /// How parts of blobs are written in a stream of their own,
-pub const BLOBS_VERSION: Version = Version::V2;
+pub(crate) const BLOBS_VERSION: Version = Version::V2;
 /// and its name.
 const BLOBS: StreamProtocol = StreamProtocol::new("/p2pnet/blob/1");
 
 /// What happened to a stream.
 #[derive(Debug)]
-pub enum StreamFact {
+pub(crate) enum StreamFact {
     /// Ours is open: we may speak, in this version.
     Opened(Stream, Version),
     /// The other side opened its own: we may listen, in this version.
@@ -51,7 +51,7 @@ pub enum StreamFact {
 
 /// A stream fact and the connection it belongs to.
 #[derive(Debug)]
-pub struct Event {
+pub(crate) struct Event {
     /// Which connection.
     pub connection: ConnectionId,
     /// What happened.
@@ -64,7 +64,7 @@ pub struct Event {
 struct NotEd25519;
 
 /// Opens and accepts streams on every connection.
-pub struct Behaviour {
+pub(crate) struct Behaviour {
     dialects: Dialects,
     events: VecDeque<Event>,
     /// Connections on which a stream for blobs is to be opened.
@@ -73,18 +73,18 @@ pub struct Behaviour {
 
 impl Behaviour {
     /// Of a node that speaks these versions.
-    pub fn new(dialects: Dialects) -> Self {
+    pub(crate) fn new(dialects: Dialects) -> Self {
         Self { dialects, events: VecDeque::new(), asked: VecDeque::new() }
     }
 
     /// Speaks others on connections that come.
     #[cfg(test)]
-    pub fn speak(&mut self, dialects: Dialects) {
+    pub(crate) fn speak(&mut self, dialects: Dialects) {
         self.dialects = dialects;
     }
 
     /// Opens a stream for blobs on a connection.
-    pub fn open_blobs(&mut self, peer: PeerId, connection: ConnectionId) {
+    pub(crate) fn open_blobs(&mut self, peer: PeerId, connection: ConnectionId) {
         self.asked.push_back((peer, connection));
     }
 
@@ -98,7 +98,7 @@ impl Behaviour {
 
 /// Agrees on one of these names, and does nothing more.
 #[derive(Clone, Debug)]
-pub struct Names(Vec<StreamProtocol>);
+pub(crate) struct Names(Vec<StreamProtocol>);
 
 impl UpgradeInfo for Names {
     type Info = StreamProtocol;
@@ -177,10 +177,10 @@ impl NetworkBehaviour for Behaviour {
 
 /// What the behaviour asks of a connection: a stream for blobs.
 #[derive(Clone, Copy, Debug)]
-pub struct OpenBlobs;
+pub(crate) struct OpenBlobs;
 
 /// One connection's streams.
-pub struct Handler {
+pub(crate) struct Handler {
     dialects: Dialects,
     /// Streams to be asked for.
     asks: VecDeque<Lane>,
@@ -237,6 +237,7 @@ impl ConnectionHandler for Handler {
         self.asks.push_back(Lane::Blobs);
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "libp2p may add events")]
     fn on_connection_event(
         &mut self,
         event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol, (), Lane>,

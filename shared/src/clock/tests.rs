@@ -1,3 +1,7 @@
+//! How a node's clock goes on: with the machine, over restarts and over sleep.
+
+#![expect(clippy::wildcard_enum_match_arm)]
+
 use std::collections::BTreeMap;
 
 use super::*;

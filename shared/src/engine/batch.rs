@@ -2,7 +2,7 @@
 //! ends at its first call without an output, and with more output than can be delivered.
 
 use super::{CallOutcome, Trap};
-use crate::wire::MAX_BLOB;
+use crate::wire::MOST_BLOB;
 
 /// Takes a batch's outcomes in as they come.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ impl Gathering {
     }
 
     /// Takes the next outcome; `None` if the batch was over before it. What makes the outputs together larger than
-    /// [`MAX_BLOB`] could not be delivered: it counts as a failure of the host, and a smaller batch can do it.
+    /// [`MOST_BLOB`] could not be delivered: it counts as a failure of the host, and a smaller batch can do it.
     pub fn take(&mut self, mut outcome: CallOutcome) -> Option<CallOutcome> {
         if self.is_over() {
             return None;
@@ -28,7 +28,7 @@ impl Gathering {
         self.left -= 1;
         let bytes = outcome.output.as_ref().map_or(0, |output| output.len() as u64);
         self.output_bytes = self.output_bytes.saturating_add(bytes);
-        if self.output_bytes > MAX_BLOB {
+        if self.output_bytes > MOST_BLOB {
             outcome.output = Err(Trap::HostFailed);
         }
         self.ended = outcome.output.is_err();
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn outputs_that_cannot_be_delivered_together_end_a_batch() {
-        let half = usize::try_from(MAX_BLOB / 2).unwrap_or(usize::MAX);
+        let half = usize::try_from(MOST_BLOB / 2).unwrap_or(usize::MAX);
         let calls = vec![vec![]; 4];
         let outcomes = run(&calls, |_| outcome(Ok(vec![0; half])));
         assert_eq!(outcomes.iter().map(|outcome| outcome.output.is_ok()).collect::<Vec<_>>(), [true, true, false]);

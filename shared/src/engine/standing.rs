@@ -353,7 +353,7 @@ fn settings(kind: Kind, gas: i64) -> Settings {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::{

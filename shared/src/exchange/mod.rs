@@ -61,7 +61,7 @@ impl Failure {
 }
 
 /// The longest text that a formula may make, in bytes.
-pub const MAX_TEXT_BYTES: usize = 1 << 20;
+pub const MOST_TEXT_BYTES: usize = 1 << 20;
 
 /// Room for the texts that stand in a job's two formulas, in bytes.
 pub const FORMULA_TEXT_BYTES: usize = 32 << 10;

@@ -17,7 +17,7 @@ use super::{
 use crate::exchange::Failure;
 
 /// What finds helper functions and constant texts in the template.
-pub trait Template {
+pub(super) trait Template {
     /// Index of a helper function.
     fn helper(&mut self, helper: Helper) -> u32;
     /// Where the two result words lie.
@@ -28,7 +28,7 @@ pub trait Template {
 
 /// Where a value is kept between uses.
 #[derive(Clone, Copy, Debug)]
-pub enum Place {
+pub(super) enum Place {
     Narrow(u32),
     Wide(u32, u32),
     Float(u32),
@@ -37,12 +37,12 @@ pub enum Place {
 }
 
 /// An access to the one memory; `align` is the exponent of a power of two.
-pub fn memory_at(offset: u64, align: u32) -> MemArg {
+pub(super) fn memory_at(offset: u64, align: u32) -> MemArg {
     MemArg { offset, align, target: MemArgTarget::default(), ordering: None }
 }
 
 /// One function's body in the making.
-pub struct Body<'t> {
+pub(super) struct Body<'t> {
     template: &'t mut dyn Template,
     code: Vec<I<'static>>,
     parameters: u32,
@@ -61,7 +61,7 @@ pub struct Body<'t> {
 
 impl<'t> Body<'t> {
     /// An empty body of a function with parameters of these types.
-    pub fn new(template: &'t mut dyn Template, parameters: &[ValType]) -> Self {
+    pub(super) fn new(template: &'t mut dyn Template, parameters: &[ValType]) -> Self {
         let mut body = Self {
             template,
             code: Vec::new(),
@@ -79,7 +79,7 @@ impl<'t> Body<'t> {
     }
 
     /// The finished function.
-    pub fn finish(self) -> wasm_encoder::Function {
+    pub(super) fn finish(self) -> wasm_encoder::Function {
         let mut function = wasm_encoder::Function::new_with_locals_types(self.locals);
         for instruction in &self.code {
             function.instruction(instruction);
@@ -88,21 +88,21 @@ impl<'t> Body<'t> {
         function
     }
 
-    pub fn push(&mut self, instruction: I<'static>) {
+    pub(super) fn push(&mut self, instruction: I<'static>) {
         self.code.push(instruction);
     }
 
-    pub fn extend(&mut self, instructions: impl IntoIterator<Item = I<'static>>) {
+    pub(super) fn extend(&mut self, instructions: impl IntoIterator<Item = I<'static>>) {
         self.code.extend(instructions);
     }
 
-    pub fn helper(&mut self, helper: Helper) {
+    pub(super) fn helper(&mut self, helper: Helper) {
         let index = self.template.helper(helper);
         self.push(I::Call(index));
     }
 
     /// A local of that type, until it is released.
-    pub fn take(&mut self, kind: ValType) -> u32 {
+    pub(super) fn take(&mut self, kind: ValType) -> u32 {
         if let Some(i) = self.free.iter().position(|(free, _)| *free == kind) {
             return self.free.swap_remove(i).1;
         }
@@ -114,45 +114,45 @@ impl<'t> Body<'t> {
         self.free.push((kind, local));
     }
 
-    pub fn open(&mut self, instruction: I<'static>) {
+    pub(super) fn open(&mut self, instruction: I<'static>) {
         self.push(instruction);
         self.depth += 1;
     }
 
-    pub fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         self.push(I::End);
         self.depth -= 1;
     }
 
     /// Opens the block that failures leave; its end is where they arrive.
-    pub fn open_fallible(&mut self) {
+    pub(super) fn open_fallible(&mut self) {
         self.open(I::Block(BlockType::Empty));
         self.fail_depth = self.depth;
     }
 
     /// The label of the block opened when the depth became `depth`.
-    pub fn label(&self, depth: u32) -> u32 {
+    pub(super) fn label(&self, depth: u32) -> u32 {
         self.depth - depth
     }
 
-    pub fn depth(&self) -> u32 {
+    pub(super) fn depth(&self) -> u32 {
         self.depth
     }
 
-    pub fn error_local(&self) -> u32 {
+    pub(super) fn error_local(&self) -> u32 {
         self.error
     }
 
-    pub fn set_x(&mut self, place: Place) {
+    pub(super) fn set_x(&mut self, place: Place) {
         self.x = Some(place);
     }
 
     /// Makes places for `let` values.
-    pub fn set_slots(&mut self, shapes: &[Shape]) {
+    pub(super) fn set_slots(&mut self, shapes: &[Shape]) {
         self.slots = shapes.iter().map(|shape| self.place(*shape)).collect();
     }
 
-    pub fn place(&mut self, shape: Shape) -> Place {
+    pub(super) fn place(&mut self, shape: Shape) -> Place {
         match shape {
             Shape::Integer(bounds) if bounds.is_narrow() => Place::Narrow(self.take(ValType::I64)),
             Shape::Integer(_) => Place::Wide(self.take(ValType::I64), self.take(ValType::I64)),
@@ -162,14 +162,14 @@ impl<'t> Body<'t> {
         }
     }
 
-    pub fn store(&mut self, place: Place) {
+    pub(super) fn store(&mut self, place: Place) {
         match place {
             Place::Narrow(a) | Place::Float(a) | Place::Bool(a) => self.push(I::LocalSet(a)),
             Place::Wide(a, b) | Place::Text(a, b) => self.extend([I::LocalSet(b), I::LocalSet(a)]),
         }
     }
 
-    pub fn load(&mut self, place: Place) {
+    pub(super) fn load(&mut self, place: Place) {
         match place {
             Place::Narrow(a) | Place::Float(a) | Place::Bool(a) => self.push(I::LocalGet(a)),
             Place::Wide(a, b) | Place::Text(a, b) => self.extend([I::LocalGet(a), I::LocalGet(b)]),
@@ -177,7 +177,7 @@ impl<'t> Body<'t> {
     }
 
     /// Loads the result words of a helper as an integer with these bounds.
-    pub fn result_integer(&mut self, bounds: Whole) {
+    pub(super) fn result_integer(&mut self, bounds: Whole) {
         self.result_word(0);
         if !bounds.is_narrow() {
             self.result_word(8);
@@ -185,7 +185,7 @@ impl<'t> Body<'t> {
     }
 
     /// Loads the result words of a helper as a text.
-    pub fn result_text(&mut self) {
+    pub(super) fn result_text(&mut self) {
         self.result_word(0);
         self.push(I::I32WrapI64);
         self.result_word(8);
@@ -199,7 +199,7 @@ impl<'t> Body<'t> {
     }
 
     /// Fails if the code on the stack is not 0.
-    pub fn check(&mut self) {
+    pub(super) fn check(&mut self) {
         let (error, label) = (self.error, self.label(self.fail_depth));
         self.extend([I::LocalTee(error), I::BrIf(label)]);
     }
@@ -213,7 +213,7 @@ impl<'t> Body<'t> {
     }
 
     /// The value as two words.
-    pub fn wide(&mut self, value: &Typed) {
+    pub(super) fn wide(&mut self, value: &Typed) {
         self.value(value);
         if value.whole().is_narrow() {
             self.widen();
@@ -221,7 +221,7 @@ impl<'t> Body<'t> {
     }
 
     /// One word on the stack becomes two.
-    pub fn widen(&mut self) {
+    pub(super) fn widen(&mut self) {
         let word = self.take(ValType::I64);
         self.extend([I::LocalTee(word), I::LocalGet(word), I::I64Const(63), I::I64ShrS]);
         self.release(ValType::I64, word);
@@ -250,7 +250,7 @@ impl<'t> Body<'t> {
     }
 
     /// Leaves the value on the stack.
-    pub fn value(&mut self, value: &Typed) {
+    pub(super) fn value(&mut self, value: &Typed) {
         match &value.node {
             Node::Integer(constant) => {
                 self.push(I::I64Const(*constant as i64));
@@ -403,7 +403,7 @@ impl<'t> Body<'t> {
     }
 
     /// `if test { a } else { b }` that leaves nothing on the stack.
-    pub fn either(&mut self, test: &Typed, a: impl FnOnce(&mut Self), b: impl FnOnce(&mut Self)) {
+    pub(super) fn either(&mut self, test: &Typed, a: impl FnOnce(&mut Self), b: impl FnOnce(&mut Self)) {
         self.value(test);
         self.open(I::If(BlockType::Empty));
         a(self);
@@ -413,7 +413,7 @@ impl<'t> Body<'t> {
     }
 
     /// Computes what `let` binds.
-    pub fn bind(&mut self, slot: usize, value: &Typed) {
+    pub(super) fn bind(&mut self, slot: usize, value: &Typed) {
         self.value(value);
         if let Some(place) = self.slots.get(slot).copied() {
             self.store(place);

@@ -1,13 +1,13 @@
 //! A formula's characters as tokens, each with its position.
 
-use super::{MAX_CHARACTERS, invalid};
+use super::{MOST_CHARACTERS, invalid};
 use crate::refusal::{Code, Refusal};
 
 /// The magnitude of the least integer of 128 bits: one more than the largest.
-pub const LEAST_MAGNITUDE: u128 = i128::MIN.unsigned_abs();
+pub(super) const LEAST_MAGNITUDE: u128 = i128::MIN.unsigned_abs();
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Token {
+pub(super) enum Token {
     /// Up to 2^127, which only a minus makes an integer of 128 bits.
     Integer(u128),
     Float(f64),
@@ -19,7 +19,7 @@ pub enum Token {
 }
 
 #[derive(Clone, Debug)]
-pub struct Spot {
+pub(super) struct Spot {
     /// Character, 0-based.
     pub at: usize,
     pub token: Token,
@@ -51,11 +51,11 @@ const HABITS: &[(&str, &str)] = &[
     (".", "write a number with its digits, as in `0.5`, and a function before its value, as in `upper(x)`"),
 ];
 
-pub fn tokens(text: &str) -> Result<Vec<Spot>, Refusal> {
-    let characters: Vec<char> = text.chars().take(MAX_CHARACTERS + 1).collect();
-    if characters.len() > MAX_CHARACTERS {
-        let message = format!("the formula has more than {MAX_CHARACTERS} characters");
-        return Err(invalid(MAX_CHARACTERS, message, "shorten it, or write a kernel"));
+pub(super) fn tokens(text: &str) -> Result<Vec<Spot>, Refusal> {
+    let characters: Vec<char> = text.chars().take(MOST_CHARACTERS + 1).collect();
+    if characters.len() > MOST_CHARACTERS {
+        let message = format!("the formula has more than {MOST_CHARACTERS} characters");
+        return Err(invalid(MOST_CHARACTERS, message, "shorten it, or write a kernel"));
     }
     let mut spots = Vec::new();
     let mut at = 0;
@@ -118,7 +118,7 @@ fn too_large_a_float(text: &str, at: usize) -> Refusal {
 }
 
 /// The refusal of an integer that does not fit.
-pub fn too_large(text: &str, at: usize) -> Refusal {
+pub(super) fn too_large(text: &str, at: usize) -> Refusal {
     let hint = "integers lie between -2^127 and 2^127 - 1; write a decimal point for a float";
     Refusal::new(Code::InvalidNumber, format!("the number {text:.60} is too large"), hint).at(at)
 }

@@ -16,13 +16,13 @@ mod typing;
 use crate::refusal::{Code, Refusal};
 
 /// The longest formula, in characters.
-pub const MAX_CHARACTERS: usize = 4096;
+pub const MOST_CHARACTERS: usize = 4096;
 /// The most brackets within each other.
-pub const MAX_DEPTH: usize = 64;
+pub const MOST_DEPTH: usize = 64;
 /// The longest chain of operators whose results feed one another.
-pub const MAX_LEVELS: usize = 200;
+pub const MOST_LEVELS: usize = 200;
 /// The most operators, calls, names and numbers in a formula.
-pub const MAX_NODES: usize = 2048;
+pub const MOST_NODES: usize = 2048;
 
 /// A formula that can be read; whether it can be typed depends on what `x` is.
 #[derive(Clone, Debug)]

@@ -3,13 +3,13 @@
 //! From loose to tight: `or`, `and`, `not`, comparisons, `+ -`, `* / // %`, unary `-`, `**` (right to left).
 
 use super::{
-    MAX_DEPTH, MAX_LEVELS, MAX_NODES, invalid,
+    MOST_DEPTH, MOST_LEVELS, MOST_NODES, invalid,
     lexer::{LEAST_MAGNITUDE, Spot, Token, tokens, too_large},
 };
 use crate::refusal::Refusal;
 
 #[derive(Clone, Debug)]
-pub struct Expression {
+pub(super) struct Expression {
     /// The character that messages point at.
     pub at: usize,
     /// Levels of expressions in it, itself included; everything that walks it recurses so deep.
@@ -29,7 +29,7 @@ impl Kind {
 }
 
 #[derive(Clone, Debug)]
-pub enum Kind {
+pub(super) enum Kind {
     Integer(i128),
     Float(f64),
     Bool(bool),
@@ -46,7 +46,7 @@ pub enum Kind {
 
 /// What stands between two values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operator {
+pub(super) enum Operator {
     And,
     Or,
     Compare(Comparison),
@@ -54,7 +54,7 @@ pub enum Operator {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
+pub(super) enum Comparison {
     Equal,
     Unequal,
     Less,
@@ -65,7 +65,7 @@ pub enum Comparison {
 
 impl Comparison {
     /// The comparison that says the same with its sides exchanged.
-    pub fn exchanged(self) -> Self {
+    pub(super) fn exchanged(self) -> Self {
         match self {
             Comparison::Equal => Comparison::Equal,
             Comparison::Unequal => Comparison::Unequal,
@@ -78,7 +78,7 @@ impl Comparison {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arithmetic {
+pub(super) enum Arithmetic {
     Add,
     Subtract,
     Multiply,
@@ -91,13 +91,13 @@ pub enum Arithmetic {
 macro_rules! functions {
     ($($variant:ident $name:literal $least:literal $most:literal;)*) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Function { $($variant),* }
+        pub(super) enum Function { $($variant),* }
 
         impl Function {
             const ALL: &[(&str, Function)] = &[$(($name, Function::$variant)),*];
 
             /// As it is written.
-            pub fn name(self) -> &'static str {
+            pub(super) fn name(self) -> &'static str {
                 match self { $(Function::$variant => $name),* }
             }
 
@@ -169,16 +169,17 @@ const COMPARISON: u8 = 4;
 const NEGATION: u8 = 7;
 const POWER: u8 = 8;
 
-pub fn parse(text: &str) -> Result<Expression, Refusal> {
+pub(super) fn parse(text: &str) -> Result<Expression, Refusal> {
     let mut parser = Parser { spots: tokens(text)?, next: 0, brackets: 0, depth: 0, nodes: 0, names: Vec::new() };
     if parser.peek() == &Token::End {
         return Err(invalid(0, "the formula is empty", "write something with x, for example `x*x`"));
     }
     let expression = parser.body()?;
-    match parser.peek() {
-        Token::End => Ok(expression),
-        other => Err(invalid(parser.at(), format!("{} is not expected here", shown(other)), "write one formula")),
+    let next = parser.peek();
+    if *next == Token::End {
+        return Ok(expression);
     }
+    Err(invalid(parser.at(), format!("{} is not expected here", shown(next)), "write one formula"))
 }
 
 struct Parser {
@@ -235,11 +236,8 @@ impl Parser {
         self.deeper(at)?;
         self.next += 1;
         let (name_at, token) = (self.at(), self.take());
-        let name = match token {
-            Token::Name(name) => name,
-            other => {
-                return Err(invalid(name_at, format!("{} is no name", shown(&other)), "write `let y = x*x; y + 1`"));
-            }
+        let Token::Name(name) = token else {
+            return Err(invalid(name_at, format!("{} is no name", shown(&token)), "write `let y = x*x; y + 1`"));
         };
         if is_reserved(&name) {
             return Err(invalid(name_at, format!("{:?} has a meaning already", cut(&name)), "choose another name"));
@@ -361,12 +359,12 @@ impl Parser {
 
     fn node(&mut self, at: usize, kind: Kind) -> Result<Expression, Refusal> {
         self.nodes += 1;
-        if self.nodes > MAX_NODES {
-            let message = format!("the formula has more than {MAX_NODES} parts");
+        if self.nodes > MOST_NODES {
+            let message = format!("the formula has more than {MOST_NODES} parts");
             return Err(invalid(at, message, "shorten it, or write a kernel"));
         }
         let levels = kind.levels();
-        if levels > MAX_LEVELS {
+        if levels > MOST_LEVELS {
             return Err(too_many_levels(at));
         }
         Ok(Expression { at, levels, kind })
@@ -375,8 +373,8 @@ impl Parser {
     /// What stands in a bracket.
     fn inside(&mut self, at: usize) -> Result<Expression, Refusal> {
         self.brackets += 1;
-        if self.brackets > MAX_DEPTH {
-            let message = format!("the formula has more than {MAX_DEPTH} brackets within each other");
+        if self.brackets > MOST_DEPTH {
+            let message = format!("the formula has more than {MOST_DEPTH} brackets within each other");
             return Err(invalid(at, message, "use fewer brackets, or write a kernel"));
         }
         let inner = self.body()?;
@@ -387,7 +385,7 @@ impl Parser {
     /// Beside brackets, only operators and bindings that feed one another make expressions within each other.
     fn deeper(&mut self, at: usize) -> Result<(), Refusal> {
         self.depth += 1;
-        if self.depth > MAX_DEPTH + MAX_LEVELS {
+        if self.depth > MOST_DEPTH + MOST_LEVELS {
             return Err(too_many_levels(at));
         }
         Ok(())
@@ -395,7 +393,7 @@ impl Parser {
 }
 
 fn too_many_levels(at: usize) -> Refusal {
-    invalid(at, format!("the formula chains more than {MAX_LEVELS} operators"), "shorten it, or write a kernel")
+    invalid(at, format!("the formula chains more than {MOST_LEVELS} operators"), "shorten it, or write a kernel")
 }
 
 fn is_reserved(name: &str) -> bool {

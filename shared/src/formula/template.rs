@@ -24,7 +24,7 @@ macro_rules! helpers {
     ($($variant:ident $name:literal;)*) => {
         /// A function of the guest.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Helper { $($variant),* }
+        pub(super) enum Helper { $($variant),* }
 
         impl Helper {
             fn name(self) -> &'static str {
@@ -137,7 +137,7 @@ static OF_NUMBERS: LazyLock<Result<Template, Refusal>> = LazyLock::new(|| Templa
 static OF_TEXTS: LazyLock<Result<Template, Refusal>> = LazyLock::new(|| Template::of(TEXTS));
 
 /// The guest and what a formula adds to it.
-pub struct Guest {
+pub(super) struct Guest {
     template: &'static Template,
     /// Texts of the formula, where they lie.
     texts: Vec<(u32, String)>,
@@ -150,6 +150,7 @@ fn broken(what: impl core::fmt::Display) -> Refusal {
 }
 
 impl Template {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "wasmparser has a section for every proposal")]
     fn of(guest: &'static [u8]) -> Result<Self, Refusal> {
         let mut types = TypeSection::new();
         let (mut functions, mut bodies, mut data) = (Vec::new(), Vec::new(), Vec::new());
@@ -259,14 +260,14 @@ impl Template {
 
 impl Guest {
     /// The guest for formulas of numbers, or the one that can do texts too.
-    pub fn open(texts: bool) -> Result<Self, Refusal> {
+    pub(super) fn open(texts: bool) -> Result<Self, Refusal> {
         let template = if texts { &OF_TEXTS } else { &OF_NUMBERS };
         let template = template.as_ref().map_err(Clone::clone)?;
         Ok(Self { template, texts: Vec::new(), text_top: template.text_base })
     }
 
     /// The kernel whose `run` is this function.
-    pub fn finish(self, run: &Function) -> Result<Vec<u8>, Refusal> {
+    pub(super) fn finish(self, run: &Function) -> Result<Vec<u8>, Refusal> {
         let Self { template, texts, .. } = self;
         let reached = template.reachable(run)?;
         let mut code = CodeSection::new();
@@ -311,6 +312,7 @@ fn segment_of(segment: wasmparser::Data<'static>) -> Result<Segment, Refusal> {
     Ok(Segment { address: address as i32, bytes: segment.data })
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
 fn constant_of(expression: &wasmparser::ConstExpr) -> Option<u32> {
     match expression.get_operators_reader().read().ok()? {
         Operator::I32Const { value } => Some(value as u32),
@@ -340,6 +342,7 @@ impl emit::Template for Guest {
 }
 
 /// Functions that a body names.
+#[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
 fn calls(body: &wasmparser::FunctionBody, found: &mut Vec<u32>) -> Result<(), Refusal> {
     for operator in body.get_operators_reader().map_err(broken)? {
         match operator.map_err(broken)? {
@@ -353,10 +356,10 @@ fn calls(body: &wasmparser::FunctionBody, found: &mut Vec<u32>) -> Result<(), Re
 }
 
 // Two formulas without a repeated text fit, whatever their characters.
-const _: () = assert!(2 * 4 * super::MAX_CHARACTERS <= crate::exchange::FORMULA_TEXT_BYTES);
+const _: () = assert!(2 * 4 * super::MOST_CHARACTERS <= crate::exchange::FORMULA_TEXT_BYTES);
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::{

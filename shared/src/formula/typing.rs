@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 
 /// Type and bounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Shape {
+pub(super) enum Shape {
     Integer(Whole),
     Float(Real),
     Bool,
@@ -31,7 +31,7 @@ impl Shape {
 }
 
 #[derive(Clone, Debug)]
-pub struct Typed {
+pub(super) struct Typed {
     pub at: usize,
     pub shape: Shape,
     /// Whether evaluating it can fail (overflow, division by zero, …).
@@ -40,7 +40,7 @@ pub struct Typed {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rounding {
+pub(super) enum Rounding {
     Floor,
     Ceil,
     Round,
@@ -48,7 +48,7 @@ pub enum Rounding {
 
 /// A float function of one float.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Curve {
+pub(super) enum Curve {
     Sin,
     Cos,
     Tan,
@@ -59,14 +59,14 @@ pub enum Curve {
 
 /// What makes another text of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(super) enum Change {
     Upper,
     Lower,
     Trim,
 }
 
 #[derive(Clone, Debug)]
-pub enum Node {
+pub(super) enum Node {
     Integer(i128),
     Float(f64),
     Bool(bool),
@@ -121,7 +121,7 @@ pub enum Node {
 /// What a whole formula gives: one type, or what an `if` chooses between texts and numbers. Such an `if` stands only where
 /// nothing is computed with it, so no value has two types.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub(super) enum Outcome {
     Value(Typed),
     Let { slot: usize, value: Typed, body: Box<Outcome> },
     Choice { test: Typed, value: Box<Outcome>, other: Box<Outcome> },
@@ -129,7 +129,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// What it is, if that is one type.
-    pub fn value(&self) -> Option<&Typed> {
+    pub(super) fn value(&self) -> Option<&Typed> {
         match self {
             Outcome::Value(value) => Some(value),
             Outcome::Let { .. } | Outcome::Choice { .. } => None,
@@ -137,7 +137,7 @@ impl Outcome {
     }
 
     /// The character that messages point at.
-    pub fn at(&self) -> usize {
+    pub(super) fn at(&self) -> usize {
         match self {
             Outcome::Value(value) => value.at,
             Outcome::Let { body, .. } => body.at(),
@@ -147,7 +147,7 @@ impl Outcome {
 }
 
 /// A typed formula and the values that it keeps.
-pub struct Typing {
+pub(super) struct Typing {
     pub root: Outcome,
     /// Shapes of what `let` binds.
     pub slots: Vec<Shape>,
@@ -155,7 +155,7 @@ pub struct Typing {
     pub has_text: bool,
 }
 
-pub fn type_of(expression: &Expression, subject: Subject) -> Result<Typing, Refusal> {
+pub(super) fn type_of(expression: &Expression, subject: Subject) -> Result<Typing, Refusal> {
     let has_text = subject == Subject::Text;
     let mut typer = Typer { subject, names: Vec::new(), slots: Vec::new(), has_text };
     let root = typer.outcome(expression)?;
@@ -163,7 +163,7 @@ pub fn type_of(expression: &Expression, subject: Subject) -> Result<Typing, Refu
 }
 
 /// The truth value that a `where` formula must be.
-pub fn as_condition(typing: &Typing) -> Result<&Typed, Refusal> {
+pub(super) fn as_condition(typing: &Typing) -> Result<&Typed, Refusal> {
     let found = match &typing.root {
         Outcome::Value(value) => match value.shape {
             Shape::Bool => return Ok(value),
@@ -331,7 +331,7 @@ impl Typed {
     }
 
     /// Its bounds, if it is an integer.
-    pub fn whole(&self) -> Whole {
+    pub(super) fn whole(&self) -> Whole {
         match self.shape {
             Shape::Integer(whole) => whole,
             Shape::Float(_) | Shape::Bool | Shape::Text => ANY,

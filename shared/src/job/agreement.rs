@@ -67,7 +67,7 @@ impl Tolerance {
     }
 
     /// What is no number agrees with what is none, and an infinity with itself.
-    #[allow(clippy::cast_precision_loss, clippy::float_cmp)] // a bound need not be exact, and equal is what is meant
+    // A bound need not be exact, and equal is what is meant.
     fn is_near(self, one: f64, other: f64) -> bool {
         if !one.is_finite() || !other.is_finite() {
             return one == other || (one.is_nan() && other.is_nan());

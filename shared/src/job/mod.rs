@@ -119,8 +119,7 @@ mod gibibytes {
     const MIB_PER_GIB: f64 = 1024.0;
     const MOST_GIB: f64 = 4.0;
 
-    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
-    pub fn serialize<S: Serializer>(mib: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(mib: &u32, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
             (f64::from(*mib) / MIB_PER_GIB).serialize(serializer)
         } else {
@@ -128,8 +127,8 @@ mod gibibytes {
         }
     }
 
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked to lie in 1..=4096
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    // Checked to lie in 1..=4096.
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
         if !deserializer.is_human_readable() {
             return u32::deserialize(deserializer);
         }

@@ -12,7 +12,7 @@ const GAS_USED_COST: i64 = 16;
 ///
 /// Slices never change the count, not even one that a trap leaves behind: what is handed out goes from one global to the
 /// other, and the caller's own count is written only where the call ends for want of gas.
-pub fn refill(appended: Appended) -> Function {
+pub(super) fn refill(appended: Appended) -> Function {
     const GAS: u32 = 0;
     const TAKEN: u32 = 1;
     let Appended { gas, trap, reserve, slice, hook, hook_type, .. } = appended;
@@ -46,11 +46,11 @@ pub fn refill(appended: Appended) -> Function {
 }
 
 /// What the global of [`Appended::first`] holds before the first call.
-pub const NOT_YET: i64 = i64::MIN;
+pub(super) const NOT_YET: i64 = i64::MIN;
 
 /// `gas_used() -> i64`: the gas used since it was first called. What is handed out and what is kept back make up the same
 /// sum whatever the slices. The caller has written its gas to the global.
-pub fn gas_used(appended: Appended) -> Function {
+pub(super) fn gas_used(appended: Appended) -> Function {
     let Appended { gas, reserve, first, .. } = appended;
     let mut function = Function::new([]);
     let mut sink = function.instructions();
@@ -62,7 +62,7 @@ pub fn gas_used(appended: Appended) -> Function {
 }
 
 /// `() -> ()`: all of the stack is free, since whoever held it has trapped.
-pub fn recover(appended: Appended) -> Function {
+pub(super) fn recover(appended: Appended) -> Function {
     let mut function = Function::new([]);
     let all = i32::try_from(bounds::STACK_BYTES).unwrap_or(i32::MAX);
     function.instructions().i32_const(all).global_set(appended.stack).end();
@@ -70,7 +70,7 @@ pub fn recover(appended: Appended) -> Function {
 }
 
 /// `() -> i32`: why the rewrite trapped.
-pub fn trap_reason(appended: Appended) -> Function {
+pub(super) fn trap_reason(appended: Appended) -> Function {
     let mut function = Function::new([]);
     function.instructions().global_get(appended.trap).end();
     function
@@ -78,7 +78,7 @@ pub fn trap_reason(appended: Appended) -> Function {
 
 /// `grow(pages: i32) -> i32`: `memory.grow` of one memory that answers -1 only beyond its own maximum, traps where all
 /// memories would be beyond the call's limit, and takes gas for what it gives. The caller has written its gas to the global.
-pub fn grow(appended: Appended, limit: u32, memory: u32, is_one_of_two: bool, maximum: u64) -> Function {
+pub(super) fn grow(appended: Appended, limit: u32, memory: u32, is_one_of_two: bool, maximum: u64) -> Function {
     const PAGES: u32 = 0;
     const WANTED: u32 = 1;
     let mut function = Function::new([(1, ValType::I64)]);

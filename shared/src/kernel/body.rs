@@ -45,7 +45,7 @@ use crate::refusal::Refusal;
 
 /// Where the module's appended items are.
 #[derive(Clone, Copy, Debug)]
-pub struct Appended {
+pub(super) struct Appended {
     /// Global: gas left.
     pub gas: u32,
     /// Global: reason of a trap.
@@ -71,7 +71,7 @@ pub struct Appended {
 }
 
 /// Rewrites the bodies of one module.
-pub struct BodyRewriter<'a> {
+pub(super) struct BodyRewriter<'a> {
     /// The module's bytes, in which bodies' positions count.
     pub original: &'a [u8],
     /// What was appended.
@@ -83,7 +83,7 @@ pub struct BodyRewriter<'a> {
 }
 
 /// A body written anew.
-pub struct Written {
+pub(super) struct Written {
     /// The body.
     pub function: Function,
     /// Where in it are branches that real work never takes, in bytes from its start.
@@ -91,11 +91,11 @@ pub struct Written {
 }
 
 /// The results of a body's function, as the type of the block that wraps it.
-pub type WrapperType = BlockType;
+pub(super) type WrapperType = BlockType;
 
 impl BodyRewriter<'_> {
     /// Validates `body` and writes it anew. `wrapper` is the type of a block that gives the function's results.
-    pub fn rewrite(
+    pub(super) fn rewrite(
         self,
         validator: &mut FuncValidator<ValidatorResources>,
         body: &FunctionBody<'_>,
@@ -107,6 +107,7 @@ impl BodyRewriter<'_> {
         self.write(body, &shape, parameters, wrapper)
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
     fn write(
         self,
         body: &FunctionBody<'_>,
@@ -337,6 +338,7 @@ impl<'a> Writer<'a> {
         self.sink().local_get(stack).i32_const(frame).i32_add().global_set(global);
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
     fn before(&mut self, operator: &Operator<'_>) {
         match operator {
             Operator::Call { .. } | Operator::CallIndirect { .. } | Operator::MemoryGrow { .. } => self.flush(),
@@ -358,6 +360,7 @@ impl<'a> Writer<'a> {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
     fn after(&mut self, operator: &Operator<'_>) {
         match operator {
             Operator::Call { .. } | Operator::CallIndirect { .. } | Operator::MemoryGrow { .. } => {
@@ -381,6 +384,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Keeps count of open blocks; `bytes` are those of the instruction that was just written.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
     fn nest(&mut self, operator: &Operator<'_>, bytes: &[u8]) {
         let open = self.doubled.last().copied().unwrap_or_default();
         match operator {

@@ -31,18 +31,19 @@ const SERVICES: [Service; 4] = [
 ];
 
 /// A module that breaks the contract.
-pub fn invalid(message: impl Into<String>) -> Refusal {
+pub(super) fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new(Code::InvalidKernel, message, WRITE_A_KERNEL)
 }
 
 /// Refuses a kernel with more of anything than its author may give it; what cannot be read is told by those who look closer.
-pub fn size(original: &[u8]) -> Result<(), Refusal> {
+pub(super) fn size(original: &[u8]) -> Result<(), Refusal> {
     shape::check(original)?;
     Parser::new(0).parse_all(original).map_while(Result::ok).try_for_each(|payload| within_bounds(&payload))
 }
 
 /// Checks that the three exports are there, and that whatever has a meaning by its name has the right type.
-pub fn contract(original: &[u8]) -> Result<(), Refusal> {
+#[expect(clippy::wildcard_enum_match_arm, reason = "wasmparser has a section for every proposal")]
+pub(super) fn contract(original: &[u8]) -> Result<(), Refusal> {
     shape::check_of_nodes(original)?;
     let broken = |error: wasmparser::BinaryReaderError| features::unreadable(&error);
     let mut types: Vec<FuncType> = Vec::new();
@@ -131,7 +132,8 @@ pub fn contract(original: &[u8]) -> Result<(), Refusal> {
 }
 
 /// See [`Facts::of`].
-pub fn facts(rewritten: &[u8]) -> Option<Facts> {
+#[expect(clippy::wildcard_enum_match_arm, reason = "wasmparser has a section for every proposal")]
+pub(super) fn facts(rewritten: &[u8]) -> Option<Facts> {
     let mut facts = Facts::default();
     let mut initialise = false;
     for payload in Parser::new(0).parse_all(rewritten) {

@@ -8,15 +8,15 @@
 use wasmparser::Operator;
 
 /// Entering a function, beside the cost of the call.
-pub const ENTRY: u64 = 2;
+pub(super) const ENTRY: u64 = 2;
 /// Going round a loop, so that no loop is free.
-pub const LOOP: u64 = 1;
+pub(super) const LOOP: u64 = 1;
 /// Gas that all runs behind conditional branches may add to the run before them.
-pub const SHORT_RUN: u64 = 12;
+pub(super) const SHORT_RUN: u64 = 12;
 /// `memory.fill`, `memory.copy` and `memory.init` cost one for each `1 << BULK_SHIFT` bytes, beside [`BULK`].
-pub const BULK_SHIFT: i64 = 2;
+pub(super) const BULK_SHIFT: i64 = 2;
 /// A page of memory that is grown: zeroing it, and the faults of touching it.
-pub const PAGE: i64 = 16_384;
+pub(super) const PAGE: i64 = 16_384;
 
 const SIMPLE: u64 = 1;
 const MEMORY: u64 = 2;
@@ -30,7 +30,7 @@ const GROW: u64 = 64;
 
 /// What one execution of `operator` costs, beside what depends on a length.
 #[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
-pub fn of(operator: &Operator<'_>) -> u64 {
+pub(super) fn of(operator: &Operator<'_>) -> u64 {
     use Operator as O;
     match operator {
         O::Block { .. } | O::Loop { .. } | O::Else | O::End | O::Nop | O::Drop => 0,

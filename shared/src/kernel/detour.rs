@@ -11,7 +11,8 @@ use wasmparser::Operator;
 /// wasmi 2.0.0 joins a comparison with zero and the `select` behind it, and then takes the condition from a register
 /// that nothing was written to: `select(a, b, x == 0)` with `x` in a local gives the wrong one. A mask between the two,
 /// which changes nothing, keeps them apart. `compared` remembers the instruction before.
-pub fn before_select(operator: &Operator<'_>, compared: &mut bool, sink: &mut InstructionSink<'_>) {
+#[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
+pub(super) fn before_select(operator: &Operator<'_>, compared: &mut bool, sink: &mut InstructionSink<'_>) {
     match operator {
         Operator::Select | Operator::TypedSelect { .. } if *compared => {
             sink.i32_const(1).i32_and();
@@ -25,7 +26,8 @@ pub fn before_select(operator: &Operator<'_>, compared: &mut bool, sink: &mut In
 
 /// wasmi 2.0.0 misreads its own code for `v128.store8_lane` and `v128.store16_lane` with an offset of 64 KiB and more,
 /// and then jumps anywhere. Taking the lane out and storing it is the same. Says whether it wrote something instead.
-pub fn instead(operator: &Operator<'_>, sink: &mut InstructionSink<'_>) -> bool {
+#[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
+pub(super) fn instead(operator: &Operator<'_>, sink: &mut InstructionSink<'_>) -> bool {
     match operator {
         Operator::V128Store8Lane { memarg, lane } => {
             sink.i8x16_extract_lane_u(*lane).i32_store8(place(memarg));
@@ -41,7 +43,7 @@ pub fn instead(operator: &Operator<'_>, sink: &mut InstructionSink<'_>) -> bool 
 /// wasmi 2.0.0 forgets, when it enters a `block` or `if` that takes values, to put away what lies in registers below those
 /// values. It does so later, at the next block inside; whoever branched out before that finds something else instead. An
 /// empty block in front puts everything away in time.
-pub fn before_block(operator: &Operator<'_>, sink: &mut InstructionSink<'_>) {
+pub(super) fn before_block(operator: &Operator<'_>, sink: &mut InstructionSink<'_>) {
     if let Operator::Block { blockty: wasmparser::BlockType::FuncType(_) }
     | Operator::If { blockty: wasmparser::BlockType::FuncType(_) } = operator
     {
@@ -53,7 +55,7 @@ pub fn before_block(operator: &Operator<'_>, sink: &mut InstructionSink<'_>) {
 /// `br_table` that carries values first goes to blocks of ours, one for each label, which all lie at one height; from the
 /// end of its block an ordinary branch goes on. `through` is the type of a block that takes the values and gives them
 /// back, `index` a local to keep the table's index in.
-pub fn branch_with_values(
+pub(super) fn branch_with_values(
     labels: &[u32],
     default: u32,
     through: BlockType,
@@ -84,7 +86,7 @@ pub fn branch_with_values(
 
 /// Whether the top bit of the `i64` on top of the stack is known to be clear.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TopBit {
+pub(super) enum TopBit {
     /// No.
     #[default]
     Unknown,
@@ -97,7 +99,8 @@ pub enum TopBit {
 /// Turning an unsigned 64-bit integer into a float takes compilers a dozen instructions and a branch, a signed one takes one. Where
 /// the top bit is clear (a 32-bit number, as LLVM writes it) the two are the same. Says whether it wrote something
 /// instead.
-pub fn instead_of_unsigned(operator: &Operator<'_>, top: &mut TopBit, sink: &mut InstructionSink<'_>) -> bool {
+#[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
+pub(super) fn instead_of_unsigned(operator: &Operator<'_>, top: &mut TopBit, sink: &mut InstructionSink<'_>) -> bool {
     let before = std::mem::take(top);
     match operator {
         Operator::I64Const { value: 1..=63 } => *top = TopBit::Shift,

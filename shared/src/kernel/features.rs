@@ -9,7 +9,7 @@ use crate::refusal::{Code, Refusal};
 /// WebAssembly 2.0, a second memory, tail calls, and what the rewrite turns into nothing: extended constant expressions,
 /// `externref`, tags. Every engine of ours understands the rest in the same way; a browser too old for a second memory or
 /// tail calls leaves such a kernel to wasmi.
-pub const ACCEPTED: WasmFeatures = WasmFeatures::WASM2
+pub(super) const ACCEPTED: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::MULTI_MEMORY)
     .union(WasmFeatures::TAIL_CALL)
     .union(WasmFeatures::EXTENDED_CONST)
@@ -28,10 +28,10 @@ const EXCEPTIONS: Feature =
     Feature { name: "exceptions (`try`, `throw`)", signs: &["exception"], advice: EXCEPTIONS_ADVICE };
 
 /// What to do about exceptions.
-pub const EXCEPTIONS_ADVICE: &str = "Build it without them: `-fno-exceptions` in C and C++, \
+pub(super) const EXCEPTIONS_ADVICE: &str = "Build it without them: `-fno-exceptions` in C and C++, \
     `-sDISABLE_EXCEPTION_CATCHING=1` with Emscripten, `-C panic=abort` in Rust.";
 /// What to do about threads.
-pub const THREADS_ADVICE: &str =
+pub(super) const THREADS_ADVICE: &str =
     "Build it without them: no `-pthread`, no `+atomics`. Parts of a job already run beside each other.";
 
 /// The first whose sign is found counts.
@@ -96,12 +96,12 @@ impl Feature {
 }
 
 /// Says which feature a module that the validator refuses would need; else that it is not valid.
-pub fn unreadable(error: &BinaryReaderError) -> Refusal {
+pub(super) fn unreadable(error: &BinaryReaderError) -> Refusal {
     invalid("The kernel", error)
 }
 
 /// The same of a program.
-pub fn unreadable_program(error: &BinaryReaderError) -> Refusal {
+pub(crate) fn unreadable_program(error: &BinaryReaderError) -> Refusal {
     match needed(error) {
         Some(feature) => feature.refusal_of("program", &error.to_string()),
         None => Refusal::new(
@@ -119,7 +119,7 @@ fn needed(error: &BinaryReaderError) -> Option<&'static Feature> {
 }
 
 /// The same of one function.
-pub fn invalid_body(number: u32, error: &BinaryReaderError) -> Refusal {
+pub(super) fn invalid_body(number: u32, error: &BinaryReaderError) -> Refusal {
     invalid(&format!("Function {number} of the kernel"), error)
 }
 
@@ -131,7 +131,7 @@ fn invalid(what: &str, error: &BinaryReaderError) -> Refusal {
 }
 
 /// Refuses by its name what the validator would only call malformed.
-pub fn named(payload: &Payload<'_>) -> Result<(), Refusal> {
+pub(super) fn named(payload: &Payload<'_>) -> Result<(), Refusal> {
     if let Payload::Version { encoding: wasmparser::Encoding::Component, .. } = payload {
         return Err(Refusal::new(
             Code::InvalidKernel,
@@ -143,7 +143,8 @@ pub fn named(payload: &Payload<'_>) -> Result<(), Refusal> {
 }
 
 /// Refuses an instruction that throws or catches. Tags alone do no harm.
-pub fn exception(number: u32, operator: &Operator<'_>) -> Result<(), Refusal> {
+#[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
+pub(super) fn exception(number: u32, operator: &Operator<'_>) -> Result<(), Refusal> {
     use Operator as O;
     match operator {
         O::Try { .. }
@@ -161,7 +162,7 @@ pub fn exception(number: u32, operator: &Operator<'_>) -> Result<(), Refusal> {
 /// A type as engines get it. Without imports no reference to anything of a host's can exist, so all that an `externref`
 /// can hold is null; it becomes a `funcref`, which wasmtime has without its collector. What that changes: an indirect call
 /// does not tell the two apart, where WebAssembly would have it trap.
-pub fn encoded(ty: wasmparser::ValType) -> Result<ValType, Refusal> {
+pub(super) fn encoded(ty: wasmparser::ValType) -> Result<ValType, Refusal> {
     use wasmparser::{RefType as Read, ValType as V};
     Ok(match ty {
         V::I32 => ValType::I32,
@@ -178,6 +179,6 @@ pub fn encoded(ty: wasmparser::ValType) -> Result<ValType, Refusal> {
 }
 
 /// Types that [`encoded`] has passed.
-pub fn all_encoded(types: &[wasmparser::ValType]) -> Vec<ValType> {
+pub(super) fn all_encoded(types: &[wasmparser::ValType]) -> Vec<ValType> {
     types.iter().filter_map(|ty| encoded(*ty).ok()).collect()
 }

@@ -8,7 +8,7 @@ use super::{bounds::MOST_NESTING, cost};
 
 /// Where a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunStart {
+pub(super) enum RunStart {
     /// At the head of a loop: gas is checked.
     LoopHead,
     /// Where paths part or meet.
@@ -19,7 +19,7 @@ pub enum RunStart {
 
 /// What [`Walker::step`] says of an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub(super) struct Step {
     /// It can never run and can be left out.
     pub dead: bool,
     /// A run begins right behind it.
@@ -45,10 +45,10 @@ struct Frame {
 
 /// Nesting beyond [`MOST_NESTING`].
 #[derive(Debug)]
-pub struct TooDeep;
+pub(super) struct TooDeep;
 
 /// The control stack of a body that is known to be valid.
-pub struct Walker {
+pub(super) struct Walker {
     frames: Vec<Frame>,
     /// Control cannot be here; the number counts constructs opened since.
     dead: Option<usize>,
@@ -56,17 +56,18 @@ pub struct Walker {
 
 impl Walker {
     /// At the start of a function.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { frames: vec![Frame { kind: Kind::Function, targeted: false }], dead: None }
     }
 
     /// Index of the label of the whole function, seen from here.
-    pub fn function_label(&self) -> u32 {
+    pub(super) fn function_label(&self) -> u32 {
         u32::try_from(self.frames.len().saturating_sub(1)).unwrap_or(u32::MAX)
     }
 
     /// Takes the next instruction.
-    pub fn step(&mut self, operator: &Operator<'_>) -> Result<Step, TooDeep> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
+    pub(super) fn step(&mut self, operator: &Operator<'_>) -> Result<Step, TooDeep> {
         if let Some(opened) = self.dead {
             return self.step_dead(operator, opened);
         }
@@ -107,6 +108,7 @@ impl Walker {
         Ok(step)
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
     fn step_dead(&mut self, operator: &Operator<'_>, opened: usize) -> Result<Step, TooDeep> {
         let mut step = Step { dead: true, starts: None, last: false };
         match operator {
@@ -171,7 +173,7 @@ impl Walker {
 }
 
 /// Sums costs into one charge a run.
-pub struct Runs {
+pub(super) struct Runs {
     charges: Vec<u64>,
     /// The run that pays now, and what runs behind branches have added to it.
     payer: usize,
@@ -182,12 +184,12 @@ pub struct Runs {
 
 impl Runs {
     /// The first run: the function's entry.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { charges: vec![cost::ENTRY], payer: 0, added: 0, short: None }
     }
 
     /// Adds an instruction to the current run.
-    pub fn spend(&mut self, cost: u64) {
+    pub(super) fn spend(&mut self, cost: u64) {
         match &mut self.short {
             Some(sum) => *sum += cost,
             None => self.charges[self.payer] += cost,
@@ -195,7 +197,7 @@ impl Runs {
     }
 
     /// Begins the next run.
-    pub fn start(&mut self, how: RunStart) {
+    pub(super) fn start(&mut self, how: RunStart) {
         self.settle();
         self.charges.push(0);
         match how {
@@ -211,7 +213,7 @@ impl Runs {
     }
 
     /// One charge a run, in order; zero where the run before has paid.
-    pub fn finish(mut self) -> Vec<u64> {
+    pub(super) fn finish(mut self) -> Vec<u64> {
         self.settle();
         self.charges
     }

@@ -8,7 +8,7 @@ use crate::refusal::{Code, Refusal};
 
 /// What [`refusal`] speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Importer {
+pub(crate) enum Importer {
     /// A module that was given as a kernel.
     Kernel,
     /// A module that was given as a program.
@@ -29,7 +29,7 @@ impl Origin {
 }
 
 /// Refuses an import, with its name, so that a module's author sees what the toolchain pulled in.
-pub fn refusal(importer: Importer, module: &str, name: &str, kind: TypeRef) -> Refusal {
+pub(crate) fn refusal(importer: Importer, module: &str, name: &str, kind: TypeRef) -> Refusal {
     let (shown_module, shown_name) = (shown(module), shown(name));
     let origin = origin(importer, module, name, kind);
     let what = origin.as_ref().map_or_else(String::new, |origin| format!(" ({})", origin.what));
@@ -50,7 +50,7 @@ pub fn refusal(importer: Importer, module: &str, name: &str, kind: TypeRef) -> R
 }
 
 /// Refuses what was given as a kernel and is something else, by what it is; `None` if nothing says that it is.
-pub fn other_than_a_kernel(outline: &Outline) -> Option<Refusal> {
+pub(super) fn other_than_a_kernel(outline: &Outline) -> Option<Refusal> {
     if !outline.is_command() {
         return None;
     }

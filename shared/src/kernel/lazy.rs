@@ -28,7 +28,7 @@ const STEPS: (usize, usize) = (10_000, 4_000_000);
 
 /// Where the NaNs of a body are made canonical. Instructions are counted from 0, dead ones as well.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub(super) struct Plan {
     /// In front of an instruction: a local, as a float type. Sorted by the instruction.
     before: Vec<(u32, u32, Float)>,
     /// Behind an instruction: what it gives, as a float type. Sorted by the instruction.
@@ -37,19 +37,19 @@ pub struct Plan {
 
 impl Plan {
     /// Locals that are made canonical in front of instruction `index`.
-    pub fn before(&self, index: u32) -> impl Iterator<Item = (u32, Float)> {
+    pub(super) fn before(&self, index: u32) -> impl Iterator<Item = (u32, Float)> {
         let from = self.before.partition_point(|(at, ..)| *at < index);
         self.before[from..].iter().take_while(move |(at, ..)| *at == index).map(|(_, local, float)| (*local, *float))
     }
 
     /// As what the result of instruction `index` is made canonical, if it is.
-    pub fn after(&self, index: u32) -> Option<Float> {
+    pub(super) fn after(&self, index: u32) -> Option<Float> {
         let place = self.after.binary_search_by_key(&index, |(at, _)| *at).ok()?;
         self.after.get(place).map(|(_, float)| *float)
     }
 
     /// Of which types results on the operand stack are made canonical.
-    pub fn floats(&self) -> [bool; 4] {
+    pub(super) fn floats(&self) -> [bool; 4] {
         let mut floats = [false; 4];
         for (_, float) in &self.after {
             floats[*float as usize] = true;
@@ -58,7 +58,7 @@ impl Plan {
     }
 
     /// Every result of arithmetic at once, unless the very next instruction does not look.
-    pub fn eager(body: &FunctionBody<'_>) -> Self {
+    pub(super) fn eager(body: &FunctionBody<'_>) -> Self {
         let mut plan = Self::default();
         let mut last = None;
         let operators = body.get_operators_reader().into_iter().flatten().map_while(Result::ok);
@@ -75,7 +75,7 @@ impl Plan {
 
     /// As late as may be. `types` are those of parameters and locals; the first `parameters` come from outside.
     /// `heights` are those of the operand stack behind each instruction.
-    pub fn late(
+    pub(super) fn late(
         body: &FunctionBody<'_>,
         module: &impl ModuleArity,
         types: &[ValType],
@@ -259,6 +259,7 @@ impl Walk {
 
     /// An instruction that moves control. Whatever waits on the operand stack is looked at. Says whether control goes on
     /// behind it.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
     fn control(&mut self, index: u32, operator: &Operator<'_>, live: bool) -> Option<bool> {
         if live {
             for operand in std::mem::take(&mut self.stack) {
@@ -453,6 +454,7 @@ impl Walk {
     }
 
     /// An instruction that does not move control.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
     fn plain(&mut self, index: u32, operator: &Operator<'_>, module: &impl ModuleArity) -> Option<()> {
         match operator {
             Operator::LocalGet { local_index } => {
@@ -502,7 +504,7 @@ impl Walk {
     }
 
     /// Says which local it was, if it is one that can hold floats.
-    #[allow(clippy::option_option)] // outer: nothing is wrong
+    // Outer: nothing is wrong.
     fn write(&mut self, local: u32, bits: Bits) -> Option<Option<(usize, u32)>> {
         let Some(slot) = self.slot(local) else { return Some(None) };
         *self.locals.get_mut(slot)? = bits;
@@ -627,6 +629,7 @@ enum Passing {
 }
 
 /// For an instruction that moves floats about: how. `abs` counts, since it leaves a canonical NaN as it is.
+#[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
 fn passes(operator: &Operator<'_>) -> Option<Passing> {
     use Float::{F32, F32x4, F64, F64x2};
     use Operator as O;
@@ -662,6 +665,7 @@ fn passes(operator: &Operator<'_>) -> Option<Passing> {
 }
 
 /// What is known of the bits that an instruction gives.
+#[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
 fn given_by(operator: &Operator<'_>) -> Bits {
     use Operator as O;
     if let Some(float) = nan::arithmetic(operator) {

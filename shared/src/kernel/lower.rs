@@ -20,7 +20,7 @@ enum Number {
 }
 
 /// The initial value of a global, if it must be written anew.
-pub fn initial(expression: &wasmparser::ConstExpr<'_>) -> Option<ConstExpr> {
+pub(super) fn initial(expression: &wasmparser::ConstExpr<'_>) -> Option<ConstExpr> {
     if is_null_extern(expression) {
         return Some(null());
     }
@@ -31,7 +31,7 @@ pub fn initial(expression: &wasmparser::ConstExpr<'_>) -> Option<ConstExpr> {
 }
 
 /// The offset of an active segment: without imports it can only be a number.
-pub fn offset(expression: &wasmparser::ConstExpr<'_>) -> Option<u64> {
+pub(super) fn offset(expression: &wasmparser::ConstExpr<'_>) -> Option<u64> {
     match number(expression)? {
         Number::I32(value) => Some(u64::from(value.cast_unsigned())),
         Number::I64(_) => None,
@@ -39,7 +39,7 @@ pub fn offset(expression: &wasmparser::ConstExpr<'_>) -> Option<u64> {
 }
 
 /// The data section, if it must be written anew.
-pub fn data(section: &DataSectionReader<'_>) -> Result<Option<Vec<u8>>, BinaryReaderError> {
+pub(super) fn data(section: &DataSectionReader<'_>) -> Result<Option<Vec<u8>>, BinaryReaderError> {
     let is_extended = |segment: &Data<'_>| match &segment.kind {
         DataKind::Passive => false,
         DataKind::Active { offset_expr, .. } => is_extended(offset_expr),
@@ -61,7 +61,7 @@ pub fn data(section: &DataSectionReader<'_>) -> Result<Option<Vec<u8>>, BinaryRe
 }
 
 /// The element section, if it must be written anew.
-pub fn elements(section: &ElementSectionReader<'_>) -> Result<Option<Vec<u8>>, BinaryReaderError> {
+pub(super) fn elements(section: &ElementSectionReader<'_>) -> Result<Option<Vec<u8>>, BinaryReaderError> {
     let is_new = |segment: &Element<'_>| {
         let has_extern = match &segment.items {
             ElementItems::Functions(_) => false,
@@ -110,7 +110,8 @@ fn any<'a, T: FromReader<'a>>(
 }
 
 /// An instruction that names `externref`, as engines get it.
-pub fn instruction(operator: &Operator<'_>) -> Option<&'static [u8]> {
+#[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
+pub(super) fn instruction(operator: &Operator<'_>) -> Option<&'static [u8]> {
     let is_extern = |ty: &ValType| *ty == ValType::EXTERNREF;
     match operator {
         Operator::RefNull { hty } if *hty == wasmparser::HeapType::EXTERN => Some(&[0xd0, FUNCREF]),
@@ -152,6 +153,7 @@ fn is_extended(expression: &wasmparser::ConstExpr<'_>) -> bool {
 }
 
 /// What an expression of integers comes to. It has been validated; without imports it holds no names of globals.
+#[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
 fn number(expression: &wasmparser::ConstExpr<'_>) -> Option<Number> {
     use Operator as O;
     let mut stack = Vec::new();

@@ -25,7 +25,7 @@ pub enum Nans {
 }
 
 /// What the first pass learns of a body.
-pub struct Shape {
+pub(super) struct Shape {
     /// One charge a run.
     pub charges: Vec<u64>,
     /// Calls other functions.
@@ -55,17 +55,17 @@ pub struct Shape {
 }
 
 /// Gives the type of a block that takes these values and gives them back.
-pub type Through<'a> = &'a mut dyn FnMut(&[ValType]) -> Result<BlockType, Refusal>;
+pub(super) type Through<'a> = &'a mut dyn FnMut(&[ValType]) -> Result<BlockType, Refusal>;
 
 /// In a longer body no loop gets another around it: what is written for each is many times the shortest loop, and V8 refuses
 /// functions of more than 7 MB.
 const MOST_DOUBLED_BYTES: u64 = 256 << 10;
 
 /// Locals that go round a call in globals, at most.
-pub const MOST_SHELVED: usize = 40;
+pub(super) const MOST_SHELVED: usize = 40;
 
 /// Locals that a loop names.
-pub struct Named {
+pub(super) struct Named {
     /// Open blocks at its head.
     nesting: usize,
     /// Control has come from the head without a branch.
@@ -95,7 +95,8 @@ impl Named {
 }
 
 /// Validates `body` and measures it.
-pub fn measure(
+#[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
+pub(super) fn measure(
     nans: Nans,
     validator: &mut FuncValidator<ValidatorResources>,
     body: &FunctionBody<'_>,
@@ -253,6 +254,7 @@ pub fn measure(
 }
 
 /// Whether a call gives vectors, on top or below.
+#[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
 fn gives_vectors(operator: &Operator<'_>, validator: &FuncValidator<ValidatorResources>) -> bool {
     let resources = validator.resources();
     let index = match operator {
@@ -266,7 +268,8 @@ fn gives_vectors(operator: &Operator<'_>, validator: &FuncValidator<ValidatorRes
 }
 
 /// For an instruction whose cost grows with the length on top of the stack: by how much the length is shifted down.
-pub fn dynamic(operator: &Operator<'_>) -> Option<i64> {
+#[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
+pub(super) fn dynamic(operator: &Operator<'_>) -> Option<i64> {
     match operator {
         Operator::MemoryFill { .. } | Operator::MemoryCopy { .. } | Operator::MemoryInit { .. } => {
             Some(cost::BULK_SHIFT)

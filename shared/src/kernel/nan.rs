@@ -4,7 +4,7 @@ use wasmparser::Operator;
 
 /// A type of float whose NaNs an instruction's result may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Float {
+pub(super) enum Float {
     /// One 32-bit float.
     F32,
     /// One 64-bit float.
@@ -16,18 +16,19 @@ pub enum Float {
 }
 
 /// Bits of the canonical NaN.
-pub const NAN_32: u32 = 0x7fc0_0000;
+pub(super) const NAN_32: u32 = 0x7fc0_0000;
 /// Bits of the canonical NaN.
-pub const NAN_64: u64 = 0x7ff8_0000_0000_0000;
+pub(super) const NAN_64: u64 = 0x7ff8_0000_0000_0000;
 
 /// Four canonical NaNs.
-pub const NAN_32X4: i128 = 0x7fc0_0000_7fc0_0000_7fc0_0000_7fc0_0000;
+pub(super) const NAN_32X4: i128 = 0x7fc0_0000_7fc0_0000_7fc0_0000_7fc0_0000;
 /// Two canonical NaNs.
-pub const NAN_64X2: i128 = 0x7ff8_0000_0000_0000_7ff8_0000_0000_0000;
+pub(super) const NAN_64X2: i128 = 0x7ff8_0000_0000_0000_7ff8_0000_0000_0000;
 
 /// The float type of an arithmetic result: the WebAssembly specification leaves sign and payload of its NaNs open.
 /// Loads, constants, `abs`, `neg`, `copysign`, `pmin`, `pmax`, `select` and reinterpretations are exact in their bits.
-pub fn arithmetic(operator: &Operator<'_>) -> Option<Float> {
+#[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
+pub(super) fn arithmetic(operator: &Operator<'_>) -> Option<Float> {
     use Operator as O;
     match operator {
         O::F32Add | O::F32Sub | O::F32Mul | O::F32Div | O::F32Min | O::F32Max => Some(Float::F32),
@@ -46,7 +47,8 @@ pub fn arithmetic(operator: &Operator<'_>) -> Option<Float> {
 
 /// The float type of an operand whose NaN is only a NaN to `operator`, whatever its bits: what it gives is the same for
 /// any, or is made canonical itself.
-pub fn ignores_bits(operator: &Operator<'_>) -> Option<Float> {
+#[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
+pub(super) fn ignores_bits(operator: &Operator<'_>) -> Option<Float> {
     use Operator as O;
     match operator {
         O::F32DemoteF64 => Some(Float::F64),

@@ -22,6 +22,7 @@ pub struct Outline {
 
 impl Outline {
     /// Of a module, or of what can be read of it.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "wasmparser has a section for every proposal")]
     pub fn of(module: &[u8]) -> Self {
         let mut outline = Self::default();
         let mut types: Vec<Option<FuncType>> = Vec::new();

@@ -72,6 +72,7 @@ pub fn memories(module: &[u8]) -> usize {
 }
 
 /// What must be known of a module before it is written again.
+#[derive(Default)]
 struct Plan {
     /// Pages that each memory may have.
     most_pages: u64,
@@ -89,17 +90,9 @@ struct Plan {
 }
 
 impl Plan {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "wasmparser has a section for every proposal")]
     fn of(rewritten: &[u8], most_pages: u64) -> Option<Self> {
-        let mut plan = Plan {
-            most_pages,
-            types: 0,
-            parameters: Vec::new(),
-            functions: Vec::new(),
-            memories: 0,
-            globals: 0,
-            kept: Vec::new(),
-            trap: 0,
-        };
+        let mut plan = Plan { most_pages, ..Plan::default() };
         let mut trap = None;
         // What the host sets itself.
         let mut set = Vec::new();
@@ -206,6 +199,7 @@ fn changes_what_is_not_kept(operator: &Operator<'_>) -> bool {
 }
 
 /// Where and what is stored, by instructions that pop an address and a value: offset, memory, type.
+#[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
 fn stored(operator: &Operator<'_>) -> Option<(u64, u32, ValType)> {
     use Operator as O;
     let (at, ty) = match operator {
@@ -366,6 +360,7 @@ impl Reencode for Form {
 
 impl Form {
     /// An instruction as it stands, with what notes its stores around it.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
     fn operator(
         &mut self,
         function: &mut Function,
@@ -428,6 +423,7 @@ impl Places {
         Ok(Self { first, taken: Vec::new() })
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "WebAssembly has hundreds of instructions")]
     fn need(&mut self, operator: &Operator<'_>) {
         let value = match operator {
             Operator::MemoryFill { .. } | Operator::MemoryCopy { .. } | Operator::MemoryInit { .. } => ValType::I32,

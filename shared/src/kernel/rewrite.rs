@@ -64,7 +64,7 @@ pub fn within_bounds(payload: &Payload) -> Result<(), Refusal> {
 }
 
 /// The same of any module that a node may be sent: it may have been made of a program.
-pub fn within_bounds_of_nodes(payload: &Payload) -> Result<(), Refusal> {
+pub(super) fn within_bounds_of_nodes(payload: &Payload) -> Result<(), Refusal> {
     within(payload, |what| match what {
         Count::Types => bounds::added::TYPES,
         Count::Functions => bounds::added::FUNCTIONS,
@@ -101,6 +101,7 @@ impl Count {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "wasmparser has a section for every proposal")]
 fn within(payload: &Payload, added: impl Fn(Count) -> u32) -> Result<(), Refusal> {
     let (what, count) = match payload {
         Payload::TypeSection(section) => (Count::Types, section.count()),
@@ -166,6 +167,7 @@ impl<'a> Rewriter<'a> {
     }
 
     /// Takes a section that the validator has passed.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "wasmparser has a section for every proposal")]
     fn section(&mut self, payload: &Payload<'a>) -> Result<(), Refusal> {
         let unread = |error: wasmparser::BinaryReaderError| unreadable(&error);
         match payload {

@@ -15,7 +15,7 @@ const MOST_FILLED_BYTES: u64 = 16 << 20;
 /// The module with fewer data segments, if it has more than [`bounds::MOST_SEGMENTS_UNMERGED`] and can be read. What memory
 /// holds at the start is the same. Segments that an instruction names come first, in their order; the others are merged.
 /// Fails where more are left than engines take.
-pub fn merged(original: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
+pub(super) fn merged(original: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
     match few(original) {
         Some((_, count)) if count > bounds::MOST_SEGMENTS_WRITTEN => Err(Refusal::new(
             Code::TooLarge,
@@ -39,6 +39,7 @@ struct Extent {
 }
 
 /// The module anew, and how many segments it has then.
+#[expect(clippy::wildcard_enum_match_arm, reason = "wasmparser has a section for every proposal")]
 fn few(original: &[u8]) -> Option<(Vec<u8>, u32)> {
     let count = Parser::new(0).parse_all(original).find_map(|payload| match payload {
         Ok(Payload::DataSection(section)) => Some(Some(section.count())),
@@ -163,7 +164,7 @@ fn written(section: DataSectionReader<'_>, named: &[bool]) -> Option<DataSection
 }
 
 /// Where an active segment writes; of a passive one nowhere.
-#[allow(clippy::option_option)] // outer: it can be read
+// Outer: it can be read.
 fn place(segment: &Data<'_>) -> Option<Option<(u32, u64)>> {
     match &segment.kind {
         DataKind::Passive => Some(None),

@@ -29,7 +29,7 @@ pub fn check(module: &[u8]) -> Result<(), Refusal> {
 }
 
 /// The same of any module that a node may be sent: it may have been made of a program.
-pub fn check_of_nodes(module: &[u8]) -> Result<(), Refusal> {
+pub(super) fn check_of_nodes(module: &[u8]) -> Result<(), Refusal> {
     check_up_to(module, MOST_MODULE_BYTES + added::MODULE_BYTES)
 }
 
@@ -91,7 +91,7 @@ fn of_text(module: &[u8]) -> Option<(&'static str, &'static str)> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -7,7 +7,7 @@ use wasmparser::ValType;
 
 /// Globals behind all others, for locals to go round a call in. Bodies share them.
 #[derive(Debug, Default)]
-pub struct Shelf {
+pub(super) struct Shelf {
     /// Index of the first.
     first: u32,
     /// Their types, in order.
@@ -18,12 +18,12 @@ pub struct Shelf {
 
 impl Shelf {
     /// With globals from `first` on.
-    pub fn from(first: u32) -> Self {
+    pub(super) fn from(first: u32) -> Self {
         Self { first, ..Self::default() }
     }
 
     /// The global for the `nth` local of type `ty`; `None` for a reference.
-    pub fn place(&mut self, ty: ValType, nth: u32) -> Option<u32> {
+    pub(super) fn place(&mut self, ty: ValType, nth: u32) -> Option<u32> {
         let encoded = match ty {
             ValType::Ref(_) => return None,
             ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64 | ValType::V128 => Encoded::try_from(ty).ok()?,

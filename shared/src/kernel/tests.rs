@@ -1,5 +1,5 @@
 //! What the rewrite promises, on the referee.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![expect(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::{
     Arc,

@@ -12,7 +12,7 @@ use super::core::Core;
 use crate::{
     id::{Hash, NodeId},
     units::{Millis, Moment},
-    wire::{BLOB_CHUNK, MAX_BLOB, Message},
+    wire::{BLOB_CHUNK, MOST_BLOB, Message},
 };
 
 /// Loose bytes kept at most.
@@ -160,7 +160,7 @@ impl Blobs {
         let unpinned = self.held.values().filter(|held| held.pins == 0).count();
         let fetching: usize = self.fetches.values().map(|fetch| fetch.got.len()).sum();
         let agree = loose == self.loose_bytes && unpinned == self.loose.len();
-        let bounded = self.fetches.len() <= MOST_FETCHES && fetching as u64 <= FETCH_BYTES + MAX_BLOB;
+        let bounded = self.fetches.len() <= MOST_FETCHES && fetching as u64 <= FETCH_BYTES + MOST_BLOB;
         if agree && bounded { Ok(()) } else { Err("the blobs that are held and fetched") }
     }
 
@@ -221,7 +221,8 @@ impl Core {
             return; // late, doubled, or from a source given up; the stall clock sets things right
         }
         let expected = total.saturating_sub(offset).min(u64::from(BLOB_CHUNK));
-        let sane = fetch.total.is_none_or(|known| known == total) && total <= MAX_BLOB && part.len() as u64 == expected;
+        let sane =
+            fetch.total.is_none_or(|known| known == total) && total <= MOST_BLOB && part.len() as u64 == expected;
         if !sane {
             self.nonsense(from, 20);
             return self.source_failed(hash, from);

@@ -13,7 +13,7 @@ mod chance;
 mod core;
 mod effect;
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
+#[expect(clippy::unwrap_used, clippy::panic)]
 mod farewell;
 mod manners;
 mod peers;

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_CALLS, WireError};
+use super::{MOST_CALLS, WireError};
 use crate::{
     bytes,
     engine::{BatchReport, CallOutcome, EngineName, Prepared, Trap},
@@ -29,9 +29,9 @@ pub fn encode_calls(calls: &[Vec<u8>]) -> Result<Vec<u8>, WireError> {
 /// Reads what [`encode_calls`] wrote.
 ///
 /// # Errors
-/// [`WireError::Malformed`] for anything else, and for more than [`MAX_CALLS`].
+/// [`WireError::Malformed`] for anything else, and for more than [`MOST_CALLS`].
 pub fn decode_calls(bytes: &[u8]) -> Result<Vec<Vec<u8>>, WireError> {
-    if count_calls(bytes)? > MAX_CALLS {
+    if count_calls(bytes)? > MOST_CALLS {
         return Err(WireError::Malformed);
     }
     postcard::from_bytes(bytes).map(|Calls(calls)| calls).map_err(|_| WireError::Malformed)
@@ -112,11 +112,11 @@ pub fn encode_report(report: &BatchReport) -> Result<Vec<u8>, WireError> {
 /// Reads what [`encode_report`] wrote.
 ///
 /// # Errors
-/// [`WireError::Malformed`] for anything else, and for more than [`MAX_CALLS`] outcomes.
+/// [`WireError::Malformed`] for anything else, and for more than [`MOST_CALLS`] outcomes.
 pub fn decode_report(bytes: &[u8]) -> Result<BatchReport, WireError> {
     let head: Result<((Engine, u64), &[u8]), _> = postcard::take_from_bytes(bytes);
     match head {
-        Ok(((_, outcomes), _)) if outcomes <= MAX_CALLS => {
+        Ok(((_, outcomes), _)) if outcomes <= MOST_CALLS => {
             postcard::from_bytes(bytes).map(|report: Report| report.into()).map_err(|_| WireError::Malformed)
         }
         Ok(_) | Err(_) => Err(WireError::Malformed),

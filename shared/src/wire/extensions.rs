@@ -11,10 +11,10 @@ use serde::{
 use super::WireError;
 
 /// The most extensions of one message.
-pub const MAX_EXTENSIONS: usize = 16;
+pub const MOST_EXTENSIONS: usize = 16;
 
 /// The most bytes of one message's extensions together, keys not counted.
-pub const MAX_EXTENSION_BYTES: usize = 2 << 10;
+pub const MOST_EXTENSION_BYTES: usize = 2 << 10;
 
 /// One thing that is said beside a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub struct Extension {
     pub value: Vec<u8>,
 }
 
-/// All that is said beside one message: at most [`MAX_EXTENSIONS`], of [`MAX_EXTENSION_BYTES`] in all, each key once, in
+/// All that is said beside one message: at most [`MOST_EXTENSIONS`], of [`MOST_EXTENSION_BYTES`] in all, each key once, in
 /// the order of the keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extensions(Vec<Extension>);
@@ -45,7 +45,7 @@ impl Extensions {
     fn in_order(all: Vec<Extension>) -> Result<Self, WireError> {
         let bytes: usize = all.iter().map(|extension| extension.value.len()).sum();
         let is_ordered = all.windows(2).all(|pair| matches!(pair, [one, next] if one.key < next.key));
-        let is_bounded = all.len() <= MAX_EXTENSIONS && bytes <= MAX_EXTENSION_BYTES;
+        let is_bounded = all.len() <= MOST_EXTENSIONS && bytes <= MOST_EXTENSION_BYTES;
         if is_ordered && is_bounded { Ok(Self(all)) } else { Err(WireError::Malformed) }
     }
 
@@ -85,14 +85,14 @@ impl<'de> Visitor<'de> for AtMost {
     type Value = Extensions;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at most {MAX_EXTENSIONS} extensions in the order of their keys")
+        write!(f, "at most {MOST_EXTENSIONS} extensions in the order of their keys")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Extensions, A::Error> {
         let mut all = Vec::new();
         while let Some(extension) = seq.next_element()? {
             all.push(extension);
-            if all.len() > MAX_EXTENSIONS {
+            if all.len() > MOST_EXTENSIONS {
                 break;
             }
         }
@@ -121,10 +121,10 @@ mod tests {
     fn a_key_twice_too_many_or_too_long_are_refused() {
         assert_eq!(Extensions::new(vec![extension(1, 0), extension(1, 1)]), Err(WireError::Malformed));
         let many = (0..).map(|key| extension(key, 0));
-        assert!(Extensions::new(many.clone().take(MAX_EXTENSIONS).collect()).is_ok());
-        assert_eq!(Extensions::new(many.take(MAX_EXTENSIONS + 1).collect()), Err(WireError::Malformed));
-        assert!(Extensions::new(vec![extension(1, MAX_EXTENSION_BYTES)]).is_ok());
-        let long = vec![extension(1, MAX_EXTENSION_BYTES), extension(2, 1)];
+        assert!(Extensions::new(many.clone().take(MOST_EXTENSIONS).collect()).is_ok());
+        assert_eq!(Extensions::new(many.take(MOST_EXTENSIONS + 1).collect()), Err(WireError::Malformed));
+        assert!(Extensions::new(vec![extension(1, MOST_EXTENSION_BYTES)]).is_ok());
+        let long = vec![extension(1, MOST_EXTENSION_BYTES), extension(2, 1)];
         assert_eq!(Extensions::new(long), Err(WireError::Malformed));
     }
 

@@ -13,31 +13,31 @@ mod v1;
 mod v2;
 
 pub use batch::{count_calls, decode_calls, decode_report, encode_calls, encode_report};
-pub use extensions::{Extension, Extensions, MAX_EXTENSION_BYTES, MAX_EXTENSIONS};
+pub use extensions::{Extension, Extensions, MOST_EXTENSION_BYTES, MOST_EXTENSIONS};
 pub use message::{Assignment, Message, Offer, Payload, RefuseReason, Role};
 
-use crate::kernel::REWRITE_VERSION;
+use crate::{kernel::REWRITE_VERSION, units::Millis};
 
 /// The longest frame in bytes, its length prefix (4 bytes, big-endian) not counted. Whatever is larger is a blob.
-pub const MAX_FRAME: usize = 1 << 20;
+pub const MOST_FRAME: usize = 1 << 20;
 
 /// Bytes of a blob that travel in one message.
 pub const BLOB_CHUNK: u32 = 128 << 10;
 
 /// The largest blob that a node takes.
-pub const MAX_BLOB: u64 = 64 << 20;
+pub const MOST_BLOB: u64 = 64 << 20;
 
 /// Bytes of calls or of a report that travel inside their message; more becomes a blob.
-pub const MAX_INLINE: usize = 512 << 10;
+pub const MOST_INLINE: usize = 512 << 10;
 
 /// The most calls in one batch.
-pub const MAX_CALLS: u64 = 1 << 18;
+pub const MOST_CALLS: u64 = 1 << 18;
 
 /// The largest output of one call that a provider grants, in bytes.
-pub const MAX_OUTPUT: u64 = 64 << 20;
+pub const MOST_OUTPUT: u64 = 64 << 20;
 
-/// The longest time for one batch that a provider grants, in milliseconds.
-pub const MAX_TIME_MILLIS: u64 = 3_600_000;
+/// The longest time for one batch that a provider grants.
+pub const MOST_TIME: Millis = Millis(3_600_000);
 
 /// A version of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,7 +95,7 @@ pub fn number_of(protocol: &str) -> Option<u16> {
 /// A frame that is no message for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// Longer than [`MAX_FRAME`].
+    /// Longer than [`MOST_FRAME`].
     #[error("a frame of {0} bytes is longer than this protocol allows")]
     TooLong(usize),
     /// Not a [`Message`], or bytes left over. The sender is at fault; the connection may go on.
@@ -118,7 +118,7 @@ pub fn encode(version: Version, message: &Message) -> Result<Vec<u8>, WireError>
         Version::V1 => v1::encode(message),
         Version::V2 => v2::encode(message),
     }?;
-    if bytes.len() > MAX_FRAME { Err(WireError::TooLong(bytes.len())) } else { Ok(bytes) }
+    if bytes.len() > MOST_FRAME { Err(WireError::TooLong(bytes.len())) } else { Ok(bytes) }
 }
 
 /// Reads one frame.
@@ -126,7 +126,7 @@ pub fn encode(version: Version, message: &Message) -> Result<Vec<u8>, WireError>
 /// # Errors
 /// Why it is no message for us.
 pub fn decode(version: Version, bytes: &[u8]) -> Result<Message, WireError> {
-    if bytes.len() > MAX_FRAME {
+    if bytes.len() > MOST_FRAME {
         return Err(WireError::TooLong(bytes.len()));
     }
     match version {

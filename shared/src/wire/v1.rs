@@ -166,10 +166,13 @@ pub(super) fn encode(message: &message::Message) -> Result<Vec<u8>, WireError> {
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<message::Message, WireError> {
-    match whole(bytes)? {
-        Message::Hello { version, .. } if version != HELLO => Err(WireError::OtherVersion(version)),
-        message => Ok(message.into()),
+    let message = whole(bytes)?;
+    if let Message::Hello { version, .. } = message
+        && version != HELLO
+    {
+        return Err(WireError::OtherVersion(version));
     }
+    Ok(message.into())
 }
 
 // ---- written ---------------------------------------------------------------------------------------------------------

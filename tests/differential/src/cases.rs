@@ -99,9 +99,12 @@ pub fn nans(machines: [&dyn Machine; 2]) -> Result<()> {
     for (name, parameters) in pair.exports().functions.clone() {
         for first in 0..NANS_32.len() {
             for second in 0..NANS_32.len() {
-                let value = |place: usize, ty: &ValType| match ty {
-                    ValType::I32 => Value::I32(NANS_32[place].cast_signed()),
-                    _ => Value::I64(NANS_64[place].cast_signed()),
+                let value = |place: usize, ty: &ValType| {
+                    if *ty == ValType::I32 {
+                        Value::I32(NANS_32[place].cast_signed())
+                    } else {
+                        Value::I64(NANS_64[place].cast_signed())
+                    }
                 };
                 let arguments = [value(first, &parameters[0]), value(second, &parameters[1])];
                 pair.call(&name, &arguments)?.map_err(|ended| anyhow!("{name} ended: {ended:?}"))?;

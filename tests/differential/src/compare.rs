@@ -21,6 +21,7 @@ pub struct Exports {
 
 impl Exports {
     /// Reads them from a rewritten module.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "wasmparser has a section for every proposal")]
     pub fn of(rewritten: &[u8]) -> Result<Self> {
         let mut types = Vec::new();
         let mut functions = Vec::new();

@@ -240,6 +240,9 @@ fn from_wasmtime(value: &wasmtime::Val) -> Option<Value> {
         wasmtime::Val::F64(bits) => Value::F64(*bits),
         wasmtime::Val::V128(value) => Value::V128(value.as_u128()),
         wasmtime::Val::FuncRef(function) => Value::Function(function.is_some()),
-        _ => return None,
+        wasmtime::Val::ExternRef(_)
+        | wasmtime::Val::AnyRef(_)
+        | wasmtime::Val::ExnRef(_)
+        | wasmtime::Val::ContRef(_) => return None,
     })
 }

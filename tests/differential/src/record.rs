@@ -115,7 +115,9 @@ impl Running for Recording {
         let bits = match value {
             Value::I32(value) => i64::from(value),
             Value::I64(value) => value,
-            other => anyhow::bail!("{name} cannot be set to {other:?}"),
+            Value::F32(_) | Value::F64(_) | Value::V128(_) | Value::Function(_) => {
+                anyhow::bail!("{name} cannot be set to {value:?}")
+            }
         };
         script.bytes.push(SET);
         script.run_of_bytes(name.as_bytes())?;
@@ -218,6 +220,7 @@ struct ExportedGlobal {
 }
 
 impl Surface {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "wasmparser has a section for every proposal")]
     fn of(rewritten: &[u8]) -> Result<Self> {
         let (mut types, mut functions, mut globals) = (Vec::new(), Vec::new(), Vec::new());
         let mut surface = Self::default();

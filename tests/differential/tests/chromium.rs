@@ -2,7 +2,6 @@
 //! operation with every kind of NaN, on recursion and memory up to their bounds, and on this repository's kernels.
 //!
 //! wasmi goes first and all that it does is taken down; a Web Worker does the same and compares every bit.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "chromium/tab.rs"]
 mod tab;

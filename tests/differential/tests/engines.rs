@@ -1,6 +1,6 @@
 //! The engines agree: on the official test suite, on random modules, on every float operation with every kind of NaN,
 //! on recursion and memory up to their bounds, and on the kernels of this repository.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![expect(clippy::unwrap_used, clippy::panic)]
 
 use p2pnet_differential::{
     cases, features, floats,

@@ -2,7 +2,7 @@
 //!
 //! Every browser is a process tree and a node of its own; the relay does not lend unless a story says so. Stories may run
 //! side by side; those that measure what a processor does wait until they are alone.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![expect(clippy::unwrap_used)]
 
 mod first_moments;
 mod kinds;

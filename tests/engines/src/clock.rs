@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 /// This thread's (clock_gettime(2), `CLOCK_THREAD_CPUTIME_ID`).
-pub fn own_time() -> Duration {
+pub(crate) fn own_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // The clock exists on every Linux, and the place is ours.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
@@ -12,13 +12,13 @@ pub fn own_time() -> Duration {
 
 /// That of another process's thread, which should be asleep by now: the kernel brings it up to date when it stops.
 /// Nothing if it is gone.
-pub fn time_of((process, thread): (u32, u32)) -> Option<Duration> {
+pub(crate) fn time_of((process, thread): (u32, u32)) -> Option<Duration> {
     let text = fs::read_to_string(format!("/proc/{process}/task/{thread}/schedstat")).ok()?;
     Some(Duration::from_nanos(text.split_whitespace().next()?.parse().ok()?))
 }
 
 /// The threads of `processes` whose name begins with `name`.
-pub fn threads_named(processes: &[u32], name: &str) -> Vec<(u32, u32)> {
+pub(crate) fn threads_named(processes: &[u32], name: &str) -> Vec<(u32, u32)> {
     let mut found = Vec::new();
     for process in processes {
         let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { continue };

@@ -13,7 +13,7 @@ use p2pnet_shared::{
 use crate::{Engine, Variant};
 
 /// Both engines with the kernel ready.
-pub struct Here {
+pub(crate) struct Here {
     wasmtime: WasmtimeEngine,
     wasmi: WasmiEngine,
     on_wasmtime: WasmtimeModule,
@@ -24,7 +24,7 @@ pub struct Here {
 
 impl Here {
     /// With a watch that never stops anything, as kernels run in a node.
-    pub fn new(original: &[u8], rewritten: &[u8]) -> Result<Self> {
+    pub(crate) fn new(original: &[u8], rewritten: &[u8]) -> Result<Self> {
         let mut wasmtime = WasmtimeEngine::new(None).map_err(|error| anyhow!("no wasmtime here: {error}"))?;
         let mut wasmi = WasmiEngine::new();
         wasmtime.set_watch(Some(Arc::new(|| None)));
@@ -41,7 +41,7 @@ impl Here {
     }
 
     /// One call in a fresh instance.
-    pub fn call(&mut self, variant: Variant, input: &[u8]) -> Result<Vec<u8>> {
+    pub(crate) fn call(&mut self, variant: Variant, input: &[u8]) -> Result<Vec<u8>> {
         let limits = Limits::default();
         let outcome = match variant {
             (Engine::Wasmtime, true) => self.wasmtime.call(&self.on_wasmtime, Input::of(input), &limits),
@@ -85,7 +85,7 @@ impl Here {
     }
 
     /// Tiny tasks a second on one core, each in a fresh instance.
-    pub fn tiny(&mut self, original: &[u8], tasks: usize) -> Result<Row> {
+    pub(crate) fn tiny(&mut self, original: &[u8], tasks: usize) -> Result<Row> {
         let prepared = kernel::prepare(original).map_err(|refusal| anyhow!("{refusal}"))?;
         let module = self.wasmtime.load(&prepared.rewritten).map_err(|trap| anyhow!("wasmtime: {trap:?}"))?;
         let limits = Limits::default();

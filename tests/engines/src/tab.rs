@@ -26,14 +26,14 @@ const WORKER_THREAD: &str = "DedicatedWorker";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A tab with a worker that has the kernel ready in all variants.
-pub struct Tab {
+pub(crate) struct Tab {
     browser: Browser,
     worker: (u32, u32),
 }
 
 impl Tab {
     /// Serves what `cargo xtask` built into `folder`, and the kernel for tiny tasks, and opens it.
-    pub async fn open(folder: &Path, tiny: Vec<u8>) -> Result<Self> {
+    pub(crate) async fn open(folder: &Path, tiny: Vec<u8>) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let url = format!("http://{}/", listener.local_addr()?);
         let site = site(folder, tiny)?;
@@ -49,7 +49,7 @@ impl Tab {
     }
 
     /// One call in the worker: its thread's processor time, and the hash of the output.
-    pub async fn call(&mut self, (engine, rewritten): Variant, input: &[u8]) -> Result<(Duration, Hash)> {
+    pub(crate) async fn call(&mut self, (engine, rewritten): Variant, input: &[u8]) -> Result<(Duration, Hash)> {
         let compiled = match engine {
             Engine::Chromium => true,
             Engine::WasmiInChromium => false,
@@ -64,7 +64,7 @@ impl Tab {
     }
 
     /// Tiny tasks a second through the page's own pool, one worker, batch after batch.
-    pub async fn tiny(&mut self, tasks: usize) -> Result<Row> {
+    pub(crate) async fn tiny(&mut self, tasks: usize) -> Result<Row> {
         let rate = self.ask("bench.tiny", vec![json!(tasks)]).await?;
         let rate = rate.as_f64().context("the page answered with no number")?;
         Ok(Row::new("tiny tasks", "Chromium worker+rewrite", rate, "/s")

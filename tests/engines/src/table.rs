@@ -12,7 +12,7 @@ use crate::{title, variants};
 const MEAN: &str = "geometric mean";
 
 /// The geometric mean of each variant's ratios.
-pub fn means(rows: &[Row]) -> Vec<Row> {
+pub(crate) fn means(rows: &[Row]) -> Vec<Row> {
     let mean = |variant: &str| {
         let ratios: Vec<f64> = rows.iter().filter(|row| row.variant == variant).filter_map(|row| row.ratio).collect();
         (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp()
@@ -29,7 +29,7 @@ pub fn means(rows: &[Row]) -> Vec<Row> {
 }
 
 /// Ratios to native Rust, and below them what is no ratio.
-pub fn matrix(rows: &[Row]) -> String {
+pub(crate) fn matrix(rows: &[Row]) -> String {
     let names: Vec<&str> = KERNELS.iter().map(|kernel| kernel.name).chain([MEAN]).collect();
     let variants: Vec<String> = variants().into_iter().map(title).collect();
     let mut text = format!("| times native | {} |\n|---|{}\n", variants.join(" | "), "--:|".repeat(variants.len()));
@@ -50,7 +50,7 @@ pub fn matrix(rows: &[Row]) -> String {
 }
 
 /// For a look at one program, without writing anything.
-pub fn print(rows: &[Row]) -> Result<()> {
+pub(crate) fn print(rows: &[Row]) -> Result<()> {
     for row in rows {
         let ratio = row.ratio.map(number).unwrap_or_default();
         println!("{:20} {:26} {:>9} {} {ratio:>7}", row.name, row.variant, number(row.value), row.unit);

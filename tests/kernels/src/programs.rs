@@ -112,7 +112,7 @@ fn module(wasi: &str, memory: &str, parts: &str) -> Vec<u8> {
     assemble(&text)
 }
 
-#[allow(clippy::panic)] // for tests only, which should say what is wrong with a text
+#[expect(clippy::panic, reason = "for tests only, which should say what is wrong with a text")]
 pub(crate) fn assemble(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"))
 }

@@ -581,7 +581,7 @@ impl Maker {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![expect(clippy::unwrap_used)]
 
     use super::*;
     use crate::ours::Ours;

@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release -p p2pnet-sim --example tiny_tasks`
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![expect(clippy::unwrap_used)]
 
 use std::time::Instant;
 

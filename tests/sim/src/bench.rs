@@ -1,4 +1,5 @@
 //! One node and what it is told, message by message: for what a whole network shows only by luck.
+#![expect(clippy::wildcard_enum_match_arm)]
 
 use p2pnet_shared::{
     api::{Path, ProviderSettings},

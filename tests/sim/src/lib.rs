@@ -15,7 +15,7 @@
 //! that takes is the actor's business.
 
 // A simulator is a test: what cannot happen stops it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod actor;
 pub mod bench;

@@ -1,6 +1,6 @@
 //! What the peers of a [`Bench`] say: offers, deliveries, restarts, and how they come to have something.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc)]
+#![expect(clippy::unwrap_used, clippy::panic)]
 
 use p2pnet_shared::{
     engine::{BatchReport, CallOutcome, EngineName, Prepared},

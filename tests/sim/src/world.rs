@@ -33,7 +33,7 @@ use crate::{
 /// When a world begins: any moment that is not zero.
 const BEGINNING: Moment = Moment(1_790_000_000_000);
 /// What a node takes that fails every task at once.
-const BROKEN_MILLIS: u64 = 5;
+const BROKEN: Millis = Millis(5);
 /// How long a disk takes to write what it is given, and to read what it has.
 pub const DISK: Millis = Millis(3);
 /// Facts after each of which its node is audited; later, after one in so many. An audit looks at everything.
@@ -641,7 +641,7 @@ impl World {
                 let micros = units.saturating_mul(1_000_000) / units_per_second.max(1) + 20 * batch.calls.len() as u64;
                 (micros * 100 / u64::from(cpu) / 1000, self.executor.run(kernel, batch, micros))
             }
-            Actor::Broken { .. } => (BROKEN_MILLIS, executor::broken()),
+            Actor::Broken { .. } => (BROKEN.0, executor::broken()),
             Actor::LyingOffer { units_per_second } => {
                 let micros = units.saturating_mul(1_000_000) / units_per_second.max(1) + 20 * batch.calls.len() as u64;
                 let free_at = self.machines[machine].free_at.max(self.now) + Millis(micros / 1000);

@@ -1,7 +1,7 @@
 //! A requester whose owners take turns on the cores of others, message by message: whom it asks to set a call aside, and what
 //! it makes of the answers.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![expect(clippy::unwrap_used)]
 
 use p2pnet_shared::{
     api::JobStatus,

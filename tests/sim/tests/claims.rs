@@ -1,6 +1,6 @@
 //! Offers claim; only deliveries count. What liars, black holes and slow nodes do to a small job beside one honest node.
 
-#![allow(clippy::unwrap_used)]
+#![expect(clippy::unwrap_used)]
 
 use p2pnet_shared::{
     api::ProviderSettings,

@@ -1,6 +1,6 @@
 //! Nobody shuts others out: owners of many jobs, of urgent jobs, of jobs that never end, beside one with a small wish.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![expect(clippy::unwrap_used, clippy::panic)]
 
 use p2pnet_shared::{
     id::{Holder, JobId, OwnerId},

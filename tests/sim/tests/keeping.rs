@@ -1,5 +1,5 @@
 //! A requester that dies at any moment: what somebody was told stays so, and what nobody was told of goes on.
-#![allow(clippy::unwrap_used)]
+#![expect(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeSet;
 

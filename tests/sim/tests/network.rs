@@ -1,7 +1,7 @@
 //! What a network of nodes does with jobs, in fair weather: finding each other, sharing out, waiting with a reason,
 //! stopping when told.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![expect(clippy::unwrap_used, clippy::panic)]
 
 use p2pnet_shared::{
     api::{IdleReason, JobSummary, ProviderSettings},

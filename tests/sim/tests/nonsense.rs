@@ -1,6 +1,6 @@
 //! One node, and everything that a peer can say to it in every state: no panic, no circle, no growth without bound.
 
-#![allow(clippy::unwrap_used)]
+#![expect(clippy::unwrap_used)]
 
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -1,7 +1,7 @@
 //! A part of a program that runs out of time or gas is one part's failure: what the others put out stays, on whatever
 //! nodes, and over a restart of the requester.
 
-#![allow(clippy::unwrap_used)]
+#![expect(clippy::unwrap_used)]
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use p2pnet_shared::{

@@ -1,7 +1,7 @@
 //! The laws of `shared`, seen from outside: on wasm32 it needs nothing from its host, and the same seed gives the same
 //! trace there as natively.
 
-#![allow(clippy::unwrap_used)]
+#![expect(clippy::unwrap_used)]
 
 use std::{env, path::PathBuf, process::Command};
 

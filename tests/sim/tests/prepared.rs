@@ -1,6 +1,6 @@
 //! Kernels that are prepared once for many calls: what that takes is told apart from the gas of calls.
 
-#![allow(clippy::unwrap_used)]
+#![expect(clippy::unwrap_used)]
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use p2pnet_shared::{

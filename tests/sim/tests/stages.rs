@@ -1,6 +1,6 @@
 //! Jobs of several stages: outputs feed what comes after them, whoever computes what, and whatever breaks meanwhile.
 
-#![allow(clippy::unwrap_used)]
+#![expect(clippy::unwrap_used)]
 
 use p2pnet_shared::{
     job::{AttemptState, JobState},

@@ -1,7 +1,7 @@
 //! What a network of nodes does with jobs in foul weather: connections that break, machines that stop, relays that
 //! restart, a thousand donors that come and go, and liars among them.
 
-#![allow(clippy::unwrap_used)]
+#![expect(clippy::unwrap_used)]
 
 use p2pnet_shared::{
     job::{AttemptState, JobState},

@@ -1,6 +1,6 @@
 //! Names cost nothing: what strangers do with what they are given, and whom that keeps from what.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![expect(clippy::unwrap_used, clippy::panic)]
 
 use p2pnet_shared::{
     engine::{BatchReport, CallOutcome, EngineName, Prepared, Trap},

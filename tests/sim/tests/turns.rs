@@ -1,7 +1,7 @@
 //! Calls that take turns on the cores of a provider, message by message: what it sets aside, what goes on, and for whom a
 //! core that comes free is.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! Nodes of different rewrites of kernels: they meet and broker for each other, and give each other no work, since their gas
 //! might differ. And what a node says that this build does not know is carried on.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm)]
 
 use p2pnet_shared::{
     api::{Path, SeedVersion},

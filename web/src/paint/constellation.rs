@@ -156,7 +156,7 @@ fn count(n: usize) -> u64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use p2pnet_shared::{
         api::{ProviderSettings, ProviderView},

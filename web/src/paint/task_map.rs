@@ -148,13 +148,13 @@ impl TaskMap {
 pub fn grid(cells: usize, width: f64, height: f64) -> (usize, f64) {
     let count = crate::format::to_float(u64::try_from(cells.max(1)).unwrap_or(u64::MAX));
     let size = (width * height / count).sqrt().floor().clamp(6.0, 30.0);
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a positive number of columns
+    // A positive number of columns.
     let columns = (width / size).floor().max(1.0) as usize;
     (columns, size)
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use p2pnet_shared::{
         api::{JobSummary, Progress},

@@ -111,7 +111,7 @@ impl FileTarget for Callback<File> {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a file's size is a positive whole number
+// A file's size is a positive whole number.
 async fn read(file: &File, words: Words) -> Result<Given, String> {
     let size = file.size().max(0.0) as u64;
     if size > MOST_BYTES {

@@ -200,7 +200,7 @@ fn paint(pen: &CanvasRenderingContext2d, cell: Cell, palette: Palette, colours: 
     }
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // at most a few thousand pixels
+// At most a few thousand pixels.
 fn set_size(canvas: &HtmlCanvasElement, width: f64, height: f64, scale: f64) {
     let (wide, high) = ((width * scale).round() as u32, (height * scale).round() as u32);
     // Setting a size clears the canvas, even to the same value.

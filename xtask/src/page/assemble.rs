@@ -16,7 +16,7 @@ use crate::workspace;
 const ASSET: &str = "<link data-trunk";
 
 /// Puts the page into a folder, which is emptied.
-pub fn page(folder: &Path, programs: &Path) -> Result<()> {
+pub(super) fn page(folder: &Path, programs: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;
     }
@@ -35,7 +35,7 @@ pub fn page(folder: &Path, programs: &Path) -> Result<()> {
 }
 
 /// The index with the addresses of the pieces in it, which are put into a folder.
-pub fn with_pieces(index: &str, folder: &Path, programs: &Path) -> Result<String> {
+pub(super) fn with_pieces(index: &str, folder: &Path, programs: &Path) -> Result<String> {
     let mut added = String::new();
     for piece in PIECES {
         let name = named(&format!("p2pnet-{piece}"), folder, programs)?;

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Makes a program that was compiled for wasm32 into JavaScript's: `name.js` and `name_bg.wasm` in a folder.
-pub fn bind(compiled: &Path, folder: &Path, name: &str) -> Result<()> {
+pub(super) fn bind(compiled: &Path, folder: &Path, name: &str) -> Result<()> {
     tools::wasm_bindgen()?;
     step(
         &format!("binding {name} to JavaScript"),

@@ -43,7 +43,7 @@ const PAGE: &str = "p2pnet-web";
 const PIECES: &[&str] = &["worker", "kinds", "interpreter"];
 
 /// The page in `dist/`, each file beside its brotli form.
-pub fn build() -> Result<()> {
+pub(crate) fn build() -> Result<()> {
     let stamp_file = workspace::target_dir().join("xtask-page.stamp");
     let stamp = sources_stamp()?;
     let dist = workspace::dist_dir();
@@ -66,7 +66,7 @@ pub fn build() -> Result<()> {
 }
 
 /// For Trunk, which builds the page's own program and copies what `index.html` names: puts the pieces into its folder.
-pub fn add_pieces() -> Result<()> {
+pub(crate) fn add_pieces() -> Result<()> {
     let stage = env::var_os("TRUNK_STAGING_DIR").map(PathBuf::from);
     let stage = stage.context("Trunk calls this, and says in TRUNK_STAGING_DIR where it builds")?;
     let programs = programs("building the page's pieces", &["-p", PAGE, "-p", "p2pnet-browser", "--bins"])?;
@@ -85,7 +85,7 @@ fn programs(what: &str, which: &[&str]) -> Result<PathBuf> {
 }
 
 /// Makes a program that was compiled for wasm32 into JavaScript's, in a folder.
-pub fn bind(program: &Path, folder: &Path, name: &str) -> Result<()> {
+pub(crate) fn bind(program: &Path, folder: &Path, name: &str) -> Result<()> {
     bind::bind(program, folder, name)
 }
 

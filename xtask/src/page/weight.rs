@@ -18,7 +18,7 @@ const LATER: &[&str] = &["p2pnet-kinds-", "p2pnet-interpreter-", "examples/"];
 
 /// What the page weighs, in bytes of brotli.
 #[derive(Default)]
-pub struct Weight {
+pub(super) struct Weight {
     all: u64,
     before_first_task: u64,
 }
@@ -31,7 +31,7 @@ impl fmt::Display for Weight {
 }
 
 /// Writes a `.br` beside every file that shrinks.
-pub fn compress(folder: &Path) -> Result<Weight> {
+pub(super) fn compress(folder: &Path) -> Result<Weight> {
     let mut weight = Weight::default();
     for file in files_under(folder)? {
         let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default();

@@ -28,9 +28,9 @@ use super::{
 };
 
 /// A body is this old before it can be called slow.
-pub const YOUNG: Duration = Duration::from_millis(250);
+pub(super) const YOUNG: Duration = Duration::from_millis(250);
 /// How often those that wait for room are looked through.
-pub const TICK: Duration = Duration::from_millis(25);
+pub(super) const TICK: Duration = Duration::from_millis(25);
 /// So many of those that wait for a place, and of those that wait for room for their bytes, take from others in a tick.
 const TAKE_IN_A_TICK: usize = 4;
 /// Once so many bodies were looked at in a tick, no more of those that wait take from others in it: everybody waits meanwhile.
@@ -38,7 +38,7 @@ const LOOKED_AT_IN_A_TICK: usize = 20_000;
 
 /// The bodies under way and those that wait to be read.
 #[derive(Default)]
-pub struct Table {
+pub(super) struct Table {
     last: u64,
     pub(super) bodies: BTreeMap<u64, Arriving>,
     /// Those of them that are not all here yet,
@@ -77,7 +77,7 @@ struct Waiter {
 
 /// What became of one that wants room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(super) enum Answer {
     /// It has it.
     Has,
     /// It waits for it from now on.
@@ -88,20 +88,20 @@ pub enum Answer {
 
 /// Who takes how many places, and how many bytes.
 #[derive(Default)]
-pub struct Taken {
+pub(super) struct Taken {
     pub(super) places: Amounts,
     pub(super) bytes: Amounts,
 }
 
 /// How much is taken of something, by whom and in all.
 #[derive(Default)]
-pub struct Amounts {
+pub(super) struct Amounts {
     in_all: usize,
     shares: Shares,
 }
 
 /// A body on its way, or one that waits to be read.
-pub struct Arriving {
+pub(super) struct Arriving {
     source: Source,
     /// Whether it takes one of the places; small ones that were here at once take none, and what is whole has given its own back.
     has_place: bool,
@@ -123,7 +123,7 @@ pub struct Arriving {
 
 /// How far a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub(super) enum Stage {
     /// More of it comes.
     Comes,
     /// It is here, and waits for its turn to be read: it has given its place back, and its bytes count.
@@ -134,7 +134,7 @@ pub enum Stage {
 
 /// Tells a body that it gave way, and why.
 #[derive(Clone, Default)]
-pub struct Gone {
+pub(super) struct Gone {
     token: CancellationToken,
     came_slowly: Arc<AtomicBool>,
     has_room: Arc<Notify>,
@@ -142,25 +142,25 @@ pub struct Gone {
 
 impl Gone {
     /// Resolves when it gives way: whether that is since it came slowly.
-    pub async fn came_slowly(&self) -> bool {
+    pub(super) async fn came_slowly(&self) -> bool {
         self.token.cancelled().await;
         self.came_slowly.load(atomic::Ordering::Acquire)
     }
 
     /// Resolves once after one that waited for room got it.
-    pub async fn has_room(&self) {
+    pub(super) async fn has_room(&self) {
         self.has_room.notified().await;
     }
 
     #[cfg(test)]
-    pub fn is_cancelled(&self) -> bool {
+    pub(super) fn is_cancelled(&self) -> bool {
         self.token.is_cancelled()
     }
 }
 
 /// What is shared: bodies, or their bytes.
 #[derive(Clone, Copy)]
-pub enum Shared {
+pub(super) enum Shared {
     /// Places for bodies.
     Bodies,
     /// Room for their bytes.
@@ -169,7 +169,7 @@ pub enum Shared {
 
 /// Who wants room.
 #[derive(Clone, Copy)]
-pub struct Comer {
+pub(super) struct Comer {
     /// Where it comes from.
     pub source: Source,
     /// The body that grows; `None` for one that is to begin.
@@ -184,7 +184,7 @@ pub struct Comer {
 
 /// Whose bodies, seen from one of them.
 #[derive(Clone, Copy)]
-pub enum Scope {
+pub(super) enum Scope {
     /// Those of its address.
     Address,
     /// Those of its network.
@@ -226,7 +226,7 @@ impl Scope {
 impl Table {
     /// A new body: its number, and whether it has a place. Who comes while others wait waits as they do: whoever holds least
     /// comes first.
-    pub fn arrive(&mut self, source: Source, now: Instant) -> (u64, Gone, Answer) {
+    pub(super) fn arrive(&mut self, source: Source, now: Instant) -> (u64, Gone, Answer) {
         let body = Arriving::new(source, now);
         let gone = body.gone.clone();
         self.last += 1;
@@ -240,7 +240,7 @@ impl Table {
 
     /// Counts a body as `bytes` long if there is room for it. What is not whole yet goes on without room for a little, so that
     /// it shows whether it comes fast.
-    pub fn lengthen(&mut self, number: u64, bytes: usize, is_whole: bool, now: Instant) -> Answer {
+    pub(super) fn lengthen(&mut self, number: u64, bytes: usize, is_whole: bool, now: Instant) -> Answer {
         // One that gave way meanwhile is told so by its token.
         let Some(body) = self.bodies.get(&number) else { return Answer::Waits };
         let (source, before, has_place) = (body.source, body.bytes, body.has_place);
@@ -259,18 +259,18 @@ impl Table {
     }
 
     /// Whether a body waits for room.
-    pub fn waits(&self, number: u64) -> bool {
+    pub(super) fn waits(&self, number: u64) -> bool {
         self.waiting.contains_key(&number)
     }
 
     /// Whether somebody is to begin to look at each tick.
-    pub fn is_to_be_looked_through(&mut self) -> bool {
+    pub(super) fn is_to_be_looked_through(&mut self) -> bool {
         !self.waiting.is_empty() && !std::mem::replace(&mut self.is_looked_through, true)
     }
 
     /// Gives those room that wait for it, as far as there is some: first what is free, to whoever holds least first; then a few
     /// take from others, who have tried longest ago first. `false` when nobody waits any more.
-    pub fn look_through(&mut self, now: Instant) -> bool {
+    pub(super) fn look_through(&mut self, now: Instant) -> bool {
         self.ticks += 1;
         self.looked_at = 0;
         for of in [Shared::Bodies, Shared::Bytes] {
@@ -362,7 +362,7 @@ impl Table {
 
     /// A new body, if there is a place for it or one that it can have. `waited`: how long it has stood there for that.
     #[cfg(test)]
-    pub fn enter(&mut self, source: Source, waited: Duration, now: Instant) -> Option<(u64, Gone)> {
+    pub(super) fn enter(&mut self, source: Source, waited: Duration, now: Instant) -> Option<(u64, Gone)> {
         self.make_place(source, waited, now).then(|| self.begin(Arriving::new(source, now)))
     }
 
@@ -377,7 +377,7 @@ impl Table {
     }
 
     /// A small one that was here at once: it needs no place.
-    pub fn enter_whole(&mut self, source: Source, now: Instant) -> (u64, Gone) {
+    pub(super) fn enter_whole(&mut self, source: Source, now: Instant) -> (u64, Gone) {
         self.begin(Arriving { has_place: false, stage: Stage::Whole, ..Arriving::new(source, now) })
     }
 
@@ -433,12 +433,12 @@ impl Table {
     }
 
     /// All of a body is here: its place is free. `false` when it has given way already.
-    pub fn is_whole(&mut self, number: u64) -> bool {
+    pub(super) fn is_whole(&mut self, number: u64) -> bool {
         self.goes_on(number, Stage::Whole)
     }
 
     /// A body is read from now on. `false` when it has given way already.
-    pub fn is_read(&mut self, number: u64) -> bool {
+    pub(super) fn is_read(&mut self, number: u64) -> bool {
         self.goes_on(number, Stage::IsRead)
     }
 
@@ -449,7 +449,7 @@ impl Table {
     }
 
     /// Forgets a body, and that it waits if it does.
-    pub fn remove(&mut self, number: u64) -> Option<Arriving> {
+    pub(super) fn remove(&mut self, number: u64) -> Option<Arriving> {
         let outside = self.leave(number).and_then(|waiter| waiter.outside);
         outside.or_else(|| self.take_out(number))
     }
@@ -785,7 +785,7 @@ impl Arriving {
 }
 
 /// How long so many bytes take at the least speed.
-pub fn due(bytes: usize) -> Duration {
+pub(super) fn due(bytes: usize) -> Duration {
     time_at(limits::LEAST_BODY_SPEED, bytes)
 }
 

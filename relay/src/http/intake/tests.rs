@@ -1,5 +1,5 @@
 //! Who gives way to whom, and what is told.
-#![allow(clippy::unwrap_used)]
+#![expect(clippy::unwrap_used)]
 
 use std::net::IpAddr;
 

@@ -3,7 +3,7 @@
 use p2pnet_shared::job::kinds::{
     ALL,
     common::{FIELDS, KIND},
-    limits::{MAX_CELLS, MAX_ITEMS},
+    limits::{MOST_CELLS, MOST_ITEMS},
     schema::{Choice, Field, Kind, Presence, Sample, Type},
     typed,
 };
@@ -13,7 +13,7 @@ use serde_json::Value;
 const LONGEST_EXAMPLE: usize = 2_000;
 
 /// The schemas of jobs, by their names: `Job`, that of each kind, and those of the objects in every job.
-pub fn schemas() -> Vec<(String, String)> {
+pub(super) fn schemas() -> Vec<(String, String)> {
     let choices: Vec<String> = ALL.iter().map(|kind| reference(&name_of(kind.name, "Job"))).collect();
     let mapping: Vec<(&str, String)> = ALL
         .iter()
@@ -42,7 +42,7 @@ pub fn schemas() -> Vec<(String, String)> {
 }
 
 /// Examples of every kind, but for those that need a program beside them or are long.
-pub fn examples() -> String {
+pub(super) fn examples() -> String {
     let mut examples = Vec::new();
     for kind in ALL {
         for (place, example) in kind.examples.iter().enumerate() {
@@ -106,7 +106,7 @@ fn property(field: &Field) -> String {
         Type::Items => vec![
             ty("array"),
             ("minItems", "1".to_owned()),
-            ("maxItems", MAX_ITEMS.to_string()),
+            ("maxItems", MOST_ITEMS.to_string()),
             ("items", object(&[("type", list(&[quoted("number"), quoted("string")]))])),
         ],
         Type::Matrix => {
@@ -116,7 +116,7 @@ fn property(field: &Field) -> String {
                 ("minItems", "1".to_owned()),
                 ("items", object(&[ty("number")])),
             ]);
-            vec![ty("array"), ("minItems", "1".to_owned()), ("maxItems", MAX_CELLS.to_string()), ("items", row)]
+            vec![ty("array"), ("minItems", "1".to_owned()), ("maxItems", MOST_CELLS.to_string()), ("items", row)]
         }
         Type::Texts { most: _ } => vec![ty("array"), ("items", object(&[ty("string")]))],
         Type::Integers { least, most, longest } => {
@@ -189,7 +189,7 @@ fn quoted(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use p2pnet_shared::job::kinds::read;
 

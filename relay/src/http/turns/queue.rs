@@ -25,7 +25,7 @@ const QUARTERS: [usize; WIDTHS] = [3, 3, 2];
 
 /// Where a turn belongs.
 #[derive(Clone, Copy)]
-pub struct Path {
+pub(super) struct Path {
     groups: Groups,
     /// Whether what it is for is small: the wide network does not count then, but the network in its place.
     pub is_small: bool,
@@ -33,7 +33,7 @@ pub struct Path {
 
 impl Path {
     /// That of work for `source`.
-    pub fn of(source: Source, is_small: bool) -> Self {
+    pub(super) fn of(source: Source, is_small: bool) -> Self {
         Self { groups: source.groups(), is_small }
     }
 
@@ -104,7 +104,7 @@ struct Party {
 }
 
 /// One that waits for its turn. It is told by `come`, or by the end of that where it waits no more.
-pub struct Waiter {
+pub(super) struct Waiter {
     path: Path,
     work: Work,
     come: oneshot::Sender<()>,
@@ -117,7 +117,7 @@ struct Running {
 }
 
 /// One lane's turns.
-pub struct Queue {
+pub(super) struct Queue {
     lane: Lane,
     /// Whether who took least time lately comes first, or who was served least lately.
     goes_by_time: bool,
@@ -140,7 +140,7 @@ pub struct Queue {
 
 impl Queue {
     /// One in which nobody waits.
-    pub fn new(lane: Lane, goes_by_time: bool) -> Self {
+    pub(super) fn new(lane: Lane, goes_by_time: bool) -> Self {
         Self {
             lane,
             goes_by_time,
@@ -159,7 +159,7 @@ impl Queue {
     }
 
     /// One more waits, and begins if it can. Where too many wait, `come` ends, or that of another who has more of them.
-    pub fn join(&mut self, number: u64, path: Path, bytes: usize, come: oneshot::Sender<()>, now: Instant) {
+    pub(super) fn join(&mut self, number: u64, path: Path, bytes: usize, come: oneshot::Sender<()>, now: Instant) {
         if !self.makes_room(path, now) {
             return;
         }
@@ -184,7 +184,7 @@ impl Queue {
     }
 
     /// Ends a turn, or waiting for it; what it took counts so many times for its address, and once for those around.
-    pub fn end(&mut self, number: u64, path: Path, counts: u32, now: Instant) {
+    pub(super) fn end(&mut self, number: u64, path: Path, counts: u32, now: Instant) {
         match self.running.remove(&number) {
             Some(Running { path, work, since }) => {
                 self.held.remove(work.bytes);
@@ -321,12 +321,12 @@ impl Queue {
 #[cfg(test)]
 impl Queue {
     /// How many places and bytes are taken.
-    pub fn held(&self) -> (usize, usize) {
+    pub(super) fn held(&self) -> (usize, usize) {
         (self.held.places, self.held.bytes)
     }
 
     /// Whether nobody waits and nothing of anybody is left.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.all_waiting == 0
             && self.waiting.is_empty()
             && self.line.is_empty()

@@ -14,7 +14,7 @@ const STEPS_BITS: u32 = 3;
 
 /// Time that was taken, or will be, and how often it has been halved since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time {
+pub(super) struct Time {
     micros: u64,
     /// The number of halvings, from the first moment on, after which it was so many.
     halvings: u64,
@@ -27,7 +27,7 @@ impl Time {
     }
 
     /// Both together.
-    pub fn plus(self, other: Self) -> Self {
+    pub(super) fn plus(self, other: Self) -> Self {
         let halvings = self.halvings.max(other.halvings);
         Self { micros: self.micros_after(halvings).saturating_add(other.micros_after(halvings)), halvings }
     }
@@ -39,7 +39,7 @@ impl Time {
     }
 
     /// Where it stands among others: what is more at one moment is higher, whenever that is. In steps of an eighth.
-    pub fn rank(self) -> u64 {
+    pub(super) fn rank(self) -> u64 {
         let Some(log) = self.micros.checked_ilog2() else { return 0 };
         let step = ((u128::from(self.micros) << STEPS_BITS) >> log) - (1 << STEPS_BITS);
         ((self.halvings + u64::from(log) + 1) << STEPS_BITS) + u64::try_from(step).unwrap_or(0)
@@ -48,16 +48,16 @@ impl Time {
 
 /// Whose times began to count when.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock(Instant);
+pub(super) struct Clock(Instant);
 
 impl Clock {
     /// One that begins now.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Instant::now())
     }
 
     /// So much time that counts from `now` on.
-    pub fn time(self, time: Duration, now: Instant) -> Time {
+    pub(super) fn time(self, time: Duration, now: Instant) -> Time {
         let halvings = now.saturating_duration_since(self.0).as_secs() / limits::SPENT_HALVES.as_secs().max(1);
         Time { micros: u64::try_from(time.as_micros()).unwrap_or(u64::MAX), halvings }
     }
@@ -65,24 +65,24 @@ impl Clock {
 
 /// The times that addresses, networks or wide networks took lately, of those that took most.
 #[derive(Default)]
-pub struct Spent {
+pub(super) struct Spent {
     times: BTreeMap<IpAddr, Time>,
     by_rank: BTreeSet<(u64, IpAddr)>,
 }
 
 impl Spent {
     /// What one took.
-    pub fn of(&self, whose: IpAddr) -> Time {
+    pub(super) fn of(&self, whose: IpAddr) -> Time {
         self.times.get(&whose).copied().unwrap_or_default()
     }
 
     /// One takes so much more.
-    pub fn add(&mut self, whose: IpAddr, time: Time) {
+    pub(super) fn add(&mut self, whose: IpAddr, time: Time) {
         self.set(whose, self.of(whose).plus(time));
     }
 
     /// One took something else than it was `expected` to.
-    pub fn correct(&mut self, whose: IpAddr, expected: Time, taken: Time) {
+    pub(super) fn correct(&mut self, whose: IpAddr, expected: Time, taken: Time) {
         self.set(whose, self.of(whose).minus(expected).plus(taken));
     }
 

@@ -15,11 +15,11 @@ use libp2p::{PeerId, relay, swarm::ConnectionId};
 use crate::origin::Prefix;
 
 /// Where something comes from. What has no address of its own (a name that was dialled) counts together.
-pub type From = Option<Prefix>;
+pub(super) type From = Option<Prefix>;
 
 /// How much the nodes of one prefix hold together.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub(super) struct Bounds {
     /// Connections with a reservation.
     pub reservations: usize,
     /// Circuits that they opened, or ask for.
@@ -30,7 +30,7 @@ pub struct Bounds {
 
 /// How long a circuit may wait for somebody.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub(super) struct Patience {
     /// Until its destination is asked, after others.
     pub turn: Duration,
     /// For its destination, once that was asked.
@@ -40,7 +40,7 @@ pub struct Patience {
 }
 
 /// What is held, and by whom.
-pub struct Book {
+pub(super) struct Book {
     bounds: Bounds,
     nodes: BTreeMap<ConnectionId, PeerId>,
     reservations: BTreeMap<ConnectionId, From>,
@@ -71,7 +71,7 @@ struct Circuit {
 
 /// What it means that libp2p turns to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub(super) enum Turn {
     /// A destination is to be asked for a circuit, which [`Stage::Waiting`] says so far. One that a node asks of itself is
     /// none, since it looks like a refusal.
     Asks {
@@ -101,7 +101,7 @@ enum Stage {
 
 impl Book {
     /// An empty one.
-    pub fn new(bounds: Bounds) -> Self {
+    pub(super) fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
             nodes: BTreeMap::new(),
@@ -116,12 +116,12 @@ impl Book {
     }
 
     /// A connection is there.
-    pub fn opened(&mut self, connection: ConnectionId, node: PeerId) {
+    pub(super) fn opened(&mut self, connection: ConnectionId, node: PeerId) {
         self.nodes.insert(connection, node);
     }
 
     /// A connection is gone, and with it what was held on it.
-    pub fn closed(&mut self, connection: ConnectionId) {
+    pub(super) fn closed(&mut self, connection: ConnectionId) {
         self.nodes.remove(&connection);
         self.reservations.remove(&connection);
         let Self { circuits, by_node, .. } = self;
@@ -139,18 +139,18 @@ impl Book {
     }
 
     /// Whose connection that is.
-    pub fn node(&self, connection: ConnectionId) -> Option<PeerId> {
+    pub(super) fn node(&self, connection: ConnectionId) -> Option<PeerId> {
         self.nodes.get(&connection).copied()
     }
 
     /// Whether a circuit may be waiting for somebody.
-    pub fn awaits(&self) -> bool {
+    pub(super) fn awaits(&self) -> bool {
         self.awaits
     }
 
     /// The connections of sources that have not taken in their time that their circuit is there, and of destinations that have
     /// not answered in theirs whether they take one. What looks as if it were asked of itself may be a refusal.
-    pub fn overdue(&mut self, now: Instant, patience: Patience) -> BTreeMap<ConnectionId, PeerId> {
+    pub(super) fn overdue(&mut self, now: Instant, patience: Patience) -> BTreeMap<ConnectionId, PeerId> {
         self.awaits = false;
         let mut late = BTreeMap::new();
         for circuit in &self.circuits {
@@ -173,12 +173,12 @@ impl Book {
     }
 
     /// libp2p looks at an event of this connection now; at something else if there is none.
-    pub fn speaks(&mut self, connection: Option<ConnectionId>) {
+    pub(super) fn speaks(&mut self, connection: Option<ConnectionId>) {
         (self.speaks, self.wish, self.told) = (connection, None, None);
     }
 
     /// Whether who speaks may have a reservation; if so, it has. To be asked last, when libp2p has nothing against it.
-    pub fn may_reserve(&mut self, from: From) -> bool {
+    pub(super) fn may_reserve(&mut self, from: From) -> bool {
         let Some(connection) = self.speaks else { return false };
         let held = self.reservations.values().filter(|held| **held == from).count();
         let may = self.reservations.contains_key(&connection) || held < self.bounds.reservations;
@@ -189,12 +189,12 @@ impl Book {
     }
 
     /// How many circuits a node opened, or asks for.
-    pub fn opened_by(&self, node: PeerId) -> usize {
+    pub(super) fn opened_by(&self, node: PeerId) -> usize {
         self.by_node.get(&node).copied().unwrap_or_default()
     }
 
     /// Whether who speaks may open one more circuit. To be asked last, when libp2p would grant it if there is a reservation.
-    pub fn may_open(&mut self, from: From) -> bool {
+    pub(super) fn may_open(&mut self, from: From) -> bool {
         let held = self.circuits.iter().filter(|circuit| circuit.from == from).count();
         let may = held < self.bounds.circuits && self.circuits.len() < self.bounds.all_circuits;
         self.wish = may.then_some(from);
@@ -202,7 +202,7 @@ impl Book {
     }
 
     /// libp2p turns to a connection because of what it looks at.
-    pub fn turns_to(&mut self, connection: ConnectionId) -> Turn {
+    pub(super) fn turns_to(&mut self, connection: ConnectionId) -> Turn {
         self.told = Some(connection);
         let Some(speaks) = self.speaks else { return Turn::Other };
         let Some(from) = self.wish.take() else {
@@ -234,20 +234,20 @@ impl Book {
     }
 
     /// A connection of a destination is asked for a circuit from this source, which waited until now.
-    pub fn asked(&mut self, source: ConnectionId, through: ConnectionId) {
+    pub(super) fn asked(&mut self, source: ConnectionId, through: ConnectionId) {
         self.advance(Stage::Asked, |known| {
             known.source == source && known.through == through && known.stage == Stage::Waiting
         });
     }
 
     /// This source waits no longer for a connection of a destination to be asked.
-    pub fn gave_up(&mut self, source: ConnectionId, through: ConnectionId) {
+    pub(super) fn gave_up(&mut self, source: ConnectionId, through: ConnectionId) {
         self.remove(|known| known.source == source && known.through == through && known.stage == Stage::Waiting);
     }
 
     /// libp2p reports something because of what it looks at.
-    #[allow(deprecated)] // only what will be logged alone one day says that a circuit failed
-    pub fn happened(&mut self, event: &relay::Event) {
+    #[expect(deprecated, reason = "only what will be logged alone one day says that a circuit failed")]
+    pub(super) fn happened(&mut self, event: &relay::Event) {
         // What it reports of a connection that closed is known from that already.
         let Some(speaks) = self.speaks else { return };
         match event {
@@ -335,7 +335,7 @@ impl Circuit {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::origin::Origin;
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    #[allow(deprecated)]
+    #[expect(deprecated)]
     fn a_circuit_that_its_destination_refuses_ends_when_the_source_is_told() {
         let mut book = Book::new(Bounds { circuits: 1, ..BOUNDS });
         let dst_peer_id = book.opens_connection(7);

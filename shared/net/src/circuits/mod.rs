@@ -43,7 +43,7 @@ const PATIENCE: Patience = Patience {
 type Action = ToSwarm<relay::Event, THandlerInEvent<relay::Behaviour>>;
 
 /// libp2p's relay with bounds by prefix.
-pub struct Relay {
+pub(crate) struct Relay {
     inner: relay::Behaviour,
     /// The relay asks it; nobody else holds it while it is asked.
     book: Arc<Mutex<Book>>,
@@ -117,7 +117,7 @@ impl Requests {
 
 impl Relay {
     /// The relay of this node.
-    pub fn new(me: PeerId) -> Self {
+    pub(crate) fn new(me: PeerId) -> Self {
         Self::with(me, BOUNDS)
     }
 
@@ -200,6 +200,7 @@ impl Relay {
     }
 
     /// Takes what the relay wants because of what it was just told, by this connection if by one.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "libp2p may add events")]
     fn take_actions(&mut self, speaks: Option<ConnectionId>) {
         // It only queues: no wake comes of this, and `poll` leaves the true waker there.
         let mut cx = Context::from_waker(Waker::noop());
@@ -314,6 +315,7 @@ impl NetworkBehaviour for Relay {
         self.inner.handle_established_outbound_connection(id, peer, address, role, port)
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "libp2p may add events")]
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         lock(&self.book, |book| {
             book.speaks(None);

@@ -1,7 +1,7 @@
 //! The bounds by prefix, with libp2p's own relay and clients. They run inside these tests' own loop alone, so that one of
 //! them can stand still.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::wildcard_enum_match_arm)]
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -4,16 +4,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use libp2p::{Multiaddr, swarm::ConnectionId};
-use p2pnet_shared::{
-    id::NodeId,
-    units::{Millis, Moment},
-};
+use p2pnet_shared::{id::NodeId, units::Moment};
 
 use crate::limits;
 
 /// What is to be done. What came of the first two is told by [`Dials::tried`].
 #[derive(Debug, PartialEq)]
-pub enum Order {
+pub(super) enum Order {
     /// Dial a node at these addresses.
     Direct {
         /// Whom.
@@ -41,18 +38,18 @@ struct Dial {
 
 /// All dials that have neither succeeded nor failed.
 #[derive(Default)]
-pub struct Dials {
+pub(super) struct Dials {
     under_way: BTreeMap<NodeId, Dial>,
     orders: VecDeque<Order>,
 }
 
 impl Dials {
     /// A node is to be reached, at these addresses or through circuits.
-    pub fn begin(&mut self, now: Moment, node: NodeId, direct: Vec<Multiaddr>) {
+    pub(super) fn begin(&mut self, now: Moment, node: NodeId, direct: Vec<Multiaddr>) {
         if self.under_way.contains_key(&node) {
             return;
         }
-        let circuits_at = if direct.is_empty() { now } else { now + Millis(limits::DIRECT_HEAD_START_MILLIS) };
+        let circuits_at = if direct.is_empty() { now } else { now + limits::DIRECT_HEAD_START };
         self.under_way.insert(node, Dial { attempts: Vec::new(), circuits_at: Some(circuits_at) });
         if direct.is_empty() {
             self.try_circuits(node);
@@ -63,7 +60,7 @@ impl Dials {
 
     /// What was ordered was done: the attempt is under way, or (`None`) there was nothing to try. `connected`: there is a
     /// connection to the node, though nobody may be able to speak on it yet.
-    pub fn tried(&mut self, node: NodeId, attempt: Option<ConnectionId>, connected: bool) {
+    pub(super) fn tried(&mut self, node: NodeId, attempt: Option<ConnectionId>, connected: bool) {
         if let Some(dial) = self.under_way.get_mut(&node) {
             dial.attempts.extend(attempt);
         }
@@ -71,7 +68,7 @@ impl Dials {
     }
 
     /// An attempt came to nothing.
-    pub fn attempt_failed(&mut self, node: NodeId, attempt: ConnectionId, connected: bool) {
+    pub(super) fn attempt_failed(&mut self, node: NodeId, attempt: ConnectionId, connected: bool) {
         let Some(dial) = self.under_way.get_mut(&node) else { return };
         dial.attempts.retain(|known| *known != attempt);
         if dial.attempts.is_empty() && dial.circuits_at.is_some() {
@@ -82,7 +79,7 @@ impl Dials {
     }
 
     /// A connection to the node was made, perhaps by an attempt of ours.
-    pub fn connected(&mut self, node: NodeId, connection: ConnectionId) {
+    pub(super) fn connected(&mut self, node: NodeId, connection: ConnectionId) {
         if let Some(dial) = self.under_way.get_mut(&node) {
             dial.attempts.retain(|attempt| *attempt != connection);
             dial.circuits_at = None;
@@ -90,17 +87,17 @@ impl Dials {
     }
 
     /// A connection to the node is gone. `connected`: there is another.
-    pub fn closed(&mut self, node: NodeId, connected: bool) {
+    pub(super) fn closed(&mut self, node: NodeId, connected: bool) {
         self.settle(node, connected);
     }
 
     /// The node can be spoken to, or is wanted no longer.
-    pub fn over(&mut self, node: NodeId) {
+    pub(super) fn over(&mut self, node: NodeId) {
         self.under_way.remove(&node);
     }
 
     /// Time has passed.
-    pub fn tick(&mut self, now: Moment) {
+    pub(super) fn tick(&mut self, now: Moment) {
         let due = self.under_way.iter().filter(|(_, dial)| dial.circuits_at.is_some_and(|at| at <= now));
         for node in due.map(|(node, _)| *node).collect::<Vec<_>>() {
             self.try_circuits(node);
@@ -108,7 +105,7 @@ impl Dials {
     }
 
     /// What is to be done next.
-    pub fn poll_order(&mut self) -> Option<Order> {
+    pub(super) fn poll_order(&mut self) -> Option<Order> {
         self.orders.pop_front()
     }
 
@@ -130,13 +127,15 @@ impl Dials {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
+    use p2pnet_shared::units::Millis;
+
     use super::*;
 
     const NODE: NodeId = NodeId([1; 32]);
     const START: Moment = Moment(1_000);
-    const HEAD_START: Millis = Millis(limits::DIRECT_HEAD_START_MILLIS);
+    const HEAD_START: Millis = limits::DIRECT_HEAD_START;
 
     fn id(number: usize) -> ConnectionId {
         ConnectionId::new_unchecked(number)

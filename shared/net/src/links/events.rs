@@ -21,6 +21,7 @@ use crate::{
 };
 
 impl Links {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "libp2p may add events")]
     pub(super) fn on_swarm_event(&mut self, now: Moment, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(now, event),

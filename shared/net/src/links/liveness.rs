@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use libp2p::swarm::ConnectionId;
-use p2pnet_shared::units::{Millis, Moment};
+use p2pnet_shared::units::Moment;
 
 use crate::limits;
 
 /// How a connection's writer stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Writing {
+pub(super) struct Writing {
     /// Bytes that wait.
     pub queued: usize,
     /// Bytes that the connection has taken since it was opened.
@@ -19,7 +19,7 @@ pub struct Writing {
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Use {
+pub(super) struct Use {
     /// It may be quiet for ever: its node is a seed of ours, or we are one.
     pub needed: bool,
     /// Another one is spoken on, and this has carried nothing.
@@ -28,7 +28,7 @@ pub struct Use {
 
 /// Why a connection is to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Useless {
+pub(super) enum Useless {
     /// It takes nothing of what waits for it.
     Stalled,
     /// There is another one, and this carried nothing.
@@ -48,45 +48,45 @@ struct Pulse {
 
 /// What moves on each connection.
 #[derive(Default)]
-pub struct Liveness {
+pub(super) struct Liveness {
     of: BTreeMap<ConnectionId, Pulse>,
 }
 
 impl Liveness {
     /// A connection was made.
-    pub fn connected(&mut self, now: Moment, id: ConnectionId) {
+    pub(super) fn connected(&mut self, now: Moment, id: ConnectionId) {
         let pulse = Pulse { last_message: now, progress: (0, now), failed_pings: 0, at_last_failure: (0, now) };
         self.of.insert(id, pulse);
     }
 
     /// It is gone.
-    pub fn closed(&mut self, id: ConnectionId) {
+    pub(super) fn closed(&mut self, id: ConnectionId) {
         self.of.remove(&id);
     }
 
     /// Our stream on it is open.
-    pub fn opened(&mut self, now: Moment, id: ConnectionId) {
+    pub(super) fn opened(&mut self, now: Moment, id: ConnectionId) {
         if let Some(pulse) = self.of.get_mut(&id) {
             pulse.progress = (0, now);
         }
     }
 
     /// A message went over it, either way.
-    pub fn message(&mut self, now: Moment, id: ConnectionId) {
+    pub(super) fn message(&mut self, now: Moment, id: ConnectionId) {
         if let Some(pulse) = self.of.get_mut(&id) {
             pulse.last_message = now;
         }
     }
 
     /// It answered a ping.
-    pub fn ping_answered(&mut self, id: ConnectionId) {
+    pub(super) fn ping_answered(&mut self, id: ConnectionId) {
         if let Some(pulse) = self.of.get_mut(&id) {
             pulse.failed_pings = 0;
         }
     }
 
     /// It did not: whether it is dead. On a slow line that is full of our own data a ping comes late; what moves is alive.
-    pub fn ping_failed(&mut self, id: ConnectionId, written: u64) -> bool {
+    pub(super) fn ping_failed(&mut self, id: ConnectionId, written: u64) -> bool {
         let Some(pulse) = self.of.get_mut(&id) else { return false };
         let state = (written, pulse.last_message);
         if std::mem::replace(&mut pulse.at_last_failure, state) == state {
@@ -98,17 +98,17 @@ impl Liveness {
     }
 
     /// Looks at a connection on which we can speak: why it is to be closed, if it is.
-    pub fn look(&mut self, now: Moment, id: ConnectionId, writing: Writing, used: Use) -> Option<Useless> {
+    pub(super) fn look(&mut self, now: Moment, id: ConnectionId, writing: Writing, used: Use) -> Option<Useless> {
         let pulse = self.of.get_mut(&id)?;
         if writing.queued == 0 || writing.written != pulse.progress.0 {
             pulse.progress = (writing.written, now);
         }
         let quiet = now - pulse.last_message;
-        if now - pulse.progress.1 >= Millis(limits::STALLED_MILLIS) {
+        if now - pulse.progress.1 >= limits::STALLED_TIME {
             Some(Useless::Stalled)
-        } else if used.spare && quiet >= Millis(limits::SPARE_MILLIS) {
+        } else if used.spare && quiet >= limits::SPARE_TIME {
             Some(Useless::Spare)
-        } else if !used.needed && quiet >= Millis(limits::IDLE_MILLIS) {
+        } else if !used.needed && quiet >= limits::IDLE_TIME {
             Some(Useless::Idle)
         } else {
             None
@@ -117,7 +117,7 @@ impl Liveness {
 }
 
 /// The connection with the longest queue, if all queues together are too long.
-pub fn overfull(queues: impl Iterator<Item = (ConnectionId, usize)>) -> Option<ConnectionId> {
+pub(super) fn overfull(queues: impl Iterator<Item = (ConnectionId, usize)>) -> Option<ConnectionId> {
     let (mut total, mut longest) = (0_usize, None);
     for (id, queued) in queues {
         total = total.saturating_add(queued);
@@ -128,6 +128,8 @@ pub fn overfull(queues: impl Iterator<Item = (ConnectionId, usize)>) -> Option<C
 
 #[cfg(test)]
 mod tests {
+    use p2pnet_shared::units::Millis;
+
     use super::*;
 
     const START: Moment = Moment(1_000);
@@ -154,16 +156,16 @@ mod tests {
     fn a_connection_that_takes_nothing_of_what_waits_is_stalled_and_one_that_moves_is_not() {
         let mut liveness = one();
         let waits = |written| Writing { queued: 9, written };
-        assert_eq!(liveness.look(after(limits::STALLED_MILLIS - 1), id(1), waits(0), NEEDED), None);
-        assert_eq!(liveness.look(after(limits::STALLED_MILLIS), id(1), waits(0), NEEDED), Some(Useless::Stalled));
+        assert_eq!(liveness.look(after(limits::STALLED_TIME.0 - 1), id(1), waits(0), NEEDED), None);
+        assert_eq!(liveness.look(after(limits::STALLED_TIME.0), id(1), waits(0), NEEDED), Some(Useless::Stalled));
         let mut liveness = one();
         for step in 1..9 {
-            let now = after(step * (limits::STALLED_MILLIS - 1));
+            let now = after(step * (limits::STALLED_TIME.0 - 1));
             assert_eq!(liveness.look(now, id(1), waits(step), NEEDED), None, "a byte each time is enough");
         }
         let mut liveness = one();
-        assert_eq!(liveness.look(after(limits::STALLED_MILLIS), id(1), NOTHING, NEEDED), None, "nothing waits");
-        let begins = after(limits::STALLED_MILLIS + 1);
+        assert_eq!(liveness.look(after(limits::STALLED_TIME.0), id(1), NOTHING, NEEDED), None, "nothing waits");
+        let begins = after(limits::STALLED_TIME.0 + 1);
         assert_eq!(liveness.look(begins, id(1), waits(0), NEEDED), None, "what waits has its own time");
     }
 
@@ -171,13 +173,13 @@ mod tests {
     fn a_quiet_connection_is_idle_unless_it_is_needed_and_a_spare_one_goes_sooner() {
         let mut liveness = one();
         let spare = Use { needed: true, spare: true };
-        assert_eq!(liveness.look(after(limits::SPARE_MILLIS - 1), id(1), NOTHING, spare), None);
-        assert_eq!(liveness.look(after(limits::SPARE_MILLIS), id(1), NOTHING, spare), Some(Useless::Spare));
-        assert_eq!(liveness.look(after(limits::IDLE_MILLIS - 1), id(1), NOTHING, ORDINARY), None);
-        assert_eq!(liveness.look(after(limits::IDLE_MILLIS), id(1), NOTHING, NEEDED), None);
-        assert_eq!(liveness.look(after(limits::IDLE_MILLIS), id(1), NOTHING, ORDINARY), Some(Useless::Idle));
-        liveness.message(after(limits::IDLE_MILLIS), id(1));
-        assert_eq!(liveness.look(after(limits::IDLE_MILLIS + 1), id(1), NOTHING, ORDINARY), None);
+        assert_eq!(liveness.look(after(limits::SPARE_TIME.0 - 1), id(1), NOTHING, spare), None);
+        assert_eq!(liveness.look(after(limits::SPARE_TIME.0), id(1), NOTHING, spare), Some(Useless::Spare));
+        assert_eq!(liveness.look(after(limits::IDLE_TIME.0 - 1), id(1), NOTHING, ORDINARY), None);
+        assert_eq!(liveness.look(after(limits::IDLE_TIME.0), id(1), NOTHING, NEEDED), None);
+        assert_eq!(liveness.look(after(limits::IDLE_TIME.0), id(1), NOTHING, ORDINARY), Some(Useless::Idle));
+        liveness.message(after(limits::IDLE_TIME.0), id(1));
+        assert_eq!(liveness.look(after(limits::IDLE_TIME.0 + 1), id(1), NOTHING, ORDINARY), None);
     }
 
     #[test]
@@ -218,7 +220,7 @@ mod tests {
     fn a_connection_that_is_gone_is_forgotten() {
         let mut liveness = one();
         liveness.closed(id(1));
-        assert_eq!(liveness.look(after(limits::IDLE_MILLIS), id(1), NOTHING, ORDINARY), None);
+        assert_eq!(liveness.look(after(limits::IDLE_TIME.0), id(1), NOTHING, ORDINARY), None);
         assert!(liveness.of.is_empty());
     }
 }

@@ -29,11 +29,11 @@ use libp2p::{
 use p2pnet_shared::{
     id::NodeId,
     node::Input,
-    units::{Millis, Moment},
+    units::Moment,
     wire::{self, Message},
 };
 
-pub use self::paths::{Beginning, First};
+pub(crate) use self::paths::{Beginning, First};
 use self::{
     dials::Dials,
     line::{Blobs, Line},
@@ -52,8 +52,14 @@ use crate::{
 };
 
 /// Something happened outside.
-#[allow(clippy::large_enum_variant)] // there is one at a time, and a box would be one more allocation for each message
-pub enum Happening {
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    expect(
+        clippy::large_enum_variant,
+        reason = "there is one at a time, and a box would be one more allocation for each message"
+    )
+)]
+pub(crate) enum Happening {
     /// In libp2p.
     Swarm(Box<SwarmEvent<BehaviourEvent>>),
     /// On a stream of ours.
@@ -61,7 +67,7 @@ pub enum Happening {
 }
 
 /// All links of a node.
-pub struct Links {
+pub(crate) struct Links {
     me: NodeId,
     serve: bool,
     swarm: Swarm<Behaviour>,
@@ -79,7 +85,7 @@ pub struct Links {
 
 impl Links {
     /// No link yet. `serve`: we are a seed that relays for others.
-    pub fn new(
+    pub(crate) fn new(
         me: NodeId,
         serve: bool,
         swarm: Swarm<Behaviour>,
@@ -109,7 +115,7 @@ impl Links {
     }
 
     /// What happens next. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Happening {
+    pub(crate) async fn next(&mut self) -> Happening {
         // Messages first now and then the other: `select!` tosses a coin, so neither starves.
         futures::select! {
             event = self.swarm.select_next_some() => Happening::Swarm(Box::new(event)),
@@ -118,12 +124,12 @@ impl Links {
     }
 
     /// What has happened on our streams already, without looking at libp2p.
-    pub fn next_link_event(&mut self) -> Option<Happening> {
+    pub(crate) fn next_link_event(&mut self) -> Option<Happening> {
         self.facts.1.next().now_or_never().flatten().map(Happening::Link)
     }
 
     /// Takes in what happened; inputs for the node come out of [`Links::poll_input`].
-    pub fn handle(&mut self, now: Moment, happening: Happening) {
+    pub(crate) fn handle(&mut self, now: Moment, happening: Happening) {
         match happening {
             Happening::Swarm(event) => self.on_swarm_event(now, *event),
             Happening::Link(((connection, lane), fact)) => self.on_link_fact(now, connection, lane, fact),
@@ -132,17 +138,17 @@ impl Links {
     }
 
     /// The next input for the node.
-    pub fn poll_input(&mut self) -> Option<Input> {
+    pub(crate) fn poll_input(&mut self) -> Option<Input> {
         self.inputs.pop_front()
     }
 
     /// Whether an input waits.
-    pub fn has_inputs(&self) -> bool {
+    pub(crate) fn has_inputs(&self) -> bool {
         !self.inputs.is_empty()
     }
 
     /// A seed of ours; an input tells the node, which then dials. Nonsense is passed over.
-    pub fn seed_known(&mut self, now: Moment, texts: &[String]) {
+    pub(crate) fn seed_known(&mut self, now: Moment, texts: &[String]) {
         let Some((node, addresses)) = address::addresses_of_one(texts) else {
             tracing::warn!(?texts, "no seed that can be dialled is named here");
             return;
@@ -155,7 +161,7 @@ impl Links {
     }
 
     /// Connects to a node: to its addresses, through circuits of connected seeds, or first one, then both.
-    pub fn dial(&mut self, now: Moment, node: NodeId, texts: &[String]) {
+    pub(crate) fn dial(&mut self, now: Moment, node: NodeId, texts: &[String]) {
         if node != self.me && self.paths.active(node).is_none() {
             self.dials.begin(now, node, address::dialable(texts, node));
             self.carry_out(now);
@@ -163,7 +169,7 @@ impl Links {
     }
 
     /// Says something. To a node that is not connected it is lost, and the node has been told so already.
-    pub fn send(&mut self, now: Moment, to: NodeId, message: &Message) {
+    pub(crate) fn send(&mut self, now: Moment, to: NodeId, message: &Message) {
         let Some(id) = self.paths.active(to) else { return };
         let Some(version) = self.lines.get(&id).and_then(Line::version) else { return };
         let frame = match wire::encode(version, message) {
@@ -194,7 +200,7 @@ impl Links {
     }
 
     /// Closes all connections to a node; if it was banned, that is held against where they came from.
-    pub fn hang(&mut self, node: NodeId, banned: bool) {
+    pub(crate) fn hang(&mut self, node: NodeId, banned: bool) {
         self.dials.over(node);
         let inbound = self.paths.inbound(node).filter(|_| banned).filter_map(|id| self.lines.get(&id));
         if let Some(origin) = inbound.filter_map(|line| Origin::of(&line.remote)).next() {
@@ -207,7 +213,7 @@ impl Links {
     }
 
     /// Closes everything.
-    pub fn hang_all(&mut self) {
+    pub(crate) fn hang_all(&mut self) {
         let ids: Vec<_> = self.lines.keys().copied().collect();
         for id in ids {
             self.close(id);
@@ -215,22 +221,22 @@ impl Links {
     }
 
     /// Bytes that wait to be written.
-    pub fn unwritten(&self) -> usize {
+    pub(crate) fn unwritten(&self) -> usize {
         self.lines.values().map(|line| line.writing().queued).sum()
     }
 
     /// How many connections there are.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.lines.len()
     }
 
     /// When [`Links::maintain`] is due.
-    pub fn due(&self) -> Moment {
-        self.maintained + Millis(limits::MAINTENANCE_MILLIS)
+    pub(crate) fn due(&self) -> Moment {
+        self.maintained + limits::MAINTENANCE_INTERVAL
     }
 
     /// Looks after what only time shows: stalled, idle and spare connections, dials that need a circuit, reservations.
-    pub fn maintain(&mut self, now: Moment) {
+    pub(crate) fn maintain(&mut self, now: Moment) {
         if now < self.due() {
             return;
         }
@@ -411,7 +417,7 @@ impl Links {
     fn tell_other_version(&mut self, now: Moment, id: ConnectionId) {
         let (Some(line), Some(node)) = (self.lines.get_mut(&id), self.paths.node(id)) else { return };
         let Some(since) = line.not_understood_since else { return };
-        if line.newest.is_some() || now >= since + Millis(limits::IDENTIFY_MILLIS) {
+        if line.newest.is_some() || now >= since + limits::IDENTIFY_TIME {
             line.not_understood_since = None;
             let newest = line.newest;
             tracing::warn!(%node, ?newest, "it speaks no version of the protocol that this build does");
@@ -423,7 +429,7 @@ impl Links {
     /// Closes a connection over which nothing can be said. Not at once: the other side is to find out what we speak, too.
     fn close_if_told(&mut self, now: Moment, id: ConnectionId) {
         let told_at = self.lines.get(&id).and_then(|line| line.told_at);
-        if told_at.is_some_and(|at| now >= at + Millis(limits::IDENTIFY_MILLIS)) {
+        if told_at.is_some_and(|at| now >= at + limits::IDENTIFY_TIME) {
             self.close(id);
         }
     }

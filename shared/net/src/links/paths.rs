@@ -22,20 +22,16 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 
 use libp2p::swarm::ConnectionId;
-use p2pnet_shared::{
-    id::NodeId,
-    units::{Millis, Moment},
-    wire::Message,
-};
+use p2pnet_shared::{id::NodeId, units::Moment, wire::Message};
 
 use crate::limits;
 
 use self::known::{Between, Blobs, Hearing, Known, Speaking};
-pub use self::orders::{Beginning, First, Made, Order};
+pub(crate) use self::orders::{Beginning, First, Made, Order};
 
 /// All connections.
 #[derive(Default)]
-pub struct Paths {
+pub(super) struct Paths {
     known: BTreeMap<ConnectionId, Known>,
     between: BTreeMap<NodeId, Between>,
     /// The last of all our beginnings.
@@ -45,7 +41,7 @@ pub struct Paths {
 
 impl Paths {
     /// A connection was made.
-    pub fn connected(&mut self, id: ConnectionId, made: Made) {
+    pub(super) fn connected(&mut self, id: ConnectionId, made: Made) {
         self.between.entry(made.node).or_default();
         let (speaking, hearing) = (Speaking::NotYet, Hearing::Silent);
         let (sends_blobs, blobs) = (Speaking::NotYet, Blobs::None);
@@ -55,7 +51,7 @@ impl Paths {
 
     /// Our stream on a connection is open; whether the other side knows marks. The node hears of it by
     /// [`Paths::announce`], if it has no other.
-    pub fn opened(&mut self, id: ConnectionId, knows_marks: bool) {
+    pub(super) fn opened(&mut self, id: ConnectionId, knows_marks: bool) {
         let Some(known) = self.known.get_mut(&id) else { return };
         known.speaking = Speaking::Open { said: false };
         known.knows_marks = knows_marks;
@@ -69,12 +65,12 @@ impl Paths {
     }
 
     /// The other side opened a stream: whether it is taken now. Else [`Order::Listen`] says when.
-    pub fn accepted(&self, id: ConnectionId) -> bool {
+    pub(super) fn accepted(&self, id: ConnectionId) -> bool {
         self.known.get(&id).is_some_and(|known| self.active(known.made.node).is_some())
     }
 
     /// The first of such a stream came. [`Order::Read`] says when more is read.
-    pub fn began(&mut self, now: Moment, id: ConnectionId, first: First) {
+    pub(super) fn began(&mut self, now: Moment, id: ConnectionId, first: First) {
         let Some(known) = self.known.get_mut(&id).filter(|known| !known.leaving) else { return };
         let node = known.made.node;
         if let Some(between) = self.between.get_mut(&node) {
@@ -99,7 +95,7 @@ impl Paths {
     }
 
     /// The other side's node begins anew.
-    pub fn begins(&mut self, now: Moment, id: ConnectionId, beginning: Beginning) {
+    pub(super) fn begins(&mut self, now: Moment, id: ConnectionId, beginning: Beginning) {
         let Some(known) = self.known.get(&id).filter(|known| !known.leaving) else { return };
         let node = known.made.node;
         let Some(between) = self.between.get_mut(&node) else { return };
@@ -125,7 +121,7 @@ impl Paths {
     }
 
     /// The node said something on a connection.
-    pub fn said(&mut self, id: ConnectionId) {
+    pub(super) fn said(&mut self, id: ConnectionId) {
         if let Some(known) = self.known.get_mut(&id)
             && known.speaking == (Speaking::Open { said: false })
         {
@@ -134,7 +130,7 @@ impl Paths {
     }
 
     /// The other side did. What a connection still delivers after its end comes too late.
-    pub fn received(&mut self, now: Moment, id: ConnectionId, message: Message) {
+    pub(super) fn received(&mut self, now: Moment, id: ConnectionId, message: Message) {
         let Some(known) = self.known.get_mut(&id).filter(|known| !known.leaving) else { return };
         known.hearing = Hearing::Reads { heard_at: now };
         let from = known.made.node;
@@ -151,7 +147,7 @@ impl Paths {
     }
 
     /// The other side ended its stream behind its last message, and we have read it. `blobs`: it has one for blobs besides.
-    pub fn ended(&mut self, now: Moment, id: ConnectionId, blobs: bool) {
+    pub(super) fn ended(&mut self, now: Moment, id: ConnectionId, blobs: bool) {
         let Some(known) = self.known.get_mut(&id).filter(|known| !known.leaving) else { return };
         known.hearing = Hearing::Ended;
         match (blobs, known.blobs) {
@@ -173,7 +169,7 @@ impl Paths {
     }
 
     /// The other side has read our stream to its end.
-    pub fn acknowledged(&mut self, id: ConnectionId) {
+    pub(super) fn acknowledged(&mut self, id: ConnectionId) {
         if let Some(known) = self.known.get_mut(&id)
             && known.speaking == Speaking::Ending
         {
@@ -183,7 +179,7 @@ impl Paths {
     }
 
     /// A connection is gone.
-    pub fn closed(&mut self, now: Moment, id: ConnectionId) {
+    pub(super) fn closed(&mut self, now: Moment, id: ConnectionId) {
         let Some(known) = self.known.remove(&id) else { return };
         let node = known.made.node;
         let unread = match known.hearing {
@@ -202,12 +198,12 @@ impl Paths {
     }
 
     /// Time has passed: whoever never ends its old stream loses that connection.
-    pub fn tick(&mut self, now: Moment) {
+    pub(super) fn tick(&mut self, now: Moment) {
         let waiting: Vec<_> =
             self.known.values().filter_map(|known| known.waits().map(|(since, _)| (known.made.node, since))).collect();
         for (node, since) in waiting {
-            let is_over = now - since >= Millis(limits::MOVE_MILLIS);
-            let is_quiet = |at: Moment| now - at.max(since) >= Millis(limits::MOVE_QUIET_MILLIS);
+            let is_over = now - since >= limits::MOVE_TIME;
+            let is_quiet = |at: Moment| now - at.max(since) >= limits::MOVE_QUIET;
             let late = self.of(node).filter(|(_, known)| match known.hearing {
                 Hearing::Reads { heard_at } => !known.leaving && (is_over || is_quiet(heard_at)),
                 Hearing::Silent | Hearing::Waits { .. } | Hearing::Ended => false,
@@ -221,7 +217,7 @@ impl Paths {
     }
 
     /// Tells the node of a connection on which we can speak, if there is one and it does not know yet.
-    pub fn announce(&mut self, now: Moment, node: NodeId) {
+    pub(super) fn announce(&mut self, now: Moment, node: NodeId) {
         if self.active(node).is_some() {
             return;
         }
@@ -248,42 +244,42 @@ impl Paths {
     }
 
     /// What is to be done next.
-    pub fn poll_order(&mut self) -> Option<Order> {
+    pub(super) fn poll_order(&mut self) -> Option<Order> {
         self.orders.pop_front()
     }
 
     /// The connection on which we speak to a node.
-    pub fn active(&self, node: NodeId) -> Option<ConnectionId> {
+    pub(super) fn active(&self, node: NodeId) -> Option<ConnectionId> {
         self.between.get(&node).and_then(|between| between.active)
     }
 
     /// Whose a connection is.
-    pub fn node(&self, id: ConnectionId) -> Option<NodeId> {
+    pub(super) fn node(&self, id: ConnectionId) -> Option<NodeId> {
         self.known.get(&id).map(|known| known.made.node)
     }
 
     /// Whether there is any connection to a node, spoken on or not.
-    pub fn is_connected(&self, node: NodeId) -> bool {
+    pub(super) fn is_connected(&self, node: NodeId) -> bool {
         self.of(node).next().is_some()
     }
 
     /// A connection to a node through no circuit.
-    pub fn direct(&self, node: NodeId) -> Option<ConnectionId> {
+    pub(super) fn direct(&self, node: NodeId) -> Option<ConnectionId> {
         self.of(node).find(|(_, known)| known.is_direct()).map(|(id, _)| id)
     }
 
     /// All connections through no circuit, and to whom.
-    pub fn all_direct(&self) -> impl Iterator<Item = (ConnectionId, NodeId)> {
+    pub(super) fn all_direct(&self) -> impl Iterator<Item = (ConnectionId, NodeId)> {
         self.known.iter().filter(|(_, known)| known.is_direct()).map(|(id, known)| (*id, known.made.node))
     }
 
     /// The connections to a node which it dialled.
-    pub fn inbound(&self, node: NodeId) -> impl Iterator<Item = ConnectionId> {
+    pub(super) fn inbound(&self, node: NodeId) -> impl Iterator<Item = ConnectionId> {
         self.of(node).filter(|(_, known)| known.made.inbound).map(|(id, _)| id)
     }
 
     /// Whether a connection is of no use beside another: nobody speaks on it, and nothing is on its way.
-    pub fn is_spare(&self, id: ConnectionId) -> bool {
+    pub(super) fn is_spare(&self, id: ConnectionId) -> bool {
         let Some(known) = self.known.get(&id).filter(|known| self.active(known.made.node) != Some(id)) else {
             return false;
         };
@@ -361,7 +357,7 @@ impl Paths {
     fn is_told_too_often(&mut self, now: Moment, node: NodeId) -> bool {
         let Some(between) = self.between.get_mut(&node) else { return false };
         let (since, count) = between.losses;
-        let is_past = now - since >= Millis(limits::LOSSES_MILLIS);
+        let is_past = now - since >= limits::LOSSES_TIME;
         between.losses = if is_past { (now, 1) } else { (since, count.saturating_add(1)) };
         between.losses.1 > limits::LOSSES
     }

@@ -6,7 +6,7 @@ use p2pnet_shared::id::NodeId;
 use crate::{address, limits};
 
 /// The addresses of this node.
-pub struct Reach {
+pub(super) struct Reach {
     me: NodeId,
     external: Vec<Multiaddr>,
     listening: Vec<Multiaddr>,
@@ -14,12 +14,12 @@ pub struct Reach {
 
 impl Reach {
     /// What the operator gave.
-    pub fn new(me: NodeId, external: Vec<Multiaddr>) -> Self {
+    pub(super) fn new(me: NodeId, external: Vec<Multiaddr>) -> Self {
         Self { me, external, listening: Vec::new() }
     }
 
     /// The node listens on an address; `false` when that changes nothing.
-    pub fn listens(&mut self, address: &Multiaddr) -> bool {
+    pub(super) fn listens(&mut self, address: &Multiaddr) -> bool {
         if address::is_relayed(address) || self.listening.contains(address) {
             return false;
         }
@@ -28,23 +28,23 @@ impl Reach {
     }
 
     /// It does no longer.
-    pub fn expired(&mut self, address: &Multiaddr) {
+    pub(super) fn expired(&mut self, address: &Multiaddr) {
         self.listening.retain(|known| known != address);
     }
 
     /// Whether there are no more than others are told.
-    pub fn is_bounded(&self) -> bool {
+    pub(super) fn is_bounded(&self) -> bool {
         self.external.len() + self.listening.len() <= limits::ADDRESSES_PER_NODE
     }
 
     /// All addresses, those of this machine alone last.
-    pub fn all(&self) -> Vec<String> {
+    pub(super) fn all(&self) -> Vec<String> {
         let (loopback, others) = self.parted();
         self.named(others.into_iter().chain(loopback))
     }
 
     /// What others are told: addresses of this machine alone only if there are no others.
-    pub fn told(&self) -> Vec<String> {
+    pub(super) fn told(&self) -> Vec<String> {
         let (loopback, others) = self.parted();
         let told = if others.is_empty() { loopback } else { others };
         self.named(told.into_iter().take(limits::ADDRESSES_PER_NODE))
@@ -60,7 +60,7 @@ impl Reach {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

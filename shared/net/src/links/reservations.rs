@@ -5,16 +5,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use libp2p::core::transport::ListenerId;
-use p2pnet_shared::{
-    id::NodeId,
-    units::{Millis, Moment},
-};
+use p2pnet_shared::{id::NodeId, units::Moment};
 
 use crate::limits;
 
 /// What is to be done.
 #[derive(Debug, PartialEq)]
-pub enum Order {
+pub(super) enum Order {
     /// Ask a seed for a reservation, if it is connected directly; what came of it is told by [`Reservations::asked`].
     Ask {
         /// Whom.
@@ -38,7 +35,7 @@ enum Reservation {
 }
 
 /// Our seeds, and what we hold at each.
-pub struct Reservations {
+pub(super) struct Reservations {
     /// Whether we are a seed that relays for others, and need none.
     serve: bool,
     seeds: BTreeMap<NodeId, Reservation>,
@@ -47,12 +44,12 @@ pub struct Reservations {
 
 impl Reservations {
     /// No seed yet. `serve`: we are a seed that relays for others.
-    pub fn new(serve: bool) -> Self {
+    pub(super) fn new(serve: bool) -> Self {
         Self { serve, seeds: BTreeMap::new(), orders: VecDeque::new() }
     }
 
     /// A seed of ours; `false` when there are too many already.
-    pub fn seed_known(&mut self, now: Moment, seed: NodeId) -> bool {
+    pub(super) fn seed_known(&mut self, now: Moment, seed: NodeId) -> bool {
         if !self.is_seed(seed) && self.seeds.len() >= limits::SEEDS {
             return false;
         }
@@ -61,12 +58,12 @@ impl Reservations {
     }
 
     /// Whether a node is a seed of ours.
-    pub fn is_seed(&self, node: NodeId) -> bool {
+    pub(super) fn is_seed(&self, node: NodeId) -> bool {
         self.seeds.contains_key(&node)
     }
 
     /// Whether the node should not hear of this seed yet: those who learn of us from it could not reach us.
-    pub fn is_awaited(&self, now: Moment, node: NodeId) -> bool {
+    pub(super) fn is_awaited(&self, now: Moment, node: NodeId) -> bool {
         match self.seeds.get(&node) {
             Some(Reservation::Asked { announce_at, .. }) => now < *announce_at,
             Some(Reservation::None { .. } | Reservation::Held { .. }) | None => false,
@@ -74,24 +71,22 @@ impl Reservations {
     }
 
     /// A node is connected directly, and may be a seed.
-    pub fn connected(&mut self, now: Moment, node: NodeId) {
+    pub(super) fn connected(&mut self, now: Moment, node: NodeId) {
         self.look_after(now, node);
     }
 
     /// A seed was asked; the reservation lasts as long as this listener. `None`: it could not be asked.
-    pub fn asked(&mut self, now: Moment, seed: NodeId, listener: Option<ListenerId>) {
+    pub(super) fn asked(&mut self, now: Moment, seed: NodeId, listener: Option<ListenerId>) {
         if let Some(reservation) = self.seeds.get_mut(&seed) {
             *reservation = match listener {
-                Some(listener) => {
-                    Reservation::Asked { listener, announce_at: now + Millis(limits::RESERVATION_WAIT_MILLIS) }
-                }
-                None => Reservation::None { retry_at: now + Millis(limits::RESERVATION_RETRY_MILLIS) },
+                Some(listener) => Reservation::Asked { listener, announce_at: now + limits::RESERVATION_WAIT },
+                None => Reservation::None { retry_at: now + limits::RESERVATION_RETRY },
             };
         }
     }
 
     /// A seed gave what it was asked for.
-    pub fn accepted(&mut self, seed: NodeId) {
+    pub(super) fn accepted(&mut self, seed: NodeId) {
         let Some(reservation) = self.seeds.get_mut(&seed) else { return };
         if let Reservation::Asked { listener, .. } = *reservation {
             *reservation = Reservation::Held { listener };
@@ -100,7 +95,7 @@ impl Reservations {
     }
 
     /// The seed whose reservation lasts as long as this listener.
-    pub fn seed_of(&self, listener: ListenerId) -> Option<NodeId> {
+    pub(super) fn seed_of(&self, listener: ListenerId) -> Option<NodeId> {
         let holds = |reservation: &Reservation| match reservation {
             Reservation::Asked { listener: known, .. } | Reservation::Held { listener: known } => *known == listener,
             Reservation::None { .. } => false,
@@ -109,23 +104,23 @@ impl Reservations {
     }
 
     /// A seed's reservation was refused or lost. `connected`: the seed is, directly.
-    pub fn lost(&mut self, now: Moment, seed: NodeId, connected: bool) {
+    pub(super) fn lost(&mut self, now: Moment, seed: NodeId, connected: bool) {
         let Some(reservation) = self.seeds.get_mut(&seed) else { return };
         // Lost with the connection: ask again as soon as there is one. Refused: not at once.
-        let retry_at = if connected { now + Millis(limits::RESERVATION_RETRY_MILLIS) } else { now };
+        let retry_at = if connected { now + limits::RESERVATION_RETRY } else { now };
         *reservation = Reservation::None { retry_at };
         self.orders.push_back(Order::Announce { seed });
     }
 
     /// Time has passed.
-    pub fn tick(&mut self, now: Moment) {
+    pub(super) fn tick(&mut self, now: Moment) {
         for seed in self.seeds.keys().copied().collect::<Vec<_>>() {
             self.look_after(now, seed);
         }
     }
 
     /// What is to be done next.
-    pub fn poll_order(&mut self) -> Option<Order> {
+    pub(super) fn poll_order(&mut self) -> Option<Order> {
         self.orders.pop_front()
     }
 
@@ -144,12 +139,14 @@ impl Reservations {
 
 #[cfg(test)]
 mod tests {
+    use p2pnet_shared::units::Millis;
+
     use super::*;
 
     const SEED: NodeId = NodeId([1; 32]);
     const START: Moment = Moment(1_000);
-    const WAIT: Millis = Millis(limits::RESERVATION_WAIT_MILLIS);
-    const RETRY: Millis = Millis(limits::RESERVATION_RETRY_MILLIS);
+    const WAIT: Millis = limits::RESERVATION_WAIT;
+    const RETRY: Millis = limits::RESERVATION_RETRY;
     const ASK: Order = Order::Ask { seed: SEED };
     const ANNOUNCE: Order = Order::Announce { seed: SEED };
 

@@ -20,14 +20,14 @@ use crate::{
 };
 
 /// A browser relays for nobody.
-pub type RelayServer = dummy::Behaviour;
+pub(crate) type RelayServer = dummy::Behaviour;
 
 /// Connections held at once.
-pub const CONNECTIONS: usize = limits::BROWSER_CONNECTIONS;
+pub(crate) const CONNECTIONS: usize = limits::BROWSER_CONNECTIONS;
 
 /// Jobs that one listener for events, and all together, may have yet to hear of. A tab's listener is its own page, which
 /// hears of its own jobs, looks rarely while it is hidden, and would not begin anew.
-pub const LISTENER_BEHIND: [usize; 2] = [usize::MAX; 2];
+pub(crate) const LISTENER_BEHIND: [usize; 2] = [usize::MAX; 2];
 
 /// A browser has nothing to choose.
 #[derive(Clone, Debug, Default)]
@@ -37,15 +37,15 @@ pub struct Options {}
 pub struct Outside {}
 
 /// The loop's end of [`Outside`].
-pub struct Inside {}
+pub(crate) struct Inside {}
 
 impl Inside {
     /// Nobody looks.
-    pub fn addresses_changed(&self, _: &[String]) {}
+    pub(crate) fn addresses_changed(&self, _: &[String]) {}
 }
 
 /// Builds the swarm. A browser has no external addresses.
-pub fn open(
+pub(crate) fn open(
     keypair: &Keypair,
     agent: String,
     _: bool,
@@ -64,7 +64,8 @@ pub fn open(
 }
 
 /// Whether this platform has a transport for the address.
-pub fn can_dial(address: &Multiaddr) -> bool {
+#[expect(clippy::wildcard_enum_match_arm, reason = "multiaddr may add protocols")]
+pub(crate) fn can_dial(address: &Multiaddr) -> bool {
     let mut dialled = false;
     for part in address {
         match part {
@@ -78,12 +79,12 @@ pub fn can_dial(address: &Multiaddr) -> bool {
 }
 
 /// Runs a task beside the loop.
-pub fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     wasm_bindgen_futures::spawn_local(task);
 }
 
 /// Waits; longer than asked in a hidden tab, which is why the host's ticks drive the loop there.
-pub fn sleep(time: Duration) -> impl Future<Output = ()> + Send {
+pub(crate) fn sleep(time: Duration) -> impl Future<Output = ()> + Send {
     futures_timer::Delay::new(time)
 }
 

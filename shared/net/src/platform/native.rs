@@ -39,13 +39,13 @@ use crate::{
 };
 
 /// Relays circuits if switched on.
-pub type RelayServer = Toggle<circuits::Relay>;
+pub(crate) type RelayServer = Toggle<circuits::Relay>;
 
 /// Connections held at once.
-pub const CONNECTIONS: usize = limits::NATIVE_CONNECTIONS;
+pub(crate) const CONNECTIONS: usize = limits::NATIVE_CONNECTIONS;
 
 /// Jobs that one listener for events, and all together, may have yet to hear of.
-pub const LISTENER_BEHIND: [usize; 2] = [limits::LISTENER_BEHIND, limits::LISTENERS_BEHIND];
+pub(crate) const LISTENER_BEHIND: [usize; 2] = [limits::LISTENER_BEHIND, limits::LISTENERS_BEHIND];
 
 /// Where a native node listens. Port 0 is any free port.
 #[derive(Clone, Debug)]
@@ -115,19 +115,19 @@ pub struct Outside {
 }
 
 /// The loop's end of [`Outside`].
-pub struct Inside {
+pub(crate) struct Inside {
     addresses: watch::Sender<Vec<String>>,
 }
 
 impl Inside {
     /// The addresses changed.
-    pub fn addresses_changed(&self, addresses: &[String]) {
+    pub(crate) fn addresses_changed(&self, addresses: &[String]) {
         self.addresses.send_replace(addresses.to_vec());
     }
 }
 
 /// Builds the swarm and begins to listen. Must run inside a tokio runtime. Gives the external addresses too.
-pub fn open(
+pub(crate) fn open(
     keypair: &Keypair,
     agent: String,
     serve: bool,
@@ -179,7 +179,8 @@ pub fn open(
 /// Whether this platform dials the address. webrtc-direct is for browsers: a native node has TCP and QUIC, and webrtc
 /// 0.17 loses a native dialler's first channel when the listener's first message arrives before that channel has its
 /// stream (one dial in twenty-five on a quiet machine).
-pub fn can_dial(address: &Multiaddr) -> bool {
+#[expect(clippy::wildcard_enum_match_arm, reason = "multiaddr may add protocols")]
+pub(crate) fn can_dial(address: &Multiaddr) -> bool {
     let mut stream = false;
     for part in address {
         match part {
@@ -192,12 +193,12 @@ pub fn can_dial(address: &Multiaddr) -> bool {
 }
 
 /// Runs a task beside the loop.
-pub fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(task);
 }
 
 /// Waits.
-pub fn sleep(time: Duration) -> impl Future<Output = ()> + Send {
+pub(crate) fn sleep(time: Duration) -> impl Future<Output = ()> + Send {
     tokio::time::sleep(time)
 }
 

@@ -111,7 +111,7 @@ async fn a_node_that_never_reads_is_hung_up_on_before_it_costs_much() {
         most = most.max(queued.await);
     }
     assert!(most > limits::OUTGOING_BYTES, "only {most} bytes ever waited");
-    assert!(most <= limits::OUTGOING_BYTES + wire::MAX_FRAME, "{most} bytes waited");
+    assert!(most <= limits::OUTGOING_BYTES + wire::MOST_FRAME, "{most} bytes waited");
     assert_eq!(a.gone().await, to);
 }
 

@@ -1,4 +1,5 @@
 //! Parts of blobs keep nothing waiting that is said, where both sides give them a stream of their own.
+#![expect(clippy::wildcard_enum_match_arm)]
 
 use std::time::Duration;
 

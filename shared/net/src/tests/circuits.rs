@@ -1,4 +1,5 @@
 //! Nodes that cannot be dialled meet through a seed.
+#![expect(clippy::wildcard_enum_match_arm)]
 
 use p2pnet_shared::{api::Path, id::Hash, node::Input, wire::Message};
 
@@ -6,7 +7,7 @@ use super::party::{Party, everything, met, now};
 use crate::Options;
 
 /// Makes `seed` known to a party and plays its node, which dials at once.
-pub async fn join(party: &mut Party, seed: &mut Party, address: &str) {
+pub(super) async fn join(party: &mut Party, seed: &mut Party, address: &str) {
     let known = vec![address.to_owned()];
     party.act(move |links| links.seed_known(now(), &known));
     let (node, addresses) = party

@@ -1,6 +1,6 @@
 //! Real sockets on 127.0.0.1: what two and three nodes do over every native transport, and what nonsense does.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod abuse;
 mod blobs;

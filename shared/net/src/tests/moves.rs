@@ -1,4 +1,5 @@
 //! A better path appears between two nodes that a circuit joins: nothing that they say is lost, doubled or out of order.
+#![expect(clippy::wildcard_enum_match_arm)]
 
 use std::{
     sync::{

@@ -1,5 +1,6 @@
 //! A node's links without the node: a test plays the node. The links run in a task of their own, as they do under the
 //! loop: WebRTC's packets move only while they run.
+#![expect(clippy::wildcard_enum_match_arm)]
 
 use std::{
     net::Ipv4Addr,
@@ -19,7 +20,7 @@ use crate::{Options, Outside, WebRtc, links::Links, new_certificate, node_id, pl
 type Act = Box<dyn FnOnce(&mut Links) + Send>;
 
 /// Running links, and the inputs that came of them.
-pub struct Party {
+pub(super) struct Party {
     pub me: NodeId,
     pub outside: Outside,
     acts: mpsc::UnboundedSender<Act>,
@@ -29,7 +30,7 @@ pub struct Party {
 }
 
 /// When [`Party::in_stopped_time`] is.
-pub const STOPPED: Moment = Moment(1_000_000);
+pub(super) const STOPPED: Moment = Moment(1_000_000);
 
 /// Nothing that a test waits for takes so long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,7 +43,7 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const DIALLERS: u32 = 6;
 
 /// Everything on 127.0.0.1 on any free port.
-pub fn everything() -> Options {
+pub(super) fn everything() -> Options {
     Options {
         interfaces: vec![Ipv4Addr::LOCALHOST.into()],
         tcp_port: Some(0),
@@ -53,19 +54,22 @@ pub fn everything() -> Options {
     }
 }
 
-pub fn now() -> Moment {
+pub(super) fn now() -> Moment {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     Moment(u64::try_from(since.as_millis()).unwrap())
 }
 
 /// Waits until both know of each other.
-pub async fn met(a: &mut Party, b: &mut Party) -> ((Path, &'static str), (Path, &'static str)) {
+pub(super) async fn met(a: &mut Party, b: &mut Party) -> ((Path, &'static str), (Path, &'static str)) {
     let (a_me, b_me) = (a.me, b.me);
     tokio::join!(a.connected(b_me), b.connected(a_me))
 }
 
 /// A new party that reaches `listener` over webrtc-direct as a browser would, and what the two know of each other.
-pub async fn met_over_webrtc(seed: u8, listener: &mut Party) -> (Party, (Path, &'static str), (Path, &'static str)) {
+pub(super) async fn met_over_webrtc(
+    seed: u8,
+    listener: &mut Party,
+) -> (Party, (Path, &'static str), (Path, &'static str)) {
     let address = listener.address("/webrtc-direct/").await.parse::<Multiaddr>().unwrap();
     for _ in 0..DIALLERS {
         let mut dialler = Party::new(seed, false, everything());
@@ -82,17 +86,17 @@ pub async fn met_over_webrtc(seed: u8, listener: &mut Party) -> (Party, (Path, &
 }
 
 impl Party {
-    pub fn new(seed: u8, serve: bool, options: Options) -> Self {
+    pub(super) fn new(seed: u8, serve: bool, options: Options) -> Self {
         Self::with_clock(seed, serve, options, now)
     }
 
     /// For this one no time passes: whatever it does about others, it does for another reason than time.
-    pub fn in_stopped_time(seed: u8, options: Options) -> Self {
+    pub(super) fn in_stopped_time(seed: u8, options: Options) -> Self {
         Self::with_clock(seed, false, options, || STOPPED)
     }
 
     /// For this one, time passes fifteen times as fast.
-    pub fn in_fast_time(seed: u8, options: Options) -> Self {
+    pub(super) fn in_fast_time(seed: u8, options: Options) -> Self {
         Self::with_clock(seed, false, options, || Moment(now().0 * 15))
     }
 
@@ -121,46 +125,46 @@ impl Party {
     }
 
     /// Does something with the links, soon.
-    pub fn act(&self, act: impl FnOnce(&mut Links) + Send + 'static) {
+    pub(super) fn act(&self, act: impl FnOnce(&mut Links) + Send + 'static) {
         self.acts.send(Box::new(act)).ok().unwrap();
     }
 
     /// Does something with the links, and waits for what it gives.
-    pub async fn ask<T: Send + 'static>(&self, act: impl FnOnce(&mut Links) -> T + Send + 'static) -> T {
+    pub(super) async fn ask<T: Send + 'static>(&self, act: impl FnOnce(&mut Links) -> T + Send + 'static) -> T {
         let (answer, answered) = oneshot::channel();
         self.act(move |links| _ = answer.send(act(links)));
         timeout(PATIENCE, answered).await.expect("the links stood still for a minute").unwrap()
     }
 
-    pub fn dial(&self, node: NodeId, addresses: &[String]) {
+    pub(super) fn dial(&self, node: NodeId, addresses: &[String]) {
         let (addresses, clock) = (addresses.to_vec(), self.clock);
         self.act(move |links| links.dial(clock(), node, &addresses));
     }
 
-    pub fn send(&self, to: NodeId, message: Message) {
+    pub(super) fn send(&self, to: NodeId, message: Message) {
         let clock = self.clock;
         self.act(move |links| links.send(clock(), to, &message));
     }
 
     /// The loop stands still until what this gives is dropped; connections stay open.
-    pub fn freeze(&self) -> std::sync::mpsc::Sender<()> {
+    pub(super) fn freeze(&self) -> std::sync::mpsc::Sender<()> {
         let (thaw, frozen) = std::sync::mpsc::channel();
         self.act(move |_| _ = frozen.recv());
         thaw
     }
 
     /// Everything breaks off, as when the process is killed.
-    pub async fn kill(self) {
+    pub(super) async fn kill(self) {
         self.task.abort();
         _ = self.task.await;
     }
 
-    pub async fn input(&mut self) -> Input {
+    pub(super) async fn input(&mut self) -> Input {
         timeout(PATIENCE, self.inputs.recv()).await.expect("nothing happened for a minute").unwrap()
     }
 
     /// Waits until an input is what `wanted` looks for.
-    pub async fn until<T>(&mut self, mut wanted: impl FnMut(Input) -> Option<T>) -> T {
+    pub(super) async fn until<T>(&mut self, mut wanted: impl FnMut(Input) -> Option<T>) -> T {
         loop {
             if let Some(found) = wanted(self.input().await) {
                 return found;
@@ -168,7 +172,7 @@ impl Party {
         }
     }
 
-    pub async fn connected(&mut self, whom: NodeId) -> (Path, &'static str) {
+    pub(super) async fn connected(&mut self, whom: NodeId) -> (Path, &'static str) {
         self.until(|input| match input {
             Input::Connected { node, path, transport } if node == whom => Some((path, transport)),
             Input::DialFailed { node } if node == whom => panic!("the dial to {node} failed"),
@@ -177,7 +181,7 @@ impl Party {
         .await
     }
 
-    pub async fn gone(&mut self) -> NodeId {
+    pub(super) async fn gone(&mut self) -> NodeId {
         self.until(|input| match input {
             Input::Disconnected { node } => Some(node),
             _ => None,
@@ -186,7 +190,7 @@ impl Party {
     }
 
     /// What a node says next, whoever else comes and goes meanwhile.
-    pub async fn received_from(&mut self, whom: NodeId) -> Message {
+    pub(super) async fn received_from(&mut self, whom: NodeId) -> Message {
         self.until(|input| match input {
             Input::Received { from, message } if from == whom => Some(message),
             Input::Disconnected { node } if node == whom => panic!("{node} is gone"),
@@ -195,7 +199,7 @@ impl Party {
         .await
     }
 
-    pub async fn received(&mut self) -> Message {
+    pub(super) async fn received(&mut self) -> Message {
         self.until(|input| match input {
             Input::Received { message, .. } => Some(message),
             Input::Disconnected { node } => panic!("{node} is gone"),
@@ -205,7 +209,7 @@ impl Party {
     }
 
     /// This node's address that holds `part`, once it listens there.
-    pub async fn address(&mut self, part: &str) -> String {
+    pub(super) async fn address(&mut self, part: &str) -> String {
         let mut addresses = self.outside.addresses.clone();
         let all = addresses.wait_for(|all| all.iter().any(|address| address.contains(part))).await.unwrap();
         all.iter().find(|address| address.contains(part)).cloned().unwrap()

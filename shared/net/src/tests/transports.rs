@@ -4,7 +4,7 @@ use p2pnet_shared::{
     api::Path,
     id::Hash,
     node::Input,
-    wire::{MAX_FRAME, Message},
+    wire::{MOST_FRAME, Message},
 };
 use tokio::net::TcpListener;
 use tokio_util::compat::TokioAsyncReadCompatExt;
@@ -22,7 +22,7 @@ fn chunk(len: usize) -> Message {
 
 /// Both directions, all sizes, several of the longest at once; then many small ones.
 async fn exchange(a: &mut Party, b: &mut Party) {
-    for len in [0, 1, 8 << 10, 16 << 10, 100_000, MAX_FRAME - ENVELOPE] {
+    for len in [0, 1, 8 << 10, 16 << 10, 100_000, MOST_FRAME - ENVELOPE] {
         for _ in 0..3 {
             a.send(b.me, chunk(len));
             b.send(a.me, chunk(len));

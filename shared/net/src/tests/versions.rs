@@ -1,4 +1,5 @@
 //! Nodes of different versions: they talk in the newest one that both know, and find out when there is none.
+#![expect(clippy::wildcard_enum_match_arm)]
 
 use p2pnet_shared::{
     node::Input,

@@ -16,7 +16,7 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use crate::limits;
 
 /// A muxer whose streams are [`BoundedStream`]s.
-pub struct Bounded<M>(pub M);
+pub(crate) struct Bounded<M>(pub M);
 
 impl<M: StreamMuxer + Unpin> StreamMuxer for Bounded<M>
 where
@@ -43,7 +43,7 @@ where
 }
 
 /// A stream that writes little at a time and flushes before it writes more.
-pub struct BoundedStream<S> {
+pub(crate) struct BoundedStream<S> {
     inner: S,
     unflushed: bool,
 }

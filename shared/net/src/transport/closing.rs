@@ -29,7 +29,7 @@ fn timer(time: Duration) -> Timer {
 
 /// A muxer that closes within [`limits::CLOSING_TIMEOUT`], with a goodbye or without, and whose streams break within
 /// [`limits::LAST_BYTES_TIMEOUT`] after that.
-pub struct Closing<M> {
+pub(crate) struct Closing<M> {
     muxer: M,
     until: Option<Timer>,
     /// That the connection is.
@@ -40,12 +40,12 @@ pub struct Closing<M> {
 
 impl<M> Closing<M> {
     /// The same muxer, with an end.
-    pub fn new(muxer: M) -> Self {
+    pub(crate) fn new(muxer: M) -> Self {
         Self::with(muxer, limits::LAST_BYTES_TIMEOUT)
     }
 
     /// As [`Self::new`], whose streams last so long after it.
-    pub fn with(muxer: M, last_bytes: Duration) -> Self {
+    pub(crate) fn with(muxer: M, last_bytes: Duration) -> Self {
         Self { muxer, until: None, over: Arc::default(), last_bytes }
     }
 
@@ -98,7 +98,7 @@ impl<M: StreamMuxer<Substream: Unpin> + Unpin> StreamMuxer for Closing<M> {
 /// A stream that outlives its connection for a while, so that what came last can be read. Who writes hears of the end: whoever
 /// passes bytes on flushes when there are none, and is woken for that. Who reads gets what came last, and then hears of it too:
 /// a muxer that this node itself closes may forget those who wait. (yamux then also loses what was not read yet.)
-pub struct Stream<S> {
+pub(crate) struct Stream<S> {
     stream: S,
     /// Two, since one task may read while another writes.
     reader: Listener,
@@ -171,7 +171,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use std::time::Duration;
 

@@ -25,7 +25,7 @@ use web_sys::{
 use crate::limits;
 
 /// A peer connection that is closed, and its handlers taken off, when it is dropped.
-pub struct PeerConnection {
+pub(crate) struct PeerConnection {
     inner: RtcPeerConnection,
     incoming: Option<mpsc::Receiver<RtcDataChannel>>,
     state: Rc<ConnectionState>,
@@ -45,7 +45,7 @@ struct ConnectionState {
 impl PeerConnection {
     /// A connection that goes nowhere yet, and its channel 0, on which both sides authenticate each other. `None` where
     /// the browser makes no more of them.
-    pub fn new() -> Option<(Self, ChannelStream)> {
+    pub(crate) fn new() -> Option<(Self, ChannelStream)> {
         let inner = RtcPeerConnection::new().ok()?;
         let options = RtcDataChannelInit::new();
         options.set_negotiated(true);
@@ -83,7 +83,7 @@ impl PeerConnection {
     }
 
     /// What the browser calls it.
-    pub fn rtc(&self) -> &RtcPeerConnection {
+    pub(crate) fn rtc(&self) -> &RtcPeerConnection {
         &self.inner
     }
 }
@@ -97,7 +97,7 @@ impl Drop for PeerConnection {
 }
 
 /// The connection as libp2p sees it.
-pub struct Muxer(SendWrapper<Parts>);
+pub(crate) struct Muxer(SendWrapper<Parts>);
 
 struct Parts {
     connection: PeerConnection,
@@ -109,11 +109,11 @@ struct Parts {
 /// Why a connection is of no more use.
 #[derive(Debug, thiserror::Error)]
 #[error("the WebRTC connection is broken")]
-pub struct Broken;
+pub(crate) struct Broken;
 
 impl Muxer {
     /// Takes over an authenticated connection.
-    pub fn new(mut connection: PeerConnection) -> Self {
+    pub(crate) fn new(mut connection: PeerConnection) -> Self {
         let incoming = connection.incoming.take().unwrap_or_else(|| mpsc::channel(0).1);
         Self(SendWrapper::new(Parts { connection, incoming, listeners: FuturesUnordered::new() }))
     }
@@ -162,7 +162,7 @@ impl StreamMuxer for Muxer {
 }
 
 /// A data channel with libp2p's framing: half-close and reset.
-pub struct ChannelStream(SendWrapper<libp2p_webrtc_utils::Stream<DataChannel>>);
+pub(crate) struct ChannelStream(SendWrapper<libp2p_webrtc_utils::Stream<DataChannel>>);
 
 impl ChannelStream {
     fn over(channel: DataChannel) -> (Self, DropListener<DataChannel>) {
@@ -193,7 +193,7 @@ impl AsyncWrite for ChannelStream {
 
 /// A data channel as bytes in and messages out: each write is one message.
 #[derive(Clone)]
-pub struct DataChannel(Rc<Channel>);
+pub(crate) struct DataChannel(Rc<Channel>);
 
 struct Channel {
     inner: RtcDataChannel,
@@ -236,6 +236,7 @@ impl DataChannel {
     }
 
     /// Ready once the channel is open; an error once it is closed.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "browsers may add states")]
     fn poll_open(&self, waker: &RefCell<Option<Waker>>, cx: &Context<'_>) -> Poll<io::Result<()>> {
         if self.0.shared.overrun.get() {
             return Poll::Ready(Err(io::Error::other("more bytes came than this node keeps unread")));

@@ -25,11 +25,11 @@ use tokio::sync::mpsc;
 use crate::limits;
 
 /// What can be handed in: bytes both ways.
-pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
 /// Called once, when both sides of a socket know who the other is.
-pub type Known = Box<dyn FnOnce() + Send>;
+pub(crate) type Known = Box<dyn FnOnce() + Send>;
 
 type Arrival = (Box<dyn Socket>, SocketAddr, Known);
 
@@ -58,7 +58,7 @@ impl WebSocketDoor {
 }
 
 /// The inner side: a transport that neither dials nor listens, and lets in what the door hands it.
-pub struct DoorTransport {
+pub(crate) struct DoorTransport {
     id: ListenerId,
     arrivals: mpsc::Receiver<Arrival>,
     /// How many came: each has an address of its own.
@@ -68,20 +68,20 @@ pub struct DoorTransport {
 
 impl DoorTransport {
     /// To be told of handshakes that are over.
-    pub fn greeter(&self) -> Greeter {
+    pub(crate) fn greeter(&self) -> Greeter {
         Greeter { expected: Arc::clone(&self.expected) }
     }
 }
 
 /// Tells whoever handed a socket in that its handshake is over.
 #[derive(Clone)]
-pub struct Greeter {
+pub(crate) struct Greeter {
     expected: Expected,
 }
 
 impl Greeter {
     /// The socket of this connection is through.
-    pub fn greet(&self, point: &ConnectedPoint) {
+    pub(crate) fn greet(&self, point: &ConnectedPoint) {
         let known = lock(&self.expected).remove(point.get_remote_address());
         if let Some(known) = known {
             known();
@@ -90,7 +90,7 @@ impl Greeter {
 }
 
 /// A socket that is forgotten when it goes.
-pub struct Arrived {
+pub(crate) struct Arrived {
     socket: Box<dyn Socket>,
     address: Multiaddr,
     expected: Expected,
@@ -127,7 +127,7 @@ fn lock(expected: &Expected) -> MutexGuard<'_, HashMap<Multiaddr, Known>> {
 }
 
 /// Both sides of a new door.
-pub fn door() -> (WebSocketDoor, DoorTransport) {
+pub(crate) fn door() -> (WebSocketDoor, DoorTransport) {
     let (sender, arrivals) = mpsc::channel(limits::DOOR_QUEUE);
     (
         WebSocketDoor { arrivals: sender },
@@ -176,7 +176,7 @@ impl Transport for DoorTransport {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use futures::{FutureExt, io::Cursor};
 

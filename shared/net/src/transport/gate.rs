@@ -40,7 +40,7 @@ type Heard = Arc<AtomicBool>;
 
 /// The list of pending handshakes, shared by all listeners of a node. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Gate(Arc<Mutex<Table>>);
+pub(crate) struct Gate(Arc<Mutex<Table>>);
 
 #[derive(Default)]
 struct Table {
@@ -112,12 +112,12 @@ impl Table {
 
 impl Gate {
     /// Notes what the sockets of a transport hear, so that the silent ones are known.
-    pub fn listen<T: Transport>(&self, inner: T) -> Listening<T> {
+    pub(crate) fn listen<T: Transport>(&self, inner: T) -> Listening<T> {
         Listening { inner, gate: self.clone() }
     }
 
     /// Bounds the handshakes of everything that comes in through a transport.
-    pub fn guard(&self, inner: Boxed<(PeerId, StreamMuxerBox)>) -> Guarded {
+    pub(crate) fn guard(&self, inner: Boxed<(PeerId, StreamMuxerBox)>) -> Guarded {
         Guarded { inner, gate: self.clone() }
     }
 
@@ -137,7 +137,7 @@ impl Drop for Place {
 }
 
 /// A transport above which handshakes are complete.
-pub struct Guarded {
+pub(crate) struct Guarded {
     inner: Boxed<(PeerId, StreamMuxerBox)>,
     gate: Gate,
 }
@@ -185,7 +185,7 @@ impl Transport for Guarded {
 }
 
 /// A transport of plain sockets, whose first words are noted.
-pub struct Listening<T> {
+pub(crate) struct Listening<T> {
     inner: T,
     gate: Gate,
 }
@@ -227,7 +227,7 @@ where
 }
 
 /// A socket that notes when it hears something.
-pub struct Attentive<S> {
+pub(crate) struct Attentive<S> {
     socket: S,
     heard: Heard,
 }
@@ -265,7 +265,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Attentive<S> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -21,13 +21,13 @@ use crate::limits;
 const NAME: &str = "webrtc";
 
 /// Resolves when a house falls, or what it stands on.
-pub type Fallen = Shared<oneshot::Receiver<()>>;
+pub(crate) type Fallen = Shared<oneshot::Receiver<()>>;
 
 /// What a thread is to do.
 type Work = Box<dyn FnOnce() + Send>;
 
 /// A runtime on a thread of its own. Dropped, it ends every task that was begun in it, and the streams that live in it.
-pub struct House {
+pub(crate) struct House {
     runtime: Handle,
     fallen: Fallen,
     _standing: oneshot::Sender<()>,
@@ -38,7 +38,7 @@ impl House {
     ///
     /// # Errors
     /// The system has no thread or no file left for it.
-    pub async fn build() -> io::Result<Self> {
+    pub(crate) async fn build() -> io::Result<Self> {
         Self::build_by(begin_thread).await
     }
 
@@ -64,12 +64,12 @@ impl House {
     }
 
     /// Where what belongs to the house is begun.
-    pub fn runtime(&self) -> &Handle {
+    pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime
     }
 
     /// A stream that ends with the house, and with the ground that it stands on.
-    pub fn stream<S>(&self, stream: S, ground: Fallen) -> HousedStream<S> {
+    pub(crate) fn stream<S>(&self, stream: S, ground: Fallen) -> HousedStream<S> {
         HousedStream { stream, read_until: self.fallen.clone(), written_until: self.fallen.clone(), ground }
     }
 }
@@ -89,7 +89,7 @@ fn new_runtime() -> io::Result<Runtime> {
 }
 
 /// A stream that ends with the house that it lives in.
-pub struct HousedStream<S> {
+pub(crate) struct HousedStream<S> {
     stream: S,
     /// Two, because who reads and who writes may wait in different tasks.
     read_until: Fallen,
@@ -145,7 +145,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HousedStream<S> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use std::{
         sync::{

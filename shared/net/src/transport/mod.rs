@@ -1,24 +1,24 @@
 //! One file a transport; the platforms put together those that they have.
 
-pub mod bounded;
+pub(crate) mod bounded;
 #[cfg(not(target_arch = "wasm32"))]
-pub mod closing;
+pub(crate) mod closing;
 #[cfg(target_arch = "wasm32")]
-pub mod data_channel;
+pub(crate) mod data_channel;
 #[cfg(not(target_arch = "wasm32"))]
-pub mod door;
+pub(crate) mod door;
 #[cfg(not(target_arch = "wasm32"))]
-pub mod gate;
+pub(crate) mod gate;
 #[cfg(not(target_arch = "wasm32"))]
-pub mod house;
-pub mod over;
+pub(crate) mod house;
+pub(crate) mod over;
 #[cfg(not(target_arch = "wasm32"))]
-pub mod threads;
-pub mod unread;
+pub(crate) mod threads;
+pub(crate) mod unread;
 #[cfg(target_arch = "wasm32")]
-pub mod webrtc_direct;
+pub(crate) mod webrtc_direct;
 #[cfg(not(target_arch = "wasm32"))]
-pub mod webrtc_listener;
+pub(crate) mod webrtc_listener;
 #[cfg(target_arch = "wasm32")]
-pub mod websocket;
-pub mod yamux;
+pub(crate) mod websocket;
+pub(crate) mod yamux;

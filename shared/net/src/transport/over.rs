@@ -16,7 +16,7 @@ use futures::task::AtomicWaker;
 
 /// Whether something is over, and who is to hear of it.
 #[derive(Default)]
-pub struct Over {
+pub(crate) struct Over {
     is_over: AtomicBool,
     listeners: Mutex<Listeners>,
 }
@@ -29,7 +29,7 @@ struct Listeners {
 
 impl Over {
     /// From now on it is over, and all who listen are woken.
-    pub fn set(&self) {
+    pub(crate) fn set(&self) {
         if self.is_over.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -39,7 +39,7 @@ impl Over {
     }
 
     /// One more who is to hear of it.
-    pub fn listener(self: &Arc<Self>) -> Listener {
+    pub(crate) fn listener(self: &Arc<Self>) -> Listener {
         let waker = Arc::default();
         let mut listeners = self.lock();
         listeners.last += 1;
@@ -54,7 +54,7 @@ impl Over {
 }
 
 /// Who hears of an end. To be asked at each poll: that costs a few atomic operations.
-pub struct Listener {
+pub(crate) struct Listener {
     over: Arc<Over>,
     number: u64,
     waker: Arc<AtomicWaker>,
@@ -62,7 +62,7 @@ pub struct Listener {
 
 impl Listener {
     /// Whether it is over; else the task that asked last is woken when it is.
-    pub fn is_over(&self, cx: &Context<'_>) -> bool {
+    pub(crate) fn is_over(&self, cx: &Context<'_>) -> bool {
         self.waker.register(cx.waker());
         self.over.is_over.load(Ordering::Acquire)
     }
@@ -71,7 +71,7 @@ impl Listener {
     ///
     /// # Errors
     /// [`io::ErrorKind::ConnectionAborted`] where it is over and nothing was read, and the error of `read`.
-    pub fn or_ended(&self, cx: &Context<'_>, read: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    pub(crate) fn or_ended(&self, cx: &Context<'_>, read: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if read.is_pending() && self.is_over(cx) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 /// The least of the bounds that the system names: of this user's threads, and of the control groups that this process is
 /// in. `None` where it names none.
-pub fn most() -> Option<usize> {
+pub(crate) fn most() -> Option<usize> {
     let of_user = fs::read_to_string("/proc/self/limits").ok().and_then(|limits| of_user(&limits));
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     of_user.into_iter().chain(of_groups(&groups, Path::new("/sys/fs/cgroup"))).min()
@@ -34,7 +34,7 @@ fn of_groups(groups: &str, mounted: &Path) -> Option<usize> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -33,7 +33,7 @@ const RESETS: u8 = 8;
 
 /// What all connections of a node hold together. Cheap to clone.
 #[derive(Clone)]
-pub struct Ledger(Arc<Mutex<Book>>);
+pub(crate) struct Ledger(Arc<Mutex<Book>>);
 
 struct Book {
     most_bytes: usize,
@@ -69,19 +69,19 @@ impl Ledger {
     }
 
     /// The account of a new connection.
-    pub fn open(&self) -> Account {
+    pub(crate) fn open(&self) -> Account {
         Account { ledger: self.clone(), over: Arc::default(), counts: Mutex::default() }
     }
 
     /// Bytes that all hold together, in whole units.
     #[cfg(test)]
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.lock().total * limits::UNREAD_UNIT
     }
 
     /// Ends a connection of whoever holds most, as beyond the bound.
     #[cfg(test)]
-    pub fn end_one(&self) -> bool {
+    pub(crate) fn end_one(&self) -> bool {
         self.lock().end_one()
     }
 
@@ -134,7 +134,7 @@ impl Book {
 }
 
 /// What one connection holds, until it and all its streams are gone.
-pub struct Account {
+pub(crate) struct Account {
     ledger: Ledger,
     over: Arc<Over>,
     counts: Mutex<Counts>,
@@ -211,7 +211,7 @@ impl Default for Arriving {
 
 impl Account {
     /// Says where the connection comes from; until then only its own bound holds.
-    pub fn belongs_to(&self, address: &Multiaddr) {
+    pub(crate) fn belongs_to(&self, address: &Multiaddr) {
         // What comes through circuits is one group: nobody knows from where.
         let nowhere = || Groups::alone(Ipv4Addr::UNSPECIFIED.into());
         let groups = Origin::of(address).map_or_else(nowhere, |origin| Groups::of(origin.address));
@@ -229,7 +229,7 @@ impl Account {
     /// # Errors
     /// A frame is longer than anybody may send, more lies unread than a connection may leave, or streams begin that yamux
     /// does not make.
-    pub fn came(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn came(&self, bytes: &[u8]) -> io::Result<()> {
         let mut counts = self.lock();
         counts.came(bytes)?;
         self.settle(&mut counts);
@@ -240,7 +240,7 @@ impl Account {
     }
 
     /// A stream is in use. Those that this node itself opened, `is_ours`, have their room each.
-    pub fn opened(&self, stream: u32, is_ours: bool) {
+    pub(crate) fn opened(&self, stream: u32, is_ours: bool) {
         let mut counts = self.lock();
         let held = counts.streams.entry(stream).or_default();
         let is_new = is_ours && !std::mem::replace(&mut held.is_ours, is_ours);
@@ -249,36 +249,36 @@ impl Account {
     }
 
     /// Streams in use that this node opened.
-    pub fn streams_of_ours(&self) -> usize {
+    pub(crate) fn streams_of_ours(&self) -> usize {
         self.lock().used_of_ours
     }
 
     /// Streams in use that the other side opened.
-    pub fn streams_of_others(&self) -> usize {
+    pub(crate) fn streams_of_others(&self) -> usize {
         self.lock().used_of_others
     }
 
     /// Streams in use, those included that begin.
     #[cfg(test)]
-    pub fn streams(&self) -> usize {
+    pub(crate) fn streams(&self) -> usize {
         let counts = self.lock();
         counts.streams.len().saturating_sub(counts.dropped.len())
     }
 
     /// What lies here.
     #[cfg(test)]
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.lock().bytes
     }
 
     /// Streams that are not forgotten yet.
     #[cfg(test)]
-    pub fn remembered(&self) -> usize {
+    pub(crate) fn remembered(&self) -> usize {
         self.lock().streams.len()
     }
 
     /// So many bytes of a stream were read.
-    pub fn read(&self, stream: u32, bytes: usize) {
+    pub(crate) fn read(&self, stream: u32, bytes: usize) {
         let mut counts = self.lock();
         if let Some(held) = counts.streams.get_mut(&stream) {
             let bytes = bytes.min(held.bytes);
@@ -293,7 +293,7 @@ impl Account {
 
     /// A stream is in use no more, once it was let go as told here: nobody sees the one without the other. What lies in it
     /// counts until yamux has let go of it as well.
-    pub fn dropped(&self, stream: u32, let_go: impl FnOnce()) {
+    pub(crate) fn dropped(&self, stream: u32, let_go: impl FnOnce()) {
         let mut counts = self.lock();
         counts.dropped_ever += 1;
         let number = counts.dropped_ever;
@@ -312,12 +312,12 @@ impl Account {
     }
 
     /// How many streams ever came to be in use no more.
-    pub fn dropped_so_far(&self) -> u64 {
+    pub(crate) fn dropped_so_far(&self) -> u64 {
         self.lock().dropped_ever
     }
 
     /// yamux has let go of the first so many streams that came to be in use no more, and what it said of them is sent.
-    pub fn forget(&self, first: u64) {
+    pub(crate) fn forget(&self, first: u64) {
         let mut counts = self.lock();
         while let Some((number, stream)) = counts.dropped.first_key_value().map(|(number, stream)| (*number, *stream)) {
             if number > first {
@@ -329,7 +329,7 @@ impl Account {
     }
 
     /// This node says of a stream that it sends no more.
-    pub fn closed(&self, stream: u32) {
+    pub(crate) fn closed(&self, stream: u32) {
         if let Some(held) = self.lock().streams.get_mut(&stream) {
             held.closed_here = true;
         }
@@ -337,20 +337,20 @@ impl Account {
 
     /// What went out, which are frames of yamux. It has let go of a stream whose end it says by itself: nothing else does so for
     /// a stream that was dropped, while a socket always has something left to send.
-    pub fn left(&self, bytes: &[u8]) {
+    pub(crate) fn left(&self, bytes: &[u8]) {
         let mut counts = self.lock();
         counts.left(bytes);
         self.settle(&mut counts);
     }
 
     /// yamux is gone, and has let go of everything that is in use no more.
-    pub fn gone(&self) {
+    pub(crate) fn gone(&self) {
         self.lock().is_gone = true;
         self.forget(u64::MAX);
     }
 
     /// One who hears when the connection and its streams are to make room for others.
-    pub fn listener(&self) -> Listener {
+    pub(crate) fn listener(&self) -> Listener {
         self.over.listener()
     }
 
@@ -532,7 +532,7 @@ fn part(of: usize, some: usize, all: usize) -> usize {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use std::task::{Context, Waker};
 

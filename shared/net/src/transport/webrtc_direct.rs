@@ -27,7 +27,7 @@ use crate::{limits, platform};
 
 /// Why a dial failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The browser refused something; its words.
     #[error("the browser refused: {0}")]
     Browser(String),
@@ -46,14 +46,14 @@ impl From<JsValue> for Error {
 }
 
 /// Dials; a browser does not listen.
-pub struct WebRtcDirect {
+pub(crate) struct WebRtcDirect {
     keypair: Keypair,
     dials: u32,
 }
 
 impl WebRtcDirect {
     /// A transport that proves with this key who we are.
-    pub fn new(keypair: Keypair) -> Self {
+    pub(crate) fn new(keypair: Keypair) -> Self {
         Self { keypair, dials: 0 }
     }
 }

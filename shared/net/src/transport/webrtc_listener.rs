@@ -45,7 +45,7 @@ type Stream = <Connection as StreamMuxer>::Substream;
 type Reopened = Shared<oneshot::Receiver<()>>;
 
 /// Listens for browsers, and dials as they do.
-pub struct WebRtcListener {
+pub(crate) struct WebRtcListener {
     keypair: Keypair,
     certificate: Certificate,
     stock: Stock,
@@ -72,7 +72,7 @@ struct Listening {
 
 impl WebRtcListener {
     /// Proves with this key who we are, under this certificate.
-    pub fn new(keypair: Keypair, certificate: Certificate) -> Self {
+    pub(crate) fn new(keypair: Keypair, certificate: Certificate) -> Self {
         let (reopen, reopened) = oneshot::channel();
         let places = places(threads::most());
         if places < limits::WEBRTC_CONNECTIONS {
@@ -127,6 +127,7 @@ impl WebRtcListener {
     }
 
     /// Remembers an address that is told, and what a listener's first one says of its port.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "multiaddr may add protocols")]
     fn learn(&mut self, id: ListenerId, told: &Multiaddr) {
         let port = told.iter().find_map(|part| match part {
             Protocol::Udp(port) => Some(port),
@@ -234,7 +235,7 @@ async fn housed(upgrade: StockUpgrade, mut place: Place, reopened: Reopened) -> 
 }
 
 /// A connection with what it lives in.
-pub struct Housed {
+pub(crate) struct Housed {
     connection: Connection,
     place: Place,
     reopened: Reopened,
@@ -435,7 +436,7 @@ impl Drop for Place {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[expect(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use std::time::Duration;
 
@@ -542,10 +543,9 @@ mod tests {
     /// Lets it listen: its address.
     async fn listens(listener: &mut WebRtcListener) -> Multiaddr {
         listener.listen_on(ListenerId::next(), "/ip4/127.0.0.1/udp/0/webrtc-direct".parse().unwrap()).unwrap();
-        match poll_fn(|cx| Pin::new(&mut *listener).poll(cx)).await {
-            TransportEvent::NewAddress { listen_addr, .. } => listen_addr,
-            other => panic!("{other:?}"),
-        }
+        let event = poll_fn(|cx| Pin::new(&mut *listener).poll(cx)).await;
+        let TransportEvent::NewAddress { listen_addr, .. } = event else { panic!("{event:?}") };
+        listen_addr
     }
 
     /// Moves a listener's packets; whoever comes is let in and given out.
@@ -627,7 +627,9 @@ mod tests {
                 TransportEvent::AddressExpired { listener_id, listen_addr } => {
                     told.push((listener_id, listen_addr, false));
                 }
-                other => panic!("{other:?}"),
+                other @ (TransportEvent::Incoming { .. }
+                | TransportEvent::ListenerClosed { .. }
+                | TransportEvent::ListenerError { .. }) => panic!("{other:?}"),
             }
             if told.len() == 1 {
                 listener.guests.with(|table| table.left_over.begun = limits::WEBRTC_LEFT_OVER);

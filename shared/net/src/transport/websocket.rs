@@ -34,7 +34,7 @@ use crate::{limits, platform};
 
 /// Dials; a browser does not listen.
 #[derive(Default)]
-pub struct WebSockets {}
+pub(crate) struct WebSockets {}
 
 impl Transport for WebSockets {
     type Output = Connection;
@@ -67,7 +67,7 @@ impl Transport for WebSockets {
 }
 
 /// A WebSocket as a stream of bytes. Dropping it closes it.
-pub struct Connection {
+pub(crate) struct Connection {
     inner: SendWrapper<Inner>,
 }
 
@@ -266,6 +266,7 @@ fn wake(waker: &mut Option<Waker>) {
 }
 
 /// The address as browsers write it: `/dns/p2pnet.example/tcp/443/tls/ws` is `wss://p2pnet.example:443/`.
+#[expect(clippy::wildcard_enum_match_arm, reason = "multiaddr may add protocols")]
 fn url(address: &Multiaddr) -> Option<String> {
     let mut parts = address.iter();
     let host = match parts.next()? {

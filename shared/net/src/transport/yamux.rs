@@ -32,12 +32,12 @@ use crate::limits;
 
 /// Makes connections of streams. Cheap to clone; all clones share one bound of what lies unread.
 #[derive(Clone, Default)]
-pub struct Multiplexer(Ledger);
+pub(crate) struct Multiplexer(Ledger);
 
 impl Multiplexer {
     /// What lies unread in all its connections.
     #[cfg(test)]
-    pub fn ledger(&self) -> &Ledger {
+    pub(crate) fn ledger(&self) -> &Ledger {
         &self.0
     }
 
@@ -85,7 +85,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> OutboundConnectionUpgrade<C> for Multipl
 }
 
 /// A connection of many streams.
-pub struct Muxer<C> {
+pub(crate) struct Muxer<C> {
     connection: Connection<Counted<C>>,
     account: Arc<Account>,
     /// Whether everything that yamux wrote is sent.
@@ -101,7 +101,7 @@ pub struct Muxer<C> {
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
     /// The same muxer, which counts for whoever is at `address`.
-    pub fn of(self, address: &Multiaddr) -> Self {
+    pub(crate) fn of(self, address: &Multiaddr) -> Self {
         self.account.belongs_to(address);
         self
     }
@@ -150,10 +150,7 @@ impl<C> Drop for Muxer<C> {
 }
 
 fn broken(error: ConnectionError) -> io::Error {
-    match error {
-        ConnectionError::Io(error) => error,
-        error => io::Error::other(error),
-    }
+    if let ConnectionError::Io(error) = error { error } else { io::Error::other(error) }
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
@@ -198,7 +195,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
 }
 
 /// One stream of a connection.
-pub struct Stream {
+pub(crate) struct Stream {
     /// Until it is dropped.
     stream: Option<yamux::Stream>,
     id: u32,
@@ -303,7 +300,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Counted<C> {
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use std::time::Duration;
 

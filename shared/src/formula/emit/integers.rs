@@ -74,7 +74,7 @@ impl Body<'_> {
     }
 
     /// Leaves the sum of two integers of two words, which does not overflow.
-    pub fn add_wide(&mut self, a: Place, b: Place) {
+    pub(crate) fn add_wide(&mut self, a: Place, b: Place) {
         let (Place::Wide(a, a_high), Place::Wide(b, b_high)) = (a, b) else { return };
         let low = self.take(ValType::I64);
         self.extend([I::LocalGet(a), I::LocalGet(b), I::I64Add, I::LocalTee(low)]);

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Two values as one type: integers stay integers, any float makes both floats.
-pub fn alike(a: Typed, b: Typed) -> Result<(Typed, Typed), Refusal> {
+pub(super) fn alike(a: Typed, b: Typed) -> Result<(Typed, Typed), Refusal> {
     let (a, b) = (number(a)?, number(b)?);
     match (a.shape, b.shape) {
         (Shape::Integer(_), Shape::Integer(_)) => Ok((a, b)),
@@ -19,7 +19,7 @@ pub fn alike(a: Typed, b: Typed) -> Result<(Typed, Typed), Refusal> {
     }
 }
 
-pub fn negate(at: usize, inner: Typed) -> Answer {
+pub(super) fn negate(at: usize, inner: Typed) -> Answer {
     let inner = number(inner)?;
     let can_fail = inner.can_fail;
     Ok(match inner.shape {
@@ -35,7 +35,7 @@ pub fn negate(at: usize, inner: Typed) -> Answer {
 }
 
 /// Anything but the joining of texts.
-pub fn binary(at: usize, operator: Arithmetic, left: Typed, right: Typed) -> Answer {
+pub(super) fn binary(at: usize, operator: Arithmetic, left: Typed, right: Typed) -> Answer {
     let (left, right) = (number(left)?, number(right)?);
     let integers = match (left.shape, right.shape) {
         (Shape::Integer(a), Shape::Integer(b)) => Some((a, b)),
@@ -68,7 +68,7 @@ pub fn binary(at: usize, operator: Arithmetic, left: Typed, right: Typed) -> Ans
 }
 
 /// The product.
-pub fn multiply(at: usize, left: Typed, right: Typed) -> Answer {
+pub(super) fn multiply(at: usize, left: Typed, right: Typed) -> Answer {
     binary(at, Arithmetic::Multiply, left, right)
 }
 
@@ -145,7 +145,7 @@ fn is_exact_as_float(value: &Typed) -> bool {
 }
 
 /// A comparison of numbers.
-pub fn compare(at: usize, comparison: Comparison, left: Typed, right: Typed) -> Answer {
+pub(super) fn compare(at: usize, comparison: Comparison, left: Typed, right: Typed) -> Answer {
     let (left, right) = (number(left)?, number(right)?);
     let can_fail = left.can_fail || right.can_fail;
     let exact = is_exact_as_float(&left) && is_exact_as_float(&right);
@@ -191,16 +191,16 @@ fn power(at: usize, left: Typed, right: Typed) -> Answer {
 /// their sign alone.
 fn kept_odd(exponent: Typed) -> Typed {
     const LEAST_ODD: i128 = 1 - (1 << 53);
-    match exponent.node {
-        Node::Integer(value) if value < LEAST_ODD => {
-            integer(exponent.at, if value & 1 == 1 { LEAST_ODD } else { LEAST_ODD + 1 })
-        }
-        _ => exponent,
+    if let Node::Integer(value) = exponent.node
+        && value < LEAST_ODD
+    {
+        return integer(exponent.at, if value & 1 == 1 { LEAST_ODD } else { LEAST_ODD + 1 });
     }
+    exponent
 }
 
 /// `floor`, `ceil` and `round`.
-pub fn rounded(at: usize, rounding: Rounding, value: Typed) -> Answer {
+pub(super) fn rounded(at: usize, rounding: Rounding, value: Typed) -> Answer {
     let value = number(value)?;
     let can_fail = value.can_fail;
     match (value.shape, value.node, rounding) {
@@ -233,15 +233,14 @@ fn is_whole(value: &Typed) -> bool {
 
 /// That integer.
 fn as_whole(value: Typed) -> Typed {
-    match value.node {
-        Node::IntegerToFloat(inner) => *inner,
-        Node::Float(constant) => integer(value.at, constant as i128),
-        node => Typed { node, ..value },
+    if let Node::Float(constant) = value.node {
+        return integer(value.at, constant as i128);
     }
+    if let Node::IntegerToFloat(inner) = value.node { *inner } else { value }
 }
 
 /// The shape of what may be either, of one type.
-pub fn join(a: Shape, b: Shape) -> Shape {
+pub(super) fn join(a: Shape, b: Shape) -> Shape {
     match (a, b) {
         (Shape::Integer(a), Shape::Integer(b)) => Shape::Integer(a.join(b)),
         (Shape::Float(a), Shape::Float(b)) => Shape::Float(a.join(b)),
@@ -249,7 +248,7 @@ pub fn join(a: Shape, b: Shape) -> Shape {
     }
 }
 
-pub fn absolute(at: usize, value: Typed) -> Answer {
+pub(super) fn absolute(at: usize, value: Typed) -> Answer {
     let can_fail = value.can_fail;
     Ok(match value.shape {
         Shape::Integer(bounds) if bounds.least >= 0 => value,
@@ -266,7 +265,7 @@ pub fn absolute(at: usize, value: Typed) -> Answer {
     })
 }
 
-pub fn extreme(at: usize, least: bool, a: Typed, b: Typed) -> Answer {
+pub(super) fn extreme(at: usize, least: bool, a: Typed, b: Typed) -> Answer {
     let (a, b) = alike(a, b)?;
     let can_fail = a.can_fail || b.can_fail;
     let shape = match (a.shape, b.shape) {

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, fmt};
 
 /// A natural number: 32-bit digits, lowest first, none of them zero at the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Big(Vec<u32>);
+pub(super) struct Big(Vec<u32>);
 
 impl From<u32> for Big {
     fn from(value: u32) -> Self {
@@ -16,7 +16,7 @@ impl From<u32> for Big {
 
 impl Big {
     /// Becomes itself times `factor` plus `summand`.
-    pub fn multiply_add(&mut self, factor: u32, summand: u32) {
+    pub(super) fn multiply_add(&mut self, factor: u32, summand: u32) {
         let mut carry = u64::from(summand);
         for digit in &mut self.0 {
             let whole = u64::from(*digit) * u64::from(factor) + carry;
@@ -28,7 +28,7 @@ impl Big {
     }
 
     /// The difference; `other` is not larger.
-    pub fn minus(&self, other: &Big) -> Big {
+    pub(super) fn minus(&self, other: &Big) -> Big {
         let mut borrow = 0;
         let digits = self.0.iter().enumerate().map(|(i, digit)| {
             let whole = i64::from(*digit) - i64::from(other.0.get(i).copied().unwrap_or(0)) - borrow;
@@ -41,7 +41,7 @@ impl Big {
     }
 
     /// Whether it is the smaller one.
-    pub fn is_less_than(&self, other: &Big) -> bool {
+    pub(super) fn is_less_than(&self, other: &Big) -> bool {
         let by_length = self.0.len().cmp(&other.0.len());
         by_length.then_with(|| self.0.iter().rev().cmp(other.0.iter().rev())) == Ordering::Less
     }

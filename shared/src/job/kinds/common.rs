@@ -1,7 +1,7 @@
 //! The fields that every kind of job has.
 
 use super::{
-    limits::{MAX_MEMORY_MIB, MAX_RETRIES, MAX_TIMEOUT_SECONDS},
+    limits::{MOST_MEMORY_MIB, MOST_RETRIES, MOST_TIMEOUT_SECONDS},
     schema::{Choice, Field, Type, choice, choices, text},
 };
 use crate::job::{
@@ -54,14 +54,14 @@ pub static REQUIREMENTS: &[Field] = &[
     .or("1"),
     Field::optional(
         "ram_gb",
-        Type::Fraction { most: MAX_MEMORY_MIB >> 10 },
+        Type::Fraction { most: MOST_MEMORY_MIB >> 10 },
         text("Memory of a task, GiB", "Память задачи, ГиБ"),
         text("Memory that a task may use.", "Сколько памяти может занять задача."),
     )
     .or("0.5"),
     Field::optional(
         "timeout_seconds",
-        Type::Integer { least: 1, most: MAX_TIMEOUT_SECONDS as i64 },
+        Type::Integer { least: 1, most: MOST_TIMEOUT_SECONDS as i64 },
         text("Longest attempt, seconds", "Предел попытки, секунд"),
         text(
             "Time after which an attempt is stopped; a node that does not answer is given up 9 seconds later. Of a program, only the part that ran out of it fails, when the retries are used up.",
@@ -83,7 +83,7 @@ pub const PRIORITIES: [(Choice, Priority); 4] = [
 pub static POLICY: &[Field] = &[
     Field::optional(
         "retries",
-        Type::Integer { least: 0, most: MAX_RETRIES as i64 },
+        Type::Integer { least: 0, most: MOST_RETRIES as i64 },
         text("Tries again after a failure", "Повторов после неудачи"),
         text(
             "How often a failed task is tried again; as often again on nodes that have delivered before, where it failed on others.",

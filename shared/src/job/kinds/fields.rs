@@ -10,7 +10,7 @@ use super::{
     every_field,
     json::{Length, Notes, Strict, explain},
     kinds_with,
-    limits::MAX_SOURCE_BYTES,
+    limits::MOST_SOURCE_BYTES,
     long_list, long_lists,
     packed::{self, Items, Number, Packer, Rows, read_number},
     schema::{Choice, Field, Kind, Presence, Type, find},
@@ -32,7 +32,7 @@ enum Found {
 
 /// The fields of a job that are left. Long lists stay where they are until they are asked for, so that all else of a job
 /// is checked before they are read, wherever they stand in it.
-pub struct Fields<'a> {
+pub(super) struct Fields<'a> {
     source: &'a str,
     fields: BTreeMap<String, Found>,
     /// What the job's kind says of its fields, as soon as it is known.
@@ -41,9 +41,9 @@ pub struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Reads the JSON of a job.
-    pub fn read(source: &'a str) -> Result<Self, Refusal> {
-        if source.len() > MAX_SOURCE_BYTES {
-            let message = format!("the job has {} bytes; at most {MAX_SOURCE_BYTES} are taken", source.len());
+    pub(super) fn read(source: &'a str) -> Result<Self, Refusal> {
+        if source.len() > MOST_SOURCE_BYTES {
+            let message = format!("the job has {} bytes; at most {MOST_SOURCE_BYTES} are taken", source.len());
             return Err(Refusal::new(Code::TooLarge, message, "send less data, or split the job"));
         }
         let mut notes = Notes::new();
@@ -57,12 +57,12 @@ impl<'a> Fields<'a> {
     }
 
     /// From now on they are those of a job of this kind.
-    pub fn set_kind(&mut self, kind: &Kind) {
+    pub(super) fn set_kind(&mut self, kind: &Kind) {
         self.own = kind.fields;
     }
 
     /// Refuses fields that no kind has, where the kind is not known.
-    pub fn check_names_of_any_kind(&self) -> Result<(), Refusal> {
+    pub(super) fn check_names_of_any_kind(&self) -> Result<(), Refusal> {
         let is_known = |name: &String| every_field().any(|known| known == name);
         let unknown = || self.fields.keys().filter(|name| !is_known(name));
         // What may be meant for the kind says most.
@@ -74,7 +74,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Refuses fields of `requirements` and `policy` that these do not have, whatever else is wrong.
-    pub fn check_nested_names(&self) -> Result<(), Refusal> {
+    pub(super) fn check_nested_names(&self) -> Result<(), Refusal> {
         for (object, known) in objects() {
             let Some(Found::Plain(Json::Object(fields))) = self.fields.get(object) else { continue };
             if let Some(name) = fields.keys().find(|name| find(known, name).is_none()) {
@@ -85,7 +85,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Refuses fields that a kind does not have, whatever else is wrong.
-    pub fn check_names(&self, kind: &Kind) -> Result<(), Refusal> {
+    pub(super) fn check_names(&self, kind: &Kind) -> Result<(), Refusal> {
         let common = || [KIND].into_iter().chain(names(FIELDS));
         let is_known = |name: &str| kind.field(name).is_some() || common().any(|known| known == name);
         let Some(name) = self.fields.keys().find(|name| !is_known(name)) else { return Ok(()) };
@@ -108,7 +108,7 @@ impl<'a> Fields<'a> {
     }
 
     /// What is left must be nothing.
-    pub fn end(self, kind: &str) -> Result<(), Refusal> {
+    pub(super) fn end(self, kind: &str) -> Result<(), Refusal> {
         match self.fields.keys().next() {
             None => Ok(()),
             Some(name) => {
@@ -119,7 +119,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Whether a field is there and not taken yet.
-    pub fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.fields.contains_key(name)
     }
 
@@ -138,12 +138,12 @@ impl<'a> Fields<'a> {
     }
 
     /// The refusal of a job without a field that it needs.
-    pub fn missing(&self, name: &str) -> Refusal {
+    pub(super) fn missing(&self, name: &str) -> Refusal {
         missing(name, find(self.own, name).map_or("", |field| field.help.english))
     }
 
     /// A text, if it is there.
-    pub fn text(&mut self, name: &str) -> Result<Option<String>, Refusal> {
+    pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, Refusal> {
         match self.plain(name) {
             None => Ok(None),
             Some(Json::String(text)) => Ok(Some(text)),
@@ -152,17 +152,21 @@ impl<'a> Fields<'a> {
     }
 
     /// A text that must be there.
-    pub fn needed_text(&mut self, name: &str) -> Result<String, Refusal> {
+    pub(super) fn needed_text(&mut self, name: &str) -> Result<String, Refusal> {
         self.text(name)?.ok_or_else(|| self.missing(name))
     }
 
     /// One of the words of a table; where it is not there, the default that the kind says.
-    pub fn choice<T: Copy>(&mut self, name: &str, table: &[(Choice, T)]) -> Result<T, Refusal> {
+    pub(super) fn choice<T: Copy>(&mut self, name: &str, table: &[(Choice, T)]) -> Result<T, Refusal> {
         self.numbered_choice(name, table).map(|(meant, _)| meant)
     }
 
     /// The same, with the number that follows a word which takes one, 1 or more.
-    pub fn numbered_choice<T: Copy>(&mut self, name: &str, table: &[(Choice, T)]) -> Result<(T, usize), Refusal> {
+    pub(super) fn numbered_choice<T: Copy>(
+        &mut self,
+        name: &str,
+        table: &[(Choice, T)],
+    ) -> Result<(T, usize), Refusal> {
         let field = self.said(name)?;
         let word = match (self.text(name)?, field.presence) {
             (Some(word), _) => word,
@@ -178,7 +182,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A list of texts; empty if it is not there.
-    pub fn texts(&mut self, name: &str) -> Result<Vec<String>, Refusal> {
+    pub(super) fn texts(&mut self, name: &str) -> Result<Vec<String>, Refusal> {
         let hint = "it is a list of texts, as in [\"-v\"]";
         match self.plain(name) {
             None => Ok(Vec::new()),
@@ -196,18 +200,18 @@ impl<'a> Fields<'a> {
     }
 
     /// An integer within the range that the kind says, if it is there.
-    pub fn integer(&mut self, name: &str) -> Result<Option<i64>, Refusal> {
+    pub(super) fn integer(&mut self, name: &str) -> Result<Option<i64>, Refusal> {
         let field = self.said(name)?;
         self.plain(name).map(|json| integer_of(field, name, &json)).transpose()
     }
 
     /// An integer that must be there.
-    pub fn needed_integer(&mut self, name: &str) -> Result<i64, Refusal> {
+    pub(super) fn needed_integer(&mut self, name: &str) -> Result<i64, Refusal> {
         self.integer(name)?.ok_or_else(|| self.missing(name))
     }
 
     /// A list of integers within the bounds that the kind says, if it is there.
-    pub fn integers(&mut self, name: &str) -> Result<Option<Vec<i64>>, Refusal> {
+    pub(super) fn integers(&mut self, name: &str) -> Result<Option<Vec<i64>>, Refusal> {
         let Type::Integers { least, most, longest } = self.said(name)?.ty else { return Err(misused(name)) };
         let hint = format!("it is a list of at most {longest} integers, as in [0, 1]");
         match self.plain(name) {
@@ -224,7 +228,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A long list of numbers and texts, which must be there.
-    pub fn items(&mut self, name: &str) -> Result<Items, Refusal> {
+    pub(super) fn items(&mut self, name: &str) -> Result<Items, Refusal> {
         let items: Items = self.list(name)?.ok_or_else(|| self.missing(name))?;
         if items.count == 0 {
             return Err(Refusal::new(Code::EmptyInput, format!("`{name}` has no item"), "give at least one"));
@@ -233,7 +237,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A matrix, if it is there.
-    pub fn rows(&mut self, name: &str) -> Result<Option<Rows>, Refusal> {
+    pub(super) fn rows(&mut self, name: &str) -> Result<Option<Rows>, Refusal> {
         let rows: Option<Rows> = self.list(name)?;
         if rows.as_ref().is_some_and(|rows| rows.rows == 0) {
             return Err(Refusal::new(Code::EmptyInput, format!("`{name}` has no row"), "give at least one"));
@@ -249,7 +253,7 @@ impl<'a> Fields<'a> {
     }
 
     /// `requirements`, with defaults for what is not said.
-    pub fn requirements(&mut self) -> Result<Requirements, Refusal> {
+    pub(super) fn requirements(&mut self) -> Result<Requirements, Refusal> {
         let mut requirements = Requirements::default();
         for (name, json) in self.object("requirements")? {
             let (path, field) = within("requirements", &name, REQUIREMENTS)?;
@@ -264,7 +268,7 @@ impl<'a> Fields<'a> {
     }
 
     /// `policy`, with defaults for what is not said.
-    pub fn policy(&mut self) -> Result<Policy, Refusal> {
+    pub(super) fn policy(&mut self) -> Result<Policy, Refusal> {
         let mut policy = Policy::default();
         for (name, json) in self.object("policy")? {
             let (path, field) = within("policy", &name, POLICY)?;
@@ -281,7 +285,7 @@ impl<'a> Fields<'a> {
     }
 
     /// An object, empty if it is not there.
-    pub fn object(&mut self, name: &str) -> Result<serde_json::Map<String, Json>, Refusal> {
+    pub(super) fn object(&mut self, name: &str) -> Result<serde_json::Map<String, Json>, Refusal> {
         match self.plain(name) {
             None => Ok(serde_json::Map::new()),
             Some(Json::Object(object)) => Ok(object),
@@ -291,22 +295,22 @@ impl<'a> Fields<'a> {
 }
 
 /// The beginning of what a person wrote, short enough for a message.
-pub fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
 /// A field that a kind needs and did not get.
-pub fn missing(name: &str, hint: &str) -> Refusal {
+pub(super) fn missing(name: &str, hint: &str) -> Refusal {
     Refusal::new(Code::MissingField, format!("`{name}` is missing"), hint)
 }
 
 /// The names of these fields.
-pub fn names(fields: &'static [Field]) -> impl Iterator<Item = &'static str> {
+pub(super) fn names(fields: &'static [Field]) -> impl Iterator<Item = &'static str> {
     fields.iter().map(|field| field.name)
 }
 
 /// `a, b and c`.
-pub fn listed(names: &[&str], last: &str) -> String {
+pub(super) fn listed(names: &[&str], last: &str) -> String {
     match names {
         [] => String::new(),
         [only] => (*only).to_owned(),
@@ -373,7 +377,7 @@ fn unknown(object: &str, name: &str, known: &'static [Field]) -> Refusal {
 }
 
 /// A field whose value cannot be what it is.
-pub fn invalid(name: &str, json: &Json, hint: &str) -> Refusal {
+pub(super) fn invalid(name: &str, json: &Json, hint: &str) -> Refusal {
     Refusal::new(Code::InvalidField, format!("`{name:.64}` cannot be {}", shown(json)), hint)
 }
 
@@ -402,7 +406,7 @@ fn natural_of(field: &Field, path: &str, json: &Json) -> Result<u32, Refusal> {
     u32::try_from(integer_of(field, path, json)?).map_err(|_| misused(path))
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked to lie in 0..=4096
+// Checked to lie in 0..=4096.
 fn mebibytes_of(field: &Field, path: &str, json: &Json) -> Result<u32, Refusal> {
     let Type::Fraction { most } = field.ty else { return Err(misused(path)) };
     match json.as_f64() {

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The list of a kind that takes one.
-pub const DATA: Field = Field::required(
+pub(super) const DATA: Field = Field::required(
     "data",
     Type::Items,
     text("Data", "Данные"),
@@ -25,7 +25,7 @@ pub const DATA: Field = Field::required(
 );
 
 /// The formula of every item, which must be there.
-pub const MAP: Field = Field::required(
+pub(super) const MAP: Field = Field::required(
     "map",
     Type::Formula,
     text("Formula in x", "Формула от x"),
@@ -37,7 +37,7 @@ pub const MAP: Field = Field::required(
 .like("x*x + 1");
 
 /// The condition on every item.
-pub const WHERE: Field = Field::optional(
+pub(super) const WHERE: Field = Field::optional(
     "where",
     Type::Formula,
     text("Only where", "Только если"),
@@ -49,7 +49,7 @@ pub const WHERE: Field = Field::optional(
 .like("x > 1");
 
 /// How values become one.
-pub const REDUCE: Field = Field::required(
+pub(super) const REDUCE: Field = Field::required(
     "reduce",
     Type::Choice(&choices(&REDUCTIONS)),
     text("Reduce to", "Свернуть в"),
@@ -69,17 +69,17 @@ const REDUCTIONS: [(Choice, Reduce); 6] = [
 ];
 
 /// As in `"reduce"`.
-pub fn reduce_name(reduce: Reduce) -> &'static str {
+pub(super) fn reduce_name(reduce: Reduce) -> &'static str {
     REDUCTIONS.iter().find(|(_, known)| *known == reduce).map_or("", |(choice, _)| choice.name)
 }
 
 /// `reduce`, which must be there.
-pub fn read_reduce(fields: &mut Fields) -> Result<Reduce, Refusal> {
+pub(super) fn read_reduce(fields: &mut Fields) -> Result<Reduce, Refusal> {
     fields.choice("reduce", &REDUCTIONS)
 }
 
 /// `map` and `where`; `x` and everything, where they are not said.
-pub fn read_work(fields: &mut Fields, target: Target) -> Result<Work, Refusal> {
+pub(super) fn read_work(fields: &mut Fields, target: Target) -> Result<Work, Refusal> {
     let map = read_formula(fields, "map")?.unwrap_or_else(Formula::identity);
     Ok(Work { map, filter: read_formula(fields, "where")?, target })
 }

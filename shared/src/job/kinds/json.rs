@@ -11,7 +11,7 @@ use serde::{
 use serde_json::Value as Json;
 
 use super::{
-    limits::{MAX_CELLS, MAX_ITEMS},
+    limits::{MOST_CELLS, MOST_ITEMS},
     long_lists,
     packed::{too_many_cells, too_many_items},
     schema::Long,
@@ -29,7 +29,7 @@ const SHOWN: usize = 40;
 const NUMBER: &str = "$serde_json::private::Number";
 
 /// What the reader notices beside the values.
-pub struct Notes {
+pub(super) struct Notes {
     path: Vec<String>,
     left: usize,
     refusal: Option<Refusal>,
@@ -37,23 +37,23 @@ pub struct Notes {
 
 impl Notes {
     /// Nothing noticed yet.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { path: Vec::new(), left: MOST_VALUES, refusal: None }
     }
 
     /// The first thing that is wrong although it is valid JSON.
-    pub fn refusal(&mut self) -> Option<Refusal> {
+    pub(super) fn refusal(&mut self) -> Option<Refusal> {
         self.refusal.take()
     }
 
     /// Notes that an object has a field twice, and ends the reading.
-    pub fn twice<E: serde::de::Error>(&mut self, name: &str) -> E {
+    pub(super) fn twice<E: serde::de::Error>(&mut self, name: &str) -> E {
         let path = self.path.iter().map(String::as_str).chain([shortened(name).as_str()]).collect::<Vec<_>>().join(".");
         self.note(Code::InvalidField, format!("`{path:.120}` stands there twice"), "remove one of them")
     }
 
     /// Notes what is wrong, and ends the reading: the error only carries that.
-    pub fn note<E: serde::de::Error>(&mut self, code: Code, message: String, hint: &str) -> E {
+    pub(super) fn note<E: serde::de::Error>(&mut self, code: Code, message: String, hint: &str) -> E {
         self.refuse(Refusal::new(code, message, hint))
     }
 
@@ -63,7 +63,7 @@ impl Notes {
     }
 
     /// Reads what stands behind `name`.
-    pub fn within<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+    pub(super) fn within<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> T {
         self.path.push(shortened(name));
         let value = read(self);
         self.path.pop();
@@ -95,7 +95,7 @@ fn shortened(name: &str) -> String {
 }
 
 /// Reads one value of any shape.
-pub struct Strict<'a>(pub &'a mut Notes);
+pub(super) struct Strict<'a>(pub &'a mut Notes);
 
 impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Json;
@@ -212,7 +212,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Told<V> {
 }
 
 /// Looks over a long list without keeping anything of it: only whether it is longer than it may be.
-pub struct Length<'a> {
+pub(super) struct Length<'a> {
     /// The field that it stands in.
     pub name: &'a str,
     /// What it is a list of.
@@ -227,8 +227,8 @@ impl<'de> DeserializeSeed<'de> for Length<'_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         // A matrix's rows are counted with its numbers, of which each row has one at least.
         let (levels, mut left) = match self.list {
-            Long::Items => (1, MAX_ITEMS),
-            Long::Matrix => (2, 2 * MAX_CELLS as u64),
+            Long::Items => (1, MOST_ITEMS),
+            Long::Matrix => (2, 2 * MOST_CELLS as u64),
         };
         let mut crossed = false;
         let read = deserializer.deserialize_any(Counter { levels, left: &mut left, crossed: &mut crossed });
@@ -312,7 +312,7 @@ impl<'de> Visitor<'de> for Counter<'_> {
 
 /// A value of a long list: what it holds counts only if it is a number or a text.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Scalar {
+pub(super) enum Scalar {
     /// As it is written.
     Number(String),
     /// Without its quotes.
@@ -323,7 +323,7 @@ pub enum Scalar {
 
 impl Scalar {
     /// Its beginning, for a message.
-    pub fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         match self {
             Scalar::Number(digits) => format!("{digits:.60}"),
             Scalar::Text(text) => format!("{:?}", shortened(text)),
@@ -416,7 +416,7 @@ impl Visitor<'_> for KeyVisitor {
 }
 
 /// A row of a matrix.
-pub enum Row {
+pub(super) enum Row {
     /// Its values; not more than one more than a matrix may have.
     Cells(Vec<Scalar>),
     /// No list.
@@ -442,7 +442,7 @@ impl<'de> Visitor<'de> for RowVisitor {
         let mut cells = Vec::new();
         while let Some(cell) = seq.next_element::<Scalar>()? {
             cells.push(cell);
-            if cells.len() > MAX_CELLS {
+            if cells.len() > MOST_CELLS {
                 while seq.next_element::<IgnoredAny>()?.is_some() {}
                 break;
             }
@@ -495,7 +495,7 @@ pub fn text_of(bytes: &[u8]) -> Result<&str, Refusal> {
 }
 
 /// The encoding of a JSON text that is in none of one byte a letter, as what it may begin with shows.
-pub fn wide_encoding(bytes: &[u8], begins: &[u8]) -> Option<&'static str> {
+pub(super) fn wide_encoding(bytes: &[u8], begins: &[u8]) -> Option<&'static str> {
     match bytes {
         // A mark of UTF-16 and a zero are the mark of UTF-32: no JSON begins with a zero.
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32"),
@@ -512,7 +512,7 @@ pub fn without_mark(text: &str) -> &str {
 }
 
 /// Why a text is no JSON object, in words for a person.
-pub fn explain(source: &str, error: &serde_json::Error) -> Refusal {
+pub(super) fn explain(source: &str, error: &serde_json::Error) -> Refusal {
     const EXAMPLE: &str = "send one JSON object, for example {\"kind\": \"map\", \"data\": [1, 2], \"map\": \"x*x\"}";
     let here = rest_at(source, error.line(), error.column());
     let begins = |word: &str| here.strip_prefix('-').unwrap_or(here).starts_with(word);
@@ -545,7 +545,7 @@ fn rest_at(source: &str, line: usize, column: usize) -> &str {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -609,11 +609,11 @@ mod tests {
                 Length { name, list, notes: &mut notes }.deserialize(&mut serde_json::Deserializer::from_str(text));
             (read.is_ok(), notes.refusal().map(|refusal| refusal.code))
         };
-        let items = "1,".repeat(usize::try_from(MAX_ITEMS).unwrap());
+        let items = "1,".repeat(usize::try_from(MOST_ITEMS).unwrap());
         assert_eq!(length("data", &format!("[{}]", items.trim_end_matches(','))), (true, None));
         assert_eq!(length("data", &format!("[{items}1,")), (false, Some(Code::TooLarge)));
         assert_eq!(length("a", &format!("[[{items}1,")), (false, Some(Code::TooLarge)));
-        assert_eq!(length("b", &format!("[{}[1,", "[],".repeat(2 * MAX_CELLS))), (false, Some(Code::TooLarge)));
+        assert_eq!(length("b", &format!("[{}[1,", "[],".repeat(2 * MOST_CELLS))), (false, Some(Code::TooLarge)));
         for other in ["1", "{\"a\":[1]}", "\"x\"", "null", "[[1],2,{}]"] {
             assert_eq!(length("data", other), (true, None));
             assert_eq!(length("a", other), (true, None));

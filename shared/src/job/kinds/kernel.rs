@@ -17,7 +17,7 @@ use super::{
     Known, Modules,
     fields::Fields,
     json::{wide_encoding, without_mark},
-    limits::{BATCH_BYTES, BATCH_CALLS, MAX_INPUT_BYTES, MAX_ITEMS, MAX_KERNEL_BYTES, MAX_OUTPUT_BYTES},
+    limits::{BATCH_BYTES, BATCH_CALLS, MOST_INPUT_BYTES, MOST_ITEMS, MOST_KERNEL_BYTES, MOST_OUTPUT_BYTES},
     schema::{Choice, Example, Field, Kind, Number, Output, Sample::Typed, Type, choice, choices, text},
 };
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// What it says of itself.
-pub static KIND: Kind = Kind {
+pub(super) static KIND: Kind = Kind {
     name: "kernel",
     title: text("Kernel", "Модуль"),
     about: text(
@@ -82,7 +82,7 @@ pub static KIND: Kind = Kind {
 };
 
 /// The input of a kind that cuts bytes into parts.
-pub const INPUT: Field = Field::optional(
+pub(super) const INPUT: Field = Field::optional(
     "input",
     Type::Bytes,
     text("Input", "Ввод"),
@@ -93,7 +93,7 @@ pub const INPUT: Field = Field::optional(
 );
 
 /// How that is cut.
-pub const SPLIT: Field = Field::optional(
+pub(super) const SPLIT: Field = Field::optional(
     "split",
     Type::Choice(&choices(&SPLITS)),
     text("Cut the input", "Разделить ввод"),
@@ -134,12 +134,12 @@ const MERGES: [(Choice, bool); 2] = [
 ///     …                                                           ;; a - z become A - Z in place
 ///     (i64.or (i64.shl (i64.extend_i32_u (local.get $at)) (i64.const 32)) (i64.extend_i32_u (local.get $len)))))
 /// ```
-pub const UPPER_CASE: &str = "AGFzbQEAAAABDAJgAX8Bf2ACf38BfgMDAgABBQMBAAEGBwF/AUGACAsHGAMGbWVtb3J5AgAFYWxsb2MAAANydW4AAQp6AjABAX8jACEBIAEgA\
+pub(super) const UPPER_CASE: &str = "AGFzbQEAAAABDAJgAX8Bf2ACf38BfgMDAgABBQMBAAEGBwF/AUGACAsHGAMGbWVtb3J5AgAFYWxsb2MAAANydW4AAQp6AjABAX8jACEBIAEgA\
                           GokAAJAIwA/AEEQdE0NAEF/QQEgAEEQdmpAAEcNAEEADwsgAQtHAQJ/AkADQCACIAFPDQEgACACai0AACEDIANB4QBrQRpJBEAgACACaiA\
                           DQSBrOgAACyACQQFqIQIMAAsLIACtQiCGIAGthAs=";
 
 /// A kernel of 207 bytes that turns its input around, byte by byte, in place.
-pub const REVERSE: &str = "AGFzbQEAAAABDAJgAX8Bf2ACf38BfgMDAgABBQMBAAEGBwF/AUGACAsHGAMGbWVtb3J5AgAFYWxsb2MAAANydW4AAQqJAQI1AQJ/IwAhASABIA\
+pub(super) const REVERSE: &str = "AGFzbQEAAAABDAJgAX8Bf2ACf38BfgMDAgABBQMBAAEGBwF/AUGACAsHGAMGbWVtb3J5AgAFYWxsb2MAAANydW4AAQqJAQI1AQJ/IwAhASABIA\
                        BqJAAjAEH//wNqQRB2PwBrIQIgAkEASgRAIAJAAEF/RgRAQQAPCwsgAQtRAQN/IAAhAiAAIAFqQQFrIQMCQANAIAIgA04NASACLQAAIQQgAiAD\
                        LQAAOgAAIAMgBDoAACACQQFqIQIgA0EBayEDDAALCyAArUIghiABrYQL";
 
@@ -163,7 +163,7 @@ pub(super) fn read(fields: &mut Fields, modules: &Modules<'_>) -> Result<Box<dyn
 }
 
 /// A module by base64 or by hash.
-pub fn read_module(fields: &mut Fields, name: &str, modules: &Modules<'_>) -> Result<Known, Refusal> {
+pub(super) fn read_module(fields: &mut Fields, name: &str, modules: &Modules<'_>) -> Result<Known, Refusal> {
     let text = fields.needed_text(name)?;
     if let Ok(hash) = text.parse::<Hash>() {
         let unknown = || {
@@ -173,8 +173,8 @@ pub fn read_module(fields: &mut Fields, name: &str, modules: &Modules<'_>) -> Re
         return (modules.find)(hash).ok_or_else(unknown);
     }
     let bytes = decode(&text, name)?;
-    if bytes.len() > MAX_KERNEL_BYTES {
-        let message = format!("`{name}` has {} bytes; at most {MAX_KERNEL_BYTES} are taken", bytes.len());
+    if bytes.len() > MOST_KERNEL_BYTES {
+        let message = format!("`{name}` has {} bytes; at most {MOST_KERNEL_BYTES} are taken", bytes.len());
         return Err(Refusal::new(Code::TooLarge, message, "build it with optimisation and without debug information"));
     }
     Ok(Known::new(Blob::new(bytes)))
@@ -189,7 +189,7 @@ fn decode(text: &str, name: &str) -> Result<Vec<u8>, Refusal> {
 }
 
 /// An input cut into the parts that calls get.
-pub struct Parts {
+pub(super) struct Parts {
     input: Vec<u8>,
     cut: Cut,
 }
@@ -203,7 +203,7 @@ enum Cut {
 
 /// How an input is cut.
 #[derive(Clone, Copy)]
-pub enum Split {
+pub(super) enum Split {
     /// Not at all.
     None,
     /// Into lines.
@@ -215,7 +215,7 @@ pub enum Split {
 }
 
 /// `split`. It is looked at before the input, which may be long.
-pub fn read_split(fields: &mut Fields) -> Result<Split, Refusal> {
+pub(super) fn read_split(fields: &mut Fields) -> Result<Split, Refusal> {
     let (split, bytes) = fields.numbered_choice("split", &SPLITS)?;
     Ok(match split {
         Split::Bytes(_) => Split::Bytes(bytes),
@@ -227,15 +227,15 @@ pub fn read_split(fields: &mut Fields) -> Result<Split, Refusal> {
 fn read_bytes(fields: &mut Fields, name: &str) -> Result<Option<Vec<u8>>, Refusal> {
     let Some(text) = fields.text(name)? else { return Ok(None) };
     let bytes = decode(&text, name)?;
-    if bytes.len() > MAX_INPUT_BYTES {
-        let message = format!("`{name}` has {} bytes; at most {MAX_INPUT_BYTES} are taken", bytes.len());
+    if bytes.len() > MOST_INPUT_BYTES {
+        let message = format!("`{name}` has {} bytes; at most {MOST_INPUT_BYTES} are taken", bytes.len());
         return Err(Refusal::new(Code::TooLarge, message, "cut it, and send each piece as a job of its own"));
     }
     Ok(Some(bytes))
 }
 
 /// `input`, cut.
-pub fn read_parts(fields: &mut Fields, split: Split) -> Result<Parts, Refusal> {
+pub(super) fn read_parts(fields: &mut Fields, split: Split) -> Result<Parts, Refusal> {
     let input = read_bytes(fields, "input")?.unwrap_or_default();
     let cut = match split {
         Split::None => Cut::Even(input.len().max(1)),
@@ -247,21 +247,21 @@ pub fn read_parts(fields: &mut Fields, split: Split) -> Result<Parts, Refusal> {
     if parts.count() == 0 {
         return Err(Refusal::new(Code::EmptyInput, "`input` has nothing to split", "give at least one line or item"));
     }
-    if parts.count() > MAX_ITEMS {
+    if parts.count() > MOST_ITEMS {
         return Err(too_many_parts());
     }
     Ok(parts)
 }
 
 fn too_many_parts() -> Refusal {
-    let message = format!("`input` has more than {MAX_ITEMS} parts");
+    let message = format!("`input` has more than {MOST_ITEMS} parts");
     Refusal::new(Code::TooLarge, message, "split it into larger parts")
 }
 
 /// Each line with its line end; the last one may have none.
 fn lines(input: &[u8]) -> Result<Vec<(u32, u32)>, Refusal> {
     // What is counted in a moment takes no memory when it is too much.
-    if input.split_inclusive(|byte| *byte == b'\n').count() as u64 > MAX_ITEMS {
+    if input.split_inclusive(|byte| *byte == b'\n').count() as u64 > MOST_ITEMS {
         return Err(too_many_parts());
     }
     let mut start = 0;
@@ -280,7 +280,7 @@ fn json_items(input: &[u8]) -> Result<Vec<(u32, u32)>, Refusal> {
     let text = input_text(input)?;
     let list = serde_json::from_str::<Vec<IgnoredAny>>(text)
         .map_err(|error| invalid(format!("`input` is no JSON list: {error}")))?;
-    if list.len() as u64 > MAX_ITEMS {
+    if list.len() as u64 > MOST_ITEMS {
         return Err(too_many_parts());
     }
     // It is valid, so brackets, commas and quotes alone tell the items.
@@ -366,7 +366,7 @@ fn add_trimmed(input: &[u8], start: usize, end: usize, items: &mut Vec<(u32, u32
 
 impl Parts {
     /// How many; 1 for an input that is not split, even an empty one.
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         match &self.cut {
             Cut::Even(bytes) => self.input.len().div_ceil(*bytes).max(1) as u64,
             Cut::At(parts) => parts.len() as u64,
@@ -385,13 +385,13 @@ impl Parts {
     }
 
     /// One part.
-    pub fn get(&self, part: u64) -> &[u8] {
+    pub(super) fn get(&self, part: u64) -> &[u8] {
         let (start, end) = self.bounds(part);
         self.input.get(start..end).unwrap_or_default()
     }
 
     /// How many parts from `first` on fit one batch.
-    pub fn most_a_batch(&self, first: u64) -> u64 {
+    pub(super) fn most_a_batch(&self, first: u64) -> u64 {
         let from = self.bounds(first).0;
         let fits = |count: u64| self.bounds(first + count - 1).1.saturating_sub(from) <= BATCH_BYTES;
         let (mut least, mut most) = (1, BATCH_CALLS.min(self.count().saturating_sub(first)).max(1));
@@ -451,16 +451,16 @@ impl Plan for Kernel {
 }
 
 /// Refuses more bytes of output than a result can hold.
-pub fn fits_a_result(bytes: usize) -> Result<(), Refusal> {
-    if bytes <= MAX_OUTPUT_BYTES {
+pub(super) fn fits_a_result(bytes: usize) -> Result<(), Refusal> {
+    if bytes <= MOST_OUTPUT_BYTES {
         return Ok(());
     }
-    let message = format!("the output has {bytes} bytes or more; a result holds {} MiB", MAX_OUTPUT_BYTES >> 20);
+    let message = format!("the output has {bytes} bytes or more; a result holds {} MiB", MOST_OUTPUT_BYTES >> 20);
     Err(Refusal::new(Code::TooLarge, message, "split the job, or put less out"))
 }
 
 /// Outputs one after the other, as JSON text in base64.
-pub fn base64_text<'a>(outputs: impl Iterator<Item = &'a [u8]>) -> Result<String, Refusal> {
+pub(super) fn base64_text<'a>(outputs: impl Iterator<Item = &'a [u8]>) -> Result<String, Refusal> {
     let mut whole = Vec::new();
     for output in outputs {
         whole.extend_from_slice(output);

@@ -9,7 +9,7 @@ use super::{
     Modules,
     fields::Fields,
     formulas::{DATA, MAP, REDUCE, WHERE, read_reduce, read_work},
-    limits::{BATCH_BYTES, MAX_RESULT_BYTES},
+    limits::{BATCH_BYTES, MOST_RESULT_BYTES},
     outcome::{Answer, content, failed, foreign, put_value},
     packed::Items,
     range_reduce::merge_partials,
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// What `map` says of itself.
-pub static KIND: Kind = Kind {
+pub(super) static KIND: Kind = Kind {
     name: "map",
     title: text("Map", "Преобразование"),
     about: text(
@@ -62,7 +62,7 @@ pub static KIND: Kind = Kind {
 };
 
 /// What `map_reduce` says of itself.
-pub static REDUCING_KIND: Kind = Kind {
+pub(super) static REDUCING_KIND: Kind = Kind {
     name: "map_reduce",
     title: text("Map and reduce", "Преобразование и свёртка"),
     about: text(
@@ -215,8 +215,8 @@ fn list(done: &Done) -> Result<String, Refusal> {
                 json.push(',');
             }
             put_value(&mut json, value::take(content, &mut at).ok_or_else(foreign)?)?;
-            if json.len() > MAX_RESULT_BYTES {
-                let message = format!("the result has more than {MAX_RESULT_BYTES} bytes");
+            if json.len() > MOST_RESULT_BYTES {
+                let message = format!("the result has more than {MOST_RESULT_BYTES} bytes");
                 return Err(Refusal::new(Code::TooLarge, message, "split the job, or reduce the values"));
             }
         }

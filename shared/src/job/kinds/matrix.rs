@@ -14,7 +14,7 @@ use super::{
     Modules,
     big::Big,
     fields::Fields,
-    limits::MAX_RESULT_BYTES,
+    limits::MOST_RESULT_BYTES,
     outcome::{Answer, content, failed, foreign, put_float, put_integer},
     packed::{Number, Rows},
     schema::{
@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// What it says of itself.
-pub static KIND: Kind = Kind {
+pub(super) static KIND: Kind = Kind {
     name: "matrix",
     title: text("Matrix", "Матрица"),
     about: text(
@@ -210,10 +210,8 @@ fn grid(rows: Rows, by_number: bool) -> Grid {
 impl Matrix {
     fn new(operation: Operation, a: Grid, b: Option<Grid>) -> Self {
         let exact = a.is_whole();
-        let operation = match operation {
-            Operation::Determinant if exact => Operation::DeterminantModulo,
-            other => other,
-        };
+        let operation =
+            if operation == Operation::Determinant && exact { Operation::DeterminantModulo } else { operation };
         let mut common = Vec::new();
         let mut primes = Vec::new();
         let units = match operation {
@@ -449,8 +447,8 @@ fn put_bands<'a>(json: &mut String, bands: impl Iterator<Item = &'a Grid>) -> Re
             }
             first = false;
             put_row(json, band, row);
-            if json.len() > MAX_RESULT_BYTES {
-                let message = format!("the result has more than {MAX_RESULT_BYTES} bytes");
+            if json.len() > MOST_RESULT_BYTES {
+                let message = format!("the result has more than {MOST_RESULT_BYTES} bytes");
                 return Err(Refusal::new(Code::TooLarge, message, "split the matrices into several jobs"));
             }
         }

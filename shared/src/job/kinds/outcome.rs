@@ -6,10 +6,10 @@ use crate::{
 };
 
 /// The largest integer that every JSON reader takes exactly.
-const MAX_PLAIN: i128 = 1 << 53;
+const MOST_PLAIN: i128 = 1 << 53;
 
 /// The content of an output that says "done"; else its failure and where it happened.
-pub fn content(output: &[u8]) -> Result<&[u8], Answer> {
+pub(super) fn content(output: &[u8]) -> Result<&[u8], Answer> {
     match output.split_first() {
         Some((&STATUS_DONE, content)) => Ok(content),
         Some((&STATUS_FAILED, rest)) => {
@@ -26,7 +26,7 @@ pub fn content(output: &[u8]) -> Result<&[u8], Answer> {
 
 /// An output without a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(super) enum Answer {
     /// The kernel's own failure, with the number or item where it happened.
     Failed(Failure, u64),
     /// No output of this kernel: whoever sent it did not run it.
@@ -34,7 +34,7 @@ pub enum Answer {
 }
 
 /// The refusal for an output that this kernel cannot have made. Not the job's fault: another node should try.
-pub fn foreign() -> Refusal {
+pub(super) fn foreign() -> Refusal {
     Refusal::new(
         Code::MergeFailed,
         "a node sent an output that this kernel does not make",
@@ -43,7 +43,7 @@ pub fn foreign() -> Refusal {
 }
 
 /// The refusal for a kernel's own failure at a place (`x = 12`).
-pub fn failed(failure: Failure, place: &str) -> Refusal {
+pub(super) fn failed(failure: Failure, place: &str) -> Refusal {
     let (code, what, hint) = match failure {
         Failure::Overflow => (
             Code::IntegerOverflow,
@@ -82,8 +82,8 @@ pub fn failed(failure: Failure, place: &str) -> Refusal {
 }
 
 /// An integer as JSON: a number while every reader takes it exactly, else a text.
-pub fn put_integer(json: &mut String, value: i128) {
-    let plain = value.unsigned_abs() <= MAX_PLAIN.unsigned_abs();
+pub(super) fn put_integer(json: &mut String, value: i128) {
+    let plain = value.unsigned_abs() <= MOST_PLAIN.unsigned_abs();
     let text = value.to_string();
     if plain {
         json.push_str(&text);
@@ -95,7 +95,7 @@ pub fn put_integer(json: &mut String, value: i128) {
 }
 
 /// A float as JSON: the shortest text that reads back the same; "NaN", "Infinity" and "-Infinity" in quotes.
-pub fn put_float(json: &mut String, value: f64) {
+pub(super) fn put_float(json: &mut String, value: f64) {
     if value.is_finite() {
         json.push_str(
             &serde_json::Number::from_f64(value).map_or_else(|| "null".to_owned(), |number| number.to_string()),
@@ -108,7 +108,7 @@ pub fn put_float(json: &mut String, value: f64) {
 }
 
 /// A value as JSON. A text that is none is of a node that did not run this kernel.
-pub fn put_value(json: &mut String, value: Value) -> Result<(), Refusal> {
+pub(super) fn put_value(json: &mut String, value: Value) -> Result<(), Refusal> {
     match value {
         Value::Bool(value) => json.push_str(if value { "true" } else { "false" }),
         Value::Integer(value) => put_integer(json, value),
@@ -122,7 +122,7 @@ pub fn put_value(json: &mut String, value: Value) -> Result<(), Refusal> {
 }
 
 /// The result of a reduction as JSON; `place` names what was reduced where that fails.
-pub fn reduced(value: Reduced, place: impl Fn() -> String) -> Result<String, Refusal> {
+pub(super) fn reduced(value: Reduced, place: impl Fn() -> String) -> Result<String, Refusal> {
     let mut json = String::new();
     match value {
         Reduced::Nothing => json.push_str("null"),

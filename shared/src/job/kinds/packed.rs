@@ -11,7 +11,7 @@ use serde::{
 use super::{
     fields::cut,
     json::{Row, Scalar, explain},
-    limits::{MAX_CELLS, MAX_ITEM_BYTES, MAX_ITEMS},
+    limits::{MOST_CELLS, MOST_ITEM_BYTES, MOST_ITEMS},
 };
 use crate::{
     exchange::value::{self, Value},
@@ -20,7 +20,7 @@ use crate::{
 
 /// A number as JSON has it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Number {
+pub(super) enum Number {
     /// Written without fraction and exponent.
     Integer(i128),
     /// Written with one.
@@ -29,7 +29,7 @@ pub enum Number {
 
 /// Items of a list, packed as a guest reads them.
 #[derive(Clone, Debug, Default)]
-pub struct Items {
+pub(super) struct Items {
     /// The items' bytes, one after the other.
     pub bytes: Vec<u8>,
     /// Where every [`Items::STRIDE`]th item begins.
@@ -46,10 +46,10 @@ pub struct Items {
 
 impl Items {
     /// Items between two marks.
-    pub const STRIDE: u64 = 64;
+    pub(super) const STRIDE: u64 = 64;
 
     fn add(&mut self, name: &str, item: Scalar) -> Result<(), Refusal> {
-        if self.count == MAX_ITEMS {
+        if self.count == MOST_ITEMS {
             return Err(too_many_items(name));
         }
         if self.count.is_multiple_of(Self::STRIDE) {
@@ -69,8 +69,8 @@ impl Items {
                 }
             },
             Scalar::Text(text) => {
-                if text.len() > MAX_ITEM_BYTES {
-                    let message = format!("`{name}` item {place} has more than {MAX_ITEM_BYTES} bytes");
+                if text.len() > MOST_ITEM_BYTES {
+                    let message = format!("`{name}` item {place} has more than {MOST_ITEM_BYTES} bytes");
                     return Err(Refusal::new(Code::TooLarge, message, "cut it into several items"));
                 }
                 self.first_text.get_or_insert(place);
@@ -86,12 +86,12 @@ impl Items {
     }
 
     /// Where a stride begins in the bytes; their end behind the last one.
-    pub fn mark(&self, stride: u64) -> usize {
+    pub(super) fn mark(&self, stride: u64) -> usize {
         usize::try_from(stride).ok().and_then(|i| self.marks.get(i)).map_or(self.bytes.len(), |mark| *mark as usize)
     }
 
     /// Where an item begins in the bytes.
-    pub fn offset(&self, item: u64) -> usize {
+    pub(super) fn offset(&self, item: u64) -> usize {
         if item >= self.count {
             return self.bytes.len();
         }
@@ -105,7 +105,7 @@ impl Items {
     }
 
     /// An item as JSON text, cut to what fits into a message.
-    pub fn show(&self, item: u64) -> String {
+    pub(super) fn show(&self, item: u64) -> String {
         let mut at = self.offset(item);
         match value::take(&self.bytes, &mut at) {
             Some(Value::Integer(integer)) => integer.to_string(),
@@ -118,7 +118,7 @@ impl Items {
 
 /// A matrix as JSON has it: rows of equal length.
 #[derive(Clone, Debug, Default)]
-pub struct Rows {
+pub(super) struct Rows {
     /// How many rows.
     pub rows: usize,
     /// Numbers in each.
@@ -149,7 +149,7 @@ impl Rows {
             let message = format!("`{name}` row {place} has {} numbers, row 0 has {}", cells.len(), self.columns);
             return Err(Refusal::new(Code::RaggedMatrix, message, "give every row the same length"));
         }
-        if self.cells.len() + cells.len() > MAX_CELLS {
+        if self.cells.len() + cells.len() > MOST_CELLS {
             return Err(too_many_cells(name));
         }
         for (column, cell) in cells.iter().enumerate() {
@@ -165,19 +165,19 @@ impl Rows {
 }
 
 /// More than a list of items may have.
-pub fn too_many_items(name: &str) -> Refusal {
-    let message = format!("`{name}` has more than {MAX_ITEMS} items");
+pub(super) fn too_many_items(name: &str) -> Refusal {
+    let message = format!("`{name}` has more than {MOST_ITEMS} items");
     Refusal::new(Code::TooLarge, message, "split the job, or use a range")
 }
 
 /// More than a matrix may have.
-pub fn too_many_cells(name: &str) -> Refusal {
-    let message = format!("`{name}` has more than {MAX_CELLS} numbers");
+pub(super) fn too_many_cells(name: &str) -> Refusal {
+    let message = format!("`{name}` has more than {MOST_CELLS} numbers");
     Refusal::new(Code::TooLarge, message, "split the matrix into several jobs")
 }
 
 /// A number as it is written; `what` is what it is, for a message.
-pub fn read_number(digits: &str, what: &str) -> Result<Number, Refusal> {
+pub(super) fn read_number(digits: &str, what: &str) -> Result<Number, Refusal> {
     let too_large = |hint| Refusal::new(Code::InvalidNumber, format!("{what} is too large: {digits:.60}"), hint);
     if digits.contains(['.', 'e', 'E']) {
         let float = digits.parse().ok().filter(|float: &f64| float.is_finite());
@@ -187,7 +187,7 @@ pub fn read_number(digits: &str, what: &str) -> Result<Number, Refusal> {
 }
 
 /// What packs the items of a list as they come.
-pub trait Packer: Default {
+pub(super) trait Packer: Default {
     /// What it is a list of.
     type Item: for<'de> Deserialize<'de>;
     /// Takes the next one; `name` is the field's.
@@ -209,7 +209,7 @@ impl Packer for Rows {
 }
 
 /// The list in the field `name` of a job whose JSON is `source`. Reads no further than the list's end, or than what is wrong in it.
-pub fn list<P: Packer>(source: &str, name: &str) -> Result<P, Refusal> {
+pub(super) fn list<P: Packer>(source: &str, name: &str) -> Result<P, Refusal> {
     let mut found = None;
     let read = serde_json::Deserializer::from_str(source).deserialize_map(Finder { name, found: &mut found });
     match (found, read) {

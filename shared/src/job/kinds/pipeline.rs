@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// What it says of itself.
-pub static KIND: Kind = Kind {
+pub(super) static KIND: Kind = Kind {
     name: "pipeline",
     title: text("Pipeline", "Конвейер"),
     about: text(
@@ -166,7 +166,7 @@ impl Plan for Pipeline {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     use serde_json::json;

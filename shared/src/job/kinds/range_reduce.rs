@@ -10,7 +10,7 @@ use super::{
     Modules,
     fields::Fields,
     formulas::{MAP, REDUCE, WHERE, read_reduce, read_work, reduce_name},
-    limits::MAX_RANGE_END,
+    limits::MOST_RANGE_END,
     outcome::{Answer, content, failed, foreign, reduced},
     schema::{Example, Field, Kind, Output, Sample::Typed, Type, text},
 };
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// What it says of itself.
-pub static KIND: Kind = Kind {
+pub(super) static KIND: Kind = Kind {
     name: "range_reduce",
     title: text("Range", "Диапазон"),
     about: text(
@@ -92,7 +92,7 @@ pub static KIND: Kind = Kind {
     },
 };
 
-const END_TYPE: Type = Type::Integer { least: -MAX_RANGE_END, most: MAX_RANGE_END };
+const END_TYPE: Type = Type::Integer { least: -MOST_RANGE_END, most: MOST_RANGE_END };
 
 /// Numbers in one batch where nobody said `chunk_size`; more would outrun any time limit.
 const MOST_A_BATCH: u64 = 1 << 40;
@@ -166,7 +166,7 @@ impl Plan for RangeReduce {
 }
 
 /// One reduction of all parts; `what` names the values of a span where that fails.
-pub fn merge_partials(reduce: Reduce, done: &Done, what: impl Fn(Span) -> String) -> Result<String, Refusal> {
+pub(super) fn merge_partials(reduce: Reduce, done: &Done, what: impl Fn(Span) -> String) -> Result<String, Refusal> {
     let mut whole = Partial::new();
     for output in done.values().flatten() {
         let part = content(output).ok().and_then(|content| Partial::decode(reduce, content)).ok_or_else(foreign)?;

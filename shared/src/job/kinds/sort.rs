@@ -16,7 +16,7 @@ use super::{
     Modules,
     fields::Fields,
     formulas::DATA,
-    limits::{BATCH_BYTES, MAX_RESULT_BYTES},
+    limits::{BATCH_BYTES, MOST_RESULT_BYTES},
     outcome::{foreign, put_value},
     packed::Items,
     schema::{Choice, Example, Field, Kind, Output, Sample::Typed, Type, choice, choices, text},
@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// What it says of itself.
-pub static KIND: Kind = Kind {
+pub(super) static KIND: Kind = Kind {
     name: "sort",
     title: text("Sort", "Сортировка"),
     about: text(
@@ -274,8 +274,8 @@ fn list<'a>(values: impl Iterator<Item = Value<'a>>) -> Result<String, Refusal> 
             json.push(',');
         }
         put_value(&mut json, value)?;
-        if json.len() > MAX_RESULT_BYTES {
-            let message = format!("the result has more than {MAX_RESULT_BYTES} bytes");
+        if json.len() > MOST_RESULT_BYTES {
+            let message = format!("the result has more than {MOST_RESULT_BYTES} bytes");
             return Err(Refusal::new(Code::TooLarge, message, "split the list into several jobs"));
         }
     }
@@ -315,5 +315,5 @@ fn put_key(value: Value, keys: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests;

@@ -2,7 +2,7 @@
 
 /// The known name that is most like the written one, if one is like it at all: another case, a dash for a line, letters
 /// swapped, missing or too many, or only its beginning.
-pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let written = plain(written);
     let length = written.chars().count();
     known
@@ -19,7 +19,7 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
 }
 
 /// `; did you mean …?`, or nothing.
-pub fn question<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub(super) fn question<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(written, known).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 

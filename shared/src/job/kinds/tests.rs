@@ -14,16 +14,16 @@ use crate::{
     units::Span,
 };
 
-pub fn job(source: &str) -> Result<Job, Refusal> {
+pub(super) fn job(source: &str) -> Result<Job, Refusal> {
     read(source, &|_| None)
 }
 
-pub fn result(source: &str) -> Result<String, Refusal> {
+pub(super) fn result(source: &str) -> Result<String, Refusal> {
     run_locally(&job(source)?, &mut WasmiEngine::new(), u64::MAX).map(|run| run.result)
 }
 
 /// The result with the job cut into spans of these lengths (repeated), last span first.
-pub fn result_cut(source: &str, lengths: &[u64]) -> Result<String, Refusal> {
+pub(super) fn result_cut(source: &str, lengths: &[u64]) -> Result<String, Refusal> {
     let job = job(source)?;
     let mut spans = Vec::new();
     let mut start = 0;

@@ -1,4 +1,5 @@
 //! Two memories, and the function that answers with the gas used, on the referee.
+#![expect(clippy::wildcard_enum_match_arm)]
 
 use super::*;
 

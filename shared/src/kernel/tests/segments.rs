@@ -1,4 +1,5 @@
 //! Modules with more data segments than engines take, on the referee.
+#![expect(clippy::wildcard_enum_match_arm)]
 
 use wasm_encoder::{
     CodeSection, ConstExpr, DataCountSection, DataSection, ExportKind, ExportSection, Function, FunctionSection,

@@ -9,7 +9,7 @@ use crate::{
     id::{AttemptId, Hash, NodeId},
     node::{HostOrder, RunId, core::Core},
     wire::{
-        self, Assignment, MAX_BLOB, MAX_CALLS, MAX_INLINE, MAX_OUTPUT, MAX_TIME_MILLIS, Message, Payload, RefuseReason,
+        self, Assignment, MOST_BLOB, MOST_CALLS, MOST_INLINE, MOST_OUTPUT, MOST_TIME, Message, Payload, RefuseReason,
     },
 };
 
@@ -62,18 +62,18 @@ impl Provider {
         }
         let limits = &assignment.limits;
         if limits.memory_bytes > u64::from(self.settings.memory_mib) << 20
-            || limits.output_bytes > MAX_OUTPUT
-            || limits.time_millis > MAX_TIME_MILLIS
+            || limits.output_bytes > MOST_OUTPUT
+            || limits.time_millis > MOST_TIME.0
         {
             return Err(RefuseReason::TooDemanding);
         }
         let tasks = match &assignment.calls {
             Payload::Inline(bytes) => wire::count_calls(bytes).map_err(|_| RefuseReason::Malformed)?,
-            Payload::Blob { len, .. } if *len <= MAX_BLOB => 0,
+            Payload::Blob { len, .. } if *len <= MOST_BLOB => 0,
             Payload::Blob { .. } => return Err(RefuseReason::Malformed),
         };
         let is_none = tasks == 0 && matches!(assignment.calls, Payload::Inline(_));
-        if is_none || tasks > MAX_CALLS || limits.time_millis == 0 {
+        if is_none || tasks > MOST_CALLS || limits.time_millis == 0 {
             return Err(RefuseReason::Malformed);
         }
         let cores = usize::from(self.settings.cores);
@@ -167,12 +167,12 @@ impl Provider {
 
     fn deliver(&mut self, core: &mut Core, key: Key, report: &BatchReport) {
         let Ok(bytes) = wire::encode_report(report) else { return self.refuse(core, key, RefuseReason::Malformed) };
-        if bytes.len() as u64 > MAX_BLOB {
+        if bytes.len() as u64 > MOST_BLOB {
             return self.refuse(core, key, RefuseReason::TooDemanding);
         }
         let Some(attempt) = self.attempts.get_mut(&key) else { return };
         release(core, attempt);
-        let payload = if bytes.len() > MAX_INLINE {
+        let payload = if bytes.len() > MOST_INLINE {
             let (hash, len) = (Hash::of(&bytes), bytes.len() as u64);
             core.blobs.pin(hash, || bytes.into());
             Payload::Blob { hash, len }

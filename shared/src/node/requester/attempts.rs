@@ -19,7 +19,7 @@ use crate::{
     node::{core::Core, provider::explain},
     refusal::{Code, Refusal},
     units::{Gas, Millis, Moment},
-    wire::{self, MAX_BLOB, Message, Payload, RefuseReason},
+    wire::{self, MOST_BLOB, Message, Payload, RefuseReason},
 };
 
 /// Names in one Cancel.
@@ -119,7 +119,7 @@ impl Requester {
                 attempt.state = AttemptState::Delivered;
                 attempt.was_asked = false;
                 attempt.wake(&mut self.candidates, id, core.now);
-                if len > MAX_BLOB || !core.fetch(hash, from) {
+                if len > MOST_BLOB || !core.fetch(hash, from) {
                     let refusal = Refusal::new(Code::Internal, "the output could not be fetched", "");
                     return self.reject(core, id, Ran::default(), Failure::of_node(from, refusal));
                 }

@@ -24,7 +24,7 @@ use crate::{
     },
     refusal::{Code, Refusal},
     units::{Millis, Span},
-    wire::{self, Assignment, Extensions, MAX_BLOB, MAX_CALLS, MAX_INLINE, Message, Offer, Payload, Role},
+    wire::{self, Assignment, Extensions, MOST_BLOB, MOST_CALLS, MOST_INLINE, Message, Offer, Payload, Role},
 };
 
 /// How often a question to a broker is asked anew: usually, and while work waits, fewer than so many nodes are left to
@@ -449,10 +449,10 @@ fn prepare(
     let too_large = |bytes: usize| {
         let (first, last) = (span.start, span.end.saturating_sub(1));
         let message = format!(
-            "the input of units {first} to {last} of {} has {bytes} bytes in {calls} calls; {} MiB and {MAX_CALLS} calls \
+            "the input of units {first} to {last} of {} has {bytes} bytes in {calls} calls; {} MiB and {MOST_CALLS} calls \
              can go to a node",
             entry.units,
-            MAX_BLOB >> 20
+            MOST_BLOB >> 20
         );
         Refusal::new(
             Code::TooLarge,
@@ -461,10 +461,10 @@ fn prepare(
         )
     };
     let bytes = wire::encode_calls(&inputs).map_err(|_| too_large(inputs.iter().map(Vec::len).sum()))?;
-    if bytes.len() as u64 > MAX_BLOB || calls > MAX_CALLS {
+    if bytes.len() as u64 > MOST_BLOB || calls > MOST_CALLS {
         return Err(too_large(bytes.len()));
     }
-    let (payload, blob) = if bytes.len() > MAX_INLINE {
+    let (payload, blob) = if bytes.len() > MOST_INLINE {
         let (hash, len) = (Hash::of(&bytes), bytes.len() as u64);
         (Payload::Blob { hash, len }, Some((hash, bytes)))
     } else {

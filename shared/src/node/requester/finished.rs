@@ -401,7 +401,7 @@ impl Holding {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::{api::Progress, job::JobState, units::Gas};

@@ -153,7 +153,7 @@ impl Requester {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
 

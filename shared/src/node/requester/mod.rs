@@ -647,7 +647,7 @@ fn cut(text: &str, most: usize) -> &str {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
 

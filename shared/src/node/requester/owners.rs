@@ -435,7 +435,7 @@ impl Party {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 

@@ -269,7 +269,7 @@ impl Batch {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::{super::batch::Failure, *};
     use crate::{

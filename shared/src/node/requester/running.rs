@@ -22,7 +22,7 @@ use crate::{
     job::{CallShape, Job, JobState, Outputs, Plan, Policy, Priority, Requirements, metadata::Metadata},
     node::broker::meets,
     units::{Gas, Millis, Moment, Span},
-    wire::{MAX_OUTPUT, Offer},
+    wire::{MOST_OUTPUT, Offer},
 };
 
 /// Gas that a call gets for each second of its timeout, if that is more than the usual limit: several times what the fastest
@@ -178,7 +178,7 @@ impl Running {
         Limits {
             gas: Limits::default().gas.max(Gas(GAS_A_SECOND * u64::from(self.requirements.timeout_seconds))),
             memory_bytes: u64::from(self.requirements.memory_mib) << 20,
-            output_bytes: MAX_OUTPUT,
+            output_bytes: MOST_OUTPUT,
             time_millis: self.timeout().0,
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     id::NodeId,
     job::{CallShape, Feed, Language, Placed, Stage, Stages, in_the_same_places},
     units::{Millis, Span},
-    wire::MAX_CALLS,
+    wire::MOST_CALLS,
 };
 
 /// The stages of a job, in their order.
@@ -245,14 +245,14 @@ impl StageProgress {
         let units = self.paces.batch_units(node, self.open.units(), timeout, self.probe, ramps);
         let calls = match self.placed.stage.shape {
             CallShape::WholeSpan => u64::MAX,
-            CallShape::EachUnit => MAX_CALLS,
+            CallShape::EachUnit => MOST_CALLS,
         };
         self.open.take(units.min(fits(first)).min(self.most_units).min(calls))
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

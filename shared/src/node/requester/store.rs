@@ -6,7 +6,7 @@
 mod before;
 mod restoring;
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
+#[expect(clippy::unwrap_used, clippy::panic)]
 mod tests;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};

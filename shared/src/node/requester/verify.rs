@@ -7,7 +7,7 @@ use crate::{
     job::{Agreement, CallShape, Outputs},
     refusal::{Code, Refusal},
     units::{Gas, Span},
-    wire::MAX_OUTPUT,
+    wire::MOST_OUTPUT,
 };
 
 /// What a report holds, by itself.
@@ -174,7 +174,7 @@ fn explain_trap(trap: Trap, span: Span) -> Refusal {
             "`alloc` must give room for the input, and `run` an output that lies in memory: see docs/kernels.md",
         ),
         Trap::OutputTooLarge => {
-            let message = format!("a call put out more than {} MiB{place}", MAX_OUTPUT >> 20);
+            let message = format!("a call put out more than {} MiB{place}", MOST_OUTPUT >> 20);
             return Refusal::new(trap.code(), message, "put less out, or cut the input into smaller parts");
         }
         Trap::TimedOut => ("the kernel ran over its time", "raise requirements.timeout_seconds, or make tasks smaller"),

@@ -10,7 +10,7 @@ use p2pnet_e2e::{
     relay::Relay,
 };
 use p2pnet_shared::{
-    engine::{CallOutcome, Engine, EngineName, Input, Limits, Trap, WasmiEngine},
+    engine::{CallOutcome, Engine, EngineName, Input, Limits, Prepared, Trap, WasmiEngine},
     id::Hash,
     kernel::{self, Facts},
     units::Gas,
@@ -23,6 +23,7 @@ use self::protocol::{RunRef, Said, SourceRef};
 use crate::Tier;
 
 // The crate it belongs to is for wasm only; its messages are the same everywhere.
+#[expect(unreachable_pub, unnameable_types, reason = "they are for the crate that it belongs to")]
 #[path = "../../../../browser-node/src/pool/protocol.rs"]
 mod protocol;
 
@@ -97,7 +98,8 @@ impl Tab {
 
     /// A new worker, in place of the one before. `ahead` is JavaScript that runs in it first.
     async fn start_worker(&self, ahead: &str) -> Result<()> {
-        let done = Said::Done { run: 0, engine: EngineName::Wasmi, outcomes: Vec::new(), busy_micros: 0 };
+        let (engine, outcomes, prepared) = (EngineName::Wasmi, Vec::new(), Prepared::default());
+        let done = Said::Done { run: 0, engine, outcomes, busy_micros: 0, prepared };
         let tags = [done, Said::Failed { reason: String::new() }, Said::Resting { run: 0, millis: 0 }]
             .map(|said| protocol::encode(&said).and_then(|bytes| bytes.first().copied()));
         let arguments = vec![json!(SHIM), json!(ahead), json!(tags[0]), json!(tags[1]), json!(tags[2])];

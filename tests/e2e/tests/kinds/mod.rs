@@ -6,7 +6,7 @@ use p2pnet_e2e::kernels;
 use serde_json::{Value, json};
 
 /// Jobs and their results.
-pub fn jobs() -> Vec<(Value, Value)> {
+pub(crate) fn jobs() -> Vec<(Value, Value)> {
     let numbers: Vec<i64> = (0..2_000).map(|i| (i * 7_919) % 1_009 - 500).collect();
     let a: Vec<Vec<i64>> =
         (0..40).map(|row| (0..30).map(|column| (row * 31 + column * 17) % 23 - 11).collect()).collect();
@@ -72,7 +72,7 @@ pub fn jobs() -> Vec<(Value, Value)> {
 }
 
 /// Whether a result is what was expected: numbers by value, so that 0.5 and 5e-1 agree, and fractions to twelve digits.
-pub fn same(result: &Value, expected: &Value) -> Result<()> {
+pub(crate) fn same(result: &Value, expected: &Value) -> Result<()> {
     let agree = match (result, expected) {
         (Value::Array(left), Value::Array(right)) => {
             left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right).is_ok())
@@ -87,7 +87,7 @@ pub fn same(result: &Value, expected: &Value) -> Result<()> {
 }
 
 /// How many primes there are, by the sieve of Eratosthenes.
-pub fn primes_up_to(end: u64) -> u64 {
+pub(crate) fn primes_up_to(end: u64) -> u64 {
     let end = usize::try_from(end).unwrap();
     let mut composite = vec![false; end + 1];
     let mut count = 0;
@@ -100,7 +100,7 @@ pub fn primes_up_to(end: u64) -> u64 {
     count
 }
 
-#[allow(clippy::cast_precision_loss)] // the sums are far below 2^53
+// The sums are far below 2^53.
 fn average(numbers: impl Iterator<Item = i64>) -> f64 {
     let (sum, count) = numbers.fold((0, 0), |(sum, count), x| (sum + x, count + 1));
     sum as f64 / f64::from(count)

@@ -184,7 +184,7 @@ async fn run(node: &NodeRuntime, json: &str) -> Result<DryRun, Refusal> {
     node.dry_run(json).await
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // estimates, shown in short
+// Estimates, shown in short.
 fn sample_view(words: Words, sample: &DryRun) -> Html {
     let result = sample.result.as_ref().map(|result| -> String {
         let shown: String = result.chars().take(MOST_RESULT).collect();

@@ -168,7 +168,7 @@ impl Draft {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[expect(clippy::unwrap_used)]
 mod tests {
     use p2pnet_shared::job::kinds::{named, read};
 

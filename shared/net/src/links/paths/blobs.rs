@@ -11,7 +11,7 @@ use super::{
 
 impl Paths {
     /// Our stream of blobs on a connection is open; `false` when we have moved away meanwhile: it is ended at once.
-    pub fn blobs_opened(&mut self, id: ConnectionId) -> bool {
+    pub(crate) fn blobs_opened(&mut self, id: ConnectionId) -> bool {
         let Some(known) = self.known.get_mut(&id) else { return false };
         let stays = known.is_open();
         known.sends_blobs = if stays { Speaking::Open { said: true } } else { Speaking::Ending };
@@ -19,7 +19,7 @@ impl Paths {
     }
 
     /// The first part of a blob came on a connection. [`Order::ReadBlobs`] says when more is read.
-    pub fn blobs_began(&mut self, id: ConnectionId) {
+    pub(crate) fn blobs_began(&mut self, id: ConnectionId) {
         let Some(known) = self.known.get_mut(&id).filter(|known| !known.leaving) else { return };
         if known.hearing == Hearing::Ended && known.blobs == Blobs::None {
             // It was opened too late for any, and only ends.
@@ -32,7 +32,7 @@ impl Paths {
     }
 
     /// A part of a blob came. It is for nobody while the other side does not know of a loss.
-    pub fn blob(&mut self, id: ConnectionId, message: Message) {
+    pub(crate) fn blob(&mut self, id: ConnectionId, message: Message) {
         let Some(known) = self.known.get(&id).filter(|known| !known.leaving) else { return };
         let from = known.made.node;
         if self.between.get(&from).is_some_and(|between| between.active.is_some() && !between.stale) {
@@ -41,7 +41,7 @@ impl Paths {
     }
 
     /// The other side ended its stream of blobs, and we have read it.
-    pub fn blobs_ended(&mut self, id: ConnectionId) {
+    pub(crate) fn blobs_ended(&mut self, id: ConnectionId) {
         let Some(known) = self.known.get_mut(&id).filter(|known| !known.leaving) else { return };
         known.blobs = Blobs::Ended;
         let node = known.made.node;
@@ -51,7 +51,7 @@ impl Paths {
     }
 
     /// The other side has read our stream of blobs to its end.
-    pub fn blobs_acknowledged(&mut self, id: ConnectionId) {
+    pub(crate) fn blobs_acknowledged(&mut self, id: ConnectionId) {
         if let Some(known) = self.known.get_mut(&id)
             && known.sends_blobs == Speaking::Ending
         {

@@ -5,7 +5,7 @@ use p2pnet_shared::{api::Path, id::NodeId, wire::Message};
 
 /// What is to be done.
 #[derive(Debug, PartialEq)]
-pub enum Order {
+pub(crate) enum Order {
     /// Tell the node of a connection on which it can speak.
     Connected {
         /// To whom.
@@ -63,7 +63,7 @@ pub enum Order {
 
 /// How a node begins to speak to another: the mark before its Hello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Beginning {
+pub(crate) struct Beginning {
     /// When it does, in its own milliseconds: each beginning has a larger number than any before.
     pub mine: u64,
     /// Which beginning of the other it has heard of last; 0: none.
@@ -74,7 +74,7 @@ pub struct Beginning {
 
 /// What came first in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum First {
+pub(crate) enum First {
     /// A message: the other side knows no marks.
     Message,
     /// A beginning, which is told next.
@@ -85,7 +85,7 @@ pub enum First {
 
 /// A connection as it was made.
 #[derive(Clone, Debug)]
-pub struct Made {
+pub(crate) struct Made {
     /// To whom.
     pub node: NodeId,
     /// How it runs.

@@ -1,11 +1,12 @@
 //! One end told what happens, step by step; then two ends that tell each other, in every order that chance comes up with.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod two_ends;
 
 use p2pnet_shared::{
     api::Path,
+    units::Millis,
     wire::{Extensions, Role},
 };
 
@@ -318,7 +319,7 @@ fn when_the_new_one_breaks_nothing_remains_of_the_old() {
 
 #[test]
 fn whoever_never_ends_its_old_stream_loses_that_connection_in_time() {
-    let quiet = START + Millis(limits::MOVE_QUIET_MILLIS);
+    let quiet = START + limits::MOVE_QUIET;
     let mut paths = Paths::moving();
     paths.began(START, id(2), First::GoesOn(THEIRS));
     paths.tick(Moment(quiet.0 - 1));
@@ -329,14 +330,14 @@ fn whoever_never_ends_its_old_stream_loses_that_connection_in_time() {
     // Who says something there now and then has longer, but not for ever.
     let mut paths = Paths::moving();
     paths.began(START, id(2), First::GoesOn(THEIRS));
-    let end = START + Millis(limits::MOVE_MILLIS);
+    let end = START + limits::MOVE_TIME;
     let mut now = START;
     while now < end {
         paths.received(now, id(1), Message::Withdraw);
         paths.orders();
         paths.tick(now);
         assert_eq!(paths.orders(), [], "at {now:?}");
-        now = now + Millis(limits::MOVE_QUIET_MILLIS / 2);
+        now = now + Millis(limits::MOVE_QUIET.0 / 2);
     }
     paths.tick(end);
     assert_eq!(paths.orders(), [Order::Close(id(1))]);
@@ -363,9 +364,9 @@ fn what_goes_on_with_an_earlier_life_of_ours_is_dropped_up_to_a_beginning() {
     paths.ready(2, direct(false));
     paths.orders();
     paths.began(START, id(2), First::GoesOn(THEIRS));
-    paths.tick(START + Millis(limits::MOVE_QUIET_MILLIS - 1));
+    paths.tick(START + Millis(limits::MOVE_QUIET.0 - 1));
     assert_eq!(paths.orders(), []);
-    paths.tick(START + Millis(limits::MOVE_QUIET_MILLIS));
+    paths.tick(START + limits::MOVE_QUIET);
     assert_eq!(paths.orders(), [Order::Read(id(2)), gone()]);
 }
 
@@ -513,7 +514,7 @@ fn whoever_tells_of_losses_all_the_time_has_to_connect_anew() {
     assert_eq!(paths.orders(), [Order::Close(id(1)), gone()]);
     paths.announce(START, NODE);
     paths.orders();
-    paths.begins(START + Millis(limits::LOSSES_MILLIS), id(1), first());
+    paths.begins(START + limits::LOSSES_TIME, id(1), first());
     assert_eq!(paths.orders(), [gone()]);
 }
 

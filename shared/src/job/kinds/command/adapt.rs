@@ -32,11 +32,11 @@ const PREFIX: &str = "program.";
 
 /// Sections that are taken over as they are, by number.
 mod section {
-    pub const TABLE: u8 = 4;
-    pub const ELEMENT: u8 = 9;
-    pub const DATA: u8 = 11;
-    pub const DATA_COUNT: u8 = 12;
-    pub const TAG: u8 = 13;
+    pub(super) const TABLE: u8 = 4;
+    pub(super) const ELEMENT: u8 = 9;
+    pub(super) const DATA: u8 = 11;
+    pub(super) const DATA_COUNT: u8 = 12;
+    pub(super) const TAG: u8 = 13;
 }
 
 /// One import of a program.
@@ -78,11 +78,11 @@ fn broken(error: wasmparser::BinaryReaderError) -> Refusal {
 }
 
 fn encoded(error: wasm_encoder::reencode::Error) -> Refusal {
-    match error {
-        Unwritten::ParseError(error) => broken(error),
-        // What can be read and not written again is of a feature that is not taken; its name is in the error.
-        error => invalid(format!("`module` uses what no program may: {error}")),
+    if let Unwritten::ParseError(error) = error {
+        return broken(error);
     }
+    // What can be read and not written again is of a feature that is not taken; its name is in the error.
+    invalid(format!("`module` uses what no program may: {error}"))
 }
 
 /// The kernel that runs a command. Refused is what is no command, imports anything but WASI, or imports a function of
@@ -105,6 +105,7 @@ fn read(command: &[u8]) -> Result<Program<'_>, Refusal> {
 }
 
 impl<'a> Program<'a> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "wasmparser has a section for every proposal")]
     fn take(&mut self, payload: Payload<'a>, command: &'a [u8]) -> Result<(), Refusal> {
         match payload {
             Payload::Version { encoding: Encoding::Component, .. } => {

@@ -15,21 +15,21 @@ use super::{
 };
 
 /// Error numbers of WASI.
-pub mod errno {
-    pub const SUCCESS: i32 = 0;
-    pub const BAD_DESCRIPTOR: i32 = 8;
-    pub const FAULT: i32 = 21;
-    pub const ILLEGAL_BYTES: i32 = 25;
-    pub const INVALID: i32 = 28;
-    pub const NO_SYSTEM_CALL: i32 = 52;
-    pub const NOT_A_DIRECTORY: i32 = 54;
-    pub const NOT_A_SOCKET: i32 = 57;
-    pub const NO_SEEK: i32 = 70;
+pub(super) mod errno {
+    pub(crate) const SUCCESS: i32 = 0;
+    pub(crate) const BAD_DESCRIPTOR: i32 = 8;
+    pub(crate) const FAULT: i32 = 21;
+    pub(crate) const ILLEGAL_BYTES: i32 = 25;
+    pub(crate) const INVALID: i32 = 28;
+    pub(crate) const NO_SYSTEM_CALL: i32 = 52;
+    pub(crate) const NOT_A_DIRECTORY: i32 = 54;
+    pub(crate) const NOT_A_SOCKET: i32 = 57;
+    pub(crate) const NO_SEEK: i32 = 70;
 }
 
 /// Which list of functions an import is from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Edition {
+pub(super) enum Edition {
     /// `wasi_snapshot_preview1`.
     Preview1,
     /// `wasi_unstable`, its forerunner: other layouts of some records.
@@ -40,7 +40,7 @@ pub enum Edition {
 
 impl Edition {
     /// The module that it is imported from.
-    pub fn module(self) -> &'static str {
+    pub(super) fn module(self) -> &'static str {
         match self {
             Edition::Preview1 => "wasi_snapshot_preview1",
             Edition::Unstable => "wasi_unstable",
@@ -51,7 +51,7 @@ impl Edition {
 
 /// A parameter's or result's type.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub(super) enum Word {
     /// 32 bits.
     I,
     /// 64 bits.
@@ -60,7 +60,7 @@ pub enum Word {
 
 impl Word {
     /// As a module writes it.
-    pub fn kind(self) -> Kind {
+    pub(super) fn kind(self) -> Kind {
         match self {
             Word::I => Kind::I32,
             Word::L => Kind::I64,
@@ -69,12 +69,12 @@ impl Word {
 }
 
 /// Whether a function tells the time, or waits.
-pub fn needs_clock(name: &str) -> bool {
+pub(super) fn needs_clock(name: &str) -> bool {
     matches!(name, "clock_time_get" | "poll_oneoff")
 }
 
 /// Parameters and results of a function; `None` if there is none of that name.
-pub fn signature(edition: Edition, name: &str) -> Option<(&'static [Word], &'static [Word])> {
+pub(super) fn signature(edition: Edition, name: &str) -> Option<(&'static [Word], &'static [Word])> {
     use Word::{I, L};
     let parameters: &[Word] = match name {
         _ if edition == Edition::Emscripten => return Some((&[I], &[])),
@@ -119,19 +119,19 @@ pub fn signature(edition: Edition, name: &str) -> Option<(&'static [Word], &'sta
 
 /// Bits of the flags' types.
 mod bits {
-    pub const DESCRIPTOR_FLAGS: i32 = 0x1f;
-    pub const LOOKUP: i32 = 1;
-    pub const OPEN: i32 = 0xf;
-    pub const TIMES: i32 = 0xf;
-    pub const SHUTDOWN: i32 = 3;
-    pub const RECEIVE: i32 = 3;
-    pub const SEND: i32 = 0xffff;
-    pub const RIGHTS: i64 = 0x3fff_ffff;
-    pub const OLD_RIGHTS: i64 = 0x1fff_ffff;
+    pub(super) const DESCRIPTOR_FLAGS: i32 = 0x1f;
+    pub(super) const LOOKUP: i32 = 1;
+    pub(super) const OPEN: i32 = 0xf;
+    pub(super) const TIMES: i32 = 0xf;
+    pub(super) const SHUTDOWN: i32 = 3;
+    pub(super) const RECEIVE: i32 = 3;
+    pub(super) const SEND: i32 = 0xffff;
+    pub(super) const RIGHTS: i64 = 0x3fff_ffff;
+    pub(super) const OLD_RIGHTS: i64 = 0x1fff_ffff;
 }
 
 /// The body of a function that [`signature`] knows.
-pub fn body(edition: Edition, name: &str, frame: Frame) -> Function {
+pub(super) fn body(edition: Edition, name: &str, frame: Frame) -> Function {
     let unstable = edition == Edition::Unstable;
     match name {
         "args_get" => return streams::arguments(frame),
@@ -283,7 +283,7 @@ pub fn body(edition: Edition, name: &str, frame: Frame) -> Function {
 }
 
 /// Instructions that answer an error as soon as something about a parameter is wrong.
-pub struct Guarded<'a> {
+pub(super) struct Guarded<'a> {
     pub sink: InstructionSink<'a>,
     pub frame: Frame,
 }
@@ -294,7 +294,7 @@ impl Guarded<'_> {
     }
 
     /// With a condition on the stack: if it holds, the function answers this.
-    pub fn refuse_if(&mut self, errno: i32) -> &mut Self {
+    pub(super) fn refuse_if(&mut self, errno: i32) -> &mut Self {
         self.sink.if_(BlockType::Empty).i32_const(errno).return_().end();
         self
     }
@@ -331,7 +331,7 @@ impl Guarded<'_> {
     }
 
     /// A parameter that is a descriptor of one of these.
-    pub fn stream(&mut self, parameter: u32, streams: &[Stream]) -> &mut Self {
+    pub(super) fn stream(&mut self, parameter: u32, streams: &[Stream]) -> &mut Self {
         self.sink.i32_const(1);
         for stream in streams {
             self.sink.local_get(parameter).call(self.frame.stream()).i32_const(*stream as i32).i32_ne().i32_and();
@@ -340,7 +340,7 @@ impl Guarded<'_> {
     }
 
     /// A parameter that is the address of so many bytes.
-    pub fn writable(&mut self, parameter: u32, bytes: i64) -> &mut Self {
+    pub(super) fn writable(&mut self, parameter: u32, bytes: i64) -> &mut Self {
         self.sink.local_get(parameter).i64_const(bytes).call(self.frame.fits()).i32_eqz();
         self.refuse_if(errno::FAULT)
     }
@@ -355,7 +355,7 @@ impl Guarded<'_> {
 
     /// Two parameters that are the address and length of a list of buffers. It is copied to the scratch pages, and the
     /// length becomes what is taken of it.
-    pub fn list(&mut self, address: u32, count: u32) -> &mut Self {
+    pub(super) fn list(&mut self, address: u32, count: u32) -> &mut Self {
         self.sink.local_get(address).local_get(count).call(self.frame.vectors()).local_tee(count);
         self.sink.i32_const(-1).i32_eq();
         self.refuse_if(errno::FAULT)

@@ -16,41 +16,41 @@ use wasm_encoder::{BlockType, ConstExpr, Function, InstructionSink, MemArg, MemA
 use crate::kernel::TrapReason;
 
 /// The program's memory.
-pub const PROGRAM: u32 = 0;
+pub(super) const PROGRAM: u32 = 0;
 /// The memory that the program cannot name: input, output, and at its beginning [`SCRATCH_PAGES`] for copies of what a
 /// call names.
-pub const OWN_MEMORY: u32 = 1;
+pub(super) const OWN_MEMORY: u32 = 1;
 /// Pages at the beginning of our memory that calls use as they like.
-pub const SCRATCH_PAGES: u64 = 1;
+pub(super) const SCRATCH_PAGES: u64 = 1;
 
 /// What the clock for people says at the start: 2020-01-01T00:00:00Z, in nanoseconds.
-pub const ORIGIN: i64 = 1_577_836_800_000_000_000;
+pub(super) const ORIGIN: i64 = 1_577_836_800_000_000_000;
 
 /// The exit code of a program that trapped: what a shell shows for an abort.
-pub const ABORTED: u32 = 134;
+pub(super) const ABORTED: u32 = 134;
 /// The exit code of a program that wanted more memory than it may have: what a shell shows where the system ended it.
-pub const OUT_OF_MEMORY: u32 = 137;
+pub(super) const OUT_OF_MEMORY: u32 = 137;
 /// The exit code of a program that recursed too deep: what a shell shows for a bad address.
-pub const STACK_OVERFLOW: u32 = 139;
+pub(super) const STACK_OVERFLOW: u32 = 139;
 /// The exit code of a program that ran out of time or gas: what `timeout` gives.
-pub const TIMED_OUT: u32 = 124;
+pub(super) const TIMED_OUT: u32 = 124;
 /// The exit code of a program that put out more than it may: what a shell shows for a file beyond its bound.
-pub const TOO_LARGE: u32 = 153;
+pub(super) const TOO_LARGE: u32 = 153;
 /// In the length of standard output, which is always shorter: the program did not end by itself.
-pub const TRAPPED: u32 = 1 << 31;
+pub(super) const TRAPPED: u32 = 1 << 31;
 /// Bytes before standard output in the output.
 const HEADER: i32 = 8;
 /// No room is ever made larger than this, and no buffer longer than half of it, so that no sum of ours overflows.
 const MOST_BUFFER: i64 = 0xf000_0000;
 
 /// The output of a run that gave none, with this exit code.
-pub fn instead(exit_code: u32) -> Vec<u8> {
+pub(super) fn instead(exit_code: u32) -> Vec<u8> {
     [exit_code.to_le_bytes(), TRAPPED.to_le_bytes()].concat()
 }
 
 /// What the globals hold, in order.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Cell {
+pub(super) enum Cell {
     /// 0 before `run`, 1 while the program runs or its input is taken, 2 when it has ended.
     State,
     /// The exit code.
@@ -89,7 +89,7 @@ pub enum Cell {
 
 /// What a descriptor can be; 0 is none.
 #[derive(Clone, Copy)]
-pub enum Stream {
+pub(super) enum Stream {
     Input = 1,
     Output = 2,
     Errors = 3,
@@ -101,7 +101,7 @@ const LONGS: u32 = 2;
 const DESCRIPTORS: i32 = Stream::Input as i32 | (Stream::Output as i32) << 2 | (Stream::Errors as i32) << 4;
 
 /// Types and first values of the globals.
-pub fn cells() -> impl Iterator<Item = (ValType, ConstExpr)> {
+pub(super) fn cells() -> impl Iterator<Item = (ValType, ConstExpr)> {
     let integer = |cell| if cell == Cell::Descriptors as u32 { DESCRIPTORS } else { 0 };
     let integers = (0..INTEGERS).map(move |cell| (ValType::I32, ConstExpr::i32_const(integer(cell))));
     integers.chain((0..LONGS).map(|_| (ValType::I64, ConstExpr::i64_const(0))))
@@ -109,7 +109,7 @@ pub fn cells() -> impl Iterator<Item = (ValType, ConstExpr)> {
 
 /// Where the globals and functions that are appended begin.
 #[derive(Clone, Copy)]
-pub struct Frame {
+pub(super) struct Frame {
     globals: u32,
     functions: u32,
 }
@@ -118,73 +118,73 @@ type Own = (&'static [ValType], &'static [ValType], Function);
 
 impl Frame {
     /// After so many globals and functions.
-    pub fn new(globals: u32, functions: u32) -> Self {
+    pub(super) fn new(globals: u32, functions: u32) -> Self {
         Self { globals, functions }
     }
 
     /// The global of a cell.
-    pub fn cell(self, cell: Cell) -> u32 {
+    pub(super) fn cell(self, cell: Cell) -> u32 {
         self.globals + cell as u32
     }
 
     /// `(length) -> address`: room in our memory; 0 if there is none.
-    pub fn room(self) -> u32 {
+    pub(super) fn room(self) -> u32 {
         self.functions
     }
 
     /// `(input, length) -> output`.
-    pub fn run(self) -> u32 {
+    pub(super) fn run(self) -> u32 {
         self.functions + 1
     }
 
     /// `(address, length)`: appends the program's bytes to standard output or standard error.
-    pub fn append(self, stream: Stream) -> u32 {
+    pub(super) fn append(self, stream: Stream) -> u32 {
         self.functions + if matches!(stream, Stream::Errors) { 3 } else { 2 }
     }
 
     /// `(address, length: i64) -> 1` if all of it lies in the program's memory, else 0.
-    pub fn fits(self) -> u32 {
+    pub(super) fn fits(self) -> u32 {
         self.functions + 6
     }
 
     /// `(descriptor) -> Stream`, 0 if it is not open.
-    pub fn stream(self) -> u32 {
+    pub(super) fn stream(self) -> u32 {
         self.functions + 7
     }
 
     /// `(vectors, count) -> count`: copies a list of buffers to the scratch pages, as many as there are at most; -1 if the
     /// list lies outside of the program's memory.
-    pub fn vectors(self) -> u32 {
+    pub(super) fn vectors(self) -> u32 {
         self.functions + 8
     }
 
     /// `(count) -> 1` if all buffers of the list in the scratch pages lie in the program's memory, else 0.
-    pub fn buffers(self) -> u32 {
+    pub(super) fn buffers(self) -> u32 {
         self.functions + 9
     }
 
     /// `(length) -> address`: room for the input.
-    pub fn alloc(self) -> u32 {
+    pub(super) fn alloc(self) -> u32 {
         self.functions + 10
     }
 
     /// See [`RECOVERS`](crate::engine::drive::RECOVERS).
-    pub fn recover(self) -> u32 {
+    pub(super) fn recover(self) -> u32 {
         self.functions + 11
     }
 
     /// See [`TRAP_REASON`](crate::engine::drive::TRAP_REASON).
-    pub fn trap_reason(self) -> u32 {
+    pub(super) fn trap_reason(self) -> u32 {
         self.functions + 12
     }
 
     /// `() -> i64`: nanoseconds since the start. Only if there is a clock.
-    pub fn now(self) -> u32 {
+    pub(super) fn now(self) -> u32 {
         self.functions + 13
     }
 
     /// See [`GAS_USED`](crate::engine::drive::GAS_USED). Only if there is a clock.
-    pub fn gas_used(self) -> u32 {
+    pub(super) fn gas_used(self) -> u32 {
         self.functions + 14
     }
 
@@ -193,7 +193,7 @@ impl Frame {
     }
 
     /// All functions that are appended, in their order.
-    pub fn functions(self, start: Option<u32>, entry: u32, has_clock: bool) -> Vec<Own> {
+    pub(super) fn functions(self, start: Option<u32>, entry: u32, has_clock: bool) -> Vec<Own> {
         const I: ValType = ValType::I32;
         const L: ValType = ValType::I64;
         let output = [Cell::Output, Cell::OutputLength, Cell::OutputRoom].map(|cell| self.cell(cell));
@@ -308,12 +308,12 @@ impl Frame {
 }
 
 /// An access to our memory; it need not be aligned.
-pub fn own(offset: u64) -> MemArg {
+pub(super) fn own(offset: u64) -> MemArg {
     MemArg { offset, align: 0, target: MemArgTarget::Memory(OWN_MEMORY), ordering: None }
 }
 
 /// An access to the program's memory; it need not be aligned.
-pub fn program(offset: u64) -> MemArg {
+pub(super) fn program(offset: u64) -> MemArg {
     MemArg { offset, align: 0, target: MemArgTarget::Memory(PROGRAM), ordering: None }
 }
 
@@ -410,7 +410,7 @@ fn buffers(fits: u32) -> Function {
 
 /// Does something for each buffer of the list in the scratch pages, with its place in a local. `count` is a local with
 /// their number, which becomes the list's end. Label 1 from within leaves the loop.
-pub fn each_vector(sink: &mut InstructionSink, count: u32, place: u32, body: impl FnOnce(&mut InstructionSink)) {
+pub(super) fn each_vector(sink: &mut InstructionSink, count: u32, place: u32, body: impl FnOnce(&mut InstructionSink)) {
     sink.local_get(count).i32_const(VECTOR).i32_mul().local_set(count).i32_const(0).local_set(place);
     sink.block(BlockType::Empty).loop_(BlockType::Empty);
     sink.local_get(place).local_get(count).i32_ge_u().br_if(1);

@@ -56,7 +56,7 @@ pub static KIND: Kind = Kind {
         ),
         Field::optional(
             "args",
-            Type::Texts { most: MAX_ARGUMENT_BYTES },
+            Type::Texts { most: MOST_ARGUMENT_BYTES },
             text("Arguments", "Аргументы"),
             text(
                 "The program's arguments, the same for every part.",
@@ -67,7 +67,7 @@ pub static KIND: Kind = Kind {
         SPLIT,
         Field::optional(
             "ok_exit_codes",
-            Type::Integers { least: 0, most: u32::MAX as i64, longest: MAX_OK_CODES },
+            Type::Integers { least: 0, most: u32::MAX as i64, longest: MOST_OK_CODES },
             text("Exit codes that are no failure", "Коды завершения, которые не считаются ошибкой"),
             text(
                 "Of parts that did not fail, one at least; only 0, if it is left out.",
@@ -129,9 +129,9 @@ pub static KIND: Kind = Kind {
 const SWAP_CASE: &str = "AGFzbQEAAAABDAJgBH9/f38Bf2AAAAJEAhZ3YXNpX3NuYXBzaG90X3ByZXZpZXcxB2ZkX3JlYWQAABZ3YXNpX3NuYXBzaG90X3ByZXZpZXcxCGZkX3dyaXRlAAADAgEBBQMBAAIHEwIGbWVtb3J5AgAGX3N0YXJ0AAIKiwEBiAEBA38CQANAQQBBwAA2AgBBBEGAgAQ2AgBBAEEAQQFBCBAADQFBCCgCAEUNAUHAACEAQcAAQQgoAgBqIQEDQCAALQAAIQIgAkEgckHhAGtBGkkEQCAAIAJBIHM6AAALIABBAWohACAAIAFJDQALQQRBCCgCADYCAEEBQQBBAUEMEAENAQwACwsL";
 
 /// Bytes of all arguments together.
-const MAX_ARGUMENT_BYTES: usize = 64 << 10;
+const MOST_ARGUMENT_BYTES: usize = 64 << 10;
 /// Exit codes that a job may count as good.
-const MAX_OK_CODES: usize = 256;
+const MOST_OK_CODES: usize = 256;
 
 struct Command {
     module: Blob,
@@ -178,8 +178,8 @@ pub fn arguments(given: &[String]) -> Result<Vec<u8>, Refusal> {
         bytes.extend_from_slice(argument.as_bytes());
         bytes.push(0);
     }
-    if bytes.len() > MAX_ARGUMENT_BYTES {
-        let message = format!("`args` has more than {MAX_ARGUMENT_BYTES} bytes");
+    if bytes.len() > MOST_ARGUMENT_BYTES {
+        let message = format!("`args` has more than {MOST_ARGUMENT_BYTES} bytes");
         return Err(Refusal::new(Code::TooLarge, message, "pass long data as input"));
     }
     let mut common = Vec::with_capacity(bytes.len() + 8);

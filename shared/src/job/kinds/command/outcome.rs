@@ -22,27 +22,30 @@ use crate::refusal::{Code, Refusal};
 /// Characters of an output in a reason, and of a part's standard error in `failed`: the last ones.
 const SHOWN: usize = 400;
 /// Bytes of standard error in a result: half of them from its beginning, half from its end.
-const MAX_ERRORS: usize = 1 << 20;
+const MOST_ERRORS: usize = 1 << 20;
 /// Parts that `failed` names.
-const MAX_FAILED: u64 = 1_000;
+const MOST_FAILED: u64 = 1_000;
 /// Exit codes that are counted apart; further ones are counted as `other`.
-const MAX_CODES: usize = 100;
+const MOST_CODES: usize = 100;
 
 /// The result as JSON text. `runs` gives every part's number and run in the input's order; `ok` are good exit codes.
-pub fn result<'a, R: Iterator<Item = (u64, Ended<'a>)>>(runs: impl Fn() -> R, ok: &[u32]) -> Result<String, Refusal> {
+pub(super) fn result<'a, R: Iterator<Item = (u64, Ended<'a>)>>(
+    runs: impl Fn() -> R,
+    ok: &[u32],
+) -> Result<String, Refusal> {
     let output = base64_text(runs().map(|(_, run)| run.output))?;
     let (mut errors, mut codes, mut failed, mut failures) = (Ends::default(), BTreeMap::new(), Vec::new(), 0u64);
     let mut others = 0u64;
     for (part, run) in runs() {
         errors.add(run.errors);
-        if codes.len() < MAX_CODES || codes.contains_key(&run.exit_code) {
+        if codes.len() < MOST_CODES || codes.contains_key(&run.exit_code) {
             *codes.entry(run.exit_code).or_insert(0u64) += 1;
         } else {
             others += 1;
         }
         if !is_good(&run, ok) {
             failures += 1;
-            if failures <= MAX_FAILED {
+            if failures <= MOST_FAILED {
                 failed.push(failed_part(part, &run));
             }
         }
@@ -90,12 +93,12 @@ fn failed_part(part: u64, run: &Ended<'_>) -> Value {
 }
 
 /// How many parts failed.
-pub fn failures<'a>(runs: impl Iterator<Item = (u64, Ended<'a>)>, ok: &[u32]) -> u64 {
+pub(super) fn failures<'a>(runs: impl Iterator<Item = (u64, Ended<'a>)>, ok: &[u32]) -> u64 {
     runs.filter(|(_, run)| !is_good(run, ok)).count() as u64
 }
 
 /// Why the job failed, if all of its parts did.
-pub fn failure<'a>(mut runs: impl Iterator<Item = (u64, Ended<'a>)>, ok: &[u32]) -> Option<Refusal> {
+pub(super) fn failure<'a>(mut runs: impl Iterator<Item = (u64, Ended<'a>)>, ok: &[u32]) -> Option<Refusal> {
     let (part, first) = runs.next().filter(|(_, run)| !is_good(run, ok))?;
     let mut all = 1u64;
     for (_, run) in runs {
@@ -193,7 +196,7 @@ struct Ends {
 
 impl Ends {
     fn add(&mut self, piece: &[u8]) {
-        const HALF: usize = MAX_ERRORS / 2;
+        const HALF: usize = MOST_ERRORS / 2;
         let fits = piece.len().min(HALF - self.first.len());
         let (first, rest) = piece.split_at_checked(fits).unwrap_or_default();
         self.first.extend_from_slice(first);
@@ -212,7 +215,7 @@ impl Ends {
 
     /// All of it, or both ends and a word about what was between. No character is cut.
     fn whole(mut self) -> Kept {
-        self.shorten(MAX_ERRORS / 2);
+        self.shorten(MOST_ERRORS / 2);
         let mut whole = self.first;
         let mut left_out = self.left_out;
         if left_out > 0 {
@@ -261,7 +264,7 @@ fn is_inside(byte: u8) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::expect_used)]
+#[expect(clippy::expect_used)]
 mod tests {
     use super::*;
 
@@ -278,14 +281,14 @@ mod tests {
     #[test]
     fn what_fits_is_kept_byte_for_byte() {
         assert_eq!(whole(&[b"\xff\x80", b"\xc3"]), b"\xff\x80\xc3");
-        let all = vec![0x80; MAX_ERRORS];
-        assert_eq!(whole(&[&all[..MAX_ERRORS / 2 - 1], &all[..MAX_ERRORS / 2 + 1]]), all);
+        let all = vec![0x80; MOST_ERRORS];
+        assert_eq!(whole(&[&all[..MOST_ERRORS / 2 - 1], &all[..MOST_ERRORS / 2 + 1]]), all);
     }
 
     #[test]
     fn what_is_left_out_never_cuts_a_character() {
         for shift in 0..4 {
-            let text = "x".repeat(shift) + &"ж€𝄞".repeat(MAX_ERRORS / 4);
+            let text = "x".repeat(shift) + &"ж€𝄞".repeat(MOST_ERRORS / 4);
             let Kept { bytes: kept, left_out } = kept(&[text.as_bytes()]);
             let kept = std::str::from_utf8(&kept).expect("text stays text");
             let (first, rest) = kept.split_once("\n[… ").expect("a word about it");
@@ -293,7 +296,7 @@ mod tests {
             assert!(text.starts_with(first) && text.ends_with(last));
             assert_eq!(count.parse::<usize>(), Ok(text.len() - first.len() - last.len()));
             assert_eq!(count, left_out.to_string(), "the text and `stderr_left_out` say the same");
-            assert!(first.len() > MAX_ERRORS / 2 - 4 && last.len() > MAX_ERRORS / 2 - 4);
+            assert!(first.len() > MOST_ERRORS / 2 - 4 && last.len() > MOST_ERRORS / 2 - 4);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Clocks: 0 tells people's time, the others count from the start.
-pub const CLOCKS: i32 = 4;
+pub(super) const CLOCKS: i32 = 4;
 /// Subscriptions in one call.
 const MOST_SUBSCRIPTIONS: i32 = 1024;
 /// Nanoseconds that all waits together move the clock by at most: 146 years, so that no clock overflows.
@@ -19,7 +19,7 @@ const EVENT: i32 = 32;
 
 /// Where the fields of a subscription are.
 #[derive(Clone, Copy)]
-pub struct Layout {
+pub(super) struct Layout {
     bytes: i32,
     clock: u64,
     timeout: u64,
@@ -27,9 +27,9 @@ pub struct Layout {
 }
 
 /// Of `wasi_snapshot_preview1`.
-pub const PREVIEW1: Layout = Layout { bytes: 48, clock: 16, timeout: 24, flags: 40 };
+pub(super) const PREVIEW1: Layout = Layout { bytes: 48, clock: 16, timeout: 24, flags: 40 };
 /// Of `wasi_unstable`, where the clock has a name before it.
-pub const UNSTABLE: Layout = Layout { bytes: 56, clock: 24, timeout: 32, flags: 48 };
+pub(super) const UNSTABLE: Layout = Layout { bytes: 56, clock: 24, timeout: 32, flags: 48 };
 
 /// Where the kind of a subscription or event is, and the descriptor of a subscription.
 const KIND: u64 = 8;
@@ -40,14 +40,14 @@ const BYTES: u64 = 16;
 const FLAGS: u64 = 24;
 
 /// Leaves what a clock says.
-pub fn time(sink: &mut InstructionSink, frame: Frame, clock: impl FnOnce(&mut InstructionSink)) {
+pub(super) fn time(sink: &mut InstructionSink, frame: Frame, clock: impl FnOnce(&mut InstructionSink)) {
     sink.call(frame.now()).i64_const(0).i64_const(ORIGIN);
     clock(sink);
     sink.select().i64_add();
 }
 
 /// `(subscriptions, events, count, answer)`
-pub fn poll(frame: Frame, layout: Layout) -> Function {
+pub(super) fn poll(frame: Frame, layout: Layout) -> Function {
     const SUBSCRIPTIONS: u32 = 0;
     const EVENTS: u32 = 1;
     const COUNT: u32 = 2;

@@ -16,7 +16,7 @@ const PLACE: u32 = 5;
 const STEP: u32 = 6;
 
 /// `(descriptor, list, count, answer)`: fills the buffers in their order, as far as the input reaches.
-pub fn read(frame: Frame) -> Function {
+pub(super) fn read(frame: Frame) -> Function {
     let (start, end) = (frame.cell(Cell::InputStart), frame.cell(Cell::InputEnd));
     transfer(frame, &[Stream::Input], |sink| {
         // The smaller of what is wanted and what is left.
@@ -30,7 +30,7 @@ pub fn read(frame: Frame) -> Function {
 }
 
 /// `(descriptor, list, count, answer)`: puts the buffers out in their order. Their sum is what the answer can say.
-pub fn write(frame: Frame) -> Function {
+pub(super) fn write(frame: Frame) -> Function {
     transfer(frame, &[Stream::Output, Stream::Errors], |sink| {
         sink.local_get(DONE).local_get(PLACE).i32_load(own(4)).local_tee(STEP).i32_add();
         sink.local_get(DONE).i32_lt_u().br_if(1);
@@ -55,7 +55,7 @@ fn transfer(frame: Frame, streams: &[Stream], step: impl FnOnce(&mut Instruction
 }
 
 /// `(addresses, bytes)`: copies the arguments, then walks them for their addresses.
-pub fn arguments(frame: Frame) -> Function {
+pub(super) fn arguments(frame: Frame) -> Function {
     const LEFT: u32 = 2;
     const PLACE: u32 = 3;
     const SHIFT: u32 = 4;
@@ -82,7 +82,7 @@ pub fn arguments(frame: Frame) -> Function {
 }
 
 /// `(address, length)`: xorshift64* (S. Vigna, "An experimental exploration of Marsaglia's xorshift generators").
-pub fn random(frame: Frame) -> Function {
+pub(super) fn random(frame: Frame) -> Function {
     let state = frame.cell(Cell::Random);
     let mut function = Function::new([]);
     let mut guarded = Guarded { sink: function.instructions(), frame };

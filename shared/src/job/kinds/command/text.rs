@@ -5,11 +5,11 @@ use wasm_encoder::{BlockType, InstructionSink, ValType};
 use super::frame::program;
 
 /// How many locals [`is_broken`] uses.
-pub const LOCALS: u32 = 4;
+pub(super) const LOCALS: u32 = 4;
 
 /// Leaves 1 if the bytes at an address, all of which lie in memory, are no text in UTF-8, else 0. The locals that hold
 /// address and length are used up.
-pub fn is_broken(sink: &mut InstructionSink, address: u32, length: u32, locals: u32) {
+pub(super) fn is_broken(sink: &mut InstructionSink, address: u32, length: u32, locals: u32) {
     // Bytes that belong to the first one, how many of them are left, the character, a byte.
     let [more, left, character, byte] = [0, 1, 2, 3].map(|local| locals + local);
     let next = |sink: &mut InstructionSink| {

@@ -8,7 +8,7 @@ use wasm_encoder::{
 };
 
 /// Bytes before the offsets in an input: the order and how many items there are.
-pub const HEAD: usize = 5;
+pub(super) const HEAD: usize = 5;
 
 /// Functions of the kernel.
 const ALLOC: u32 = 0;
@@ -20,7 +20,7 @@ const KEY_BYTES: u32 = 2;
 const SIGN: u32 = 3;
 
 /// The module.
-pub fn emit() -> Vec<u8> {
+pub(super) fn emit() -> Vec<u8> {
     let (int, long) = (ValType::I32, ValType::I64);
     let mut types = TypeSection::new();
     types.ty().function([int], [int]);

@@ -106,7 +106,7 @@ impl Requester {
     }
 }
 
-fn read_span(key: StoreKey, record: &[u8]) -> Result<SpanRecord, Unread> {
+pub(super) fn read_span(key: StoreKey, record: &[u8]) -> Result<SpanRecord, Unread> {
     postcard::from_bytes(open(key, SPAN_VERSION, record)?.body).map_err(|_| Unread::Damaged)
 }
 

@@ -1,4 +1,7 @@
 //! What becomes of records that are sound, damaged, of a later version, or of before.
+#![expect(clippy::wildcard_enum_match_arm)]
+
+mod golden;
 
 use std::collections::BTreeMap;
 
@@ -16,7 +19,11 @@ const OWNER: OwnerId = OwnerId([7; 16]);
 type Records = BTreeMap<StoreKey, Vec<u8>>;
 
 fn node() -> Node {
-    Node::new(NodeConfig {
+    Node::new(config())
+}
+
+fn config() -> NodeConfig {
+    NodeConfig {
         me: NodeId([1; 32]),
         role: Role::Client,
         agent: String::new(),
@@ -24,7 +31,7 @@ fn node() -> Node {
         keep: Keep { age: Millis(1 << 40), ..Keep::default() },
         can_rest: true,
         rewrite: crate::kernel::REWRITE_VERSION,
-    })
+    }
 }
 
 fn id(number: u8) -> JobId {

@@ -1,6 +1,7 @@
 //! Two ends and the connections between them, in an order that chance makes: each end hears of everything late, readers
 //! and writers run at their own pace, connections come and die at any moment. What the two nodes hear of each other is
 //! checked against what was said.
+#![expect(clippy::wildcard_enum_match_arm)]
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -441,7 +442,7 @@ impl World {
                 self.take(step);
             } else if patience > 0 {
                 patience -= 1;
-                self.now += limits::MOVE_QUIET_MILLIS;
+                self.now += limits::MOVE_QUIET.0;
                 for end in &mut self.ends {
                     end.paths.tick(Moment(self.now));
                 }
