@@ -120,6 +120,7 @@ pub(super) const UNNAMED: &[(&str, &str, &str)] = &[
     ("browser-node/", "log", "only to leave its words out of the page"),
     ("browser-node/", "tracing", "only to leave its words out of the page"),
     ("kernels/formula_text/", "libm", "for the sources of `kernels/formula`, which it is made of too"),
+    ("tests/differential/", "postcard", "for the words of a tab's workers, whose source is browser-node's"),
     ("relay/", "sqlx-sqlite", "only for migrations, which sqlx itself has for all databases or none"),
 ];
 
