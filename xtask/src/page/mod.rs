@@ -53,8 +53,9 @@ pub(crate) fn build() -> Result<()> {
     }
     step("fetching crates", cargo().args(["fetch", "--locked", "--quiet"]))?;
     let programs = programs("building the page", &["-p", PAGE, "-p", "p2pnet-browser", "--bins"])?;
-    // Beside its place until it is whole: a relay in debug mode hands out what lies there.
-    let stage = workspace::target_dir().join("page");
+    // Beside its place until it is whole: a relay in debug mode hands out what lies there. Not in `target/page`, which is cargo's
+    // own for this profile: emptied, it would have all of the page compiled anew each time.
+    let stage = workspace::target_dir().join("xtask-page");
     assemble::page(&stage, &programs)?;
     let weight = weight::compress(&stage)?;
     if dist.exists() {
