@@ -145,7 +145,7 @@ mod tests {
             lines[0]
         );
         assert!(
-            lines[1].ends_with("1s ago     count(x) · x = 1…1000000000 · is_prime(x) and x …  no such luck"),
+            lines[1].ends_with("1s ago     count(x) · x = 1…1000000000 · is_prime(x) and x…  no such luck"),
             "{}",
             lines[1]
         );
