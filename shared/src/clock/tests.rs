@@ -160,14 +160,19 @@ type Records = BTreeMap<StoreKey, Vec<u8>>;
 
 fn saved(node: &mut Node, records: &mut Records) {
     while let Some(effect) = node.poll_effect() {
-        let (Effect::Host(HostOrder::Change(changes)) | Effect::Host(HostOrder::Keep { changes, .. })) = effect else {
-            continue;
+        let (changes, token) = match effect {
+            Effect::Host(HostOrder::Change(changes)) => (changes, None),
+            Effect::Host(HostOrder::Keep { token, changes }) => (changes, Some(token)),
+            Effect::Host(_) | Effect::Network(_) | Effect::Tell(_) => continue,
         };
         for (key, record) in changes {
             match record {
                 Some(record) => _ = records.insert(key, record),
                 None => _ = records.remove(&key),
             }
+        }
+        if let Some(token) = token {
+            node.handle(Moment(0), Input::Kept { token }); // at once: its time does not go back
         }
     }
 }

@@ -118,6 +118,7 @@ impl Bench {
                     Effect::Host(HostOrder::Merge { job, merge }) => {
                         inputs.push(Input::Merged { job, merged: merge.run() })
                     }
+                    Effect::Host(HostOrder::Keep { token, .. }) => inputs.push(Input::Kept { token }),
                     Effect::Network(NetworkOrder::Hang { node, .. }) => did.push(Did::HungUp(node)),
                     _ => {}
                 }

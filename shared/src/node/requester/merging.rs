@@ -158,9 +158,13 @@ mod tests {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
 
     use crate::{
+        api::JobSummary,
         id::{Holder, JobId, OwnerId},
         job::{JobState, kinds},
-        node::{Effect, HostOrder, Input, Merge, Merged, Node, requester::tests::node},
+        node::{
+            Effect, HostOrder, Input, Merge, Merged, Node,
+            requester::tests::{keep_all, node},
+        },
         refusal::Code,
         units::{Moment, Span},
     };
@@ -205,8 +209,14 @@ mod tests {
         merges.iter().map(|(job, _)| *job).collect()
     }
 
-    fn state(node: &Node, id: JobId) -> JobState {
-        node.summary(id).unwrap().state
+    /// What is shown of a job once all is kept that was to be.
+    fn summary(node: &mut Node, id: JobId) -> JobSummary {
+        keep_all(node);
+        node.summary(id).unwrap()
+    }
+
+    fn state(node: &mut Node, id: JobId) -> JobState {
+        summary(node, id).state
     }
 
     #[test]
@@ -216,14 +226,14 @@ mod tests {
         let jobs: Vec<JobId> = (0..4).map(|number| submit(&mut node, number, one)).collect();
         let his = submit(&mut node, 9, other);
         complete(&mut node, jobs[0], 1_000);
-        assert_eq!(state(&node, jobs[0]), JobState::Completed);
+        assert_eq!(state(&mut node, jobs[0]), JobState::Completed);
         for id in &jobs[1..] {
             complete(&mut node, *id, 200_000);
         }
         complete(&mut node, his, 200_000);
         let out = merges(&mut node);
         assert_eq!(ids(&out), [jobs[1], his], "neither network waits for the other");
-        assert_eq!([jobs[1], jobs[2], his].map(|id| state(&node, id)), [JobState::Verifying; 3]);
+        assert_eq!([jobs[1], jobs[2], his].map(|id| state(&mut node, id)), [JobState::Verifying; 3]);
         // One that waits is stopped, then the one that is out.
         node.handle(Moment(2), Input::Cancelled { id: jobs[2] });
         node.handle(Moment(2), Input::Cancelled { id: jobs[1] });
@@ -233,11 +243,11 @@ mod tests {
         node.handle(Moment(3), Input::Merged { job, merged: merge.run() });
         let next = merges(&mut node);
         assert_eq!(ids(&next), [jobs[3]]);
-        assert_eq!(state(&node, jobs[1]), JobState::Cancelled);
+        assert_eq!(state(&mut node, jobs[1]), JobState::Cancelled);
         for (job, merge) in out.chain(next) {
             node.handle(Moment(4), Input::Merged { job, merged: merge.run() });
         }
-        assert_eq!([jobs[3], his].map(|id| state(&node, id)), [JobState::Completed; 2]);
+        assert_eq!([jobs[3], his].map(|id| state(&mut node, id)), [JobState::Completed; 2]);
         assert!(node.requester.merges.out.is_empty() && node.requester.merges.waiting.is_empty());
         assert_eq!(node.audit(), Ok(()));
     }
@@ -259,8 +269,8 @@ mod tests {
         // In base64 they are a third larger.
         let mine: Vec<JobId> = (0..3).map(|number| end(&mut node, number, one, 3 << 19)).collect();
         let large = end(&mut node, 3, other, 5 << 20);
-        assert!(mine.iter().all(|id| state(&node, *id) == JobState::Completed));
-        let error = node.summary(large).unwrap().error.unwrap();
+        assert!(mine.iter().all(|id| state(&mut node, *id) == JobState::Completed));
+        let error = summary(&mut node, large).error.unwrap();
         assert!(error.code == Code::TooLarge && error.message.contains("7 MiB"), "{}", error.message);
         let no_result = node.result(large).unwrap_err();
         assert!(
@@ -268,16 +278,16 @@ mod tests {
             "{no_result:?}"
         );
         let fits = end(&mut node, 4, other, 1 << 20);
-        assert_eq!(state(&node, fits), JobState::Completed);
+        assert_eq!(state(&mut node, fits), JobState::Completed);
         // Alone, too, one that is larger than all that is kept.
         let beyond = end(&mut node, 5, other, 7 << 20);
-        assert_eq!(node.summary(beyond).unwrap().error.unwrap().code, Code::TooLarge);
+        assert_eq!(summary(&mut node, beyond).error.unwrap().code, Code::TooLarge);
         assert!(
             mine.iter().chain([&fits]).all(|id| node.result(*id).is_ok()),
             "nobody gives for what does not fit anyway"
         );
         node.handle(Moment(3), Input::Tick);
-        assert_eq!(node.summary(beyond).unwrap().state, JobState::Failed, "its line stays");
+        assert_eq!(summary(&mut node, beyond).state, JobState::Failed, "its line stays");
     }
 
     #[test]
@@ -291,9 +301,9 @@ mod tests {
             entry.gathered.weigh(300 << 20);
             complete(&mut node, *id, 1_000);
         }
-        let states: Vec<JobState> = jobs.iter().map(|id| state(&node, *id)).collect();
+        let states: Vec<JobState> = jobs.iter().map(|id| state(&mut node, *id)).collect();
         assert_eq!(states.iter().filter(|state| **state == JobState::Verifying).count(), 3, "{states:?}");
-        let error = jobs.iter().find_map(|id| node.summary(*id).unwrap().error).unwrap();
+        let error = jobs.iter().find_map(|id| summary(&mut node, *id).error).unwrap();
         assert!(error.code == Code::TooLarge && error.message.contains("768 MiB together"), "{}", error.message);
         let mut seen = 0;
         loop {
@@ -301,7 +311,7 @@ mod tests {
             assert!(out.len() <= 1, "of a network one is out");
             let Some((job, merge)) = out.into_iter().next() else { break };
             node.handle(Moment(3), Input::Merged { job, merged: merge.run() });
-            assert_eq!(state(&node, job), JobState::Completed);
+            assert_eq!(state(&mut node, job), JobState::Completed);
             assert_eq!(node.audit(), Ok(()));
             seen += 1;
         }
@@ -326,13 +336,13 @@ mod tests {
             }
             node.requester.go_on(&mut node.core);
             assert_eq!(node.audit(), Ok(()));
-            let states = jobs.map(|id| state(&node, id));
+            let states = jobs.map(|id| state(&mut node, id));
             assert_eq!(states, [JobState::Verifying, JobState::Verifying, JobState::Queued], "{names:?}");
             while let Some((job, merge)) = merges(&mut node).pop() {
                 node.handle(Moment(3), Input::Merged { job, merged: merge.run() });
                 assert_eq!(node.audit(), Ok(()));
             }
-            assert_eq!([jobs[0], jobs[1]].map(|id| state(&node, id)), [JobState::Completed; 2]);
+            assert_eq!([jobs[0], jobs[1]].map(|id| state(&mut node, id)), [JobState::Completed; 2]);
         }
     }
 
@@ -346,9 +356,9 @@ mod tests {
         }
         let (job, _) = merges(&mut node).remove(0);
         node.handle(Moment(2), Input::Merged { job, merged: Merged::broken() });
-        assert_eq!(node.summary(job).unwrap().error.unwrap().code, Code::Internal);
+        assert_eq!(summary(&mut node, job).error.unwrap().code, Code::Internal);
         let (job, merge) = merges(&mut node).remove(0);
         node.handle(Moment(3), Input::Merged { job, merged: merge.run() });
-        assert_eq!(state(&node, job), JobState::Completed);
+        assert_eq!(state(&mut node, job), JobState::Completed);
     }
 }

@@ -675,6 +675,11 @@ mod tests {
         })
     }
 
+    /// The host has kept all that it was told to.
+    pub(in crate::node::requester) fn keep_all(node: &mut Node) {
+        node.requester.keep_all(&mut node.core);
+    }
+
     fn submit(node: &mut Node, number: u8, holder: Holder) -> JobId {
         let mut job = kinds::read(r#"{"kind":"map","data":[1,2],"map":"x"}"#, &|_| None).unwrap();
         job.holder = holder;
@@ -687,6 +692,7 @@ mod tests {
     fn gather(node: &mut Node, id: JobId, mib: u64) {
         node.requester.jobs.get_mut(&id).unwrap().gathered.weigh(mib << 20);
         node.requester.check_done(&mut node.core, id);
+        keep_all(node);
         assert_eq!(node.audit(), Ok(()));
     }
 

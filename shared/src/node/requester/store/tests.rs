@@ -179,11 +179,11 @@ fn a_job_that_is_not_read_any_more_fails_at_the_start_and_stays_for_as_long_as_o
     let refusal = Refusal::new(Code::OutOfMemory, "it begins with more than it may use", "ask for more");
     node.restore(LONG_AFTER, records.clone(), &|_, _| Err(refusal.clone()));
     assert_eq!(node.not_resumed(), [(id(1), refusal.clone())]);
+    let mut records = Records::from_iter(records);
+    carry_out(&mut node, &mut records);
     let summary = node.summary(id(1)).unwrap();
     assert_eq!((summary.state, summary.finished_at), (JobState::Failed, Some(LONG_AFTER)));
     assert_eq!(summary.error, Some(refusal));
-    let mut records = Records::from_iter(records);
-    carry_out(&mut node, &mut records);
     assert_eq!(records.keys().copied().collect::<Vec<_>>(), [StoreKey::Over(id(1)), StoreKey::Finished(id(1))]);
     node.handle(LONG_AFTER + Millis((1 << 40) - 1), Input::Tick);
     assert!(node.summary(id(1)).is_some());
