@@ -158,10 +158,12 @@ fn cancel_stops_the_donors_at_once() {
         donors.iter().all(|donor| !world.node(*donor).network().provider.running.is_empty())
     }));
     world.input(me, Input::Cancelled { id: job });
-    assert_eq!(world.job(me, job).summary.state, JobState::Cancelled);
+    assert_eq!(world.node(me).has_ended(job), Some(true));
     assert!(world.run_until(Millis(100), |world| {
-        donors.iter().all(|donor| world.node(*donor).network().provider.running.is_empty())
+        let is_idle = |donor: &usize| world.node(*donor).network().provider.running.is_empty();
+        donors.iter().all(is_idle) && world.is_over(me, job)
     }));
+    assert_eq!(world.job(me, job).summary.state, JobState::Cancelled);
     let refusal = why_no_result(&world, me, job);
     assert_eq!((refusal.code, refusal.hint.as_str()), (Code::NoResult, "submit it again"));
     world.input(me, Input::Removed { id: job });
@@ -392,7 +394,7 @@ fn a_node_takes_only_so_many_jobs_of_one_owner() {
         "and that refuses nobody else"
     );
     let refused = world.submit(me, plan::sum(1_000));
-    assert_eq!(world.job(me, refused).summary.state, JobState::Failed);
+    assert_eq!(world.node(me).has_ended(refused), Some(true));
     world.input(me, Input::Cancelled { id: first });
     assert!(world.node(me).may_submit(mine, 100).is_ok());
     assert_eq!(world.node(me).may_submit(mine, 1 << 40).unwrap_err().code, Code::TooManyJobs);
