@@ -147,7 +147,8 @@ impl Candidates {
         self.nodes.get(&node).is_some_and(|candidate| now < self.free_at(node, candidate))
     }
 
-    fn free_at(&self, node: NodeId, candidate: &Candidate) -> Moment {
+    /// Until when a node is left alone.
+    pub(super) fn free_at(&self, node: NodeId, candidate: &Candidate) -> Moment {
         candidate.busy_until.max(self.records.paused_until(node))
     }
 
@@ -442,7 +443,7 @@ impl Candidates {
     pub(super) fn known(&self, core: &Core) -> (usize, usize) {
         let fresh = self.nodes.iter().filter(|(_, candidate)| candidate.fresh(core.now).is_some());
         fresh.fold((0, 0), |(known, left), (node, candidate)| {
-            let free = candidate.dialled_at.is_none() && core.now >= candidate.dial_after && !core.reaches(*node);
+            let free = candidate.may_be_dialled(core.now) && !core.reaches(*node);
             (known + 1, left + usize::from(free))
         })
     }

@@ -114,10 +114,9 @@ pub(super) enum Unfit {
 impl Candidates {
     /// Nodes that can be given work now, the best first.
     pub(super) fn reachable(&self, core: &Core) -> Vec<NodeId> {
-        let nodes = self.iter();
-        let free = |node: &NodeId| core.reaches(*node) && !self.is_left_alone(*node, core.now);
-        let mut ranks: Vec<Rank> = nodes
-            .filter(|(node, _)| free(node))
+        let mut ranks: Vec<Rank> = self
+            .iter()
+            .filter(|(node, candidate)| core.reaches(*node) && core.now >= self.free_at(*node, candidate))
             .filter_map(|(node, candidate)| self.rank(core, node, candidate))
             .filter(|rank| rank.trust != Trust::Resting)
             .collect();
