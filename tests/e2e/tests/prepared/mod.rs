@@ -6,7 +6,7 @@ use p2pnet_e2e::{relay::Relay, stage::Stage};
 use p2pnet_test_kernels::prepared::{by_table, table};
 use serde_json::{Value, json};
 
-use super::{JOB, SOON};
+use super::JOB;
 
 /// Calls of the job, and bytes of each.
 const CALLS: usize = 400;
@@ -36,7 +36,6 @@ async fn a_tab_prepares_a_kernel_once_a_core_and_computes_with_it_what_a_native_
         );
 
         let native = Relay::with_provider()?;
-        native.lenders(1, SOON).await?;
         let id = native.submit(&job).await?;
         ensure!(native.result(&id, JOB).await? == expected, "a native node computed something else");
         let natively = native.job(&id).await?;
