@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{compiled::Compiled, *};
-use p2pnet_shared::{job::kinds::command, kernel::prepare};
+use p2pnet_shared::{engine::Common, id::Hash, job::kinds::command, kernel::prepare};
 use p2pnet_test_kernels as kernels;
 
 /// Rewritten; see [`kernels::counting`].
@@ -101,6 +101,24 @@ fn code_is_told_of_before_the_other_form_is_compiled() {
         told = Some((compiled == Compiled::Ready, files(), engine.load_kept(&rewritten).is_some()))
     });
     assert_eq!((told, files()), (Some((true, 1, true)), 2));
+    std::fs::remove_dir_all(path).unwrap();
+}
+
+#[test]
+fn of_a_kernel_that_is_prepared_for_many_calls_both_forms_are_there_when_it_is_told_of() {
+    let path = folder("told_prepared");
+    let compiler = WasmtimeEngine::compiling_into(path.clone()).unwrap();
+    let mut engine = WasmtimeEngine::new(Some(path.clone())).unwrap();
+    let rewritten = prepare(&kernels::prepared::table()).unwrap().rewritten;
+    let common = Common { name: Hash::of(b"what is shared"), bytes: b"what is shared" };
+    let input = || Input { common: Some(common), own: b"x" };
+    let mut instances = None;
+    compiler.keep(&rewritten, |_| {
+        let module = engine.load_kept(&rewritten).unwrap();
+        (0..20).for_each(|_| assert!(engine.call(&module, input(), &Limits::default()).output.is_ok()));
+        instances = Some(engine.take_prepared().instances);
+    });
+    assert_eq!(instances, Some(1));
     std::fs::remove_dir_all(path).unwrap();
 }
 

@@ -191,16 +191,27 @@ impl WasmtimeEngine {
     }
 
     /// Puts the kernel's compiled code into the folder, where an engine with the same folder finds it; what came of it is
-    /// `told`. Then that of its other form is put beside it, if there is one, for as long as this is left to work.
+    /// `told`. Then that of its other form is put beside it, if there is one, for as long as this is left to work. A kernel
+    /// that is prepared for many calls is of little use without that form: there it comes before anybody is told.
     pub fn keep(&self, rewritten: &[u8], told: impl FnOnce(Compiled)) {
         let began = Instant::now();
         let compiled = self.keep_as_is(rewritten);
-        told(compiled);
-        if compiled == Compiled::Ready
-            && (began.elapsed() < SHORT || Facts::of(rewritten).is_some_and(|facts| facts.init))
-            && let Some(form) = kernel::rewindable(rewritten)
-        {
-            self.keep_as_is(&form);
+        let is_short = began.elapsed() < SHORT;
+        let is_prepared = Facts::of(rewritten).is_some_and(|facts| facts.init);
+        let keep_form = || {
+            if compiled == Compiled::Ready
+                && (is_short || is_prepared)
+                && let Some(form) = kernel::rewindable(rewritten)
+            {
+                self.keep_as_is(&form);
+            }
+        };
+        if is_prepared && is_short {
+            keep_form();
+            told(compiled);
+        } else {
+            told(compiled);
+            keep_form();
         }
     }
 

@@ -42,6 +42,11 @@ async fn a_tab_prepares_a_kernel_once_a_core_and_computes_with_it_what_a_native_
         ensure!(engines(&natively).contains(&"wasmtime"), "computed by {:?}: {natively:#}", engines(&natively));
         ensure!(natively["progress"]["gas"] == in_tab["progress"]["gas"], "the gas differs: {natively:#} {in_tab:#}");
         let (prepared_natively, gas_natively) = prepared(&natively)?;
+        // At most a core has one on each engine: on wasmi while wasmtime compiles, and on wasmtime.
+        ensure!(
+            (1..=2).contains(&prepared_natively),
+            "{CALLS} calls on one core were prepared {prepared_natively} times: {natively:#}"
+        );
         ensure!(
             gas_natively * instances == gas_in_tab * prepared_natively,
             "an instance took {gas_in_tab} / {instances} of gas in a tab, and {gas_natively} / {prepared_natively} natively"
