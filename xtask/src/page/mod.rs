@@ -6,6 +6,8 @@
 
 mod assemble;
 mod bind;
+mod profile;
+mod split;
 mod weight;
 
 use std::{
@@ -15,6 +17,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+
+pub(crate) use profile::run as profile;
 
 use crate::{
     shell::{cargo, step},
@@ -66,13 +70,15 @@ pub(crate) fn build() -> Result<()> {
     fs::write(&stamp_file, stamp).context("cannot write the page's stamp")
 }
 
-/// For Trunk, which builds the page's own program and copies what `index.html` names: puts the pieces into its folder.
+/// For Trunk, which builds the page's own program whole and copies what `index.html` names: puts the pieces into its folder,
+/// and the program in parts in place of its own.
 pub(crate) fn add_pieces() -> Result<()> {
     let stage = env::var_os("TRUNK_STAGING_DIR").map(PathBuf::from);
     let stage = stage.context("Trunk calls this, and says in TRUNK_STAGING_DIR where it builds")?;
     let programs = programs("building the page's pieces", &["-p", PAGE, "-p", "p2pnet-browser", "--bins"])?;
     let index = stage.join("index.html");
     let text = fs::read_to_string(&index).with_context(|| format!("cannot read {}", index.display()))?;
+    let text = assemble::in_parts(&text, &stage, &programs)?;
     let text = assemble::with_pieces(&text, &stage, &programs)?;
     fs::write(&index, text).with_context(|| format!("cannot write {}", index.display()))
 }

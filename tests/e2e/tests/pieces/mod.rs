@@ -9,8 +9,15 @@ use crate::{JOB, SOON};
 /// Counts what the page imports and fetches, and lets it have nothing of it whose address contains what `window.away` says.
 const WATCH: &str = r#"
     window.asked = [];
+    window.askedAtOnce = [];
     window.away = localStorage.away ?? "";
     const isAway = (address) => asked.push(String(address)) && away && String(address).includes(away);
+    const opened = XMLHttpRequest.prototype.open;
+    XMLHttpRequest.prototype.open = function (how, what, ...more) {
+      askedAtOnce.push(String(what));
+      if (!window.isHereAtOnce && away && String(what).includes(away)) throw new TypeError("it is gone");
+      return opened.call(this, how, what, ...more);
+    };
     const gone = () => Promise.reject(new TypeError("it is gone"));
     const fetched = window.fetch.bind(window);
     window.fetch = (what, how) => isAway(what.url ?? what) ? gone() : fetched(what, how);
@@ -150,6 +157,72 @@ async fn a_job_goes_on_after_a_reload_that_does_not_bring_what_reads_jobs_and_on
         person.go("/jobs").await?;
         person.find_css(&format!("[data-job='{id}']")).await?;
         person.text_when("job-state", JOB, |text| text == "Completed").await.map(drop)
+    };
+    Stage::new(1).await?.play(story).await
+}
+
+/// Lends, and does a task for somebody; opens no other page.
+async fn lend_and_compute(stage: &Stage) -> Result<()> {
+    let person = &stage.people[0];
+    person.open(stage.relay.url()).await?;
+    person.connected().await?;
+    person.lend().await?;
+    ensure!(stage.relay.compute(&squares(), JOB).await? == json!([1, 4, 9]), "a wrong result");
+    person.more_tasks_than(0, JOB).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_tab_does_its_first_task_with_the_first_part_of_the_page_and_says_when_it_needs_the_rest() -> Result<()> {
+    let story = async |stage: &mut Stage| {
+        stage.expected = &["it is gone"];
+        stage.people[0].run_before_every_page(WATCH).await?;
+        stage.people[0].run_before_every_page("window.away = '_rest.wasm'").await?;
+        lend_and_compute(stage).await?;
+        let person = &stage.people[0];
+        ensure!(has_asked(person, "_rest.wasm").await?, "the rest does not come by itself");
+        let called = person.script("return window.askedAtOnce", Vec::new()).await?;
+        ensure!(called == json!([]), "what runs before the first task is in the rest: cargo xtask page profile");
+        let network = "history.pushState({}, '', '/network'); dispatchEvent(new PopStateEvent('popstate'))";
+        person.script(network, Vec::new()).await?;
+        let banner = person.find_css("#part-away").await?;
+        ensure!(banner.text().await?.contains("did not arrive"), "{:?}", banner.text().await?);
+        Ok(())
+    };
+    Stage::new(1).await?.play(story).await
+}
+
+#[tokio::test]
+async fn whoever_is_told_that_a_part_of_the_page_is_away_reloads_it_and_goes_on() -> Result<()> {
+    let story = async |stage: &mut Stage| {
+        stage.expected = &["it is gone"];
+        let person = &stage.people[0];
+        person.run_before_every_page(WATCH).await?;
+        person.open(stage.relay.url()).await?;
+        person.connected().await?;
+        person.script("localStorage.away = '_rest.wasm'", Vec::new()).await?;
+        person.open(stage.relay.url()).await?;
+        person.find("donate-toggle").await?;
+        let network = "history.pushState({}, '', '/network'); dispatchEvent(new PopStateEvent('popstate'))";
+        person.script(network, Vec::new()).await?;
+        let button = person.find_css("#part-away button").await?;
+        person.script("localStorage.away = ''", Vec::new()).await?;
+        button.click().await?;
+        person.node_id().await.map(drop)
+    };
+    Stage::new(1).await?.play(story).await
+}
+
+#[tokio::test]
+async fn what_is_called_before_the_rest_of_the_page_is_there_brings_it_at_once() -> Result<()> {
+    let story = async |stage: &mut Stage| {
+        let person = &stage.people[0];
+        person.run_before_every_page(WATCH).await?;
+        person.run_before_every_page("window.away = '_rest.wasm'; window.isHereAtOnce = true").await?;
+        lend_and_compute(stage).await?;
+        person.node_id().await?;
+        let called = person.script("return window.askedAtOnce", Vec::new()).await?;
+        ensure!(called.as_array().is_some_and(|called| called.len() == 1), "{called}");
+        Ok(())
     };
     Stage::new(1).await?.play(story).await
 }
