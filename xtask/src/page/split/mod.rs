@@ -40,7 +40,8 @@ pub(super) fn split(linked: &Path, folder: &Path, name: &str) -> Result<()> {
     let names = Names::of(&program);
     let first: BTreeSet<&str> = list.lines().collect();
     let linked = fs::read(linked).with_context(|| format!("cannot read {}", linked.display()))?;
-    let part_of = |name: &str| u32::from(!first.contains(name));
+    // What has no name is what wasm-bindgen added: the start, and little else.
+    let part_of = |name: &str| u32::from(!name.is_empty() && !first.contains(name));
     let reach = Reach::of(&linked, &part_of)?;
     let wish = Wish {
         parts: 2,
