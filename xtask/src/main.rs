@@ -38,8 +38,8 @@ cargo xtask <command>
                  --open          open the page in the default browser
   build        Build the page and target/release/p2pnet, which has the page inside.
   page         Build the page only, into dist/.
-                 profile         learn in Chromium which functions run until a tab has done its first
-                                 task, and rewrite web/first.txt, by which the page is split
+                 profile         learn in Chromium which functions do not run until a tab has done its
+                                 first task, and rewrite web/later.txt, by which the page is split
   test         Every test, those in real Chromium included.
                  --only PART     lint, unit, kernels, referee, fuzz, compilers or e2e; may be given several
                                  times
@@ -92,13 +92,11 @@ fn obey() -> Result<()> {
             nothing_more(&mut args)?;
             relay::build().map(drop)
         }
-        "page" => {
-            match rest(&mut args)?.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-                [] => page::build(),
-                ["profile"] => page::profile(),
-                _ => bail!("the page can be built, or its profile taken: cargo xtask page [profile]"),
-            }
-        }
+        "page" => match rest(&mut args)?.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            [] => page::build(),
+            ["profile"] => page::profile(),
+            _ => bail!("the page can be built, or its profile taken: cargo xtask page [profile]"),
+        },
         "test" => test::run(&test_options(&mut args)?),
         "bench" => bench::run(&rest(&mut args)?),
         "drill" => drill::run(&mut args),

@@ -59,7 +59,8 @@ pub(super) fn with_pieces(index: &str, folder: &Path, programs: &Path) -> Result
 
 /// The index that Trunk made, with the page's program in parts where it has it whole.
 pub(super) fn in_parts(index: &str, folder: &Path, programs: &Path) -> Result<String> {
-    let (_, after) = index.split_once(&format!("/{PAGE}-")).context("Trunk's index does not name the page's program")?;
+    let (_, after) =
+        index.split_once(&format!("/{PAGE}-")).context("Trunk's index does not name the page's program")?;
     let (hash, _) = after.split_once('.').context("Trunk's index names a program without an ending")?;
     let whole = format!("{PAGE}-{}", hash.trim_end_matches("_bg"));
     for file in files_under(folder)? {
@@ -123,7 +124,8 @@ fn named(program: &str, folder: &Path, programs: &Path) -> Result<String> {
     let name = format!("{program}-{}", hash(files.iter().map(|(bytes, _)| &bytes[..])));
     for (bytes, file) in files {
         let into = folder.join(file.file_name().unwrap_or_default().to_string_lossy().replace(&unhashed, &name));
-        fs::write(&into, replaced(bytes, &unhashed, &name)).with_context(|| format!("cannot write {}", into.display()))?;
+        fs::write(&into, replaced(bytes, &unhashed, &name))
+            .with_context(|| format!("cannot write {}", into.display()))?;
     }
     fs::remove_dir_all(&made).context("cannot tidy up")?;
     Ok(name)

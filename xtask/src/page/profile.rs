@@ -1,4 +1,4 @@
-//! Learns in Chromium which functions of the page run until a tab has done its first task, and writes the list of them.
+//! Learns in Chromium which functions of the page run until a tab has done its first task, and writes the list of the others.
 
 use std::{collections::BTreeSet, fs};
 

@@ -50,6 +50,7 @@ pub(super) const OTHERS: &[(&str, &str)] = &[
     ),
     ("tests/referee/built/*.wasm", "programs whose compilers not everybody has; `cargo xtask programs` builds them"),
     ("kernels/examples/echo/cases/bytes.*", "bytes that are no text, for the kernel that gives back what it gets"),
+    ("web/later.txt", "by what of the page is fetched later: `cargo xtask page profile` writes it"),
     ("web/assets/pico.min.css", "the page's style sheet is Pico's, under its licence beside it"),
     ("web/assets/pico.LICENSE", "Pico's licence"),
 ];

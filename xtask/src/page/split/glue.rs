@@ -18,7 +18,10 @@ const CHANGES: [(&str, &str, usize); 2] = [
 pub(super) fn with_parts(script: &str, files: &[&str]) -> Result<String> {
     let mut script = script.to_owned();
     for (known, instead, times) in CHANGES {
-        ensure!(script.matches(known).count() == times, "wasm-bindgen's JavaScript has changed: {known:?} is not in it");
+        ensure!(
+            script.matches(known).count() == times,
+            "wasm-bindgen's JavaScript has changed: {known:?} is not in it"
+        );
         script = script.replace(known, instead);
     }
     Ok(script + &GLUE.replace("PARTS", &format!("{files:?}")))

@@ -4,7 +4,8 @@ use std::convert::Infallible;
 
 use anyhow::{Result, anyhow};
 use wasm_encoder::{
-    CodeSection, ExportKind, ExportSection, Function, Instruction, MemArg, MemArgTarget, MemorySection, MemoryType, Module,
+    CodeSection, ExportKind, ExportSection, Function, Instruction, MemArg, MemArgTarget, MemorySection, MemoryType,
+    Module,
     reencode::{Error, Reencode, utils},
 };
 use wasmparser::{ExportSectionReader, FunctionBody, MemorySectionReader, Parser};
@@ -62,9 +63,7 @@ impl Reencode for Marking {
     fn parse_function_body(&mut self, code: &mut CodeSection, body: FunctionBody<'_>) -> Result<(), Error> {
         let mut function: Function = self.new_function_with_parsed_locals(&body)?;
         let place = MemArg { offset: 0, align: 0, target: MemArgTarget::Memory(self.memory), ordering: None };
-        for instruction in
-            [Instruction::I32Const(self.next), Instruction::I32Const(1), Instruction::I32Store8(place)]
-        {
+        for instruction in [Instruction::I32Const(self.next), Instruction::I32Const(1), Instruction::I32Store8(place)] {
             function.instruction(&instruction);
         }
         self.next += 1;

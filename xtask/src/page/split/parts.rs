@@ -120,7 +120,8 @@ impl<'p, 'a> Layout<'p, 'a> {
     /// Gives what is called across a place, a name or both.
     fn name(&mut self) {
         let imported = self.program.imported();
-        let asked: BTreeSet<u32> = self.foreign.iter().flatten().copied().filter(|called| *called >= imported).collect();
+        let asked: BTreeSet<u32> =
+            self.foreign.iter().flatten().copied().filter(|called| *called >= imported).collect();
         self.ranges = std::iter::once(0..0).collect();
         for part in 1..count(self.functions.len()) {
             let start = count(self.places.len());
@@ -387,7 +388,8 @@ impl<'p, 'a> Layout<'p, 'a> {
     fn stub(&self, function: u32, place: u32, here: u32, places_table: u32) -> Result<Function> {
         let kind = self.type_of(function);
         let kinds: Vec<_> = self.program.types.iter().flat_map(|group| group.types()).collect();
-        let CompositeInnerType::Func(signature) = &kinds.get(kind as usize).context("no such type")?.composite_type.inner
+        let CompositeInnerType::Func(signature) =
+            &kinds.get(kind as usize).context("no such type")?.composite_type.inner
         else {
             bail!("a function's type is none")
         };
@@ -461,10 +463,10 @@ impl Reencode for Numbers {
 }
 
 fn failed(error: reencode::Error<anyhow::Error>) -> anyhow::Error {
-    match error {
-        reencode::Error::UserError(error) => error,
-        other => anyhow!("a program cannot be copied: {other}"),
+    if let reencode::Error::UserError(error) = error {
+        return error;
     }
+    anyhow!("a program cannot be copied: {error}")
 }
 
 /// a, b, …, z, aa, ab, …

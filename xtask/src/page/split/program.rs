@@ -61,13 +61,16 @@ impl<'a> Program<'a> {
         Ok(program)
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "wasmparser may add sections")]
     fn take(&mut self, payload: Payload<'a>) -> Result<()> {
         match payload {
             Payload::TypeSection(types) => self.types = types.into_iter().collect::<Result<_, _>>()?,
             Payload::ImportSection(imports) => {
                 for import in imports.into_imports() {
                     let import = import?;
-                    let TypeRef::Func(kind) = import.ty else { bail!("it imports {} which is no function", import.name) };
+                    let TypeRef::Func(kind) = import.ty else {
+                        bail!("it imports {} which is no function", import.name)
+                    };
                     self.imports.push(Imported { module: import.module, name: import.name });
                     self.type_of.push(kind);
                 }
@@ -132,10 +135,12 @@ impl<'a> Program<'a> {
         let Some(body) = self.body(function) else { return Ok(Vec::new()) };
         let mut called = Vec::new();
         for operator in body.get_operators_reader()? {
-            match operator? {
-                Operator::Call { function_index } | Operator::RefFunc { function_index } => called.push(function_index),
-                Operator::ReturnCall { .. } => bail!("the splitter does not know tail calls"),
-                _ => {}
+            let operator = operator?;
+            if let Operator::ReturnCall { .. } = operator {
+                bail!("the splitter does not know tail calls");
+            }
+            if let Operator::Call { function_index } | Operator::RefFunc { function_index } = operator {
+                called.push(function_index);
             }
         }
         Ok(called)
@@ -147,10 +152,10 @@ fn entries(kind: ElementKind, items: ElementItems) -> Result<Entries> {
         bail!("a segment of functions is not for the first table")
     };
     let ElementItems::Functions(functions) = items else { bail!("a table holds something else than functions") };
-    let start = match offset_expr.get_operators_reader().read()? {
-        Operator::I32Const { value } => u32::try_from(value)?,
-        other => bail!("a table's entries begin at {other:?}"),
+    let Operator::I32Const { value } = offset_expr.get_operators_reader().read()? else {
+        bail!("a table's entries begin where no number says")
     };
+    let start = u32::try_from(value)?;
     Ok(Entries { start, functions: functions.into_iter().collect::<Result<_, _>>()? })
 }
 

@@ -101,6 +101,7 @@ struct Segment {
 }
 
 impl Map {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "wasmparser may add sections")]
     fn read(linked: &[u8]) -> Result<Self> {
         let mut map = Self::default();
         let (mut symbols, mut data_entries) = (Vec::new(), Vec::new());
@@ -203,7 +204,8 @@ impl Map {
         let mut uses: BTreeSet<(u32, u32, u32)> = BTreeSet::new();
         for (symbol, place) in &self.places {
             // What nobody uses was kept for some reason.
-            let parts = if Some(place.segment) == self.read_only { reached.get(symbol).copied().unwrap_or(1) } else { 1 };
+            let parts =
+                if Some(place.segment) == self.read_only { reached.get(symbol).copied().unwrap_or(1) } else { 1 };
             uses.insert((place.address.start, place.address.end, parts));
         }
         let shared: Vec<Range<u32>> = uses
@@ -258,13 +260,14 @@ struct Reached<'m> {
 
 impl Reached<'_> {
     fn mark(&mut self, entry: &RelocationEntry, parts: u32) {
-        match entry.ty {
-            // Calls are read from the code; and types are no symbols.
-            RelocationType::FunctionIndexLeb | RelocationType::FunctionIndexI32 | RelocationType::TypeIndexLeb => {}
-            _ => match self.map.functions.get(&entry.index) {
-                Some(function) => *self.functions.entry(*function).or_default() |= parts,
-                None => self.reach(entry.index, parts),
-            },
+        // Calls are read from the code; and types are no symbols.
+        let is_call = matches!(entry.ty, RelocationType::FunctionIndexLeb | RelocationType::FunctionIndexI32);
+        if is_call || entry.ty == RelocationType::TypeIndexLeb {
+            return;
+        }
+        match self.map.functions.get(&entry.index) {
+            Some(function) => *self.functions.entry(*function).or_default() |= parts,
+            None => self.reach(entry.index, parts),
         }
     }
 

@@ -90,7 +90,7 @@ fn a_program_does_the_same_whatever_parts_its_functions_are_in() -> Result<()> {
     let bytes = wat::parse_str(PROGRAM)?;
     let program = Program::read(&bytes)?;
     assert_eq!(program.bodies.len(), FUNCTIONS as usize);
-    let (expected, logged, _) = played(&[bytes.clone()])?;
+    let (expected, logged, _) = played(std::slice::from_ref(&bytes))?;
     for placed in 0..PARTS.pow(FUNCTIONS) {
         let part_of = |function: u32| placed / PARTS.pow(function - program.imported()) % PARTS;
         let (word, indirect) = (part_of(WORD), part_of(INDIRECT));
