@@ -171,18 +171,32 @@ async fn lend_and_compute(stage: &Stage) -> Result<()> {
     person.more_tasks_than(0, JOB).await.map(drop)
 }
 
+/// Visits of which one has to do with the first part alone: what comes before what differs from one to the next, and rare paths
+/// are better in the rest.
+const VISITS: usize = 3;
+
 #[tokio::test]
 async fn a_tab_does_its_first_task_with_the_first_part_of_the_page_and_says_when_it_needs_the_rest() -> Result<()> {
     let story = async |stage: &mut Stage| {
         stage.expected = &["it is gone"];
-        stage.people[0].run_before_every_page(WATCH).await?;
-        stage.people[0].run_before_every_page("window.away = '_rest.wasm'").await?;
-        lend_and_compute(stage).await?;
         let person = &stage.people[0];
-        ensure!(has_asked(person, "_rest.wasm").await?, "the rest does not come by itself");
-        let called = person.script("return window.askedAtOnce", Vec::new()).await?;
+        person.run_before_every_page(WATCH).await?;
+        person.run_before_every_page("window.away = '_rest.wasm'; window.isHereAtOnce = true").await?;
+        lend_and_compute(stage).await?;
+        let mut called = person.script("return window.askedAtOnce", Vec::new()).await?;
+        for _ in 1..VISITS {
+            if called == json!([]) {
+                break;
+            }
+            person.open(stage.relay.url()).await?;
+            ensure!(stage.relay.compute(&squares(), JOB).await? == json!([1, 4, 9]), "a wrong result");
+            person.more_tasks_than(0, JOB).await?;
+            called = person.script("return window.askedAtOnce", Vec::new()).await?;
+        }
         ensure!(called == json!([]), "what runs before the first task is in the rest: cargo xtask page profile");
-        let network = "history.pushState({}, '', '/network'); dispatchEvent(new PopStateEvent('popstate'))";
+        ensure!(has_asked(person, "_rest.wasm").await?, "the rest does not come by itself");
+        let network = "window.isHereAtOnce = false; history.pushState({}, '', '/network'); \
+                       dispatchEvent(new PopStateEvent('popstate'))";
         person.script(network, Vec::new()).await?;
         let banner = person.find_css("#part-away").await?;
         ensure!(banner.text().await?.contains("did not arrive"), "{:?}", banner.text().await?);
