@@ -10,7 +10,13 @@ impl Node {
         self.core.audit()?;
         self.broker.audit()?;
         self.provider.audit()?;
-        self.requester.audit()
+        self.requester.audit()?;
+        Ok(self.core.blobs.audit_pins(self.provider.pins().chain(self.requester.pins()))?)
+    }
+
+    /// How many entries [`Node::audit`] looks at, about.
+    pub fn audited_entries(&self) -> usize {
+        self.provider.audited_entries() + self.requester.audited_entries()
     }
 }
 

@@ -164,6 +164,14 @@ impl Blobs {
         if agree && bounded { Ok(()) } else { Err("the blobs that are held and fetched") }
     }
 
+    /// Whether each blob is pinned as often as the roles say that they do: `pins` are theirs, one for each time.
+    pub(super) fn audit_pins(&self, pins: impl Iterator<Item = Hash>) -> Result<(), &'static str> {
+        let mut counted: BTreeMap<Hash, u32> = BTreeMap::new();
+        pins.for_each(|hash| *counted.entry(hash).or_default() += 1);
+        let held = self.held.iter().filter(|(_, held)| held.pins > 0).map(|(hash, held)| (*hash, held.pins));
+        if held.eq(counted) { Ok(()) } else { Err("the pins of blobs and what the roles need disagree") }
+    }
+
     fn fetching_bytes(&self) -> u64 {
         self.fetches.values().map(|fetch| fetch.total.unwrap_or(0)).sum()
     }

@@ -36,9 +36,9 @@ const BEGINNING: Moment = Moment(1_790_000_000_000);
 const BROKEN: Millis = Millis(5);
 /// How long a disk takes to write what it is given, and to read what it has.
 pub const DISK: Millis = Millis(3);
-/// Facts after each of which its node is audited; later, after one in so many. An audit looks at everything.
-const AUDITED: u64 = 3_000;
-const AUDITED_LATER: u64 = 1_000;
+/// An audit looks at everything. A node whose books have so many entries is audited after each fact, a larger one after
+/// fewer, as if entries were saved up for it.
+const AUDITED_ENTRIES: usize = 100;
 /// Events after which a world is stuck in a circle.
 const MOST_EVENTS: u64 = 50_000_000;
 
@@ -89,6 +89,9 @@ struct Machine {
     resting: BTreeMap<RunId, Option<(Millis, Event)>>,
     /// What a watcher saw of each job when it was last told of it.
     told: BTreeMap<JobId, JobSummary>,
+    /// Entries saved up for its next audit, and how many that needs.
+    saved: usize,
+    audit_costs: usize,
 }
 
 impl Machine {
@@ -190,7 +193,6 @@ pub struct World {
     sequence: u64,
     epoch: u64,
     executor: Executor,
-    inputs: u64,
     trace: blake3::Hasher,
     /// Messages that arrived.
     pub messages: u64,
@@ -218,7 +220,6 @@ impl World {
             sequence: 0,
             epoch: 0,
             executor: Executor::default(),
-            inputs: 0,
             trace: blake3::Hasher::new(),
             messages: 0,
             bytes: 0,
@@ -266,6 +267,8 @@ impl World {
             running: BTreeMap::new(),
             resting: BTreeMap::new(),
             told: BTreeMap::new(),
+            saved: 0,
+            audit_costs: 0,
         });
         self.start(machine);
         machine
@@ -292,14 +295,14 @@ impl World {
     /// Reports any fact to a participant's node.
     pub fn input(&mut self, machine: usize, input: Input) {
         let now = self.now;
-        if let Some(node) = &mut self.machines[machine].node {
-            node.handle(now, input);
-            self.inputs += 1;
-            if self.inputs <= AUDITED || self.inputs.is_multiple_of(AUDITED_LATER) {
-                node.audit().unwrap_or_else(|what| panic!("machine {machine} at {now:?}: {what}"));
-            }
-            self.carry_out(machine);
+        let Machine { node: Some(node), saved, audit_costs, .. } = &mut self.machines[machine] else { return };
+        node.handle(now, input);
+        *saved += AUDITED_ENTRIES;
+        if *saved >= *audit_costs {
+            node.audit().unwrap_or_else(|what| panic!("machine {machine} at {now:?}: {what}"));
+            (*saved, *audit_costs) = (0, node.audited_entries());
         }
+        self.carry_out(machine);
     }
 
     /// How a job stands.

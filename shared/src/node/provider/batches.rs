@@ -282,7 +282,7 @@ pub(super) fn prepare(core: &mut Core, assignment: &mut Assignment) -> Option<(A
 }
 
 /// The blobs that a batch needs, each once.
-fn needs(assignment: &Assignment) -> BTreeSet<Hash> {
+pub(super) fn needs(assignment: &Assignment) -> BTreeSet<Hash> {
     [Some(assignment.kernel), assignment.common, assignment.calls.blob()].into_iter().flatten().collect()
 }
 

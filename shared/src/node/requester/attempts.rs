@@ -381,6 +381,9 @@ impl Requester {
             core.blobs.unpin(hash);
             core.blobs.discard(hash);
         }
+        if attempt.state == AttemptState::Delivered {
+            self.arriving.retain(|_, attempts| !attempts.remove(&id) || !attempts.is_empty());
+        }
         if let Some(entry) = self.jobs.get_mut(&attempt.job) {
             entry.live.remove(&id);
             entry.issued_units = entry.issued_units.saturating_sub(attempt.span.len());

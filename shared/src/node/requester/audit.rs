@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Requester, attempt::Rest, running::Running};
 use crate::{
-    id::{AttemptId, NodeId},
+    blob::Blob,
+    id::{AttemptId, Hash, JobId, NodeId},
+    job::AttemptState,
     node::audit::holds,
 };
 
@@ -41,19 +43,49 @@ impl Requester {
         self.candidates.records.audit()?;
         self.called_off.audit()?;
         self.audit_unkept()?;
-        let arriving = self.arriving.values().all(|attempts| !attempts.is_empty());
+        let awaits =
+            |id: &AttemptId| self.attempts.get(id).is_some_and(|attempt| attempt.state == AttemptState::Delivered);
+        let arriving = self.arriving.values().all(|attempts| !attempts.is_empty() && attempts.iter().all(awaits));
         holds(arriving, "a blob arrives for nobody")?;
+        let is_there = |id: &JobId| self.jobs.contains_key(id) || self.finished.get(*id).is_some();
+        holds(!self.reserved.keys().any(is_there), "room is set aside for a job that is there")?;
+        self.merges.audit(self.jobs.values())?;
         self.jobs.values().try_for_each(|entry| self.audit_job(entry))
+    }
+
+    /// How many entries an audit looks at, about.
+    pub(in crate::node) fn audited_entries(&self) -> usize {
+        let of_job = |entry: &Running| 4 + entry.issued.len() + entry.retries.len() + entry.gathered.outputs().len();
+        self.jobs.values().map(of_job).sum::<usize>() + self.attempts.len() + self.candidates.iter().count()
+    }
+
+    /// The blobs that it has pinned, each as often.
+    pub(in crate::node) fn pins(&self) -> impl Iterator<Item = Hash> {
+        let stages = self.jobs.values().flat_map(|entry| entry.stages.iter());
+        let of_stages = stages.flat_map(|stage| stage.blobs()).map(Blob::hash);
+        of_stages.chain(self.attempts.values().filter_map(|attempt| attempt.blob))
     }
 
     fn audit_job(&self, entry: &Running) -> Result<(), String> {
         let spans = entry.live.iter().filter_map(|id| self.attempts.get(id)).map(|attempt| attempt.span.len());
         holds(entry.issued_units == spans.sum::<u64>(), "the units that are out are miscounted")?;
         let mut units = entry.stages.open_units() + entry.stages.waiting_units() + entry.gathered.units();
+        let mut live = BTreeSet::new();
         for batch in entry.issued.values() {
             units += batch.span.len();
-            let live = batch.live.iter().all(|id| entry.live.contains(id));
-            holds(live && !batch.live.is_empty(), "a batch is out with nobody")?;
+            holds(!batch.live.is_empty(), "a batch is out with nobody")?;
+            let is_of = |id: &AttemptId| self.attempts.get(id).is_some_and(|attempt| attempt.span == batch.span);
+            holds(batch.live.iter().all(|id| is_of(id) && live.insert(*id)), "an attempt is of another batch")?;
+        }
+        holds(live == entry.live, "a job's attempts and those of its batches disagree")?;
+        holds(entry.retries.values().all(|batch| batch.live.is_empty()), "a batch waits that is out")?;
+        for stage in entry.stages.iter() {
+            let mut counts: BTreeMap<NodeId, u32> = BTreeMap::new();
+            let attempts = entry.live.iter().filter_map(|id| self.attempts.get(id));
+            for attempt in attempts.filter(|attempt| stage.has(attempt.span.start)) {
+                *counts.entry(attempt.node).or_default() += 1;
+            }
+            holds(stage.paces.outstanding().eq(counts), "a node's batches of a stage are miscounted")?;
         }
         units += entry.retries.values().map(|batch| batch.span.len()).sum::<u64>();
         holds(units == entry.units, "a job's units are not each in one place")?;

@@ -4,16 +4,20 @@
 //! what was complete when the process began.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     sync::Arc,
 };
 
-use super::{Requester, over::End, running::Phase};
+use super::{
+    Requester,
+    over::End,
+    running::{Phase, Running},
+};
 use crate::{
     id::{JobId, OwnerId},
     job::{Done, Plan},
-    node::{HostOrder, core::Core},
+    node::{HostOrder, audit::holds, core::Core},
     refusal::{Code, Refusal},
 };
 
@@ -96,6 +100,19 @@ impl Merges {
     /// The host is through with one.
     fn through(&mut self, job: JobId) {
         self.out.retain(|_, out| *out != job);
+    }
+
+    /// Whether these and the jobs that are not over agree.
+    pub(super) fn audit<'j>(&self, jobs: impl Iterator<Item = &'j Running>) -> Result<(), String> {
+        let mut known = BTreeSet::new();
+        for job in self.waiting.iter().map(|(_, job)| job).chain(self.out.values()) {
+            holds(known.insert(*job), "a job is merged twice")?;
+        }
+        let merging: BTreeSet<JobId> =
+            jobs.filter(|entry| entry.phase == Phase::Merging).map(|entry| entry.id).collect();
+        holds(merging.is_subset(&known), "a job waits for a merge that nobody does")?;
+        let waiting = self.waiting.iter().all(|(_, job)| merging.contains(job));
+        holds(waiting && self.out.len() <= MOST_OUT, "what is merged and the jobs disagree")
     }
 
     /// A job is over. What the host merges of it goes on, and counts until it is through.

@@ -156,6 +156,11 @@ impl<Id: Ord + Copy> Paces<Id> {
         self.nodes.get(&node).copied().unwrap_or_default()
     }
 
+    /// The nodes that have batches, and how many.
+    pub(super) fn outstanding(&self) -> impl Iterator<Item = (Id, u32)> {
+        self.nodes.iter().filter(|(_, pace)| pace.outstanding > 0).map(|(node, pace)| (*node, pace.outstanding))
+    }
+
     pub(super) fn crowd(&self) -> Rate {
         self.crowd
     }

@@ -210,6 +210,11 @@ impl StageProgress {
         self.placed.stage.language
     }
 
+    /// Whether a unit is one of its own.
+    pub(super) fn has(&self, unit: u64) -> bool {
+        (self.placed.span.start..self.placed.span.end).contains(&unit)
+    }
+
     fn is_complete(&self) -> bool {
         self.done.units() == self.placed.span.len()
     }
