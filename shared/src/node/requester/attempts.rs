@@ -6,6 +6,7 @@ use super::{
     Requester,
     attempt::{Attempt, Ran},
     batch::{Batch, Circumstances, Failure, Fate},
+    batches::Left,
     hedges::is_whole,
     over::End,
     room::LONG,
@@ -65,7 +66,7 @@ impl Requester {
                     if let Some(entry) = self.jobs.get_mut(&job) {
                         entry.stages.halve(span);
                         // What met with something before would go out whole again.
-                        if let Some(batch) = entry.retries.remove(&span.start) {
+                        if let Some(batch) = entry.batches.take_waiting(span.start) {
                             entry.stages.reopen(batch.span);
                         }
                     }
@@ -199,10 +200,10 @@ impl Requester {
         let Some(attempt) = self.attempts.get(&id) else { return };
         let (job, span, ran_for) = (attempt.job, attempt.span, attempt.ran(core.now));
         let Some(entry) = self.jobs.get_mut(&job) else { return };
-        let mut batch = entry.issued.remove(&span.start).unwrap_or_else(|| Batch::new(span));
-        batch.live.retain(|other| *other != id);
+        let mut batch = entry.batches.take_out(span.start).unwrap_or_else(|| Batch::new(span));
+        batch.leave(id);
         let agreement = entry.stages.of(span.start).map_or(Agreement::Exact, |stage| stage.stage().agreement);
-        let why = match self.verification.decide(agreement, &batch.claims, &claim, batch.live.len()) {
+        let why = match self.verification.decide(agreement, &batch.claims, &claim, batch.attempts().len()) {
             Decision::Accept => {
                 let Claim { node, outputs, gas } = claim;
                 self.extra.accepted(entry.holder, took);
@@ -212,7 +213,7 @@ impl Requester {
                 self.candidates.tried(core.now, node, true);
                 self.end(core, id, AttemptState::Accepted, ran, None);
                 self.note_timeouts(core.now, job, &batch, took);
-                let outrun = self.outrun(core, job, batch.live, took);
+                let outrun = self.outrun(core, job, batch.attempts(), took);
                 self.call_off(core, outrun);
                 self.check_done(core, job);
                 if opened {
@@ -227,8 +228,7 @@ impl Requester {
         };
         batch.claims.push(claim);
         batch.not_before = core.now;
-        let place = if batch.live.is_empty() { &mut entry.retries } else { &mut entry.issued };
-        place.insert(span.start, batch);
+        entry.batches.put(batch);
         self.end(core, id, AttemptState::Delivered, ran, why);
     }
 
@@ -239,14 +239,14 @@ impl Requester {
         let (job, span) = (attempt.job, attempt.span);
         let Some(entry) = self.jobs.get_mut(&job) else { return };
         let good = entry.units_of(span, before.len());
-        let alone = entry.issued.get(&span.start).is_some_and(|batch| batch.live == [id]);
+        let alone = entry.batches.out_at(span.start).is_some_and(|batch| batch.is_alone(id));
         let shape = entry.shape_of(span);
         let whole = span.len() == 1 || (good == 0 && !too_much && shape == CallShape::WholeSpan);
         if whole || !alone || !self.verification.is_alone_believed() {
             return self.reject(core, id, ran, failure);
         }
         let (done, rest) = span.split_at(good);
-        let batch = entry.issued.remove(&span.start);
+        let batch = entry.batches.take_out(span.start);
         if good > 0 {
             store::save_span(core, job, done, &before, failure.node, ran.gas);
             entry.accept(failure.node, done, before, ran.gas);
@@ -263,7 +263,7 @@ impl Requester {
             if too_much {
                 // It gets its time alone before it is blamed, also if it was the first: what came before it, such as making
                 // its kernel ready, may have taken some.
-                entry.retries.insert(culprit.start, Batch::new(culprit));
+                entry.batches.put(Batch::new(culprit));
             } else {
                 let mut narrowed = Batch::new(culprit);
                 if let Some(batch) = batch {
@@ -292,13 +292,14 @@ impl Requester {
         }
         self.end(core, id, AttemptState::Rejected, ran, Some(refusal));
         let Some(entry) = self.jobs.get_mut(&job) else { return };
-        let Some(batch) = entry.issued.get_mut(&start) else { return };
-        batch.live.retain(|other| *other != id);
-        if !batch.live.is_empty() {
-            batch.failures.push(failure); // another attempt of it is still out
-            return self.refresh(job);
-        }
-        let Some(batch) = entry.issued.remove(&start) else { return };
+        let batch = match entry.batches.leave(start, id) {
+            Left::Alone(batch) => batch,
+            Left::WithOthers(batch) => {
+                batch.failures.push(failure);
+                return self.refresh(job);
+            }
+            Left::Nothing => return,
+        };
         let fate = self.blame(core, job, batch, failure, is_copy);
         self.meet(core, job, node, fate);
     }
@@ -353,17 +354,14 @@ impl Requester {
         // Of a stranger's coming and going it waits no longer.
         let waits_anew = attempt.started_at.is_some() && self.candidates.has_delivered(core, attempt.node);
         self.end(core, id, AttemptState::Lost, Ran::default(), Some(why));
-        if let Some(entry) = self.jobs.get_mut(&job)
-            && let Some(batch) = entry.issued.get_mut(&start)
-        {
-            batch.live.retain(|other| *other != id);
-            if waits_anew {
-                batch.not_before = core.now;
-            }
-            if batch.live.is_empty()
-                && let Some(batch) = entry.issued.remove(&start)
-            {
-                entry.reopen(batch);
+        if let Some(entry) = self.jobs.get_mut(&job) {
+            match entry.batches.leave(start, id) {
+                Left::Alone(mut batch) => {
+                    batch.wait(waits_anew.then_some(core.now));
+                    entry.reopen(batch);
+                }
+                Left::WithOthers(batch) => batch.wait(waits_anew.then_some(core.now)),
+                Left::Nothing => {}
             }
         }
         self.refresh(job);
@@ -385,8 +383,7 @@ impl Requester {
             self.arriving.retain(|_, attempts| !attempts.remove(&id) || !attempts.is_empty());
         }
         if let Some(entry) = self.jobs.get_mut(&attempt.job) {
-            entry.live.remove(&id);
-            entry.issued_units = entry.issued_units.saturating_sub(attempt.span.len());
+            entry.batches.ended(id, attempt.span);
             if let Some(stage) = entry.stages.of_mut(attempt.span.start) {
                 stage.paces.ended(attempt.node);
             }

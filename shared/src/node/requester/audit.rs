@@ -26,7 +26,7 @@ impl Requester {
         )?;
         let mut outstanding: BTreeMap<NodeId, BTreeSet<AttemptId>> = BTreeMap::new();
         for (id, attempt) in &self.attempts {
-            let live = self.jobs.get(&attempt.job).is_some_and(|entry| entry.live.contains(id));
+            let live = self.jobs.get(&attempt.job).is_some_and(|entry| entry.batches.has(*id));
             holds(live, "an attempt belongs to no job")?;
             outstanding.entry(attempt.node).or_default().insert(*id);
         }
@@ -55,7 +55,9 @@ impl Requester {
 
     /// How many entries an audit looks at, about.
     pub(in crate::node) fn audited_entries(&self) -> usize {
-        let of_job = |entry: &Running| 4 + entry.issued.len() + entry.retries.len() + entry.gathered.outputs().len();
+        let of_job = |entry: &Running| {
+            4 + entry.batches.out_count() + entry.batches.waiting_count() + entry.gathered.outputs().len()
+        };
         self.jobs.values().map(of_job).sum::<usize>() + self.attempts.len() + self.candidates.iter().count()
     }
 
@@ -67,27 +69,19 @@ impl Requester {
     }
 
     fn audit_job(&self, entry: &Running) -> Result<(), String> {
-        let spans = entry.live.iter().filter_map(|id| self.attempts.get(id)).map(|attempt| attempt.span.len());
-        holds(entry.issued_units == spans.sum::<u64>(), "the units that are out are miscounted")?;
-        let mut units = entry.stages.open_units() + entry.stages.waiting_units() + entry.gathered.units();
-        let mut live = BTreeSet::new();
-        for batch in entry.issued.values() {
-            units += batch.span.len();
-            holds(!batch.live.is_empty(), "a batch is out with nobody")?;
-            let is_of = |id: &AttemptId| self.attempts.get(id).is_some_and(|attempt| attempt.span == batch.span);
-            holds(batch.live.iter().all(|id| is_of(id) && live.insert(*id)), "an attempt is of another batch")?;
-        }
-        holds(live == entry.live, "a job's attempts and those of its batches disagree")?;
-        holds(entry.retries.values().all(|batch| batch.live.is_empty()), "a batch waits that is out")?;
+        let span_of = |id| self.attempts.get(&id).map(|attempt| attempt.span);
+        let units = entry.batches.audit(span_of)?
+            + entry.stages.open_units()
+            + entry.stages.waiting_units()
+            + entry.gathered.units();
         for stage in entry.stages.iter() {
             let mut counts: BTreeMap<NodeId, u32> = BTreeMap::new();
-            let attempts = entry.live.iter().filter_map(|id| self.attempts.get(id));
+            let attempts = entry.batches.attempts().filter_map(|id| self.attempts.get(&id));
             for attempt in attempts.filter(|attempt| stage.has(attempt.span.start)) {
                 *counts.entry(attempt.node).or_default() += 1;
             }
             holds(stage.paces.outstanding().eq(counts), "a node's batches of a stage are miscounted")?;
         }
-        units += entry.retries.values().map(|batch| batch.span.len()).sum::<u64>();
         holds(units == entry.units, "a job's units are not each in one place")?;
         holds(
             entry.gathered.outputs().keys().map(|span| span.len()).sum::<u64>() == entry.gathered.units(),

@@ -17,7 +17,7 @@ pub(super) const WAITED: Millis = Millis(60_000);
 pub(super) struct Batch {
     pub(super) span: Span,
     /// Attempts that may still deliver.
-    pub(super) live: Vec<AttemptId>,
+    live: Vec<AttemptId>,
     /// Where it failed.
     pub(super) failures: Vec<Failure>,
     /// Failures that count against the policy, and how many of them on nodes that had delivered before.
@@ -109,6 +109,32 @@ impl Batch {
         }
     }
 
+    /// Attempts that may still deliver.
+    pub(super) fn attempts(&self) -> &[AttemptId] {
+        &self.live
+    }
+
+    /// Whether some node has it.
+    pub(super) fn is_out(&self) -> bool {
+        !self.live.is_empty()
+    }
+
+    /// Whether an attempt is the only one of it.
+    pub(super) fn is_alone(&self, attempt: AttemptId) -> bool {
+        self.live == [attempt]
+    }
+
+    /// It goes out with an attempt.
+    pub(super) fn goes_to(&mut self, attempt: AttemptId) {
+        self.live.push(attempt);
+        self.believe_at = None;
+    }
+
+    /// An attempt will bring nothing, or has brought what it was to.
+    pub(super) fn leave(&mut self, attempt: AttemptId) {
+        self.live.retain(|other| *other != attempt);
+    }
+
     /// Both halves of one that failed as often as it may, each with one more try; a single unit has all of its own.
     pub(super) fn halves(&self, tries: u32) -> [Self; 2] {
         let (first, second) = self.span.split_at(self.span.len() / 2);
@@ -122,6 +148,11 @@ impl Batch {
     /// nothing, and each may take it and bring nothing.
     pub(super) fn wants_proven(&self, retries: u32) -> bool {
         self.restarts.max(self.proven_restarts) >= RESTARTS || self.tries > retries
+    }
+
+    /// It has waited for a node since then, if that is given.
+    pub(super) fn wait(&mut self, since: Option<Moment>) {
+        self.not_before = since.unwrap_or(self.not_before);
     }
 
     /// Whether it waits for a node for so long that it waits no more for those that do nothing for this requester.

@@ -157,7 +157,9 @@ impl Requester {
         for job in self.owners.turns(&fits) {
             if let Some(entry) = self.jobs.get(&job) {
                 waiting.push(entry.requirements);
-                wanted = wanted.saturating_add(entry.stages.open_units()).saturating_add(entry.retries.len() as u64);
+                wanted = wanted
+                    .saturating_add(entry.stages.open_units())
+                    .saturating_add(entry.batches.waiting_count() as u64);
             }
         }
         let (spare, jobs) = self.spare_connections(core);
@@ -229,7 +231,7 @@ impl Requester {
         let Some(attempt) = self.attempts.get(&id).filter(|attempt| attempt.started_at.is_some()) else { return false };
         let is_proven = self.candidates.has_delivered(core, attempt.node);
         let Some(entry) = self.jobs.get_mut(&attempt.job) else { return false };
-        let batch = entry.issued.get_mut(&attempt.span.start).filter(|batch| batch.live.contains(&id));
+        let batch = entry.batches.out_at_mut(attempt.span.start).filter(|batch| batch.attempts().contains(&id));
         let counts = batch.is_some_and(|batch| batch.restarted(core.now, is_proven));
         entry.note_at_hand(core.now, self.candidates.at_hand(core, entry));
         counts
@@ -326,9 +328,8 @@ impl Requester {
     /// A batch whose batch no node would take: a shorter one may go, and if there is none, its job ends in the next step.
     fn cannot_send(&mut self, job: JobId, batch: Batch, refusal: Refusal) {
         let Some(entry) = self.jobs.get_mut(&job) else { return };
-        if !batch.live.is_empty() {
-            entry.issued.insert(batch.span.start, batch); // it went out before, and may still come back
-            return;
+        if batch.is_out() {
+            return entry.batches.put(batch); // it went out before, and may still come back
         }
         if batch.span.len() > 1 && entry.shape_of(batch.span) == CallShape::EachUnit {
             entry.stages.halve(batch.span);
@@ -341,14 +342,7 @@ impl Requester {
     }
 
     /// Sends a batch to a node and puts it on the books.
-    pub(super) fn send_batch(
-        &mut self,
-        core: &mut Core,
-        node: NodeId,
-        cores: u16,
-        job: JobId,
-        mut batch: Batch,
-    ) -> bool {
+    pub(super) fn send_batch(&mut self, core: &mut Core, node: NodeId, cores: u16, job: JobId, batch: Batch) -> bool {
         let Some(entry) = self.jobs.get_mut(&job) else { return false };
         let id = AttemptId(self.next_attempt);
         self.next_attempt += 1;
@@ -372,19 +366,15 @@ impl Requester {
         let duration = known.unwrap_or(UNKNOWN_DURATION);
         let charged = known.unwrap_or(UNKNOWN_WORK).0.saturating_mul(1000);
         let turns = u64::from(stage.paces.get(node).outstanding) / u64::from(cores.max(1)) + 1;
-        let copy = !batch.live.is_empty();
+        let copy = batch.is_out();
         let patience = patience(core, &self.candidates, stage, node, span.len(), turns, copy);
         let due = core.now + Millis(duration.0.saturating_mul(turns));
         if let Some(stage) = entry.stages.of_mut(span.start) {
             stage.paces.sent(node, cores);
         }
-        entry.live.insert(id);
         entry.history.begins();
-        entry.issued_units += span.len();
         entry.told.change();
-        batch.live.push(id);
-        batch.believe_at = None;
-        entry.issued.insert(span.start, batch);
+        entry.batches.send(batch, id);
         self.candidates.assigned(core.now, node, id);
         let attempt = Attempt {
             job,

@@ -53,7 +53,7 @@ impl Running {
                     // Nobody said which unit it was.
                     batch.failures.push(failure);
                     for half in batch.halves(self.policy.retries) {
-                        self.retries.insert(half.span.start, half);
+                        self.batches.put(half);
                     }
                     return Fate::Again;
                 }
@@ -63,7 +63,7 @@ impl Running {
             batch.not_before = now + Millis(pause);
         }
         batch.failures.push(failure);
-        self.retries.insert(batch.span.start, batch);
+        self.batches.put(batch);
         Fate::Again
     }
 
@@ -136,8 +136,8 @@ impl Running {
     /// Takes out a batch that failed everywhere, with nobody left to confirm it: what becomes of it, and where it failed
     /// last.
     pub(super) fn unconfirmed(&mut self, now: Moment) -> Option<(Fate, NodeId)> {
-        let start = self.retries.values().find(|batch| batch.believe_at.is_some_and(|at| now >= at))?.span.start;
-        let batch = self.retries.remove(&start)?;
+        let start = self.batches.waiting().find(|batch| batch.believe_at.is_some_and(|at| now >= at))?.span.start;
+        let batch = self.batches.take_waiting(start)?;
         let failure = batch.failures.last()?;
         Some((self.believe(&batch, failure), failure.node))
     }

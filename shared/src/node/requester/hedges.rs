@@ -117,12 +117,12 @@ impl Requester {
     fn late(&self) -> Vec<(Moment, JobId, u64)> {
         let mut late = Vec::new();
         for attempt in self.attempts.values().filter(|attempt| attempt.late && !attempt.superseded) {
-            let Some(batch) = self.jobs.get(&attempt.job).and_then(|entry| entry.issued.get(&attempt.span.start))
+            let Some(batch) = self.jobs.get(&attempt.job).and_then(|entry| entry.batches.out_at(attempt.span.start))
             else {
                 continue;
             };
-            let all = batch.live.iter().all(|id| self.attempts.get(id).is_some_and(|attempt| attempt.late));
-            if all && batch.live.len() < MOST_COPIES {
+            let all = batch.attempts().iter().all(|id| self.attempts.get(id).is_some_and(|attempt| attempt.late));
+            if all && batch.attempts().len() < MOST_COPIES {
                 late.push((attempt.assigned_at, attempt.job, attempt.span.start));
             }
         }
@@ -137,14 +137,14 @@ impl Requester {
         let mut left = None;
         while left != Some(0) {
             let Some(entry) = self.jobs.get(&job) else { return };
-            let Some(batch) = entry.issued.get(&start) else { return };
+            let Some(batch) = entry.batches.out_at(start) else { return };
             let fits = |place: &Place| self.unfit_for_copy(core, entry, batch, &place.offer).is_none();
             let Some(index) = free.iter().position(fits) else { return };
             let place = &mut free[index];
             let (node, cores) = (place.offer.node, place.cores);
             // What is known to deliver gets it alone; of those that did, as many as have had it for nothing.
             let unknown = usize::from(!place.is_proven);
-            let many = (batch.live.len() + unknown).clamp(1, MOST_COPIES - batch.live.len());
+            let many = (batch.attempts().len() + unknown).clamp(1, MOST_COPIES - batch.attempts().len());
             let copies = if place.is_sure { 1 } else { left.unwrap_or(many) };
             left = Some(copies - 1);
             place.room -= 1;
@@ -157,7 +157,7 @@ impl Requester {
 
     /// Sends a batch that is out to one more node.
     pub(super) fn send_copy(&mut self, core: &mut Core, node: NodeId, cores: u16, job: JobId, start: u64) {
-        let batch = self.jobs.get_mut(&job).and_then(|entry| entry.issued.remove(&start));
+        let batch = self.jobs.get_mut(&job).and_then(|entry| entry.batches.take_out(start));
         if let Some(batch) = batch {
             self.send_batch(core, node, cores, job, batch);
         }
@@ -165,11 +165,11 @@ impl Requester {
 
     /// A delivery was taken: which other attempts of its batch to call off, and which may finish, because their nodes have
     /// yet to show their pace.
-    pub(super) fn outrun(&mut self, core: &Core, job: JobId, others: Vec<AttemptId>, took: u64) -> Vec<AttemptId> {
-        let Some(entry) = self.jobs.get(&job) else { return others };
+    pub(super) fn outrun(&mut self, core: &Core, job: JobId, others: &[AttemptId], took: u64) -> Vec<AttemptId> {
+        let Some(entry) = self.jobs.get(&job) else { return others.to_vec() };
         let (holder, goes_on) = (entry.holder, entry.gathered.units() < entry.units);
         let mut off = Vec::new();
-        for id in others {
+        for id in others.iter().copied() {
             let Some(attempt) = self.attempts.get_mut(&id) else { continue };
             // What took another a fraction of the time: one that owed something before brought nothing again. What has not begun
             // there may wait behind a batch of another requester.
@@ -235,8 +235,8 @@ impl Requester {
         let mut wanted = 0u64;
         let mut jobs = Vec::new();
         for (_, job, start) in self.late() {
-            let batch = self.jobs.get(&job).and_then(|entry| entry.issued.get(&start));
-            wanted = wanted.saturating_add(batch.map_or(0, |batch| batch.live.len() as u64 + 1));
+            let batch = self.jobs.get(&job).and_then(|entry| entry.batches.out_at(start));
+            wanted = wanted.saturating_add(batch.map_or(0, |batch| batch.attempts().len() as u64 + 1));
             jobs.push(job);
         }
         let unproven = |attempt: &Attempt| self.candidates.trust(core, attempt.node) != Trust::Proven;

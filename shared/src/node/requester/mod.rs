@@ -5,6 +5,7 @@ mod attempt;
 mod attempts;
 mod audit;
 mod batch;
+mod batches;
 mod called_off;
 mod candidates;
 mod dispatch;
@@ -353,7 +354,7 @@ impl Requester {
     fn finish(&mut self, core: &mut Core, id: JobId, end: End) {
         let Some(entry) = self.jobs.get(&id) else { return };
         self.merges.ended(id);
-        let live: Vec<AttemptId> = entry.live.iter().copied().collect();
+        let live: Vec<AttemptId> = entry.batches.attempts().collect();
         self.call_off(core, live);
         let Some(entry) = self.jobs.remove(&id) else { return };
         self.active.remove(&entry.rank());

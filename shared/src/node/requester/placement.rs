@@ -230,7 +230,7 @@ impl Requester {
             Some(Unfit::NotItsTurn)
         } else if batch.has_claim_of(offer.node) {
             Some(Unfit::HasSaid)
-        } else if batch.live.iter().any(has) {
+        } else if batch.attempts().iter().any(has) {
             Some(Unfit::HasIt)
         } else {
             batch.has_failed_on(offer.node).then_some(Unfit::FailedOnIt)

@@ -246,9 +246,9 @@ impl Requester {
             .filter(|(id, attempt, _)| {
                 let node = self.candidates.get(attempt.node);
                 let only_so = is_long || node.is_some_and(|node| !node.is_willing(core.now));
-                let batch = self.jobs.get(&attempt.job).and_then(|entry| entry.issued.get(&attempt.span.start));
+                let batch = self.jobs.get(&attempt.job).and_then(|entry| entry.batches.out_at(attempt.span.start));
                 let protected = |interrupted: u32| Millis(LONG.0 << (2 * interrupted).min(20));
-                let over = |batch: &Batch| attempt.ran(core.now) >= protected(batch.interrupted) && batch.live == [*id];
+                let over = |batch: &Batch| attempt.ran(core.now) >= protected(batch.interrupted) && batch.is_alone(*id);
                 only_so && attempt.computes() && batch.is_some_and(over)
             })
             .max_by_key(|(id, attempt, _)| (self.held(live, attempt), attempt.ran(core.now), *id))
@@ -294,14 +294,14 @@ impl Requester {
             let another = |only_proven| self.candidates.another(core, entry, batch, node, only_proven);
             batch.unfit(core.now, node, is_proven, entry, another).is_none()
         };
-        let is_out = |id: &AttemptId| self.attempts.get(id).filter(|attempt| attempt.started_at.is_none());
-        let mut out = entry.live.iter().filter_map(is_out);
+        let is_out = |id| self.attempts.get(&id).filter(|attempt| attempt.started_at.is_none());
+        let mut out = entry.batches.attempts().filter_map(is_out);
         let here_or_may = |attempt: &Attempt| {
-            let batch = entry.issued.get(&attempt.span.start);
+            let batch = entry.batches.out_at(attempt.span.start);
             attempt.node == node || batch.is_some_and(may_go_to)
         };
         let may = |batch: &Batch| core.now >= batch.not_before && may_go_to(batch);
-        entry.can_give() || entry.retries.values().any(may) || out.any(here_or_may)
+        entry.can_give() || entry.batches.waiting().any(may) || out.any(here_or_may)
     }
 
     fn held(&self, live: &Live, attempt: &Attempt) -> [usize; 3] {
@@ -361,7 +361,7 @@ impl Requester {
     fn interrupt(&mut self, core: &mut Core, id: AttemptId, for_job: JobId, full: &BTreeSet<NodeId>) {
         let Some(attempt) = self.attempts.get(&id) else { return };
         let (job, node, start) = (attempt.job, attempt.node, attempt.span.start);
-        if let Some(batch) = self.jobs.get_mut(&job).and_then(|entry| entry.issued.get_mut(&start)) {
+        if let Some(batch) = self.jobs.get_mut(&job).and_then(|entry| entry.batches.out_at_mut(start)) {
             batch.interrupted += 1;
         }
         // The call last, so that its node does not begin with what is taken back.

@@ -1,13 +1,10 @@
 //! One job of this requester: which units are open, issued and done, what failed where, and what it amounts to.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
 
 use super::{
     batch::{AtHand, Batch, WAITED},
+    batches::Batches,
     gathered::Gathered,
     history::History,
     merging::Merge,
@@ -18,7 +15,7 @@ use super::{
 use crate::{
     api::AttemptView,
     engine::Limits,
-    id::{AttemptId, Holder, JobId, NodeId},
+    id::{Holder, JobId, NodeId},
     job::{CallShape, Job, JobState, Outputs, Plan, Policy, Priority, Requirements, metadata::Metadata},
     node::broker::meets,
     units::{Gas, Millis, Moment, Span},
@@ -99,12 +96,8 @@ pub(super) struct Running {
     /// What whoever watches was told of it.
     pub(super) told: Told,
 
-    /// Batches that are out, by first unit.
-    pub(super) issued: BTreeMap<u64, Batch>,
-    /// Batches that failed and wait, by first unit.
-    pub(super) retries: BTreeMap<u64, Batch>,
-    pub(super) issued_units: u64,
-    pub(super) live: BTreeSet<AttemptId>,
+    /// Those that are out, or wait after a failure.
+    pub(super) batches: Batches,
     /// Nodes that said they cannot run it.
     pub(super) unfit: BTreeSet<NodeId>,
     /// Which proven nodes could take what failed often, when that was last looked at.
@@ -143,10 +136,7 @@ impl Running {
             gathered: Gathered::default(),
             history: History::default(),
             told: Told::nothing(),
-            issued: BTreeMap::new(),
-            retries: BTreeMap::new(),
-            issued_units: 0,
-            live: BTreeSet::new(),
+            batches: Batches::default(),
             unfit: BTreeSet::new(),
             at_hand: AtHand::Nobody,
             worked_at: Moment(0),
@@ -167,7 +157,7 @@ impl Running {
 
     /// Whether there is something that could go out, now or after a pause.
     pub(super) fn is_hungry(&self) -> bool {
-        !self.stages.none_open() || !self.retries.is_empty()
+        !self.stages.none_open() || self.batches.waiting_count() > 0
     }
 
     pub(super) fn timeout(&self) -> Millis {
@@ -215,8 +205,8 @@ impl Running {
                 && self.may_use_for(offer, batch.span)
                 && batch.unfit(now, node, is_proven, self, another).is_none()
         };
-        let retry = self.retries.values().find(may_go).map(|batch| batch.span.start);
-        if let Some(batch) = retry.and_then(|start| self.retries.remove(&start)) {
+        let retry = self.batches.waiting().find(may_go).map(|batch| batch.span.start);
+        if let Some(batch) = retry.and_then(|start| self.batches.take_waiting(start)) {
             return Some(batch);
         }
         let (plan, timeout) = (&self.plan, self.timeout());
@@ -232,7 +222,7 @@ impl Running {
 
     /// Whether something of it could go out at once, if there were a node for it.
     pub(super) fn could_go(&self, now: Moment) -> bool {
-        self.can_give() || self.retries.values().any(|batch| now >= batch.not_before)
+        self.can_give() || self.batches.waiting().any(|batch| now >= batch.not_before)
     }
 
     /// How the units of a span become calls.
@@ -289,7 +279,7 @@ impl Running {
 
     /// Whether something waits that goes to proven nodes first.
     pub(super) fn wants_proven(&self) -> bool {
-        self.retries.values().any(|batch| batch.wants_proven(self.policy.retries))
+        self.batches.waiting().any(|batch| batch.wants_proven(self.policy.retries))
     }
 
     /// Puts a batch that is not out any more back among what waits, without blame.
@@ -298,7 +288,7 @@ impl Running {
         if batch.failures.is_empty() && batch.interrupted == 0 && restarts == 0 {
             self.stages.reopen(batch.span);
         } else {
-            self.retries.insert(batch.span.start, batch);
+            self.batches.put(batch);
         }
     }
 

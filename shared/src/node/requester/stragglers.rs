@@ -35,7 +35,9 @@ impl Requester {
         let ending: Vec<JobId> = self
             .active
             .iter()
-            .filter(|rank| self.jobs.get(&rank.2).is_some_and(|entry| !entry.can_give() && !entry.live.is_empty()))
+            .filter(|rank| {
+                self.jobs.get(&rank.2).is_some_and(|entry| !entry.can_give() && entry.batches.has_attempts())
+            })
             .map(|rank| rank.2)
             .filter(|job| self.may_repeat(*job))
             .collect();
@@ -54,7 +56,7 @@ impl Requester {
     fn resend_of(&mut self, core: &mut Core, job: JobId, idle: &mut Vec<Place>) {
         for slow in self.slow_batches(core, job) {
             let Some(entry) = self.jobs.get(&job) else { return };
-            let Some(batch) = entry.issued.get(&slow.start) else { continue };
+            let Some(batch) = entry.batches.out_at(slow.start) else { continue };
             // The fastest; a node that has not shown its speed may be anything.
             let best = idle
                 .iter()
@@ -85,11 +87,11 @@ impl Requester {
     fn slow_batches(&self, core: &Core, job: JobId) -> Vec<Slow> {
         let Some(entry) = self.jobs.get(&job) else { return Vec::new() };
         let mut slow: Vec<Slow> = entry
-            .issued
-            .values()
-            .filter(|batch| batch.live.len() < MOST_ATTEMPTS)
+            .batches
+            .out()
+            .filter(|batch| batch.attempts().len() < MOST_ATTEMPTS)
             .filter_map(|batch| {
-                let attempts = batch.live.iter().filter_map(|id| self.attempts.get(id));
+                let attempts = batch.attempts().iter().filter_map(|id| self.attempts.get(id));
                 let (ends_at, planned) = attempts
                     .map(|attempt| (self.expected_end(core.now, attempt), attempt.due - attempt.assigned_at))
                     .min()?;

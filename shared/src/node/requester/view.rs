@@ -24,7 +24,7 @@ impl Requester {
     }
 
     pub(super) fn status(&self, core: &Core, entry: &Running) -> JobStatus {
-        let live = entry.live.iter().filter_map(|id| Some(self.attempts.get(id)?.view(*id)));
+        let live = entry.batches.attempts().filter_map(|id| Some(self.attempts.get(&id)?.view(id)));
         entry.status(core.now, self.waiting(core, entry), live)
     }
 
@@ -55,14 +55,14 @@ impl Requester {
             Phase::Merging => return None,
         }
         let now = core.now;
-        if entry.stages.none_open() && !entry.issued.is_empty() {
-            let batches = u32::try_from(entry.issued.len()).unwrap_or(u32::MAX);
+        if entry.stages.none_open() && entry.batches.out_count() > 0 {
+            let batches = u32::try_from(entry.batches.out_count()).unwrap_or(u32::MAX);
             return Some(WaitReason::TasksRunning { batches });
         }
-        if !entry.issued.is_empty() {
+        if entry.batches.out_count() > 0 {
             return None;
         }
-        let paused = entry.retries.values().map(|batch| batch.not_before).min();
+        let paused = entry.batches.waiting().map(|batch| batch.not_before).min();
         if let Some(at) = paused.filter(|at| entry.stages.none_open() && *at > now) {
             return Some(WaitReason::Retrying { at });
         }
@@ -150,7 +150,7 @@ impl Running {
         Progress {
             units_total: self.units,
             units_done: self.gathered.units(),
-            units_running: self.issued_units.min(left),
+            units_running: self.batches.units().min(left),
             gas: self.history.gas(),
             prepared: self.history.prepared(),
             percent: percent(self.gathered.units(), self.units),

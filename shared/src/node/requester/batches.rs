@@ -1,0 +1,139 @@
+//! Which batches of one job are out with nodes, and which wait after something went wrong with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::batch::Batch;
+use crate::{id::AttemptId, node::audit::holds, units::Span};
+
+/// The batches of one job that are neither open nor done.
+#[derive(Default)]
+pub(super) struct Batches {
+    /// Those that are out, by first unit.
+    out: BTreeMap<u64, Batch>,
+    /// Those that wait, by first unit.
+    waiting: BTreeMap<u64, Batch>,
+    /// The attempts of those that are out.
+    attempts: BTreeSet<AttemptId>,
+    /// Units of those attempts: what two nodes have counts twice.
+    units: u64,
+}
+
+/// What is left of a batch when one of its attempts has failed or is given up.
+pub(super) enum Left<'b> {
+    /// It is out with nobody any more, and taken out of the list.
+    Alone(Batch),
+    /// Other nodes have it.
+    WithOthers(&'b mut Batch),
+    /// It was not out.
+    Nothing,
+}
+
+impl Batches {
+    /// Those that are out.
+    pub(super) fn out(&self) -> impl Iterator<Item = &Batch> {
+        self.out.values()
+    }
+
+    /// How many are.
+    pub(super) fn out_count(&self) -> usize {
+        self.out.len()
+    }
+
+    /// The one that is out and begins with a unit.
+    pub(super) fn out_at(&self, start: u64) -> Option<&Batch> {
+        self.out.get(&start)
+    }
+
+    /// The same, to be changed.
+    pub(super) fn out_at_mut(&mut self, start: u64) -> Option<&mut Batch> {
+        self.out.get_mut(&start)
+    }
+
+    /// Those that wait.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Batch> {
+        self.waiting.values()
+    }
+
+    /// How many do.
+    pub(super) fn waiting_count(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The attempts of those that are out.
+    pub(super) fn attempts(&self) -> impl Iterator<Item = AttemptId> {
+        self.attempts.iter().copied()
+    }
+
+    /// Whether an attempt is one of them.
+    pub(super) fn has(&self, attempt: AttemptId) -> bool {
+        self.attempts.contains(&attempt)
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_attempts(&self) -> bool {
+        !self.attempts.is_empty()
+    }
+
+    /// Units of all attempts; what two nodes have counts twice.
+    pub(super) fn units(&self) -> u64 {
+        self.units
+    }
+
+    /// A batch goes out with an attempt, beside others if it is out already.
+    pub(super) fn send(&mut self, mut batch: Batch, attempt: AttemptId) {
+        batch.goes_to(attempt);
+        self.attempts.insert(attempt);
+        self.units += batch.span.len();
+        self.out.insert(batch.span.start, batch);
+    }
+
+    /// An attempt is off the books; its batch is told by [`Batches::leave`], or was taken out.
+    pub(super) fn ended(&mut self, attempt: AttemptId, span: Span) {
+        if self.attempts.remove(&attempt) {
+            self.units = self.units.saturating_sub(span.len());
+        }
+    }
+
+    /// An attempt of the batch that begins with a unit brings nothing.
+    pub(super) fn leave(&mut self, start: u64, attempt: AttemptId) -> Left<'_> {
+        let Some(mut batch) = self.out.remove(&start) else { return Left::Nothing };
+        batch.leave(attempt);
+        if !batch.is_out() {
+            return Left::Alone(batch);
+        }
+        Left::WithOthers(self.out.entry(start).insert_entry(batch).into_mut())
+    }
+
+    /// Takes one out of those that are out.
+    pub(super) fn take_out(&mut self, start: u64) -> Option<Batch> {
+        self.out.remove(&start)
+    }
+
+    /// Takes one that waits.
+    pub(super) fn take_waiting(&mut self, start: u64) -> Option<Batch> {
+        self.waiting.remove(&start)
+    }
+
+    /// Puts one where it belongs: among those that are out, if some node has it, else among those that wait.
+    pub(super) fn put(&mut self, batch: Batch) {
+        let place = if batch.is_out() { &mut self.out } else { &mut self.waiting };
+        place.insert(batch.span.start, batch);
+    }
+
+    /// Whether the lists agree with each other, and with the spans of the attempts; how many units are here.
+    pub(super) fn audit(&self, span_of: impl Fn(AttemptId) -> Option<Span>) -> Result<u64, String> {
+        let mut attempts = BTreeSet::new();
+        for batch in self.out.values() {
+            holds(batch.is_out(), "a batch is out with nobody")?;
+            for attempt in batch.attempts() {
+                let is_of = span_of(*attempt) == Some(batch.span);
+                holds(is_of && attempts.insert(*attempt), "an attempt is of another batch")?;
+            }
+        }
+        holds(attempts == self.attempts, "a job's attempts and those of its batches disagree")?;
+        holds(!self.waiting.values().any(Batch::is_out), "a batch waits that is out")?;
+        let spans = self.attempts.iter().filter_map(|id| span_of(*id)).map(|span| span.len());
+        holds(self.units == spans.sum::<u64>(), "the units that are out are miscounted")?;
+        Ok(self.out.values().chain(self.waiting.values()).map(|batch| batch.span.len()).sum())
+    }
+}
