@@ -82,10 +82,8 @@ impl Requester {
             | RefuseReason::OtherRewrite
             | RefuseReason::OtherLanguage
             | RefuseReason::Unknown => {
-                if let Some(entry) = self.jobs.get_mut(&job)
-                    && entry.unfit.len() < 10_000
-                {
-                    entry.unfit.insert(from);
+                if let Some(entry) = self.jobs.get_mut(&job) {
+                    entry.note_unfit(from);
                 }
                 self.lose(core, id, explain(from, reason));
             }
@@ -209,7 +207,7 @@ impl Requester {
                 self.extra.accepted(entry.holder, took);
                 store::save_span(core, job, span, &outputs, node, gas);
                 let opened = entry.accept(node, span, outputs, gas);
-                entry.long &= ran_for >= LONG;
+                entry.ran_for(ran_for >= LONG);
                 self.candidates.tried(core.now, node, true);
                 self.end(core, id, AttemptState::Accepted, ran, None);
                 self.note_timeouts(core.now, job, &batch, took);

@@ -28,9 +28,9 @@ impl Running {
     ) -> Fate {
         self.note_at_hand(now, around.at_hand);
         if around.is_proven {
-            self.worked_at = now;
+            self.saw_work(now);
         }
-        let hopes = self.at_hand != AtHand::Nobody || self.worked_lately(now);
+        let hopes = self.at_hand() != AtHand::Nobody || self.worked_lately(now);
         // What every node should come to is heard from a node that nobody knows only where nobody else can say, or has.
         failure.deterministic &= around.is_proven || !hopes || batch.has_verdict;
         let first = batch.failures.iter().find(|known| known.deterministic && known.node != failure.node).cloned();

@@ -479,7 +479,7 @@ impl Requester {
                 let Some(entry) = self.jobs.get_mut(&rank.2) else { continue };
                 if let Some((fate, node)) = entry.unconfirmed(now) {
                     fates.push((entry.id, node, fate));
-                } else if entry.started_at.is_none() && now >= entry.chance_at + EXPIRES {
+                } else if entry.had_no_chance_for(EXPIRES, now) {
                     let message = "no node that meets the job's requirements was connected for a day";
                     let refusal = Refusal::new(Code::NoProvider, message, "submit it again later");
                     ends.push((entry.id, End::expired(refusal)));
@@ -515,7 +515,7 @@ impl Requester {
         for rank in &self.active {
             let Some(entry) = self.jobs.get_mut(&rank.2).filter(|entry| entry.started_at.is_none()) else { continue };
             if self.candidates.connected_to_one(core, &entry.requirements) {
-                entry.chance_at = core.now;
+                entry.has_chance(core.now);
             }
         }
     }

@@ -250,7 +250,7 @@ impl Batch {
         another: impl FnOnce(bool) -> bool,
     ) -> Option<Unfit> {
         let only_proven = self.wants_proven(entry.policy.retries)
-            && match entry.at_hand {
+            && match entry.at_hand() {
                 AtHand::Works => true,
                 AtHand::Idles => !self.has_waited(now) || entry.worked_lately(now),
                 AtHand::Nobody => entry.worked_lately(now),

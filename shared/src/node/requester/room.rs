@@ -159,7 +159,7 @@ impl Requester {
         begun: &BTreeMap<NodeId, Begun>,
         full: &BTreeSet<NodeId>,
     ) -> bool {
-        let is_long = self.jobs.get(&wait.job).is_some_and(|entry| entry.long);
+        let is_long = self.jobs.get(&wait.job).is_some_and(|entry| entry.is_long());
         // A long call needs a place for long ones.
         if !is_long && let Some(id) = self.to_set_aside(core, wait, live, begun) {
             self.set_aside(core, id, Some(wait.job), full);
@@ -464,7 +464,7 @@ impl Requester {
                 && self.candidates.trust(core, attempt.node) == Trust::Proven
                 && let Some(entry) = self.jobs.get_mut(&attempt.job)
             {
-                entry.long = true;
+                entry.is_seen_to_run_long();
             }
         }
     }
@@ -479,13 +479,13 @@ impl Requester {
         if candidate.resting.iter().filter_map(entry_of).any(|other| other.holder == entry.holder) {
             return false;
         }
-        let long = candidate.outstanding.iter().filter_map(entry_of).filter(|other| other.long);
-        !entry.long || long.count() < usize::from(self.candidates.cores(core, offer))
+        let long = candidate.outstanding.iter().filter_map(entry_of).filter(|other| other.is_long());
+        !entry.is_long() || long.count() < usize::from(self.candidates.cores(core, offer))
     }
 
     /// Whether a call is long, by itself or by others of its job.
     fn is_long(&self, attempt: &Attempt, now: Moment) -> bool {
-        attempt.ran(now) >= LONG || self.jobs.get(&attempt.job).is_some_and(|entry| entry.long)
+        attempt.ran(now) >= LONG || self.jobs.get(&attempt.job).is_some_and(|entry| entry.is_long())
     }
 
     fn begun(&self, now: Moment) -> BTreeMap<NodeId, Begun> {

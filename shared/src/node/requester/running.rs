@@ -27,6 +27,9 @@ use crate::{
 /// they were compiled without optimising.
 const GAS_A_SECOND: u64 = 100_000_000_000;
 
+/// Nodes that are remembered to say that they cannot run it.
+const MOST_UNFIT: usize = 10_000;
+
 /// Where a job stands among those that are not over: priority, age, name.
 pub(super) type Rank = (Reverse<Priority>, Moment, JobId);
 
@@ -99,20 +102,20 @@ pub(super) struct Running {
     /// Those that are out, or wait after a failure.
     pub(super) batches: Batches,
     /// Nodes that said they cannot run it.
-    pub(super) unfit: BTreeSet<NodeId>,
+    unfit: BTreeSet<NodeId>,
     /// Which proven nodes could take what failed often, when that was last looked at.
-    pub(super) at_hand: AtHand,
+    at_hand: AtHand,
     /// When one was last seen to work for this requester.
-    pub(super) worked_at: Moment,
+    worked_at: Moment,
 
     /// What it was given, in microseconds of one core; where its owner's others stood, when it began to wait.
     pub(super) work: u64,
     /// A call of it was seen to run for long, while others waited.
-    pub(super) long: bool,
+    is_long: bool,
     /// Its place in the line, while it has one.
     pub(super) waits: Option<Turn>,
     /// When a node that meets its requirements was last seen connected; before that, when the wait began.
-    pub(super) chance_at: Moment,
+    chance_at: Moment,
 }
 
 impl Running {
@@ -141,7 +144,7 @@ impl Running {
             at_hand: AtHand::Nobody,
             worked_at: Moment(0),
             work: 0,
-            long: false,
+            is_long: false,
             waits: None,
             chance_at: now,
         }
@@ -270,6 +273,48 @@ impl Running {
             AtHand::Works => self.worked_at = now,
             AtHand::Idles | AtHand::Nobody => {}
         }
+    }
+
+    /// Which those are.
+    pub(super) fn at_hand(&self) -> AtHand {
+        self.at_hand
+    }
+
+    /// A proven node was seen to work for this requester.
+    pub(super) fn saw_work(&mut self, now: Moment) {
+        self.worked_at = now;
+    }
+
+    /// A node says that it cannot run it.
+    pub(super) fn note_unfit(&mut self, node: NodeId) {
+        if self.unfit.len() < MOST_UNFIT {
+            self.unfit.insert(node);
+        }
+    }
+
+    /// A node that meets its requirements is connected.
+    pub(super) fn has_chance(&mut self, now: Moment) {
+        self.chance_at = now;
+    }
+
+    /// Whether nothing of it has begun, and none that meets its requirements was connected for so long.
+    pub(super) fn had_no_chance_for(&self, time: Millis, now: Moment) -> bool {
+        self.started_at.is_none() && now >= self.chance_at + time
+    }
+
+    /// Whether a call of it was seen to run for long, while others waited.
+    pub(super) fn is_long(&self) -> bool {
+        self.is_long
+    }
+
+    /// A call of it is seen to run for long.
+    pub(super) fn is_seen_to_run_long(&mut self) {
+        self.is_long = true;
+    }
+
+    /// A batch of it was done, after so long: one that is not long says that its calls are not any more.
+    pub(super) fn ran_for(&mut self, is_long: bool) {
+        self.is_long &= is_long;
     }
 
     /// Whether a proven node worked for this requester a moment ago: it may be away, or without work, for that moment alone.

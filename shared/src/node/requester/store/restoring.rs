@@ -82,7 +82,7 @@ impl Requester {
         let record = JobRecord::read(StoreKey::Job(id), record)?;
         match revive(id, record, core.now, read) {
             Ok(mut entry) => {
-                entry.chance_at = core.now; // who was connected while this node was down, nobody knows
+                entry.has_chance(core.now); // who was connected while this node was down, nobody knows
                 self.admit(core, entry);
             }
             Err((record, refusal)) => {
