@@ -47,6 +47,8 @@ cargo xtask <command>
                  --cold          lint as it compiles: sooner where nothing is built yet
   bench        Measure; writes docs/benchmarks.md and target/bench/*.json.
                  NAME            only this one: tasks, latency, page, cpu or engines
+                 [NAME] --beside PROGRAM  tasks or latency, by turns with another build's target/release/p2pnet; shown
+                                 only
                  submissions RELAY…  how many jobs a second a relay takes; other relays too, by turns; shown only
                  engines TEXT    only the programs whose name contains TEXT, shown and not written
   drill        Does the relay keep what it promised?

@@ -1,7 +1,7 @@
 //! A relay of our own: the built binary on a free port with an empty data folder, and its HTTP API.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -21,6 +21,7 @@ const STOP: Duration = Duration::from_secs(15);
 
 /// A running relay.
 pub struct Relay {
+    binary: PathBuf,
     process: Option<Process>,
     client: Client,
     data: Folder,
@@ -41,10 +42,16 @@ impl Relay {
 
     /// A relay with these flags on its command line.
     pub fn with(flags: &[&'static str]) -> Result<Self> {
+        Self::of(&given("P2PNET_BIN")?, flags)
+    }
+
+    /// The same, of another build: of the program in a file.
+    pub fn of(binary: &Path, flags: &[&'static str]) -> Result<Self> {
         choose_tls();
         let data = Folder::new("relay")?;
-        let (process, url) = launch(0, &data, flags)?;
-        Ok(Self { process: Some(process), client: Client::new(), data, url, flags: flags.to_vec() })
+        let (process, url) = launch(binary, 0, &data, flags)?;
+        let (binary, flags) = (binary.to_owned(), flags.to_vec());
+        Ok(Self { binary, process: Some(process), client: Client::new(), data, url, flags })
     }
 
     /// Where its page is (but for a base path), without a slash at the end.
@@ -67,7 +74,7 @@ impl Relay {
 
     /// Starts it again after [`Relay::stop`], on the same port with the same data.
     pub fn start_again(&mut self) -> Result<()> {
-        let started = launch(self.port()?, &self.data, &self.flags)?;
+        let started = launch(&self.binary, self.port()?, &self.data, &self.flags)?;
         self.is_back(started)
     }
 
@@ -212,10 +219,10 @@ pub struct NativeNode {
 }
 
 impl NativeNode {
-    /// Starts one with so many cores; [`Relay::lenders`] says when it is there.
+    /// Starts one of the relay's own build with so many cores; [`Relay::lenders`] says when it is there.
     pub fn join(relay: &Relay, cores: u16) -> Result<Self> {
         let data = Folder::new("node")?;
-        let mut command = Command::new(given("P2PNET_BIN")?);
+        let mut command = Command::new(&relay.binary);
         command.arg("node").args(["--relay", relay.url(), "--cores", &cores.to_string()]);
         command.arg("--data-dir").arg(data.path());
         let (process, ()) = Process::start("the node", &mut command, START, |_| Some(()))?;
@@ -228,8 +235,8 @@ impl NativeNode {
     }
 }
 
-fn launch(port: u16, data: &Folder, flags: &[&str]) -> Result<(Process, String)> {
-    let mut command = Command::new(given("P2PNET_BIN")?);
+fn launch(binary: &Path, port: u16, data: &Folder, flags: &[&str]) -> Result<(Process, String)> {
+    let mut command = Command::new(binary);
     command.arg("relay").args(["--port", &port.to_string(), "--p2p-port", "0", "--webrtc-port", "0"]);
     command.arg("--data-dir").arg(data.path()).args(flags);
     Process::start("the relay", &mut command, START, url_in)

@@ -2,9 +2,13 @@
 //!
 //! Nothing here fails because a figure is bad. Figures of one run share a machine and its load: read the ratios.
 
+mod by_turns;
+
 use std::{
+    collections::BTreeMap,
     env,
     hint::black_box,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -18,7 +22,7 @@ use p2pnet_e2e::{
     report::{Row, write},
     weight::Weight,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// For anything that is measured here.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -42,7 +46,11 @@ const BENCHES: [&str; 4] = ["tasks", "latency", "page", "cpu"];
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let wanted: Vec<String> = env::args().skip(1).collect();
+    let mut wanted: Vec<String> = env::args().skip(1).collect();
+    if let Some(place) = wanted.iter().position(|word| word == "--beside") {
+        let other = wanted.drain(place..).nth(1).context("--beside is followed by the program of another build")?;
+        return by_turns::measure(&wanted, Path::new(&other)).await;
+    }
     if let Some(unknown) = wanted.iter().find(|name| !BENCHES.contains(&name.as_str())) {
         bail!("there is no measurement {unknown:?}: {}", BENCHES.join(", "));
     }
@@ -71,11 +79,16 @@ enum Lender {
 impl Lender {
     /// A native node with one core, and one tab; each with a relay that does nothing else.
     async fn each() -> Result<Vec<(&'static str, Relay, Self)>> {
-        let relay = Relay::without_provider()?;
+        Self::each_of(&given("P2PNET_BIN")?).await
+    }
+
+    /// The same of another build.
+    async fn each_of(binary: &Path) -> Result<Vec<(&'static str, Relay, Self)>> {
+        let relay = Relay::of(binary, &["--no-provider"])?;
         let node = NativeNode::join(&relay, 1)?;
         relay.lenders(1, PATIENCE).await?;
         let native = ("native node", relay, Lender::Native(node));
-        let relay = Relay::without_provider()?;
+        let relay = Relay::of(binary, &["--no-provider"])?;
         let browser = Browser::headless().await?;
         browser.become_donor(relay.url()).await?;
         relay.lenders(1, PATIENCE).await?;
@@ -99,54 +112,70 @@ async fn tasks() -> Result<Vec<Row>> {
         .map(|other| Row::new("tiny tasks", &format!("{}, one worker", other.name), other.value, "/s"))
         .collect();
     for (variant, relay, _lender) in Lender::each().await? {
-        for (name, kernel) in [
-            ("tiny tasks, kernel by hand", kernels::upper_case()),
-            ("tiny tasks, the same by rustc", kernels::upper_case_by_rustc()?),
-            ("tiny tasks, Unicode by rustc", kernels::unicode_by_rustc()?),
-        ] {
-            let row = Row::new(name, variant, tasks_a_second(&relay, &kernel).await?, "/s");
+        for (name, kernel) in tiny_kernels()? {
+            // Once for the compilers, then for the clock.
+            tiny_tasks(&relay, &kernel, 1_000).await?;
+            let Tiny { a_second, lost } = tiny_tasks(&relay, &kernel, TINY_TASKS).await?;
+            let row = Row::new(name, variant, a_second, "/s");
             rows.push(match fastest {
-                Some(other) => row.over(other.value, &other.name),
-                None => row,
+                Some(other) => row.over(other.value, &format!("{}; {lost}", other.name)),
+                None => row.beside(&lost),
             });
         }
     }
     Ok(rows)
 }
 
-async fn tasks_a_second(relay: &Relay, kernel: &str) -> Result<f64> {
-    let job = |tasks: usize| {
-        json!({"kind":"kernel","kernel":kernel,"input":STANDARD.encode("a\n".repeat(tasks)),
-            "split":"lines","merge":"concat"})
-    };
-    // Once for the compilers, then for the clock.
-    relay.compute(&job(1_000), PATIENCE).await?;
-    let job = job(TINY_TASKS);
+/// The kernels of tiny tasks, in base64.
+fn tiny_kernels() -> Result<[(&'static str, String); 3]> {
+    Ok([
+        ("tiny tasks, kernel by hand", kernels::upper_case()),
+        ("tiny tasks, the same by rustc", kernels::upper_case_by_rustc()?),
+        ("tiny tasks, Unicode by rustc", kernels::unicode_by_rustc()?),
+    ])
+}
+
+/// What a job of tiny tasks came to.
+struct Tiny {
+    a_second: f64,
+    /// In words, what was computed in vain.
+    lost: String,
+}
+
+async fn tiny_tasks(relay: &Relay, kernel: &str, tasks: usize) -> Result<Tiny> {
+    let job = json!({"kind":"kernel","kernel":kernel,"input":STANDARD.encode("a\n".repeat(tasks)),
+        "split":"lines","merge":"concat"});
     let began = Instant::now();
     let id = relay.submit(&job).await?;
     let status = relay.ended(&id, PATIENCE).await?;
     let took = began.elapsed();
     ensure!(status["state"] == "completed", "the job ended otherwise: {status}");
-    let counted = status["nodes"][0]["tasks"].as_u64().unwrap_or_default();
-    ensure!(counted >= TINY_TASKS as u64, "only {counted} tasks are accounted for");
-    Ok(TINY_TASKS as f64 / took.as_secs_f64())
+    let accounted = |field: &str| -> u64 {
+        let nodes = status["nodes"].as_array().into_iter().flatten();
+        nodes.filter_map(|node| node[field].as_u64()).sum()
+    };
+    ensure!(accounted("tasks") == tasks as u64, "{} of {tasks} tasks are accounted for", accounted("tasks"));
+    Ok(Tiny { a_second: tasks as f64 / took.as_secs_f64(), lost: lost(&status) })
+}
+
+/// What of a job was computed in vain, and how that ended.
+fn lost(status: &Value) -> String {
+    let attempts = status["attempts"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
+    for attempt in attempts.iter().filter(|attempt| attempt["state"] != "accepted") {
+        *ends.entry(attempt["state"].as_str().unwrap_or_default()).or_default() +=
+            attempt["tasks"].as_u64().unwrap_or_default();
+    }
+    let ends: Vec<String> = ends.iter().map(|(end, tasks)| format!("{tasks} tasks {end}")).collect();
+    if ends.is_empty() { "nothing lost".to_owned() } else { ends.join(", ") }
 }
 
 /// One tiny task from the request that submits it to the answer that says that it is done.
 async fn latency() -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (variant, relay, _lender) in Lender::each().await? {
-        let job = json!({"kind":"range_reduce","start":1,"end":1,"map":"x","reduce":"sum"});
-        relay.compute(&job, PATIENCE).await?;
-        let mut times = Vec::new();
-        for _ in 0..REPEATS {
-            let began = Instant::now();
-            let id = relay.submit(&job).await?;
-            // As every client waits: asking again and again would keep a processor from those that compute.
-            let ended = relay.get(&format!("/api/v1/jobs/{id}?wait=60")).await?;
-            ensure!(ended["state"] == "completed", "a tiny task does not end");
-            times.push(began.elapsed().as_secs_f64() * 1000.0);
-        }
+        one_task(&relay).await?;
+        let times = one_task(&relay).await?;
         let mut requests = Vec::new();
         for _ in 0..REPEATS {
             let began = Instant::now();
@@ -157,6 +186,21 @@ async fn latency() -> Result<Vec<Row>> {
         rows.push(row.over(median(requests), "one HTTP request to the same relay"));
     }
     Ok(rows)
+}
+
+/// Milliseconds that one tiny task takes, many times.
+async fn one_task(relay: &Relay) -> Result<Vec<f64>> {
+    let job = json!({"kind":"range_reduce","start":1,"end":1,"map":"x","reduce":"sum"});
+    let mut times = Vec::new();
+    for _ in 0..REPEATS {
+        let began = Instant::now();
+        let id = relay.submit(&job).await?;
+        // As every client waits: asking again and again would keep a processor from those that compute.
+        let ended = relay.get(&format!("/api/v1/jobs/{id}?wait=60")).await?;
+        ensure!(ended["state"] == "completed", "a tiny task does not end");
+        times.push(began.elapsed().as_secs_f64() * 1000.0);
+    }
+    Ok(times)
 }
 
 /// How soon a page that is opened again is of use, and how many bytes a first visit takes.
