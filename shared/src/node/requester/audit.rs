@@ -69,8 +69,7 @@ impl Requester {
     }
 
     fn audit_job(&self, entry: &Running) -> Result<(), String> {
-        let span_of = |id| self.attempts.get(&id).map(|attempt| attempt.span);
-        let units = entry.batches.audit(span_of)?
+        let units = entry.batches.audit(|id| self.attempts.get(&id))?
             + entry.stages.open_units()
             + entry.stages.waiting_units()
             + entry.gathered.units();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::batch::Batch;
+use super::{attempt::Attempt, batch::Batch};
 use crate::{id::AttemptId, node::audit::holds, units::Span};
 
 /// The batches of one job that are neither open nor done.
@@ -12,7 +12,7 @@ pub(super) struct Batches {
     out: BTreeMap<u64, Batch>,
     /// Those that wait, by first unit.
     waiting: BTreeMap<u64, Batch>,
-    /// The attempts of those that are out.
+    /// The attempts of those that are out, and those that go on though another one of their batch was first.
     attempts: BTreeSet<AttemptId>,
     /// Units of those attempts: what two nodes have counts twice.
     units: u64,
@@ -59,7 +59,7 @@ impl Batches {
         self.waiting.len()
     }
 
-    /// The attempts of those that are out.
+    /// All attempts that have not ended: those of batches that are out, and those that go on though another one was first.
     pub(super) fn attempts(&self) -> impl Iterator<Item = AttemptId> {
         self.attempts.iter().copied()
     }
@@ -120,20 +120,22 @@ impl Batches {
         place.insert(batch.span.start, batch);
     }
 
-    /// Whether the lists agree with each other, and with the spans of the attempts; how many units are here.
-    pub(super) fn audit(&self, span_of: impl Fn(AttemptId) -> Option<Span>) -> Result<u64, String> {
-        let mut attempts = BTreeSet::new();
+    /// Whether the lists agree with each other, and with the attempts; how many units are here.
+    pub(super) fn audit<'a>(&self, attempt_of: impl Fn(AttemptId) -> Option<&'a Attempt>) -> Result<u64, String> {
+        let mut seen = BTreeSet::new();
         for batch in self.out.values() {
             holds(batch.is_out(), "a batch is out with nobody")?;
-            for attempt in batch.attempts() {
-                let is_of = span_of(*attempt) == Some(batch.span);
-                holds(is_of && attempts.insert(*attempt), "an attempt is of another batch")?;
+            for id in batch.attempts() {
+                let is_of = attempt_of(*id).is_some_and(|attempt| attempt.span == batch.span && !attempt.superseded);
+                holds(is_of && seen.insert(*id), "an attempt is of another batch")?;
             }
         }
-        holds(attempts == self.attempts, "a job's attempts and those of its batches disagree")?;
+        let attempts = || self.attempts.iter().filter_map(|id| Some((*id, attempt_of(*id)?)));
+        seen.extend(attempts().filter(|(_, attempt)| attempt.superseded).map(|(id, _)| id));
+        holds(seen == self.attempts, "a job's attempts and those of its batches disagree")?;
         holds(!self.waiting.values().any(Batch::is_out), "a batch waits that is out")?;
-        let spans = self.attempts.iter().filter_map(|id| span_of(*id)).map(|span| span.len());
-        holds(self.units == spans.sum::<u64>(), "the units that are out are miscounted")?;
+        let units: u64 = attempts().map(|(_, attempt)| attempt.span.len()).sum();
+        holds(self.units == units, "the units that are out are miscounted")?;
         Ok(self.out.values().chain(self.waiting.values()).map(|batch| batch.span.len()).sum())
     }
 }
