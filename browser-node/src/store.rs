@@ -35,6 +35,8 @@ const RECORDS: &str = "records";
 /// them: a tab whose workers do not start has no other.
 const OPEN_MILLIS: u32 = 4_000;
 const READ_MILLIS: u32 = 10_000;
+/// Pauses before what could not be written is tried again, the first and the longest.
+const AGAIN_MILLIS: (u32, u32) = (1_000, 60_000);
 
 /// Why nothing is kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +72,7 @@ struct Inner {
 struct Waiting {
     /// The newest order for each key: bytes to keep, or `None` to forget.
     writes: BTreeMap<String, Option<Vec<u8>>>,
-    /// Who hears when they are kept, or when it was told that they are not.
+    /// Who hears when they are kept, or when it was told that they wait on.
     kept: Vec<Box<dyn FnOnce()>>,
     writing: bool,
 }
@@ -252,7 +254,7 @@ impl Store {
         self.inner.clone().order(named.collect(), None);
     }
 
-    /// The same; `kept` is called once they are kept, or it was told that they are not.
+    /// The same; `kept` is called once they are kept, or it was told that they wait, since the browser refuses to.
     pub(crate) fn keep(&self, changes: Vec<Change>, kept: impl FnOnce() + 'static) {
         let named = changes.into_iter().map(|(key, record)| (self.inner.node_key(key), record));
         self.inner.clone().order(named.collect(), Some(Box::new(kept)));
@@ -307,8 +309,9 @@ impl Inner {
         }
     }
 
-    /// One transaction after another until nothing waits.
+    /// One transaction after another until nothing waits. What fails waits on: it can be read meanwhile, and is tried again.
     async fn write_all(self: Rc<Self>) {
+        let mut pause = AGAIN_MILLIS.0;
         loop {
             let (writes, kept) = {
                 let mut waiting = self.waiting.borrow_mut();
@@ -318,17 +321,29 @@ impl Inner {
                 self.waiting.borrow_mut().writing = false;
                 return;
             }
-            if let Err(error) = self.write(writes).await {
-                (self.failed)(error);
+            let outcome = self.write(&writes).await;
+            if outcome.is_err() {
+                let mut waiting = self.waiting.borrow_mut();
+                for (key, write) in writes {
+                    waiting.writes.entry(key).or_insert(write);
+                }
             }
             kept.into_iter().for_each(|kept| kept());
+            match outcome {
+                Ok(()) => pause = AGAIN_MILLIS.0,
+                Err(error) => {
+                    (self.failed)(error);
+                    TimeoutFuture::new(pause).await;
+                    pause = (2 * pause).min(AGAIN_MILLIS.1);
+                }
+            }
         }
     }
 
-    async fn write(&self, writes: BTreeMap<String, Option<Vec<u8>>>) -> Result<(), StoreError> {
+    async fn write(&self, writes: &BTreeMap<String, Option<Vec<u8>>>) -> Result<(), StoreError> {
         let (transaction, records) = self.transaction(IdbTransactionMode::Readwrite)?;
         for (key, write) in writes {
-            let key = JsValue::from_str(&key);
+            let key = JsValue::from_str(key);
             match write {
                 Some(bytes) => records.put_with_key(&Uint8Array::from(bytes.as_slice()), &key).map_err(error)?,
                 None => records.delete(&key).map_err(error)?,

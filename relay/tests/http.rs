@@ -154,7 +154,7 @@ async fn what_a_later_version_wrote_is_told_of_and_kept_until_its_owner_removes_
             let told = reqwest::get(relay.at(&format!("/api/v1/jobs/{id}"))).await.unwrap();
             let words = told.text().await.unwrap();
             assert!(
-                words.contains("a later version of p2pnet wrote it") && words.contains("DELETE removes it"),
+                words.contains("another version of p2pnet wrote it") && words.contains("DELETE removes it"),
                 "{words}"
             );
         }

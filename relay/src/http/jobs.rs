@@ -92,7 +92,7 @@ struct Owned {
 
 /// The refusal of a job of which nothing but its owner is understood.
 fn not_understood(id: JobId) -> Refused {
-    let message = format!("what this relay keeps of the job {id} is damaged, or a later version of p2pnet wrote it");
+    let message = format!("what this relay keeps of the job {id} is damaged, or another version of p2pnet wrote it");
     let hint = "it is left as it is; the version that wrote it can read it, and DELETE removes it";
     Refused(Refusal::new(Code::StoreFailed, message, hint))
 }

@@ -57,7 +57,7 @@ pub fn start<H: Host>(
     node.restore(host.now(), restored, &*read);
     for (job, refusal) in node.not_resumed() {
         let (code, reason) = (refusal.code, &refusal.message);
-        tracing::warn!(%job, ?code, reason, "a job that was not over is not read any more: it failed");
+        tracing::warn!(%job, ?code, reason, "a job that was not over is not understood: it is left as it is, for a version that reads it");
     }
     let running = Loop {
         me,

@@ -134,7 +134,7 @@ pub(super) struct Requester {
     unkept: Unkept,
     /// Lines of jobs that are over are still to come.
     is_loading: bool,
-    /// Jobs of the store that were not over and are not read any more, and why.
+    /// Jobs of the store that were not over and are not understood, and why.
     not_resumed: Vec<(JobId, Refusal)>,
     /// Jobs with a task that no node would take, and why.
     unsendable: BTreeMap<JobId, Refusal>,
@@ -158,7 +158,7 @@ impl Requester {
         self.left_alone.damaged()
     }
 
-    /// Jobs of the store that were not over and are not read any more, and why.
+    /// Jobs of the store that were not over and are not understood, and why.
     pub(super) fn not_resumed(&self) -> &[(JobId, Refusal)] {
         &self.not_resumed
     }

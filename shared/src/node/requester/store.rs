@@ -17,7 +17,7 @@ use super::{
     finished::Finished,
     over::Over,
     running::Running,
-    view::{MOST_SOURCE_SHOWN, computes, elapsed, most_units_first, percent},
+    view::{computes, elapsed, most_units_first, percent},
 };
 use crate::{
     api::{AttemptView, JobStatus, JobSummary, NodeShare, Progress},

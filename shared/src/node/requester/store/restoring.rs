@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{JobRecord, MOST_SOURCE_SHOWN, SPAN_VERSION, SpanRecord, line_of};
+use super::{JobRecord, SPAN_VERSION, SpanRecord};
 use crate::{
-    api::{AttemptView, JobSummary},
+    api::AttemptView,
     blob::Blob,
     engine::Prepared,
-    id::{Hash, JobId},
-    job::{AttemptState, CallShape, JobState},
+    id::{Hash, JobId, OwnerId},
+    job::{AttemptState, CallShape},
     node::{
         HostOrder, ReadJob,
         core::Core,
         requester::{
-            Requester, cut,
+            Requester,
             history::History,
             running::{Phase, Running},
             verify::call_span,
@@ -28,7 +28,7 @@ use crate::{
 
 impl Requester {
     /// Rebuilds the jobs that are not over from the store. What is not understood is left alone and told of: it is what is left
-    /// of promises. Spans that are understood and belong to no job are forgotten.
+    /// of promises. So is a job whose kind or fields are not: a later version took it, or one that knew what this does not. Spans that are understood and belong to no job are forgotten.
     pub(in crate::node) fn restore(&mut self, core: &mut Core, records: Vec<(StoreKey, Vec<u8>)>, read: ReadJob<'_>) {
         let (mut spans, mut left_alone) = (Vec::new(), BTreeSet::new());
         for (key, record) in records {
@@ -85,24 +85,12 @@ impl Requester {
                 entry.has_chance(core.now); // who was connected while this node was down, nobody knows
                 self.admit(core, entry);
             }
-            Err((record, refusal)) => {
+            Err((owner, refusal)) => {
                 self.not_resumed.push((id, refusal));
-                self.fail(core, id, &record);
+                return Err(Unread::Later(Some(owner)));
             }
         }
         Ok(())
-    }
-
-    /// Ends a job that is not read any more.
-    fn fail(&mut self, core: &mut Core, id: JobId, record: &JobRecord) {
-        let over = record.sealed(StoreKey::Over(id));
-        let Some((finished, line)) = line_of(id, &over, None) else { return };
-        self.finished.insert_recent(finished, record.summary(id));
-        let mut before = record.status(id);
-        before.summary = JobSummary { state: JobState::Queued, error: None, finished_at: None, ..before.summary };
-        let ends = [(StoreKey::Over(id), Some(over)), (StoreKey::Finished(id), Some(line))];
-        let changes = [(StoreKey::Job(id), None)].into_iter().chain(ends).collect();
-        self.keep_end(core, before, changes);
     }
 }
 
@@ -110,33 +98,18 @@ pub(super) fn read_span(key: StoreKey, record: &[u8]) -> Result<SpanRecord, Unre
     postcard::from_bytes(open(key, SPAN_VERSION, record)?.body).map_err(|_| Unread::Damaged)
 }
 
-/// A job that was not over, read again; if that fails, its record and why: it failed now, whenever it was accepted, so that it is
-/// kept for as long as any other and its owner learns of it.
-fn revive(
-    id: JobId,
-    mut record: JobRecord,
-    now: Moment,
-    read: ReadJob<'_>,
-) -> Result<Running, (Box<JobRecord>, Refusal)> {
+/// A job that was not over, read again; else whose it is, and why it is not read: it was taken, so some version reads it.
+fn revive(id: JobId, mut record: JobRecord, now: Moment, read: ReadJob<'_>) -> Result<Running, (OwnerId, Refusal)> {
     let texts = std::mem::take(&mut record.modules).into_iter().chain(record.kernel.take());
     let modules: Vec<Blob> = texts.filter_map(|text| STANDARD.decode(text).ok()).map(Blob::new).collect();
     let find = |hash: Hash| modules.iter().find(|blob| blob.hash() == hash).cloned();
-    match read(&record.source, &find) {
-        Ok(mut job) => {
-            job.holder = record.holder;
-            let mut entry = Running::new(id, job, record.created_at);
-            entry.started_at = record.started_at;
-            entry.history = History::of_before(record.attempts_total, record.attempts);
-            Ok(entry)
-        }
-        Err(refusal) => {
-            record.state = JobState::Failed;
-            record.error = Some(refusal.clone());
-            record.finished_at = Some(now);
-            record.source.truncate(cut(&record.source, MOST_SOURCE_SHOWN).len());
-            Err((Box::new(record), refusal))
-        }
-    }
+    let mut job = read(&record.source, &find).map_err(|refusal| (record.holder.owner, refusal))?;
+    job.holder = record.holder;
+    let mut entry = Running::new(id, job, record.created_at);
+    entry.started_at = record.started_at;
+    entry.history = History::of_before(record.attempts_total, record.attempts);
+    entry.has_chance(now); // who was connected while this node was down, nobody knows
+    Ok(entry)
 }
 
 impl Running {

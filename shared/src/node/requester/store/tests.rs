@@ -172,21 +172,25 @@ fn spans_that_are_understood_and_belong_to_no_job_are_forgotten() {
 }
 
 #[test]
-fn a_job_that_is_not_read_any_more_fails_at_the_start_and_stays_for_as_long_as_one_that_ended_then() {
-    const LONG_AFTER: Moment = Moment(1 << 41);
+fn a_job_that_this_version_does_not_read_is_left_alone_with_its_spans_and_goes_on_under_one_that_does() {
+    let key = StoreKey::Span(id(1), 0);
+    let span =
+        SpanRecord { span: Span { start: 0, end: 1 }, outputs: vec![vec![9]], node: NodeId([1; 32]), gas: Gas(0) };
+    let span = seal(key, 1, OWNER, |record| postcard::to_extend(&span, record).unwrap());
+    let before = Records::from([(StoreKey::Job(id(1)), new_record(id(1), &job(), Moment(1))), (key, span)]);
+    let refusal = Refusal::new(Code::UnknownKind, "there is no kind \"dance\"", "");
     let mut node = node();
-    let records = vec![(StoreKey::Job(id(1)), new_record(id(1), &job(), Moment(1)))];
-    let refusal = Refusal::new(Code::OutOfMemory, "it begins with more than it may use", "ask for more");
-    node.restore(LONG_AFTER, records.clone(), &|_, _| Err(refusal.clone()));
+    node.restore(Moment(2), before.clone().into_iter().collect(), &|_, _| Err(refusal.clone()));
     assert_eq!(node.not_resumed(), [(id(1), refusal.clone())]);
-    let mut records = Records::from_iter(records);
+    assert_eq!((node.records_not_understood(), node.left_alone(id(1))), (1, Some(OWNER)));
+    assert_eq!(node.summary(id(1)), None);
+    let mut records = before.clone();
     carry_out(&mut node, &mut records);
-    let summary = node.summary(id(1)).unwrap();
-    assert_eq!((summary.state, summary.finished_at), (JobState::Failed, Some(LONG_AFTER)));
-    assert_eq!(summary.error, Some(refusal));
-    assert_eq!(records.keys().copied().collect::<Vec<_>>(), [StoreKey::Over(id(1)), StoreKey::Finished(id(1))]);
-    node.handle(LONG_AFTER + Millis((1 << 40) - 1), Input::Tick);
-    assert!(node.summary(id(1)).is_some());
+    assert_eq!(records, before, "nothing is lost");
+    assert_eq!(node.audit(), Ok(()));
+    let node = start(&mut records);
+    assert_eq!(node.summary(id(1)).unwrap().state, JobState::Queued, "the version that took it reads it");
+    assert_eq!(node.records_not_understood(), 0);
 }
 
 #[test]
