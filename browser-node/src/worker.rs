@@ -71,17 +71,15 @@ async fn execute(kernels: Rc<RefCell<Kernels>>, reins: Option<Reins>, run: Run, 
     let common = run.common.as_ref().map(|(name, bytes)| Common { name: *name, bytes });
     let engine = match kernel {
         Ok(kernel) => {
-            for call in &run.calls {
+            while let Some(call) = gathering.next_of(&run.calls) {
                 control::stand_aside();
                 let outcome = match control::stopped() {
                     None => call_on(&kernels, &kernel, Input { common, own: call.as_ref() }, &run.limits).await,
                     Some(trap) => unstarted(trap),
                 };
-                let taken = gathering.take(outcome);
-                let ended = taken.as_ref().is_none_or(|outcome| outcome.output.is_err());
-                unsaid.extend(taken.map(Outcome::from));
-                if ended {
-                    break;
+                unsaid.extend(gathering.take(outcome).map(Outcome::from));
+                if gathering.has_failed() {
+                    break; // that is said with the end
                 }
                 let nap = control::work_done();
                 if is_short || nap.is_some() || control::seen_at() - said_at >= SAY_AFTER {

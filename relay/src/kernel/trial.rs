@@ -1,14 +1,16 @@
 //! Runs the cases of a folder on wasmi and on wasmtime, and says what came, what it cost, and whether both agree.
 
 use std::{
+    slice,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use p2pnet_shared::{
     blob::Blob,
-    engine::{CallOutcome, Engine, Input, Limits, Trap, WasmiEngine, Watch},
+    engine::{CallOutcome, Engine, Input, Limits, Trap, WasmiEngine, Watch, batch},
     job::kinds::command::{self, End},
+    units::Gas,
 };
 
 use super::{
@@ -50,12 +52,24 @@ pub fn test(trial: &Trial) -> Result<(), Failure> {
     let mut tally = Tally::default();
     for case in &cases {
         let (common, own) = input(&ready, case)?;
-        let input = Input::with(common.as_ref(), &own);
-        let referee = deadline.time(|| wasmi.call(&on_wasmi, input, &limits));
-        let native = deadline.time(|| wasmtime.call(&on_wasmtime, input, &limits));
+        let referee = deadline.time(|| as_a_batch(&mut wasmi, &on_wasmi, common.as_ref(), &own, &limits));
+        let native = deadline.time(|| as_a_batch(&mut wasmtime, &on_wasmtime, common.as_ref(), &own, &limits));
         tally.add(trial, &ready, case, &referee, &native)?;
     }
     tally.end(trial)
+}
+
+/// One call, as nodes make it: as a batch of its own.
+fn as_a_batch<E: Engine>(
+    engine: &mut E,
+    module: &E::Module,
+    common: Option<&Blob>,
+    own: &Vec<u8>,
+    limits: &Limits,
+) -> CallOutcome {
+    let call = |own: &[u8]| engine.call(module, Input::with(common, own), limits);
+    let none = CallOutcome { output: Err(Trap::HostFailed), gas: Gas(0) };
+    batch::run(slice::from_ref(own), call).pop().unwrap_or(none)
 }
 
 const REPORT: &str = "this is a bug of p2pnet: please report it with the module and the case";

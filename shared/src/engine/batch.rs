@@ -4,19 +4,25 @@
 use super::{CallOutcome, Trap};
 use crate::wire::MOST_BLOB;
 
-/// Takes a batch's outcomes in as they come.
+/// Says which call of a batch comes next, and takes the outcomes in as they come.
 #[derive(Clone, Debug)]
 pub struct Gathering {
     /// Calls without an outcome yet.
     left: usize,
     output_bytes: u64,
-    ended: bool,
+    has_failed: bool,
 }
 
 impl Gathering {
     /// Of a batch of so many calls.
     pub fn new(calls: usize) -> Self {
-        Self { left: calls, output_bytes: 0, ended: false }
+        Self { left: calls, output_bytes: 0, has_failed: false }
+    }
+
+    /// Which of the batch's calls comes next; `None` if no further one belongs to it.
+    pub fn next_of<'c, C>(&self, calls: &'c [C]) -> Option<&'c C> {
+        let place = calls.len().checked_sub(self.left).filter(|_| !self.is_over())?;
+        calls.get(place)
     }
 
     /// Takes the next outcome; `None` if the batch was over before it. What makes the outputs together larger than
@@ -31,20 +37,29 @@ impl Gathering {
         if self.output_bytes > MOST_BLOB {
             outcome.output = Err(Trap::HostFailed);
         }
-        self.ended = outcome.output.is_err();
+        self.has_failed = outcome.output.is_err();
         Some(outcome)
     }
 
     /// Whether no further call belongs to the batch.
     pub fn is_over(&self) -> bool {
-        self.ended || self.left == 0
+        self.has_failed || self.left == 0
+    }
+
+    /// Whether the batch ended with a call without an output, or with more than can be delivered.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed
     }
 }
 
 /// Runs a batch's calls by `one` and gives their outcomes.
 pub fn run(calls: &[Vec<u8>], mut one: impl FnMut(&[u8]) -> CallOutcome) -> Vec<CallOutcome> {
     let mut gathering = Gathering::new(calls.len());
-    calls.iter().map_while(|call| if gathering.is_over() { None } else { gathering.take(one(call)) }).collect()
+    let mut outcomes = Vec::with_capacity(calls.len());
+    while let Some(call) = gathering.next_of(calls) {
+        outcomes.extend(gathering.take(one(call)));
+    }
+    outcomes
 }
 
 #[cfg(test)]
@@ -80,7 +95,9 @@ mod tests {
     #[test]
     fn nothing_is_taken_beyond_the_calls() {
         let mut gathering = Gathering::new(1);
+        assert_eq!(gathering.next_of(&[7]), Some(&7));
         assert!(gathering.take(outcome(Ok(vec![]))).is_some());
+        assert_eq!((gathering.next_of(&[7]), gathering.has_failed()), (None, false));
         assert!(gathering.take(outcome(Ok(vec![]))).is_none());
         assert!(Gathering::new(0).is_over());
     }
