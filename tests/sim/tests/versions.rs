@@ -5,17 +5,21 @@
 
 use p2pnet_shared::{
     api::{Path, SeedVersion},
+    engine::{BatchReport, CallOutcome, EngineName, Prepared},
     id::{AttemptId, Hash, JobId, NodeId},
     job::{Language, Priority, Requirements, WaitReason},
     kernel::REWRITE_VERSION,
     node::{Effect, Found, Input, NetworkOrder, Node},
-    units::{Millis, Moment},
-    wire::{Assignment, Extension, Extensions, Message, Offer, Payload, RefuseReason, Role, Version, encode_calls},
+    units::{Gas, Millis, Moment},
+    wire::{
+        Assignment, Extension, Extensions, Message, Offer, Payload, RefuseReason, Role, Version, encode_calls,
+        encode_report,
+    },
 };
 use p2pnet_sim::{
     bench::{Bench, Did, OTHER, PEER},
     plan,
-    talk::assigned,
+    talk::{assigned, runs},
 };
 
 const LATER: u16 = REWRITE_VERSION + 1;
@@ -99,6 +103,17 @@ fn a_provider_refuses_what_is_to_run_by_another_rewrite() {
     assert!(refused.contains(&(PEER, refusal)), "{refused:?}");
     let taken = says(&mut bench, PEER, Message::Assign(assignment(2, REWRITE_VERSION)));
     assert!(taken.iter().any(|(_, message)| matches!(message, Message::Want { .. })), "{taken:?}");
+}
+
+#[test]
+fn what_a_delivery_says_beyond_what_is_known_changes_nothing_of_it() {
+    let mut bench = Bench::new(true);
+    let (job, attempt) = runs(&mut bench, "owner", plan::sum(1), PEER);
+    let outcomes = vec![CallOutcome { output: Ok(vec![0; 8]), gas: Gas(1) }];
+    let report = BatchReport { engine: EngineName::Wasmi, outcomes, busy_micros: 1, prepared: Prepared::default() };
+    let report = Payload::Inline(encode_report(&report).unwrap());
+    bench.hears(Message::Deliver { attempt: AttemptId(attempt), report, extensions: extended() });
+    assert_eq!(bench.node.is_over(job), Some(true));
 }
 
 #[test]
