@@ -8,7 +8,7 @@ use std::{fs, path::Path, time::Duration};
 use p2pnet_shared::{
     id::Hash,
     job::kinds::command,
-    kernel::{MOST_MODULE_BYTES, Prepared, prepare_kernel, prepare_program},
+    kernel::{MOST_MODULE_BYTES, Rewritten, prepare_kernel, prepare_program},
 };
 
 pub use self::trial::test;
@@ -23,7 +23,7 @@ struct Ready {
     hash: Hash,
     bytes: usize,
     is_command: bool,
-    prepared: Prepared,
+    prepared: Rewritten,
 }
 
 /// How `p2pnet kernel test` tries a kernel.

@@ -128,7 +128,7 @@ impl TrapReason {
 
 /// A kernel that has been checked and rewritten.
 #[derive(Clone, Debug)]
-pub struct Prepared {
+pub struct Rewritten {
     /// Name of the original bytes.
     pub hash: Hash,
     /// What engines load.
@@ -137,21 +137,21 @@ pub struct Prepared {
 
 /// What [`prepare`] does, for whoever takes a kernel from its author: nodes take a little more of everything, for the kernels
 /// that are made of programs.
-pub fn prepare_kernel(original: &[u8]) -> Result<Prepared, Refusal> {
+pub fn prepare_kernel(original: &[u8]) -> Result<Rewritten, Refusal> {
     check::size(original)?;
     prepare(original)
 }
 
 /// Checks a kernel against the contract and rewrites it. Pure: the same bytes give the same bytes everywhere, and
 /// hostile bytes are refused in time and memory proportional to their length.
-pub fn prepare(original: &[u8]) -> Result<Prepared, Refusal> {
+pub fn prepare(original: &[u8]) -> Result<Rewritten, Refusal> {
     check::contract(original)?;
-    Ok(Prepared { hash: Hash::of(original), rewritten: rewrite(original)? })
+    Ok(Rewritten { hash: Hash::of(original), rewritten: rewrite(original)? })
 }
 
 /// The same of the kernel that [`crate::job::kinds::command::adapt`] made of a program: what is refused is told of the
 /// program.
-pub fn prepare_program(adapted: &[u8]) -> Result<Prepared, Refusal> {
+pub fn prepare_program(adapted: &[u8]) -> Result<Rewritten, Refusal> {
     prepare(adapted).map_err(of_a_program)
 }
 

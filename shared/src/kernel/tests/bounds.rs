@@ -79,7 +79,7 @@ fn as_kernel(more: &str) -> Vec<u8> {
     wat::parse_str(given(&format!("(module {MEMORY} {ALLOC} {RUN} {more})"))).unwrap()
 }
 
-fn take_program(module: &[u8]) -> Result<Prepared, Refusal> {
+fn take_program(module: &[u8]) -> Result<Rewritten, Refusal> {
     prepare_program(&command::adapt(module)?)
 }
 

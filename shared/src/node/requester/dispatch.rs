@@ -349,7 +349,7 @@ impl Requester {
         let span = batch.span;
         let priority = priority(&self.owners, entry);
         let name = core.cover(node, job);
-        let Prepared { assignment, calls, blob } = match prepare(entry, name, id, span, priority, core.config.rewrite) {
+        let Outgoing { assignment, calls, blob } = match prepare(entry, name, id, span, priority, core.config.rewrite) {
             Ok(prepared) => prepared,
             Err(refusal) => {
                 self.cannot_send(job, batch, refusal);
@@ -409,7 +409,7 @@ impl Requester {
 }
 
 /// A batch ready to go out.
-struct Prepared {
+struct Outgoing {
     assignment: Assignment,
     calls: u64,
     /// Its calls, where they are too large for a message.
@@ -431,7 +431,7 @@ fn prepare(
     span: Span,
     priority: Priority,
     rewrite: u16,
-) -> Result<Prepared, Refusal> {
+) -> Result<Outgoing, Refusal> {
     let none = || Refusal::new(Code::Internal, "the job has no stage", "");
     let stage = entry.stages.of(span.start).ok_or_else(none)?.stage();
     let inputs = entry.plan.inputs(span, entry.gathered.outputs());
@@ -472,5 +472,5 @@ fn prepare(
         rewrite,
         extensions: Extensions::default(),
     };
-    Ok(Prepared { assignment, calls, blob })
+    Ok(Outgoing { assignment, calls, blob })
 }
