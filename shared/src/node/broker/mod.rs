@@ -3,9 +3,11 @@
 //! A [`Message::Find`] stays open for a minute: whenever an offer appears or becomes idle, the asker hears of it within
 //! [`PUSH_PAUSE`], so that a requester with waiting work learns of a new provider at once.
 
+mod audit;
+
 use std::collections::BTreeMap;
 
-use super::{audit::holds, core::Core, peers::MOST_AGENT_CHARACTERS};
+use super::{core::Core, peers::MOST_AGENT_CHARACTERS};
 use crate::{
     id::NodeId,
     job::Requirements,
@@ -243,21 +245,6 @@ impl Broker {
         let push = self.asks.values().filter(behind).map(|ask| ask.answered_at + PUSH_PAUSE).min();
         let sweep = (!self.offers.is_empty() || !self.asks.is_empty()).then(|| self.swept_at + Millis(1_000));
         push.into_iter().chain(sweep).min()
-    }
-
-    /// Looks whether what is counted agrees with what is there.
-    pub(super) fn audit(&self) -> Result<(), String> {
-        let mut rewrites: BTreeMap<u16, u32> = BTreeMap::new();
-        for known in self.offers.values() {
-            *rewrites.entry(known.offer.rewrite).or_default() += 1;
-        }
-        holds(rewrites == self.rewrites, "offers of a rewrite are miscounted")?;
-        let changes = self
-            .changes
-            .iter()
-            .all(|(change, node)| self.offers.get(node).is_some_and(|known| known.change == *change));
-        holds(changes && self.changes.len() == self.offers.len(), "offers and their changes disagree")?;
-        holds(self.offers.len() <= MOST_OFFERS && self.asks.len() <= MOST_ASKS, "a broker knows too much")
     }
 
     /// What nodes offer, by id.
