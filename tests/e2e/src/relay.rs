@@ -7,9 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use p2pnet_shared::id::JobId;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::process::{Folder, Process, choose_tls, given, processor_time, tree};
 
@@ -23,7 +24,9 @@ const STOP: Duration = Duration::from_secs(15);
 pub struct Relay {
     binary: PathBuf,
     process: Option<Process>,
-    client: Client,
+    api: p2pnet_client::Client,
+    /// For what no client of the API asks.
+    raw: Client,
     data: Folder,
     url: String,
     flags: Vec<&'static str>,
@@ -51,7 +54,8 @@ impl Relay {
         let data = Folder::new("relay")?;
         let (process, url) = launch(binary, 0, &data, flags)?;
         let (binary, flags) = (binary.to_owned(), flags.to_vec());
-        Ok(Self { binary, process: Some(process), client: Client::new(), data, url, flags })
+        let api = p2pnet_client::Client::new(&url)?;
+        Ok(Self { binary, process: Some(process), api, raw: Client::new(), data, url, flags })
     }
 
     /// Where its page is (but for a base path), without a slash at the end.
@@ -117,7 +121,7 @@ impl Relay {
         path: &str,
         body: Option<&Value>,
     ) -> Result<(StatusCode, Value)> {
-        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        let mut request = self.raw.request(method, format!("{}{path}", self.url));
         if let Some(address) = address {
             request = request.header("x-forwarded-for", address);
         }
@@ -143,12 +147,12 @@ impl Relay {
 
     /// Submits a job and gives its id.
     pub async fn submit(&self, job: &Value) -> Result<String> {
-        self.submit_for(None, job).await
+        Ok(self.api.submit(job.to_string(), None).await?.to_string())
     }
 
     /// The same, as a proxy does for somebody at another address.
-    pub async fn submit_for(&self, address: Option<&str>, job: &Value) -> Result<String> {
-        let (status, body) = self.ask_for(address, Method::POST, "/api/v1/jobs", Some(job)).await?;
+    pub async fn submit_for(&self, address: &str, job: &Value) -> Result<String> {
+        let (status, body) = self.ask_for(Some(address), Method::POST, "/api/v1/jobs", Some(job)).await?;
         if status != StatusCode::ACCEPTED {
             bail!("the job was not taken: {status}: {body}");
         }
@@ -157,22 +161,16 @@ impl Relay {
 
     /// A job as the API shows it.
     pub async fn job(&self, id: &str) -> Result<Value> {
-        self.get(&format!("/api/v1/jobs/{id}")).await
+        Ok(serde_json::from_str(&self.api.job_text(named(id)?).await?)?)
     }
 
     /// Waits until a job has ended, and gives its status.
     pub async fn ended(&self, id: &str, patience: Duration) -> Result<Value> {
-        let began = Instant::now();
-        loop {
-            let job = self.job(id).await?;
-            if matches!(job["state"].as_str(), Some("completed" | "failed" | "cancelled" | "expired")) {
-                return Ok(job);
-            }
-            if began.elapsed() > patience {
-                bail!("job {id} has not ended after {patience:?}: {job:#}");
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
+        let Ok(ended) = timeout(patience, self.api.wait(named(id)?)).await else {
+            bail!("job {id} has not ended after {patience:?}: {:#}", self.job(id).await?);
+        };
+        ended?;
+        self.job(id).await
     }
 
     /// Waits for a job's result.
@@ -181,7 +179,7 @@ impl Relay {
         if job["state"] != "completed" {
             bail!("job {id} did not complete: {job:#}");
         }
-        Ok(self.get(&format!("/api/v1/jobs/{id}/result")).await?["result"].clone())
+        Ok(self.api.result(named(id)?).await?)
     }
 
     /// Submits a job and waits for its result.
@@ -194,7 +192,7 @@ impl Relay {
     pub async fn lenders(&self, at_least: usize, patience: Duration) -> Result<Vec<String>> {
         let began = Instant::now();
         loop {
-            let network = self.get("/api/v1/nodes").await?;
+            let network: Value = serde_json::from_str(&self.api.nodes_text().await?)?;
             let nodes = network["nodes"].as_array().cloned().unwrap_or_default();
             let lending: Vec<String> = nodes
                 .iter()
@@ -233,6 +231,11 @@ impl NativeNode {
     pub fn processor_time(&self) -> Duration {
         processor_time(&tree(self.process.id()))
     }
+}
+
+/// A job's id as the client has it.
+fn named(id: &str) -> Result<JobId> {
+    id.parse().ok().with_context(|| format!("{id:?} is no job's id"))
 }
 
 fn launch(binary: &Path, port: u16, data: &Folder, flags: &[&str]) -> Result<(Process, String)> {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use p2pnet_e2e::stage::Stage;
+use p2pnet_e2e::{browser::Browser, stage::Stage};
 use tokio::time::sleep;
 
 use crate::{JOB, RELAY_AWAY, SOON, seconds_of_work};
@@ -24,19 +24,27 @@ async fn a_page_of_another_version_than_its_relay_says_so_goes_on_with_what_it_h
         ensure!(banner.contains("newer version"), "the banner says {banner:?}");
         // What the tab can do by itself goes on.
         ensure!(stage.people[0].job_result(JOB).await? == job.result, "a wrong count");
+        let person = &stage.people[0];
+        person.script("window.isOfBefore = true", vec![]).await?;
+        person.find_css("[data-testid='other-version'] button").await?.click().await?;
+        until(person, "return window.isOfBefore === undefined && document.readyState === 'complete'", SOON).await?;
+        person.text_when("other-version", SOON, |text| !text.is_empty()).await?;
 
         stage.relay.stop()?;
         stage.relay.start_again()?;
-        let began = Instant::now();
-        while stage.people[0]
-            .script("return document.querySelector(\"[data-testid='other-version']\") === null", vec![])
-            .await?
-            != true
-        {
-            ensure!(began.elapsed() < REDIAL, "the banner stays");
-            sleep(Duration::from_millis(500)).await;
-        }
+        until(&stage.people[0], "return document.querySelector(\"[data-testid='other-version']\") === null", REDIAL)
+            .await?;
         stage.people[0].connected().await
     };
     Stage::new(1).await?.play(story).await
+}
+
+/// Waits until a script says `true`.
+async fn until(person: &Browser, script: &str, patience: Duration) -> Result<()> {
+    let began = Instant::now();
+    while person.script(script, vec![]).await? != true {
+        ensure!(began.elapsed() < patience, "it is not so after {patience:?}: {script}");
+        sleep(Duration::from_millis(500)).await;
+    }
+    Ok(())
 }

@@ -182,7 +182,7 @@ async fn in_a_tab_of_one_core_an_endless_call_is_set_aside_for_small_jobs_of_oth
         donor.slide("cores", 1).await?;
         let small = json!({"kind":"map","data":[1,2,3],"map":"x * x"});
         stage.relay.compute(&small, JOB).await?;
-        let endless = stage.relay.submit_for(Some("198.51.100.1"), &endless()).await?;
+        let endless = stage.relay.submit_for("198.51.100.1", &endless()).await?;
         let state = async || {
             let job = stage.relay.job(&endless).await?;
             let attempts = job["attempts"].as_array().context("no attempts")?;
@@ -195,7 +195,7 @@ async fn in_a_tab_of_one_core_an_endless_call_is_set_aside_for_small_jobs_of_oth
                 sleep(Duration::from_millis(50)).await;
             }
             sleep(Duration::from_secs(1)).await;
-            let id = stage.relay.submit_for(Some("203.0.113.1"), &small).await?;
+            let id = stage.relay.submit_for("203.0.113.1", &small).await?;
             ensure!(stage.relay.result(&id, SOON).await? == json!([1, 4, 9]), "a wrong result in round {round}");
             state().await?;
         }
