@@ -99,7 +99,6 @@ pub(super) const LONG_FUNCTIONS: &[(&str, Functions)] = &[
             ("relay/src/http/listener.rs", "connection"),
             ("shared/net/src/frames.rs", "read"),
             ("shared/src/kernel/measure.rs", "measure"),
-            ("shared/src/node/requester/dispatch.rs", "send_batch"),
             ("shared/src/job/kinds/sort/kernel.rs", "run"),
         ],
     ),
