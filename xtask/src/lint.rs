@@ -77,24 +77,49 @@ pub(crate) fn compile_if_asked() -> Option<ExitCode> {
     let words: Vec<OsString> = words.collect();
     let succeeds = |command: &mut Command| command.status().is_ok_and(|status| status.success());
     let clippy = compiler.with_file_name(format!("clippy-driver{}", env::consts::EXE_SUFFIX));
-    let right = !is_linted(&words)
-        || succeeds(
-            Command::new(clippy).arg(&compiler).args(to_lint(&words, Path::new(&left))).args(["-D", "warnings"]),
-        );
-    Some(if right && succeeds(Command::new(&compiler).args(&words)) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let deny = ["-D", "warnings"];
+    let mut compile = Command::new(&compiler);
+    compile.args(&words);
+    let right = match linted(&words) {
+        Linted::Not => true,
+        Linted::Compiling => {
+            compile.args(deny);
+            true
+        }
+        Linted::ByClippy => {
+            succeeds(Command::new(clippy).arg(&compiler).args(to_lint(&words, Path::new(&left))).args(deny))
+        }
+    };
+    Some(if right && succeeds(&mut compile) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether a command compiles a crate of this workspace. Guests and what tests make are of others, and cargo also asks the
+/// By whom what a command compiles is linted.
+#[derive(Debug, PartialEq, Eq)]
+enum Linted {
+    Not,
+    /// By the compiler alone: a library whose unit tests are compiled too is linted with those, all of it and them; the compiler
+    /// says what it does not use without them.
+    Compiling,
+    ByClippy,
+}
+
+/// That of a command that compiles a crate of this workspace. Guests and what tests make are of others, and cargo also asks the
 /// compiler what it is.
-fn is_linted(words: &[OsString]) -> bool {
+fn linted(words: &[OsString]) -> Linted {
     let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let folder = package.as_ref().and_then(|package| package.strip_prefix(workspace::root()).ok());
     let for_wasm = words.iter().any(|word| word == "wasm32-unknown-unknown");
     let is_page = |folder: &Path| ["web", "browser-node"].iter().any(|page| folder.starts_with(page));
     let is_ours = |folder: &Path| !folder.starts_with("kernels") && !folder.starts_with("target");
-    folder.is_some_and(|folder| is_ours(folder) && (for_wasm || !is_page(folder)))
-        && words.iter().any(|word| word == "--crate-name")
-        && !words.iter().any(|word| word == "___")
+    let has = |word: &str| words.iter().any(|other| other == word);
+    let is_one = folder.is_some_and(|folder| is_ours(folder) && (for_wasm || !is_page(folder)))
+        && has("--crate-name")
+        && !has("___");
+    match is_one {
+        false => Linted::Not,
+        true if !for_wasm && has("lib") && !has("--test") => Linted::Compiling,
+        true => Linted::ByClippy,
+    }
 }
 
 /// A command to the compiler, changed so that it makes nothing that cargo waits for.
