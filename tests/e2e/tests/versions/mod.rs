@@ -11,11 +11,13 @@ use crate::{JOB, RELAY_AWAY, SOON, seconds_of_work};
 /// A tab dials such a relay again once a minute.
 const REDIAL: Duration = Duration::from_secs(100);
 
+/// The relay of another version is one of tests, without a page.
+const EXPECTED: &[&str] = &[RELAY_AWAY[0], RELAY_AWAY[1], "favicon.ico"];
+
 #[tokio::test]
 async fn a_page_of_another_version_than_its_relay_says_so_goes_on_with_what_it_has_and_joins_again() -> Result<()> {
     let story = async |stage: &mut Stage| {
-        // The relay of another version is one of tests, without a page.
-        stage.expected = &[RELAY_AWAY[0], RELAY_AWAY[1], "favicon.ico"];
+        stage.expected = EXPECTED;
         stage.people[0].become_donor(stage.relay.url()).await?;
         let job = seconds_of_work(8);
         stage.people[0].submit(&job.source).await?;
