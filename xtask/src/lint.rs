@@ -24,6 +24,10 @@ const LEFT: &str = "P2PNET_LINTS";
 /// Cargo's name for a program that it starts with each command to the compiler, for members of the workspace only.
 const WRAPPER: &str = "RUSTC_WORKSPACE_WRAPPER";
 
+/// How test programs are compiled then: without optimising across the parts of a crate, which takes a third of the time and of
+/// which they have little. What people run, and what is measured, is not.
+const FOR_LESS: [&str; 2] = ["-C", "lto=off"];
+
 /// What every cargo is told from now on.
 static TOLD: OnceLock<[(&str, PathBuf); 2]> = OnceLock::new();
 
@@ -80,7 +84,12 @@ pub(crate) fn compile_if_asked() -> Option<ExitCode> {
     let deny = ["-D", "warnings"];
     let mut compile = Command::new(&compiler);
     compile.args(&words);
-    let right = match linted(&words) {
+    if words.iter().any(|word| word == "--test") {
+        compile.args(FOR_LESS);
+    }
+    let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let folder = package.as_ref().and_then(|package| package.strip_prefix(workspace::root()).ok());
+    let right = match folder.map_or(Linted::Not, |folder| linted(folder, &words)) {
         Linted::Not => true,
         Linted::Compiling => {
             compile.args(deny);
@@ -103,22 +112,19 @@ enum Linted {
     ByClippy,
 }
 
-/// That of a command that compiles a crate of this workspace. Guests and what tests make are of others, and cargo also asks the
-/// compiler what it is.
-fn linted(words: &[OsString]) -> Linted {
-    let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-    let folder = package.as_ref().and_then(|package| package.strip_prefix(workspace::root()).ok());
-    let for_wasm = words.iter().any(|word| word == "wasm32-unknown-unknown");
-    let is_page = |folder: &Path| ["web", "browser-node"].iter().any(|page| folder.starts_with(page));
-    let is_ours = |folder: &Path| !folder.starts_with("kernels") && !folder.starts_with("target");
+/// That of a command that compiles the crate in a folder of this workspace. Guests and what tests make are of others, and cargo
+/// also asks the compiler what it is.
+fn linted(folder: &Path, words: &[OsString]) -> Linted {
     let has = |word: &str| words.iter().any(|other| other == word);
-    let is_one = folder.is_some_and(|folder| is_ours(folder) && (for_wasm || !is_page(folder)))
-        && has("--crate-name")
-        && !has("___");
-    match is_one {
-        false => Linted::Not,
-        true if !for_wasm && has("lib") && !has("--test") => Linted::Compiling,
-        true => Linted::ByClippy,
+    let for_wasm = has("wasm32-unknown-unknown");
+    let is_page = ["web", "browser-node"].iter().any(|page| folder.starts_with(page));
+    let is_ours = !folder.starts_with("kernels") && !folder.starts_with("target");
+    if !is_ours || (is_page && !for_wasm) || !has("--crate-name") || has("___") {
+        Linted::Not
+    } else if has("lib") && !has("--test") && !for_wasm {
+        Linted::Compiling
+    } else {
+        Linted::ByClippy
     }
 }
 
@@ -146,6 +152,21 @@ fn to_lint(words: &[OsString], left: &Path) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_crate_is_linted_once_where_all_of_it_is_compiled() {
+        let by = |folder: &str, text: &str| {
+            let words: Vec<OsString> = text.split(' ').map(OsString::from).collect();
+            linted(Path::new(folder), &words)
+        };
+        assert_eq!(by("relay", "--crate-name a --crate-type lib"), Linted::Compiling);
+        assert_eq!(by("relay", "--crate-name a --test"), Linted::ByClippy);
+        assert_eq!(by("relay", "--crate-name a --crate-type bin"), Linted::ByClippy);
+        assert_eq!(by("web", "--crate-name a --crate-type lib --target wasm32-unknown-unknown"), Linted::ByClippy);
+        assert_eq!(by("web", "--crate-name a --crate-type lib"), Linted::Not);
+        assert_eq!(by("kernels/guest", "--crate-name a --crate-type lib"), Linted::Not);
+        assert_eq!(by("relay", "--crate-name ___ --print=cfg"), Linted::Not);
+    }
 
     #[test]
     fn what_is_only_linted_is_not_told_to_cargo_and_lies_elsewhere() {
