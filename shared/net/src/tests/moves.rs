@@ -160,8 +160,14 @@ async fn two_that_dial_each_other_directly_at_once_lose_nothing_either() {
         dial_directly(a, b).await;
         dial_directly(b, a).await;
     };
-    let (at_a, at_b) = talk(&mut a, &mut b, both).await;
-    assert!(at_a.moved.is_some() && at_b.moved.is_some());
+    let (mut at_a, mut at_b) = talk(&mut a, &mut b, both).await;
+    // On a busy machine all may be said before they have.
+    while at_a.moved.is_none() || at_b.moved.is_none() {
+        tokio::select! {
+            input = a.input() => at_a.take(input),
+            input = b.input() => at_b.take(input),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,8 +246,18 @@ async fn understand_each_other(a: &mut Party, b: &mut Party) {
         b.send(a.me, numbered(number));
     }
     for number in 5_000..5_100 {
-        assert_eq!(a.received_from(b.me).await, numbered(number));
-        assert_eq!(b.received_from(a.me).await, numbered(number));
+        assert_eq!(later(a, b.me).await, numbered(number));
+        assert_eq!(later(b, a.me).await, numbered(number));
+    }
+}
+
+/// The next of what was said since; what was on its way before may still come.
+async fn later(party: &mut Party, whom: NodeId) -> Message {
+    loop {
+        let message = party.received_from(whom).await;
+        if !matches!(message, Message::Deliver { attempt, .. } if attempt.0 < 5_000) {
+            return message;
+        }
     }
 }
 
