@@ -387,9 +387,9 @@ impl<'p, 'a> Layout<'p, 'a> {
 
     fn stub(&self, function: u32, place: u32, here: u32, places_table: u32) -> Result<Function> {
         let kind = self.type_of(function);
-        let kinds: Vec<_> = self.program.types.iter().flat_map(|group| group.types()).collect();
+        let mut kinds = self.program.types.iter().flat_map(|group| group.types());
         let CompositeInnerType::Func(signature) =
-            &kinds.get(kind as usize).context("no such type")?.composite_type.inner
+            &kinds.nth(kind as usize).context("no such type")?.composite_type.inner
         else {
             bail!("a function's type is none")
         };

@@ -150,11 +150,9 @@ async fn tiny_tasks(relay: &Relay, kernel: &str, tasks: usize) -> Result<Tiny> {
     let status = relay.ended(&id, PATIENCE).await?;
     let took = began.elapsed();
     ensure!(status["state"] == "completed", "the job ended otherwise: {status}");
-    let accounted = |field: &str| -> u64 {
-        let nodes = status["nodes"].as_array().into_iter().flatten();
-        nodes.filter_map(|node| node[field].as_u64()).sum()
-    };
-    ensure!(accounted("tasks") == tasks as u64, "{} of {tasks} tasks are accounted for", accounted("tasks"));
+    let nodes = status["nodes"].as_array().into_iter().flatten();
+    let accounted: u64 = nodes.filter_map(|node| node["tasks"].as_u64()).sum();
+    ensure!(accounted == tasks as u64, "{accounted} of {tasks} tasks are accounted for");
     Ok(Tiny { a_second: tasks as f64 / took.as_secs_f64(), lost: lost(&status) })
 }
 
